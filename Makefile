@@ -1,0 +1,155 @@
+# One non-recursive Makefile. Everything that is built goes below $(BUILD), one directory for each flavour:
+#   release  what is installed         asan  tests (ASan, UBSan)       tsan  what has threads       fuzz  libFuzzer (clang)
+# Targets: all demo test lint tsan fuzz bench install deps docs clean. `make help` says more.
+
+BUILD      ?= build
+CC         ?= cc
+FUZZ_CC    ?= clang
+PKG_CONFIG ?= pkg-config
+PYTHON     ?= /usr/bin/python3
+PREFIX     ?= /usr
+DESTDIR    ?=
+FUZZ_SECONDS ?= 10
+W          ?=
+
+VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/agent.h)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# --- set-up ---------------------------------------------------------------------------------------------------------
+# Targets that a newcomer types first install what is missing, then run make again so that pkg-config sees it.
+DEPS_STAMP := $(shell tests/tools/deps --check build >/dev/null 2>&1 && echo yes)
+
+ifeq ($(DEPS_STAMP),yes)
+
+# --- libraries ------------------------------------------------------------------------------------------------------
+PKGS     := libuv libssl libcrypto zlib yaml-0.1 jansson libpcre2-8
+CPPFLAGS += -I. -D_POSIX_C_SOURCE=200809L -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(PKGS))
+LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS))
+# llhttp: a library of its own on Debian 13, C sources of node-llhttp on Debian 12.
+LLHTTP_SRC ?= /usr/share/llhttp
+ifeq ($(shell $(PKG_CONFIG) --exists libllhttp && echo y),y)
+  CPPFLAGS += $(shell $(PKG_CONFIG) --cflags libllhttp)
+  LIBS     += $(shell $(PKG_CONFIG) --libs libllhttp)
+else
+  LLHTTP_INC  ?= $(firstword $(patsubst %/llhttp.h,%,$(wildcard $(LLHTTP_SRC)/llhttp.h /usr/share/include/llhttp/llhttp.h)))
+  CPPFLAGS    += -isystem $(LLHTTP_INC)
+  LLHTTP_UNITS := llhttp api http
+endif
+
+WARN   := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
+CSTD   := -std=c11
+COMMON := $(CSTD) $(WARN) -fno-strict-aliasing -fno-common
+CFLAGS_release := -O2 -g -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -ffunction-sections
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections,--as-needed
+CFLAGS_asan  := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LDFLAGS_asan := -fsanitize=address,undefined
+CFLAGS_tsan  := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+LDFLAGS_tsan := -fsanitize=thread
+CFLAGS_fuzz  := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+LDFLAGS_fuzz := -fsanitize=address,undefined
+CC_release := $(CC)
+CC_asan    := $(CC)
+CC_tsan    := $(CC)
+CC_fuzz    := $(FUZZ_CC)
+
+# --- sources: a layer is a directory, an object library, and a line of agent/ layers -----------------------------------
+LAYERS    := base proto net core probes
+SRC_base  := $(sort $(wildcard agent/base/*.c))
+SRC_proto := $(sort $(wildcard agent/proto/*.c))
+SRC_net   := $(sort $(wildcard agent/net/*.c))
+SRC_core  := $(sort $(wildcard agent/core/*.c))
+SRC_probes := $(sort $(wildcard probes/*.c probes/dialects/*.c))
+SRC_app   := $(sort $(filter-out agent/main.c,$(wildcard agent/*.c)))
+SRC_main  := agent/main.c
+ALL_SRC   := $(SRC_base) $(SRC_proto) $(SRC_net) $(SRC_core) $(SRC_probes) $(SRC_app) $(SRC_main)
+TEST_SRC  := $(sort $(shell find tests/unit tests/fuzz tests/bench -name '*.c' 2>/dev/null))
+# What a layer may link: itself and those below, the highest first.
+LINK_base   := base
+LINK_proto  := proto base
+LINK_net    := net proto base
+LINK_core   := core net proto base
+LINK_probes := probes core net proto base
+LINK_app    := app probes core net proto base
+
+# $(1) flavour
+define flavour
+$(BUILD)/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(CC_$(1)) $$(CPPFLAGS) $$(COMMON) $$(CFLAGS) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
+$(BUILD)/$(1)/llhttp/%.o: $(LLHTTP_SRC)/%.c
+	@mkdir -p $$(@D)
+	$$(CC_$(1)) -O2 -g -fPIC -w -isystem $$(LLHTTP_INC) -c -o $$@ $$<
+$(foreach layer,base proto net core probes app,$(BUILD)/$(1)/lib$(layer).a): $(BUILD)/$(1)/lib%.a:
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(AR) rcs $$@ $$^
+$(foreach layer,base net core probes app,$(eval $(BUILD)/$(1)/lib$(layer).a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_$(layer)))))
+$(eval $(BUILD)/$(1)/libproto.a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_proto)) $(patsubst %,$(BUILD)/$(1)/llhttp/%.o,$(LLHTTP_UNITS)))
+$(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach layer,$(LINK_app),$(BUILD)/$(1)/lib$(layer).a)
+	$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lpthread
+endef
+$(foreach f,release asan tsan fuzz,$(eval $(call flavour,$(f))))
+
+# Unit tests: tests/unit/LAYER/test_X.c links that layer and those below (tests/unit/app links agent/*.c too).
+UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
+layer_of = $(word 3,$(subst /, ,$(1)))
+# $(1) flavour, $(2) source
+define unit
+$(BUILD)/$(1)/$(2:.c=): $(BUILD)/$(1)/$(2:.c=.o) $(foreach layer,$(LINK_$(call layer_of,$(2))),$(BUILD)/$(1)/lib$(layer).a)
+	$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lcmocka -lpthread
+endef
+$(foreach f,asan tsan release,$(foreach s,$(UNIT_SRC),$(eval $(call unit,$(f),$(s)))))
+units_of = $(UNIT_SRC:%.c=$(BUILD)/$(1)/%)
+
+# Fuzz targets: tests/fuzz/fuzz_X.c with seeds in tests/fuzz/seeds/X/.
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/fuzz/%)
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,$(LINK_probes),$(BUILD)/fuzz/lib$(layer).a)
+	$(FUZZ_CC) $(CFLAGS_fuzz) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
+
+# Reference programs of the benchmarks: tests/bench/*.c, each a program of its own.
+BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
+BENCHES   := $(BENCH_SRC:%.c=$(BUILD)/release/%)
+$(BENCHES): $(BUILD)/release/%: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CSTD) -O2 -g -o $@ $< $(LIBS) -lpthread
+
+.PHONY: all
+all: $(BUILD)/release/wshealthd
+
+.PHONY: unit
+unit: $(call units_of,asan)
+	tests/tools/run-units $(BUILD)/asan/tests/unit
+
+.PHONY: e2e
+e2e: $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(call units_of,asan) $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
+	tests/tools/run-tests $(BUILD)
+
+.PHONY: unit-release
+unit-release: $(call units_of,release)
+	tests/tools/run-units $(BUILD)/release/tests/unit
+
+-include $(patsubst %.c,$(BUILD)/release/%.d,$(ALL_SRC) $(TEST_SRC)) $(patsubst %.c,$(BUILD)/asan/%.d,$(ALL_SRC) $(TEST_SRC))
+-include $(patsubst %.c,$(BUILD)/tsan/%.d,$(ALL_SRC) $(TEST_SRC)) $(patsubst %.c,$(BUILD)/fuzz/%.d,$(ALL_SRC) $(TEST_SRC))
+
+else # the build's own packages are missing
+all unit e2e check unit-release:
+	tests/tools/deps build
+	$(MAKE) $@
+.PHONY: all unit e2e check unit-release
+endif
+
+.PHONY: deps
+deps:
+	tests/tools/deps build test lint
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,21 @@
+/*
+ * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON; ?format=text&colour=1&width=120 for terminals), GET /ready,
+ * /live, /startup as on the health face, POST /drain, /resume, /reload. Errors come as text/plain.
+ */
+#ifndef WSHEALTHD_AGENT_ADMIN_H
+#define WSHEALTHD_AGENT_ADMIN_H
+
+#include "agent/core/conf.h"
+#include "agent/core/view.h"
+#include "agent/net/loop.h"
+
+struct admin_source {
+    const struct agent_view *(*view)(void *user);
+    void (*drain)(void *user, bool on);
+    int (*reload)(void *user, struct conf_errors *errors);
+    void *user;
+};
+struct httpd *admin_open(struct loop *loop, const struct listen_address *address, const struct admin_source *source,
+                         struct err *err);
+
+#endif

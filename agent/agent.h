@@ -1,0 +1,35 @@
+/*
+ * The composition root: owns the loop, the configuration generation, the checks, the HTTP face and the admin socket. Called by the
+ * commands; everything runs on the one loop.
+ */
+#ifndef WSHEALTHD_AGENT_AGENT_H
+#define WSHEALTHD_AGENT_AGENT_H
+
+#include "agent/core/conf.h"
+#include "agent/core/view.h"
+#include "agent/net/loop.h"
+
+extern const struct conf_env agent_conf_env; /* all probes, the process's environment */
+#define WSHEALTHD_VERSION "0.1.0"
+
+struct agent;
+struct agent_options {
+    const char *config_file; /* NULL: none; what reload reads again */
+    bool serve;              /* HTTP face, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
+    bool once;               /* one round of each check, then on_done */
+    void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */
+    void (*on_done)(void *user);                                  /* once: every check has been judged (or was void) */
+    void *user;
+};
+
+/* Takes a reference of conf. With serve, listening sockets are bound before it returns: NULL and err where that fails. */
+struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err);
+void agent_stop(struct agent *agent, void (*on_stopped)(void *user),
+                void *user);                                    /* closes everything politely, bounded by 1 s; then on_stopped */
+void agent_free(struct agent *agent);                           /* after on_stopped */
+const struct agent_view *agent_view(const struct agent *agent); /* current; valid until the loop turns */
+void agent_drain(struct agent *agent, bool on);
+/* Reads the configuration file again. 0, or -1: the errors, and nothing has changed. */
+int agent_reload(struct agent *agent, struct conf_errors *errors);
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * One line for each event, in logfmt or JSON, on stderr. Called by agent/core and above only: the layers below return errors.
+ * Events come from the closed list in agent/core/event.h. Values are escaped; secrets (agent/base/secret.h) are masked.
+ */
+#ifndef WSHEALTHD_BASE_LOG_H
+#define WSHEALTHD_BASE_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_LOGFMT, LOG_JSON };
+
+void log_configure(enum log_level level, enum log_format format);
+bool log_enabled(enum log_level level);
+/* log_event(LOG_WARN, "check_fail", "check", "echo", "reason", "echo_timeout", NULL): pairs of strings up to a NULL; a pair whose
+ * value is NULL is left out. Writes `time=… level=warn event=check_fail check=echo …` with one write(2). The line has a ceiling of 4 KiB. */
+void log_event(enum log_level level, const char *event, ...) __attribute__((sentinel));
+void log_set_fd(int fd); /* for tests; 2 at the start */
+
+#endif

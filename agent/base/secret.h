@@ -1,0 +1,17 @@
+/*
+ * What must never be shown. Every secret that the agent reads (tokens, passwords in URLs, ${file:…} contents) is registered here;
+ * everything that leaves the agent in a text from outside (a close reason, a body, a YAML error) is scrubbed. Values shorter than
+ * SECRET_MIN bytes are not registered: they would mask half of every text.
+ */
+#ifndef WSHEALTHD_BASE_SECRET_H
+#define WSHEALTHD_BASE_SECRET_H
+
+#include <stddef.h>
+
+enum { SECRET_MIN = 4, SECRET_COUNT_MAX = 256 };
+
+void secret_add(const char *value); /* copies; adding twice is once; past the maximum the oldest is forgotten */
+void secret_scrub(char *text);      /* each occurrence becomes *** in place */
+void secret_forget_all(void);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * A configuration generation: YAML by libyaml into structs by the schema's rows (agent/core/opt.h). Immutable once loaded, counted by
+ * reference: checks of an old generation keep it alive until they are gone. All errors of a file are collected, each with line and
+ * column: `wshealthd.yaml:14:5: checks[2].timout: unknown key (did you mean 'timeout'?)`.
+ */
+#ifndef WSHEALTHD_CORE_CONF_H
+#define WSHEALTHD_CORE_CONF_H
+
+#include "agent/base/log.h"
+#include "agent/core/opt.h"
+#include "agent/proto/url.h"
+
+struct probe_type;
+
+enum { CONF_FILE_MAX = 1 << 20, CONF_CHECKS_MAX = 256, CONF_DEPTH_MAX = 16, CONF_ERRORS_MAX = 100 };
+
+enum conf_details { DETAILS_FULL, DETAILS_REASONS, DETAILS_AUTO };
+enum conf_compression { COMPRESSION_AUTO, COMPRESSION_OFF, COMPRESSION_REQUIRED };
+enum conf_token_place { TOKEN_HEADER, TOKEN_QUERY, TOKEN_COOKIE, TOKEN_SUBPROTOCOL };
+enum { GATE_READY = 1, GATE_LIVE = 2 };
+enum conf_path { PATH_LOCAL, PATH_PUBLIC };
+
+struct tls_conf {
+    char *ca_file, *cert_file, *key_file, *server_name;
+    bool verify;
+    int min_version; /* index into "1.0", "1.1", "1.2", "1.3" */
+};
+
+struct target_conf {
+    char *url, *public_url;
+    struct opt_pairs headers; /* values may be dynamic */
+    char *origin;
+    struct opt_strings subprotocols;
+    char *token; /* dynamic */
+    char *token_in;
+    struct tls_conf tls;
+    int compression;
+    int dialect; /* index; only "raw" in this build */
+    /* read from the above */
+    struct url local, public; /* public.scheme[0] == 0 where public_url is not set */
+    enum conf_token_place token_place;
+    const char *token_name; /* of the query parameter or cookie; points into token_in */
+};
+
+struct check_conf {
+    char *name;
+    const struct probe_type *type;
+    void *opts;                                                    /* the type's own options, type->opts_size bytes */
+    int64_t interval_ms, timeout_ms, rise, jitter_percent, slo_ms; /* slo 0: none */
+    struct opt_window fall;
+    unsigned gates; /* GATE_* */
+    int path;       /* enum conf_path */
+    bool enabled;
+};
+
+struct conf {
+    unsigned refs;
+    char *listen, *admin; /* NULL or "off": none */
+    struct listen_address listen_address, admin_address;
+    bool listen_on, admin_on;
+    int details;
+    int log_level, log_format;
+    struct target_conf target;
+    bool shared_faults_fail;
+    int64_t liveness_after_ms;
+    struct check_conf *checks; /* the enabled ones and the others, in the file's order */
+    size_t check_count;
+};
+
+struct conf_env {                           /* what the configuration needs to know of the layers above */
+    const struct probe_type *const *probes; /* ends with NULL */
+    const char *(*getenv)(const char *name);
+};
+
+struct conf_errors {
+    struct buf text; /* a line for each error, each ended by \n; all of them up to CONF_ERRORS_MAX */
+    unsigned count;
+};
+void conf_errors_init(struct conf_errors *errors);
+void conf_errors_fini(struct conf_errors *errors);
+
+/* NULL and at least one error, or a generation with one reference. */
+struct conf *conf_load_file(const char *file, const struct conf_env *env, struct conf_errors *errors);
+struct conf *conf_load_text(const char *name, struct slice text, const struct conf_env *env, struct conf_errors *errors);
+/* Without a file: defaults, that URL, and the default checks (handshake, ping, hold). */
+struct conf *conf_for_url(const char *url, const struct conf_env *env, struct conf_errors *errors);
+/* For the command line, before the generation is used: one more check of that type with its defaults. NULL: no such type (err suggests one). */
+struct check_conf *conf_add_check(struct conf *conf, const char *type, const struct conf_env *env, struct err *err);
+void conf_clear_checks(struct conf *conf);
+/* Redoes what is derived (urls, token place, matches, rules across options) after the command line has set options. */
+int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors *errors);
+struct conf *conf_ref(struct conf *conf);
+void conf_unref(struct conf *conf);
+
+/* Would a running check notice? The target, and everything of the check itself, compared by the schema. */
+bool conf_same_target(const struct conf *a, const struct conf *b);
+bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
+
+/* `config show`: YAML that loads again but for the secrets, which are ***. `config init`: a commented starter. `config schema`: JSON Schema
+ * 2020-12. `rows_roff`: the manual's option tables. */
+void conf_show(const struct conf *conf, const struct conf_env *env, struct buf *out);
+void conf_write_starter(const struct conf_env *env, struct buf *out);
+void conf_write_schema(const struct conf_env *env, struct buf *out);
+void conf_write_roff(const struct conf_env *env, struct buf *out);
+
+extern const struct opt conf_rows[], target_rows[], check_rows[];
+
+#endif

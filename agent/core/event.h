@@ -1,0 +1,37 @@
+/* The closed list of log events (the manual prints it). The level is part of the row; log lines are written with event_log. */
+#ifndef WSHEALTHD_CORE_EVENT_H
+#define WSHEALTHD_CORE_EVENT_H
+
+#include "agent/base/log.h"
+
+#define EVENT_LIST(X)                                                                                    \
+    X(START, "start", LOG_INFO, "the agent has started")                                                 \
+    X(STOP, "stop", LOG_INFO, "the agent stops")                                                         \
+    X(LISTEN, "listen", LOG_INFO, "an address is served")                                                \
+    X(READY, "ready", LOG_INFO, "/ready turned to 200")                                                  \
+    X(NOT_READY, "not_ready", LOG_WARN, "/ready turned to 503")                                          \
+    X(DEGRADED, "degraded", LOG_WARN, "ready, but with a warning or a shared fault")                     \
+    X(DEAD, "dead", LOG_ERROR, "/live turned to 503")                                                    \
+    X(LIVE, "live", LOG_INFO, "/live turned back to 200")                                                \
+    X(CHECK_PASS, "check_pass", LOG_INFO, "a check's state became pass")                                 \
+    X(CHECK_WARN, "check_warn", LOG_WARN, "a check's state became warn")                                 \
+    X(CHECK_FAIL, "check_fail", LOG_WARN, "a check's state became fail")                                 \
+    X(ROUND, "round", LOG_DEBUG, "a round ended")                                                        \
+    X(STALL, "stall", LOG_WARN, "the agent itself was late; rounds that failed meanwhile are void")      \
+    X(DRAIN, "drain", LOG_INFO, "draining began")                                                        \
+    X(RESUME, "resume", LOG_INFO, "draining ended")                                                      \
+    X(RELOAD, "reload", LOG_INFO, "a new configuration is in force")                                     \
+    X(RELOAD_FAILED, "reload_failed", LOG_ERROR, "a new configuration was refused; the old one goes on") \
+    X(SHED, "shed", LOG_WARN, "health clients were turned away: too many connections")                   \
+    X(AGENT_ERROR, "agent_error", LOG_ERROR, "the agent could not do something it should")
+
+#define EVENT_ENUM(id, ...) EVENT_##id,
+enum event { EVENT_LIST(EVENT_ENUM) EVENT_COUNT };
+
+const char *event_name(enum event event);
+const char *event_help(enum event event);
+enum log_level event_level(enum event event);
+/* event_log(EVENT_CHECK_FAIL, "check", name, NULL) */
+#define event_log(event, ...) log_event(event_level(event), event_name(event), __VA_ARGS__)
+
+#endif

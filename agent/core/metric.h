@@ -1,0 +1,38 @@
+/* The counters of one check, and the names of all metric families: one list for /metrics and the manual. */
+#ifndef WSHEALTHD_CORE_METRIC_H
+#define WSHEALTHD_CORE_METRIC_H
+
+#include "agent/base/reason.h"
+#include "agent/proto/prom.h"
+
+/* Label values of `code`: the registered codes that can be on the wire or stand for their absence, and two ranges. */
+#define CLOSE_LABEL_LIST(X) \
+    X(1000) X(1001) X(1002) X(1003) X(1005) X(1006) X(1007) X(1008) X(1009) X(1010) X(1011) X(1012) X(1013) X(1014)
+enum close_label {
+#define CLOSE_LABEL_ENUM(code) CLOSE_##code,
+    CLOSE_LABEL_LIST(CLOSE_LABEL_ENUM)
+#undef CLOSE_LABEL_ENUM
+        CLOSE_3XXX,
+    CLOSE_4XXX,
+    CLOSE_OTHER,
+    CLOSE_LABEL_COUNT
+};
+enum close_label close_label(int code);
+const char *close_label_name(enum close_label label); /* "1000", "3xxx", "4xxx", "other" */
+
+struct check_stats {
+    uint64_t rounds[RESULT_COUNT];
+    uint64_t failures[REASON_COUNT];
+    uint64_t closes[CLOSE_LABEL_COUNT];
+    struct prom_histogram phase[PHASE_COUNT]; /* PHASE_NONE holds the whole round, label "total" */
+    struct prom_histogram rtt;
+    int64_t last_round_ms;     /* wall */
+    int64_t cert_not_after_ms; /* wall, 0: none seen */
+    uint32_t held;             /* connections held open now */
+};
+
+struct agent_view;
+void metric_write(const struct agent_view *view, bool openmetrics, struct buf *out);
+void metric_write_roff(struct buf *out);
+
+#endif

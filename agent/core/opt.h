@@ -1,0 +1,84 @@
+/*
+ * The schema: one row for each option. Parsing, ranges, defaults, `config schema`, `config init`, the manual's option tables and
+ * equality on reload all come from these rows. Values land in plain structs at `offset`.
+ */
+#ifndef WSHEALTHD_CORE_OPT_H
+#define WSHEALTHD_CORE_OPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/buf.h"
+#include "agent/base/err.h"
+#include "agent/proto/match.h"
+
+enum opt_kind {               /* the field's type */
+                OPT_BOOL,     /* bool */
+                OPT_INT,      /* int64_t, within min..max */
+                OPT_DURATION, /* int64_t, milliseconds, within min..max */
+                OPT_SIZE,     /* int64_t, bytes, within min..max */
+                OPT_PERCENT,  /* int64_t, 0..100, written "10%" */
+                OPT_STRING,   /* char *, NULL where not set */
+                OPT_ENUM,     /* int, index into words */
+                OPT_SET,      /* unsigned, bit i for words[i]; a YAML list of words */
+                OPT_WINDOW,   /* struct opt_window: "3" or "3/5" */
+                OPT_STRINGS,  /* struct opt_strings: a YAML list */
+                OPT_PAIRS,    /* struct opt_pairs: a YAML mapping of strings, in order */
+                OPT_MATCH,    /* struct opt_match: equals, contains, regex, json; compiled when it is read */
+                OPT_SECTION,  /* a nested struct, rows in `rows` */
+};
+
+struct opt_window {
+    int64_t count, of; /* "3/5": 3 of the last 5; "3": three in a row, of == count */
+};
+struct opt_strings {
+    char **items;
+    size_t count;
+};
+struct opt_pairs {
+    struct opt_pair {
+        char *name, *value;
+    } * items;
+    size_t count;
+};
+struct opt_match {
+    struct match_spec spec;
+    struct match *match; /* NULL where nothing is configured */
+};
+
+enum opt_flags {
+    OPT_SECRET = 1, /* never shown; every value is registered with secret_add */
+    OPT_REQUIRED = 2,
+    OPT_DYNAMIC = 4, /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
+    OPT_FUTURE = 8,  /* known to the contract, not to this build: an error that says so */
+};
+
+struct opt {
+    const char *name;
+    enum opt_kind kind;
+    size_t offset;
+    const char *fallback;     /* the default as it would be written; NULL: unset (NULL, 0, empty) */
+    int64_t min, max;         /* numbers, durations, sizes; both 0: any that is not negative. Strings and lists: the length */
+    const char *const *words; /* enums and sets, ends with NULL */
+    const struct opt *rows;   /* sections, ends with a row without name */
+    unsigned flags;
+    const char *help; /* one sentence, no full stop */
+};
+
+/* Fills a zeroed struct with the rows' defaults. Defaults are checked by a unit test, so it cannot fail at run time. */
+void opt_defaults(const struct opt *rows, void *base);
+void opt_fini(const struct opt *rows, void *base); /* frees what the fields own */
+bool opt_equal(const struct opt *rows, const void *a, const void *b);
+const struct opt *opt_find(const struct opt *rows, const char *name);
+/* Sets one scalar from text, as the command line does; err: "timeout: '2', want a duration such as 250ms or 1m30s". */
+int opt_set(const struct opt *rows, void *base, const char *name, const char *text, struct err *err);
+
+/*
+ * ${file:…} in a dynamic string is kept as a marker and read at every use; one trailing newline is dropped. Whatever came from a file is
+ * registered as a secret. Without a marker it copies. Files have a ceiling of 64 KiB.
+ */
+int opt_expand(const char *value, struct buf *out, struct err *err);
+bool opt_is_dynamic(const char *value);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * The plug-in contract of a check type. A probe holds a conversation and nothing else: sockets, TLS, deadlines, retries, verdicts, logs
+ * and metrics belong to the engine. Either `steps` (a conversation over one fresh WebSocket connection, see talk.h), or `start` (other
+ * work), never both.
+ */
+#ifndef WSHEALTHD_CORE_PROBE_H
+#define WSHEALTHD_CORE_PROBE_H
+
+#include "agent/base/clock.h"
+#include "agent/core/conf.h"
+#include "agent/core/opt.h"
+#include "agent/net/loop.h"
+#include "agent/net/tls.h"
+
+struct talk;
+struct run;
+struct check_stats;
+
+enum turn { TURN_NEXT, TURN_WAIT, TURN_FAIL, TURN_DONE };
+
+struct step {
+    const char *name; /* shown when the deadline passes in it: "waiting for pong" */
+    enum turn (*run)(struct talk *talk);
+};
+
+struct probe_type {
+    const char *name, *summary;   /* summary: one sentence with its source */
+    const struct opt *opts;       /* rows for the type's own options, or NULL */
+    size_t opts_size, state_size; /* state is zeroed before each round; for a session type, once */
+    unsigned gates;               /* by default */
+    bool session;                 /* the run lives as long as the check: start is called for each round, and run_event in between */
+    int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
+    enum reason on_timeout;                          /* what a passed deadline means once the connection is open */
+    const struct step *steps;                        /* ends with a step without name; NULL where `start` is used */
+    void (*start)(struct run *run);                  /* begin a round; ends with run_finish or run_warn, now or later */
+    void (*stop)(struct run *run); /* the round is over or is cut short (deadline, reload): let go of everything it holds. For a
+                                          session type: a failed deadline calls `late` instead, and stop ends the session */
+    void (*late)(struct run *run); /* session types: the deadline of this round passed; must finish the round */
+};
+
+/* What a round measured. The engine fills it for steps; a `start` probe fills what it knows. */
+struct run_report {
+    enum phase phase; /* where it is, or where it failed */
+    bool have_phase[PHASE_COUNT];
+    uint64_t phase_ns[PHASE_COUNT];
+    bool have_rtt;
+    uint64_t rtt_ns;
+    int http_status, close_code; /* 0: none */
+    int64_t cert_not_after_ms;   /* 0: none seen */
+};
+
+/* One round of a check, or the life of a session check. */
+struct run {
+    const struct probe_type *type;
+    const struct check_conf *conf;
+    const struct target_conf *target;
+    const struct url *url; /* target's local or public, by conf->path */
+    struct loop *loop;
+    struct tls_context *tls; /* for url->tls; NULL otherwise. Full handshakes */
+    const void *opts;
+    void *state;
+    struct check_stats *stats; /* held connections, closes */
+    bool once;                 /* `wshealthd check`: this is the only round */
+    bool active;               /* a round is under way */
+    uint64_t started_ns;
+    struct run_report report;
+    struct check *check; /* the engine's */
+};
+
+/* Ends the round; the first call wins. REASON_NONE passes (fmt may then be NULL), anything else fails; the sentence names the thing and the
+ * value and is scrubbed of secrets by the engine. A pass slower than `slo` becomes warn/slow there too. */
+void run_finish(struct run *run, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void run_warn(struct run *run, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void run_finish_err(struct run *run, const struct err *err);
+/* Session types, between rounds: something failed just now; judged at once as a failed round. During a round it finishes that. */
+void run_event(struct run *run, const struct err *err);
+uint64_t run_deadline_ns(const struct run *run); /* monotonic; of the round under way */
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * The step runner: what a conversation may say. One fresh connection, opened and upgraded by the engine; then the probe's steps in
+ * order. A step is run when the one before says TURN_NEXT and again for every whole message or control frame that comes. Pings are
+ * answered and a close ends the round (closed_by_server) without the probe's help.
+ */
+#ifndef WSHEALTHD_CORE_TALK_H
+#define WSHEALTHD_CORE_TALK_H
+
+#include "agent/core/probe.h"
+#include "agent/proto/ws.h"
+
+void *talk_state(struct talk *talk);
+const void *talk_opts(const struct talk *talk);
+const struct check_conf *talk_conf(const struct talk *talk);
+/* Sends one frame or message, compressed where that was negotiated. TURN_NEXT, or TURN_FAIL with the reason already told. The RTT clock
+ * starts here. */
+enum turn talk_send(struct talk *talk, enum ws_opcode opcode, struct slice payload);
+/* The next message that no step has taken yet; its body is valid until the step returns. Pings never show up, pongs do. */
+bool talk_receive(struct talk *talk, struct ws_message *message);
+/* The answer to the last talk_send is the message just received: stops the RTT clock at its arrival. */
+void talk_answered(struct talk *talk);
+enum turn talk_fail(struct talk *talk, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* What the sentence says if the deadline passes; without it: "no NAME within 2s". The reason may differ from the type's on_timeout. */
+void talk_late(struct talk *talk, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * What the agent knows, as plain data: the one thing that HTTP, the admin socket, the command line, sd_notify and the metrics read.
+ * Owned by the agent (agent/agent.h) and always current; readers copy nothing and keep no pointer past their call.
+ */
+#ifndef WSHEALTHD_CORE_VIEW_H
+#define WSHEALTHD_CORE_VIEW_H
+
+#include "agent/base/reason.h"
+#include "agent/core/diagnose.h"
+#include "agent/core/health.h"
+#include "agent/core/metric.h"
+
+struct check_view {
+    const char *name, *type, *path; /* path: "local" or "public" */
+    const char *summary;            /* of the type, one sentence */
+    struct health health;           /* state, history */
+    unsigned gates;
+    bool judged;        /* has a round been judged yet? Until then status and last are null */
+    enum result status; /* of the last judged round */
+    /* of the last judged round; while the state is fail and a single round passes before rise is reached, those of that round */
+    enum reason reason;
+    enum phase phase;
+    enum scope scope;
+    char message[512];           /* the sentence, "" for a plain pass */
+    int http_status, close_code; /* 0: null */
+    int64_t since_ms, last_ms;   /* wall; of the state, of the last round; 0: null */
+    bool have_phase[PHASE_COUNT];
+    uint64_t phase_ns[PHASE_COUNT], total_ns;
+    bool have_rtt;
+    uint64_t rtt_ns;
+    enum reason last_fault; /* reason of the fault that the state is in: what /ready names */
+    enum scope last_fault_scope;
+    char last_fault_message[512];
+    struct check_stats stats;
+};
+
+struct agent_view {
+    const char *version;
+    const char *service_id;  /* the target's URL without secrets: not for strangers */
+    const char *config_file; /* "" where there is none */
+    int64_t started_ms;      /* wall */
+    uint64_t generation;     /* grows with every change of what /ready, /live, /startup or /health would say */
+    struct verdict verdict;
+    struct diagnosis diagnosis;
+    const struct check_view *const *checks;
+    size_t check_count;
+    struct prom_histogram loop_lag;
+    uint64_t stalls;
+};
+
+#endif

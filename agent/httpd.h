@@ -1,0 +1,44 @@
+/*
+ * A small HTTP/1.1 server for answers that are ready at once: the health face (agent/serve.c) and the admin socket (agent/admin.c) are
+ * routes on it. Every client is hostile: connections, header bytes, request time and idle time have limits; the handler never waits.
+ */
+#ifndef WSHEALTHD_AGENT_HTTPD_H
+#define WSHEALTHD_AGENT_HTTPD_H
+
+#include "agent/base/buf.h"
+#include "agent/base/err.h"
+#include "agent/net/listen.h"
+#include "agent/proto/http1.h"
+
+struct httpd_request {
+    struct slice method, path, query; /* path without the query, percent-encoding left as it is */
+    const struct http_head *head;
+    struct slice body;
+    bool peer_local; /* loopback or a unix socket */
+};
+struct httpd_reply {
+    int status;
+    const char *content_type;
+    struct buf *headers; /* further header lines, each ended by \r\n */
+    struct buf *body;
+};
+/* The value of a query parameter ("?timeout=2s&x"), copied and cut to size; false where it is absent. A parameter without = is "". */
+bool httpd_query(const struct httpd_request *request, const char *name, char *out, size_t size);
+
+struct httpd_options {
+    unsigned max_connections;    /* over it the oldest idle one is closed, else the new one (503) */
+    uint32_t request_timeout_ms; /* for the whole of a request: 408 */
+    uint32_t idle_timeout_ms;    /* between requests on a kept connection */
+    size_t max_head_bytes;       /* 431 */
+    size_t max_body_bytes;       /* 413 */
+    void (*handle)(void *user, const struct httpd_request *request, struct httpd_reply *reply); /* reply starts as 404 */
+    void (*on_shed)(void *user); /* a connection was turned away; may be NULL */
+    void *user;
+};
+struct httpd;
+struct httpd *httpd_open(struct loop *loop, const struct listen_address *address, const struct listen_options *listen,
+                         const struct httpd_options *options, struct err *err);
+void httpd_close(struct httpd *httpd); /* finishes what is being written, bounded by 500 ms; frees itself */
+uint16_t httpd_port(const struct httpd *httpd);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * From an address to an open stream: resolve, connect, TLS. The caller owns the deadline: it cancels, and dial_phase says where the
+ * time went. Names are resolved off the loop (getaddrinfo on libuv's pool; IP literals need none). Both address families are tried:
+ * RFC 8305 simplified - addresses interleaved by family in getaddrinfo's order, the next attempt DIAL_STAGGER_MS after the last or as
+ * soon as that failed, at most DIAL_ADDRESSES_MAX, the first that connects wins and the others are aborted.
+ *
+ * Async contract: dial_start never calls back inside itself and later calls exactly one of on_open and on_fail, unless cancelled first.
+ */
+#ifndef WSHEALTHD_NET_DIAL_H
+#define WSHEALTHD_NET_DIAL_H
+
+#include "agent/net/stream.h"
+#include "agent/proto/url.h"
+
+enum { DIAL_STAGGER_MS = 100, DIAL_ADDRESSES_MAX = 8 };
+
+struct dial_target {
+    const struct url *url;   /* host and port, or unix_path; must live until the dial ends */
+    struct tls_context *tls; /* NULL: plain. The dial takes a reference of its own */
+    const char *server_name; /* for SNI and verification; NULL: the host. Must live as long as the url */
+};
+
+/* Filled while the dial goes on, so that it tells the truth at any moment. Owned by the caller; must outlive the dial. */
+struct dial_report {
+    bool resolved, connected, secured;       /* which phases are over */
+    uint64_t resolve_ns, connect_ns, tls_ns; /* how long each took, or has taken until it failed */
+    char address[64];                        /* the one connected to, or tried last: "127.0.0.1:8080" */
+    struct tls_info tls;                     /* also after a failed verification */
+};
+
+struct dial_events {
+    void (*on_open)(void *user, struct stream *stream); /* the stream now belongs to the callee */
+    /* reason: dns_failure, connect_refused, connect_timeout (the kernel's), connect_unreachable, tls_*; agent_error when the agent has
+     * no descriptors or memory left. With several addresses the sentence counts them and the reason is the last attempt's. */
+    void (*on_fail)(void *user, const struct err *err);
+};
+
+struct dial;
+struct dial *dial_start(struct loop *loop, const struct dial_target *target, const struct dial_events *events, void *user,
+                        struct dial_report *report);
+void dial_cancel(struct dial *dial); /* no callback comes any more; report is final when it returns */
+enum phase dial_phase(const struct dial *dial);
+/* The error for a deadline that passed in this phase: "no answer from the resolver for example.test within 2s", reason by phase.
+ * PHASE_TLS adds a hint that the port may be a plain one. Works before or after dial_cancel: it needs only report and target. */
+int dial_timeout_err(const struct dial_target *target, const struct dial_report *report, uint64_t timeout_ms, struct err *err);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * The event loop and its timers. One loop, one thread. Timers are plain members of whatever awaits something: stopping one is
+ * immediate and its memory may be freed at once (a heap over one uv_timer_t), unlike libuv's own, which need a close callback.
+ */
+#ifndef WSHEALTHD_NET_LOOP_H
+#define WSHEALTHD_NET_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "agent/base/err.h"
+
+enum { LOOP_SLAB_BYTES = 65536 };
+
+struct timer;
+struct loop {
+    uv_loop_t uv;
+    uv_timer_t clock;    /* fires for the earliest timer of the heap */
+    struct timer **heap; /* by due_ns */
+    size_t heap_len, heap_cap;
+    uint8_t *slab;       /* what sockets read into; valid during one on_data only */
+    uint8_t *plain_slab; /* what TLS decrypts into, likewise; NULL until the first TLS stream */
+};
+
+/* A deadline or a repetition. Zero it, then timer_init. */
+struct timer {
+    struct loop *loop;
+    void (*fn)(struct timer *timer, void *user);
+    void *user;
+    uint64_t due_ns;
+    size_t slot; /* in the heap, plus one; 0: not running */
+};
+
+int loop_init(struct loop *loop, struct err *err);
+void loop_run(struct loop *loop); /* until loop_stop, or nothing is left to wait for */
+void loop_stop(struct loop *loop);
+/* Runs what is closing to its end, then frees. Every stream, listener and dial has been closed by its owner; timers need not be stopped. */
+void loop_fini(struct loop *loop);
+
+void timer_init(struct timer *timer, struct loop *loop, void (*fn)(struct timer *timer, void *user), void *user);
+void timer_start(struct timer *timer, uint64_t ms); /* once; starts anew when it runs; 0: in the next turn */
+void timer_start_ns(struct timer *timer, uint64_t ns);
+void timer_stop(struct timer *timer);
+bool timer_active(const struct timer *timer);
+
+/* Signals, on the loop. fn gets the number. At most LOOP_SIGNALS_MAX in the process. */
+enum { LOOP_SIGNALS_MAX = 8 };
+struct loop_signal {
+    uv_signal_t uv;
+    void (*fn)(void *user, int number);
+    void *user;
+};
+int loop_signal_open(struct loop_signal *sig, struct loop *loop, int number, void (*fn)(void *user, int number), void *user);
+void loop_signal_close(struct loop_signal *sig); /* its memory must outlive loop_fini */
+
+#endif

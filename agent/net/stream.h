@@ -1,0 +1,50 @@
+/*
+ * One transport: TCP, unix sockets and TLS over both look alike. A stream is made by a dial (agent/net/dial.h) or a listener
+ * (agent/net/listen.h) and belongs to whoever it was handed to, until stream_close or stream_abort: after these no callback comes, the
+ * pointer is dead for its owner, and the memory is freed by libuv's last close callback.
+ *
+ * Async contract: callbacks never run inside a call into this module. on_end comes at most once; after it only closing is left.
+ */
+#ifndef WSHEALTHD_NET_STREAM_H
+#define WSHEALTHD_NET_STREAM_H
+
+#include "agent/base/err.h"
+#include "agent/base/slice.h"
+#include "agent/net/loop.h"
+#include "agent/net/tls.h"
+
+struct stream;
+
+struct stream_events {
+    /* Bytes from the peer, valid during the call only (they lie in the loop's slab). The callback may close the stream. */
+    void (*on_data)(void *user, struct slice data);
+    /* The peer is done: err->reason is REASON_NONE for a clean end (FIN, close_notify), REASON_CONNECTION_RESET for a reset,
+     * REASON_TLS_HANDSHAKE_FAILED for broken TLS records; err->text says it. The stream is still to be closed by its owner. */
+    void (*on_end)(void *user, const struct err *err);
+    /* Everything written has gone to the kernel, after stream_write had to keep some. May be NULL. */
+    void (*on_drain)(void *user);
+};
+
+/* Sets the callbacks and starts reading. A stream that was just handed over is not read before this. */
+void stream_start(struct stream *stream, const struct stream_events *events, void *user);
+void stream_pause(struct stream *stream);
+void stream_resume(struct stream *stream);
+/* Writes at once what the kernel takes and keeps the rest (copied). 0, or -1 when more than max_pending bytes would be kept or the
+ * stream is broken (then nothing of data was taken, and on_end is coming or has come). */
+enum { STREAM_PENDING_DEFAULT = 1 << 20 };
+int stream_write(struct stream *stream, struct slice data);
+void stream_set_max_pending(struct stream *stream, uint32_t bytes);
+size_t stream_pending(const struct stream *stream);
+/* Sends what is pending, close_notify and FIN, then closes; a peer that does not take it within linger_ms is dropped. */
+void stream_close(struct stream *stream, uint32_t linger_ms);
+void stream_abort(struct stream *stream);     /* at once, with RST where the kernel knows one (SO_LINGER 0) */
+void stream_close_now(struct stream *stream); /* at once, without RST where nothing is unread */
+
+bool stream_is_tls(const struct stream *stream);
+void stream_tls_info(const struct stream *stream, struct tls_info *info); /* zeroed for plain ones */
+/* The peer's address as text ("127.0.0.1", "::1", "unix"); whether it is loopback or a unix socket. */
+void stream_peer(const struct stream *stream, char *out, size_t size);
+bool stream_peer_local(const struct stream *stream);
+struct loop *stream_loop(const struct stream *stream);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * A JSON writer. Commas, escaping and nesting are its own business; it emits valid UTF-8 whatever it is given (invalid bytes become
+ * U+FFFD). Past the buffer's ceiling it stops writing and json_finish says so. jansson reads; this writes (facts: emitting by hand
+ * costs no allocation for each value).
+ */
+#ifndef WSHEALTHD_PROTO_JSON_OUT_H
+#define WSHEALTHD_PROTO_JSON_OUT_H
+
+#include <stdbool.h>
+
+#include "agent/base/buf.h"
+
+struct json_out {
+    struct buf *out;
+    bool comma, failed;
+    int depth;
+};
+
+void json_begin(struct json_out *json, struct buf *out);
+int json_finish(struct json_out *json); /* 0, or -1 when the ceiling cut it; asserts that every object and array was closed */
+void json_object(struct json_out *json);
+void json_object_end(struct json_out *json);
+void json_array(struct json_out *json);
+void json_array_end(struct json_out *json);
+void json_key(struct json_out *json, const char *key);
+void json_string(struct json_out *json, const char *value); /* NULL writes null */
+void json_slice(struct json_out *json, struct slice value);
+void json_int(struct json_out *json, int64_t value);
+void json_double(struct json_out *json, double value, int decimals); /* NaN and infinities write null */
+void json_bool(struct json_out *json, bool value);
+void json_null(struct json_out *json);
+
+#endif

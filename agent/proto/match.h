@@ -1,0 +1,38 @@
+/*
+ * What an answer must look like: equals, contains, regex, json (JSON pointer: value). All parts that are there must hold.
+ * Compiled once with the configuration, tried on every message. Regular expressions run under PCRE2's match and depth limits,
+ * JSON under a size ceiling: a hostile answer costs a bounded time.
+ */
+#ifndef WSHEALTHD_PROTO_MATCH_H
+#define WSHEALTHD_PROTO_MATCH_H
+
+#include <stdbool.h>
+
+#include "agent/base/buf.h"
+#include "agent/base/err.h"
+
+enum { MATCH_POINTERS_MAX = 16, MATCH_JSON_MAX = 1 << 20 };
+
+/* As configured; every part may be NULL. Values of `json` are JSON texts ("\"pong\"", "1", "null", "{\"a\":1}"). */
+struct match_spec {
+    char *equals, *contains, *regex;
+    struct match_pointer {
+        char *pointer; /* RFC 6901: "/op", "/data/0/id", "" for the whole document */
+        char *value;   /* JSON text */
+    } json[MATCH_POINTERS_MAX];
+    size_t json_count;
+};
+
+struct match; /* compiled */
+
+/* NULL and *err (text names the part: "regex: missing ) at offset 4") when a part cannot be compiled. */
+struct match *match_new(const struct match_spec *spec, struct err *err);
+void match_free(struct match *match);
+/* true, or false with *why (may be NULL) saying what is missing: "json /op is \"nack\", want \"pong\"". */
+bool match_try(struct match *match, struct slice message, struct err *why);
+/* What is wanted, for a sentence: `equal to "pong"`, `JSON with /op = "pong"`. Cut to size. */
+void match_describe(const struct match_spec *spec, char *out, size_t size);
+void match_spec_fini(struct match_spec *spec);
+bool match_spec_empty(const struct match_spec *spec);
+
+#endif

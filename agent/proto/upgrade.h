@@ -1,0 +1,45 @@
+/* The opening handshake of RFC 6455, 4: the client's request and its judgement of the answer; the server's judgement and answer. */
+#ifndef WSHEALTHD_PROTO_UPGRADE_H
+#define WSHEALTHD_PROTO_UPGRADE_H
+
+#include "agent/proto/http1.h"
+#include "agent/proto/ws.h"
+
+enum { WS_KEY_LEN = 24, WS_ACCEPT_LEN = 28, WS_SUBPROTOCOL_MAX = 64, WS_OFFERS_MAX = 16 };
+
+struct upgrade_offer {
+    const char *host;   /* the Host header, with the port where it is not the scheme's */
+    const char *target; /* path?query, never empty */
+    const char *origin; /* NULL: none */
+    const char *subprotocols[WS_OFFERS_MAX];
+    size_t subprotocol_count;
+    struct upgrade_header {
+        const char *name, *value;
+    } const *headers; /* further ones, in order; the caller has refused those that the handshake itself sets */
+    size_t header_count;
+    bool deflate;          /* offer permessage-deflate */
+    bool deflate_required; /* and the answer must take it */
+};
+
+struct upgrade_agreed {
+    char subprotocol[WS_SUBPROTOCOL_MAX]; /* "" where none was chosen */
+    struct deflate_params deflate;
+};
+
+void upgrade_key(char key[WS_KEY_LEN + 1]);                           /* 16 random bytes in base64 (4.1) */
+void upgrade_accept(const char *key, char accept[WS_ACCEPT_LEN + 1]); /* 4.2.2 */
+int upgrade_write_request(struct buf *out, const struct upgrade_offer *offer, const char *key); /* -1 past the ceiling */
+/* Judges the response's head. 0, or -1 with reason upgrade_refused, upgrade_redirect, upgrade_unauthorized, upgrade_invalid,
+ * upgrade_bad_accept, upgrade_bad_subprotocol, upgrade_bad_extension or http_malformed (HTTP/1.0); err->code is the status. */
+int upgrade_check_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
+                           struct upgrade_agreed *agreed, struct err *err);
+
+/* Server: 0 and the accept value, or -1 with err->code the status to answer with (400, 405, 426) and what was wrong. */
+int upgrade_check_request(const struct http_head *head, bool offer_deflate, char accept[WS_ACCEPT_LEN + 1],
+                          struct upgrade_agreed *agreed, char *extensions, size_t extensions_size, struct err *err);
+int upgrade_write_response(struct buf *out, const char *accept, const struct upgrade_agreed *agreed, const char *extensions);
+
+/* Is it a header that the handshake sets itself (Host, Upgrade, Connection, Sec-WebSocket-*), so that a configuration may not? */
+bool upgrade_header_reserved(const char *name);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * WebSocket frames (RFC 6455), both roles, strict: every violation names the rule's section. No sockets, no clock.
+ * The reader is small (a held connection costs little): buffers and the inflater exist only while something needs them, and a frame
+ * that lies whole in the input is handed out without a copy (client role).
+ */
+#ifndef WSHEALTHD_PROTO_WS_H
+#define WSHEALTHD_PROTO_WS_H
+
+#include <stdbool.h>
+
+#include "agent/base/buf.h"
+#include "agent/base/err.h"
+#include "agent/proto/deflate.h"
+
+enum ws_role { WS_CLIENT, WS_SERVER }; /* which side we are: a client masks and refuses masked frames (5.1) */
+enum ws_opcode { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
+
+enum { WS_CONTROL_MAX = 125, WS_CLOSE_REASON_MAX = 123, WS_HEADER_MAX = 14 };
+enum { WS_CODE_NONE = 0, WS_CODE_NORMAL = 1000, WS_CODE_NO_STATUS = 1005, WS_CODE_ABNORMAL = 1006 };
+
+struct ws_message {
+    enum ws_opcode opcode; /* WS_TEXT, WS_BINARY (whole messages), WS_CLOSE, WS_PING, WS_PONG */
+    struct slice body;     /* valid until the next call on the reader; for WS_CLOSE the text behind the code */
+    uint16_t close_code;   /* WS_CLOSE: the code sent, or WS_CODE_NO_STATUS */
+    uint32_t fragments;    /* frames that it came in */
+    bool compressed;
+};
+
+struct ws_partial; /* a message or control frame that is not complete yet */
+
+struct ws_reader {
+    uint8_t role;
+    uint8_t header_have, header_need; /* bytes in header[] */
+    uint8_t message_opcode;           /* of the open fragmented message, 0: none */
+    uint8_t frame_opcode;
+    bool frame_fin, message_compressed, in_frame, closed, failed;
+    uint8_t header[WS_HEADER_MAX];
+    uint8_t mask_at;
+    uint32_t utf8;
+    uint32_t max_message; /* bytes, after inflating */
+    uint64_t frame_left;
+    struct deflate_params deflate;
+    struct inflater *inflater;
+    struct ws_partial *partial;
+};
+
+void ws_reader_init(struct ws_reader *reader, enum ws_role role, uint32_t max_message,
+                    const struct deflate_params *deflate /* NULL: none */);
+void ws_reader_fini(struct ws_reader *reader);
+/* Eats from *input and advances it. 1: *message is filled; 0: everything is eaten, feed more; -1: the peer broke a rule, *err has reason
+ * REASON_PROTOCOL_ERROR or REASON_MESSAGE_TOO_BIG, code is the close code to answer with (1002, 1007, 1009), the text names the rule:
+ * "masked frame from the server (RFC 6455, 5.1)". After -1, and after a close frame, everything further is eaten and ignored (0). */
+int ws_reader_next(struct ws_reader *reader, struct slice *input, struct ws_message *message, struct err *err);
+bool ws_reader_mid_message(const struct ws_reader *reader); /* is a frame or a fragmented message open? */
+
+/* Appends one frame. The caller keeps control frames within WS_CONTROL_MAX. -1 past the buffer's ceiling. */
+int ws_write_frame(struct buf *out, enum ws_role role, enum ws_opcode opcode, bool fin, bool rsv1, struct slice payload);
+int ws_write_close(struct buf *out, enum ws_role role, uint16_t code /* WS_CODE_NO_STATUS: empty */,
+                   const char *text /* cut at a character to WS_CLOSE_REASON_MAX */);
+/* Masks or unmasks in place, eight bytes at a time; offset is the position in the payload of the first byte. */
+void ws_mask(uint8_t *data, size_t len, const uint8_t key[4], size_t offset);
+bool ws_close_code_valid(uint16_t code);       /* may it appear on the wire (7.4; 1012, 1013, 1014 by the IANA registry)? */
+const char *ws_close_code_name(uint16_t code); /* "going away", …; "" where there is none */
+
+#endif
