@@ -27,10 +27,10 @@ int buf_append_slice(struct buf *buf, struct slice s);
 int buf_append_str(struct buf *buf, const char *text);
 int buf_append_char(struct buf *buf, char c);
 int buf_printf(struct buf *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int buf_vprintf(struct buf *buf, const char *fmt, va_list args);
+int buf_vprintf(struct buf *buf, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
 /* Room for n more bytes at data + len, or NULL past the ceiling; the caller adds to len what it wrote. */
 uint8_t *buf_reserve(struct buf *buf, size_t n);
-/* A terminator behind the bytes (not counted in len), and the bytes as a string. Never NULL; at the ceiling the last byte gives way. */
+/* A terminator behind the bytes (counted neither in len nor in max), and the bytes as a string. Never NULL. */
 const char *buf_str(struct buf *buf);
 struct slice buf_slice(const struct buf *buf);
 

@@ -22,5 +22,7 @@ const char *text_nearest(const char *word, const char *const *candidates, size_t
 /* The peer's bytes made fit for a sentence: at most max_chars characters, control characters and invalid UTF-8 as \xNN, cut with "…".
  * Always terminated; size is at least 16. */
 void text_excerpt(struct slice bytes, size_t max_chars, char *out, size_t size);
+/* Bytes of the valid UTF-8 character at the front, or 0 where there is none. */
+size_t text_char_len(struct slice s);
 
 #endif

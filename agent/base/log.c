@@ -1,0 +1,180 @@
+/*
+ * Log lines. Core and above call log_event once for each change; the line is put together in a fixed buffer and leaves in one
+ * write(2). 4096 bytes is PIPE_BUF: lines of several writers on a pipe never mix. A line that cannot be written is lost: a full
+ * pipe must not stop the probes. Which events exist is said in agent/core/event.h.
+ */
+#include "agent/base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/secret.h"
+#include "agent/base/text.h"
+
+enum { LINE_MAX_BYTES = 4096, LINE_TAIL = 8 }; /* the tail: ellipsis, closing quote, brace, newline */
+
+struct line {
+    size_t len;
+    bool full; /* something was cut: nothing more may follow */
+    char data[LINE_MAX_BYTES];
+};
+
+static enum log_level min_level = LOG_INFO;
+static enum log_format line_format = LOG_LOGFMT;
+static int log_fd = STDERR_FILENO;
+
+void log_configure(enum log_level level, enum log_format format)
+{
+    min_level = level;
+    line_format = format;
+}
+
+bool log_enabled(enum log_level level)
+{
+    return level >= min_level;
+}
+
+void log_set_fd(int fd)
+{
+    log_fd = fd;
+}
+
+/* All of it or nothing, and never into the tail. */
+static bool put(struct line *line, const char *data, size_t len)
+{
+    if (line->full || len > LINE_MAX_BYTES - LINE_TAIL - line->len) {
+        line->full = true;
+        return false;
+    }
+    memcpy(line->data + line->len, data, len);
+    line->len += len;
+    return true;
+}
+
+static bool put_str(struct line *line, const char *text)
+{
+    return put(line, text, strlen(text));
+}
+
+/* For what closes a line; LINE_TAIL has room for it. */
+static void put_tail(struct line *line, const char *text)
+{
+    size_t len = strlen(text);
+    memcpy(line->data + line->len, text, len);
+    line->len += len;
+}
+
+/* One character of a value as it stands between quotes, in both formats. Returns the bytes taken from the value. */
+static size_t escape(struct slice value, char out[8], size_t *out_len)
+{
+    size_t taken = text_char_len(value);
+    uint8_t c = value.data[0];
+    if (taken == 0) {
+        *out_len = (size_t)snprintf(out, 8, "\xef\xbf\xbd"); /* U+FFFD: JSON is UTF-8 */
+        return 1;
+    }
+    if (c == '"' || c == '\\')
+        *out_len = (size_t)snprintf(out, 8, "\\%c", c);
+    else if (c == '\n' || c == '\r' || c == '\t')
+        *out_len = (size_t)snprintf(out, 8, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
+    else if (c < 0x20 || c == 0x7f)
+        *out_len = (size_t)snprintf(out, 8, "\\u%04x", c);
+    else if (taken == 2 && c == 0xc2 && value.data[1] < 0xa0)
+        *out_len = (size_t)snprintf(out, 8, "\\u%04x", value.data[1]);
+    else
+        memcpy(out, value.data, *out_len = taken);
+    return taken;
+}
+
+static void put_quoted(struct line *line, struct slice value)
+{
+    if (!put(line, "\"", 1))
+        return;
+    while (value.len) {
+        char unit[8];
+        size_t unit_len, taken = escape(value, unit, &unit_len);
+        if (!put(line, unit, unit_len)) {
+            put_tail(line, "…");
+            break;
+        }
+        value = slice_skip(value, taken);
+    }
+    put_tail(line, "\"");
+}
+
+static bool needs_quotes(struct slice value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.data[i] <= ' ' || value.data[i] == '=' || value.data[i] == '"' || value.data[i] == '\\' || value.data[i] >= 0x7f)
+            return true;
+    return value.len == 0;
+}
+
+static void put_pair(struct line *line, const char *key, const char *value)
+{
+    size_t before = line->len;
+    bool first = before == 0;
+    /* Scrubbed before it is escaped or cut: afterwards a secret would not be recognised. */
+    char *scrubbed = mem_strdup(value);
+    secret_scrub(scrubbed);
+    struct slice text = slice_str(scrubbed);
+    if (line_format == LOG_JSON) {
+        put_str(line, first ? "{\"" : ",\"");
+        put_str(line, key);
+        put_str(line, "\":");
+    } else {
+        put_str(line, first ? "" : " ");
+        put_str(line, key);
+        put_str(line, "=");
+    }
+    if (line->full)
+        line->len = before;
+    else if (line_format == LOG_JSON || needs_quotes(text) || text.len > LINE_MAX_BYTES - LINE_TAIL - line->len)
+        put_quoted(line, text);
+    else
+        put(line, scrubbed, text.len);
+    /* A key whose opening quote did not fit would be left without a value. */
+    if (line->full && line->data[line->len - 1] != '"')
+        line->len = before;
+    mem_free(scrubbed);
+}
+
+static void write_line(const struct line *line)
+{
+    ssize_t n;
+    do {
+        n = write(log_fd, line->data, line->len);
+    } while (n < 0 && errno == EINTR);
+}
+
+void log_event(enum log_level level, const char *event, ...)
+{
+    static const char *const names[] = { "debug", "info", "warn", "error" };
+    if (!log_enabled(level))
+        return;
+    struct line line;
+    line.len = 0;
+    line.full = false;
+    char stamp[CLOCK_STAMP_MAX];
+    clock_stamp(clock_wall_ms(), stamp, sizeof stamp);
+    put_pair(&line, "time", stamp);
+    put_pair(&line, "level", names[level]);
+    put_pair(&line, "event", event);
+
+    va_list args;
+    va_start(args, event);
+    for (const char *key; !line.full && (key = va_arg(args, const char *));) {
+        const char *value = va_arg(args, const char *);
+        if (value)
+            put_pair(&line, key, value);
+    }
+    va_end(args);
+    put_tail(&line, line_format == LOG_JSON ? "}\n" : "\n");
+    write_line(&line);
+}

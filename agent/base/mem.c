@@ -1,0 +1,80 @@
+/* Memory that is always there, and the end of the program where it is not or where the program itself is wrong. */
+#include "agent/base/mem.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One write and no allocation: the heap may be what is broken. abort() leaves a core and a status that a supervisor understands. */
+static _Noreturn void die(const char *line, int len)
+{
+    if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0) {
+        /* there is nobody left to tell */
+    }
+    abort();
+}
+
+static _Noreturn void out_of_memory(size_t size)
+{
+    char line[96];
+    die(line, snprintf(line, sizeof line, "wshealthd: out of memory (%zu bytes wanted)\n", size));
+}
+
+void mem_panic(const char *file, int line, const char *what)
+{
+    char text[512];
+    int len = snprintf(text, sizeof text, "wshealthd: panic at %s:%d: %s\n", file, line, what);
+    die(text, len < (int)sizeof text ? len : (int)sizeof text - 1);
+}
+
+void *mem_alloc(size_t size)
+{
+    void *p = calloc(1, size ? size : 1);
+    if (!p)
+        out_of_memory(size);
+    return p;
+}
+
+void *mem_realloc(void *old, size_t size)
+{
+    void *p = realloc(old, size ? size : 1);
+    if (!p)
+        out_of_memory(size);
+    return p;
+}
+
+char *mem_strndup(const void *data, size_t len)
+{
+    panic_if(len == SIZE_MAX);
+    char *copy = mem_alloc(len + 1);
+    if (len)
+        memcpy(copy, data, len);
+    return copy;
+}
+
+char *mem_strdup(const char *text)
+{
+    return text ? mem_strndup(text, strlen(text)) : NULL;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}
+
+char *mem_printf(const char *fmt, ...)
+{
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    panic_if(n < 0);
+    char *text = mem_alloc((size_t)n + 1);
+    vsnprintf(text, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return text;
+}
