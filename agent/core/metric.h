@@ -32,7 +32,8 @@ struct check_stats {
 };
 
 struct agent_view;
-void metric_write(const struct agent_view *view, bool openmetrics, struct buf *out);
-void metric_write_roff(struct buf *out);
+/* /metrics; complete from the first scrape. -1 when the buffer's ceiling cut it (about 24 KiB for each check is enough). */
+int metric_write(const struct agent_view *view, bool openmetrics, struct buf *out);
+void metric_write_roff(struct buf *out); /* the manual's table */
 
 #endif

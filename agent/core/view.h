@@ -28,11 +28,22 @@ struct check_view {
     uint64_t phase_ns[PHASE_COUNT], total_ns;
     bool have_rtt;
     uint64_t rtt_ns;
+    uint64_t timeout_ms, slo_ms; /* as configured, 0: none; thresholds of the performance data */
     enum reason last_fault; /* reason of the fault that the state is in: what /ready names */
     enum scope last_fault_scope;
     char last_fault_message[512];
     struct check_stats stats;
 };
+
+/* What is wrong with a check at the moment, by its state: the fault that it is in, or the warning, or, while it is still unknown, the round
+ * that has just failed. false: nothing. Readers ask this one function, so that no two of them tell different stories. */
+struct check_fault {
+    enum reason reason;
+    enum scope scope;
+    const char *message; /* may be "" */
+    bool recovering;     /* the last round passed, but not yet enough of them */
+};
+bool check_fault_of(const struct check_view *check, struct check_fault *fault);
 
 struct agent_view {
     const char *version;
