@@ -17,7 +17,8 @@ struct check_view {
     unsigned gates;
     bool judged;        /* has a round been judged yet? Until then status and last are null */
     enum result status; /* of the last judged round */
-    /* of the last judged round; while the state is fail and a single round passes before rise is reached, those of that round */
+    /* of the last judged round, which may have passed while the state is still fail: see last_fault. While nothing has been judged, a
+     * void round leaves its reason and message here */
     enum reason reason;
     enum phase phase;
     enum scope scope;
@@ -29,7 +30,7 @@ struct check_view {
     bool have_rtt;
     uint64_t rtt_ns;
     uint64_t timeout_ms, slo_ms; /* as configured, 0: none; thresholds of the performance data */
-    enum reason last_fault; /* reason of the fault that the state is in: what /ready names */
+    enum reason last_fault;      /* reason of the fault that the state is in: what /ready names */
     enum scope last_fault_scope;
     char last_fault_message[512];
     struct check_stats stats;

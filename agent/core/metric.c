@@ -1,0 +1,276 @@
+/*
+ * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the HTTP face for /metrics
+ * and by the manual's table. Promises that every series exists from the first scrape: label values come from the closed sets of
+ * agent/base/reason.h and of metric.h. Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.
+ */
+#include "agent/core/metric.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/core/metric_process.h"
+#include "agent/core/view.h"
+
+static const struct {
+    int code;
+    const char *name;
+} close_rows[CLOSE_LABEL_COUNT] = {
+#define CLOSE_ROW(code_) [CLOSE_##code_] = { code_, #code_ },
+    CLOSE_LABEL_LIST(CLOSE_ROW)
+#undef CLOSE_ROW
+        [CLOSE_3XXX] = { 0, "3xxx" },
+    [CLOSE_4XXX] = { 0, "4xxx" },
+    [CLOSE_OTHER] = { 0, "other" },
+};
+
+enum close_label close_label(int code)
+{
+    for (unsigned i = 0; i < CLOSE_3XXX; i++)
+        if (close_rows[i].code == code)
+            return (enum close_label)i;
+    if (code >= 3000 && code <= 3999)
+        return CLOSE_3XXX;
+    if (code >= 4000 && code <= 4999)
+        return CLOSE_4XXX;
+    return CLOSE_OTHER;
+}
+
+const char *close_label_name(enum close_label label)
+{
+    panic_if((unsigned)label >= CLOSE_LABEL_COUNT);
+    return close_rows[label].name;
+}
+
+/* --- what the families read ------------------------------------------------------------------------------------------ */
+
+struct scrape {
+    struct prom prom;
+    const struct agent_view *view;
+    struct process_stats process;
+};
+
+/* PHASE_NONE stands for the whole round. */
+static const char *phase_label(enum phase phase)
+{
+    return phase == PHASE_NONE ? "total" : phase_name(phase);
+}
+
+/* Reasons that this build's checks can give. The others belong to checks and brokers that bring their own series. */
+static bool reason_listed(enum reason reason)
+{
+    static const char *const foreign[] = { "broker_", "delivery_", "server_" };
+    if (reason == REASON_NONE)
+        return false;
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
+        if (strncmp(reason_name(reason), foreign[i], strlen(foreign[i])) == 0)
+            return false;
+    return true;
+}
+
+static double state_value(enum state state)
+{
+    static const double values[STATE_COUNT] = { [STATE_UNKNOWN] = NAN, [STATE_PASS] = 1, [STATE_WARN] = 0.5, [STATE_FAIL] = 0 };
+    return values[state];
+}
+
+/* A time that has not come yet is NaN: 0 would be 1970, and alerts on an age would fire. */
+static double timestamp_value(int64_t wall_ms)
+{
+    return wall_ms ? (double)wall_ms / 1e3 : NAN;
+}
+
+static void write_build(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, 1, "version", scrape->view->version, NULL);
+}
+
+static void write_ready(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.ready, NULL);
+}
+
+static void write_live(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.live, NULL);
+}
+
+static void write_started(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.started, NULL);
+}
+
+static void write_degraded(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.degraded, NULL);
+}
+
+static void write_draining(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.draining, NULL);
+}
+
+static void write_loop_lag(struct scrape *scrape)
+{
+    prom_sample_histogram(&scrape->prom, &scrape->view->loop_lag, NULL);
+}
+
+static void write_stalls(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, (double)scrape->view->stalls, NULL);
+}
+
+static void write_cpu(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->process.cpu_seconds, NULL);
+}
+
+static void write_resident(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->process.resident_bytes, NULL);
+}
+
+static void write_open_fds(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->process.open_fds, NULL);
+}
+
+static void write_max_fds(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->process.max_fds, NULL);
+}
+
+static void write_start_time(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, timestamp_value(scrape->view->started_ms), NULL);
+}
+
+#define CHECK_LABELS(c) "check", (c)->name, "type", (c)->type, "path", (c)->path
+
+static void write_state(struct prom *prom, const struct check_view *check)
+{
+    prom_sample(prom, state_value(check->health.state), CHECK_LABELS(check), NULL);
+}
+
+static void write_rounds(struct prom *prom, const struct check_view *check)
+{
+    for (unsigned i = 0; i < RESULT_COUNT; i++)
+        prom_sample(prom, (double)check->stats.rounds[i], CHECK_LABELS(check), "result", result_name((enum result)i), NULL);
+}
+
+static void write_failures(struct prom *prom, const struct check_view *check)
+{
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        if (reason_listed((enum reason)i) || check->stats.failures[i])
+            prom_sample(prom, (double)check->stats.failures[i], CHECK_LABELS(check), "reason", reason_name((enum reason)i), NULL);
+}
+
+static void write_duration(struct prom *prom, const struct check_view *check)
+{
+    for (unsigned i = 0; i < PHASE_COUNT; i++)
+        prom_sample_histogram(prom, &check->stats.phase[i], CHECK_LABELS(check), "phase", phase_label((enum phase)i), NULL);
+}
+
+static void write_rtt(struct prom *prom, const struct check_view *check)
+{
+    prom_sample_histogram(prom, &check->stats.rtt, CHECK_LABELS(check), NULL);
+}
+
+static void write_last_round(struct prom *prom, const struct check_view *check)
+{
+    prom_sample(prom, timestamp_value(check->stats.last_round_ms), CHECK_LABELS(check), NULL);
+}
+
+static void write_closes(struct prom *prom, const struct check_view *check)
+{
+    for (unsigned i = 0; i < CLOSE_LABEL_COUNT; i++)
+        prom_sample(prom, (double)check->stats.closes[i], "check", check->name, "code", close_rows[i].name, NULL);
+}
+
+static void write_held(struct prom *prom, const struct check_view *check)
+{
+    prom_sample(prom, (double)check->stats.held, "check", check->name, NULL);
+}
+
+static void write_cert(struct prom *prom, const struct check_view *check)
+{
+    prom_sample(prom, timestamp_value(check->stats.cert_not_after_ms), "check", check->name, NULL);
+}
+
+/* --- the list -------------------------------------------------------------------------------------------------------- */
+
+struct family {
+    enum prom_type type;
+    const char *name, *labels, *help;
+    void (*of_agent)(struct scrape *scrape);                             /* either: once … */
+    void (*of_check)(struct prom *prom, const struct check_view *check); /* … or for each check */
+};
+
+static const struct family families[] = {
+    { PROM_GAUGE, "wshealthd_ready", "", "1 while /ready says 200.", write_ready, NULL },
+    { PROM_GAUGE, "wshealthd_live", "", "1 while /live says 200.", write_live, NULL },
+    { PROM_GAUGE, "wshealthd_started", "", "1 once every check that gates readiness has passed.", write_started, NULL },
+    { PROM_GAUGE, "wshealthd_degraded", "", "1 while ready, but with a warning or a shared fault.", write_degraded, NULL },
+    { PROM_GAUGE, "wshealthd_draining", "", "1 while the instance is being drained.", write_draining, NULL },
+    { PROM_GAUGE, "wshealthd_check_state", "check,type,path", "State of the check: 1 pass, 0.5 warn, 0 fail, NaN unknown.", NULL,
+      write_state },
+    { PROM_COUNTER, "wshealthd_check_rounds", "check,type,path,result", "Rounds that ended, by result; void ones were not judged.",
+      NULL, write_rounds },
+    { PROM_COUNTER, "wshealthd_check_failures", "check,type,path,reason", "Rounds that did not pass, by reason.", NULL,
+      write_failures },
+    { PROM_HISTOGRAM, "wshealthd_check_duration_seconds", "check,type,path,phase",
+      "Time spent in each phase of a round; phase total is the whole round.", NULL, write_duration },
+    { PROM_HISTOGRAM, "wshealthd_check_rtt_seconds", "check,type,path", "Round-trip time of a message or ping.", NULL, write_rtt },
+    { PROM_GAUGE, "wshealthd_check_last_round_timestamp_seconds", "check,type,path",
+      "When the last round ended, as Unix time; NaN before the first.", NULL, write_last_round },
+    { PROM_COUNTER, "wshealthd_connection_closes", "check,code",
+      "Connections that the server ended, by close code (RFC 6455, 7.4).", NULL, write_closes },
+    { PROM_GAUGE, "wshealthd_held_connections", "check", "Connections that the check holds open.", NULL, write_held },
+    { PROM_GAUGE, "wshealthd_tls_cert_not_after_timestamp_seconds", "check",
+      "When the first certificate of the chain expires, as Unix time; NaN where none was seen.", NULL, write_cert },
+    { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "", "How late the agent's own event loop was.", write_loop_lag, NULL },
+    { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,
+      NULL },
+    { PROM_INFO, "wshealthd_build", "version", "The version that runs.", write_build, NULL },
+    { PROM_COUNTER, "process_cpu_seconds", "", "User and system CPU time of the agent, in seconds.", write_cpu, NULL },
+    { PROM_GAUGE, "process_resident_memory_bytes", "", "Resident memory of the agent, in bytes.", write_resident, NULL },
+    { PROM_GAUGE, "process_open_fds", "", "Open file descriptors of the agent.", write_open_fds, NULL },
+    { PROM_GAUGE, "process_max_fds", "", "Limit of open file descriptors of the agent.", write_max_fds, NULL },
+    { PROM_GAUGE, "process_start_time_seconds", "", "When the agent started, as Unix time in seconds.", write_start_time, NULL },
+};
+enum { FAMILIES = sizeof families / sizeof families[0] };
+
+int metric_write(const struct agent_view *view, bool openmetrics, struct buf *out)
+{
+    struct scrape scrape = { .view = view };
+    process_read(&scrape.process);
+    prom_begin(&scrape.prom, out, openmetrics);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        const struct family *family = &families[i];
+        prom_family(&scrape.prom, family->type, family->name, family->help);
+        if (family->of_agent)
+            family->of_agent(&scrape);
+        for (size_t j = 0; family->of_check && j < view->check_count; j++)
+            family->of_check(&scrape.prom, view->checks[j]);
+    }
+    return prom_finish(&scrape.prom);
+}
+
+static const char *family_suffix(enum prom_type type)
+{
+    return type == PROM_COUNTER ? "_total" : type == PROM_INFO ? "_info" : "";
+}
+
+void metric_write_roff(struct buf *out)
+{
+    static const char *const types[] = {
+        [PROM_GAUGE] = "gauge", [PROM_COUNTER] = "counter", [PROM_HISTOGRAM] = "histogram", [PROM_INFO] = "info"
+    };
+    for (size_t i = 0; i < FAMILIES; i++) {
+        const struct family *family = &families[i];
+        buf_printf(out, ".TP\n.BR %s%s", family->name, family_suffix(family->type));
+        if (*family->labels)
+            buf_printf(out, " {%s}", family->labels);
+        buf_printf(out, " \" (%s)\"\n%s\n", types[family->type], family->help);
+    }
+}
