@@ -8,13 +8,15 @@
 
 #include "agent/base/clock.h"
 #include "agent/core/conf.h"
+#include "agent/core/metric.h"
 #include "agent/core/opt.h"
 #include "agent/net/loop.h"
 #include "agent/net/tls.h"
 
 struct talk;
 struct run;
-struct check_stats;
+struct check;
+struct conn_group;
 
 enum turn { TURN_NEXT, TURN_WAIT, TURN_FAIL, TURN_DONE };
 
@@ -30,12 +32,13 @@ struct probe_type {
     unsigned gates;               /* by default */
     bool session;                 /* the run lives as long as the check: start is called for each round, and run_event in between */
     int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
+    bool (*needs_tls)(const void *opts);             /* does it speak TLS whatever the target's URL says? May be NULL: no */
     enum reason on_timeout;                          /* what a passed deadline means once the connection is open */
     const struct step *steps;                        /* ends with a step without name; NULL where `start` is used */
     void (*start)(struct run *run);                  /* begin a round; ends with run_finish or run_warn, now or later */
-    void (*stop)(struct run *run); /* the round is over or is cut short (deadline, reload): let go of everything it holds. For a
-                                          session type: a failed deadline calls `late` instead, and stop ends the session */
-    void (*late)(struct run *run); /* session types: the deadline of this round passed; must finish the round */
+    void (*late)(struct run *run); /* with start: the deadline of this round has passed; it must finish the round */
+    /* With start: the round is over, or the check ends in the middle of it: let go of everything. Session types: the check ends. */
+    void (*stop)(struct run *run);
 };
 
 /* What a round measured. The engine fills it for steps; a `start` probe fills what it knows. */
@@ -56,7 +59,9 @@ struct run {
     const struct target_conf *target;
     const struct url *url; /* target's local or public, by conf->path */
     struct loop *loop;
-    struct tls_context *tls; /* for url->tls; NULL otherwise. Full handshakes */
+    struct conn_group *group;       /* for WebSocket connections of its own (agent/core/conn.h) */
+    struct tls_context *tls;        /* full handshakes; NULL where nothing speaks TLS */
+    struct tls_context *tls_resume; /* for mass holding only: a resumed session hides an expired certificate */
     const void *opts;
     void *state;
     struct check_stats *stats; /* held connections, closes */

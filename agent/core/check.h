@@ -1,0 +1,43 @@
+/*
+ * The engine of one check: starts its rounds, bounds them, judges them with agent/core/health.h and keeps what is known of it
+ * (struct check_view). The agent owns checks and hears of every judged round; probes see only struct run (agent/core/probe.h).
+ */
+#ifndef WSHEALTHD_CORE_CHECK_H
+#define WSHEALTHD_CORE_CHECK_H
+
+#include "agent/core/conn.h"
+#include "agent/core/probe.h"
+#include "agent/core/stall.h"
+#include "agent/core/view.h"
+
+/* One configuration generation with its TLS contexts, counted by reference: checks kept over a reload hold on to theirs. */
+struct generation {
+    unsigned refs;
+    struct conf *conf;
+    struct tls_context *tls, *tls_resume; /* NULL where nothing in the configuration speaks TLS */
+};
+struct generation *generation_new(struct conf *conf, struct err *err); /* reads the TLS files: err names the bad one */
+struct generation *generation_ref(struct generation *generation);
+void generation_unref(struct generation *generation);
+
+struct check;
+/* What all checks of an agent share. */
+struct check_host {
+    struct loop *loop;
+    struct conn_group group;
+    struct stall stall;
+    bool once;                                                        /* one round each, no schedule */
+    void (*on_judged)(void *user, struct check *check, bool changed); /* after every round, also void ones */
+    void *user;
+};
+
+struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf);
+void check_start(struct check *check, uint64_t delay_ms); /* the first round; later ones by interval and jitter */
+/* Ends everything of it and frees it; also in the middle of a round, but not from inside its own callbacks. */
+void check_free(struct check *check);
+const struct check_view *check_view(const struct check *check);
+const struct check_conf *check_conf(const struct check *check);
+struct generation *check_generation(const struct check *check);
+void check_resume(struct check *check); /* the agent was asleep: failures count for liveness from now on */
+
+#endif

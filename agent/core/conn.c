@@ -1,0 +1,444 @@
+/*
+ * A client's WebSocket connection on the transport: dial, upgrade, messages, goodbye (agent/core/conn.h).
+ *
+ * Called by the step runner (agent/core/talk.c) and by probes that hold connections. It judges nothing but the protocol and owns no
+ * deadline: whoever opened it does. The request is built by agent/core/conn_offer.c.
+ */
+#include "agent/core/conn.h"
+
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/core/conn_offer.h"
+
+enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 512, FAREWELL_BYTES_MAX = 1 << 20 };
+
+struct conn_setup {
+    struct dial *dial;
+    struct dial_target target;
+    const struct url *url;
+    struct conn_report *report;
+    struct conn_offer offer;
+    char key[WS_KEY_LEN + 1];
+    struct http_reader *reader;
+    uint64_t requested_ns;
+};
+
+/* A stream whose owner is gone and whose peer is given time to answer the close frame. */
+struct farewell {
+    struct list node;
+    struct stream *stream;
+    struct timer timer;
+    size_t swallowed;
+};
+
+void conn_group_init(struct conn_group *group, struct loop *loop)
+{
+    group->loop = loop;
+    list_init(&group->farewells);
+}
+
+static void farewell_end(struct farewell *farewell)
+{
+    timer_stop(&farewell->timer);
+    list_remove(&farewell->node);
+    stream_close_now(farewell->stream);
+    mem_free(farewell);
+}
+
+void conn_group_fini(struct conn_group *group)
+{
+    list_each_safe (node, &group->farewells)
+        farewell_end(list_entry(node, struct farewell, node));
+}
+
+bool conn_group_idle(const struct conn_group *group)
+{
+    return list_empty(&group->farewells);
+}
+
+static void on_farewell_timer(struct timer *timer, void *user)
+{
+    (void)timer;
+    farewell_end(user);
+}
+
+static void on_farewell_data(void *user, struct slice data)
+{
+    struct farewell *farewell = user;
+
+    farewell->swallowed += data.len;
+    if (farewell->swallowed > FAREWELL_BYTES_MAX)
+        farewell_end(farewell);
+}
+
+static void on_farewell_end(void *user, const struct err *err)
+{
+    (void)err;
+    farewell_end(user);
+}
+
+static const struct stream_events farewell_events = { .on_data = on_farewell_data, .on_end = on_farewell_end };
+
+static void farewell_begin(struct conn_group *group, struct stream *stream)
+{
+    struct farewell *farewell = mem_alloc(sizeof(*farewell));
+
+    farewell->stream = stream;
+    list_push(&group->farewells, &farewell->node);
+    timer_init(&farewell->timer, group->loop, on_farewell_timer, farewell);
+    timer_start(&farewell->timer, CONN_LINGER_MS);
+    stream_start(stream, &farewell_events, farewell);
+}
+
+static void setup_free(struct conn *conn)
+{
+    struct conn_setup *setup = conn->setup;
+
+    if (!setup)
+        return;
+    if (setup->dial)
+        dial_cancel(setup->dial);
+    if (setup->reader)
+        http_reader_free(setup->reader);
+    conn_offer_fini(&setup->offer);
+    mem_free(setup);
+    conn->setup = NULL;
+}
+
+/* Back to idle. The stream has been handed on or closed by the caller. */
+static void conn_release(struct conn *conn)
+{
+    setup_free(conn);
+    ws_reader_fini(&conn->reader);
+    if (conn->deflater)
+        deflater_free(conn->deflater);
+    if (conn->gone)
+        *conn->gone = true;
+    memset(conn, 0, sizeof(*conn));
+}
+
+static void upgrade_stop_clock(struct conn_setup *setup)
+{
+    if (setup->report->requested)
+        setup->report->upgrade_ns = clock_now_ns() - setup->requested_ns;
+}
+
+/* The connection is over by the peer's doing: tells the owner, as the last thing. */
+static void conn_lost(struct conn *conn, const struct err *err)
+{
+    const struct conn_events *events = conn->events;
+    void *user = conn->user;
+    struct stream *stream = conn->stream;
+
+    if (conn->setup)
+        upgrade_stop_clock(conn->setup);
+    conn_release(conn);
+    if (stream)
+        stream_close_now(stream);
+    events->on_lost(user, err);
+}
+
+/* As conn_lost, but the peer is still owed an answer: our close frame, and time to read it. */
+static void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err)
+{
+    const struct conn_events *events = conn->events;
+    void *user = conn->user;
+
+    conn_close(conn, code, "");
+    events->on_lost(user, err);
+}
+
+static void lost_by_close(struct conn *conn, const struct ws_message *message)
+{
+    struct err err;
+    char text[160] = "";
+    const char *name = ws_close_code_name(message->close_code);
+
+    if (message->body.len)
+        text_excerpt(message->body, WS_CLOSE_REASON_MAX, text, sizeof(text));
+    if (message->close_code == WS_CODE_NO_STATUS)
+        err_set(&err, REASON_CLOSED_BY_SERVER, WS_CODE_NO_STATUS, "the server closed the connection without a code (1005)");
+    else
+        err_set(&err, REASON_CLOSED_BY_SERVER, message->close_code, "the server closed the connection with code %u%s%s%s%s%s%s",
+                message->close_code, *name ? " (" : "", name, *name ? ")" : "", *text ? ": \"" : "", text, *text ? "\"" : "");
+    conn_lost_politely(conn, message->close_code, &err);
+}
+
+/* False: the connection is gone. */
+static bool take_message(struct conn *conn, const struct ws_message *message, uint64_t now_ns)
+{
+    bool gone = false;
+
+    if (message->opcode == WS_PING) {
+        conn_send(conn, WS_PONG, message->body);
+        return conn->stream != NULL;
+    }
+    if (message->opcode == WS_CLOSE) {
+        lost_by_close(conn, message);
+        return false;
+    }
+    conn->gone = &gone;
+    conn->events->on_message(conn->user, message, now_ns);
+    if (gone)
+        return false;
+    conn->gone = NULL;
+    return true;
+}
+
+static void take_frames(struct conn *conn, struct slice data, uint64_t now_ns)
+{
+    struct ws_message message;
+    struct err err;
+
+    for (;;) {
+        int got = ws_reader_next(&conn->reader, &data, &message, &err);
+
+        if (got < 0) {
+            conn_lost_politely(conn, (uint16_t)err.code, &err);
+            return;
+        }
+        if (got == 0 || !take_message(conn, &message, now_ns))
+            return;
+    }
+}
+
+/* The head is here: judge it, and on success become an open connection. */
+static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
+{
+    struct conn_setup *setup = conn->setup;
+    const struct http_head *head = http_reader_head(setup->reader);
+    struct upgrade_agreed agreed = { 0 };
+    struct err err;
+    bool gone = false;
+
+    setup->report->http_status = head->status;
+    if (upgrade_check_response(head, &setup->offer.offer, setup->key, &agreed, &err) < 0) {
+        conn_lost(conn, &err);
+        return;
+    }
+    setup->report->upgrade_ns = now_ns - setup->requested_ns;
+    memcpy(setup->report->subprotocol, agreed.subprotocol, sizeof(agreed.subprotocol));
+    setup->report->deflate = agreed.deflate.on;
+    setup_free(conn);
+    ws_reader_init(&conn->reader, WS_CLIENT, CONN_MESSAGE_MAX, &agreed.deflate);
+    conn->gone = &gone;
+    conn->events->on_open(conn->user);
+    if (gone)
+        return;
+    conn->gone = NULL;
+    if (rest.len)
+        take_frames(conn, rest, now_ns);
+}
+
+static void on_data(void *user, struct slice data)
+{
+    struct conn *conn = user;
+    uint64_t now_ns = clock_now_ns();
+    struct err err;
+
+    if (!conn->setup) {
+        take_frames(conn, data, now_ns);
+        return;
+    }
+    switch (http_reader_feed(conn->setup->reader, &data, &err)) {
+    case HTTP_HEAD:
+        take_head(conn, data, now_ns);
+        return;
+    case HTTP_BAD:
+    case HTTP_TOO_LARGE:
+        err.reason = REASON_HTTP_MALFORMED;
+        conn_lost(conn, &err);
+        return;
+    case HTTP_MORE:
+    case HTTP_DONE:
+        return;
+    }
+}
+
+static void on_end(void *user, const struct err *cause)
+{
+    struct conn *conn = user;
+    const char *how = cause->reason == REASON_NONE ? "closed" : "reset";
+    struct err err;
+
+    if (conn->setup && cause->reason == REASON_TLS_HANDSHAKE_FAILED)
+        err = *cause; /* TLS 1.3: a refused client certificate shows only now */
+    else if (conn->setup && http_reader_started(conn->setup->reader))
+        err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection in the middle of its response", how);
+    else if (conn->setup)
+        err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection without a response to the upgrade", how);
+    else
+        err_set(&err, REASON_CLOSED_ABNORMAL, WS_CODE_ABNORMAL, "the connection was %s without a close frame (1006)%s%s%s", how,
+                cause->reason != REASON_NONE ? ": " : "", cause->reason != REASON_NONE ? cause->text : "",
+                ws_reader_mid_message(&conn->reader) ? ", in the middle of a message" : "");
+    conn_lost(conn, &err);
+}
+
+static const struct stream_events stream_events = { .on_data = on_data, .on_end = on_end };
+
+static void on_dial_open(void *user, struct stream *stream)
+{
+    struct conn *conn = user;
+    struct conn_setup *setup = conn->setup;
+    struct buf request = BUF_INIT(CONN_REQUEST_MAX);
+    struct err err;
+    static const struct http_limits limits = { HEAD_BYTES_MAX, BODY_BYTES_MAX };
+
+    setup->dial = NULL;
+    conn->stream = stream;
+    setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
+    upgrade_key(setup->key);
+    setup->requested_ns = clock_now_ns();
+    setup->report->requested = true;
+    stream_start(stream, &stream_events, conn);
+    if (upgrade_write_request(&request, &setup->offer.offer, setup->key) < 0) {
+        err_set(&err, REASON_AGENT_ERROR, 0, "the upgrade request is larger than %d bytes: shorten target.headers or the token",
+                CONN_REQUEST_MAX);
+        buf_fini(&request);
+        conn_lost(conn, &err);
+        return;
+    }
+    stream_write(stream, buf_slice(&request)); /* a failure here comes back as on_end */
+    buf_fini(&request);
+}
+
+static void on_dial_fail(void *user, const struct err *err)
+{
+    struct conn *conn = user;
+
+    conn->setup->dial = NULL;
+    conn_lost(conn, err);
+}
+
+static const struct dial_events dial_events = { on_dial_open, on_dial_fail };
+
+int conn_open(struct conn *conn, const struct conn_options *options, const struct conn_events *events, void *user,
+              struct conn_report *report, struct err *err)
+{
+    struct conn_setup *setup;
+
+    panic_if(conn_busy(conn));
+    memset(conn, 0, sizeof(*conn));
+    memset(report, 0, sizeof(*report));
+    setup = mem_alloc(sizeof(*setup));
+    if (conn_offer_init(&setup->offer, options->target, options->url, options->offer_deflate, err) < 0) {
+        mem_free(setup);
+        return -1;
+    }
+    setup->url = options->url;
+    setup->report = report;
+    setup->target.url = options->url;
+    setup->target.tls = options->url->tls ? options->tls : NULL;
+    setup->target.server_name = options->target->tls.server_name;
+    conn->setup = setup;
+    conn->events = events;
+    conn->user = user;
+    conn->group = options->group;
+    setup->dial = dial_start(options->group->loop, &setup->target, &dial_events, conn, &report->dial);
+    return 0;
+}
+
+bool conn_busy(const struct conn *conn)
+{
+    return conn->setup || conn->stream;
+}
+
+bool conn_is_open(const struct conn *conn)
+{
+    return conn->stream && !conn->setup;
+}
+
+static int send_deflated(struct conn *conn, enum ws_opcode opcode, struct slice payload, struct buf *out)
+{
+    const struct deflate_params *params = &conn->reader.deflate;
+    struct buf packed = BUF_INIT(CONN_MESSAGE_MAX + 1024);
+    int rc;
+
+    if (!conn->deflater)
+        conn->deflater = deflater_new(params->client_bits, params->client_no_context_takeover);
+    rc = deflater_message(conn->deflater, payload, &packed);
+    if (rc == 0)
+        rc = ws_write_frame(out, WS_CLIENT, opcode, true, true, buf_slice(&packed));
+    buf_fini(&packed);
+    return rc;
+}
+
+int conn_send(struct conn *conn, enum ws_opcode opcode, struct slice payload)
+{
+    struct buf frame = BUF_INIT(CONN_MESSAGE_MAX + 1024);
+    bool data = opcode == WS_TEXT || opcode == WS_BINARY;
+    int rc;
+
+    if (!conn_is_open(conn))
+        return -1;
+    if (data && conn->reader.deflate.on)
+        rc = send_deflated(conn, opcode, payload, &frame);
+    else
+        rc = ws_write_frame(&frame, WS_CLIENT, opcode, true, false, payload);
+    if (rc == 0)
+        rc = stream_write(conn->stream, buf_slice(&frame));
+    buf_fini(&frame);
+    return rc;
+}
+
+void conn_close(struct conn *conn, uint16_t code, const char *text)
+{
+    struct buf frame = BUF_INIT(WS_HEADER_MAX + WS_CONTROL_MAX);
+    struct conn_group *group = conn->group;
+    struct stream *stream = conn->stream;
+
+    if (!conn_is_open(conn)) {
+        conn_drop(conn);
+        return;
+    }
+    ws_write_close(&frame, WS_CLIENT, code, text);
+    conn_release(conn);
+    if (stream_write(stream, buf_slice(&frame)) < 0)
+        stream_close_now(stream);
+    else
+        farewell_begin(group, stream);
+    buf_fini(&frame);
+}
+
+void conn_drop(struct conn *conn)
+{
+    struct stream *stream = conn->stream;
+
+    conn_release(conn);
+    if (stream)
+        stream_close_now(stream);
+}
+
+void conn_abort(struct conn *conn)
+{
+    struct stream *stream = conn->stream;
+
+    conn_release(conn);
+    if (stream)
+        stream_abort(stream);
+}
+
+void conn_tls_info(const struct conn *conn, struct tls_info *info)
+{
+    memset(info, 0, sizeof(*info));
+    if (conn->stream)
+        stream_tls_info(conn->stream, info);
+}
+
+int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err)
+{
+    const struct conn_setup *setup = conn->setup;
+    char limit[32];
+
+    panic_if(!setup);
+    if (!setup->report->requested)
+        return dial_timeout_err(&setup->target, &setup->report->dial, timeout_ms, err);
+    upgrade_stop_clock(conn->setup);
+    text_format_duration((int64_t)timeout_ms, limit, sizeof(limit));
+    if (http_reader_started(setup->reader))
+        return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "the response to the upgrade did not end within %s", limit);
+    return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "no response to the upgrade within %s", limit);
+}

@@ -1,0 +1,84 @@
+/*
+ * One WebSocket connection as a client makes it: dial, upgrade, then whole messages. Pings are answered, a close frame is returned, and
+ * every broken rule of RFC 6455 is an error with its name. A connection that is open costs little: what only the handshake needs is
+ * freed with the 101.
+ *
+ * Async contract: conn_open never calls back inside itself; then on_open comes at most once, and on_lost exactly once unless the owner
+ * closes first. From on_lost, conn_close, conn_drop or conn_abort on, the conn is idle again: its memory may be freed or used anew, also
+ * inside a callback.
+ */
+#ifndef WSHEALTHD_CORE_CONN_H
+#define WSHEALTHD_CORE_CONN_H
+
+#include "agent/base/list.h"
+#include "agent/core/conf.h"
+#include "agent/net/dial.h"
+#include "agent/proto/upgrade.h"
+#include "agent/proto/ws.h"
+
+enum { CONN_MESSAGE_MAX = 4 << 20, CONN_LINGER_MS = 1000 };
+
+/* What the handshake has done so far; true at any moment. Owned by the opener; must live until on_open or the end. */
+struct conn_report {
+    struct dial_report dial;
+    bool requested;      /* the upgrade request was sent: the phase is upgrade */
+    uint64_t upgrade_ns; /* from the request to the judged answer, or to its failure */
+    int http_status;     /* 0: none came */
+    char subprotocol[WS_SUBPROTOCOL_MAX];
+    bool deflate;
+};
+
+struct conn_events {
+    void (*on_open)(void *user);
+    /* Text, binary and pong. received_ns is when the bytes came in. The body is valid during the call. */
+    void (*on_message)(void *user, const struct ws_message *message, uint64_t received_ns);
+    /* err->reason: the dial's, the upgrade's, protocol_error, message_too_big, closed_by_server (err->code: the close code), or
+     * closed_abnormal (1006). */
+    void (*on_lost)(void *user, const struct err *err);
+};
+
+/* Connections that say goodbye after their owner has let go of them: bounded by CONN_LINGER_MS each. One for each agent. */
+struct conn_group {
+    struct loop *loop;
+    struct list farewells;
+};
+void conn_group_init(struct conn_group *group, struct loop *loop);
+void conn_group_fini(struct conn_group *group); /* cuts what still lingers */
+bool conn_group_idle(const struct conn_group *group);
+
+struct conn_setup;
+struct conn {
+    struct stream *stream;
+    const struct conn_events *events;
+    void *user;
+    struct conn_group *group;
+    struct conn_setup *setup;  /* NULL once it is open */
+    struct deflater *deflater; /* made by the first compressed message that is sent */
+    bool *gone;                /* told when the owner lets go inside a callback */
+    struct ws_reader reader;
+};
+
+struct conn_options {
+    struct conn_group *group;
+    const struct target_conf *target; /* headers, origin, subprotocols, token: read anew for each connection */
+    const struct url *url;
+    struct tls_context *tls;
+    bool offer_deflate;
+};
+
+/* Zero the conn before its first use. 0, or -1 when a ${file:…} of the target cannot be read (agent_error): no callback comes then. */
+int conn_open(struct conn *conn, const struct conn_options *options, const struct conn_events *events, void *user,
+              struct conn_report *report, struct err *err);
+bool conn_busy(const struct conn *conn); /* opening or open */
+bool conn_is_open(const struct conn *conn);
+/* Sends one message or control frame. -1: the connection is breaking or its output is full; on_lost comes or has come for the former. */
+int conn_send(struct conn *conn, enum ws_opcode opcode, struct slice payload);
+void conn_close(struct conn *conn, uint16_t code,
+                const char *text);  /* politely: close frame, then waits for the peer in the background */
+void conn_drop(struct conn *conn);  /* at once, no close frame */
+void conn_abort(struct conn *conn); /* at once, RST */
+void conn_tls_info(const struct conn *conn, struct tls_info *info);
+/* The error for a deadline that passed before it was open; the reason says in which phase. */
+int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err);
+
+#endif

@@ -1,0 +1,251 @@
+/*
+ * Runs a probe's steps over one fresh connection (agent/core/talk.h). Made and driven by the engine (agent/core/check.c); it turns the
+ * connection's events into steps, and deadlines into the sentence of the step that was waiting. What a result means is not its business.
+ */
+#include "agent/core/talk.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/core/talk_engine.h"
+
+struct talk {
+    struct run *run;
+    struct conn conn;
+    struct conn_report report;
+    size_t step;
+    const struct ws_message *current; /* not taken yet; only inside on_message */
+    uint64_t received_ns;             /* of the message taken last */
+    uint64_t sent_ns;
+    uint64_t opened_ns;
+    unsigned frames; /* that came since it opened */
+    struct err late; /* text: "" where the step's name must do */
+};
+
+static void report_phase(struct run *run, enum phase phase, bool have, uint64_t ns)
+{
+    run->report.have_phase[phase] = have;
+    run->report.phase_ns[phase] = ns;
+}
+
+void talk_engine_report(struct run *run, const struct conn_report *report, bool tls)
+{
+    const struct dial_report *dial = &report->dial;
+
+    report_phase(run, PHASE_RESOLVE, true, dial->resolve_ns);
+    report_phase(run, PHASE_CONNECT, dial->resolved, dial->connect_ns);
+    report_phase(run, PHASE_TLS, tls && dial->connected, dial->tls_ns);
+    report_phase(run, PHASE_UPGRADE, report->requested, report->upgrade_ns);
+    run->report.http_status = report->http_status;
+    if (dial->tls.have_cert)
+        run->report.cert_not_after_ms = dial->tls.not_after_ms;
+}
+
+static void talk_open_phase(struct talk *talk)
+{
+    if (talk->opened_ns)
+        report_phase(talk->run, PHASE_OPEN, true, clock_now_ns() - talk->opened_ns);
+}
+
+static void talk_finish(struct talk *talk)
+{
+    talk_open_phase(talk);
+    run_finish(talk->run, REASON_NONE, NULL);
+}
+
+/* Runs steps until one waits or the round is over. After a finish nothing of the talk is touched: the connection is gone. */
+static void talk_advance(struct talk *talk)
+{
+    const struct step *steps = talk->run->type->steps;
+
+    while (talk->run->active) {
+        const struct step *step = &steps[talk->step];
+
+        if (!step->name) {
+            talk_finish(talk);
+            return;
+        }
+        switch (step->run(talk)) {
+        case TURN_NEXT:
+            talk->step++;
+            break;
+        case TURN_WAIT:
+            return;
+        case TURN_DONE:
+            talk_finish(talk);
+            return;
+        case TURN_FAIL:
+            panic_if(talk->run->active); /* talk_fail and talk_send have told why */
+            return;
+        }
+    }
+}
+
+static void on_open(void *user)
+{
+    struct talk *talk = user;
+
+    talk_engine_report(talk->run, &talk->report, talk->run->url->tls);
+    talk->run->report.phase = PHASE_OPEN;
+    talk->opened_ns = clock_now_ns();
+    talk_advance(talk);
+}
+
+static void on_message(void *user, const struct ws_message *message, uint64_t received_ns)
+{
+    struct talk *talk = user;
+
+    talk->frames++;
+    talk->current = message;
+    talk->received_ns = received_ns;
+    talk_advance(talk);
+    talk->current = NULL;
+}
+
+static void on_lost(void *user, const struct err *err)
+{
+    struct talk *talk = user;
+    struct run *run = talk->run;
+
+    if (talk->opened_ns) {
+        talk_open_phase(talk);
+    } else {
+        talk_engine_report(run, &talk->report, run->url->tls);
+        run->report.phase = reason_phase(err->reason);
+    }
+    if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
+        run->report.close_code = err->code;
+    run_finish_err(run, err);
+}
+
+static const struct conn_events conn_events = { on_open, on_message, on_lost };
+
+struct talk *talk_engine_new(struct run *run)
+{
+    struct talk *talk = mem_alloc(sizeof(*talk));
+
+    talk->run = run;
+    return talk;
+}
+
+void talk_engine_start(struct talk *talk, struct conn_group *group)
+{
+    struct run *run = talk->run;
+    struct conn_options options = { group, run->target, run->url, run->tls, true };
+    struct err err;
+
+    memset(&talk->report, 0, sizeof(talk->report));
+    talk->step = 0;
+    talk->current = NULL;
+    talk->sent_ns = talk->received_ns = talk->opened_ns = 0;
+    talk->frames = 0;
+    talk->late.text[0] = 0;
+    run->report.phase = PHASE_RESOLVE;
+    if (conn_open(&talk->conn, &options, &conn_events, talk, &talk->report, &err) < 0)
+        run_finish_err(run, &err);
+}
+
+void talk_engine_late(struct talk *talk)
+{
+    struct run *run = talk->run;
+    char limit[32];
+    struct err err;
+
+    if (!conn_is_open(&talk->conn)) {
+        conn_timeout_err(&talk->conn, (uint64_t)run->conf->timeout_ms, &err);
+        talk_engine_report(run, &talk->report, run->url->tls);
+        run->report.phase = reason_phase(err.reason);
+        run_finish_err(run, &err);
+        return;
+    }
+    talk_open_phase(talk);
+    text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
+    if (talk->late.text[0])
+        run_finish(run, talk->late.reason, "%s within %s", talk->late.text, limit);
+    else
+        run_finish(run, run->type->on_timeout, "no %s within %s%s", run->type->steps[talk->step].name, limit,
+                   talk->frames ? ", though other frames came" : ", and nothing else either");
+}
+
+void talk_engine_stop(struct talk *talk)
+{
+    if (conn_is_open(&talk->conn))
+        conn_close(&talk->conn, WS_CODE_NORMAL, "");
+    else
+        conn_drop(&talk->conn);
+}
+
+void talk_engine_free(struct talk *talk)
+{
+    if (!talk)
+        return;
+    conn_drop(&talk->conn);
+    mem_free(talk);
+}
+
+void *talk_state(struct talk *talk)
+{
+    return talk->run->state;
+}
+
+const void *talk_opts(const struct talk *talk)
+{
+    return talk->run->opts;
+}
+
+const struct check_conf *talk_conf(const struct talk *talk)
+{
+    return talk->run->conf;
+}
+
+enum turn talk_send(struct talk *talk, enum ws_opcode opcode, struct slice payload)
+{
+    talk->sent_ns = clock_now_ns();
+    if (conn_send(&talk->conn, opcode, payload) < 0)
+        return talk_fail(talk, REASON_CLOSED_ABNORMAL, "the connection broke while a message was sent");
+    return TURN_NEXT;
+}
+
+bool talk_receive(struct talk *talk, struct ws_message *message)
+{
+    if (!talk->current)
+        return false;
+    *message = *talk->current;
+    talk->current = NULL;
+    return true;
+}
+
+void talk_answered(struct talk *talk)
+{
+    talk->run->report.have_rtt = true;
+    talk->run->report.rtt_ns = talk->received_ns - talk->sent_ns;
+}
+
+enum turn talk_fail(struct talk *talk, enum reason reason, const char *fmt, ...)
+{
+    struct err err;
+    va_list args;
+    char text[ERR_TEXT_MAX];
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    err_set(&err, reason, 0, "%s", text);
+    talk_open_phase(talk);
+    run_finish_err(talk->run, &err);
+    return TURN_FAIL;
+}
+
+void talk_late(struct talk *talk, enum reason reason, const char *fmt, ...)
+{
+    va_list args;
+    char text[ERR_TEXT_MAX];
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    err_set(&talk->late, reason, 0, "%s", text);
+}
