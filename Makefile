@@ -128,9 +128,19 @@ unit: $(call units_of,asan)
 e2e: $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
 	$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e $(PYTEST_ARGS)
 
-.PHONY: check
+# What test, lint, tsan, fuzz and bench do once everything is installed.
+.PHONY: check lint-now tsan-now fuzz-now bench-now
 check: $(call units_of,asan) $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
-	tests/tools/run-tests $(BUILD)
+	tests/tools/run-tests $(abspath $(BUILD))
+lint-now:
+	LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/run $(LINT)
+# What has threads: the resolver, on libuv's pool. Fixed addresses, as the sanitizer's shadow does not fit under every layout.
+tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/%,$(call units_of,tsan))
+	TSAN_OPTIONS=halt_on_error=1:exitcode=66 setarch -R tests/tools/run-units $(BUILD)/tsan/tests/unit
+fuzz-now: $(FUZZERS)
+	tests/tools/run-fuzz $(abspath $(BUILD)) $(FUZZ_SECONDS)
+bench-now: $(BUILD)/release/wshealthd $(BENCHES)
+	$(PYTHON) -B tests/bench/run.py $(abspath $(BUILD)) $(BENCH)
 
 .PHONY: unit-release
 unit-release: $(call units_of,release)
@@ -146,9 +156,29 @@ all unit e2e check unit-release:
 .PHONY: all unit e2e check unit-release
 endif
 
+# --- tests: each installs what is missing, then runs make again, on all cores where no -j was given ---------------------
+PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+.PHONY: test lint tsan fuzz bench
+test:
+	tests/tools/deps build test
+	tests/tools/npm $(BUILD)
+	$(MAKE) $(PARALLEL) check
+lint:
+	tests/tools/deps build test lint
+	$(MAKE) lint-now
+tsan:
+	tests/tools/deps build test
+	$(MAKE) $(PARALLEL) tsan-now
+fuzz:
+	tests/tools/deps build fuzz
+	$(MAKE) $(PARALLEL) fuzz-now
+bench:
+	tests/tools/deps build test bench
+	$(MAKE) $(PARALLEL) bench-now
+
 .PHONY: deps
 deps:
-	tests/tools/deps build test lint
+	tests/tools/deps build test lint fuzz bench
 
 .PHONY: clean
 clean:

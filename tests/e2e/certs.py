@@ -39,11 +39,12 @@ class Certs:
     def __init__(self, directory):
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
+        self.config, self.ca = self.dir / "openssl.cnf", self.dir / "ca.pem"
+        if self.ca.exists():  # another process of the same run has made it
+            return
         (self.dir / "index.txt").write_text("")
         (self.dir / "serial").write_text("1000\n")
-        self.config = self.dir / "openssl.cnf"
         self.config.write_text(CONFIG.format(d=self.dir))
-        self.ca = self.dir / "ca.pem"
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-config", str(self.config),
             "-extensions", "authority", "-subj", "/CN=test authority", "-days", "3650", "-keyout", str(self.dir / "ca.key"),
             "-out", str(self.ca))
