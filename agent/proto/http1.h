@@ -1,6 +1,13 @@
 /*
  * HTTP/1.x heads and bodies on llhttp, for both sides. Everything is decided on our own copy of the start line and the headers:
  * llhttp 8 and 9 differ in what they refuse and in how they name it. Bytes in, head and body out; no sockets.
+ *
+ * Strict: lines end with CRLF (a bare CR or LF, a NUL or another control character, and folded headers are refused), names are
+ * tokens directly followed by the colon, Content-Length comes once and never beside Transfer-Encoding, a request of HTTP/1.1 has
+ * one Host. The same verdict whole, byte by byte and in any split.
+ *
+ * Errors: err->reason is http_malformed, or connection_reset where the peer closed before the head was complete. For requests
+ * err->code is the status to answer with (400, 413, 431, 501, 505).
  */
 #ifndef WSHEALTHD_PROTO_HTTP1_H
 #define WSHEALTHD_PROTO_HTTP1_H
@@ -10,7 +17,7 @@
 #include "agent/base/buf.h"
 #include "agent/base/err.h"
 
-enum { HTTP_HEADERS_MAX = 64 };
+enum { HTTP_HEADERS_MAX = 64, HTTP_INTERIM_MAX = 8 /* 1xx responses passed over before the one that counts */ };
 
 struct http_header {
     struct slice name, value; /* point into http_head.text; values are trimmed */
