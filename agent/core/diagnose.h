@@ -1,6 +1,6 @@
 /*
- * From the states of all checks to one sentence for the person on call: whose fault it is, and what to do. Pure, and a table: rules in
- * order, the first that fits wins. Causes are a closed set (cause_list, in the manual).
+ * From the states of all checks to one sentence for the person on call: whose fault it is, and what to do. Pure, and a table:
+ * rules in order, the first that fits wins. Causes are a closed set (cause_list, in the manual).
  */
 #ifndef WSHEALTHD_CORE_DIAGNOSE_H
 #define WSHEALTHD_CORE_DIAGNOSE_H

@@ -1,0 +1,364 @@
+/*
+ * Owns the way from a view to a cause. Called by the engine whenever the view's generation grows. Promises a cause and a
+ * sentence for every view, also for combinations that no rule foresaw. The causes and rules are data (diagnose_rules.c); what a
+ * failure does to /ready is health.c's business: nothing is decided here.
+ *
+ * How it reasons. One fault is the main one: what keeps the instance out of rotation goes before what only reports, this
+ * server's own path before the public one, an early phase before a later one (who cannot connect learns nothing about echoes),
+ * a handshake before a ping before an echo. The rules then look at that fault's reason and at what else works on the same path.
+ */
+#include "agent/core/diagnose.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/core/conf.h"
+#include "agent/core/diagnose_rules.h"
+#include "agent/core/view.h"
+
+/* A pass that is older than a fault by more than this says nothing against it. Rounds of one time start together. */
+enum { EVIDENCE_SLACK_MS = 500 };
+
+enum kind { KIND_FRESH, KIND_SESSION, KIND_PLAIN };
+
+static const struct {
+    const char *type;
+    enum kind kind;
+} kinds[] = {
+    /* in order of what they tell: who fails earlier is the better witness */
+    { "handshake", KIND_FRESH }, { "ping", KIND_FRESH },       { "auth", KIND_FRESH },    { "origin", KIND_FRESH },
+    { "echo", KIND_FRESH },      { "subscribe", KIND_FRESH },  { "payload", KIND_FRESH }, { "reconnect", KIND_FRESH },
+    { "hold", KIND_SESSION },    { "delivery", KIND_SESSION }, { "tls", KIND_PLAIN },     { "tcp", KIND_PLAIN },
+    { "http", KIND_PLAIN },
+};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+static unsigned rank_of(const struct check_view *check)
+{
+    unsigned i = 0;
+    while (i < KINDS && strcmp(kinds[i].type, check->type) != 0)
+        i++;
+    return i;
+}
+
+static enum kind kind_of(const struct check_view *check)
+{
+    unsigned rank = rank_of(check);
+    return rank < KINDS ? kinds[rank].kind : KIND_PLAIN;
+}
+
+static bool is_type(const struct check_view *check, const char *type)
+{
+    return strcmp(check->type, type) == 0;
+}
+
+static bool is_public(const struct check_view *check)
+{
+    return strcmp(check->path, "public") == 0;
+}
+
+/* --- the main fault ---------------------------------------------------------------------------------------------------- */
+
+/* How much a check's state matters to somebody who was woken up; 0: nothing is wrong. */
+enum weight { WEIGHT_NONE, WEIGHT_WARN, WEIGHT_READY_WARN, WEIGHT_FAIL, WEIGHT_LIVE_FAIL, WEIGHT_SHARED_FAIL, WEIGHT_READY_FAIL };
+
+static enum weight weight_of(const struct check_view *check)
+{
+    struct check_fault fault;
+    enum state state = check->health.state;
+    if ((state != STATE_FAIL && state != STATE_WARN) || !check_fault_of(check, &fault))
+        return WEIGHT_NONE;
+    bool ready = check->gates & GATE_READY;
+    if (state == STATE_WARN)
+        return ready ? WEIGHT_READY_WARN : WEIGHT_WARN;
+    if (ready)
+        return fault.scope == SCOPE_SHARED ? WEIGHT_SHARED_FAIL : WEIGHT_READY_FAIL;
+    return check->gates & GATE_LIVE ? WEIGHT_LIVE_FAIL : WEIGHT_FAIL;
+}
+
+/* Greater goes first. Equal ones stay in the configuration's order. */
+static unsigned priority_of(const struct check_view *check)
+{
+    struct check_fault fault;
+    enum weight weight = weight_of(check);
+    if (weight == WEIGHT_NONE || !check_fault_of(check, &fault))
+        return 0;
+    unsigned priority = weight;
+    priority = priority * 2 + !is_public(check);
+    priority = priority * 2 + (kind_of(check) != KIND_PLAIN);
+    priority = priority * PHASE_COUNT + (PHASE_COUNT - 1 - reason_phase(fault.reason));
+    return priority * (KINDS + 1) + (KINDS - rank_of(check));
+}
+
+static const struct check_view *main_fault(const struct agent_view *view)
+{
+    const struct check_view *main = NULL;
+    unsigned best = 0;
+    for (size_t i = 0; i < view->check_count; i++) {
+        unsigned priority = priority_of(view->checks[i]);
+        if (priority > best) {
+            best = priority;
+            main = view->checks[i];
+        }
+    }
+    return main;
+}
+
+/* --- what holds around it ------------------------------------------------------------------------------------------------ */
+
+static bool good(const struct check_view *check)
+{
+    bool state_good = check->health.state == STATE_PASS || check->health.state == STATE_WARN;
+    return state_good && check->judged && check->status != RESULT_FAIL;
+}
+
+/* A pass is evidence against the main fault only if it came after that began: of a server that has just died, every other
+ * check's last round was still a pass. */
+static bool works(const struct check_view *check, const struct check_view *main)
+{
+    int64_t began_ms = main->since_ms - (int64_t)(main->total_ns / 1000000) - EVIDENCE_SLACK_MS;
+    return check != main && good(check) && check->last_ms >= began_ms;
+}
+
+static unsigned facts_of_main(const struct check_view *main, const struct check_fault *fault)
+{
+    enum kind kind = kind_of(main);
+    unsigned facts = 0;
+    facts |= kind == KIND_FRESH ? ON_WEBSOCKET : 0;
+    facts |= kind == KIND_SESSION ? ON_SESSION | ON_WEBSOCKET : 0;
+    facts |= is_type(main, "ping") ? ON_PING : 0;
+    facts |= is_type(main, "http") ? ON_HTTP : 0;
+    facts |= is_type(main, "tcp") ? ON_TCP : 0;
+    facts |= fault->scope == SCOPE_SHARED ? IS_SHARED : 0;
+    facts |= main->health.state == STATE_WARN ? IS_WARNING : 0;
+    return facts;
+}
+
+static unsigned facts_around(const struct agent_view *view, const struct check_view *main)
+{
+    unsigned facts = 0;
+    bool local_works = false, local_fails = false;
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        if (is_public(check) != is_public(main)) {
+            bool fresh = kind_of(check) == KIND_FRESH;
+            local_works = local_works || (fresh && works(check, main));
+            local_fails = local_fails || (kind_of(check) != KIND_PLAIN && check->health.state == STATE_FAIL);
+        } else if (works(check, main)) {
+            facts |= kind_of(check) == KIND_FRESH ? FRESH_WORKS : 0;
+            facts |= is_type(check, "ping") ? PING_WORKS : 0;
+            facts |= is_type(check, "echo") ? ECHO_WORKS : 0;
+            facts |= is_type(check, "http") ? HTTP_WORKS : 0;
+        }
+    }
+    return is_public(main) && local_works && !local_fails ? facts | LOCAL_WORKS : facts;
+}
+
+static bool reason_fits(const struct rule *rule, enum reason reason)
+{
+    if (rule->reasons[0] == REASON_NONE)
+        return true;
+    for (size_t i = 0; i < RULE_REASONS && rule->reasons[i] != REASON_NONE; i++)
+        if (rule->reasons[i] == reason)
+            return true;
+    return false;
+}
+
+static bool rule_fits(const struct rule *rule, unsigned facts, enum reason reason, int code)
+{
+    return (facts & rule->need) == rule->need && !(facts & rule->without) && reason_fits(rule, reason) &&
+           (!rule->low || (code >= rule->low && code <= rule->high));
+}
+
+static const struct rule *find_rule(unsigned facts, const struct check_view *main, enum reason reason)
+{
+    int code = reason == REASON_CLOSED_BY_SERVER ? main->close_code : main->http_status;
+    for (size_t i = 0; i < diagnose_rule_count; i++)
+        if (rule_fits(&diagnose_rules[i], facts, reason, code))
+            return &diagnose_rules[i];
+    return NULL;
+}
+
+/* --- writing it down ------------------------------------------------------------------------------------------------------- */
+
+/* Like snprintf; a cut falls between characters and shows as "…". */
+__attribute__((format(printf, 2, 3))) static void say(struct diagnosis *out, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int need = vsnprintf(out->sentence, sizeof out->sentence, fmt, args);
+    va_end(args);
+    if (need < (int)sizeof out->sentence)
+        return;
+    size_t at = sizeof out->sentence - sizeof "…";
+    while (at > 0 && ((unsigned char)out->sentence[at] & 0xc0) == 0x80)
+        at--;
+    memcpy(out->sentence + at, "…", sizeof "…");
+}
+
+static void advise(struct diagnosis *out, const char *advice)
+{
+    if (advice && out->advice_count < DIAGNOSIS_ADVICE_MAX)
+        out->advice[out->advice_count++] = advice;
+}
+
+static void blame(struct diagnosis *out, const struct check_view *check)
+{
+    for (size_t i = 0; i < out->because_count; i++)
+        if (out->because[i] == check->name)
+            return;
+    if (out->because_count < DIAGNOSIS_BECAUSE_MAX)
+        out->because[out->because_count++] = check->name;
+}
+
+static void tell_fault(const struct agent_view *view, const struct check_view *main, struct diagnosis *out)
+{
+    struct check_fault fault = { .message = "" };
+    check_fault_of(main, &fault);
+    unsigned facts = facts_of_main(main, &fault) | facts_around(view, main);
+    const struct rule *rule = find_rule(facts, main, fault.reason);
+    panic_if(!rule);
+    out->cause = cause_name(rule->cause);
+    out->plain = rule->plain ? rule->plain : reason_help(fault.reason);
+    say(out, "%s (%s: %s)", out->plain, main->name, *fault.message ? fault.message : reason_name(fault.reason));
+    for (size_t i = 0; i < RULE_ADVICE; i++)
+        advise(out, rule->advice[i]);
+    if (!view->verdict.live)
+        advise(out, "/live says 503: where it is the livenessProbe, Kubernetes restarts the server by itself");
+    if (!(main->gates & (GATE_READY | GATE_LIVE)))
+        advise(out, "This check only reports: /ready does not follow it");
+    if ((facts & ON_WEBSOCKET) && (facts & HTTP_WORKS) && rule->cause != CAUSE_WEBSOCKET_DEAD)
+        advise(out, "A plain HTTP check passes all the while: it does not see this fault");
+    blame(out, main);
+    for (size_t i = 0; i < view->check_count; i++)
+        if (weight_of(view->checks[i]) == weight_of(main))
+            blame(out, view->checks[i]);
+}
+
+static void tell_draining(const struct agent_view *view, struct diagnosis *out)
+{
+    out->cause = cause_name(CAUSE_DRAINING);
+    out->plain = "The instance is drained: it takes no new connections, on purpose";
+    for (size_t i = 0; i < view->check_count; i++)
+        if (view->checks[i]->health.state == STATE_FAIL)
+            blame(out, view->checks[i]);
+    say(out, out->because_count ? "%s; besides, checks fail, which is normal while the server stops" : "%s", out->plain);
+    advise(out, "`wshealthd resume` puts it back into rotation");
+}
+
+static void tell_nothing(struct diagnosis *out)
+{
+    out->cause = cause_name(CAUSE_NOTHING_CHECKED);
+    out->plain = "No check is enabled, so nothing is known about the server";
+    say(out, "%s", out->plain);
+    advise(out, "Leave checks: out of the configuration to get handshake, ping and hold");
+}
+
+/* Has the agent never been able to judge this check? */
+static bool only_void(const struct check_view *check)
+{
+    return !check->judged && check->stats.rounds[RESULT_VOID] > 0;
+}
+
+static bool tell_void(const struct agent_view *view, struct diagnosis *out)
+{
+    const struct check_view *first = NULL;
+    for (size_t i = 0; i < view->check_count; i++)
+        if (only_void(view->checks[i])) {
+            first = first ? first : view->checks[i];
+            blame(out, view->checks[i]);
+        }
+    if (!first)
+        return false;
+    if (first->stats.failures[REASON_AGENT_ERROR] > first->stats.failures[REASON_AGENT_STALLED]) {
+        out->cause = cause_name(CAUSE_AGENT_ERROR);
+        out->plain = "The agent could not run its checks: this says nothing about the server";
+        advise(out, "Look at the agent's log for event=agent_error: it is short of descriptors, memory or permissions");
+    } else {
+        out->cause = cause_name(CAUSE_AGENT_STALLED);
+        out->plain = "The agent itself is too late to judge anything: this says nothing about the server";
+        advise(out, "Give the agent CPU: remove its CPU limit, or raise it; a request of a few millicores is enough");
+        advise(out, "Look at wshealthd_loop_lag_seconds, and at the load of the host");
+    }
+    say(out, "%s", out->plain);
+    return true;
+}
+
+static void tell_starting(const struct agent_view *view, struct diagnosis *out)
+{
+    const struct check_view *failed = NULL;
+    struct check_fault fault;
+    char names[160] = "";
+    size_t used = 0;
+    out->cause = cause_name(CAUSE_STARTING);
+    out->plain = "Waiting for the first pass of every check that gates readiness";
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        if (!(check->gates & GATE_READY) || check->health.passed_once)
+            continue;
+        blame(out, check);
+        if (!failed && check_fault_of(check, &fault))
+            failed = check;
+        if (used < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", check->name);
+    }
+    if (failed && check_fault_of(failed, &fault))
+        say(out, "Waiting for the first pass of: %s (%s: %s)", names, failed->name,
+            *fault.message ? fault.message : reason_name(fault.reason));
+    else
+        say(out, "Waiting for the first pass of: %s", names);
+    advise(out, "Wait: a server that comes up passes within an interval or two");
+}
+
+static unsigned failed_rounds(const struct check_view *check)
+{
+    unsigned failed = 0;
+    for (const char *mark = check->health.history; *mark; mark++)
+        failed += *mark == '.';
+    return failed;
+}
+
+static void tell_healthy(const struct agent_view *view, struct diagnosis *out)
+{
+    const struct check_view *shaky = NULL;
+    out->cause = cause_name(CAUSE_HEALTHY);
+    out->plain = "All checks pass";
+    for (size_t i = 0; i < view->check_count; i++)
+        if (failed_rounds(view->checks[i]) > (shaky ? failed_rounds(shaky) : 0))
+            shaky = view->checks[i];
+    if (shaky)
+        say(out, "%s; %s failed %u of its last %zu rounds", out->plain, shaky->name, failed_rounds(shaky),
+            strlen(shaky->health.history));
+    else
+        say(out, "%s", out->plain);
+}
+
+void diagnose(const struct agent_view *view, struct diagnosis *out)
+{
+    memset(out, 0, sizeof *out);
+    const struct check_view *main = main_fault(view);
+    bool blocked = main && weight_of(main) >= WEIGHT_SHARED_FAIL;
+    if (view->verdict.draining)
+        tell_draining(view, out);
+    else if (view->check_count == 0)
+        tell_nothing(out);
+    else if (blocked)
+        tell_fault(view, main, out);
+    else if (!view->verdict.started && tell_void(view, out))
+        return;
+    else if (!view->verdict.started)
+        tell_starting(view, out);
+    else if (main)
+        tell_fault(view, main, out);
+    else if (!tell_void(view, out))
+        tell_healthy(view, out);
+}
+
+void diagnose_write_roff(struct buf *out)
+{
+    for (unsigned i = 0; i < CAUSE_COUNT; i++)
+        buf_printf(out, ".TP\n.B %s\n%s\n", cause_name((enum cause)i), cause_help((enum cause)i));
+}
