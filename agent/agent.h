@@ -25,9 +25,9 @@ struct agent_options {
 /* Takes a reference of conf. With serve, listening sockets are bound before it returns: NULL and err where that fails. */
 struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err);
 void agent_stop(struct agent *agent, void (*on_stopped)(void *user),
-                void *user);                                    /* closes everything politely, bounded by 1 s; then on_stopped */
-void agent_free(struct agent *agent);                           /* after on_stopped */
-const struct agent_view *agent_view(const struct agent *agent); /* current; valid until the loop turns */
+                void *user);                              /* closes everything politely, bounded by 1 s; then on_stopped */
+void agent_free(struct agent *agent);                     /* after on_stopped */
+const struct agent_view *agent_view(struct agent *agent); /* current; valid until the loop turns */
 void agent_drain(struct agent *agent, bool on);
 /* Reads the configuration file again. 0, or -1: the errors, and nothing has changed. */
 int agent_reload(struct agent *agent, struct conf_errors *errors);

@@ -22,12 +22,14 @@ enum { NS_PER_MS = 1000000 };
 struct check {
     struct check_host *host;
     struct generation *generation;
+    struct generation *tls_from; /* whose TLS contexts are in use: the newest, over reloads */
     const struct check_conf *conf;
     struct run run;
     struct talk *talk; /* of types with steps */
     struct timer schedule, deadline;
     bool session_live; /* a session type's start has been called at least once */
     bool hurry;        /* the next round comes soon: a session has just lost something */
+    bool extra;        /* the round that ends was an event of its own: the next one keeps its place */
     uint64_t next_due_ns;
     uint64_t void_since_ns; /* a gap of ours that ended later makes a failure void */
     struct check_view view;
@@ -86,7 +88,9 @@ static void schedule_next(struct check *check)
     if (check->host->once)
         return;
     /* A fixed grid from the first round on, jitter around it: rounds neither drift nor bunch up after a slow one. */
-    check->next_due_ns += interval_ns;
+    if (!check->extra)
+        check->next_due_ns += interval_ns;
+    check->extra = false;
     if (check->next_due_ns < now_ns)
         check->next_due_ns = now_ns;
     delay_ns = check->next_due_ns - now_ns;
@@ -356,19 +360,30 @@ void run_event(struct run *run, const struct err *err)
     panic_if(!run->type->session);
     if (!run->active) { /* a round of its own, begun and ended now */
         timer_stop(&check->schedule);
-        memset(&run->report.have_phase, 0, sizeof(run->report.have_phase));
-        run->report.have_rtt = false;
+        memset(&run->report, 0, sizeof(run->report));
         run->report.phase = PHASE_OPEN;
-        run->report.close_code = 0;
-        if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
-            run->report.close_code = err->code;
         run->active = true;
         run->started_ns = clock_now_ns();
+        check->extra = true;
         /* It may be the late answer to a sleep of ours that ended less than a timeout ago. */
         check->void_since_ns = run->started_ns - (uint64_t)check->conf->timeout_ms * NS_PER_MS;
     }
+    if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
+        run->report.close_code = err->code;
     check->hurry = check->view.health.state != STATE_FAIL;
     run_finish_err(run, err);
+}
+
+void run_skip(struct run *run)
+{
+    struct check *check = run->check;
+
+    panic_if(!run->type->session);
+    if (!run->active)
+        return;
+    run->active = false;
+    timer_stop(&check->deadline);
+    schedule_next(check);
 }
 
 uint64_t run_deadline_ns(const struct run *run)
@@ -397,6 +412,7 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
 
     check->host = host;
     check->generation = generation_ref(generation);
+    check->tls_from = generation_ref(generation);
     check->conf = conf;
     run->type = conf->type;
     run->conf = conf;
@@ -442,6 +458,7 @@ void check_free(struct check *check)
     talk_engine_free(check->talk);
     mem_free(check->run.state);
     generation_unref(check->generation);
+    generation_unref(check->tls_from);
     mem_free(check);
 }
 
@@ -458,6 +475,16 @@ const struct check_conf *check_conf(const struct check *check)
 struct generation *check_generation(const struct check *check)
 {
     return check->generation;
+}
+
+void check_use_tls(struct check *check, struct generation *generation)
+{
+    struct generation *old = check->tls_from;
+
+    check->tls_from = generation_ref(generation);
+    check->run.tls = generation->tls;
+    check->run.tls_resume = generation->tls_resume;
+    generation_unref(old);
 }
 
 void check_resume(struct check *check)

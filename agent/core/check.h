@@ -38,6 +38,8 @@ void check_free(struct check *check);
 const struct check_view *check_view(const struct check *check);
 const struct check_conf *check_conf(const struct check *check);
 struct generation *check_generation(const struct check *check);
+/* A kept check over a reload: new connections use the newly read certificates. */
+void check_use_tls(struct check *check, struct generation *generation);
 void check_resume(struct check *check); /* the agent was asleep: failures count for liveness from now on */
 
 #endif

@@ -13,7 +13,7 @@ struct fetch_request {
     const char *headers;     /* further lines, each ended by \r\n; NULL: none */
     struct slice body;
     size_t max_body_bytes;
-    uint64_t timeout_ms;
+    uint64_t timeout_ms; /* named in the error of a passed deadline; fetch keeps it itself */
 };
 struct fetch_result {
     const struct http_head *head; /* NULL when it failed before one came; valid during on_done */
@@ -30,5 +30,7 @@ struct fetch;
 struct fetch *fetch_start(struct loop *loop, const struct fetch_request *request,
                           void (*on_done)(void *user, const struct fetch_result *result), void *user);
 void fetch_cancel(struct fetch *fetch);
+/* The caller's own deadline has passed: on_done comes inside this call, with the error of a timeout in this phase. */
+void fetch_expire(struct fetch *fetch);
 
 #endif

@@ -33,10 +33,11 @@ struct probe_type {
     bool session;                 /* the run lives as long as the check: start is called for each round, and run_event in between */
     int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
     bool (*needs_tls)(const void *opts);             /* does it speak TLS whatever the target's URL says? May be NULL: no */
-    enum reason on_timeout;                          /* what a passed deadline means once the connection is open */
-    const struct step *steps;                        /* ends with a step without name; NULL where `start` is used */
-    void (*start)(struct run *run);                  /* begin a round; ends with run_finish or run_warn, now or later */
-    void (*late)(struct run *run); /* with start: the deadline of this round has passed; it must finish the round */
+    bool wants_wss;                 /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    enum reason on_timeout;         /* what a passed deadline means once the connection is open */
+    const struct step *steps;       /* ends with a step without name; NULL where `start` is used */
+    void (*start)(struct run *run); /* begin a round; ends with run_finish or run_warn, now or later */
+    void (*late)(struct run *run);  /* with start: the deadline of this round has passed; it must finish the round */
     /* With start: the round is over, or the check ends in the middle of it: let go of everything. Session types: the check ends. */
     void (*stop)(struct run *run);
 };
@@ -79,6 +80,8 @@ void run_warn(struct run *run, enum reason reason, const char *fmt, ...) __attri
 void run_finish_err(struct run *run, const struct err *err);
 /* Session types, between rounds: something failed just now; judged at once as a failed round. During a round it finishes that. */
 void run_event(struct run *run, const struct err *err);
+/* Session types: the round proves nothing yet; it ends without being judged or counted. */
+void run_skip(struct run *run);
 uint64_t run_deadline_ns(const struct run *run); /* monotonic; of the round under way */
 
 #endif

@@ -1,0 +1,304 @@
+/*
+ * The composition root (agent/agent.h): checks, the verdict over them, and the faces that show it. Called by the commands. Every judged
+ * round comes here (on_judged); everything that is read from outside comes out of one struct agent_view. Reloading and opening the
+ * sockets live in agent/agent_reload.c.
+ */
+#include "agent/agent.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent_impl.h"
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/random.h"
+#include "agent/core/event.h"
+#include "agent/core/report.h"
+#include "agent/httpd.h"
+#include "agent/notify.h"
+#include "probes/registry.h"
+
+enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, FIRST_SPREAD_MS = 2, FIRST_SPREAD_MAX_MS = 20 };
+
+static const char *process_env(const char *name)
+{
+    return getenv(name);
+}
+
+const struct conf_env agent_conf_env = { probe_registry, process_env };
+
+/* --- the verdict --- */
+
+static void diagnose_if_stale(struct agent *agent)
+{
+    if (!agent->stale)
+        return;
+    agent->stale = false;
+    diagnose(&agent->view, &agent->view.diagnosis);
+}
+
+static void log_verdict(struct agent *agent, const struct verdict *old)
+{
+    const struct verdict *now = &agent->view.verdict;
+    const char *cause, *sentence;
+
+    diagnose_if_stale(agent);
+    cause = agent->view.diagnosis.cause;
+    sentence = agent->view.diagnosis.sentence;
+    if (now->ready != old->ready)
+        event_log(now->ready ? EVENT_READY : EVENT_NOT_READY, "cause", cause, "message", sentence, NULL);
+    if (now->degraded && !old->degraded)
+        event_log(EVENT_DEGRADED, "cause", cause, "message", sentence, NULL);
+    if (now->live != old->live)
+        event_log(now->live ? EVENT_LIVE : EVENT_DEAD, "cause", cause, "message", sentence, NULL);
+}
+
+static bool verdict_equal(const struct verdict *a, const struct verdict *b)
+{
+    return a->ready == b->ready && a->live == b->live && a->started == b->started && a->degraded == b->degraded &&
+           a->draining == b->draining && a->status == b->status;
+}
+
+void agent_update(struct agent *agent)
+{
+    struct verdict old = agent->view.verdict, *now = &agent->view.verdict;
+    const struct conf *conf = agent->generation->conf;
+    struct verdict_policy policy = { conf->shared_faults_fail, (uint64_t)conf->liveness_after_ms };
+    char line[256];
+
+    for (size_t i = 0; i < agent->check_count; i++) {
+        const struct check_view *view = agent->views[i];
+
+        agent->inputs[i] = (struct health_input){ &view->health, view->last_fault_scope, view->gates };
+    }
+    *now = verdict_of(agent->inputs, agent->check_count, &policy, agent->draining, old.started);
+    agent->view.generation++;
+    agent->stale = true;
+    if (!verdict_equal(&old, now)) {
+        log_verdict(agent, &old);
+        if (agent->options.serve) {
+            report_line(&agent->view, line, sizeof(line));
+            notify_send("STATUS=%s", line);
+        }
+    }
+    if (agent->options.on_change)
+        agent->options.on_change(agent->options.user, agent_view(agent));
+}
+
+static void on_done_timer(struct timer *timer, void *user)
+{
+    struct agent *agent = user;
+
+    (void)timer;
+    agent->options.on_done(agent->options.user);
+}
+
+static void on_judged(void *user, struct check *check, bool changed)
+{
+    struct agent *agent = user;
+
+    (void)check;
+    (void)changed;
+    agent_update(agent);
+    if (agent->options.once && ++agent->judged == agent->check_count && agent->options.on_done)
+        timer_start(&agent->done, 0); /* later: the check is still inside its round */
+}
+
+/* A stall is over: what failed before it is no evidence for /live. */
+static void on_tick(void *user, uint64_t late_ms)
+{
+    struct agent *agent = user;
+    char text[24];
+
+    if (late_ms < STALL_REPORT_MS)
+        return;
+    snprintf(text, sizeof(text), "%llums", (unsigned long long)late_ms);
+    event_log(EVENT_STALL, "late", text, NULL);
+    for (size_t i = 0; i < agent->check_count; i++)
+        check_resume(agent->checks[i]);
+}
+
+static void on_watchdog(struct timer *timer, void *user)
+{
+    (void)user;
+    notify_send("WATCHDOG=1");
+    timer_start(timer, notify_watchdog_ms());
+}
+
+static void on_hangup(void *user, int number)
+{
+    struct agent *agent = user;
+    struct conf_errors errors;
+
+    (void)number;
+    conf_errors_init(&errors);
+    agent_reload(agent, &errors); /* logs what it thinks of the file */
+    conf_errors_fini(&errors);
+}
+
+/* --- life --- */
+
+/* The first rounds start a little apart, so that one server is not hit by all checks in one moment; later ones have their own places. */
+void agent_start_check(struct agent *agent, struct check *check, size_t index)
+{
+    uint64_t delay_ms = index * FIRST_SPREAD_MS;
+
+    (void)agent;
+    check_start(check, delay_ms < FIRST_SPREAD_MAX_MS ? delay_ms : FIRST_SPREAD_MAX_MS + random_below(FIRST_SPREAD_MAX_MS));
+}
+
+static void view_init(struct agent *agent)
+{
+    struct agent_view *view = &agent->view;
+
+    view->version = WSHEALTHD_VERSION;
+    view->config_file = agent->config_file ? agent->config_file : "";
+    view->started_ms = clock_wall_ms();
+    view->verdict.live = true;
+}
+
+void agent_set_checks(struct agent *agent, struct check **checks, size_t count)
+{
+    mem_free(agent->checks);
+    mem_free(agent->views);
+    mem_free(agent->inputs);
+    agent->checks = checks;
+    agent->check_count = count;
+    agent->views = mem_alloc((count + 1) * sizeof(*agent->views));
+    agent->inputs = mem_alloc((count + 1) * sizeof(*agent->inputs));
+    for (size_t i = 0; i < count; i++)
+        agent->views[i] = check_view(checks[i]);
+    agent->view.checks = agent->views;
+    agent->view.check_count = count;
+    url_redact(agent->generation->conf->target.url, agent->service_id, sizeof(agent->service_id));
+    agent->view.service_id = agent->service_id;
+}
+
+static void agent_start(struct agent *agent)
+{
+    struct check **checks = mem_alloc((agent->generation->conf->check_count + 1) * sizeof(struct check *));
+    const struct conf *conf = agent->generation->conf;
+    size_t count = 0;
+
+    for (size_t i = 0; i < conf->check_count; i++)
+        if (conf->checks[i].enabled)
+            checks[count++] = check_new(&agent->host, agent->generation, &conf->checks[i]);
+    agent_set_checks(agent, checks, count);
+    for (size_t i = 0; i < count; i++)
+        agent_start_check(agent, checks[i], i);
+    if (count == 0 && agent->options.once && agent->options.on_done)
+        timer_start(&agent->done, 0);
+}
+
+static void agent_start_serving(struct agent *agent)
+{
+    log_configure((enum log_level)agent->generation->conf->log_level, (enum log_format)agent->generation->conf->log_format);
+    event_log(EVENT_START, "version", WSHEALTHD_VERSION, "target", agent->service_id, "config", agent->config_file, NULL);
+    loop_signal_open(&agent->hangup, agent->loop, SIGHUP, on_hangup, agent);
+    agent->hangup_open = true;
+    if (notify_watchdog_ms())
+        timer_start(&agent->watchdog, 0);
+    notify_send("READY=1\nSTATUS=starting");
+}
+
+struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err)
+{
+    struct generation *generation = generation_new(conf, err);
+    struct agent *agent;
+
+    if (!generation)
+        return NULL;
+    agent = mem_alloc(sizeof(*agent));
+    agent->loop = loop;
+    agent->generation = generation;
+    agent->options = *options;
+    agent->config_file = mem_strdup(options->config_file);
+    agent->host.loop = loop;
+    agent->host.once = options->once;
+    agent->host.on_judged = on_judged;
+    agent->host.user = agent;
+    conn_group_init(&agent->host.group, loop);
+    timer_init(&agent->done, loop, on_done_timer, agent);
+    timer_init(&agent->stopping, loop, NULL, NULL);
+    timer_init(&agent->watchdog, loop, on_watchdog, agent);
+    view_init(agent);
+    if (options->serve && agent_open_faces(agent, conf, err) < 0) {
+        generation_unref(generation);
+        mem_free(agent->config_file);
+        mem_free(agent);
+        return NULL;
+    }
+    stall_init(&agent->host.stall, loop, on_tick, agent);
+    agent_start(agent);
+    if (options->serve)
+        agent_start_serving(agent);
+    agent_update(agent);
+    return agent;
+}
+
+static void on_stop_timer(struct timer *timer, void *user)
+{
+    struct agent *agent = user;
+
+    if (!conn_group_idle(&agent->host.group) && clock_now_ms() < agent->stop_by_ms) {
+        timer_start(timer, STOP_POLL_MS);
+        return;
+    }
+    conn_group_fini(&agent->host.group);
+    agent->on_stopped(agent->stopped_user);
+}
+
+void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
+{
+    panic_if(agent->on_stopped);
+    agent->on_stopped = on_stopped;
+    agent->stopped_user = user;
+    agent->stop_by_ms = clock_now_ms() + STOP_MAX_MS;
+    timer_stop(&agent->done);
+    timer_stop(&agent->watchdog);
+    stall_fini(&agent->host.stall);
+    if (agent->options.serve) {
+        notify_send("STOPPING=1");
+        event_log(EVENT_STOP, NULL);
+        agent_close_faces(agent);
+    }
+    if (agent->hangup_open)
+        loop_signal_close(&agent->hangup);
+    for (size_t i = 0; i < agent->check_count; i++)
+        check_free(agent->checks[i]);
+    agent->check_count = agent->view.check_count = 0;
+    timer_init(&agent->stopping, agent->loop, on_stop_timer, agent);
+    timer_start(&agent->stopping, 0);
+}
+
+void agent_free(struct agent *agent)
+{
+    if (!agent)
+        return;
+    panic_if(!agent->on_stopped);
+    generation_unref(agent->generation);
+    mem_free(agent->checks);
+    mem_free(agent->views);
+    mem_free(agent->inputs);
+    mem_free(agent->config_file);
+    mem_free(agent);
+}
+
+const struct agent_view *agent_view(struct agent *agent)
+{
+    diagnose_if_stale(agent);
+    agent->view.loop_lag = agent->host.stall.lag;
+    agent->view.stalls = agent->host.stall.stalls;
+    return &agent->view;
+}
+
+void agent_drain(struct agent *agent, bool on)
+{
+    if (agent->draining == on)
+        return;
+    agent->draining = on;
+    event_log(on ? EVENT_DRAIN : EVENT_RESUME, NULL);
+    agent_update(agent);
+}

@@ -1,0 +1,38 @@
+/* What agent/agent.c and agent/agent_reload.c share. */
+#ifndef WSHEALTHD_AGENT_AGENT_IMPL_H
+#define WSHEALTHD_AGENT_AGENT_IMPL_H
+
+#include "agent/agent.h"
+#include "agent/core/check.h"
+
+struct agent {
+    struct loop *loop;
+    struct generation *generation; /* the one in force */
+    struct agent_options options;
+    char *config_file;
+    struct check_host host;
+    struct check **checks;
+    const struct check_view **views;
+    struct health_input *inputs; /* scratch of agent_update */
+    size_t check_count;
+    size_t judged; /* once: how many have ended */
+    bool draining;
+    bool stale; /* the diagnosis is older than the checks; made when somebody reads it */
+    struct agent_view view;
+    char service_id[512];
+    struct httpd *face, *admin; /* NULL: off */
+    struct loop_signal hangup;
+    bool hangup_open;
+    struct timer done, stopping, watchdog;
+    uint64_t stop_by_ms;
+    void (*on_stopped)(void *user);
+    void *stopped_user;
+};
+
+void agent_update(struct agent *agent); /* the checks have changed: the verdict, logs and callbacks follow */
+void agent_set_checks(struct agent *agent, struct check **checks, size_t count);
+void agent_start_check(struct agent *agent, struct check *check, size_t index);
+int agent_open_faces(struct agent *agent, const struct conf *conf, struct err *err);
+void agent_close_faces(struct agent *agent);
+
+#endif

@@ -1,0 +1,260 @@
+/*
+ * The agent's sockets and the change of a configuration generation (agent/agent.h). Called by agent/agent.c. A reload either happens
+ * whole or not at all: everything that can fail is tried before anything is changed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent/admin.h"
+#include "agent/agent_impl.h"
+#include "agent/base/mem.h"
+#include "agent/core/event.h"
+#include "agent/httpd.h"
+#include "agent/notify.h"
+#include "agent/serve.h"
+
+static const struct agent_view *source_view(void *user)
+{
+    return agent_view(user);
+}
+
+static int source_details(void *user)
+{
+    const struct agent *agent = user;
+
+    return agent->generation->conf->details;
+}
+
+static void source_drain(void *user, bool on)
+{
+    agent_drain(user, on);
+}
+
+static int source_reload(void *user, struct conf_errors *errors)
+{
+    return agent_reload(user, errors);
+}
+
+static struct httpd *open_face(struct agent *agent, const struct conf *conf, int fd, struct err *err)
+{
+    struct serve_source source = { source_view, source_details, agent };
+    struct httpd *face = serve_open(agent->loop, &conf->listen_address, fd, &source, err);
+    char port[8];
+
+    if (!face) {
+        err_prefix(err, "listen");
+        return NULL;
+    }
+    snprintf(port, sizeof(port), "%u", httpd_port(face));
+    event_log(EVENT_LISTEN, "address", fd >= 0 ? "activated socket" : conf->listen, "port",
+              conf->listen_address.is_unix ? NULL : port, NULL);
+    return face;
+}
+
+/* The directory of the default socket is made where systemd has not: its last part only, and only below what exists. */
+static void make_admin_directory(const char *path)
+{
+    char directory[URL_UNIX_MAX];
+    char *slash;
+
+    snprintf(directory, sizeof(directory), "%s", path);
+    slash = strrchr(directory, '/');
+    if (!slash || slash == directory)
+        return;
+    *slash = 0;
+    mkdir(directory, 0755); /* an error shows when the socket is bound */
+}
+
+static struct httpd *open_admin(struct agent *agent, const struct conf *conf, struct err *err)
+{
+    struct admin_source source = { source_view, source_drain, source_reload, agent };
+    struct httpd *admin;
+
+    make_admin_directory(conf->admin_address.unix_path);
+    admin = admin_open(agent->loop, &conf->admin_address, &source, err);
+    if (!admin)
+        err_prefix(err, "admin");
+    return admin;
+}
+
+int agent_open_faces(struct agent *agent, const struct conf *conf, struct err *err)
+{
+    int fd = notify_listen_fd("http");
+
+    if (conf->listen_on || fd >= 0) {
+        agent->face = open_face(agent, conf, fd, err);
+        if (!agent->face)
+            return -1;
+    }
+    if (!conf->admin_on)
+        return 0;
+    agent->admin = open_admin(agent, conf, err);
+    if (agent->admin)
+        return 0;
+    /* Without a file nobody asked for the socket: a user without rights to /run still gets an agent. */
+    if (!agent->config_file) {
+        event_log(EVENT_AGENT_ERROR, "message", err->text, "hint", "status, drain, resume and reload will not reach this agent",
+                  NULL);
+        err_clear(err);
+        return 0;
+    }
+    agent_close_faces(agent);
+    return -1;
+}
+
+void agent_close_faces(struct agent *agent)
+{
+    if (agent->face)
+        httpd_close(agent->face);
+    if (agent->admin)
+        httpd_close(agent->admin);
+    agent->face = agent->admin = NULL;
+}
+
+/* --- reload --- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Opens what has moved, before anything old is closed. */
+static int move_faces(struct agent *agent, const struct conf *old, const struct conf *new, struct err *err)
+{
+    bool face_moved = old->listen_on != new->listen_on || !same_text(old->listen, new->listen);
+    bool admin_moved = old->admin_on != new->admin_on || !same_text(old->admin, new->admin);
+    struct httpd *face = NULL, *admin = NULL;
+
+    if (face_moved && new->listen_on) {
+        face = open_face(agent, new, -1, err);
+        if (!face)
+            return -1;
+    }
+    if (admin_moved && new->admin_on) {
+        admin = open_admin(agent, new, err);
+        if (!admin) {
+            if (face)
+                httpd_close(face);
+            return -1;
+        }
+    }
+    if (face_moved) {
+        if (agent->face)
+            httpd_close(agent->face);
+        agent->face = face;
+    }
+    if (admin_moved) {
+        if (agent->admin)
+            httpd_close(agent->admin);
+        agent->admin = admin;
+    }
+    return 0;
+}
+
+/* The running check that is the same as this one, or -1. */
+static ptrdiff_t find_same(const struct agent *agent, const struct conf *new, const struct check_conf *conf)
+{
+    for (size_t i = 0; i < agent->check_count; i++)
+        if (agent->checks[i] && strcmp(check_conf(agent->checks[i])->name, conf->name) == 0)
+            return conf_same_target(check_generation(agent->checks[i])->conf, new) &&
+                           conf_same_check(check_conf(agent->checks[i]), conf)
+                       ? (ptrdiff_t)i
+                       : -1;
+    return -1;
+}
+
+static void change_checks(struct agent *agent, struct generation *generation, size_t *kept)
+{
+    const struct conf *conf = generation->conf;
+    struct check **checks = mem_alloc((conf->check_count + 1) * sizeof(struct check *));
+    bool *fresh = mem_alloc(conf->check_count + 1);
+    size_t count = 0;
+
+    *kept = 0;
+    for (size_t i = 0; i < conf->check_count; i++) {
+        ptrdiff_t same = conf->checks[i].enabled ? find_same(agent, conf, &conf->checks[i]) : -1;
+
+        if (!conf->checks[i].enabled)
+            continue;
+        if (same >= 0) {
+            checks[count] = agent->checks[same];
+            agent->checks[same] = NULL;
+            check_use_tls(checks[count], generation);
+            ++*kept;
+        } else {
+            checks[count] = check_new(&agent->host, generation, &conf->checks[i]);
+            fresh[count] = true;
+        }
+        count++;
+    }
+    for (size_t i = 0; i < agent->check_count; i++)
+        check_free(agent->checks[i]);
+    agent_set_checks(agent, checks, count);
+    for (size_t i = 0; i < count; i++)
+        if (fresh[i])
+            agent_start_check(agent, checks[i], i);
+    mem_free(fresh);
+}
+
+static struct generation *load(struct agent *agent, struct conf_errors *errors)
+{
+    struct generation *generation;
+    struct conf *conf;
+    struct err err;
+
+    if (!agent->config_file) {
+        errors->count++;
+        buf_append_str(&errors->text, "no configuration file to reload: the agent was started with a URL\n");
+        return NULL;
+    }
+    conf = conf_load_file(agent->config_file, &agent_conf_env, errors);
+    if (!conf)
+        return NULL;
+    generation = generation_new(conf, &err);
+    if (!generation || (agent->options.serve && move_faces(agent, agent->generation->conf, conf, &err) < 0)) {
+        errors->count++;
+        buf_printf(&errors->text, "%s: %s\n", agent->config_file, err.text);
+        generation_unref(generation);
+        generation = NULL;
+    }
+    conf_unref(conf);
+    return generation;
+}
+
+static void log_refused(const struct agent *agent, struct conf_errors *errors)
+{
+    char *text = mem_strdup(buf_str(&errors->text)), *line = text, *end;
+
+    for (; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        event_log(EVENT_RELOAD_FAILED, "config", agent->config_file, "message", line, NULL);
+    }
+    mem_free(text);
+}
+
+int agent_reload(struct agent *agent, struct conf_errors *errors)
+{
+    struct generation *generation, *old = agent->generation;
+    size_t kept;
+    char kept_text[24], count_text[24];
+
+    notify_reloading();
+    generation = load(agent, errors);
+    if (!generation) {
+        log_refused(agent, errors);
+        notify_send("READY=1");
+        return -1;
+    }
+    agent->generation = generation;
+    change_checks(agent, generation, &kept);
+    generation_unref(old);
+    log_configure((enum log_level)generation->conf->log_level, (enum log_format)generation->conf->log_format);
+    snprintf(kept_text, sizeof(kept_text), "%zu", kept);
+    snprintf(count_text, sizeof(count_text), "%zu", agent->check_count);
+    event_log(EVENT_RELOAD, "config", agent->config_file, "checks", count_text, "kept", kept_text, NULL);
+    agent_update(agent);
+    notify_send("READY=1");
+    return 0;
+}

@@ -1,0 +1,89 @@
+/* `echo`: an application message is answered as expected. Without `send` it is a unique text that must come back as it is. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "agent/base/random.h"
+#include "agent/base/text.h"
+#include "agent/core/talk.h"
+#include "probes/registry.h"
+
+enum { EXCERPT_CHARS = 60 };
+
+struct echo_opts {
+    char *send;
+    struct opt_match expect;
+};
+
+struct echo_state {
+    char unique[40];
+    struct slice sent;
+};
+
+static enum turn send_message(struct talk *talk)
+{
+    struct echo_state *state = talk_state(talk);
+    const struct echo_opts *opts = talk_opts(talk);
+    uint64_t id;
+
+    random_bytes(&id, sizeof(id));
+    snprintf(state->unique, sizeof(state->unique), "wshealthd-%016" PRIx64, id);
+    state->sent = slice_str(opts->send ? opts->send : state->unique);
+    talk_late(talk, REASON_ECHO_TIMEOUT, "no message came");
+    return talk_send(talk, WS_TEXT, state->sent);
+}
+
+static bool is_answer(const struct echo_opts *opts, const struct echo_state *state, const struct ws_message *message,
+                      struct err *why)
+{
+    if (opts->expect.match)
+        return match_try(opts->expect.match, message->body, why);
+    if (slice_equal(message->body, state->sent))
+        return true;
+    err_set(why, REASON_ECHO_MISMATCH, 0, "it is not what was sent");
+    return false;
+}
+
+static enum turn await_answer(struct talk *talk)
+{
+    const struct echo_state *state = talk_state(talk);
+    const struct echo_opts *opts = talk_opts(talk);
+    struct ws_message message;
+    struct err why;
+    char excerpt[EXCERPT_CHARS * 4 + 16];
+
+    while (talk_receive(talk, &message)) {
+        if (message.opcode != WS_TEXT && message.opcode != WS_BINARY)
+            continue;
+        if (is_answer(opts, state, &message, &why)) {
+            talk_answered(talk);
+            return TURN_DONE;
+        }
+        text_excerpt(message.body, EXCERPT_CHARS, excerpt, sizeof(excerpt));
+        talk_late(talk, REASON_ECHO_MISMATCH, "messages came, none matched; the last, \"%s\": %s: no match", excerpt, why.text);
+    }
+    return TURN_WAIT;
+}
+
+static const struct opt echo_rows[] = {
+    { .name = "send",
+      .kind = OPT_STRING,
+      .offset = offsetof(struct echo_opts, send),
+      .max = 65536,
+      .help = "the text message to send; without it a unique text" },
+    { .name = "expect",
+      .kind = OPT_MATCH,
+      .offset = offsetof(struct echo_opts, expect),
+      .help = "what the answer must look like (equals, contains, regex, json); without it, what was sent" },
+    { 0 },
+};
+
+const struct probe_type probe_echo = {
+    .name = "echo",
+    .summary = "An application message is answered as expected; round trip against slo",
+    .opts = echo_rows,
+    .opts_size = sizeof(struct echo_opts),
+    .state_size = sizeof(struct echo_state),
+    .gates = GATE_READY,
+    .on_timeout = REASON_ECHO_TIMEOUT,
+    .steps = (const struct step[]){ { "message", send_message }, { "answer", await_answer }, { 0 } },
+};

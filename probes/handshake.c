@@ -1,0 +1,14 @@
+/*
+ * `handshake`: a fresh connection, upgraded. The engine does all of it and judges the answer strictly by RFC 6455, 4; there is nothing
+ * to say once the connection is open.
+ */
+#include "agent/core/talk.h"
+#include "probes/registry.h"
+
+const struct probe_type probe_handshake = {
+    .name = "handshake",
+    .summary = "A fresh connection is upgraded: 101, Accept, subprotocol and extensions, strictly (RFC 6455, 4)",
+    .gates = GATE_READY | GATE_LIVE,
+    .on_timeout = REASON_UPGRADE_TIMEOUT,
+    .steps = (const struct step[]){ { 0 } },
+};

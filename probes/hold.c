@@ -1,0 +1,342 @@
+/*
+ * `hold`: connections that stay open, the way users' do. A session check: it keeps its connections between rounds, a round pings all of
+ * them and opens what is missing, and a loss is judged the moment it happens (run_event).
+ *
+ * A connection that took a lost one's place proves nothing before it has lived longer than the lost one did: rounds until then end
+ * without a verdict (run_skip), or a server that drops every connection after 200 ms would alternate between fail and pass for ever.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/random.h"
+#include "agent/base/text.h"
+#include "agent/core/conn.h"
+#include "agent/core/probe.h"
+#include "agent/core/talk_engine.h"
+#include "probes/registry.h"
+
+enum { OPENING_MAX = 32, MASS = 10, NS_PER_MS = 1000000, PROOF_SLACK_MS = 100 };
+
+struct hold_opts {
+    int64_t connections, for_ms;
+    bool idle;
+};
+
+struct held {
+    struct conn conn;
+    struct run *run;
+    struct conn_report *report; /* while it opens */
+    uint64_t opened_ns;
+    uint32_t life_ms; /* recycled after this */
+    bool awaits_pong;
+};
+
+struct hold_state {
+    struct held *held;       /* opts->connections of them, made by the first round */
+    size_t opening, awaited; /* how many open, how many owe a pong */
+    size_t next;             /* of the round: the next to look at */
+    uint64_t pinged_ns;      /* the last ping of the round was sent then */
+    uint64_t proven_ns;      /* rounds before this moment prove nothing */
+    uint64_t proof_ns;       /* how long a replacement must live */
+    uint8_t ping[8];         /* payload of this round's pings */
+    bool lost;               /* a loss has been judged since the last round began: one fault, one verdict */
+};
+
+static const struct hold_opts *hold_opts(const struct run *run)
+{
+    return run->opts;
+}
+
+static void held_forget_report(struct held *held)
+{
+    mem_free(held->report);
+    held->report = NULL;
+}
+
+/* Everything asked of this round has been answered: is it a pass? */
+static void round_settle(struct run *run)
+{
+    struct hold_state *state = run->state;
+
+    if (!run->active || state->opening || state->awaited || state->next < (size_t)hold_opts(run)->connections)
+        return;
+    if (run->once)
+        return; /* the only round lasts until its deadline, to see early closes (hold_late) */
+    if (clock_now_ns() < state->proven_ns) {
+        run_skip(run);
+        return;
+    }
+    state->proof_ns = 0;
+    run_finish(run, REASON_NONE, NULL);
+}
+
+static void held_ping(struct held *held)
+{
+    struct hold_state *state = held->run->state;
+
+    if (held->awaits_pong || conn_send(&held->conn, WS_PING, slice_of(state->ping)) < 0)
+        return; /* a connection that breaks says so itself */
+    held->awaits_pong = true;
+    state->awaited++;
+    state->pinged_ns = clock_now_ns();
+}
+
+static void open_more(struct run *run);
+
+static void on_open(void *user)
+{
+    struct held *held = user;
+    struct run *run = held->run;
+    struct hold_state *state = run->state;
+    int64_t for_ms = hold_opts(run)->for_ms;
+
+    talk_engine_report(run, held->report, run->url->tls);
+    run->report.phase = PHASE_OPEN;
+    held_forget_report(held);
+    state->opening--;
+    run->stats->held++;
+    held->opened_ns = clock_now_ns();
+    /* Up to a tenth longer, so that many connections are not recycled at one moment. */
+    held->life_ms = (uint32_t)(for_ms + random_below((uint32_t)(for_ms / 10)));
+    if (state->proof_ns && held->opened_ns + state->proof_ns > state->proven_ns)
+        state->proven_ns = held->opened_ns + state->proof_ns;
+    if (!hold_opts(run)->idle)
+        held_ping(held);
+    open_more(run);
+}
+
+static void on_message(void *user, const struct ws_message *message, uint64_t received_ns)
+{
+    struct held *held = user;
+    struct run *run = held->run;
+    struct hold_state *state = run->state;
+
+    if (message->opcode != WS_PONG || !held->awaits_pong || !slice_equal(message->body, slice_of(state->ping)))
+        return;
+    held->awaits_pong = false;
+    state->awaited--;
+    run->report.have_rtt = true; /* of the slowest connection: the last pong */
+    run->report.rtt_ns = received_ns - state->pinged_ns;
+    round_settle(run);
+}
+
+/* Before it was open: a failed round, with the handshake's own reason and phase. */
+static void lost_opening(struct held *held, const struct err *err)
+{
+    struct run *run = held->run;
+    struct hold_state *state = run->state;
+
+    state->opening--;
+    talk_engine_report(run, held->report, run->url->tls);
+    run->report.phase = reason_phase(err->reason);
+    held_forget_report(held);
+    run_finish_err(run, err);
+}
+
+static void on_lost(void *user, const struct err *cause)
+{
+    struct held *held = user;
+    struct run *run = held->run;
+    struct hold_state *state = run->state;
+    uint64_t age_ns, most_ns = (uint64_t)run->conf->interval_ms * NS_PER_MS * 3 / 4;
+    char age[32];
+    struct err err = *cause;
+
+    if (held->report) {
+        lost_opening(held, cause);
+        return;
+    }
+    run->stats->held--;
+    if (held->awaits_pong)
+        state->awaited--;
+    held->awaits_pong = false;
+    age_ns = clock_now_ns() - held->opened_ns;
+    state->proof_ns = 2 * age_ns + (uint64_t)PROOF_SLACK_MS * NS_PER_MS;
+    if (state->proof_ns > most_ns)
+        state->proof_ns = most_ns;
+    if (state->lost) { /* the same fault once more: counted, not judged */
+        if (cause->code)
+            run->stats->closes[close_label(cause->code)]++;
+        return;
+    }
+    state->lost = true;
+    text_format_elapsed(age_ns, age, sizeof(age));
+    err_prefix(&err, "a held connection was lost after %s", age);
+    run_event(run, &err);
+}
+
+static const struct conn_events conn_events = { on_open, on_message, on_lost };
+
+/* False when the round is over because the connection could not even be tried. */
+static bool held_open(struct held *held)
+{
+    struct run *run = held->run;
+    struct hold_state *state = run->state;
+    bool mass = hold_opts(run)->connections >= MASS;
+    struct conn_options options = { run->group, run->target, run->url, mass ? run->tls_resume : run->tls,
+                                    run->target->compression == COMPRESSION_REQUIRED };
+    struct err err;
+
+    held->report = mem_alloc(sizeof(*held->report));
+    if (conn_open(&held->conn, &options, &conn_events, held, held->report, &err) < 0) {
+        held_forget_report(held);
+        run_finish_err(run, &err);
+        return false;
+    }
+    state->opening++;
+    return true;
+}
+
+/* Goes on through the connections: opens what is missing, a few at a time, recycles what is old, pings the rest. */
+static void open_more(struct run *run)
+{
+    struct hold_state *state = run->state;
+    const struct hold_opts *opts = hold_opts(run);
+
+    while (run->active && state->next < (size_t)opts->connections && state->opening < OPENING_MAX) {
+        struct held *held = &state->held[state->next++];
+        bool old = conn_is_open(&held->conn) && clock_now_ns() - held->opened_ns >= (uint64_t)held->life_ms * NS_PER_MS;
+
+        if (old && opts->idle && held->life_ms) { /* did it survive its silence? Asked once, and recycled in the next round */
+            held->life_ms = 0;
+            held_ping(held);
+            continue;
+        }
+        if (old) {
+            conn_close(&held->conn, WS_CODE_NORMAL, "");
+            run->stats->held--;
+        }
+        if (!conn_busy(&held->conn) && !held_open(held))
+            return;
+        if (conn_is_open(&held->conn) && !opts->idle)
+            held_ping(held);
+    }
+    round_settle(run);
+}
+
+static void hold_start(struct run *run)
+{
+    struct hold_state *state = run->state;
+    size_t count = (size_t)hold_opts(run)->connections;
+
+    if (!state->held) {
+        state->held = mem_alloc(count * sizeof(*state->held));
+        for (size_t i = 0; i < count; i++)
+            state->held[i].run = run;
+    }
+    if (!state->awaited) /* pongs that an early end left behind still fit */
+        random_bytes(state->ping, sizeof(state->ping));
+    state->next = 0;
+    state->lost = false;
+    run->report.phase = PHASE_RESOLVE;
+    open_more(run);
+}
+
+/* Lets go of the connections that owe something: the next round opens them anew. Returns how many owed a pong. */
+static size_t drop_late(struct run *run, struct err *opening)
+{
+    struct hold_state *state = run->state;
+    size_t silent = 0;
+
+    for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++) {
+        struct held *held = &state->held[i];
+
+        if (held->report) {
+            conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, opening);
+            talk_engine_report(run, held->report, run->url->tls);
+            held_forget_report(held);
+        } else if (held->awaits_pong) {
+            silent++;
+            run->stats->held--;
+            held->awaits_pong = false;
+        } else {
+            continue;
+        }
+        conn_drop(&held->conn);
+    }
+    state->opening = state->awaited = 0;
+    return silent;
+}
+
+static void hold_late(struct run *run)
+{
+    struct hold_state *state = run->state;
+    int64_t count = hold_opts(run)->connections;
+    bool complete = state->next >= (size_t)count;
+    char limit[32];
+    struct err err;
+    size_t silent;
+
+    err_clear(&err);
+    silent = drop_late(run, &err);
+    text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
+    if (silent) {
+        run->report.phase = PHASE_OPEN;
+        run_finish(run, REASON_SILENT_DROP, "%zu of %" PRId64 " held connections gave no pong within %s", silent, count, limit);
+    } else if (err.reason != REASON_NONE) {
+        run->report.phase = reason_phase(err.reason);
+        run_finish_err(run, &err);
+    } else if (!complete) {
+        run_finish(run, REASON_UPGRADE_TIMEOUT, "%u of %" PRId64 " connections were open after %s", run->stats->held, count, limit);
+    } else {
+        run_finish(run, REASON_NONE, "%" PRId64 " connections held for %s", count, limit);
+    }
+}
+
+static void hold_stop(struct run *run)
+{
+    struct hold_state *state = run->state;
+
+    for (size_t i = 0; state->held && i < (size_t)hold_opts(run)->connections; i++) {
+        struct held *held = &state->held[i];
+
+        held_forget_report(held);
+        if (conn_is_open(&held->conn))
+            conn_close(&held->conn, 1001, "");
+        else
+            conn_drop(&held->conn);
+    }
+    mem_free(state->held);
+    memset(state, 0, sizeof(*state));
+    run->stats->held = 0;
+}
+
+static const struct opt hold_rows[] = {
+    { .name = "connections",
+      .kind = OPT_INT,
+      .offset = offsetof(struct hold_opts, connections),
+      .fallback = "2",
+      .min = 1,
+      .max = 20000,
+      .help = "how many connections are kept open" },
+    { .name = "for",
+      .kind = OPT_DURATION,
+      .offset = offsetof(struct hold_opts, for_ms),
+      .fallback = "60s",
+      .min = 100,
+      .max = 7 * 86400000,
+      .help = "each is closed and replaced after this long" },
+    { .name = "idle",
+      .kind = OPT_BOOL,
+      .offset = offsetof(struct hold_opts, idle),
+      .fallback = "false",
+      .help = "send nothing until `for` is over, to find what cuts idle connections" },
+    { 0 },
+};
+
+const struct probe_type probe_hold = {
+    .name = "hold",
+    .summary = "Connections kept open and pinged: early close, abnormal close, silent drop are seen when they happen",
+    .opts = hold_rows,
+    .opts_size = sizeof(struct hold_opts),
+    .state_size = sizeof(struct hold_state),
+    .gates = GATE_READY,
+    .session = true,
+    .on_timeout = REASON_SILENT_DROP,
+    .start = hold_start,
+    .late = hold_late,
+    .stop = hold_stop,
+};

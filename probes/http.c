@@ -1,0 +1,197 @@
+/* `http`: the server's own health URL, to compare with: status and body. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/core/fetch.h"
+#include "agent/core/probe.h"
+#include "probes/registry.h"
+
+enum { HTTP_BODY_MAX = 65536, HTTP_STATUS_RANGES = 8 };
+
+struct http_opts {
+    char *url;
+    int method;
+    struct opt_strings status;
+    struct opt_match expect;
+};
+
+struct http_state {
+    struct url url;
+    struct fetch *fetch;
+};
+
+static int parse_range(const char *text, int *low, int *high)
+{
+    char extra;
+    int n = sscanf(text, "%3d-%3d%c", low, high, &extra);
+
+    if (n == 1 && !strchr(text, '-') && sscanf(text, "%3d%c", low, &extra) == 1)
+        *high = *low;
+    else if (n != 2)
+        return -1;
+    return *low >= 100 && *high <= 599 && *low <= *high ? 0 : -1;
+}
+
+static int http_check(const void *opts, struct err *err)
+{
+    const struct http_opts *http = opts;
+    struct url url;
+    int low, high;
+
+    for (size_t i = 0; i < http->status.count; i++)
+        if (parse_range(http->status.items[i], &low, &high) < 0)
+            return err_set(err, REASON_NONE, 0, "status: '%s', want a status such as 200 or a range such as 200-399",
+                           http->status.items[i]);
+    if (!http->url)
+        return 0;
+    if (url_parse(http->url, &url, err) < 0)
+        return err_prefix(err, "url");
+    if (strncmp(url.scheme, "http", 4) != 0)
+        return err_set(err, REASON_NONE, 0, "url: scheme %s, want http, https or http+unix", url.scheme);
+    return 0;
+}
+
+static bool http_needs_tls(const void *opts)
+{
+    const struct http_opts *http = opts;
+    struct url url;
+
+    return http->url && url_parse(http->url, &url, NULL) == 0 && url.tls;
+}
+
+static bool status_wanted(const struct http_opts *opts, int status)
+{
+    int low, high;
+
+    for (size_t i = 0; i < opts->status.count; i++)
+        if (parse_range(opts->status.items[i], &low, &high) == 0 && status >= low && status <= high)
+            return true;
+    return opts->status.count == 0 && status >= 200 && status <= 299;
+}
+
+static void describe_wanted(const struct http_opts *opts, char *out, size_t size)
+{
+    size_t at = 0;
+
+    snprintf(out, size, "200-299");
+    for (size_t i = 0; i < opts->status.count && at < size; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%s", i ? ", " : "", opts->status.items[i]);
+}
+
+static void fill(struct run *run, const struct fetch_result *result)
+{
+    const struct dial_report *dial = result->dial;
+    const struct http_state *state = run->state;
+
+    run->report.have_phase[PHASE_RESOLVE] = true;
+    run->report.phase_ns[PHASE_RESOLVE] = dial->resolve_ns;
+    run->report.have_phase[PHASE_CONNECT] = dial->resolved;
+    run->report.phase_ns[PHASE_CONNECT] = dial->connect_ns;
+    run->report.have_phase[PHASE_TLS] = state->url.tls && dial->connected;
+    run->report.phase_ns[PHASE_TLS] = dial->tls_ns;
+    run->report.have_phase[PHASE_UPGRADE] = result->upgrade_ns != 0;
+    run->report.phase_ns[PHASE_UPGRADE] = result->upgrade_ns;
+    run->report.http_status = result->head ? result->head->status : 0;
+    run->report.phase = result->phase;
+    if (dial->tls.have_cert)
+        run->report.cert_not_after_ms = dial->tls.not_after_ms;
+}
+
+static void on_done(void *user, const struct fetch_result *result)
+{
+    struct run *run = user;
+    struct http_state *state = run->state;
+    const struct http_opts *opts = run->opts;
+    char wanted[96], excerpt[200];
+    struct err why;
+
+    state->fetch = NULL;
+    fill(run, result);
+    if (result->err) {
+        run_finish_err(run, result->err);
+        return;
+    }
+    run->report.phase = PHASE_OPEN;
+    if (!status_wanted(opts, result->head->status)) {
+        describe_wanted(opts, wanted, sizeof(wanted));
+        run_finish(run, REASON_HTTP_STATUS, "status %d, want %s", result->head->status, wanted);
+    } else if (opts->expect.match && !match_try(opts->expect.match, result->body, &why)) {
+        text_excerpt(result->body, 40, excerpt, sizeof(excerpt));
+        run_finish(run, REASON_HTTP_BODY, "the body, \"%s\", does not match: %s", excerpt, why.text);
+    } else {
+        run_finish(run, REASON_NONE, NULL);
+    }
+}
+
+static void http_start(struct run *run)
+{
+    struct http_state *state = run->state;
+    const struct http_opts *opts = run->opts;
+    struct fetch_request request = { .url = &state->url, .max_body_bytes = HTTP_BODY_MAX, .method = opts->method ? "HEAD" : "GET" };
+
+    state->url = *run->url;
+    if (opts->url)
+        url_parse(opts->url, &state->url, NULL); /* http_check has seen it */
+    else
+        request.server_name = run->target->tls.server_name;
+    request.tls = state->url.tls ? run->tls : NULL;
+    request.timeout_ms = (uint64_t)run->conf->timeout_ms;
+    run->report.phase = PHASE_RESOLVE;
+    state->fetch = fetch_start(run->loop, &request, on_done, run);
+}
+
+/* fetch keeps the same deadline; whichever timer comes first, the sentence is fetch's. */
+static void http_late(struct run *run)
+{
+    struct http_state *state = run->state;
+
+    fetch_expire(state->fetch);
+}
+
+static void http_stop(struct run *run)
+{
+    struct http_state *state = run->state;
+
+    if (state->fetch)
+        fetch_cancel(state->fetch);
+    state->fetch = NULL;
+}
+
+static const char *const http_methods[] = { "GET", "HEAD", NULL };
+
+static const struct opt http_rows[] = {
+    { .name = "url",
+      .kind = OPT_STRING,
+      .offset = offsetof(struct http_opts, url),
+      .max = URL_TARGET_MAX,
+      .help = "http://, https:// or http+unix:// URL of the server's own health page; without it, the target's address and path" },
+    { .name = "method",
+      .kind = OPT_ENUM,
+      .offset = offsetof(struct http_opts, method),
+      .words = http_methods,
+      .fallback = "GET",
+      .help = "the request's method" },
+    { .name = "status",
+      .kind = OPT_STRINGS,
+      .offset = offsetof(struct http_opts, status),
+      .max = HTTP_STATUS_RANGES,
+      .help = "the statuses that pass, such as [200, 300-399]; without it, 200-299" },
+    { .name = "expect", .kind = OPT_MATCH, .offset = offsetof(struct http_opts, expect), .help = "what the body must look like" },
+    { 0 },
+};
+
+const struct probe_type probe_http = {
+    .name = "http",
+    .summary = "The server's own health URL answers with the wanted status and body (RFC 9110)",
+    .opts = http_rows,
+    .opts_size = sizeof(struct http_opts),
+    .state_size = sizeof(struct http_state),
+    .check = http_check,
+    .needs_tls = http_needs_tls,
+    .on_timeout = REASON_UPGRADE_TIMEOUT,
+    .start = http_start,
+    .late = http_late,
+    .stop = http_stop,
+};

@@ -1,0 +1,39 @@
+/* `ping`: the server's protocol layer is alive on a fresh connection. */
+#include "agent/base/random.h"
+#include "agent/core/talk.h"
+#include "probes/registry.h"
+
+struct ping_state {
+    uint8_t payload[8];
+};
+
+static enum turn send_ping(struct talk *talk)
+{
+    struct ping_state *state = talk_state(talk);
+
+    random_bytes(state->payload, sizeof(state->payload));
+    return talk_send(talk, WS_PING, slice_of(state->payload));
+}
+
+/* Servers may talk at any time: whatever is not our pong is somebody else's business. */
+static enum turn await_pong(struct talk *talk)
+{
+    const struct ping_state *state = talk_state(talk);
+    struct ws_message message;
+
+    while (talk_receive(talk, &message))
+        if (message.opcode == WS_PONG && slice_equal(message.body, slice_of(state->payload))) {
+            talk_answered(talk);
+            return TURN_DONE;
+        }
+    return TURN_WAIT; /* the deadline turns this into silent_drop */
+}
+
+const struct probe_type probe_ping = {
+    .name = "ping",
+    .summary = "A ping frame is answered by a pong with the same payload (RFC 6455, 5.5.2 and 5.5.3)",
+    .state_size = sizeof(struct ping_state),
+    .gates = GATE_READY,
+    .on_timeout = REASON_SILENT_DROP,
+    .steps = (const struct step[]){ { "ping", send_ping }, { "pong", await_pong }, { 0 } },
+};

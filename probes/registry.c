@@ -1,0 +1,6 @@
+/* The check types of this build (probes/registry.h). */
+#include "probes/registry.h"
+
+const struct probe_type *const probe_registry[] = {
+    &probe_handshake, &probe_ping, &probe_echo, &probe_hold, &probe_tls, &probe_http, &probe_tcp, NULL,
+};

@@ -1,0 +1,70 @@
+/* `tcp`: a port accepts connections. The least of all checks: a hung server with a listening socket passes it. */
+#include <stdio.h>
+
+#include "agent/core/dialing.h"
+#include "probes/registry.h"
+
+struct tcp_opts {
+    char *address;
+};
+
+struct tcp_state {
+    struct dialing dialing;
+    struct url url;
+};
+
+static int tcp_url(const struct tcp_opts *opts, struct url *url, struct err *err)
+{
+    char text[URL_HOST_MAX + 16];
+
+    snprintf(text, sizeof(text), "tcp://%s", opts->address);
+    if (url_parse(text, url, err) < 0)
+        return err_prefix(err, "address");
+    return 0;
+}
+
+static int tcp_check(const void *opts, struct err *err)
+{
+    struct url url;
+
+    return ((const struct tcp_opts *)opts)->address ? tcp_url(opts, &url, err) : 0;
+}
+
+static void tcp_judge(struct run *run, const struct dial_report *report)
+{
+    (void)report;
+    run_finish(run, REASON_NONE, NULL);
+}
+
+static void tcp_start(struct run *run)
+{
+    struct tcp_state *state = run->state;
+    const struct tcp_opts *opts = run->opts;
+
+    state->url = *run->url;
+    if (opts->address)
+        tcp_url(opts, &state->url, NULL); /* tcp_check has seen it */
+    dialing_start(run, &state->url, NULL, NULL, tcp_judge);
+}
+
+static const struct opt tcp_rows[] = {
+    { .name = "address",
+      .kind = OPT_STRING,
+      .offset = offsetof(struct tcp_opts, address),
+      .max = URL_HOST_MAX + 8,
+      .help = "host:port; without it, the target's" },
+    { 0 },
+};
+
+const struct probe_type probe_tcp = {
+    .name = "tcp",
+    .summary = "A port accepts connections",
+    .opts = tcp_rows,
+    .opts_size = sizeof(struct tcp_opts),
+    .state_size = sizeof(struct tcp_state),
+    .check = tcp_check,
+    .on_timeout = REASON_CONNECT_TIMEOUT,
+    .start = tcp_start,
+    .late = dialing_late,
+    .stop = dialing_stop,
+};
