@@ -11,27 +11,33 @@ struct deflate_params { /* RFC 7692, 7.1 */
     bool on;            /* negotiated at all */
     bool server_no_context_takeover, client_no_context_takeover;
     uint8_t server_bits,
-        client_bits; /* 8 to 15; 15 where not negotiated. zlib cannot deflate raw with 8: it is raised to 9 for inflating, and an offer of client bits 8 is answered by us with 9-bit data never - see deflate.c */
+        client_bits; /* of each side's sending window: 8 to 15, 15 where not negotiated. 8 is served truthfully, though zlib
+                                         knows no raw window of 256 bytes: we inflate with 9 and deflate without distances (deflate.c) */
 };
 
-struct inflater; /* one direction; about 40 KiB (zlib), made at the first compressed message */
+struct inflater; /* one direction; about 10 KiB and the window */
 struct inflater *inflater_new(uint8_t bits, bool no_context_takeover);
 void inflater_free(struct inflater *inflater);
 /* A piece of a compressed message; end: its last piece. Appends to out, never past max_total bytes for the message. Returns 0, or -1:
- * err->code 1007 for data that is not deflate, 1009 over max_total (the sentence names the rule). */
+ * err->code 1007 for data that is not deflate, 1009 over max_total or out's ceiling (the sentence names the rule). After -1 only
+ * inflater_free is left. */
 int inflater_feed(struct inflater *inflater, struct slice in, bool end, struct buf *out, size_t max_total, struct err *err);
 
-struct deflater;
+struct
+    deflater; /* one direction; about 30 KiB: its window is at most 4 KiB, which every peer must take and our messages never fill */
 struct deflater *deflater_new(uint8_t bits, bool no_context_takeover);
 void deflater_free(struct deflater *deflater);
-int deflater_message(struct deflater *deflater, struct slice in,
-                     struct buf *out); /* without the 00 00 ff ff tail (7.2.1); -1 past out's ceiling */
+/* Appends the whole message without the 00 00 ff ff tail (7.2.1), for one frame with RSV1. -1 past out's ceiling: out is as before, and
+ * the deflater goes on with an empty window. */
+int deflater_message(struct deflater *deflater, struct slice in, struct buf *out);
 
 /* Writes the client's offer: "permessage-deflate; client_max_window_bits". */
 void deflate_offer(char *out, size_t size);
 /* Client: reads the server's Sec-WebSocket-Extensions value(s) against that offer. REASON_UPGRADE_BAD_EXTENSION where it does not fit. */
 int deflate_accept_response(struct slice value, struct deflate_params *params, struct err *err);
-/* Server: reads a client's offers, picks the first that it can serve; params->on stays false where there is none. Writes the answer's value. */
+/* Server: reads a client's offers, picks the first that it can serve; params->on stays false where there is none. Writes the answer's
+ * value ("" without one; size is at least DEFLATE_ANSWER_MAX). -1 where the value is no list of extensions at all (RFC 6455, 9.1). */
+enum { DEFLATE_ANSWER_MAX = 160 };
 int deflate_answer_offer(struct slice value, struct deflate_params *params, char *answer, size_t size);
 
 #endif

@@ -29,19 +29,18 @@ struct ws_message {
 struct ws_partial; /* a message or control frame that is not complete yet */
 
 struct ws_reader {
-    uint8_t role;
-    uint8_t header_have, header_need; /* bytes in header[] */
-    uint8_t message_opcode;           /* of the open fragmented message, 0: none */
-    uint8_t frame_opcode;
-    bool frame_fin, message_compressed, in_frame, closed, failed;
+    struct ws_partial *partial; /* exists while something is incomplete, and until the next call after it was completed */
+    struct inflater *inflater;  /* from the first compressed message on; with no context takeover, during one only */
+    uint32_t max_message;       /* bytes, after inflating */
+    uint32_t frame_left;        /* payload bytes of the open frame that are still to come */
     uint8_t header[WS_HEADER_MAX];
-    uint8_t mask_at;
-    uint32_t utf8;
-    uint32_t max_message; /* bytes, after inflating */
-    uint64_t frame_left;
+    uint8_t header_have; /* bytes in header[]; the masking key is the last four of a complete one */
+    uint8_t role;
+    uint8_t message_opcode; /* of the open fragmented message, 0: none */
+    uint8_t frame_opcode;
+    uint8_t mask_at; /* position in the masking key of the next payload byte */
+    bool frame_fin, message_compressed, in_frame, closed, failed;
     struct deflate_params deflate;
-    struct inflater *inflater;
-    struct ws_partial *partial;
 };
 
 void ws_reader_init(struct ws_reader *reader, enum ws_role role, uint32_t max_message,

@@ -1,0 +1,200 @@
+/*
+ * The zlib streams of permessage-deflate (RFC 7692, 7.2), one for each direction. Called by the frame reader (inflating) and by whoever
+ * sends messages (deflating). They promise bounded memory and bounded output: a bomb stops at max_total. The negotiation is
+ * deflate_offer.c; frames are ws.c.
+ *
+ * A window of 2^8 bytes is the trap here: zlib refuses to deflate raw data with it and, asked in the zlib format, silently uses 2^9.
+ * Inflating with a larger window is always right. For deflating, run-length matches (distance one only) stay within any window.
+ */
+#include "agent/proto/deflate.h"
+
+#include <zlib.h>
+
+#include "agent/base/mem.h"
+
+enum {
+    ZLIB_BITS_MIN = 9,      /* for raw streams */
+    DEFLATE_BITS_OURS = 12, /* the window that we deflate with, where the peer allows more: 24 KiB in place of 260 */
+    DEFLATE_MEM_LEVEL = 4,
+    INFLATE_STEP = 4096,
+    DEFLATE_STEP = 512,
+    FLUSH_ROOM = 7, /* zlib repeats the flush marker when it is left with six bytes or fewer */
+};
+
+static const uint8_t message_tail[4] = { 0x00, 0x00, 0xff, 0xff }; /* what the sender has cut off (7.2.1) */
+
+struct inflater {
+    z_stream z;
+    size_t total; /* of this message, inflated */
+    bool no_context;
+    bool at_boundary; /* of a block, after the last inflate() */
+};
+
+struct deflater {
+    z_stream z;
+    bool no_context;
+};
+
+static void *zlib_alloc(void *user, unsigned items, unsigned size)
+{
+    (void)user;
+    return mem_realloc(NULL, (size_t)items * size); /* not zeroed: zlib does not need it */
+}
+
+static void zlib_free(void *user, void *p)
+{
+    (void)user;
+    mem_free(p);
+}
+
+struct inflater *inflater_new(uint8_t bits, bool no_context_takeover)
+{
+    panic_if(bits < 8 || bits > MAX_WBITS);
+    struct inflater *inflater = mem_alloc(sizeof *inflater);
+    inflater->no_context = no_context_takeover;
+    inflater->z.zalloc = zlib_alloc;
+    inflater->z.zfree = zlib_free;
+    int rc = inflateInit2(&inflater->z, -(bits < ZLIB_BITS_MIN ? ZLIB_BITS_MIN : bits));
+    panic_if(rc != Z_OK);
+    return inflater;
+}
+
+void inflater_free(struct inflater *inflater)
+{
+    if (!inflater)
+        return;
+    inflateEnd(&inflater->z);
+    mem_free(inflater);
+}
+
+static int fail_data(struct err *err, const char *what)
+{
+    return err_set(err, REASON_PROTOCOL_ERROR, 1007, "compressed message is not DEFLATE data: %s (RFC 7692, 7.2.2)", what);
+}
+
+static int fail_size(struct err *err, size_t max_total)
+{
+    return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "message inflates past %zu bytes, at most so many are taken", max_total);
+}
+
+/* Room for the next piece of output, or past the limit one byte on the stack, to find out whether more is to come. */
+static size_t offer_room(struct inflater *inflater, struct buf *out, size_t max_total, uint8_t *spare)
+{
+    size_t room = max_total - inflater->total;
+    if (room > INFLATE_STEP)
+        room = INFLATE_STEP;
+    if (room > out->max - out->len)
+        room = out->max - out->len;
+    uint8_t *at = room ? buf_reserve(out, room) : NULL;
+    inflater->z.next_out = at ? at : spare;
+    inflater->z.avail_out = at ? (unsigned)room : 1;
+    return at ? room : 0;
+}
+
+/* What inflate() has left behind, and the end of a DEFLATE stream inside a message (BFINAL, 7.2.3.4): another one may begin, and the
+ * window lives on. inflateResetKeep is the only reset that keeps it without copying it, which a peer could make us do for every two bytes. */
+static void note_boundary(struct inflater *inflater, int rc)
+{
+    enum { UNUSED_BITS = 63, AT_BLOCK = 128 }; /* of z_stream.data_type */
+    inflater->at_boundary = rc == Z_STREAM_END || (inflater->z.data_type & (AT_BLOCK | UNUSED_BITS)) == AT_BLOCK;
+    if (rc == Z_STREAM_END)
+        panic_if(inflateResetKeep(&inflater->z) != Z_OK);
+}
+
+static int inflate_all(struct inflater *inflater, struct slice in, struct buf *out, size_t max_total, struct err *err)
+{
+    z_stream *z = &inflater->z;
+    panic_if(in.len > UINT32_MAX);
+    z->next_in = (uint8_t *)(uintptr_t)in.data; /* zlib only reads there */
+    z->avail_in = (unsigned)in.len;
+    for (;;) {
+        uint8_t spare;
+        size_t room = offer_room(inflater, out, max_total, &spare);
+        int rc = inflate(z, Z_SYNC_FLUSH);
+        if (!room && !z->avail_out)
+            return fail_size(err, max_total);
+        size_t made = room ? room - z->avail_out : 0;
+        out->len += made;
+        inflater->total += made;
+        if (rc != Z_OK && rc != Z_BUF_ERROR && rc != Z_STREAM_END)
+            return fail_data(err, z->msg ? z->msg : "broken");
+        note_boundary(inflater, rc);
+        if (!z->avail_in && (z->avail_out || rc == Z_STREAM_END))
+            return 0;
+    }
+}
+
+int inflater_feed(struct inflater *inflater, struct slice in, bool end, struct buf *out, size_t max_total, struct err *err)
+{
+    if (in.len && inflate_all(inflater, in, out, max_total, err) < 0)
+        return -1;
+    if (!end)
+        return 0;
+    if (inflate_all(inflater, slice_of(message_tail), out, max_total, err) < 0)
+        return -1;
+    if (!inflater->at_boundary)
+        return fail_data(err, "it ends inside a block");
+    inflater->total = 0;
+    if (inflater->no_context)
+        panic_if(inflateReset(&inflater->z) != Z_OK);
+    return 0;
+}
+
+struct deflater *deflater_new(uint8_t bits, bool no_context_takeover)
+{
+    panic_if(bits < 8 || bits > MAX_WBITS);
+    struct deflater *deflater = mem_alloc(sizeof *deflater);
+    int ours = bits < ZLIB_BITS_MIN ? ZLIB_BITS_MIN : bits > DEFLATE_BITS_OURS ? DEFLATE_BITS_OURS : bits;
+    deflater->no_context = no_context_takeover;
+    deflater->z.zalloc = zlib_alloc;
+    deflater->z.zfree = zlib_free;
+    int rc = deflateInit2(&deflater->z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -ours, DEFLATE_MEM_LEVEL,
+                          bits < ZLIB_BITS_MIN ? Z_RLE : Z_DEFAULT_STRATEGY);
+    panic_if(rc != Z_OK);
+    return deflater;
+}
+
+void deflater_free(struct deflater *deflater)
+{
+    if (!deflater)
+        return;
+    deflateEnd(&deflater->z);
+    mem_free(deflater);
+}
+
+/* Everything up to and with the flush marker; -1 past out's ceiling. */
+static int deflate_all(z_stream *z, struct buf *out)
+{
+    do {
+        size_t room = out->max - out->len < DEFLATE_STEP ? out->max - out->len : DEFLATE_STEP;
+        uint8_t *at = room >= FLUSH_ROOM ? buf_reserve(out, room) : NULL;
+        if (!at)
+            return -1;
+        z->next_out = at;
+        z->avail_out = (unsigned)room;
+        int rc = deflate(z, Z_SYNC_FLUSH);
+        panic_if(rc != Z_OK && rc != Z_BUF_ERROR);
+        out->len += room - z->avail_out;
+    } while (!z->avail_out);
+    return 0;
+}
+
+int deflater_message(struct deflater *deflater, struct slice in, struct buf *out)
+{
+    z_stream *z = &deflater->z;
+    size_t before = out->len;
+
+    panic_if(in.len > UINT32_MAX);
+    if (!in.len) /* zlib writes nothing for nothing: an empty stored block, whose length is in the tail (7.2.3.6) */
+        return buf_append_char(out, 0);
+    z->next_in = (uint8_t *)(uintptr_t)in.data;
+    z->avail_in = (unsigned)in.len;
+    int rc = deflate_all(z, out);
+    if (rc < 0)
+        out->len = before;
+    else
+        out->len -= sizeof message_tail;
+    if (rc < 0 || deflater->no_context)
+        panic_if(deflateReset(z) != Z_OK);
+    return rc;
+}

@@ -1,0 +1,409 @@
+/*
+ * The reader of WebSocket frames (RFC 6455, 5): bytes in, whole messages and control frames out, each broken rule named with its
+ * section. Called by whoever holds an upgraded connection, in either role. It promises a bounded memory (max_message, checked against
+ * the declared length before anything is kept) and the same outcome however the bytes are split. Sentences are made of numbers and our
+ * own words, never of the peer's bytes. The writing side is ws_write.c; answering pings and closes is the caller's.
+ */
+#include "agent/proto/ws.h"
+
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/proto/utf8.h"
+
+struct ws_partial {
+    struct buf message;
+    uint64_t wire_total; /* payload bytes of the message as sent: bounds compressed ones that inflate to nothing */
+    uint32_t fragments;
+    uint32_t utf8;
+    uint8_t control_len;
+    uint8_t control[WS_CONTROL_MAX];
+};
+
+static const char *opcode_name(unsigned opcode)
+{
+    switch (opcode) {
+    case WS_CONTINUATION:
+        return "continuation";
+    case WS_TEXT:
+        return "text";
+    case WS_BINARY:
+        return "binary";
+    case WS_CLOSE:
+        return "close";
+    case WS_PING:
+        return "ping";
+    case WS_PONG:
+        return "pong";
+    default:
+        return "reserved";
+    }
+}
+
+static bool is_control(unsigned opcode)
+{
+    return (opcode & 8) != 0;
+}
+
+static const char *peer_name(const struct ws_reader *reader)
+{
+    return reader->role == WS_CLIENT ? "server" : "client";
+}
+
+void ws_reader_init(struct ws_reader *reader, enum ws_role role, uint32_t max_message, const struct deflate_params *deflate)
+{
+    memset(reader, 0, sizeof *reader);
+    reader->role = (uint8_t)role;
+    reader->max_message = max_message;
+    if (deflate)
+        reader->deflate = *deflate;
+}
+
+static void drop_partial(struct ws_reader *reader)
+{
+    if (!reader->partial)
+        return;
+    buf_fini(&reader->partial->message);
+    mem_free(reader->partial);
+    reader->partial = NULL;
+}
+
+static void drop_inflater(struct ws_reader *reader)
+{
+    if (reader->inflater)
+        inflater_free(reader->inflater);
+    reader->inflater = NULL;
+}
+
+void ws_reader_fini(struct ws_reader *reader)
+{
+    drop_partial(reader);
+    drop_inflater(reader);
+}
+
+bool ws_reader_mid_message(const struct ws_reader *reader)
+{
+    return !reader->closed && !reader->failed && (reader->in_frame || reader->header_have || reader->message_opcode);
+}
+
+static struct ws_partial *partial_of(struct ws_reader *reader)
+{
+    if (!reader->partial) {
+        reader->partial = mem_alloc(sizeof *reader->partial);
+        buf_init(&reader->partial->message, reader->max_message);
+    }
+    return reader->partial;
+}
+
+/* The first byte (5.2): reserved bits, opcode, and whether that frame may come now (5.4, 5.5). */
+static int check_first_byte(const struct ws_reader *reader, struct err *err)
+{
+    unsigned first = reader->header[0], opcode = first & 15;
+    bool fin = first & 0x80, rsv1 = first & 0x40;
+
+    if (first & 0x30)
+        return err_set(err, REASON_PROTOCOL_ERROR, 1002, "RSV%d set though no extension uses it (RFC 6455, 5.2)",
+                       first & 0x20 ? 2 : 3);
+    if (rsv1 && !reader->deflate.on)
+        return err_set(err, REASON_PROTOCOL_ERROR, 1002, "RSV1 set though no extension was negotiated (RFC 6455, 5.2)");
+    if ((opcode > WS_BINARY && opcode < WS_CLOSE) || opcode > WS_PONG)
+        return err_set(err, REASON_PROTOCOL_ERROR, 1002, "reserved opcode %u (RFC 6455, 5.2)", opcode);
+    if (rsv1 && (is_control(opcode) || opcode == WS_CONTINUATION))
+        return err_set(err, REASON_PROTOCOL_ERROR, 1002, "RSV1 set on a %s frame (RFC 7692, 6.1)", opcode_name(opcode));
+    if (is_control(opcode))
+        return fin ? 0 : err_set(err, REASON_PROTOCOL_ERROR, 1002, "fragmented %s (RFC 6455, 5.5)", opcode_name(opcode));
+    if (opcode == WS_CONTINUATION && !reader->message_opcode)
+        return err_set(err, REASON_PROTOCOL_ERROR, 1002, "continuation without a message (RFC 6455, 5.4)");
+    if (opcode != WS_CONTINUATION && reader->message_opcode)
+        return err_set(err, REASON_PROTOCOL_ERROR, 1002, "%s inside a fragmented message (RFC 6455, 5.4)", opcode_name(opcode));
+    return 0;
+}
+
+static int check_mask_bit(const struct ws_reader *reader, struct err *err)
+{
+    bool masked = reader->header[1] & 0x80;
+    if (masked == (reader->role == WS_SERVER))
+        return 0;
+    return err_set(err, REASON_PROTOCOL_ERROR, 1002, "%s frame from the %s (RFC 6455, 5.1)", masked ? "masked" : "unmasked",
+                   peer_name(reader));
+}
+
+/* How many header bytes this frame has, as far as the first two tell. */
+static unsigned header_size(const struct ws_reader *reader)
+{
+    unsigned length = reader->header[1] & 127;
+    return 2U + (length == 127 ? 8U : length == 126 ? 2U : 0U) + (reader->header[1] & 0x80 ? 4U : 0U);
+}
+
+/* Also a message that compresses badly must pass, yet one of endless empty blocks must not. */
+static uint64_t wire_ceiling(const struct ws_reader *reader, bool compressed)
+{
+    uint64_t max = reader->max_message;
+    if (compressed)
+        max += max / 2 + 1024;
+    return max < UINT32_MAX ? max : UINT32_MAX;
+}
+
+static int check_length(const struct ws_reader *reader, uint64_t length, bool compressed, struct err *err)
+{
+    unsigned form = reader->header[1] & 127, opcode = reader->header[0] & 15;
+    uint64_t before = reader->message_opcode && reader->partial ? reader->partial->wire_total : 0;
+
+    if (form == 127 && length >> 63)
+        return err_set(err, REASON_PROTOCOL_ERROR, 1002, "64-bit length with the top bit set (RFC 6455, 5.2)");
+    if ((form == 126 && length < 126) || (form == 127 && length <= UINT16_MAX))
+        return err_set(err, REASON_PROTOCOL_ERROR, 1002, "length %u sent in %d bits (RFC 6455, 5.2: minimal)", (unsigned)length,
+                       form == 126 ? 16 : 64);
+    if (is_control(opcode)) {
+        if (length > WS_CONTROL_MAX)
+            return err_set(err, REASON_PROTOCOL_ERROR, 1002, "%s with %llu bytes, at most %d (RFC 6455, 5.5)", opcode_name(opcode),
+                           (unsigned long long)length, WS_CONTROL_MAX);
+        if (opcode == WS_CLOSE && length == 1)
+            return err_set(err, REASON_PROTOCOL_ERROR, 1002, "close with 1 byte (RFC 6455, 5.5.1)");
+        return 0;
+    }
+    if (length > wire_ceiling(reader, compressed) - before)
+        return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "%smessage of %s%llu bytes, at most %u are taken",
+                       compressed ? "compressed " : "", reader->header[0] & 0x80 ? "" : "at least ",
+                       (unsigned long long)(before + length), (unsigned)reader->max_message);
+    return 0;
+}
+
+static int open_frame(struct ws_reader *reader, struct err *err)
+{
+    const uint8_t *at = reader->header + 2;
+    unsigned form = reader->header[1] & 127, opcode = reader->header[0] & 15;
+    uint64_t length = form;
+
+    if (form >= 126) {
+        length = 0;
+        for (unsigned bytes = form == 126 ? 2 : 8; bytes; bytes--)
+            length = length << 8 | *at++;
+    }
+    bool compressed = opcode == WS_CONTINUATION ? reader->message_compressed : (reader->header[0] & 0x40) != 0;
+    if (check_length(reader, length, compressed, err) < 0)
+        return -1;
+    reader->frame_fin = reader->header[0] & 0x80;
+    reader->frame_opcode = (uint8_t)opcode;
+    reader->frame_left = (uint32_t)length;
+    reader->mask_at = 0;
+    reader->in_frame = true;
+    if (is_control(opcode)) {
+        if (reader->partial)
+            reader->partial->control_len = 0;
+    } else if (opcode != WS_CONTINUATION) {
+        reader->message_opcode = (uint8_t)opcode;
+        reader->message_compressed = compressed;
+    }
+    return 0;
+}
+
+/* 1: a frame is open, 0: more input is needed, -1: a rule is broken. Checks run as soon as their byte is there. */
+static int read_header(struct ws_reader *reader, struct slice *input, struct err *err)
+{
+    while (reader->header_have < 2 || reader->header_have < header_size(reader)) {
+        if (!input->len)
+            return 0;
+        reader->header[reader->header_have++] = input->data[0];
+        *input = slice_skip(*input, 1);
+        if (reader->header_have == 1 && check_first_byte(reader, err) < 0)
+            return -1;
+        if (reader->header_have == 2 && check_mask_bit(reader, err) < 0)
+            return -1;
+    }
+    return open_frame(reader, err) < 0 ? -1 : 1;
+}
+
+static int fail_utf8(struct err *err, const char *what)
+{
+    return err_set(err, REASON_PROTOCOL_ERROR, 1007, "%s (RFC 6455, 8.1)", what);
+}
+
+/* Text that was appended to the message from `from` on: checked as it comes. */
+static int check_text(struct ws_reader *reader, struct slice bytes, struct err *err)
+{
+    if (reader->message_opcode == WS_TEXT && !utf8_feed(&reader->partial->utf8, bytes))
+        return fail_utf8(err, "text is not UTF-8");
+    return 0;
+}
+
+static int inflate_piece(struct ws_reader *reader, struct slice piece, bool end, struct err *err)
+{
+    struct buf *out = &reader->partial->message;
+    size_t before = out->len;
+    bool client = reader->role == WS_CLIENT;
+    bool no_context = client ? reader->deflate.server_no_context_takeover : reader->deflate.client_no_context_takeover;
+
+    if (!reader->inflater)
+        reader->inflater = inflater_new(client ? reader->deflate.server_bits : reader->deflate.client_bits, no_context);
+    if (inflater_feed(reader->inflater, piece, end, out, reader->max_message, err) < 0)
+        return -1;
+    if (end && no_context)
+        drop_inflater(reader);
+    return out->len > before ? check_text(reader, slice_make(out->data + before, out->len - before), err) : 0;
+}
+
+/* A piece of a data frame, in the role's masking, into the message that is being put together. */
+static int keep_data(struct ws_reader *reader, struct slice piece, struct err *err)
+{
+    struct ws_partial *partial = partial_of(reader);
+    partial->wire_total += piece.len;
+    if (reader->role == WS_CLIENT && reader->message_compressed)
+        return inflate_piece(reader, piece, false, err);
+
+    if (!reader->message_compressed) {
+        size_t before = partial->message.len;
+        panic_if(buf_append_slice(&partial->message, piece) < 0); /* check_length has bounded it */
+        if (reader->role == WS_SERVER)
+            ws_mask(partial->message.data + before, piece.len, reader->header + reader->header_have - 4, reader->mask_at);
+        return check_text(reader, slice_make(partial->message.data + before, piece.len), err);
+    }
+    for (size_t at = 0, n; at < piece.len; at += n) { /* compressed and masked: by way of the stack */
+        uint8_t plain[1024];
+        n = piece.len - at < sizeof plain ? piece.len - at : sizeof plain;
+        memcpy(plain, piece.data + at, n);
+        ws_mask(plain, n, reader->header + reader->header_have - 4, reader->mask_at + at);
+        if (inflate_piece(reader, slice_make(plain, n), false, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void keep_control(struct ws_reader *reader, struct slice piece)
+{
+    struct ws_partial *partial = partial_of(reader);
+    uint8_t *at = partial->control + partial->control_len;
+    memcpy(at, piece.data, piece.len);
+    if (reader->role == WS_SERVER)
+        ws_mask(at, piece.len, reader->header + reader->header_have - 4, reader->mask_at);
+    partial->control_len = (uint8_t)(partial->control_len + piece.len);
+}
+
+static int finish_close(struct ws_reader *reader, struct slice body, struct ws_message *message, struct err *err)
+{
+    message->close_code = WS_CODE_NO_STATUS;
+    if (body.len) { /* never 1: check_length */
+        message->close_code = (uint16_t)(body.data[0] << 8 | body.data[1]);
+        message->body = slice_skip(body, 2);
+        if (!ws_close_code_valid(message->close_code))
+            return err_set(err, REASON_PROTOCOL_ERROR, 1002, "close code %u (RFC 6455, 7.4.1)", message->close_code);
+        if (!utf8_valid(message->body))
+            return err_set(err, REASON_PROTOCOL_ERROR, 1007, "close reason is not UTF-8 (RFC 6455, 5.5.1 and 8.1)");
+    }
+    reader->closed = true;
+    return 1;
+}
+
+static int finish_control(struct ws_reader *reader, struct slice body, struct ws_message *message, struct err *err)
+{
+    *message = (struct ws_message){ .opcode = (enum ws_opcode)reader->frame_opcode, .body = body, .fragments = 1 };
+    return reader->frame_opcode == WS_CLOSE ? finish_close(reader, body, message, err) : 1;
+}
+
+/* The last frame of a message that was put together in the partial. */
+static int finish_message(struct ws_reader *reader, struct ws_message *message, struct err *err)
+{
+    struct ws_partial *partial = partial_of(reader);
+    if (reader->message_compressed && inflate_piece(reader, slice_make(NULL, 0), true, err) < 0)
+        return -1;
+    if (reader->message_opcode == WS_TEXT && !utf8_complete(partial->utf8))
+        return fail_utf8(err, "text ends inside a character: not UTF-8");
+    *message = (struct ws_message){
+        .opcode = (enum ws_opcode)reader->message_opcode,
+        .body = buf_slice(&partial->message),
+        .fragments = partial->fragments,
+        .compressed = reader->message_compressed,
+    };
+    reader->message_opcode = 0;
+    return 1;
+}
+
+/* A frame that lies whole in the input and needs neither unmasking nor inflating nor joining. */
+static int finish_in_place(struct ws_reader *reader, struct slice body, struct ws_message *message, struct err *err)
+{
+    if (is_control(reader->frame_opcode))
+        return finish_control(reader, body, message, err);
+    if (reader->message_opcode == WS_TEXT) {
+        uint32_t utf8 = 0;
+        if (!utf8_feed(&utf8, body))
+            return fail_utf8(err, "text is not UTF-8");
+        if (!utf8_complete(utf8))
+            return fail_utf8(err, "text ends inside a character: not UTF-8");
+    }
+    *message = (struct ws_message){ .opcode = (enum ws_opcode)reader->message_opcode, .body = body, .fragments = 1 };
+    reader->message_opcode = 0;
+    return 1;
+}
+
+static bool fits_in_place(const struct ws_reader *reader, struct slice input)
+{
+    if (reader->role != WS_CLIENT || input.len < reader->frame_left)
+        return false;
+    if (is_control(reader->frame_opcode))
+        return !reader->partial || !reader->partial->control_len;
+    return reader->frame_fin && !reader->message_compressed && !reader->partial;
+}
+
+/* The open frame's payload: 1 a message, 0 the frame is over or the input is, -1 a rule is broken. */
+static int read_payload(struct ws_reader *reader, struct slice *input, struct ws_message *message, struct err *err)
+{
+    struct slice piece = *input;
+    if (piece.len > reader->frame_left)
+        piece.len = reader->frame_left;
+    bool whole = fits_in_place(reader, *input), control = is_control(reader->frame_opcode);
+
+    *input = slice_skip(*input, piece.len);
+    reader->frame_left -= (uint32_t)piece.len;
+    if (!whole && piece.len) {
+        if (control)
+            keep_control(reader, piece);
+        else if (keep_data(reader, piece, err) < 0)
+            return -1;
+        reader->mask_at = (uint8_t)((reader->mask_at + piece.len) & 3);
+    }
+    if (reader->frame_left)
+        return 0;
+
+    reader->in_frame = false;
+    reader->header_have = 0;
+    if (whole)
+        return finish_in_place(reader, piece, message, err);
+    if (control) {
+        struct ws_partial *partial = partial_of(reader);
+        return finish_control(reader, slice_make(partial->control, partial->control_len), message, err);
+    }
+    struct ws_partial *partial = partial_of(reader);
+    if (partial->fragments < UINT32_MAX)
+        partial->fragments++;
+    return reader->frame_fin ? finish_message(reader, message, err) : 0;
+}
+
+static int next_message(struct ws_reader *reader, struct slice *input, struct ws_message *message, struct err *err)
+{
+    for (;;) {
+        if (!reader->in_frame) {
+            int progress = read_header(reader, input, err);
+            if (progress <= 0)
+                return progress;
+        }
+        int progress = read_payload(reader, input, message, err);
+        if (progress != 0 || reader->in_frame)
+            return progress;
+    }
+}
+
+int ws_reader_next(struct ws_reader *reader, struct slice *input, struct ws_message *message, struct err *err)
+{
+    int progress = 0;
+    if (!reader->in_frame && !reader->message_opcode)
+        drop_partial(reader); /* what the last message lay in */
+    if (!reader->closed && !reader->failed)
+        progress = next_message(reader, input, message, err);
+    if (progress < 0) {
+        reader->failed = true;
+        ws_reader_fini(reader);
+    }
+    if (progress <= 0)
+        *input = slice_skip(*input, input->len);
+    return progress;
+}
