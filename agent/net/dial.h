@@ -1,6 +1,6 @@
 /*
  * From an address to an open stream: resolve, connect, TLS. The caller owns the deadline: it cancels, and dial_phase says where the
- * time went. Names are resolved off the loop (getaddrinfo on libuv's pool; IP literals need none). Both address families are tried:
+ * time went. Names are resolved off the loop (agent/net/resolve.h; IP literals need no lookup). Both address families are tried:
  * RFC 8305 simplified - addresses interleaved by family in getaddrinfo's order, the next attempt DIAL_STAGGER_MS after the last or as
  * soon as that failed, at most DIAL_ADDRESSES_MAX, the first that connects wins and the others are aborted.
  *
@@ -24,14 +24,16 @@ struct dial_target {
 struct dial_report {
     bool resolved, connected, secured;       /* which phases are over */
     uint64_t resolve_ns, connect_ns, tls_ns; /* how long each took, or has taken until it failed */
-    char address[64];                        /* the one connected to, or tried last: "127.0.0.1:8080" */
+    char address[128];                       /* the one connected to, or tried last: "127.0.0.1:8080", "unix:/path" */
     struct tls_info tls;                     /* also after a failed verification */
+    bool tls_answered;                       /* the peer has sent something that looks like TLS */
 };
 
 struct dial_events {
     void (*on_open)(void *user, struct stream *stream); /* the stream now belongs to the callee */
     /* reason: dns_failure, connect_refused, connect_timeout (the kernel's), connect_unreachable, tls_*; agent_error when the agent has
-     * no descriptors or memory left. With several addresses the sentence counts them and the reason is the last attempt's. */
+     * no descriptors or memory left. With several addresses the sentence counts them; reason and address are those of the most telling failure:
+     * refused before timed out before unreachable, the later of equals. */
     void (*on_fail)(void *user, const struct err *err);
 };
 

@@ -14,28 +14,34 @@
 enum { LOOP_SLAB_BYTES = 65536 };
 
 struct timer;
+struct resolver;
 struct loop {
     uv_loop_t uv;
     uv_timer_t clock;    /* fires for the earliest timer of the heap */
+    uint64_t armed_ms;   /* what the clock is set to, on libuv's time; 0: not running */
     struct timer **heap; /* by due_ns */
     size_t heap_len, heap_cap;
-    uint8_t *slab;       /* what sockets read into; valid during one on_data only */
-    uint8_t *plain_slab; /* what TLS decrypts into, likewise; NULL until the first TLS stream */
+    uint8_t *slab;             /* what sockets read into; valid during one on_data only */
+    uint8_t *plain_slab;       /* what TLS decrypts into, likewise; NULL until the first TLS stream */
+    struct resolver *resolver; /* agent/net/resolve.c; NULL until the first name is looked up */
 };
 
-/* A deadline or a repetition. Zero it, then timer_init. */
+/* A deadline or a repetition. Zero it, then timer_init. Real time, to the millisecond, never early. */
 struct timer {
     struct loop *loop;
     void (*fn)(struct timer *timer, void *user);
     void *user;
     uint64_t due_ns;
-    size_t slot; /* in the heap, plus one; 0: not running */
+    uint32_t slot; /* in the heap, plus one; 0: not running */
+    bool internal; /* of a stream that is closing: goes on in loop_fini, where all others are dropped */
 };
 
+/* Also ignores SIGPIPE in the whole process: a write to a closed socket is an error, not a death. */
 int loop_init(struct loop *loop, struct err *err);
 void loop_run(struct loop *loop); /* until loop_stop, or nothing is left to wait for */
 void loop_stop(struct loop *loop);
-/* Runs what is closing to its end, then frees. Every stream, listener and dial has been closed by its owner; timers need not be stopped. */
+/* Runs what is closing to its end, at most for the longest linger_ms, then frees. Every stream, listener, signal and dial has been closed
+ * by its owner (anything else is a leak, and panics); timers need not be stopped. A name that is still being looked up is abandoned. */
 void loop_fini(struct loop *loop);
 
 void timer_init(struct timer *timer, struct loop *loop, void (*fn)(struct timer *timer, void *user), void *user);
@@ -44,7 +50,7 @@ void timer_start_ns(struct timer *timer, uint64_t ns);
 void timer_stop(struct timer *timer);
 bool timer_active(const struct timer *timer);
 
-/* Signals, on the loop. fn gets the number. At most LOOP_SIGNALS_MAX in the process. */
+/* Signals, on the loop; they do not keep it running. fn gets the number. At most LOOP_SIGNALS_MAX in the process. */
 enum { LOOP_SIGNALS_MAX = 8 };
 struct loop_signal {
     uv_signal_t uv;

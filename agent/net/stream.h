@@ -19,7 +19,9 @@ struct stream_events {
     /* Bytes from the peer, valid during the call only (they lie in the loop's slab). The callback may close the stream. */
     void (*on_data)(void *user, struct slice data);
     /* The peer is done: err->reason is REASON_NONE for a clean end (FIN, close_notify), REASON_CONNECTION_RESET for a reset,
-     * REASON_TLS_HANDSHAKE_FAILED for broken TLS records; err->text says it. The stream is still to be closed by its owner. */
+     * REASON_TLS_HANDSHAKE_FAILED for broken TLS records and for a client certificate that a TLS 1.3 server refuses only now; err->text
+     * says it. A TLS peer that closes without close_notify counts as a clean end, and the text tells. What was written and is still
+     * pending may be lost or not. The stream is still to be closed by its owner. */
     void (*on_end)(void *user, const struct err *err);
     /* Everything written has gone to the kernel, after stream_write had to keep some. May be NULL. */
     void (*on_drain)(void *user);
@@ -29,16 +31,18 @@ struct stream_events {
 void stream_start(struct stream *stream, const struct stream_events *events, void *user);
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
-/* Writes at once what the kernel takes and keeps the rest (copied). 0, or -1 when more than max_pending bytes would be kept or the
- * stream is broken (then nothing of data was taken, and on_end is coming or has come). */
+/* Writes at once what the kernel takes and keeps the rest (copied). 0, or -1 and nothing of data is taken: when what is pending and data
+ * together are more than max_pending bytes (whatever the kernel would take now), or when the stream is broken (then on_end is coming or
+ * has come; a paused stream hears of it when it is resumed). */
 enum { STREAM_PENDING_DEFAULT = 1 << 20 };
 int stream_write(struct stream *stream, struct slice data);
 void stream_set_max_pending(struct stream *stream, uint32_t bytes);
 size_t stream_pending(const struct stream *stream);
-/* Sends what is pending, close_notify and FIN, then closes; a peer that does not take it within linger_ms is dropped. */
+/* Sends what is pending, close_notify and FIN, then closes when the peer has closed too; a peer that has not within linger_ms is dropped.
+ * What it still sends meanwhile is thrown away. With linger_ms 0 the handle closes at once, and what the kernel has not taken is lost. */
 void stream_close(struct stream *stream, uint32_t linger_ms);
 void stream_abort(struct stream *stream);     /* at once, with RST where the kernel knows one (SO_LINGER 0) */
-void stream_close_now(struct stream *stream); /* at once, without RST where nothing is unread */
+void stream_close_now(struct stream *stream); /* at once and without close_notify; without RST where nothing is unread */
 
 bool stream_is_tls(const struct stream *stream);
 void stream_tls_info(const struct stream *stream, struct tls_info *info); /* zeroed for plain ones */

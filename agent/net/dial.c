@@ -1,0 +1,349 @@
+/*
+ * From an address to an open stream. Owns the lookup, the attempts to connect and the TLS handshake until one of them is handed over.
+ * The engine, the HTTP client and the tests dial.
+ *
+ * Each attempt is a stream and a connect request of its own. libuv calls back for every request, the cancelled ones too: an attempt that
+ * nobody waits for any more has no dial, and frees itself then.
+ */
+#include "agent/net/dial.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/net/dial_impl.h"
+#include "agent/net/resolve.h"
+#include "agent/net/stream_impl.h"
+
+struct attempt {
+    uv_connect_t req;  /* first: requests are attempts */
+    struct dial *dial; /* NULL: nobody waits */
+    struct stream *stream;
+    struct attempt *next;
+    char address[128];
+};
+
+struct dial {
+    struct loop *loop;
+    struct dial_target target;
+    const struct dial_events *events;
+    void *user;
+    struct dial_report *report;
+    struct lookup *lookup;    /* while it runs */
+    struct attempt *attempts; /* in flight */
+    struct stream *securing;  /* connected, in the TLS handshake */
+    struct timer timer;       /* the next attempt, or the failure that dial_start met */
+    uint64_t phase_start_ns;
+    struct sockaddr_storage addresses[DIAL_ADDRESSES_MAX];
+    unsigned address_count, address_next;
+    struct err failure; /* the most telling one so far */
+};
+
+enum phase dial_phase(const struct dial *dial)
+{
+    if (!dial->report->resolved)
+        return PHASE_RESOLVE;
+    return dial->report->connected ? PHASE_TLS : PHASE_CONNECT;
+}
+
+/* Writes the time of the phase that goes on into the report. */
+static void clock_phase(const struct dial *dial)
+{
+    uint64_t spent = clock_now_ns() - dial->phase_start_ns;
+    if (!dial->report->resolved)
+        dial->report->resolve_ns = spent;
+    else if (!dial->report->connected)
+        dial->report->connect_ns = spent;
+    else if (!dial->report->secured)
+        dial->report->tls_ns = spent;
+}
+
+static void drop_attempts(struct dial *dial)
+{
+    for (struct attempt *attempt = dial->attempts, *next; attempt != NULL; attempt = next) {
+        next = attempt->next;
+        attempt->dial = NULL;
+        stream_kill(attempt->stream);
+    }
+    dial->attempts = NULL;
+}
+
+static void dial_free(struct dial *dial)
+{
+    timer_stop(&dial->timer);
+    if (dial->lookup != NULL)
+        resolve_cancel(dial->lookup);
+    drop_attempts(dial);
+    if (dial->securing != NULL)
+        stream_abort(dial->securing);
+    tls_context_unref(dial->target.tls);
+    mem_free(dial);
+}
+
+static void succeed(struct dial *dial, struct stream *stream)
+{
+    const struct dial_events *events = dial->events;
+    void *user = dial->user;
+    dial->securing = NULL;
+    dial_free(dial);
+    events->on_open(user, stream);
+}
+
+static void fail(struct dial *dial, const struct err *err)
+{
+    const struct dial_events *events = dial->events;
+    void *user = dial->user;
+    struct err copy = *err;
+    clock_phase(dial);
+    dial_free(dial);
+    events->on_fail(user, &copy);
+}
+
+void dial_cancel(struct dial *dial)
+{
+    clock_phase(dial);
+    if (dial->securing != NULL) {
+        stream_tls_info(dial->securing, &dial->report->tls);
+        dial->report->tls_answered = stream_tls_answered(dial->securing);
+    }
+    dial_free(dial);
+}
+
+/* --- TLS ------------------------------------------------------------------------------------------------------------ */
+
+static void on_secured(void *user, const struct err *err)
+{
+    struct dial *dial = user;
+    stream_tls_info(dial->securing, &dial->report->tls);
+    dial->report->tls_answered = stream_tls_answered(dial->securing);
+    clock_phase(dial);
+    if (err == NULL) {
+        dial->report->secured = true;
+        succeed(dial, dial->securing);
+        return;
+    }
+    struct err full = *err;
+    err_prefix(&full, "TLS with %s", dial->report->address);
+    fail(dial, &full);
+}
+
+static void secure(struct dial *dial, struct stream *stream)
+{
+    struct err err;
+    const char *name = dial->target.server_name != NULL ? dial->target.server_name : dial->target.url->host;
+    dial->phase_start_ns = clock_now_ns();
+    dial->securing = stream;
+    if (stream_tls_begin(stream, dial->target.tls, name, on_secured, dial, &err) != 0)
+        on_secured(dial, &err);
+}
+
+/* --- connecting ----------------------------------------------------------------------------------------------------- */
+
+static void connect_next(struct dial *dial);
+
+/* Which of several failures tells most: that somebody refused says more than silence, and silence more than no way. */
+static int weight(enum reason reason)
+{
+    return reason == REASON_CONNECT_REFUSED ? 3 : reason == REASON_CONNECT_TIMEOUT ? 2 : 1;
+}
+
+static void attempt_failed(struct dial *dial, const char *address, int status)
+{
+    struct err err;
+    dial_connect_err(&dial->target, address, dial->address_count, status, &err);
+    if (weight(err.reason) >= weight(dial->failure.reason))
+        dial->failure = err;
+    if (err.reason == REASON_AGENT_ERROR) { /* the next one would fail alike */
+        dial->failure = err;
+        dial->address_next = dial->address_count;
+    }
+}
+
+static void on_connected(uv_connect_t *req, int status)
+{
+    struct attempt *attempt = (struct attempt *)req;
+    struct dial *dial = attempt->dial;
+    struct stream *stream = attempt->stream;
+    if (dial == NULL) {
+        mem_free(attempt);
+        return;
+    }
+    for (struct attempt **link = &dial->attempts; *link != NULL; link = &(*link)->next)
+        if (*link == attempt) {
+            *link = attempt->next;
+            break;
+        }
+    snprintf(dial->report->address, sizeof dial->report->address, "%s", attempt->address);
+    if (status == 0) {
+        stream_opened(stream);
+        clock_phase(dial);
+        dial->report->connected = true;
+        timer_stop(&dial->timer);
+        drop_attempts(dial);
+        mem_free(attempt);
+        if (dial->target.tls != NULL)
+            secure(dial, stream);
+        else
+            succeed(dial, stream);
+        return;
+    }
+    stream_kill(stream);
+    attempt_failed(dial, attempt->address, status);
+    mem_free(attempt);
+    if (dial->address_next < dial->address_count)
+        connect_next(dial);
+    else if (dial->attempts == NULL)
+        fail(dial, &dial->failure);
+}
+
+static int begin(struct dial *dial, struct attempt *attempt, const struct sockaddr_storage *address)
+{
+    if (address == NULL) {
+        uv_pipe_connect(&attempt->req, &attempt->stream->uv.pipe, dial->target.url->unix_path, on_connected);
+        return 0;
+    }
+    return uv_tcp_connect(&attempt->req, &attempt->stream->uv.tcp, (const struct sockaddr *)address, on_connected);
+}
+
+/* One attempt, to an address or, with NULL, to the unix socket. False: it failed at once. */
+static bool attempt_start(struct dial *dial, const struct sockaddr_storage *address)
+{
+    struct attempt *attempt = mem_alloc(sizeof *attempt);
+    attempt->dial = dial;
+    attempt->stream = stream_new(dial->loop, address == NULL);
+    dial_address_text(&dial->target, address, attempt->address, sizeof attempt->address);
+    snprintf(dial->report->address, sizeof dial->report->address, "%s", attempt->address);
+    int status = begin(dial, attempt, address);
+    if (status != 0) {
+        stream_kill(attempt->stream);
+        attempt_failed(dial, attempt->address, status);
+        mem_free(attempt);
+        return false;
+    }
+    attempt->next = dial->attempts;
+    dial->attempts = attempt;
+    return true;
+}
+
+/* Starts the next attempt that does not fail at once. With none left the timer brings the failure: this may run inside dial_start. */
+static void connect_next(struct dial *dial)
+{
+    timer_stop(&dial->timer);
+    while (dial->address_next < dial->address_count) {
+        if (!attempt_start(dial, &dial->addresses[dial->address_next++]))
+            continue;
+        if (dial->address_next < dial->address_count)
+            timer_start(&dial->timer, DIAL_STAGGER_MS);
+        return;
+    }
+    if (dial->attempts == NULL)
+        timer_start(&dial->timer, 0);
+}
+
+static void on_timer(struct timer *timer, void *user)
+{
+    (void)timer;
+    struct dial *dial = user;
+    if (dial->address_next < dial->address_count)
+        connect_next(dial);
+    else
+        fail(dial, &dial->failure);
+}
+
+static void start_connecting(struct dial *dial)
+{
+    clock_phase(dial);
+    dial->report->resolved = true;
+    dial->phase_start_ns = clock_now_ns();
+    if (dial->target.url->is_unix)
+        attempt_start(dial, NULL);
+    else
+        connect_next(dial);
+}
+
+/* --- resolving ------------------------------------------------------------------------------------------------------ */
+
+static void add_address(struct dial *dial, const struct sockaddr_storage *address)
+{
+    struct sockaddr_storage *slot = &dial->addresses[dial->address_count++];
+    *slot = *address;
+    if (slot->ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)slot)->sin6_port = htons(dial->target.url->port);
+    else
+        ((struct sockaddr_in *)slot)->sin_port = htons(dial->target.url->port);
+}
+
+/* Takes the families in turn, beginning with the one that the resolver put first. */
+static void interleave(struct dial *dial, const struct resolve_answer *answer)
+{
+    bool taken[RESOLVE_ADDRESSES_MAX] = { false };
+    int family = answer->addresses[0].ss_family;
+    for (size_t left = answer->count; left > 0 && dial->address_count < DIAL_ADDRESSES_MAX; left--) {
+        size_t pick = answer->count, other = answer->count;
+        for (size_t i = answer->count; i > 0; i--) {
+            if (taken[i - 1])
+                continue;
+            other = i - 1;
+            if (answer->addresses[i - 1].ss_family == family)
+                pick = i - 1;
+        }
+        pick = pick == answer->count ? other : pick;
+        taken[pick] = true;
+        add_address(dial, &answer->addresses[pick]);
+        family = answer->addresses[pick].ss_family == AF_INET6 ? AF_INET : AF_INET6;
+    }
+}
+
+static void on_resolved(void *user, const struct resolve_answer *answer)
+{
+    struct dial *dial = user;
+    struct err err;
+    dial->lookup = NULL;
+    if (answer->error != 0) {
+        dial_resolve_err(&dial->target, answer->error, answer->sys_errno, &err);
+        fail(dial, &err);
+        return;
+    }
+    interleave(dial, answer);
+    start_connecting(dial);
+}
+
+/* An address in text needs no resolver. */
+static bool take_literal(struct dial *dial)
+{
+    struct sockaddr_storage address = { 0 };
+    const char *host = dial->target.url->host;
+    if (uv_ip4_addr(host, 0, (struct sockaddr_in *)&address) != 0 && uv_ip6_addr(host, 0, (struct sockaddr_in6 *)&address) != 0)
+        return false;
+    add_address(dial, &address);
+    return true;
+}
+
+struct dial *dial_start(struct loop *loop, const struct dial_target *target, const struct dial_events *events, void *user,
+                        struct dial_report *report)
+{
+    struct dial *dial = mem_alloc(sizeof *dial);
+    memset(report, 0, sizeof *report);
+    dial->loop = loop;
+    dial->target = *target;
+    dial->target.tls = target->tls == NULL ? NULL : tls_context_ref(target->tls);
+    dial->events = events;
+    dial->user = user;
+    dial->report = report;
+    timer_init(&dial->timer, loop, on_timer, dial);
+    dial->phase_start_ns = clock_now_ns();
+    if (target->url->is_unix || take_literal(dial)) {
+        start_connecting(dial);
+        report->resolve_ns = 0;
+        return dial;
+    }
+    dial->lookup = resolve_start(loop, target->url->host, on_resolved, dial);
+    if (dial->lookup == NULL) {
+        dial_resolve_err(&dial->target, EAI_SYSTEM, EMFILE, &dial->failure);
+        timer_start(&dial->timer, 0);
+    }
+    return dial;
+}

@@ -1,0 +1,263 @@
+/*
+ * Listening sockets. Owns the descriptor, and the file of a unix socket that it made. The HTTP face, the admin socket and the demo listen
+ * through this.
+ *
+ * Accepts through a poll handle and not through uv_listen: libuv answers exhausted descriptors by accepting and closing whoever waits,
+ * while waiting clients are better served by an accept queue that goes on when descriptors are free again.
+ */
+#include "agent/net/listen.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "agent/base/mem.h"
+#include "agent/net/stream_impl.h"
+
+/* At most ACCEPT_BURST connections in one turn, so that a flood of them does not keep the others waiting. */
+enum { LISTEN_BACKLOG = 511, ACCEPT_BURST = 32, ACCEPT_PAUSE_MS = 100 };
+
+struct listener {
+    uv_poll_t poll; /* first: its close callback frees the listener */
+    int fd;
+    bool is_unix;
+    uint16_t port;
+    struct timer pause; /* out of descriptors: when to try again */
+    void (*on_accept)(void *user, struct stream *stream);
+    void *user;
+    char path[URL_UNIX_MAX]; /* of the socket file that we made; "" for others */
+    dev_t device;            /* which file that was: a successor's is not ours to remove */
+    ino_t inode;
+};
+
+static void describe(const struct listen_address *address, char *out, size_t size)
+{
+    if (address->is_unix)
+        snprintf(out, size, "unix:%s", address->unix_path);
+    else
+        snprintf(out, size, strchr(address->host, ':') != NULL ? "[%s]:%u" : "%s:%u", address->host, (unsigned)address->port);
+}
+
+static int fail(const struct listen_address *address, int error, const char *what, struct err *err)
+{
+    char name[URL_HOST_MAX + 16];
+    describe(address, name, sizeof name);
+    return err_set(err, REASON_NONE, error, "listen %s: %s", name, what != NULL ? what : uv_strerror(-error));
+}
+
+/* --- binding -------------------------------------------------------------------------------------------------------- */
+
+static int bind_tcp(const struct listen_address *address, struct err *err)
+{
+    struct sockaddr_storage storage = { 0 };
+    struct sockaddr *name = (struct sockaddr *)&storage;
+    socklen_t len = sizeof(struct sockaddr_in);
+    if (uv_ip4_addr(address->host, address->port, (struct sockaddr_in *)&storage) != 0) {
+        if (uv_ip6_addr(address->host, address->port, (struct sockaddr_in6 *)&storage) != 0)
+            return fail(address, EINVAL, "not an IP address", err);
+        len = sizeof(struct sockaddr_in6);
+    }
+    int fd = socket(name->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail(address, errno, NULL, err);
+    int on = 1, off = 0;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (name->sa_family == AF_INET6) /* [::] takes IPv4 too, whatever the host's default */
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, name, len) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
+        fail(address, errno, NULL, err);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Does anybody listen on the path? A full accept queue is somebody too. */
+static bool is_stale(const struct sockaddr_un *name)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool refused = connect(fd, (const struct sockaddr *)name, sizeof *name) != 0 && errno == ECONNREFUSED;
+    close(fd);
+    return refused;
+}
+
+/* The kernel makes the file with 0777 less the umask. So the mode holds from the first moment; and the other threads of this process only
+ * look up names, and make no files. */
+static int bind_with_mode(int fd, const struct sockaddr_un *name, int mode)
+{
+    if (mode == 0)
+        return bind(fd, (const struct sockaddr *)name, sizeof *name);
+    mode_t before = umask((mode_t)(~mode & 0777));
+    int status = bind(fd, (const struct sockaddr *)name, sizeof *name);
+    int error = errno;
+    umask(before);
+    errno = error;
+    return status;
+}
+
+static int bind_unix(struct listener *listener, const struct listen_address *address, int mode, struct err *err)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    struct stat file;
+    if (strlen(address->unix_path) >= sizeof name.sun_path)
+        return fail(address, ENAMETOOLONG, "the path is too long for a socket", err);
+    snprintf(name.sun_path, sizeof name.sun_path, "%s", address->unix_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail(address, errno, NULL, err);
+    int status = bind_with_mode(fd, &name, mode);
+    if (status != 0 && errno == EADDRINUSE) {
+        if (lstat(name.sun_path, &file) == 0 && !S_ISSOCK(file.st_mode)) {
+            fail(address, EEXIST, "the path exists and is not a socket", err);
+            goto out;
+        }
+        if (!is_stale(&name)) {
+            fail(address, EADDRINUSE, "another process listens there", err);
+            goto out;
+        }
+        unlink(name.sun_path);
+        status = bind_with_mode(fd, &name, mode);
+    }
+    if (status != 0) {
+        fail(address, errno, NULL, err);
+        goto out;
+    }
+    if (lstat(name.sun_path, &file) == 0) {
+        snprintf(listener->path, sizeof listener->path, "%s", name.sun_path);
+        listener->device = file.st_dev;
+        listener->inode = file.st_ino;
+    }
+    if (listen(fd, LISTEN_BACKLOG) == 0)
+        return fd;
+    fail(address, errno, NULL, err);
+out:
+    close(fd);
+    return -1;
+}
+
+static int take_fd(int fd, struct err *err)
+{
+    int listening = 0;
+    socklen_t len = sizeof listening;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || !listening)
+        return err_set(err, REASON_NONE, ENOTSOCK, "listen: descriptor %d is not a listening socket", fd);
+    return fd;
+}
+
+/* --- accepting ------------------------------------------------------------------------------------------------------ */
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void on_pause_over(struct timer *timer, void *user)
+{
+    (void)timer;
+    struct listener *listener = user;
+    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+}
+
+static void hand_over(struct listener *listener, int fd)
+{
+    struct stream *stream = stream_new(listener->poll.loop->data, listener->is_unix);
+    if (stream_adopt(stream, fd) == 0) {
+        listener->on_accept(listener->user, stream);
+        return;
+    }
+    close(fd);
+    stream_kill(stream);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct listener *listener = (struct listener *)poll;
+    (void)status;
+    (void)events;
+    for (int i = 0; i < ACCEPT_BURST && !uv_is_closing((uv_handle_t *)poll); i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            hand_over(listener, fd);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            uv_poll_stop(poll);
+            timer_start(&listener->pause, ACCEPT_PAUSE_MS);
+            return;
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            return; /* EAGAIN, or an error of the network that was waiting on the new socket: the next event tells more */
+        }
+    }
+}
+
+/* --- opening and closing -------------------------------------------------------------------------------------------- */
+
+static void remove_file(const struct listener *listener)
+{
+    struct stat file;
+    if (listener->path[0] != '\0' && lstat(listener->path, &file) == 0 && file.st_dev == listener->device &&
+        file.st_ino == listener->inode)
+        unlink(listener->path);
+}
+
+static void inspect(struct listener *listener)
+{
+    struct sockaddr_storage name = { 0 };
+    socklen_t len = sizeof name;
+    getsockname(listener->fd, (struct sockaddr *)&name, &len);
+    listener->is_unix = name.ss_family == AF_UNIX;
+    if (name.ss_family == AF_INET)
+        listener->port = ntohs(((struct sockaddr_in *)&name)->sin_port);
+    else if (name.ss_family == AF_INET6)
+        listener->port = ntohs(((struct sockaddr_in6 *)&name)->sin6_port);
+}
+
+struct listener *listener_open(struct loop *loop, const struct listen_address *address, const struct listen_options *options,
+                               void (*on_accept)(void *user, struct stream *stream), void *user, struct err *err)
+{
+    struct listener *listener = mem_alloc(sizeof *listener);
+    listener->on_accept = on_accept;
+    listener->user = user;
+    bool activated = options->fd >= 0;
+    if (activated)
+        listener->fd = take_fd(options->fd, err);
+    else if (address->is_unix)
+        listener->fd = bind_unix(listener, address, options->unix_mode, err);
+    else
+        listener->fd = bind_tcp(address, err);
+    if (listener->fd < 0)
+        goto out;
+    inspect(listener);
+    int status = uv_poll_init(&loop->uv, &listener->poll, listener->fd); /* makes it non-blocking too */
+    if (status != 0) {
+        err_set(err, REASON_NONE, -status, "listen: cannot poll the socket: %s", uv_strerror(status));
+        goto out;
+    }
+    timer_init(&listener->pause, loop, on_pause_over, listener);
+    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    return listener;
+out:
+    remove_file(listener);
+    if (listener->fd >= 0 && !activated)
+        close(listener->fd);
+    mem_free(listener);
+    return NULL;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    mem_free(handle);
+}
+
+void listener_close(struct listener *listener)
+{
+    timer_stop(&listener->pause);
+    remove_file(listener);
+    uv_close((uv_handle_t *)&listener->poll, on_poll_closed);
+    close(listener->fd);
+}
+
+uint16_t listener_port(const struct listener *listener)
+{
+    return listener->port;
+}

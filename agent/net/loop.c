@@ -1,0 +1,226 @@
+/*
+ * The event loop, its timers and its signals. Owns the uv_loop_t, the one uv_timer_t behind all timers, and the slabs that sockets read
+ * into. Called by everything that waits. Promises that a stopped timer is forgotten at once, and that loop_fini leaves nothing behind.
+ *
+ * Timers are a binary heap of pointers; each timer knows its slot, so that starting and stopping cost O(log n). libuv counts in
+ * milliseconds since an epoch of CLOCK_MONOTONIC: due times are rounded up to it, and so no timer is early.
+ */
+#include "agent/net/loop.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/net/resolve.h"
+#include "agent/net/stream_impl.h"
+
+static const uint64_t NS_PER_MS = 1000000;
+
+static void heap_put(struct loop *loop, size_t slot, struct timer *timer)
+{
+    loop->heap[slot] = timer;
+    timer->slot = (uint32_t)slot + 1;
+}
+
+static void heap_up(struct loop *loop, size_t slot)
+{
+    struct timer *timer = loop->heap[slot];
+    while (slot > 0 && timer->due_ns < loop->heap[(slot - 1) / 2]->due_ns) {
+        heap_put(loop, slot, loop->heap[(slot - 1) / 2]);
+        slot = (slot - 1) / 2;
+    }
+    heap_put(loop, slot, timer);
+}
+
+static void heap_down(struct loop *loop, size_t slot)
+{
+    struct timer *timer = loop->heap[slot];
+    for (size_t child; (child = 2 * slot + 1) < loop->heap_len; slot = child) {
+        if (child + 1 < loop->heap_len && loop->heap[child + 1]->due_ns < loop->heap[child]->due_ns)
+            child++;
+        if (loop->heap[child]->due_ns >= timer->due_ns)
+            break;
+        heap_put(loop, slot, loop->heap[child]);
+    }
+    heap_put(loop, slot, timer);
+}
+
+static void heap_remove(struct loop *loop, struct timer *timer)
+{
+    size_t slot = timer->slot - 1;
+    struct timer *last = loop->heap[--loop->heap_len];
+    timer->slot = 0;
+    if (last == timer)
+        return;
+    heap_put(loop, slot, last);
+    heap_up(loop, slot);
+    heap_down(loop, last->slot - 1);
+}
+
+static void on_clock(uv_timer_t *clock);
+
+/* Sets the clock to the earliest timer, where that has changed. */
+static void rearm(struct loop *loop)
+{
+    if (loop->heap_len == 0) {
+        if (loop->armed_ms != 0)
+            uv_timer_stop(&loop->clock);
+        loop->armed_ms = 0;
+        return;
+    }
+    uint64_t due_ms = (loop->heap[0]->due_ns + NS_PER_MS - 1) / NS_PER_MS;
+    if (due_ms == loop->armed_ms)
+        return;
+    uint64_t now_ms = uv_now(&loop->uv);
+    loop->armed_ms = due_ms;
+    uv_timer_start(&loop->clock, on_clock, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+    struct loop *loop = clock->data;
+    uint64_t now = uv_hrtime();
+    loop->armed_ms = 0;
+    /* Timers that are started meanwhile are due after now, even with 0 ms: they wait for the next turn. */
+    while (loop->heap_len > 0 && loop->heap[0]->due_ns <= now) {
+        struct timer *timer = loop->heap[0];
+        heap_remove(loop, timer);
+        timer->fn(timer, timer->user);
+    }
+    rearm(loop);
+}
+
+void timer_init(struct timer *timer, struct loop *loop, void (*fn)(struct timer *timer, void *user), void *user)
+{
+    panic_if(timer->slot != 0);
+    *timer = (struct timer){ .loop = loop, .fn = fn, .user = user };
+}
+
+void timer_start_ns(struct timer *timer, uint64_t ns)
+{
+    struct loop *loop = timer->loop;
+    uint64_t now = uv_hrtime();
+    /* A timer that is started anew keeps its slot, and moves from there. */
+    uint64_t due = ns > UINT64_MAX / 2 ? UINT64_MAX / 2 : now + ns + (ns == 0);
+    timer->due_ns = due;
+    if (timer->slot == 0) {
+        if (loop->heap_len == loop->heap_cap) {
+            loop->heap_cap = loop->heap_cap == 0 ? 16 : loop->heap_cap * 2;
+            panic_if(loop->heap_cap > UINT32_MAX / 2);
+            loop->heap = mem_realloc(loop->heap, loop->heap_cap * sizeof *loop->heap);
+        }
+        heap_put(loop, loop->heap_len++, timer);
+    }
+    heap_up(loop, timer->slot - 1);
+    heap_down(loop, timer->slot - 1);
+    rearm(loop);
+}
+
+void timer_start(struct timer *timer, uint64_t ms)
+{
+    timer_start_ns(timer, ms > UINT64_MAX / 2 / NS_PER_MS ? UINT64_MAX / 2 : ms * NS_PER_MS);
+}
+
+void timer_stop(struct timer *timer)
+{
+    if (timer->slot == 0)
+        return;
+    heap_remove(timer->loop, timer);
+    rearm(timer->loop);
+}
+
+bool timer_active(const struct timer *timer)
+{
+    return timer->slot != 0;
+}
+
+int loop_init(struct loop *loop, struct err *err)
+{
+    memset(loop, 0, sizeof *loop);
+    int status = uv_loop_init(&loop->uv);
+    if (status != 0)
+        return err_set(err, REASON_AGENT_ERROR, -status, "cannot make an event loop: %s", uv_strerror(status));
+    signal(SIGPIPE, SIG_IGN);
+    loop->uv.data = loop;
+    uv_timer_init(&loop->uv, &loop->clock);
+    loop->clock.data = loop;
+    loop->slab = mem_alloc(LOOP_SLAB_BYTES);
+    return 0;
+}
+
+void loop_run(struct loop *loop)
+{
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop)
+{
+    uv_stop(&loop->uv);
+}
+
+/* What its owner has forgotten to close would keep loop_fini waiting for ever. */
+static void check_closed(uv_handle_t *handle, void *user)
+{
+    const struct loop *loop = user;
+    bool ours = handle == (const uv_handle_t *)&loop->clock;
+    bool stream = handle->type == UV_TCP || handle->type == UV_NAMED_PIPE;
+    bool leaked = !ours && !uv_is_closing(handle) && !(stream && stream_is_leaving(handle));
+    panic_if(leaked);
+}
+
+static void drop_timers(struct loop *loop)
+{
+    size_t seen = loop->heap_len;
+    loop->heap_len = 0;
+    for (size_t i = 0; i < seen; i++) {
+        struct timer *timer = loop->heap[i];
+        timer->slot = 0;
+        if (!timer->internal)
+            continue;
+        heap_put(loop, loop->heap_len++, timer);
+        heap_up(loop, timer->slot - 1);
+    }
+    rearm(loop);
+}
+
+void loop_fini(struct loop *loop)
+{
+    drop_timers(loop);
+    resolver_close(loop);
+    uv_walk(&loop->uv, check_closed, loop);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&loop->clock, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    int status = uv_loop_close(&loop->uv);
+    panic_if(status != 0);
+    mem_free(loop->heap);
+    mem_free(loop->slab);
+    mem_free(loop->plain_slab);
+    memset(loop, 0, sizeof *loop);
+}
+
+static void on_signal(uv_signal_t *uv, int number)
+{
+    struct loop_signal *sig = uv->data;
+    sig->fn(sig->user, number);
+}
+
+int loop_signal_open(struct loop_signal *sig, struct loop *loop, int number, void (*fn)(void *user, int number), void *user)
+{
+    sig->fn = fn;
+    sig->user = user;
+    int status = uv_signal_init(&loop->uv, &sig->uv);
+    if (status != 0)
+        return status;
+    sig->uv.data = sig;
+    status = uv_signal_start(&sig->uv, on_signal, number);
+    if (status != 0)
+        uv_close((uv_handle_t *)&sig->uv, NULL);
+    uv_unref((uv_handle_t *)&sig->uv);
+    return status;
+}
+
+void loop_signal_close(struct loop_signal *sig)
+{
+    uv_close((uv_handle_t *)&sig->uv, NULL);
+}

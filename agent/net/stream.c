@@ -1,0 +1,276 @@
+/*
+ * The life of a stream: reading, ending, closing. Owns the libuv handle; agent/net/stream_out.c writes, agent/net/stream_tls.c puts TLS
+ * over it. Dials and listeners make streams, everything above uses them.
+ *
+ * Promises that no callback runs inside a call, that none comes after a close, and that the last close callback frees the memory.
+ */
+#include "agent/net/stream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "agent/base/mem.h"
+#include "agent/net/stream_impl.h"
+
+struct stream *stream_new(struct loop *loop, bool is_unix)
+{
+    struct stream *stream = mem_alloc(sizeof *stream);
+    if (is_unix) {
+        uv_pipe_init(&loop->uv, &stream->uv.pipe, 0);
+    } else {
+        uv_tcp_init(&loop->uv, &stream->uv.tcp);
+        uv_tcp_nodelay(&stream->uv.tcp, 1); /* set when the socket is made */
+    }
+    stream->max_pending = STREAM_PENDING_DEFAULT;
+    return stream;
+}
+
+int stream_adopt(struct stream *stream, int fd)
+{
+    int status = stream->uv.handle.type == UV_TCP ? uv_tcp_open(&stream->uv.tcp, fd) : uv_pipe_open(&stream->uv.pipe, fd);
+    if (status == 0)
+        stream_opened(stream);
+    return status;
+}
+
+void stream_opened(struct stream *stream)
+{
+    stream->is_open = true;
+}
+
+bool stream_is_leaving(const uv_handle_t *handle)
+{
+    return ((const struct stream *)(const void *)handle)->leaving;
+}
+
+/* --- reading -------------------------------------------------------------------------------------------------------- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    (void)suggested;
+    struct loop *loop = handle->loop->data;
+    *buf = uv_buf_init((char *)loop->slab, LOOP_SLAB_BYTES);
+}
+
+void stream_deliver(struct stream *stream, struct slice data)
+{
+    stream->events->on_data(stream->user, data);
+}
+
+void stream_end(struct stream *stream, enum reason reason, int code, const char *fmt, ...)
+{
+    struct err err = { .reason = reason, .code = code };
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(err.text, sizeof err.text, fmt, args);
+    va_end(args);
+    stream->ended = true;
+    stream_read_off(stream);
+    if (!stream->leaving && stream->started)
+        stream->events->on_end(stream->user, &err);
+}
+
+static void end_plain(struct stream *stream, int status)
+{
+    /* A write that met the reset has taken it from the socket; what is left to read is an end of file. */
+    if (status == UV_EOF && stream->broken == ECONNRESET)
+        status = UV_ECONNRESET;
+    if (status == UV_EOF)
+        stream_end(stream, REASON_NONE, 0, "the peer closed the connection");
+    else if (status == UV_ECONNRESET)
+        stream_end(stream, REASON_CONNECTION_RESET, ECONNRESET, "the peer reset the connection");
+    else
+        stream_end(stream, REASON_CONNECTION_RESET, -status, "the connection was lost: %s", uv_strerror(status));
+}
+
+/* Whatever a peer still says to a closing stream is read and dropped, so that our last bytes are not. */
+static void read_lingering(struct stream *stream, ssize_t got)
+{
+    if (got > 0)
+        return;
+    if (got == UV_EOF && !stream_flushed(stream)) {
+        stream->ended = true;
+        stream_read_off(stream);
+        return;
+    }
+    stream_kill(stream);
+}
+
+static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
+{
+    struct stream *stream = (struct stream *)handle;
+    if (got == 0)
+        return;
+    if (stream->leaving)
+        read_lingering(stream, got);
+    else if (got < 0 && stream->tls != NULL)
+        stream_tls_eof(stream, (int)got);
+    else if (got < 0)
+        end_plain(stream, (int)got);
+    else if (stream->tls != NULL)
+        stream_tls_feed(stream, (const uint8_t *)buf->base, (size_t)got);
+    else
+        stream_deliver(stream, slice_make(buf->base, (size_t)got));
+}
+
+void stream_read_on(struct stream *stream)
+{
+    uv_read_start(&stream->uv.stream, on_alloc, on_read);
+}
+
+void stream_read_off(struct stream *stream)
+{
+    uv_read_stop(&stream->uv.stream);
+}
+
+void stream_start(struct stream *stream, const struct stream_events *events, void *user)
+{
+    panic_if(stream->leaving || !stream->is_open);
+    bool first = !stream->started;
+    stream->events = events;
+    stream->user = user;
+    stream->started = true;
+    if (first)
+        stream_resume(stream);
+}
+
+void stream_pause(struct stream *stream)
+{
+    panic_if(stream->leaving);
+    stream->paused = true;
+    stream_read_off(stream);
+}
+
+void stream_resume(struct stream *stream)
+{
+    panic_if(stream->leaving || !stream->started);
+    stream->paused = false;
+    if (stream->ended || (stream->tls != NULL && stream_tls_resume(stream)))
+        return;
+    stream_read_on(stream);
+}
+
+/* --- closing -------------------------------------------------------------------------------------------------------- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct stream *stream = (struct stream *)handle;
+    if (stream->outbox != NULL) {
+        mem_free(stream->outbox->flight);
+        mem_free(stream->outbox->next);
+        mem_free(stream->outbox);
+    }
+    if (stream->tls != NULL)
+        stream_tls_free(stream);
+    mem_free(stream);
+}
+
+void stream_kill(struct stream *stream)
+{
+    stream->leaving = true;
+    if (stream->outbox != NULL)
+        timer_stop(&stream->outbox->linger);
+    uv_close(&stream->uv.handle, on_closed);
+}
+
+static void on_linger_over(struct timer *timer, void *user)
+{
+    (void)timer;
+    stream_kill(user);
+}
+
+/* FIN, then wait for the peer's. Closing at once would answer bytes still under way with a reset, and a reset may destroy what the peer
+ * has not read yet. */
+void stream_fin(struct stream *stream)
+{
+    uv_os_fd_t fd;
+    if (stream->ended || uv_fileno(&stream->uv.handle, &fd) != 0 || shutdown(fd, SHUT_WR) != 0)
+        stream_kill(stream);
+}
+
+void stream_close(struct stream *stream, uint32_t linger_ms)
+{
+    panic_if(stream->leaving);
+    if (stream->tls != NULL && stream->broken == 0)
+        stream_tls_bye(stream);
+    stream->leaving = true;
+    if (!stream->is_open || stream->broken != 0 || linger_ms == 0 || (stream->ended && stream_flushed(stream))) {
+        stream_kill(stream);
+        return;
+    }
+    struct outbox *outbox = stream_outbox(stream);
+    timer_init(&outbox->linger, stream_loop(stream), on_linger_over, stream);
+    outbox->linger.internal = true;
+    timer_start(&outbox->linger, linger_ms);
+    if (!stream->ended)
+        stream_read_on(stream);
+    if (stream_flushed(stream))
+        stream_fin(stream);
+}
+
+void stream_close_now(struct stream *stream)
+{
+    panic_if(stream->leaving);
+    stream_kill(stream);
+}
+
+void stream_abort(struct stream *stream)
+{
+    panic_if(stream->leaving);
+    uv_os_fd_t fd;
+    struct linger none = { .l_onoff = 1, .l_linger = 0 };
+    if (stream->is_open && stream->uv.handle.type == UV_TCP && uv_fileno(&stream->uv.handle, &fd) == 0)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none); /* where it fails there is no connection left to reset */
+    stream_kill(stream);
+}
+
+/* --- asking --------------------------------------------------------------------------------------------------------- */
+
+bool stream_is_tls(const struct stream *stream)
+{
+    return stream->tls != NULL;
+}
+
+struct loop *stream_loop(const struct stream *stream)
+{
+    return stream->uv.handle.loop->data;
+}
+
+static bool peer_address(const struct stream *stream, struct sockaddr_storage *address)
+{
+    int len = sizeof *address;
+    return stream->uv.handle.type == UV_TCP && uv_tcp_getpeername(&stream->uv.tcp, (struct sockaddr *)address, &len) == 0;
+}
+
+void stream_peer(const struct stream *stream, char *out, size_t size)
+{
+    struct sockaddr_storage address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
+    if (stream->uv.handle.type != UV_TCP)
+        snprintf(out, size, "unix");
+    else if (!peer_address(stream, &address))
+        snprintf(out, size, "unknown"); /* it is gone already */
+    else if (address.ss_family == AF_INET)
+        uv_ip4_name((const struct sockaddr_in *)&address, out, size);
+    else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], out, (socklen_t)size);
+    else
+        uv_ip6_name(v6, out, size);
+}
+
+bool stream_peer_local(const struct stream *stream)
+{
+    struct sockaddr_storage address;
+    if (stream->uv.handle.type != UV_TCP)
+        return true;
+    if (!peer_address(stream, &address))
+        return false;
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&address)->sin6_addr;
+    if (address.ss_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr) >> 24 == 127;
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
+}

@@ -1,0 +1,76 @@
+/*
+ * Inside of the net layer: what streams, dials, listeners and TLS know of each other. Nobody above includes this.
+ *
+ * A held connection may cost 512 bytes in all, so a stream holds only what every connection needs. What is rare hangs on pointers that
+ * are NULL in its absence: the outbox (the kernel did not take everything, or the stream is closing) and TLS.
+ */
+#ifndef WSHEALTHD_NET_STREAM_IMPL_H
+#define WSHEALTHD_NET_STREAM_IMPL_H
+
+#include "agent/net/stream.h"
+
+/* What waits for the kernel. `flight` is lent to libuv and must not move; what comes meanwhile is gathered in `next`. */
+struct outbox {
+    uv_write_t req;
+    uint8_t *flight;
+    size_t flight_len; /* 0: nothing is in flight */
+    uint8_t *next;
+    size_t next_len, next_cap;
+    struct timer linger; /* running while the stream is closing */
+};
+
+struct tls_link;
+
+struct stream {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv; /* first: handles are streams */
+    const struct stream_events *events;
+    void *user;
+    struct outbox *outbox;
+    struct tls_link *tls;
+    uint32_t max_pending;
+    int16_t broken;   /* the errno that writing met first */
+    bool is_open : 1; /* connected or accepted */
+    bool started : 1; /* stream_start was called */
+    bool paused : 1;
+    bool ended : 1;   /* the peer is done, and on_end was called where anybody wants to know */
+    bool leaving : 1; /* its owner has closed it */
+};
+
+/* Not connected yet. For the dial's connect requests, and for accepted descriptors, which it then owns; 0 or libuv's error. */
+struct stream *stream_new(struct loop *loop, bool is_unix);
+int stream_adopt(struct stream *stream, int fd);
+void stream_opened(struct stream *stream);
+bool stream_is_leaving(const uv_handle_t *handle);
+
+void stream_read_on(struct stream *stream);
+void stream_read_off(struct stream *stream);
+/* Bytes of the peer's for the user, and the end of them. They call back. */
+void stream_deliver(struct stream *stream, struct slice data);
+void stream_end(struct stream *stream, enum reason reason, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Wire bytes: to the kernel, or kept up to max_bytes. 0 or -1 as stream_write. */
+int stream_send(struct stream *stream, const void *data, size_t len, size_t max_bytes);
+void stream_kill(struct stream *stream); /* closes the handle; the memory goes with its callback */
+void stream_fin(struct stream *stream);  /* leaving, and everything is with the kernel */
+int stream_send_record(struct stream *stream, const void *data, size_t len); /* of TLS, whose overhead does not count */
+struct outbox *stream_outbox(struct stream *stream);
+bool stream_flushed(const struct stream *stream);
+
+/* agent/net/stream_tls.c. The handshake over a connected stream; name is for SNI and verification. on_done comes at most once, with NULL
+ * when it is done, and not inside this call. -1: it could not even begin. */
+int stream_tls_begin(struct stream *stream, struct tls_context *context, const char *name,
+                     void (*on_done)(void *user, const struct err *err), void *user, struct err *err);
+bool stream_tls_answered(const struct stream *stream); /* has the peer sent anything that looks like TLS? */
+void stream_tls_feed(struct stream *stream, const uint8_t *data, size_t len);
+void stream_tls_eof(struct stream *stream, int status); /* libuv's error, UV_EOF for a FIN */
+int stream_tls_write(struct stream *stream, struct slice data);
+/* Bytes that came while the stream was paused are waiting; they are delivered in the next turn, and reading goes on after them. */
+bool stream_tls_resume(struct stream *stream);
+void stream_tls_bye(struct stream *stream); /* close_notify */
+void stream_tls_free(struct stream *stream);
+
+#endif
