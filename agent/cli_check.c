@@ -1,0 +1,304 @@
+/*
+ * `wshealthd check`: one round of every check, the verdict, and out. Owns what the flags mean for the configuration; rounds, verdicts and
+ * their texts are the engine's. Called by agent/main.c. Ctrl-C ends it at once, whatever is under way.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/cli.h"
+#include "agent/core/conf.h"
+#include "agent/core/opt.h"
+#include "agent/core/probe.h"
+#include "agent/core/report.h"
+#include "agent/net/loop.h"
+
+/* The dialects of the manual, so that a known word and a typo get different answers. */
+static const char *const dialects[] = { "raw",   "json", "socket.io", "pusher",  "centrifugo",           "phoenix",
+                                        "stomp", "mqtt", "nats",      "signalr", "graphql-transport-ws", "action-cable" };
+enum { DIALECTS = sizeof dialects / sizeof *dialects };
+
+/* A URL names a kind of server, and with it the checks that make sense: the rest of the code knows WebSocket targets only. */
+static const struct kind {
+    const char *scheme;       /* as typed, up to :// */
+    const char *target;       /* what the target's URL begins with instead; NULL: the same */
+    const char *const *types; /* by default */
+} kinds[] = {
+    { "ws", NULL, (const char *const[]){ "handshake", "ping", NULL } },
+    { "wss", NULL, (const char *const[]){ "handshake", "ping", NULL } },
+    { "ws+unix", NULL, (const char *const[]){ "handshake", "ping", NULL } },
+    { "http", "ws", (const char *const[]){ "http", NULL } },
+    { "https", "wss", (const char *const[]){ "http", NULL } },
+    { "http+unix", "ws+unix", (const char *const[]){ "http", NULL } },
+    { "tcp", "ws", (const char *const[]){ "tcp", NULL } },
+};
+
+/* Unknown schemes are taken as they are, for the configuration's own error. */
+static const struct kind *kind_of(const char *url)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        size_t len = strlen(kinds[i].scheme);
+        if (strncmp(url, kinds[i].scheme, len) == 0 && strncmp(url + len, "://", 3) == 0)
+            return &kinds[i];
+    }
+    return &kinds[0];
+}
+
+static struct check_conf *check_of_type(struct conf *conf, const char *type, bool enabled)
+{
+    for (size_t i = 0; i < conf->check_count; i++)
+        if (strcmp(conf->checks[i].type->name, type) == 0 && conf->checks[i].enabled == enabled)
+            return &conf->checks[i];
+    return NULL;
+}
+
+/* At least one enabled check of that type. */
+static int want_type(const struct cli *cli, struct conf *conf, const char *type)
+{
+    struct err err;
+    struct check_conf *disabled = check_of_type(conf, type, false);
+    if (check_of_type(conf, type, true))
+        return 0;
+    if (disabled)
+        disabled->enabled = true;
+    else if (!conf_add_check(conf, type, &agent_conf_env, &err)) {
+        cli_error(cli, "--type: %s", err.text);
+        return -1;
+    }
+    return 0;
+}
+
+static bool type_named(const struct cli *cli, const char *type)
+{
+    size_t at = 0;
+    for (const char *name; (name = cli_next(cli, "type", &at));)
+        if (strcmp(name, type) == 0)
+            return true;
+    return false;
+}
+
+/* From a file: its enabled checks, or those of the named types. For a bare URL: the named types, or its kind's. --send and --expect are
+ * about an answer, which only some types await: without one, echo it is. */
+static int choose_checks(const struct cli *cli, struct conf *conf, const char *file, const char *url)
+{
+    size_t at = 0;
+    bool named = cli_has(cli, "type"), asks = cli_has(cli, "send") || cli_has(cli, "expect");
+    if (!file)
+        conf_clear_checks(conf);
+    for (size_t i = 0; named && i < conf->check_count; i++)
+        if (!type_named(cli, conf->checks[i].type->name))
+            conf->checks[i].enabled = false;
+    for (const char *type; (type = cli_next(cli, "type", &at));)
+        if (want_type(cli, conf, type) < 0)
+            return -1;
+    const char *const *defaults = kind_of(url ? url : "ws://")->types;
+    for (size_t i = 0; !file && !named && defaults[i]; i++)
+        if (want_type(cli, conf, defaults[i]) < 0)
+            return -1;
+    if (asks && !named && !check_of_type(conf, "http", true) && want_type(cli, conf, "echo") < 0)
+        return -1;
+    return 0;
+}
+
+static int set(const struct cli *cli, const char *flag, const struct opt *rows, void *base, const char *name, const char *text)
+{
+    struct err err;
+    if (opt_set(rows, base, name, text, &err) == 0)
+        return 0;
+    cli_error(cli, "--%s: %s", flag, err.text);
+    return -1;
+}
+
+/* A flag that belongs to a check type's own options: set wherever the type has such an option; an error where none has. */
+static int set_own(const struct cli *cli, struct conf *conf, const char *flag, const char *row, const char *name, const char *text)
+{
+    bool taken = false;
+    for (size_t i = 0; i < conf->check_count; i++) {
+        const struct check_conf *check = &conf->checks[i];
+        if (!check->enabled || !check->type->opts || !opt_find(check->type->opts, row))
+            continue;
+        if (set(cli, flag, check->type->opts, check->opts, name, text) < 0)
+            return -1;
+        taken = true;
+    }
+    if (taken)
+        return 0;
+    cli_error(cli, "--%s: none of the checks takes it (echo does: --type echo)", flag);
+    return -1;
+}
+
+static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
+{
+    const char *timeout = cli_value(cli, "timeout"), *slo = cli_value(cli, "slo");
+    const char *send = cli_value(cli, "send"), *expect = cli_value(cli, "expect");
+    for (size_t i = 0; i < conf->check_count; i++) {
+        struct check_conf *check = &conf->checks[i];
+        if (timeout && set(cli, "timeout", check_rows, check, "timeout", timeout) < 0)
+            return -1;
+        if (slo && set(cli, "slo", check_rows, check, "slo", slo) < 0)
+            return -1;
+        if (check->interval_ms < check->timeout_ms)
+            check->interval_ms = check->timeout_ms; /* there is one round only */
+        if (url && strncmp(url, "http", 4) == 0 && strcmp(check->type->name, "http") == 0 &&
+            set(cli, "type", check->type->opts, check->opts, "url", url) < 0)
+            return -1;
+    }
+    if (send && set_own(cli, conf, "send", "send", "send", send) < 0)
+        return -1;
+    if (expect && set_own(cli, conf, "expect", "expect", "expect.contains", expect) < 0)
+        return -1;
+    return 0;
+}
+
+/* A list on the command line takes the place of the file's; header by header for headers. */
+static int set_target(const struct cli *cli, struct conf *conf)
+{
+    static const struct {
+        const char *flag, *name;
+    } flags[] = { { "header", "headers" }, { "origin", "origin" }, { "subprotocol", "subprotocols" }, { "ca", "tls.ca_file" } };
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        size_t at = 0;
+        for (const char *value; (value = cli_next(cli, flags[i].flag, &at));)
+            if (set(cli, flags[i].flag, target_rows, &conf->target, flags[i].name, value) < 0)
+                return -1;
+    }
+    if (cli_has(cli, "insecure"))
+        conf->target.tls.verify = false;
+    return 0;
+}
+
+/* Read at every use, as from a file's ${file:…}; that it can be read now is looked at here, for a clear error. */
+static int set_token(const struct cli *cli, struct conf *conf)
+{
+    const char *file = cli_value(cli, "token-file");
+    if (!file)
+        return 0;
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        cli_error(cli, "--token-file %s: %s", file, strerror(errno));
+        return -1;
+    }
+    close(fd);
+    char *marker = mem_printf("${file:%s}", file);
+    int failed = set(cli, "token-file", target_rows, &conf->target, "token", marker);
+    mem_free(marker);
+    return failed;
+}
+
+static int refuse_future(const struct cli *cli)
+{
+    const char *dialect = cli_value(cli, "dialect"), *nearest;
+    if (cli_has(cli, "channel"))
+        return cli_error(cli, "--channel is for subscribe checks, which this version does not have");
+    if (!dialect || strcmp(dialect, "raw") == 0)
+        return EXIT_PASS;
+    for (size_t i = 0; i < DIALECTS; i++)
+        if (strcmp(dialect, dialects[i]) == 0)
+            return cli_error(cli, "--dialect %s: this version speaks raw only", dialect);
+    nearest = text_nearest(dialect, dialects, DIALECTS);
+    if (nearest)
+        return cli_error(cli, "--dialect: unknown dialect '%.60s' (did you mean '%s'?)", dialect, nearest);
+    return cli_error(cli, "--dialect: unknown dialect '%.60s', want raw", dialect);
+}
+
+static bool apply(const struct cli *cli, struct conf *conf, const char *file, const char *url)
+{
+    struct conf_errors errors;
+    bool well = false;
+    conf_errors_init(&errors);
+    if (choose_checks(cli, conf, file, url) < 0 || set_checks(cli, conf, url) < 0)
+        goto out;
+    if (set_target(cli, conf) < 0 || set_token(cli, conf) < 0)
+        goto out;
+    conf->log_level = LOG_ERROR; /* the result says the rest */
+    well = conf_seal(conf, &agent_conf_env, &errors) == 0;
+    if (!well)
+        cli_conf_errors(&errors);
+out:
+    conf_errors_fini(&errors);
+    return well;
+}
+
+static struct conf *conf_of(const struct cli *cli)
+{
+    const char *url = cli->arg_count ? cli->args[0] : NULL, *file;
+    const struct kind *kind = url ? kind_of(url) : NULL;
+    char *target = kind && kind->target ? mem_printf("%s%s", kind->target, url + strlen(kind->scheme)) : mem_strdup(url);
+    struct conf *conf = cli_load(cli, target, &file);
+    if (conf && !apply(cli, conf, file, url)) {
+        conf_unref(conf);
+        conf = NULL;
+    }
+    mem_free(target);
+    return conf;
+}
+
+static int print_report(const struct cli *cli, const struct agent_view *view)
+{
+    struct buf out = BUF_INIT(CLI_TEXT_MAX);
+    struct cli_terminal terminal = cli_terminal();
+    const struct report_style style = { .colour = terminal.colour, .width = terminal.width, .one_shot = true };
+    if (cli_has(cli, "json"))
+        report_status_json(view, true, &out);
+    else if (cli_has(cli, "nagios"))
+        report_nagios(view, &out);
+    else
+        report_human(view, &style, &out);
+    if (out.len && out.data[out.len - 1] != '\n')
+        buf_append_char(&out, '\n');
+    int code = cli_print(cli, &out, report_exit_code(view));
+    buf_fini(&out);
+    return code;
+}
+
+static void on_over(void *user)
+{
+    loop_stop(user);
+}
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    _exit(EXIT_UNKNOWN);
+}
+
+int cli_check(struct cli *cli)
+{
+    struct loop loop;
+    struct err err;
+    struct conf *conf;
+    struct agent *agent;
+    int code = refuse_future(cli);
+    if (code != EXIT_PASS)
+        return code;
+    if (cli_has(cli, "json") && cli_has(cli, "nagios"))
+        return cli_error(cli, "--json and --nagios exclude each other");
+    conf = conf_of(cli);
+    if (!conf)
+        return EXIT_UNKNOWN;
+    signal(SIGINT, on_interrupt);
+    signal(SIGTERM, on_interrupt);
+    const struct agent_options options = { .once = true, .on_done = on_over, .user = &loop };
+    if (loop_init(&loop, &err) < 0) {
+        conf_unref(conf);
+        return cli_error(cli, "%s", err.text);
+    }
+    agent = agent_new(&loop, conf, &options, &err);
+    conf_unref(conf);
+    if (agent) {
+        loop_run(&loop);
+        code = print_report(cli, agent_view(agent));
+        agent_stop(agent, on_over, &loop);
+        loop_run(&loop);
+        agent_free(agent);
+    } else
+        code = cli_error(cli, "%s", err.text);
+    loop_fini(&loop);
+    return code;
+}

@@ -1,0 +1,173 @@
+/*
+ * wshealthd: argv to command. The table below is the specification of the command line: parsing, usage errors, `wshealthd help` and the
+ * COMMANDS section of wshealthd(8) come from its rows. Each command lives in a cli_*.c file.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "agent/cli.h"
+
+#define FLAG_CONFIG                                                                                       \
+    {                                                                                                     \
+        "config", 'c', "FILE", false, "the configuration; without it and without a URL: " CLI_CONFIG_FILE \
+    }
+#define FLAG_ADMIN                                                                                              \
+    {                                                                                                           \
+        "admin", 0, "unix:/PATH", false, "the agent's admin socket; also WSHEALTHD_ADMIN, or what -c FILE says" \
+    }
+#define FLAG_ASK_CONFIG                                                                                     \
+    {                                                                                                       \
+        "config", 'c', "FILE", false, "the agent's configuration file, for the address of its admin socket" \
+    }
+
+static const struct cli_flag run_flags[] = { FLAG_CONFIG, { 0 } };
+static const struct cli_example run_examples[] = {
+    { "wshealthd ws://127.0.0.1:8080/ws",
+      "The default checks against that server: handshake, ping and hold. `run` may be left out." },
+    { "wshealthd -c /etc/wshealthd/wshealthd.yaml", "What the file says. SIGHUP reads it again, SIGTERM ends the agent." },
+    { "curl -i http://127.0.0.1:9717/ready", "What a load balancer asks." },
+    { 0 }
+};
+
+static const struct cli_flag check_flags[] = {
+    FLAG_CONFIG,
+    { "type", 0, "TYPE", true, "this check type only (see 'wshealthd help checks')" },
+    { "timeout", 0, "D", false, "the deadline of each round, every phase included, such as 2s" },
+    { "slo", 0, "D", false, "slower than this is a warning" },
+    { "json", 0, NULL, false, "prints what /status would say" },
+    { "nagios", 0, NULL, false, "prints one plugin line with performance data" },
+    { "header", 0, "NAME:VALUE", true, "sends this header with the upgrade" },
+    { "origin", 0, "ORIGIN", false, "sends this Origin" },
+    { "subprotocol", 0, "NAME", true, "offers this subprotocol" },
+    { "token-file", 0, "FILE", false, "sends the token in this file as Authorization: Bearer" },
+    { "dialect", 0, "NAME", false, "how the server's messages are framed; this version knows raw" },
+    { "channel", 0, "NAME", false, "for subscribe checks, which this version does not have" },
+    { "send", 0, "TEXT", false, "what the echo check sends; without it, a unique text" },
+    { "expect", 0, "TEXT", false, "what the answer must contain; without it, what was sent" },
+    { "ca", 0, "FILE", false, "trusts the authorities in this PEM file, and no others" },
+    { "insecure", 0, NULL, false, "does not verify the server's certificate" },
+    { 0 }
+};
+static const struct cli_example check_examples[] = {
+    { "wshealthd check ws://127.0.0.1:8080/ws", "One round of handshake and ping, with the time that each phase took." },
+    { "wshealthd check wss://chat.example.com/ws --type handshake --type tls", "Only these checks." },
+    { "wshealthd check ws://127.0.0.1:8080/ws --send '{\"op\":\"ping\"}' --expect pong --slo 200ms", "An echo check besides." },
+    { "wshealthd check http://127.0.0.1:8080/health", "The server's own health URL." },
+    { "wshealthd check -c /etc/wshealthd/wshealthd.yaml --json", "Every check of the file, for a program." },
+    { "wshealthd check --nagios ws://127.0.0.1:8080/ws", "For a Nagios, Icinga or Checkmk plugin." },
+    { 0 }
+};
+
+static const struct cli_flag status_flags[] = {
+    FLAG_ASK_CONFIG, FLAG_ADMIN, { "json", 0, NULL, false, "prints the JSON of /status" }, { 0 }
+};
+static const struct cli_example status_examples[] = { { "wshealthd status",
+                                                        "What the running agent thinks; the exit code is the verdict." },
+                                                      { "wshealthd status --json | jq -r .diagnosis.sentence", "One field of it." },
+                                                      { 0 } };
+
+static const struct cli_flag wait_flags[] = { FLAG_ASK_CONFIG,
+                                              FLAG_ADMIN,
+                                              { "for", 0, "STATE", false, "ready (the default), live or startup" },
+                                              { "timeout", 0, "D", false, "gives up after this time; 30s" },
+                                              { "url", 0, "URL", false,
+                                                "asks the agent at http://host:port in the place of the admin socket" },
+                                              { 0 } };
+static const struct cli_example wait_examples[] = {
+    { "ExecStartPost=/usr/bin/wshealthd wait --timeout 30s", "A unit that has started only when the server takes connections." },
+    { "wshealthd wait --for startup --url http://127.0.0.1:9717", "Without the admin socket." },
+    { 0 }
+};
+
+static const struct cli_flag drain_flags[] = { FLAG_ASK_CONFIG,
+                                               FLAG_ADMIN,
+                                               { "wait", 0, "D", false,
+                                                 "not in this version, which does not count client connections" },
+                                               { "until", 0, "N", false, "not in this version, likewise" },
+                                               { 0 } };
+static const struct cli_example drain_examples[] = {
+    { "wshealthd drain", "/ready turns to 503 at once and stays there until `wshealthd resume`." }, { 0 }
+};
+
+static const struct cli_flag ask_flags[] = { FLAG_ASK_CONFIG, FLAG_ADMIN, { 0 } };
+static const struct cli_example resume_examples[] = {
+    { "wshealthd resume", "The checks decide again whether the instance is ready." }, { 0 }
+};
+static const struct cli_example reload_examples[] = {
+    { "wshealthd config check && wshealthd reload", "The same as SIGHUP, with the errors on this terminal." }, { 0 }
+};
+
+static const struct cli_flag config_flags[] = { { "config", 'c', "FILE", false, "the same as the argument FILE" }, { 0 } };
+static const struct cli_example config_examples[] = {
+    { "wshealthd config init > wshealthd.yaml", "A commented start; with FILE it is written there unless the file exists." },
+    { "wshealthd config check wshealthd.yaml", "All errors at once, each with line and column." },
+    { "wshealthd config show wshealthd.yaml", "What holds after defaults and variables; secrets are ***." },
+    { "wshealthd config schema > wshealthd.schema.json", "For an editor." },
+    { 0 }
+};
+
+static const struct cli_flag demo_flags[] = {
+    { "fault", 0, "NAME", false, "a fault that is there from the start (see 'wshealthd help faults')" },
+    { "port", 0, "N", false, "of the WebSocket server; 0 or nothing: any free one" },
+    { "listen", 0, "ADDRESS", false, "of the health face; 127.0.0.1:9717, or any free port where that is taken" },
+    { 0 }
+};
+static const struct cli_example demo_examples[] = { { "wshealthd demo",
+                                                      "Then type the name of a fault, and look at http://127.0.0.1:9717/ready." },
+                                                    { "wshealthd demo --fault silent-drop", "Broken from the start." },
+                                                    { 0 } };
+
+static const struct cli_flag help_flags[] = { { "roff", 0, NULL, false, NULL }, /* for `make docs` */
+                                              { 0 } };
+
+static const struct cli_command commands[] = {
+    { "run", "[-c FILE] [URL]", "runs the agent",
+      "Serves /ready, /live, /startup, /health, /status and /metrics on `listen` (0.0.0.0:9717) until SIGTERM or SIGINT; a second "
+      "signal "
+      "ends it at once. A URL takes the place of the file's target.",
+      1, run_flags, run_examples, cli_run },
+    { "check", "[-c FILE] [URL] [FLAG]...", "does one round of every check and says how it went",
+      "For a bare ws:// or wss:// URL the checks are handshake and ping, for http:// and https:// http, for tcp:// tcp. The exit "
+      "code is "
+      "the verdict. Secrets come from files, never from flags.",
+      1, check_flags, check_examples, cli_check },
+    { "status", "[--json]", "shows what the running agent thinks", "Asks through the admin socket. The exit code is the verdict.",
+      0, status_flags, status_examples, cli_status },
+    { "wait", "[--for STATE] [--timeout D] [--url URL]", "waits until the agent says ready, live or startup",
+      "Exit code 0 when it does, 2 when the time is over, 3 when no agent has answered at all.", 0, wait_flags, wait_examples,
+      cli_wait },
+    { "drain", "", "takes the instance out of rotation", "Existing connections are left alone.", 0, drain_flags, drain_examples,
+      cli_drain },
+    { "resume", "", "ends draining", NULL, 0, ask_flags, resume_examples, cli_resume },
+    { "reload", "", "makes the agent read its configuration again",
+      "A file with errors changes nothing: they are printed, and the exit code is 3. Checks that are the same keep their history "
+      "and their "
+      "connections.",
+      0, ask_flags, reload_examples, cli_reload },
+    { "config", "check|show|init|schema [FILE]", "validates, shows or starts a configuration", NULL, 2, config_flags,
+      config_examples, cli_config },
+    { "demo", "[--fault NAME] [--port N]", "runs a WebSocket server with switchable faults, and the agent beside it", NULL, 0,
+      demo_flags, demo_examples, cli_demo },
+    { "help", "[COMMAND|TABLE]", "shows the commands, one of them, or a table", NULL, 1, help_flags, NULL, cli_help },
+    { "version", "", "prints the version", NULL, 0, NULL, NULL, cli_version },
+    { 0 }
+};
+
+int main(int argc, char **argv)
+{
+    struct cli cli;
+    struct err err;
+    signal(SIGPIPE, SIG_IGN);
+    if (cli_parse(&cli, commands, argc, argv, &err) < 0) {
+        fprintf(stderr, "%s\n", err.text);
+        return EXIT_UNKNOWN;
+    }
+    if (cli.help) {
+        struct buf out = BUF_INIT(CLI_TEXT_MAX);
+        cli_write_help(commands, cli.command, &out);
+        int code = cli_print(&cli, &out, EXIT_PASS);
+        buf_fini(&out);
+        return code;
+    }
+    return cli.command->run(&cli);
+}
