@@ -61,6 +61,7 @@ struct conf {
     int details;
     int log_level, log_format;
     struct target_conf target;
+    int shared_faults; /* index into "degrade", "fail" */
     bool shared_faults_fail;
     int64_t liveness_after_ms;
     struct check_conf *checks; /* the enabled ones and the others, in the file's order */

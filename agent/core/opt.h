@@ -51,7 +51,10 @@ enum opt_flags {
     OPT_SECRET = 1, /* never shown; every value is registered with secret_add */
     OPT_REQUIRED = 2,
     OPT_DYNAMIC = 4, /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
-    OPT_FUTURE = 8,  /* known to the contract, not to this build: an error that says so */
+    /* Known to the contract, not to this build: an error that says so, unless the value is `fallback`, false or empty. Has no field. */
+    OPT_FUTURE = 8,
+    /* Behind the NULL of `words` there are more, up to another NULL: known to the contract, not to this build. */
+    OPT_FUTURE_WORDS = 16,
 };
 
 struct opt {
@@ -71,7 +74,9 @@ void opt_defaults(const struct opt *rows, void *base);
 void opt_fini(const struct opt *rows, void *base); /* frees what the fields own */
 bool opt_equal(const struct opt *rows, const void *a, const void *b);
 const struct opt *opt_find(const struct opt *rows, const char *name);
-/* Sets one scalar from text, as the command line does; err: "timeout: '2', want a duration such as 250ms or 1m30s". */
+/* Sets one option from text, as the command line does; err: "timeout: '2s x', want a duration such as 250ms or 1m30s". A dotted name goes
+ * into sections and matches ("tls.ca_file", "expect.contains"). Lists grow by one item, pairs by one "Name: value", sets take "a,b". A
+ * dynamic string that is "${file:PATH}" as a whole reads that file at every use; any other text is taken as it is. */
 int opt_set(const struct opt *rows, void *base, const char *name, const char *text, struct err *err);
 
 /*
@@ -80,5 +85,24 @@ int opt_set(const struct opt *rows, void *base, const char *name, const char *te
  */
 int opt_expand(const char *value, struct buf *out, struct err *err);
 bool opt_is_dynamic(const char *value);
+enum { OPT_FILE_MAX = 64 << 10 };
+/* How the marker is stored: a byte that no such value may hold, the path, and another. Control characters are refused in dynamic values. */
+#define OPT_MARK_BEGIN '\x01'
+#define OPT_MARK_END '\x02'
+
+/* For the reader of YAML (agent/core/conf_read.c). `field` is the row's field; `shown` is the text as errors may quote it (NULL: it is
+ * secret). Errors do not name the row. */
+int opt_parse(const struct opt *row, void *field, const char *text, const char *shown, struct err *err);
+int opt_add_string(const struct opt *row, struct opt_strings *list, const char *text, const char *shown, struct err *err);
+int opt_add_pair(const struct opt *row, struct opt_pairs *pairs, const char *name, const char *value, struct err *err);
+int opt_add_word(const struct opt *row, unsigned *set, const char *word, const char *shown, struct err *err);
+const char *opt_want(const struct opt *row, char *out, size_t size); /* "a duration such as 250ms or 1m30s" */
+/* "1m30s", "64KiB", "10%": a number as this row would be written. */
+void opt_format_number(const struct opt *row, int64_t value, char *out, size_t size);
+void *opt_field(const struct opt *row, void *base);
+
+bool opt_name_is_secret(const char *name); /* Authorization, Cookie, and what has token, secret, key, password or auth in it */
+/* Reads a whole file up to max bytes. Whatever is not a regular file is refused if `regular`, else waited for at most 2 s. */
+int opt_read_file(const char *path, size_t max, bool regular, struct buf *out, struct err *err);
 
 #endif

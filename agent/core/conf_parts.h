@@ -1,0 +1,115 @@
+/*
+ * What the files of the configuration share among themselves, and with nobody else: the tree of a YAML document with positions, the list
+ * of errors, the way to the place being read, and variables.
+ *   conf_yaml.c    text to tree          conf_report.c  errors, sorted and placed      conf_vars.c  ${NAME}
+ *   conf_read.c    tree to fields        conf_rules.c   across options                 conf_rows.c  the schema
+ *   conf.c         generations           conf_show.c    `config show`                  conf_write.c starter, schema, manual
+ */
+#ifndef WSHEALTHD_CORE_CONF_PARTS_H
+#define WSHEALTHD_CORE_CONF_PARTS_H
+
+#include "agent/core/conf.h"
+#include "agent/core/probe.h"
+
+/* --- positions and errors -------------------------------------------------------------------------------------------------- */
+
+struct mark {
+    unsigned line, column; /* from 1; 0: unknown */
+};
+
+struct report {       /* errors as they are found; report_finish puts them in the order of the file */
+    const char *file; /* NULL: no file, as for the command line */
+    struct report_error {
+        struct mark mark;
+        char *path, *text; /* text begins with the path */
+    } * errors;
+    size_t error_count;
+    bool more; /* than CONF_ERRORS_MAX */
+    struct report_place {
+        char *path;
+        struct mark mark;
+    } * places; /* where known keys stand, so that rules across options can name a line */
+    size_t place_count;
+};
+void report_init(struct report *report, const char *file);
+void report_at(struct report *report, struct mark mark, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* At the place of the path, or of the nearest mapping around it; not if that path has an error already. */
+void report_path(struct report *report, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool report_has(const struct report *report, const char *path);       /* an error at the path */
+bool report_has_below(const struct report *report, const char *path); /* or below it */
+void report_place(struct report *report, const char *path, struct mark mark);
+void report_finish(struct report *report, struct conf_errors *errors); /* and frees it */
+
+enum { TRAIL_MAX = 256 };
+struct trail { /* "checks[2].expect.json" */
+    char text[TRAIL_MAX];
+};
+size_t trail_key(struct trail *trail, const char *key); /* returns the length before, for trail_cut */
+size_t trail_index(struct trail *trail, size_t index);
+void trail_cut(struct trail *trail, size_t len);
+
+/* --- the document ---------------------------------------------------------------------------------------------------------- */
+
+enum { NODES_MAX = 1 << 16, KEYS_MAX = 1024 };
+enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
+struct node {
+    enum node_kind kind;
+    bool quoted;    /* a scalar in quotes, or a block: never null, never a number */
+    bool duplicate; /* its key was there before: reported, and to be passed over */
+    struct mark mark;
+    char *text; /* scalars; terminated, no NUL inside */
+    char *key;  /* of a mapping's child */
+    struct mark key_mark;
+    struct node *first, *last, *next;
+    size_t count; /* of children */
+};
+/* The tree (an empty document is an empty mapping), or NULL and errors. Syntax only; duplicate keys are reported and marked. */
+struct node *node_load(struct slice text, struct report *report);
+void node_free(struct node *node);
+bool node_is_null(const struct node *node);                           /* nothing, ~ or null */
+const struct node *node_get(const struct node *map, const char *key); /* NULL: none */
+const char *node_kind_name(const struct node *node);                  /* "a list" */
+
+/* --- variables ------------------------------------------------------------------------------------------------------------- */
+
+enum { VARS_TOTAL_MAX = 4 << 20 }; /* bytes that all variables and files of one configuration may add up to */
+struct vars {
+    const char *(*getenv)(const char *name);
+    size_t budget;
+};
+/* Replaces ${…} in text. keep_files leaves markers for opt_expand instead of contents. *replaced: there was something to replace. */
+int vars_expand(struct vars *vars, const char *text, bool keep_files, struct buf *out, bool *replaced, struct err *err);
+
+/* --- reading --------------------------------------------------------------------------------------------------------------- */
+
+struct reader {
+    const struct conf_env *env;
+    struct report *report;
+    struct trail trail;
+    struct vars vars;
+};
+struct reader_part { /* rows and the struct that they fill */
+    const struct opt *rows;
+    void *base;
+};
+/* Reads a mapping by the rows of up to two parts; keys in `others` (ends with NULL) are for the caller, all further ones are errors. */
+void read_map(struct reader *reader, const struct node *map, const struct reader_part parts[2], const char *const *others);
+/* A scalar's text with its variables replaced, for keys outside the rows; NULL and an error where it is none. Free it. */
+char *read_text(struct reader *reader, const struct node *node, const char *want);
+/* A YAML value as JSON text. 0, or -1 and an error has been reported. */
+int read_json(struct reader *reader, const struct node *node, struct buf *out);
+
+/* --- rules ------------------------------------------------------------------------------------------------------------------- */
+
+void conf_check_rules(struct conf *conf, struct report *report);
+
+/* --- shared by conf.c and the writers ---------------------------------------------------------------------------------------- */
+
+extern const struct opt default_rows[];         /* the `defaults` section, fields of struct check_conf */
+extern const char *const conf_future_types[];   /* check types of the contract that are not in this build; ends with NULL */
+extern const char *const conf_default_checks[]; /* ends with NULL */
+const struct probe_type *conf_find_type(const struct conf_env *env, const char *name);
+bool conf_is_url(const struct opt *row); /* may its value hold a password? */
+
+#endif

@@ -1,0 +1,305 @@
+/*
+ * Rules that span options, and what is derived from them: addresses, URLs, the token's place. Called when a generation is loaded and
+ * again after the command line has set options. Promises to say nothing about an option that is already known to be wrong.
+ */
+#include "agent/core/conf_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/secret.h"
+#include "agent/base/text.h"
+#include "agent/proto/upgrade.h"
+
+enum { SHOWN_MAX = 48, SECRET_QUERY_MIN = 6 };
+
+/* A message that begins with the name of an option belongs to that option: "within: longer than timeout". */
+static void report_err_below(struct report *report, const char *path, const struct opt *rows, const struct err *err)
+{
+    char name[64] = "", below[TRAIL_MAX];
+    size_t len = strcspn(err->text, ":");
+    if (err->text[len] && len < sizeof name)
+        memcpy(name, err->text, len);
+    if (*name && opt_find(rows, name)) {
+        snprintf(below, sizeof below, "%s.%s", path, name);
+        report_path(report, below, "%s", err->text + len + 1 + strspn(err->text + len + 1, " "));
+    } else {
+        report_path(report, path, "%s", err->text);
+    }
+}
+
+/* RFC 9110, 5.6.2 */
+static bool is_token(const char *text)
+{
+    static const char letters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *text && text[strspn(text, letters)] == 0;
+}
+
+bool conf_is_url(const struct opt *row)
+{
+    size_t len = strlen(row->name);
+    return row->kind == OPT_STRING && len >= 3 && strcmp(row->name + len - 3, "url") == 0;
+}
+
+static void hide(const char *begin, size_t len)
+{
+    char *text = mem_strndup(begin, len);
+    secret_add(text);
+    mem_free(text);
+}
+
+/* The password as it is written and as it is meant, and query values whose name says that they are secret. */
+static void hide_url(const char *text)
+{
+    struct url url;
+    const char *authority = strstr(text, "://");
+    if (url_parse(text, &url, NULL) == 0 && *url.password)
+        secret_add(url.password);
+    if (authority) {
+        authority += 3;
+        size_t len = strcspn(authority, "/?#");
+        const char *at = memchr(authority, '@', len), *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
+        if (colon)
+            hide(colon + 1, (size_t)(at - colon) - 1);
+    }
+    const char *query = strchr(text, '?');
+    while (query && *query) {
+        size_t len = strcspn(++query, "&#");
+        const char *equal = memchr(query, '=', len);
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", equal ? (int)(equal - query) : 0, query);
+        if (equal && opt_name_is_secret(name) && len - (size_t)(equal - query) > SECRET_QUERY_MIN)
+            hide(equal + 1, len - (size_t)(equal - query) - 1);
+        query = query[len] == '&' ? query + len : NULL;
+    }
+}
+
+static void hide_urls(const struct opt *rows, void *base)
+{
+    for (const struct opt *row = rows; row && row->name; row++)
+        if (!(row->flags & OPT_FUTURE) && conf_is_url(row) && *(char **)opt_field(row, base))
+            hide_url(*(char **)opt_field(row, base));
+}
+
+static bool is_set(const struct opt *row, void *field)
+{
+    switch (row->kind) {
+    case OPT_STRING:
+        return *(char **)field != NULL;
+    case OPT_STRINGS:
+        return ((struct opt_strings *)field)->count > 0;
+    case OPT_PAIRS:
+        return ((struct opt_pairs *)field)->count > 0;
+    case OPT_MATCH:
+        return ((struct opt_match *)field)->match != NULL;
+    default:
+        return true;
+    }
+}
+
+static void check_required(struct report *report, const char *path, const struct opt *rows, void *base)
+{
+    for (const struct opt *row = rows; row && row->name; row++) {
+        if (!(row->flags & OPT_REQUIRED) || is_set(row, opt_field(row, base)))
+            continue;
+        char below[TRAIL_MAX];
+        snprintf(below, sizeof below, "%s.%s", path, row->name);
+        report_path(report, below, "required, but not set");
+    }
+}
+
+/* --- the agent's own addresses ------------------------------------------------------------------------------------------------ */
+
+static void check_listen(struct conf *conf, struct report *report)
+{
+    struct err err;
+    conf->listen_on = conf->listen && strcmp(conf->listen, "off") != 0;
+    conf->admin_on = conf->admin && strcmp(conf->admin, "off") != 0;
+    if (conf->listen_on && listen_address_parse(conf->listen, &conf->listen_address, &err))
+        report_path(report, "listen", "%s", err.text);
+    if (!conf->admin_on)
+        return;
+    if (strncmp(conf->admin, "unix:", 5) != 0)
+        report_path(report, "admin", "want unix:/path or off");
+    else if (listen_address_parse(conf->admin, &conf->admin_address, &err))
+        report_path(report, "admin", "%s", err.text);
+    if (conf->listen_on && conf->listen_address.is_unix && strcmp(conf->listen, conf->admin) == 0)
+        report_path(report, "admin", "the same address as listen");
+}
+
+/* --- the target --------------------------------------------------------------------------------------------------------------- */
+
+static void check_url(struct report *report, const char *path, const char *text, struct url *url)
+{
+    struct err err;
+    *url = (struct url){ 0 };
+    if (!text)
+        return;
+    if (url_parse(text, url, &err)) {
+        const char *message = strncmp(err.text, "url: ", 5) == 0 ? err.text + 5 : err.text;
+        report_path(report, path, "%s", message);
+        *url = (struct url){ 0 };
+    } else if (strncmp(url->scheme, "ws", 2) != 0) {
+        report_path(report, path, "scheme %s://, want ws://, wss:// or ws+unix://", url->scheme);
+    }
+}
+
+/* "query:NAME": the name behind a word and its colon, or NULL. */
+static const char *place_name(const char *text, const char *word)
+{
+    size_t len = strlen(word);
+    return strncmp(text, word, len) == 0 && text[len] == ':' ? text + len + 1 : NULL;
+}
+
+static void check_token_place(struct target_conf *target, struct report *report)
+{
+    static const char path[] = "target.token_in", want[] = "want header, query:NAME, cookie:NAME or subprotocol";
+    const char *in = target->token_in ? target->token_in : "header";
+    const char *query = place_name(in, "query"), *cookie = place_name(in, "cookie");
+    char shown[SHOWN_MAX * 5];
+    text_excerpt(slice_str(in), SHOWN_MAX, shown, sizeof shown);
+    target->token_name = query ? query : cookie;
+    target->token_place = query                            ? TOKEN_QUERY
+                          : cookie                         ? TOKEN_COOKIE
+                          : strcmp(in, "subprotocol") == 0 ? TOKEN_SUBPROTOCOL
+                                                           : TOKEN_HEADER;
+    if (strcmp(in, "message") == 0)
+        report_path(report, path, "'message' needs a dialect other than raw, which this build does not have");
+    else if (strcmp(in, "query") == 0 || strcmp(in, "cookie") == 0)
+        report_path(report, path, "'%s' has no name, %s", shown, want);
+    else if (target->token_name && !is_token(target->token_name))
+        report_path(report, path, "'%s', the name is not one: %s", shown, want);
+    else if (!target->token_name && strcmp(in, "header") != 0 && strcmp(in, "subprotocol") != 0)
+        report_path(report, path, "'%s', %s", shown, want);
+}
+
+static void check_headers(struct target_conf *target, struct report *report)
+{
+    for (size_t i = 0; i < target->headers.count; i++) {
+        const struct opt_pair *header = &target->headers.items[i];
+        char shown[SHOWN_MAX * 5], path[TRAIL_MAX];
+        text_excerpt(slice_str(header->name), SHOWN_MAX, shown, sizeof shown);
+        snprintf(path, sizeof path, "target.headers.%s", shown);
+        if (!is_token(header->name))
+            report_path(report, path, "not a header name");
+        else if (upgrade_header_reserved(header->name))
+            report_path(report, path, "the handshake sets this header itself");
+        else if (strcasecmp(header->name, "Origin") == 0 && target->origin)
+            report_path(report, path, "is also set by target.origin");
+        else if (target->token && target->token_place == TOKEN_HEADER && strcasecmp(header->name, "Authorization") == 0)
+            report_path(report, path, "is also set by target.token");
+    }
+}
+
+static void check_subprotocols(struct target_conf *target, struct report *report)
+{
+    for (size_t i = 0; i < target->subprotocols.count; i++) {
+        const char *item = target->subprotocols.items[i];
+        char shown[SHOWN_MAX * 5], path[TRAIL_MAX];
+        text_excerpt(slice_str(item), SHOWN_MAX, shown, sizeof shown);
+        snprintf(path, sizeof path, "target.subprotocols[%zu]", i);
+        if (!is_token(item))
+            report_path(report, path, "'%s' is not a token (RFC 6455, 4.1: letters, digits and !#$%%&'*+-.^_`|~)", shown);
+        else if (strlen(item) >= WS_SUBPROTOCOL_MAX)
+            report_path(report, path, "'%s' is longer than %d bytes", shown, WS_SUBPROTOCOL_MAX - 1);
+    }
+}
+
+/* Host, header and cookie values: one line each. */
+static bool is_line(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return false;
+    return true;
+}
+
+static void check_target(struct target_conf *target, struct report *report)
+{
+    check_required(report, "target", target_rows, target);
+    check_url(report, "target.url", target->url, &target->local);
+    check_url(report, "target.public_url", target->public_url, &target->public);
+    hide_urls(target_rows, target);
+    check_token_place(target, report);
+    check_headers(target, report);
+    check_subprotocols(target, report);
+    if (target->origin && !is_line(target->origin))
+        report_path(report, "target.origin", "holds a line break or another control character");
+    if (target->tls.cert_file && !target->tls.key_file)
+        report_path(report, "target.tls.cert_file", "needs key_file");
+    if (target->tls.key_file && !target->tls.cert_file)
+        report_path(report, "target.tls.key_file", "needs cert_file");
+}
+
+/* --- checks ------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_check_name(const char *text)
+{
+    static const char letters[] = "_.-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *text && strlen(text) <= 64 && text[strspn(text, letters)] == 0;
+}
+
+static void check_name(struct conf *conf, size_t index, const char *path, struct report *report)
+{
+    struct check_conf *check = &conf->checks[index];
+    bool given = check->name != NULL;
+    char shown[SHOWN_MAX * 5];
+    if (report_has(report, path))
+        return;
+    if (!given)
+        check->name = mem_strdup(check->type->name);
+    text_excerpt(slice_str(check->name), SHOWN_MAX, shown, sizeof shown);
+    if (!is_check_name(check->name)) {
+        report_path(report, path, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
+        return;
+    }
+    for (size_t i = 0; i < index; i++) {
+        if (!conf->checks[i].name || strcmp(conf->checks[i].name, check->name) != 0)
+            continue;
+        if (given)
+            report_path(report, path, "'%s' is taken by checks[%zu]", shown, i);
+        else
+            report_path(report, path, "required, as '%s' is taken by checks[%zu]", shown, i);
+        return;
+    }
+}
+
+static void check_check(struct conf *conf, size_t index, struct report *report)
+{
+    struct check_conf *check = &conf->checks[index];
+    struct err err = { 0 };
+    char path[32], below[TRAIL_MAX], timeout_path[64];
+    if (!check->type) /* already reported */
+        return;
+    snprintf(path, sizeof path, "checks[%zu]", index);
+    snprintf(below, sizeof below, "%s.name", path);
+    check_name(conf, index, below, report);
+    snprintf(timeout_path, sizeof timeout_path, "%s.timeout", path);
+    snprintf(below, sizeof below, "%s.slo", path);
+    if (check->slo_ms >= check->timeout_ms && check->slo_ms && !report_has(report, timeout_path)) {
+        char slo[32], timeout[32];
+        text_format_duration(check->slo_ms, slo, sizeof slo);
+        text_format_duration(check->timeout_ms, timeout, sizeof timeout);
+        report_path(report, below, "%s, want less than timeout (%s)", slo, timeout);
+    }
+    snprintf(below, sizeof below, "%s.path", path);
+    if (check->path == PATH_PUBLIC && !conf->target.public_url && !report_has(report, "target.public_url"))
+        report_path(report, below, "'public' needs target.public_url");
+    size_t before = report->error_count;
+    check_required(report, path, check->type->opts, check->opts);
+    hide_urls(check->type->opts, check->opts);
+    if (report->error_count == before && !report_has_below(report, path) && check->type->check &&
+        check->type->check(check->opts, &err))
+        report_err_below(report, path, check->type->opts, &err);
+}
+
+void conf_check_rules(struct conf *conf, struct report *report)
+{
+    conf->shared_faults_fail = conf->shared_faults == 1;
+    check_listen(conf, report);
+    check_target(&conf->target, report);
+    for (size_t i = 0; i < conf->check_count; i++)
+        check_check(conf, i, report);
+}
