@@ -57,7 +57,7 @@ def test_http_and_tcp_of_aiohttp(tmp_path):
         file.write_text(f"""
 target: {{ url: "ws://127.0.0.1:{port}/ws" }}
 checks:
-  - {{ name: page, type: http, url: "http://127.0.0.1:{port}/health", body: {{ json: {{ /status: healthy }} }} }}
+  - {{ name: page, type: http, url: "http://127.0.0.1:{port}/health", expect: {{ json: {{ /status: healthy }} }} }}
   - {{ name: port, type: tcp }}
 """)
         code, document = check(None, conf=file)
@@ -115,7 +115,7 @@ http {{
     listen 127.0.0.1:{port};
     location /good {{ proxy_pass http://127.0.0.1:{behind}; proxy_http_version 1.1;
                       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}
-    location /cut {{ proxy_pass http://127.0.0.1:{behind}; proxy_http_version 1.1; proxy_read_timeout 1s;
+    location /cut {{ proxy_pass http://127.0.0.1:{quiet}; proxy_http_version 1.1; proxy_read_timeout 1s;
                      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}
     location /plain {{ proxy_pass http://127.0.0.1:{behind}; }}
     location /dead {{ proxy_pass http://127.0.0.1:{nobody}; proxy_http_version 1.1;
@@ -141,18 +141,22 @@ backend b
 """
 
 
-def hold_of(url, tmp_path, lines=""):
-    """A hold check that watches for longer than the proxies below tolerate silence."""
+def finds_the_idle_timeout(url, tmp_path):
+    """A hold check that stays silent for longer than the proxy tolerates; one that pings is left alone."""
     file = tmp_path / "hold.yaml"
-    file.write_text(f'target: {{ url: "{url}" }}\nchecks:\n  - {{ name: hold, type: hold, connections: 1, idle: true, for: 3s, timeout: 6s{lines} }}\n')
-    return file
+    text = 'target: {{ url: "{}" }}\nchecks:\n  - {{ name: hold, type: hold, connections: 1, interval: 300ms, idle: {}, for: 10s, timeout: 3s }}\n'
+    file.write_text(text.format(url, "true"))
+    code, document = check(None, conf=file, timeout=None)
+    assert code == 2, document
+    assert only(document)["reason"] == "closed_abnormal", document
+    assert only(document)["phase"] == "open", document
 
 
 def test_nginx(tool, tmp_path):
     nginx = tool("nginx")
-    port, behind = free_port(), free_port()
-    (tmp_path / "nginx.conf").write_text(NGINX.format(dir=tmp_path, port=port, behind=behind, nobody=free_port()))
-    with process(PYTHON, SERVERS / "websockets_echo.py", behind, port=behind), \
+    port, behind, quiet = free_port(), free_port(), free_port()
+    (tmp_path / "nginx.conf").write_text(NGINX.format(dir=tmp_path, port=port, behind=behind, quiet=quiet, nobody=free_port()))
+    with process(PYTHON, SERVERS / "websockets_echo.py", behind, port=behind), process(PYTHON, SERVERS / "echo.py", quiet, port=quiet), \
             process(nginx, "-e", tmp_path / "error.log", "-p", tmp_path, "-c", tmp_path / "nginx.conf", port=port):
         all_pass(f"ws://127.0.0.1:{port}/good", *TYPES)
         code, document = check(f"ws://127.0.0.1:{port}/plain", "handshake")
@@ -160,13 +164,28 @@ def test_nginx(tool, tmp_path):
         assert only(document)["http_status"] in (400, 426), document
         code, document = check(f"ws://127.0.0.1:{port}/dead", "handshake")
         assert (code, only(document)["reason"], only(document)["http_status"]) == (2, "upgrade_refused", 502), document
+        finds_the_idle_timeout(f"ws://127.0.0.1:{port}/cut", tmp_path)
 
 
 def test_haproxy(tool, tmp_path):
     haproxy = tool("haproxy")
     port, behind = free_port(), free_port()
-    (tmp_path / "h.cfg").write_text(HAPROXY.format(port=port, behind=behind, tunnel="1h"))
-    with process(PYTHON, SERVERS / "websockets_echo.py", behind, port=behind), process(haproxy, "-db", "-f", tmp_path / "h.cfg", port=port):
-        all_pass(f"ws://127.0.0.1:{port}/", *TYPES)
+    with process(PYTHON, SERVERS / "echo.py", behind, port=behind):
+        (tmp_path / "h.cfg").write_text(HAPROXY.format(port=port, behind=behind, tunnel="1h"))
+        with process(haproxy, "-db", "-f", tmp_path / "h.cfg", port=port):
+            all_pass(f"ws://127.0.0.1:{port}/", *TYPES)
+        (tmp_path / "h.cfg").write_text(HAPROXY.format(port=port, behind=behind, tunnel="1s"))
+        with process(haproxy, "-db", "-f", tmp_path / "h.cfg", port=port):
+            finds_the_idle_timeout(f"ws://127.0.0.1:{port}/", tmp_path)
+
+
+def test_haproxy_without_a_server(tool, tmp_path):
+    haproxy = tool("haproxy")
+    port = free_port()
+    (tmp_path / "h.cfg").write_text(HAPROXY.format(port=port, behind=free_port(), tunnel="1h"))
+    with process(haproxy, "-db", "-f", tmp_path / "h.cfg", port=port):
+        code, document = check(f"ws://127.0.0.1:{port}/", "handshake", "echo", timeout="10s")
+        assert code == 2
+        assert {(c["reason"], c["http_status"]) for c in document["checks"]} == {("upgrade_refused", 503)}, document
 
 
