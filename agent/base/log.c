@@ -48,7 +48,7 @@ void log_set_fd(int fd)
 /* All of it or nothing, and never into the tail. */
 static bool put(struct line *line, const char *data, size_t len)
 {
-    if (line->full || len > LINE_MAX_BYTES - LINE_TAIL - line->len) {
+    if (line->full || line->len + len > LINE_MAX_BYTES - LINE_TAIL) {
         line->full = true;
         return false;
     }
@@ -135,7 +135,7 @@ static void put_pair(struct line *line, const char *key, const char *value)
     }
     if (line->full)
         line->len = before;
-    else if (line_format == LOG_JSON || needs_quotes(text) || text.len > LINE_MAX_BYTES - LINE_TAIL - line->len)
+    else if (line_format == LOG_JSON || needs_quotes(text) || line->len + text.len > LINE_MAX_BYTES - LINE_TAIL)
         put_quoted(line, text);
     else
         put(line, scrubbed, text.len);

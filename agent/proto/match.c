@@ -265,10 +265,11 @@ static bool equal(json_t *a, json_t *b)
         return same;
     }
     if (json_is_object(a) && json_is_object(b)) {
-        const char *key;
-        json_t *value;
         bool same = json_object_size(a) == json_object_size(b);
-        json_object_foreach(a, key, value) same = same && json_object_get(b, key) && equal(value, json_object_get(b, key));
+        for (void *at = json_object_iter(a); same && at; at = json_object_iter_next(a, at)) {
+            json_t *other = json_object_get(b, json_object_iter_key(at));
+            same = other && equal(json_object_iter_value(at), other);
+        }
         return same;
     }
     return json_equal(a, b) != 0;

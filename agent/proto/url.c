@@ -324,10 +324,13 @@ int url_parse(const char *text, struct url *url, struct err *err)
     snprintf(url->scheme, sizeof url->scheme, "%s", scheme->name);
     url->tls = scheme->tls;
     url->is_unix = scheme->is_unix;
-    int rc =
-        scheme->is_unix ? read_unix(&rest, scheme, url, err) : read_authority(take(&rest, find_any(rest, "/?")), scheme, url, err);
-    if (rc)
+    if (scheme->is_unix ? read_unix(&rest, scheme, url, err)
+                        : read_authority(take(&rest, find_any(rest, "/?")), scheme, url, err)) {
+        /* The authority may have been cut short by a / in a password: then what it says is a part of a secret. */
+        if (find_any(rest, "@") < rest.len)
+            err_set(err, REASON_NONE, 0, "url: host or port not valid (a / or ? in the user or password must be percent-encoded)");
         return -1;
+    }
     bool is_tcp = strcmp(scheme->name, "tcp") == 0;
     if (is_tcp && rest.len && !slice_equal_str(rest, "/"))
         return err_set(err, REASON_NONE, 0, "url: path behind the port, want tcp://host:port");
