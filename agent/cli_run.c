@@ -1,14 +1,8 @@
 /*
- * `wshealthd run` and `wshealthd demo`: processes that stay. Owns the signals that end the agent (reloading is the agent's own) and the
- * directory of the admin socket. Called by agent/main.c. Promises that a second signal ends the process at once.
+ * `wshealthd run` and `wshealthd demo`: processes that stay. Owns the signals that end the agent; reloading, sockets and systemd's messages
+ * are the agent's own. Called by agent/main.c. Promises that a second signal ends the process at once.
  */
-#include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -17,6 +11,7 @@
 #include "agent/core/conf.h"
 #include "agent/demo.h"
 #include "agent/net/loop.h"
+#include "agent/notify.h"
 
 struct running {
     struct loop loop;
@@ -24,40 +19,6 @@ struct running {
     struct loop_signal term, interrupt;
     bool stopping;
 };
-
-/* Is another agent listening there? Its socket is not to be taken away. */
-static bool answers(const char *path)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    bool well = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
-    if (fd >= 0)
-        close(fd);
-    return well;
-}
-
-/* With no more than a URL nobody asked for an admin socket: where there can be none, the agent does without and says so. */
-static void admin_if_possible(const struct cli *cli, struct conf *conf)
-{
-    char directory[URL_UNIX_MAX];
-    const char *path = conf->admin_address.unix_path, *slash = strrchr(path, '/');
-    const char *why = NULL;
-    if (!conf->admin_on || !conf->admin_address.is_unix)
-        return;
-    snprintf(directory, sizeof directory, "%.*s", slash && slash != path ? (int)(slash - path) : 1, slash ? path : ".");
-    if (mkdir(directory, 0750) < 0 && errno != EEXIST)
-        why = strerror(errno);
-    else if (access(directory, W_OK | X_OK) < 0)
-        why = strerror(errno);
-    else if (answers(path))
-        why = "another agent has it";
-    if (!why)
-        return;
-    fprintf(stderr, "wshealthd %s: no admin socket %s (%s): status, drain, resume and reload will not reach this agent\n",
-            cli->command->name, path, why);
-    conf->admin_on = false;
-}
 
 static void on_stopped(void *user)
 {
@@ -85,6 +46,7 @@ static int run_agent(const struct cli *cli, struct conf *conf, const char *file)
     int code = EXIT_PASS;
     if (loop_init(&running.loop, &err) < 0)
         return cli_error(cli, "%s", err.text);
+    notify_init();
     running.agent = agent_new(&running.loop, conf, &options, &err);
     if (running.agent) {
         loop_signal_open(&running.term, &running.loop, SIGTERM, on_signal, &running);
@@ -93,6 +55,7 @@ static int run_agent(const struct cli *cli, struct conf *conf, const char *file)
         agent_free(running.agent);
     } else
         code = cli_error(cli, "%s", err.text);
+    notify_fini();
     loop_fini(&running.loop);
     return code;
 }
@@ -103,8 +66,6 @@ int cli_run(struct cli *cli)
     struct conf *conf = cli_load(cli, url, &file);
     if (!conf)
         return EXIT_UNKNOWN;
-    if (!file)
-        admin_if_possible(cli, conf);
     int code = run_agent(cli, conf, file);
     conf_unref(conf);
     return code;
