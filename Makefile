@@ -10,7 +10,8 @@ PYTHON     ?= /usr/bin/python3
 PREFIX     ?= /usr
 DESTDIR    ?=
 FUZZ_SECONDS ?= 10
-W          ?=
+# V=1 shows whole command lines.
+Q := $(if $(V),,@)
 
 VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/agent.h)
 
@@ -78,18 +79,21 @@ LINK_app    := app probes core net proto base
 define flavour
 $(BUILD)/$(1)/%.o: %.c
 	@mkdir -p $$(@D)
-	$$(CC_$(1)) $$(CPPFLAGS) $$(COMMON) $$(CFLAGS) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
+	@echo "  CC      $$@"
+	$$(Q)$$(CC_$(1)) $$(CPPFLAGS) $$(COMMON) $$(CFLAGS) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
 $(BUILD)/$(1)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	@mkdir -p $$(@D)
-	$$(CC_$(1)) -O2 -g -fPIC -w -isystem $$(LLHTTP_INC) -c -o $$@ $$<
+	@echo "  CC      $$@"
+	$$(Q)$$(CC_$(1)) -O2 -g -fPIC -w -isystem $$(LLHTTP_INC) -c -o $$@ $$<
 $(foreach layer,base proto net core probes app,$(BUILD)/$(1)/lib$(layer).a): $(BUILD)/$(1)/lib%.a:
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	$$(AR) rcs $$@ $$^
+	$$(Q)$$(AR) rcs $$@ $$^
 $(foreach layer,base net core probes app,$(eval $(BUILD)/$(1)/lib$(layer).a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_$(layer)))))
 $(eval $(BUILD)/$(1)/libproto.a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_proto)) $(patsubst %,$(BUILD)/$(1)/llhttp/%.o,$(LLHTTP_UNITS)))
 $(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach layer,$(LINK_app),$(BUILD)/$(1)/lib$(layer).a)
-	$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lpthread
+	@echo "  LINK    $$@"
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lpthread
 endef
 $(foreach f,release asan tsan fuzz,$(eval $(call flavour,$(f))))
 
@@ -99,7 +103,8 @@ layer_of = $(word 3,$(subst /, ,$(1)))
 # $(1) flavour, $(2) source
 define unit
 $(BUILD)/$(1)/$(2:.c=): $(BUILD)/$(1)/$(2:.c=.o) $(foreach layer,$(LINK_$(call layer_of,$(2))),$(BUILD)/$(1)/lib$(layer).a)
-	$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lcmocka -lpthread
+	@echo "  LINK    $$@"
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lcmocka -lpthread
 endef
 $(foreach f,asan tsan release,$(foreach s,$(UNIT_SRC),$(eval $(call unit,$(f),$(s)))))
 units_of = $(UNIT_SRC:%.c=$(BUILD)/$(1)/%)
@@ -108,14 +113,16 @@ units_of = $(UNIT_SRC:%.c=$(BUILD)/$(1)/%)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/fuzz/%)
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,$(LINK_probes),$(BUILD)/fuzz/lib$(layer).a)
-	$(FUZZ_CC) $(CFLAGS_fuzz) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
+	@echo "  LINK    $@"
+	$(Q)$(FUZZ_CC) $(CFLAGS_fuzz) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
 
 # Reference programs of the benchmarks: tests/bench/*.c, each a program of its own.
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 BENCHES   := $(BENCH_SRC:%.c=$(BUILD)/release/%)
 $(BENCHES): $(BUILD)/release/%: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CSTD) -O2 -g -o $@ $< $(LIBS) -lpthread
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(CPPFLAGS) $(CSTD) -O2 -g -o $@ $< $(LIBS) -lpthread
 
 .PHONY: all
 all: $(BUILD)/release/wshealthd
