@@ -149,6 +149,25 @@ fuzz-now: $(FUZZERS)
 bench-now: $(BUILD)/release/wshealthd $(BENCHES)
 	$(PYTHON) -B tests/bench/run.py $(abspath $(BUILD)) $(BENCH)
 
+# What docs and install do once everything is installed.
+MANUALS := $(BUILD)/docs/wshealthd.8 $(BUILD)/docs/wshealthd.yaml.5
+$(MANUALS): $(BUILD)/docs/%: docs/%.in docs/fill $(BUILD)/release/wshealthd
+	@mkdir -p $(@D)
+	docs/fill $(BUILD)/release/wshealthd $< >$@
+.PHONY: docs-now install-now
+docs-now: $(MANUALS)
+UNITS := wshealthd.service wshealthd@.service wshealthd.socket
+install-now: $(BUILD)/release/wshealthd $(MANUALS)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd lib/systemd/system)
+	install -s -m 755 $(BUILD)/release/wshealthd $(DESTDIR)$(PREFIX)/bin/wshealthd
+	install -m 644 $(BUILD)/docs/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 $(BUILD)/docs/wshealthd.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/wshealthd/
+	$(BUILD)/release/wshealthd config init >$(DESTDIR)$(PREFIX)/share/doc/wshealthd/wshealthd.yaml
+	for unit in $(UNITS); do \
+	    sed 's|/usr/bin/wshealthd|$(PREFIX)/bin/wshealthd|' systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
+	    chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit; done
+
 .PHONY: unit-release
 unit-release: $(call units_of,release)
 	tests/tools/run-units $(BUILD)/release/tests/unit
@@ -182,6 +201,28 @@ fuzz:
 bench:
 	tests/tools/deps build test bench
 	$(MAKE) $(PARALLEL) bench-now
+
+# --- for users: likewise ------------------------------------------------------------------------------------------------
+.PHONY: demo docs install help
+demo:
+	tests/tools/deps build
+	$(MAKE) $(PARALLEL) all
+	@$(BUILD)/release/wshealthd demo $(DEMO)
+docs:
+	tests/tools/deps build
+	$(MAKE) $(PARALLEL) docs-now
+install:
+	tests/tools/deps build
+	$(MAKE) $(PARALLEL) install-now
+help:
+	@echo 'make            the program: $(BUILD)/release/wshealthd'
+	@echo 'make demo       a WebSocket server to break, and the agent beside it   (DEMO="--fault silent-drop")'
+	@echo 'make test       unit and end-to-end tests under AddressSanitizer and UBSan'
+	@echo 'make lint       layers, sizes, layout, both compilers, static analysis  make tsan   threads, under ThreadSanitizer'
+	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)                     make bench  the figures, beside their references'
+	@echo 'make docs       the manual pages, in $(BUILD)/docs                       make deps   installs what all of this needs'
+	@echo 'make install    program, manual, units                                  (DESTDIR=, PREFIX=$(PREFIX))'
+	@echo 'Each installs the Debian packages that it lacks (with sudo where you are not root). BUILD=DIR builds elsewhere, V=1 shows commands.'
 
 .PHONY: deps
 deps:
