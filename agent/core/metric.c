@@ -216,7 +216,7 @@ static const struct family families[] = {
       write_state },
     { PROM_COUNTER, "wshealthd_check_rounds", "check,type,path,result", "Rounds that ended, by result; void ones were not judged.",
       NULL, write_rounds },
-    { PROM_COUNTER, "wshealthd_check_failures", "check,type,path,reason", "Rounds that did not pass, by reason.", NULL,
+    { PROM_COUNTER, "wshealthd_check_failures", "check,type,path,reason", "Rounds that failed or were void, by reason.", NULL,
       write_failures },
     { PROM_HISTOGRAM, "wshealthd_check_duration_seconds", "check,type,path,phase",
       "Time spent in each phase of a round; phase total is the whole round.", NULL, write_duration },

@@ -1,0 +1,282 @@
+/*
+ * Owns the picture on a terminal: each check with its phases as a waterfall, the verdict, the diagnosis, the advice. Called by the
+ * commands; the reader is full, for it is the operator's own terminal. Promises to keep within the width (long words aside), to mean the
+ * same without colour, and to let no byte of the peer's move the cursor.
+ */
+#include "agent/core/report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/text.h"
+#include "agent/core/report_parts.h"
+
+enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 50, WIDTH_MAX = 100, INDENT = 4, PHASE_COLUMNS = 9, ELAPSED_COLUMNS = 7, TEXT_MAX = 4096 };
+
+enum paint { PAINT_PLAIN, PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_DIM, PAINT_BOLD, PAINT_BAR, PAINT_COUNT };
+
+struct page {
+    struct buf *out;
+    unsigned width;
+    bool colour, one_shot;
+};
+
+static void paint(struct page *page, enum paint paint)
+{
+    static const char *const codes[PAINT_COUNT] = { "0", "32", "33", "1;31", "2", "1", "36" };
+    if (page->colour)
+        buf_printf(page->out, "\033[%sm", codes[paint]);
+}
+
+static void put_painted(struct page *page, enum paint colour, const char *text)
+{
+    paint(page, colour);
+    report_put(page->out, text);
+    paint(page, PAINT_PLAIN);
+}
+
+static void put_blanks(struct page *page, unsigned count)
+{
+    while (count--)
+        buf_append_char(page->out, ' ');
+}
+
+static unsigned columns(const char *text)
+{
+    unsigned count = 0;
+    for (; *text; text++)
+        count += ((unsigned char)*text & 0xc0) != 0x80;
+    return count;
+}
+
+/* Fills lines with words, each line but the first begun by indent blanks; `at` columns of the first are taken. */
+static void put_wrapped(struct page *page, const char *text, unsigned indent, unsigned at)
+{
+    struct buf clean = BUF_INIT(TEXT_MAX);
+    report_put(&clean, text);
+    char *rest = NULL;
+    bool first = true;
+    if (!clean.len)
+        goto out;
+    (void)buf_str(&clean);
+    for (char *word = strtok_r((char *)clean.data, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        unsigned need = columns(word);
+        if (!first && at + 1 + need > page->width) {
+            buf_append_char(page->out, '\n');
+            put_blanks(page, indent);
+            at = indent;
+        } else if (!first) {
+            buf_append_char(page->out, ' ');
+            at++;
+        }
+        buf_append_str(page->out, word);
+        at += need;
+        first = false;
+    }
+out:
+    buf_append_char(page->out, '\n');
+    buf_fini(&clean);
+}
+
+/* --- the waterfall ----------------------------------------------------------------------------------------------------- */
+
+/* A bar from start to end, both in nanoseconds of a round that is `whole` long, in eighths of a column, one at least. */
+static void put_bar(struct page *page, uint64_t start, uint64_t end, uint64_t whole, unsigned room)
+{
+    static const char *const eighths[] = { "", "▏", "▎", "▍", "▌", "▋", "▊", "▉" };
+    double scale = (double)room / (double)whole;
+    unsigned from = (unsigned)((double)start * scale);
+    if (from >= room)
+        from = room - 1;
+    double length = ((double)end * scale - from) * 8 + 0.5;
+    unsigned fill = length < 1 ? 1 : (unsigned)length;
+    if (fill > (room - from) * 8)
+        fill = (room - from) * 8;
+    put_blanks(page, from);
+    for (unsigned i = 0; i < fill / 8; i++)
+        buf_append_str(page->out, "█");
+    buf_append_str(page->out, eighths[fill % 8]);
+}
+
+/* A held connection's phases lie before its round: then they are longer than the round, and the scale is theirs. */
+static uint64_t whole_round(const struct check_view *check)
+{
+    uint64_t sum = 0;
+    for (unsigned phase = PHASE_NONE + 1; phase < PHASE_COUNT; phase++)
+        sum += check->have_phase[phase] ? check->phase_ns[phase] : 0;
+    uint64_t whole = sum > check->total_ns ? sum : check->total_ns;
+    return whole ? whole : 1;
+}
+
+static enum paint bar_paint(const struct check_view *check, enum phase phase)
+{
+    if (check->status == RESULT_PASS || phase != check->phase)
+        return PAINT_BAR;
+    return check->status == RESULT_WARN ? PAINT_WARN : PAINT_BAD;
+}
+
+static void put_waterfall(struct page *page, const struct check_view *check)
+{
+    unsigned room = page->width - INDENT - PHASE_COLUMNS - ELAPSED_COLUMNS - 2;
+    uint64_t start = 0, whole = whole_round(check);
+    for (unsigned i = PHASE_NONE + 1; i < PHASE_COUNT; i++) {
+        char took[REPORT_ELAPSED_MAX];
+        if (!check->have_phase[i])
+            continue;
+        text_format_elapsed(check->phase_ns[i], took, sizeof took);
+        put_blanks(page, INDENT);
+        paint(page, PAINT_DIM);
+        buf_printf(page->out, "%-*s%*s  ", PHASE_COLUMNS, phase_name((enum phase)i), ELAPSED_COLUMNS, took);
+        paint(page, PAINT_PLAIN);
+        paint(page, bar_paint(check, (enum phase)i));
+        put_bar(page, start, start + check->phase_ns[i], whole, room);
+        paint(page, PAINT_PLAIN);
+        buf_append_char(page->out, '\n');
+        start += check->phase_ns[i];
+    }
+}
+
+/* --- a check ------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *mark;
+    enum paint paint;
+} looks[STATE_COUNT] = {
+    [STATE_UNKNOWN] = { "?", PAINT_DIM },
+    [STATE_PASS] = { "✓", PAINT_GOOD },
+    [STATE_WARN] = { "!", PAINT_WARN },
+    [STATE_FAIL] = { "✗", PAINT_BAD },
+};
+
+/* "✓ pass  handshake" on the left, "rtt 0.10ms  total 1.90ms" at the right edge. */
+static void put_head(struct page *page, const struct check_view *check)
+{
+    enum state state = check->health.state;
+    char left[160], right[96] = "", took[REPORT_ELAPSED_MAX], rtt[REPORT_ELAPSED_MAX];
+    snprintf(left, sizeof left, "%s %-7s %s", looks[state].mark, state_name(state), check->name);
+    text_format_elapsed(check->total_ns, took, sizeof took);
+    text_format_elapsed(check->rtt_ns, rtt, sizeof rtt);
+    if (check->judged && check->have_rtt)
+        snprintf(right, sizeof right, "rtt %s   total %s", rtt, took);
+    else if (check->judged)
+        snprintf(right, sizeof right, "total %s", took);
+    const char *public = strcmp(check->path, "public") == 0 ? "  public" : "";
+    unsigned used = columns(left) + columns(public) + columns(right) + 2;
+    put_blanks(page, 2);
+    paint(page, looks[state].paint);
+    buf_printf(page->out, "%s %-7s ", looks[state].mark, state_name(state));
+    paint(page, PAINT_PLAIN);
+    put_painted(page, PAINT_BOLD, check->name);
+    put_painted(page, PAINT_DIM, public);
+    put_blanks(page, used < page->width ? page->width - used : 2);
+    put_painted(page, PAINT_DIM, right);
+    buf_append_char(page->out, '\n');
+}
+
+static void put_reason(struct page *page, enum paint colour, const char *before, const struct check_fault *fault)
+{
+    char head[96];
+    snprintf(head, sizeof head, "%s%s", before, reason_name(fault->reason));
+    put_blanks(page, INDENT);
+    put_painted(page, colour, head);
+    buf_append_str(page->out, "  ");
+    put_wrapped(page, report_fault_text(fault, true), INDENT, INDENT + columns(head) + 2);
+}
+
+static void put_what_is_wrong(struct page *page, const struct check_view *check)
+{
+    struct check_fault last = { .reason = check->reason, .message = check->message }, fault;
+    if (check_fault_of(check, &fault)) {
+        put_reason(page, looks[check->health.state == STATE_WARN ? STATE_WARN : STATE_FAIL].paint, "", &fault);
+        if (fault.recovering) {
+            put_blanks(page, INDENT);
+            buf_append_str(page->out, "recovering: the last round passed\n");
+        }
+    } else if (check->reason != REASON_NONE) {
+        put_reason(page, PAINT_WARN, check->judged ? "last round: " : "", &last);
+    }
+}
+
+static void put_past(struct page *page, const struct check_view *check)
+{
+    char stamp[CLOCK_STAMP_MAX];
+    if (page->one_shot || !check->since_ms)
+        return;
+    clock_stamp(check->since_ms, stamp, sizeof stamp);
+    put_blanks(page, INDENT);
+    paint(page, PAINT_DIM);
+    buf_printf(page->out, "since %.10s %.8s UTC   %s\n", stamp, stamp + 11, check->health.history);
+    paint(page, PAINT_PLAIN);
+}
+
+/* --- the page -------------------------------------------------------------------------------------------------------------- */
+
+static void put_title(struct page *page, const struct agent_view *view)
+{
+    if (!view->service_id || !*view->service_id)
+        return;
+    put_blanks(page, 2);
+    put_painted(page, PAINT_DIM, view->service_id);
+    buf_append_str(page->out, "\n\n");
+}
+
+static void put_verdict(struct page *page, const struct agent_view *view)
+{
+    static const enum paint paints[RESULT_COUNT] = { PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_DIM };
+    static const char *const marks[RESULT_COUNT] = { "✓", "!", "✗", "?" };
+    bool unknown = report_exit_code(view) == 3;
+    enum result status = unknown ? RESULT_VOID : view->verdict.status;
+    char line[96];
+    snprintf(line, sizeof line, "%s %s", marks[status], page->one_shot && unknown ? "unknown" : report_word(view, REPORT_READY));
+    put_blanks(page, 2);
+    put_painted(page, paints[status], line);
+    if (!page->one_shot) {
+        snprintf(line, sizeof line, "  ·  %s  ·  %s", report_word(view, REPORT_LIVE), report_word(view, REPORT_STARTUP));
+        put_painted(page, view->verdict.live ? PAINT_DIM : PAINT_BAD, line);
+    }
+    buf_append_char(page->out, '\n');
+}
+
+static void put_diagnosis(struct page *page, const struct agent_view *view)
+{
+    const struct diagnosis *diagnosis = &view->diagnosis;
+    put_blanks(page, INDENT);
+    put_wrapped(page, report_sentence(view, true), INDENT, INDENT);
+    if (view->verdict.status != RESULT_PASS && diagnosis->cause) {
+        put_blanks(page, INDENT);
+        paint(page, PAINT_DIM);
+        buf_printf(page->out, "cause: %s\n", diagnosis->cause);
+        paint(page, PAINT_PLAIN);
+    }
+    if (!diagnosis->advice_count)
+        return;
+    buf_append_char(page->out, '\n');
+    for (size_t i = 0; i < diagnosis->advice_count; i++) {
+        put_blanks(page, INDENT);
+        buf_append_str(page->out, "→ ");
+        put_wrapped(page, diagnosis->advice[i], INDENT + 2, INDENT + 2);
+    }
+}
+
+void report_human(const struct agent_view *view, const struct report_style *style, struct buf *out)
+{
+    unsigned width = style->width ? style->width : WIDTH_DEFAULT;
+    width = width < WIDTH_MIN ? WIDTH_MIN : width > WIDTH_MAX ? WIDTH_MAX : width;
+    struct page page = { out, width, style->colour, style->one_shot };
+    buf_append_char(out, '\n');
+    put_title(&page, view);
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        put_head(&page, check);
+        if (check->judged)
+            put_waterfall(&page, check);
+        put_what_is_wrong(&page, check);
+        put_past(&page, check);
+        buf_append_char(out, '\n');
+    }
+    put_verdict(&page, view);
+    put_diagnosis(&page, view);
+    buf_append_char(out, '\n');
+}
