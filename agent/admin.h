@@ -1,6 +1,7 @@
 /*
  * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON; ?format=text&colour=1&width=120 for terminals), GET /ready,
- * /live, /startup as on the health face, POST /drain, /resume, /reload. Errors come as text/plain.
+ * /live, /startup as on the health face, POST /drain, /resume, /reload (200, or 422 with a line for each error of the file). Errors come
+ * as text/plain. Whoever may open the socket may see everything.
  */
 #ifndef WSHEALTHD_AGENT_ADMIN_H
 #define WSHEALTHD_AGENT_ADMIN_H
@@ -15,6 +16,7 @@ struct admin_source {
     int (*reload)(void *user, struct conf_errors *errors);
     void *user;
 };
+/* Copies source; what its user points at must outlive the server. A reload may close the very server that it came through. */
 struct httpd *admin_open(struct loop *loop, const struct listen_address *address, const struct admin_source *source,
                          struct err *err);
 

@@ -22,23 +22,28 @@ struct httpd_reply {
     struct buf *headers; /* further header lines, each ended by \r\n */
     struct buf *body;
 };
-/* The value of a query parameter ("?timeout=2s&x"), copied and cut to size; false where it is absent. A parameter without = is "". */
+/* The handler sets status, content_type and body; an empty body other than of a 200 becomes the status in words. Answers go out with
+ * Date, Content-Length and Cache-Control: no-store; HEAD is answered like GET, without the body.
+ *
+ * The value of a query parameter ("?timeout=2s&x"), copied and cut to size; false where it is absent. A parameter without = is "". */
 bool httpd_query(const struct httpd_request *request, const char *name, char *out, size_t size);
 
 struct httpd_options {
-    unsigned max_connections;    /* over it the oldest idle one is closed, else the new one (503) */
-    uint32_t request_timeout_ms; /* for the whole of a request: 408 */
-    uint32_t idle_timeout_ms;    /* between requests on a kept connection */
-    size_t max_head_bytes;       /* 431 */
-    size_t max_body_bytes;       /* 413 */
+    unsigned max_connections; /* over it the oldest idle one is closed, else the new one (503) */
+    uint32_t
+        request_timeout_ms; /* for the whole of a request: 408; for taking an answer: dropped; for a new client's first byte: closed */
+    uint32_t idle_timeout_ms; /* between requests on a kept connection */
+    size_t max_head_bytes;    /* 431 */
+    size_t max_body_bytes;    /* 413 */
     void (*handle)(void *user, const struct httpd_request *request, struct httpd_reply *reply); /* reply starts as 404 */
-    void (*on_shed)(void *user); /* a connection was turned away; may be NULL */
+    void (*on_shed)(void *user); /* a connection was turned away: at most once in ten seconds; may be NULL */
+    void (*fini)(void *user);    /* the server is gone and user is needed no more; may be NULL. Not after a failed httpd_open */
     void *user;
 };
 struct httpd;
 struct httpd *httpd_open(struct loop *loop, const struct listen_address *address, const struct listen_options *listen,
                          const struct httpd_options *options, struct err *err);
-void httpd_close(struct httpd *httpd); /* finishes what is being written, bounded by 500 ms; frees itself */
+void httpd_close(struct httpd *httpd); /* finishes what is being written, bounded by 500 ms; frees itself. Handlers may call it */
 uint16_t httpd_port(const struct httpd *httpd);
 
 #endif

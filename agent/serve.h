@@ -4,6 +4,7 @@
 
 #include "agent/core/conf.h"
 #include "agent/core/view.h"
+#include "agent/httpd.h"
 #include "agent/net/loop.h"
 
 struct serve_source {
@@ -11,7 +12,13 @@ struct serve_source {
     int (*details)(void *user); /* enum conf_details: may change with a reload */
     void *user;
 };
+/* Copies source; what its user points at must outlive the server. */
 struct httpd *serve_open(struct loop *loop, const struct listen_address *address, int fd /* activated, or -1 */,
                          const struct serve_source *source, struct err *err);
+
+/* The answer to one request, by itself: what serve_open's server does. details: enum conf_details. */
+void serve_answer(const struct agent_view *view, int details, const struct httpd_request *request, struct httpd_reply *reply);
+/* The same for /ready, /live and /startup only; false for any other path. For the admin socket. */
+bool serve_question(const struct agent_view *view, bool full, const struct httpd_request *request, struct httpd_reply *reply);
 
 #endif
