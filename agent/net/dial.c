@@ -78,7 +78,7 @@ static void dial_free(struct dial *dial)
         resolve_cancel(dial->lookup);
     drop_attempts(dial);
     if (dial->securing != NULL)
-        stream_abort(dial->securing);
+        stream_close_now(dial->securing); /* our alert, if there is one, is on its way */
     tls_context_unref(dial->target.tls);
     mem_free(dial);
 }

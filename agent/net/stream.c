@@ -143,6 +143,8 @@ void stream_pause(struct stream *stream)
     panic_if(stream->leaving);
     stream->paused = true;
     stream_read_off(stream);
+    if (stream->tls != NULL)
+        stream_tls_pause(stream);
 }
 
 void stream_resume(struct stream *stream)

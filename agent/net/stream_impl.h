@@ -70,6 +70,7 @@ void stream_tls_eof(struct stream *stream, int status); /* libuv's error, UV_EOF
 int stream_tls_write(struct stream *stream, struct slice data);
 /* Bytes that came while the stream was paused are waiting; they are delivered in the next turn, and reading goes on after them. */
 bool stream_tls_resume(struct stream *stream);
+void stream_tls_pause(struct stream *stream);
 void stream_tls_bye(struct stream *stream); /* close_notify */
 void stream_tls_free(struct stream *stream);
 

@@ -1,0 +1,58 @@
+/* Inside of TLS: what contexts (tls.c), the judgement of certificates (tls_cert.c) and the stream (stream_tls.c) share. */
+#ifndef WSHEALTHD_NET_TLS_IMPL_H
+#define WSHEALTHD_NET_TLS_IMPL_H
+
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include "agent/net/tls.h"
+
+enum { TLS_NAME_MAX = 256 };
+
+struct tls_context {
+    unsigned refs;
+    SSL_CTX *ssl_ctx;
+    BIO_METHOD *bio_method; /* made by the first stream */
+    bool verify, resume, has_cert;
+    bool system_ca;
+    int min_version;
+    /* The last session of a resuming context, and whom it was with: sessions are never offered to anybody else. */
+    SSL_SESSION *session;
+    char *session_name;
+};
+
+/* What a handshake needs and learns, kept until it is over. */
+struct tls_check {
+    char name[TLS_NAME_MAX]; /* whom we want to speak to */
+    struct tls_info info;    /* from the certificates that the verification has seen */
+    struct err failure;      /* the first failure of the verification; REASON_NONE: none */
+    void (*on_done)(void *user, const struct err *err);
+    void *user;
+};
+
+struct tls_held;
+
+/* TLS over one stream. The SSL's app data. */
+struct tls_link {
+    SSL *ssl;
+    struct stream *stream;
+    struct tls_context *context;
+    const uint8_t *in; /* wire bytes that OpenSSL has not read yet; they lie in the loop's slab */
+    size_t in_len;
+    struct tls_check *check; /* NULL once the handshake has succeeded */
+    struct tls_held *held;   /* wire bytes for later; NULL: none */
+    char *session_name;      /* of a resuming context */
+    bool answered;           /* something has come that looks like TLS */
+    bool failed;             /* the handshake; nobody is told twice */
+    bool cert_wanted;        /* the server asked for a client certificate, and we have none */
+};
+
+/* For SSL_set_verify. */
+int tls_check_certificate(int ok, X509_STORE_CTX *store);
+void tls_info_of_cert(struct tls_info *info, X509 *cert);
+void tls_info_of_connection(struct tls_info *info, const SSL *ssl);
+/* The reason at the head of OpenSSL's error queue, in words. tls_failure_text knows alerts and what they mean on this connection. */
+void tls_error_text(char *out, size_t size);
+void tls_failure_text(const struct tls_link *link, char *out, size_t size);
+
+#endif
