@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/base/log.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/cli.h"
@@ -133,6 +134,14 @@ static int set_own(const struct cli *cli, struct conf *conf, const char *flag, c
     return -1;
 }
 
+static int slo_over_timeout(const struct cli *cli, const char *slo, int64_t timeout_ms)
+{
+    char timeout[32];
+    text_format_duration(timeout_ms, timeout, sizeof timeout);
+    cli_error(cli, "--slo %s: want less than the timeout, which is %s (see --timeout)", slo, timeout);
+    return -1;
+}
+
 static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
 {
     const char *timeout = cli_value(cli, "timeout"), *slo = cli_value(cli, "slo");
@@ -143,8 +152,13 @@ static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
             return -1;
         if (slo && set(cli, "slo", check_rows, check, "slo", slo) < 0)
             return -1;
+        if (slo && check->enabled && check->slo_ms >= check->timeout_ms)
+            return slo_over_timeout(cli, slo, check->timeout_ms);
+        /* There is one round only: it decides. */
+        check->rise = 1;
+        check->fall = (struct opt_window){ .count = 1, .of = 1 };
         if (check->interval_ms < check->timeout_ms)
-            check->interval_ms = check->timeout_ms; /* there is one round only */
+            check->interval_ms = check->timeout_ms;
         if (url && strncmp(url, "http", 4) == 0 && strcmp(check->type->name, "http") == 0 &&
             set(cli, "type", check->type->opts, check->opts, "url", url) < 0)
             return -1;
@@ -216,7 +230,6 @@ static bool apply(const struct cli *cli, struct conf *conf, const char *file, co
         goto out;
     if (set_target(cli, conf) < 0 || set_token(cli, conf) < 0)
         goto out;
-    conf->log_level = LOG_ERROR; /* the result says the rest */
     well = conf_seal(conf, &agent_conf_env, &errors) == 0;
     if (!well)
         cli_conf_errors(&errors);
@@ -282,6 +295,7 @@ int cli_check(struct cli *cli)
     conf = conf_of(cli);
     if (!conf)
         return EXIT_UNKNOWN;
+    log_configure(LOG_ERROR, LOG_LOGFMT); /* the result says the rest */
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
     const struct agent_options options = { .once = true, .on_done = on_over, .user = &loop };
