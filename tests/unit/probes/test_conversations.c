@@ -1,0 +1,535 @@
+/*
+ * Every conversation of a probe, played against a scripted server on the same loop: the server's bytes whole, one by one, and in random
+ * pieces (WSHEALTHD_SEED repeats a run). The verdict must not depend on how the bytes were cut.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/base/mem.h"
+#include "agent/core/check.h"
+#include "agent/net/listen.h"
+#include "agent/proto/upgrade.h"
+#include "probes/registry.h"
+
+enum cut { CUT_WHOLE, CUT_BYTES, CUT_RANDOM, CUT_COUNT };
+static const char *const cut_names[] = { "whole", "byte by byte", "random pieces" };
+
+/* --- a server that says what it is told to, in pieces --- */
+
+struct script;
+struct peer {
+    struct script *script;
+    struct stream *stream;
+    struct http_reader *http;
+    struct ws_reader reader;
+    bool open, closing;
+    struct buf out; /* not sent yet */
+    struct timer timer;
+    struct peer *next;
+};
+
+struct script {
+    struct loop *loop;
+    struct listener *listener;
+    enum cut cut;
+    unsigned seed;
+    const char *raw_response; /* instead of a 101 */
+    void (*on_open)(struct peer *peer);
+    void (*on_message)(struct peer *peer, const struct ws_message *message);
+    unsigned accepted;
+    struct peer *peers;
+};
+
+static void peer_gone(struct peer *peer)
+{
+    if (!peer->stream)
+        return;
+    timer_stop(&peer->timer);
+    stream_close_now(peer->stream);
+    peer->stream = NULL;
+}
+
+static void peer_pump(struct timer *timer, void *user)
+{
+    struct peer *peer = user;
+    size_t n = peer->out.len;
+
+    if (peer->script->cut == CUT_BYTES)
+        n = 1;
+    else if (peer->script->cut == CUT_RANDOM)
+        n = 1 + (size_t)rand_r(&peer->script->seed) % 9;
+    if (n > peer->out.len)
+        n = peer->out.len;
+    if (stream_write(peer->stream, slice_make(peer->out.data, n)) < 0) {
+        peer_gone(peer);
+        return;
+    }
+    buf_consume(&peer->out, n);
+    if (peer->out.len)
+        timer_start(timer, 0);
+    else if (peer->closing)
+        peer_gone(peer);
+}
+
+static void peer_flush(struct peer *peer)
+{
+    if (!timer_active(&peer->timer))
+        timer_start(&peer->timer, 0);
+}
+
+static void peer_say(struct peer *peer, enum ws_opcode opcode, const char *text)
+{
+    assert_int_equal(ws_write_frame(&peer->out, WS_SERVER, opcode, true, false, slice_str(text)), 0);
+    peer_flush(peer);
+}
+
+static void peer_upgrade(struct peer *peer)
+{
+    char accept[WS_ACCEPT_LEN + 1], extensions[256] = "";
+    struct upgrade_agreed agreed = { 0 };
+    struct err err;
+
+    if (peer->script->raw_response) {
+        buf_append_str(&peer->out, peer->script->raw_response);
+        peer->closing = true;
+        peer_flush(peer);
+        return;
+    }
+    assert_int_equal(
+        upgrade_check_request(http_reader_head(peer->http), false, accept, &agreed, extensions, sizeof(extensions), &err), 0);
+    upgrade_write_response(&peer->out, accept, &agreed, extensions);
+    ws_reader_init(&peer->reader, WS_SERVER, 1 << 20, NULL);
+    peer->open = true;
+    if (peer->script->on_open)
+        peer->script->on_open(peer);
+    peer_flush(peer);
+}
+
+static void peer_take(struct peer *peer, struct slice data)
+{
+    struct ws_message message;
+    struct err err;
+
+    while (peer->stream && ws_reader_next(&peer->reader, &data, &message, &err) > 0) {
+        if (message.opcode == WS_CLOSE) {
+            ws_write_close(&peer->out, WS_SERVER, 1000, "");
+            peer->closing = true;
+            peer_flush(peer);
+        } else if (peer->script->on_message) {
+            peer->script->on_message(peer, &message);
+        }
+    }
+}
+
+static void on_peer_data(void *user, struct slice data)
+{
+    struct peer *peer = user;
+    struct err err;
+
+    if (!peer->open) {
+        if (http_reader_feed(peer->http, &data, &err) != HTTP_HEAD)
+            return;
+        peer_upgrade(peer);
+    }
+    if (peer->open)
+        peer_take(peer, data);
+}
+
+static void on_peer_end(void *user, const struct err *err)
+{
+    (void)err;
+    peer_gone(user);
+}
+
+static const struct stream_events peer_events = { .on_data = on_peer_data, .on_end = on_peer_end };
+
+static void on_accept(void *user, struct stream *stream)
+{
+    static const struct http_limits limits = { 8192, 0 };
+    struct script *script = user;
+    struct peer *peer = mem_alloc(sizeof(*peer));
+
+    peer->script = script;
+    peer->stream = stream;
+    peer->http = http_reader_new(HTTP_KIND_REQUEST, &limits);
+    buf_init(&peer->out, 1 << 20);
+    timer_init(&peer->timer, script->loop, peer_pump, peer);
+    peer->next = script->peers;
+    script->peers = peer;
+    script->accepted++;
+    stream_start(stream, &peer_events, peer);
+}
+
+static void script_end(struct script *script)
+{
+    struct peer *peer, *next;
+
+    for (peer = script->peers; peer; peer = next) {
+        next = peer->next;
+        peer_gone(peer);
+        http_reader_free(peer->http);
+        ws_reader_fini(&peer->reader);
+        buf_fini(&peer->out);
+        mem_free(peer);
+    }
+    if (script->listener)
+        listener_close(script->listener);
+}
+
+/* --- one round of one check against it --- */
+
+struct play {
+    struct loop loop;
+    struct script script;
+    struct check_host host;
+    struct check *check;
+    unsigned rounds, stop_after;
+};
+
+static void on_judged(void *user, struct check *check, bool changed)
+{
+    struct play *play = user;
+
+    (void)check;
+    (void)changed;
+    if (++play->rounds == play->stop_after)
+        loop_stop(&play->loop);
+}
+
+static void on_tick(void *user, uint64_t late_ms)
+{
+    (void)user;
+    (void)late_ms;
+}
+
+static const char *no_env(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+
+static const struct conf_env env = { probe_registry, no_env };
+
+struct scene {
+    const char *type, *options[8]; /* name, value, … of the check */
+    const char *raw_response;
+    void (*on_open)(struct peer *peer);
+    void (*on_message)(struct peer *peer, const struct ws_message *message);
+    enum result status;
+    enum reason reason;
+    const char *words; /* in the message */
+    unsigned rounds;   /* 0: one */
+};
+
+static struct conf *scene_conf(const struct scene *scene, unsigned port)
+{
+    struct conf_errors errors;
+    struct conf *conf;
+    struct buf text = BUF_INIT(4096);
+
+    conf_errors_init(&errors);
+    buf_printf(&text, "target: { url: \"ws://127.0.0.1:%u/ws\" }\nchecks:\n  - type: %s\n    timeout: 400ms\n    interval: 500ms\n",
+               port, scene->type);
+    for (size_t i = 0; i + 1 < 8 && scene->options[i]; i += 2)
+        buf_printf(&text, "    %s: %s\n", scene->options[i], scene->options[i + 1]);
+    conf = conf_load_text("scene", buf_slice(&text), &env, &errors);
+    if (!conf)
+        fail_msg("%s", buf_str(&errors.text));
+    buf_fini(&text);
+    conf_errors_fini(&errors);
+    return conf;
+}
+
+static void play_begin(struct play *play, const struct scene *scene, enum cut cut, unsigned seed, bool once)
+{
+    static const struct listen_options options = { .fd = -1 };
+    struct listen_address address;
+    struct generation *generation;
+    struct conf *conf;
+    struct err err;
+
+    memset(play, 0, sizeof(*play));
+    assert_int_equal(loop_init(&play->loop, &err), 0);
+    play->script = (struct script){ &play->loop, NULL, cut, seed, scene->raw_response, scene->on_open, scene->on_message, 0, NULL };
+    assert_int_equal(listen_address_parse("127.0.0.1:0", &address, &err), 0);
+    play->script.listener = listener_open(&play->loop, &address, &options, on_accept, &play->script, &err);
+    assert_non_null(play->script.listener);
+    play->host.loop = &play->loop;
+    play->host.once = once;
+    play->host.on_judged = on_judged;
+    play->host.user = play;
+    play->stop_after = scene->rounds ? scene->rounds : 1;
+    conn_group_init(&play->host.group, &play->loop);
+    stall_init(&play->host.stall, &play->loop, on_tick, NULL);
+    conf = scene_conf(scene, listener_port(play->script.listener));
+    generation = generation_new(conf, &err);
+    assert_non_null(generation);
+    play->check = check_new(&play->host, generation, &conf->checks[0]);
+    generation_unref(generation);
+    conf_unref(conf);
+}
+
+static void play_end(struct play *play)
+{
+    check_free(play->check);
+    conn_group_fini(&play->host.group);
+    stall_fini(&play->host.stall);
+    script_end(&play->script);
+    loop_fini(&play->loop);
+}
+
+static void play_scene(const struct scene *scene)
+{
+    const char *given = getenv("WSHEALTHD_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)(uintptr_t)scene ^ (unsigned)clock_wall_ms();
+
+    for (int cut = 0; cut < CUT_COUNT; cut++) {
+        const struct check_view *view;
+        struct play play;
+
+        play_begin(&play, scene, (enum cut)cut, seed, scene->rounds == 0);
+        check_start(play.check, 0);
+        loop_run(&play.loop);
+        view = check_view(play.check);
+        if (view->status != scene->status || view->reason != scene->reason ||
+            (scene->words && !strstr(view->message, scene->words)))
+            fail_msg("%s, %s (WSHEALTHD_SEED=%u): %s %s \"%s\", want %s %s \"%s\"", scene->type, cut_names[cut], seed,
+                     result_name(view->status), reason_name(view->reason), view->message, result_name(scene->status),
+                     reason_name(scene->reason), scene->words ? scene->words : "");
+        play_end(&play);
+    }
+}
+
+/* --- what servers do --- */
+
+static void echo_all(struct peer *peer, const struct ws_message *message)
+{
+    enum ws_opcode opcode = message->opcode == WS_PING ? WS_PONG : message->opcode;
+
+    ws_write_frame(&peer->out, WS_SERVER, opcode, true, false, message->body);
+    peer_flush(peer);
+}
+
+static void greet(struct peer *peer)
+{
+    peer_say(peer, WS_TEXT, "welcome");
+    peer_say(peer, WS_PING, "are you there?");
+    peer_say(peer, WS_BINARY, "\x01\x02");
+}
+
+static void echo_among_prices(struct peer *peer, const struct ws_message *message)
+{
+    peer_say(peer, WS_TEXT, "{\"price\": 41}");
+    peer_say(peer, WS_PONG, "nobody asked");
+    echo_all(peer, message);
+}
+
+static void close_1011(struct peer *peer)
+{
+    ws_write_close(&peer->out, WS_SERVER, 1011, "no database");
+    peer->closing = true;
+    peer_flush(peer);
+}
+
+static void vanish(struct peer *peer)
+{
+    peer->closing = true;
+    peer_flush(peer);
+}
+
+static void pong_only(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode == WS_PING)
+        echo_all(peer, message);
+}
+
+static void wrong_pong(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode == WS_PING)
+        peer_say(peer, WS_PONG, "something else");
+}
+
+static void answer_nack(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode == WS_TEXT)
+        peer_say(peer, WS_TEXT, "{\"op\": \"nack\"}");
+}
+
+static void answer_pong(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode == WS_TEXT)
+        peer_say(peer, WS_TEXT, "{\"op\": \"pong\"}");
+}
+
+static void masked_frame(struct peer *peer)
+{
+    ws_write_frame(&peer->out, WS_CLIENT, WS_TEXT, true, false, slice_str("hello"));
+    peer_flush(peer);
+}
+
+static void fragments(struct peer *peer, const struct ws_message *message)
+{
+    struct slice first = slice_make(message->body.data, message->body.len / 2);
+
+    if (message->opcode != WS_TEXT)
+        return;
+    ws_write_frame(&peer->out, WS_SERVER, WS_TEXT, false, false, first);
+    ws_write_frame(&peer->out, WS_SERVER, WS_PING, true, false, slice_str("between"));
+    ws_write_frame(&peer->out, WS_SERVER, WS_CONTINUATION, true, false, slice_skip(message->body, first.len));
+    peer_flush(peer);
+}
+
+static const struct scene scenes[] = {
+    { .type = "handshake", .status = RESULT_PASS },
+    { .type = "handshake", .on_open = greet, .status = RESULT_PASS },
+    { .type = "handshake",
+      .raw_response = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+      .status = RESULT_FAIL,
+      .reason = REASON_UPGRADE_REFUSED,
+      .words = "503" },
+    { .type = "handshake",
+      .raw_response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                      "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
+      .status = RESULT_FAIL,
+      .reason = REASON_UPGRADE_BAD_ACCEPT },
+    { .type = "handshake", .raw_response = "SSH-2.0-OpenSSH_9.2\r\n", .status = RESULT_FAIL, .reason = REASON_HTTP_MALFORMED },
+    { .type = "handshake",
+      .raw_response = "HTTP/1.1 101 Swi",
+      .status = RESULT_FAIL,
+      .reason = REASON_CONNECTION_RESET,
+      .words = "in the middle" },
+    { .type = "ping", .on_message = echo_all, .status = RESULT_PASS },
+    { .type = "ping", .on_open = greet, .on_message = echo_among_prices, .status = RESULT_PASS },
+    { .type = "ping", .status = RESULT_FAIL, .reason = REASON_SILENT_DROP, .words = "nothing else" },
+    { .type = "ping", .on_message = wrong_pong, .status = RESULT_FAIL, .reason = REASON_SILENT_DROP, .words = "other frames" },
+    { .type = "ping", .on_open = close_1011, .status = RESULT_FAIL, .reason = REASON_CLOSED_BY_SERVER, .words = "no database" },
+    { .type = "ping", .on_open = vanish, .status = RESULT_FAIL, .reason = REASON_CLOSED_ABNORMAL },
+    { .type = "ping", .on_open = masked_frame, .status = RESULT_FAIL, .reason = REASON_PROTOCOL_ERROR, .words = "5.1" },
+    { .type = "echo", .on_message = echo_all, .status = RESULT_PASS },
+    { .type = "echo", .on_message = fragments, .status = RESULT_PASS },
+    { .type = "echo", .on_open = greet, .on_message = echo_among_prices, .status = RESULT_PASS },
+    { .type = "echo", .on_message = pong_only, .status = RESULT_FAIL, .reason = REASON_ECHO_TIMEOUT, .words = "400ms" },
+    { .type = "echo", .on_open = greet, .on_message = pong_only, .status = RESULT_FAIL, .reason = REASON_ECHO_MISMATCH },
+    { .type = "echo",
+      .options = { "send", "ping", "expect", "{ json: { /op: pong } }" },
+      .on_message = answer_pong,
+      .status = RESULT_PASS },
+    { .type = "echo",
+      .options = { "send", "ping", "expect", "{ json: { /op: pong } }" },
+      .on_message = answer_nack,
+      .status = RESULT_FAIL,
+      .reason = REASON_ECHO_MISMATCH,
+      .words = "nack" },
+    { .type = "hold", .on_message = echo_all, .status = RESULT_PASS },
+    { .type = "hold", .options = { "idle", "true" }, .status = RESULT_PASS },
+    { .type = "hold",
+      .on_message = echo_all,
+      .on_open = close_1011,
+      .status = RESULT_FAIL,
+      .reason = REASON_CLOSED_BY_SERVER,
+      .words = "held connection" },
+    { .type = "hold", .status = RESULT_FAIL, .reason = REASON_SILENT_DROP, .words = "2 of 2" },
+    { .type = "tcp", .status = RESULT_PASS },
+    { .type = "http",
+      .raw_response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+      .options = { "expect", "{ contains: ok }" },
+      .status = RESULT_PASS },
+    { .type = "http",
+      .raw_response = "HTTP/1.1 200 OK\r\n\r\nno",
+      .options = { "expect", "{ contains: ok }" },
+      .status = RESULT_FAIL,
+      .reason = REASON_HTTP_BODY },
+    { .type = "http",
+      .raw_response = "HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbad\r\n0\r\n\r\n",
+      .status = RESULT_FAIL,
+      .reason = REASON_HTTP_STATUS,
+      .words = "500" },
+};
+
+static void test_scenes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++)
+        play_scene(&scenes[i]);
+}
+
+/* --- sessions over several rounds --- */
+
+static unsigned drops_left;
+
+static void drop_some(struct peer *peer)
+{
+    if (drops_left) {
+        drops_left--;
+        vanish(peer);
+    }
+}
+
+/* A server that drops every connection soon after the upgrade must not alternate between fail and pass. */
+static void test_hold_drops_are_not_forgiven(void **state)
+{
+    static const struct scene scene = {
+        .type = "hold", .options = { "connections", "1" }, .on_open = drop_some, .on_message = echo_all, .rounds = 3
+    };
+    struct play play;
+
+    (void)state;
+    drops_left = 1000;
+    play_begin(&play, &scene, CUT_WHOLE, 1, false);
+    check_start(play.check, 0);
+    loop_run(&play.loop);
+    assert_int_equal(check_view(play.check)->health.state, STATE_FAIL);
+    assert_null(strchr(check_view(play.check)->health.history, '#'));
+    play_end(&play);
+}
+
+static void test_hold_recovers(void **state)
+{
+    static const struct scene scene = {
+        .type = "hold", .options = { "connections", "1" }, .on_open = drop_some, .on_message = echo_all, .rounds = 3
+    };
+    struct play play;
+
+    (void)state;
+    drops_left = 2;
+    play_begin(&play, &scene, CUT_WHOLE, 1, false);
+    check_start(play.check, 0);
+    loop_run(&play.loop);
+    assert_int_equal(check_view(play.check)->health.state, STATE_PASS);
+    assert_int_equal(play.script.accepted, 3);
+    play_end(&play);
+}
+
+/* Held connections are kept from round to round. */
+static void test_hold_keeps(void **state)
+{
+    static const struct scene scene = { .type = "hold", .options = { "connections", "3" }, .on_message = echo_all, .rounds = 3 };
+    struct play play;
+
+    (void)state;
+    play_begin(&play, &scene, CUT_WHOLE, 1, false);
+    check_start(play.check, 0);
+    loop_run(&play.loop);
+    assert_int_equal(check_view(play.check)->health.state, STATE_PASS);
+    assert_int_equal(play.script.accepted, 3);
+    assert_int_equal(check_view(play.check)->stats.held, 3);
+    play_end(&play);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_scenes),
+        cmocka_unit_test(test_hold_drops_are_not_forgiven),
+        cmocka_unit_test(test_hold_recovers),
+        cmocka_unit_test(test_hold_keeps),
+    };
+
+    log_set_fd(-1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
