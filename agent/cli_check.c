@@ -146,6 +146,7 @@ static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
 {
     const char *timeout = cli_value(cli, "timeout"), *slo = cli_value(cli, "slo");
     const char *send = cli_value(cli, "send"), *expect = cli_value(cli, "expect");
+    bool asked = cli_has(cli, "type") || (url && !cli_has(cli, "config"));
     for (size_t i = 0; i < conf->check_count; i++) {
         struct check_conf *check = &conf->checks[i];
         if (timeout && set(cli, "timeout", check_rows, check, "timeout", timeout) < 0)
@@ -157,6 +158,9 @@ static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
         /* There is one round only: it decides. */
         check->rise = 1;
         check->fall = (struct opt_window){ .count = 1, .of = 1 };
+        /* So does what was asked for by name, even of a type that only reports beside a running server. */
+        if (asked)
+            check->gates |= GATE_READY;
         if (check->interval_ms < check->timeout_ms)
             check->interval_ms = check->timeout_ms;
         if (url && strncmp(url, "http", 4) == 0 && strcmp(check->type->name, "http") == 0 &&
