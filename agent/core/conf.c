@@ -167,6 +167,7 @@ static const struct probe_type *read_type(struct reader *reader, const struct no
         report_at(reader->report, node ? node->mark : map->mark, reader->trail.text, "required, but not set");
     } else {
         char *name = read_text(reader, node, "the name of a check type");
+        report_place(reader->report, reader->trail.text, node->mark);
         type = name ? conf_find_type(reader->env, name) : NULL;
         if (name && !type) {
             unknown_type(reader->env, name, node->text, &err);

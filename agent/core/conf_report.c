@@ -31,7 +31,8 @@ void report_init(struct report *report, const char *file)
     *report = (struct report){ .file = file };
 }
 
-static void add_error(struct report *report, struct mark mark, const char *path, const char *fmt, va_list args)
+__attribute__((format(printf, 4, 0))) static void add_error(struct report *report, struct mark mark, const char *path,
+                                                            const char *fmt, va_list args)
 {
     struct buf text = BUF_INIT(TRAIL_MAX + 2 * ERR_TEXT_MAX);
     if (report->error_count >= CONF_ERRORS_MAX) {

@@ -48,18 +48,18 @@ static const struct opt tls_rows[] = {
       .kind = OPT_STRING,
       .offset = TLS(server_name),
       .max = 253,
-      .help = "Name for SNI and to verify the certificate against; by default the URL's host" },
+      .help = "name for SNI and to verify the certificate against; by default the URL's host" },
     { .name = "verify",
       .kind = OPT_BOOL,
       .offset = TLS(verify),
       .fallback = "true",
-      .help = "Whether the certificate's chain and name must be good" },
+      .help = "whether the certificate's chain and name must be good" },
     { .name = "min_version",
       .kind = OPT_ENUM,
       .offset = TLS(min_version),
       .fallback = "1.2",
       .words = version_words,
-      .help = "The lowest TLS version to accept" },
+      .help = "the lowest TLS version to accept" },
     { 0 },
 };
 
@@ -71,44 +71,44 @@ const struct opt target_rows[] = {
       .min = 1,
       .max = URL_TEXT_MAX,
       .flags = OPT_REQUIRED,
-      .help = "The server: ws://, wss:// or ws+unix:///path:/request-path" },
+      .help = "the server: ws://, wss:// or ws+unix:///path:/request-path" },
     { .name = "public_url",
       .kind = OPT_STRING,
       .offset = TARGET(public_url),
       .min = 1,
       .max = URL_TEXT_MAX,
-      .help = "The way users come in, for checks with path: public" },
+      .help = "the way users come in, for checks with path: public" },
     { .name = "headers",
       .kind = OPT_PAIRS,
       .offset = TARGET(headers),
       .max = HEADERS_MAX,
       .flags = OPT_DYNAMIC,
-      .help = "Further headers of the upgrade request" },
+      .help = "further headers of the upgrade request" },
     { .name = "origin",
       .kind = OPT_STRING,
       .offset = TARGET(origin),
       .min = 1,
       .max = 1024,
-      .help = "The Origin header; by default none is sent" },
+      .help = "the Origin header; by default none is sent" },
     { .name = "subprotocols",
       .kind = OPT_STRINGS,
       .offset = TARGET(subprotocols),
       .max = OFFERS_MAX,
-      .help = "Subprotocols to offer; the server must then choose one of them" },
+      .help = "subprotocols to offer; the server must then choose one of them" },
     { .name = "token",
       .kind = OPT_STRING,
       .offset = TARGET(token),
       .min = 1,
       .max = TOKEN_TEXT_MAX,
       .flags = OPT_SECRET | OPT_DYNAMIC,
-      .help = "The token to show, best as ${file:/path}, which is read again for every connection" },
+      .help = "the token to show, best as ${file:/path}, which is read again for every connection" },
     { .name = "token_in",
       .kind = OPT_STRING,
       .offset = TARGET(token_in),
       .fallback = "header",
       .min = 1,
       .max = 128,
-      .help = "Where the token goes: header (Authorization: Bearer), query:NAME, cookie:NAME or subprotocol" },
+      .help = "where the token goes: header (Authorization: Bearer), query:NAME, cookie:NAME or subprotocol" },
     { .name = "tls", .kind = OPT_SECTION, .offset = TARGET(tls), .rows = tls_rows, .help = "TLS towards the server" },
     { .name = "compression",
       .kind = OPT_ENUM,
@@ -122,7 +122,7 @@ const struct opt target_rows[] = {
       .fallback = "raw",
       .words = dialect_words,
       .flags = OPT_FUTURE_WORDS,
-      .help = "How the server's messages are to be read" },
+      .help = "how the server's messages are to be read" },
     { 0 },
 };
 
@@ -134,13 +134,13 @@ static const struct opt log_rows[] = {
       .offset = CONF(log_level),
       .fallback = "info",
       .words = level_words,
-      .help = "The least important events that are logged" },
+      .help = "the least important events that are logged" },
     { .name = "format",
       .kind = OPT_ENUM,
       .offset = CONF(log_format),
       .fallback = "logfmt",
       .words = format_words,
-      .help = "How a line of the log is written" },
+      .help = "how a line of the log is written" },
     { 0 },
 };
 static const struct opt readiness_rows[] = {
@@ -149,12 +149,12 @@ static const struct opt readiness_rows[] = {
       .offset = CONF(shared_faults),
       .fallback = "degrade",
       .words = shared_words,
-      .help = "What the fault of something that all instances share does to /ready: degrade leaves it at 200" },
+      .help = "what the fault of something that all instances share does to /ready: degrade leaves it at 200" },
     { .name = "degraded_weight",
       .kind = OPT_PERCENT,
       .fallback = "100%",
       .flags = OPT_FUTURE,
-      .help = "The weight that agent_check tells while degraded" },
+      .help = "the weight that agent_check tells while degraded" },
     { 0 },
 };
 static const struct opt liveness_rows[] = {
@@ -163,7 +163,7 @@ static const struct opt liveness_rows[] = {
       .offset = CONF(liveness_after_ms),
       .fallback = "30s",
       .max = HOURS(24),
-      .help = "A live-gated check must fail this long, without a pass, before /live is 503" },
+      .help = "a live-gated check must fail this long, without a pass, before /live is 503" },
     { 0 },
 };
 
@@ -174,30 +174,30 @@ const struct opt conf_rows[] = {
       .fallback = "0.0.0.0:9717",
       .min = 1,
       .max = 255,
-      .help = "Where the health endpoints are served: address:port, [::]:port, unix:/path or off" },
+      .help = "where the health endpoints are served: address:port, [::]:port, unix:/path or off" },
     { .name = "admin",
       .kind = OPT_STRING,
       .offset = CONF(admin),
       .fallback = "unix:/run/wshealthd/admin.sock",
       .min = 1,
       .max = 255,
-      .help = "The unix socket for status, drain, resume and reload, or off" },
+      .help = "the unix socket for status, drain, resume and reload, or off" },
     { .name = "agent_check", .kind = OPT_STRING, .fallback = "off", .flags = OPT_FUTURE, .help = "HAProxy agent-check responder" },
     { .name = "grpc", .kind = OPT_STRING, .fallback = "off", .flags = OPT_FUTURE, .help = "grpc.health.v1.Health" },
-    { .name = "prestop", .kind = OPT_BOOL, .fallback = "false", .flags = OPT_FUTURE, .help = "Whether /prestop is served" },
+    { .name = "prestop", .kind = OPT_BOOL, .fallback = "false", .flags = OPT_FUTURE, .help = "whether /prestop is served" },
     { .name = "details",
       .kind = OPT_ENUM,
       .offset = CONF(details),
       .fallback = "auto",
       .words = details_words,
-      .help = "What readers see: full; reasons (no addresses, URLs or texts of the server's); auto: full on loopback, reasons to "
+      .help = "what readers see: full; reasons (no addresses, URLs or texts of the server's); auto: full on loopback, reasons to "
               "others" },
-    { .name = "log", .kind = OPT_SECTION, .rows = log_rows, .help = "The log, on stderr" },
-    { .name = "target", .kind = OPT_SECTION, .offset = CONF(target), .rows = target_rows, .help = "The server that is watched" },
-    { .name = "readiness", .kind = OPT_SECTION, .rows = readiness_rows, .help = "What makes /ready" },
-    { .name = "liveness", .kind = OPT_SECTION, .rows = liveness_rows, .help = "What makes /live" },
-    { .name = "brokers", .kind = OPT_STRINGS, .flags = OPT_FUTURE, .help = "Message brokers behind the server" },
-    { .name = "dialects", .kind = OPT_PAIRS, .flags = OPT_FUTURE, .help = "Dialects of one's own" },
+    { .name = "log", .kind = OPT_SECTION, .rows = log_rows, .help = "the log, on stderr" },
+    { .name = "target", .kind = OPT_SECTION, .offset = CONF(target), .rows = target_rows, .help = "the server that is watched" },
+    { .name = "readiness", .kind = OPT_SECTION, .rows = readiness_rows, .help = "what makes /ready" },
+    { .name = "liveness", .kind = OPT_SECTION, .rows = liveness_rows, .help = "what makes /live" },
+    { .name = "brokers", .kind = OPT_STRINGS, .flags = OPT_FUTURE, .help = "message brokers behind the server" },
+    { .name = "dialects", .kind = OPT_PAIRS, .flags = OPT_FUTURE, .help = "dialects of one's own" },
     { 0 },
 };
 
@@ -205,27 +205,27 @@ const struct opt conf_rows[] = {
 #define INTERVAL_ROW                                                                                                            \
     {                                                                                                                           \
         .name = "interval", .kind = OPT_DURATION, .offset = CHECK(interval_ms), .fallback = "5s", .min = 100, .max = HOURS(24), \
-        .help = "From the beginning of one round to that of the next; a round that takes longer delays it"                      \
+        .help = "from the beginning of one round to that of the next; a round that takes longer delays it"                      \
     }
 #define TIMEOUT_ROW                                                                                                            \
     {                                                                                                                          \
         .name = "timeout", .kind = OPT_DURATION, .offset = CHECK(timeout_ms), .fallback = "2s", .min = 10, .max = MINUTES(10), \
-        .help = "A hard deadline on the whole round, every phase included"                                                     \
+        .help = "a hard deadline on the whole round, every phase included"                                                     \
     }
 #define RISE_ROW                                                                                        \
     {                                                                                                   \
         .name = "rise", .kind = OPT_INT, .offset = CHECK(rise), .fallback = "1", .min = 1, .max = 1000, \
-        .help = "So many rounds in a row without a failure end the failed state"                        \
+        .help = "so many rounds in a row without a failure end the failed state"                        \
     }
 #define FALL_ROW                                                                                         \
     {                                                                                                    \
         .name = "fall", .kind = OPT_WINDOW, .offset = CHECK(fall), .fallback = "2", .min = 1, .max = 64, \
-        .help = "So many failed rounds in a row begin the failed state; 3/5: three among the last five"  \
+        .help = "so many failed rounds in a row begin the failed state; 3/5: three among the last five"  \
     }
 #define JITTER_ROW                                                                                 \
     {                                                                                              \
         .name = "jitter", .kind = OPT_PERCENT, .offset = CHECK(jitter_percent), .fallback = "10%", \
-        .help = "Each interval is shortened or lengthened at random by up to this much"            \
+        .help = "each interval is shortened or lengthened at random by up to this much"            \
     }
 
 const struct opt default_rows[] = { INTERVAL_ROW, TIMEOUT_ROW, RISE_ROW, FALL_ROW, JITTER_ROW, { 0 } };
@@ -236,7 +236,7 @@ const struct opt check_rows[] = {
       .offset = CHECK(name),
       .min = 1,
       .max = 64,
-      .help = "Its name in logs, metrics and answers: letters, digits, _ . and -; by default the type" },
+      .help = "its name in logs, metrics and answers: letters, digits, _ . and -; by default the type" },
     INTERVAL_ROW,
     TIMEOUT_ROW,
     RISE_ROW,
@@ -246,18 +246,18 @@ const struct opt check_rows[] = {
       .kind = OPT_SET,
       .offset = CHECK(gates),
       .words = gate_words,
-      .help = "What its failure turns to 503: any of ready and live; [] only reports. The default is the type's" },
+      .help = "what its failure turns to 503: any of ready and live; [] only reports. The default is the type's" },
     { .name = "path",
       .kind = OPT_ENUM,
       .offset = CHECK(path),
       .fallback = "local",
       .words = path_words,
-      .help = "The way to the server: local is target.url, public is target.public_url" },
+      .help = "the way to the server: local is target.url, public is target.public_url" },
     { .name = "slo",
       .kind = OPT_DURATION,
       .offset = CHECK(slo_ms),
       .max = MINUTES(10),
-      .help = "A round slower than this is a warning; it must be shorter than timeout, and 0s means none" },
-    { .name = "enabled", .kind = OPT_BOOL, .offset = CHECK(enabled), .fallback = "true", .help = "Whether the check runs" },
+      .help = "a round slower than this is a warning; it must be shorter than timeout, and 0s means none" },
+    { .name = "enabled", .kind = OPT_BOOL, .offset = CHECK(enabled), .fallback = "true", .help = "whether the check runs" },
     { 0 },
 };

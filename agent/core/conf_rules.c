@@ -287,6 +287,11 @@ static void check_check(struct conf *conf, size_t index, struct report *report)
     snprintf(below, sizeof below, "%s.path", path);
     if (check->path == PATH_PUBLIC && !conf->target.public_url && !report_has(report, "target.public_url"))
         report_path(report, below, "'public' needs target.public_url");
+    const struct url *url = check->path == PATH_PUBLIC ? &conf->target.public : &conf->target.local;
+    snprintf(below, sizeof below, "%s.type", path);
+    if (check->type->wants_wss && *url->scheme && !url->tls)
+        report_path(report, below, "'%s' needs a wss:// URL in target.%s", check->type->name,
+                    check->path == PATH_PUBLIC ? "public_url" : "url");
     size_t before = report->error_count;
     check_required(report, path, check->type->opts, check->opts);
     hide_urls(check->type->opts, check->opts);

@@ -11,9 +11,9 @@
 
 /* Rows of matches, so that "expect.contains" can be named like any option. */
 static const struct opt match_rows[] = {
-    { .name = "equals", .kind = OPT_STRING, .offset = offsetof(struct match_spec, equals), .help = "The whole message" },
-    { .name = "contains", .kind = OPT_STRING, .offset = offsetof(struct match_spec, contains), .help = "A part of the message" },
-    { .name = "regex", .kind = OPT_STRING, .offset = offsetof(struct match_spec, regex), .help = "A regular expression" },
+    { .name = "equals", .kind = OPT_STRING, .offset = offsetof(struct match_spec, equals), .help = "the whole message" },
+    { .name = "contains", .kind = OPT_STRING, .offset = offsetof(struct match_spec, contains), .help = "a part of the message" },
+    { .name = "regex", .kind = OPT_STRING, .offset = offsetof(struct match_spec, regex), .help = "a regular expression" },
     { 0 },
 };
 

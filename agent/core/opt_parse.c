@@ -14,7 +14,7 @@
 #include "agent/base/secret.h"
 #include "agent/base/text.h"
 
-enum { QUOTE_MAX = 64, LIST_MAX = 256, NUMBER_MAX = 32 };
+enum { QUOTE_MAX = 64, LIST_MAX = 256, NUMBER_MAX = 32, SECRET_PART_MIN = 8 };
 
 static int64_t row_max(const struct opt *row)
 {
@@ -233,11 +233,29 @@ static bool has_control(const char *text)
     return false;
 }
 
+/* "Bearer abc", "a=b; session=abc": whoever repeats a part of it tells it too. */
+static void hide_parts(const char *text)
+{
+    static const char breaks[] = " ;,=:";
+    while (*text) {
+        size_t len = strcspn(text, breaks);
+        if (len >= SECRET_PART_MIN) {
+            char *part = mem_strndup(text, len);
+            secret_add(part);
+            mem_free(part);
+        }
+        text += len + strspn(text + len, breaks);
+    }
+}
+
 static void keep_secret(const struct opt *row, const char *name, const char *text)
 {
-    if ((row->flags & OPT_SECRET) || (name && opt_name_is_secret(name)))
-        if (!opt_is_dynamic(text))
-            secret_add(text);
+    bool by_name = name && opt_name_is_secret(name);
+    if (opt_is_dynamic(text) || !((row->flags & OPT_SECRET) || by_name))
+        return;
+    secret_add(text);
+    if (by_name)
+        hide_parts(text);
 }
 
 static int parse_string(const struct opt *row, char **field, const char *text, struct err *err)
@@ -301,7 +319,20 @@ static int parse_words(const struct opt *row, unsigned *field, const char *text,
     return 0;
 }
 
-/* "Name: value", as on a command line. */
+static void drop_pair(struct opt_pairs *pairs, const char *name)
+{
+    for (size_t i = 0; i < pairs->count; i++) {
+        if (strcasecmp(pairs->items[i].name, name) != 0)
+            continue;
+        mem_free(pairs->items[i].name);
+        mem_free(pairs->items[i].value);
+        memmove(&pairs->items[i], &pairs->items[i + 1], (pairs->count - i - 1) * sizeof *pairs->items);
+        pairs->count--;
+        return;
+    }
+}
+
+/* "Name: value", as on a command line; takes the place of an earlier one. */
 static int parse_pair(const struct opt *row, struct opt_pairs *field, const char *text, struct err *err)
 {
     struct slice name = slice_str(text), value = { 0 };
@@ -312,6 +343,7 @@ static int parse_pair(const struct opt *row, struct opt_pairs *field, const char
     name = slice_trim(name);
     value = slice_trim(slice_str(colon + 1));
     char *name_text = mem_strndup(name.data, name.len), *value_text = mem_strndup(value.data, value.len);
+    drop_pair(field, name_text);
     int rc =
         name.len ? opt_add_pair(row, field, name_text, value_text, err) : err_set(err, REASON_NONE, 0, "no name, want Name: value");
     if (rc && name.len)
