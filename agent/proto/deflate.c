@@ -4,7 +4,9 @@
  * deflate_offer.c; frames are ws.c.
  *
  * A window of 2^8 bytes is the trap here: zlib refuses to deflate raw data with it and, asked in the zlib format, silently uses 2^9.
- * Inflating with a larger window is always right. For deflating, run-length matches (distance one only) stay within any window.
+ * Run-length matches (distance one only) stay within any window. Inflating is done with the largest window whatever was negotiated: zlib
+ * holds a distance against what it happens to have at hand, so that with a smaller one the verdict on a sender that points back too far
+ * would depend on how its bytes were cut on the way.
  */
 #include "agent/proto/deflate.h"
 
@@ -13,7 +15,7 @@
 #include "agent/base/mem.h"
 
 enum {
-    ZLIB_BITS_MIN = 9,      /* for raw streams */
+    ZLIB_BITS_MIN = 9,      /* for raw deflating */
     DEFLATE_BITS_OURS = 12, /* the window that we deflate with, where the peer allows more: 24 KiB in place of 260 */
     DEFLATE_MEM_LEVEL = 4,
     INFLATE_STEP = 4096,
@@ -47,14 +49,13 @@ static void zlib_free(void *user, void *p)
     mem_free(p);
 }
 
-struct inflater *inflater_new(uint8_t bits, bool no_context_takeover)
+struct inflater *inflater_new(bool no_context_takeover)
 {
-    panic_if(bits < 8 || bits > MAX_WBITS);
     struct inflater *inflater = mem_alloc(sizeof *inflater);
     inflater->no_context = no_context_takeover;
     inflater->z.zalloc = zlib_alloc;
     inflater->z.zfree = zlib_free;
-    int rc = inflateInit2(&inflater->z, -(bits < ZLIB_BITS_MIN ? ZLIB_BITS_MIN : bits));
+    int rc = inflateInit2(&inflater->z, -MAX_WBITS);
     panic_if(rc != Z_OK);
     return inflater;
 }

@@ -10,21 +10,19 @@
 struct deflate_params { /* RFC 7692, 7.1 */
     bool on;            /* negotiated at all */
     bool server_no_context_takeover, client_no_context_takeover;
-    uint8_t server_bits,
-        client_bits; /* of each side's sending window: 8 to 15, 15 where not negotiated. 8 is served truthfully, though zlib
-                                         knows no raw window of 256 bytes: we inflate with 9 and deflate without distances (deflate.c) */
+    uint8_t server_bits, client_bits; /* of each side's sending window: 8 to 15, 15 where not negotiated */
 };
 
-struct inflater; /* one direction; about 10 KiB and the window */
-struct inflater *inflater_new(uint8_t bits, bool no_context_takeover);
+struct inflater; /* one direction; about 40 KiB. It takes every window that can be negotiated */
+struct inflater *inflater_new(bool no_context_takeover);
 void inflater_free(struct inflater *inflater);
 /* A piece of a compressed message; end: its last piece. Appends to out, never past max_total bytes for the message. Returns 0, or -1:
  * err->code 1007 for data that is not deflate, 1009 over max_total or out's ceiling (the sentence names the rule). After -1 only
  * inflater_free is left. */
 int inflater_feed(struct inflater *inflater, struct slice in, bool end, struct buf *out, size_t max_total, struct err *err);
 
-struct
-    deflater; /* one direction; about 30 KiB: its window is at most 4 KiB, which every peer must take and our messages never fill */
+/* One direction; about 30 KiB. bits: the window that was negotiated; what is used is the same or less, and right for 8 too (deflate.c). */
+struct deflater;
 struct deflater *deflater_new(uint8_t bits, bool no_context_takeover);
 void deflater_free(struct deflater *deflater);
 /* Appends the whole message without the 00 00 ff ff tail (7.2.1), for one frame with RSV1. -1 past out's ceiling: out is as before, and

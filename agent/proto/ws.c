@@ -235,12 +235,14 @@ static int inflate_piece(struct ws_reader *reader, struct slice piece, bool end,
     bool no_context = client ? reader->deflate.server_no_context_takeover : reader->deflate.client_no_context_takeover;
 
     if (!reader->inflater)
-        reader->inflater = inflater_new(client ? reader->deflate.server_bits : reader->deflate.client_bits, no_context);
-    if (inflater_feed(reader->inflater, piece, end, out, reader->max_message, err) < 0)
+        reader->inflater = inflater_new(no_context);
+    int rc = inflater_feed(reader->inflater, piece, end, out, reader->max_message, err);
+    /* What came out before a failure comes first: else the verdict would depend on how the bytes were cut. */
+    if (out->len > before && check_text(reader, slice_make(out->data + before, out->len - before), err) < 0)
         return -1;
-    if (end && no_context)
+    if (rc == 0 && end && no_context)
         drop_inflater(reader);
-    return out->len > before ? check_text(reader, slice_make(out->data + before, out->len - before), err) : 0;
+    return rc;
 }
 
 /* A piece of a data frame, in the role's masking, into the message that is being put together. */

@@ -183,7 +183,7 @@ static void round_trip(uint8_t bits, bool no_context)
 {
     static const size_t lengths[] = { 0, 1, 5, 0, 0, 300, 70000, 5, 4096, 5 };
     struct deflater *deflater = deflater_new(bits, no_context);
-    struct inflater *inflater = inflater_new(bits, no_context);
+    struct inflater *inflater = inflater_new(no_context);
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         struct buf text = BUF_INIT(MAX), packed = BUF_INIT(MAX), back = BUF_INIT(MAX);
         fill(&text, lengths[i]);
@@ -263,8 +263,8 @@ static void test_conversations(void **state)
         }
 }
 
-/* Deflating for a window of 256 bytes: nothing may point back further than that. Distances are proven by inflating behind a gap of
- * 256 bytes that is not what the deflater saw. */
+/* Deflating for a window of 256 bytes: nothing may point back further than that. A repeat that lies just
+ * behind it must cost its full length, a run must not. */
 static void test_window_of_256(void **state)
 {
     (void)state;
@@ -292,7 +292,7 @@ static void test_bounded(void **state)
     uint8_t *zeros = calloc(1, 100000);
     assert_int_equal(deflater_message(deflater, slice_make(zeros, 100000), &packed), 0);
 
-    struct inflater *inflater = inflater_new(15, false);
+    struct inflater *inflater = inflater_new(false);
     assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 99999, &err), -1);
     assert_int_equal(err.code, 1009);
     assert_int_equal(err.reason, REASON_MESSAGE_TOO_BIG);
@@ -300,12 +300,12 @@ static void test_bounded(void **state)
     inflater_free(inflater);
 
     buf_reset(&out);
-    inflater = inflater_new(15, false);
+    inflater = inflater_new(false);
     assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 100000, &err), 0);
     assert_int_equal(out.len, 100000);
     inflater_free(inflater);
 
-    inflater = inflater_new(15, false); /* the buffer's own ceiling holds too */
+    inflater = inflater_new(false); /* the buffer's own ceiling holds too */
     assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &narrow, 100000, &err), -1);
     assert_int_equal(err.code, 1009);
     assert_true(narrow.len <= 100);
@@ -318,7 +318,7 @@ static void test_bounded(void **state)
     assert_int_equal(deflater_message(deflater, slice_of(noise), &narrow), -1);
     assert_int_equal(narrow.len, 0);
     assert_int_equal(deflater_message(deflater, slice_make(noise, 50), &narrow), 0);
-    inflater = inflater_new(15, false);
+    inflater = inflater_new(false);
     buf_reset(&out);
     assert_int_equal(inflater_feed(inflater, buf_slice(&narrow), true, &out, 100, &err), 0);
     assert_true(slice_equal(buf_slice(&out), slice_make(noise, 50)));
@@ -336,7 +336,7 @@ static void test_ceiling_starts_anew(void **state)
 {
     (void)state;
     struct deflater *deflater = deflater_new(15, false);
-    struct inflater *inflater = inflater_new(15, false);
+    struct inflater *inflater = inflater_new(false);
     struct err err;
     for (int i = 0; i < 10; i++) {
         struct buf packed = BUF_INIT(MAX), out = BUF_INIT(1000);
@@ -353,7 +353,7 @@ static void test_ceiling_starts_anew(void **state)
 static void test_many_final_blocks(void **state)
 {
     (void)state;
-    struct inflater *inflater = inflater_new(15, false);
+    struct inflater *inflater = inflater_new(false);
     struct buf packed = BUF_INIT(MAX), out = BUF_INIT(MAX);
     struct err err;
     for (int i = 0; i < 100000; i++)
