@@ -54,6 +54,8 @@ static struct finding judge(bool is_unix, bool is_v6, int error)
         return (struct finding){ REASON_CONNECT_TIMEOUT, NULL };
     if (is_unreachable(error))
         return (struct finding){ REASON_CONNECT_UNREACHABLE, NULL };
+    if (error == ECONNRESET) /* accepted, and reset before we looked: a refused SYN is ECONNREFUSED */
+        return (struct finding){ REASON_CONNECTION_RESET, "accepted and reset at once" };
     if (is_unix && error == ENOENT)
         return (struct finding){ REASON_CONNECT_REFUSED, "no such socket (has the server been started?)" };
     if (is_unix && error == ECONNREFUSED)
