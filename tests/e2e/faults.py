@@ -11,6 +11,7 @@ import json
 import socket
 import ssl
 import sys
+import threading
 import warnings
 
 from certs import Certs
@@ -71,7 +72,11 @@ def good(check, **more):
 
 def conf(check, *lines, target=()):
     """A configuration with one check named like its type; lines are further keys of it."""
-    text = "listen: off\nadmin: off\ntarget:\n  url: {url}\n" + "".join(f"  {line}\n" for line in target)
+    if check == "http":  # has a URL of its own: a target speaks WebSocket
+        lines, url = (*lines, "url: {url}"), "ws://127.0.0.1:1/"
+    else:
+        url = "{url}"
+    text = f"listen: off\nadmin: off\ntarget:\n  url: {url}\n" + "".join(f"  {line}\n" for line in target)
     return text + f"checks:\n  - name: {check}\n    type: {check}\n" + "".join(f"    {line}\n" for line in lines)
 
 
@@ -611,11 +616,11 @@ _http("http-503", "503", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0"
 _http("http-302", "302: a redirect is not followed", "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0",
       fail("http", "http_status", None, "302", http=302))
 _http("http-body", "200 with another body", "HTTP/1.1 200 OK\r\nContent-Length: 8",
-      fail("http", "http_body", None, conf=conf("http", "expect: { contains: healthy }")), body=b"sickness")
+      fail("http", "http_body", None, conf=conf("http", "expect: {{ contains: healthy }}")), body=b"sickness")
 _http("http-body-good", "200 with the body that is wanted", "HTTP/1.1 200 OK\r\nContent-Length: 7",
-      good("http", conf=conf("http", "expect: { contains: healthy }")), body=b"healthy")
+      good("http", conf=conf("http", "expect: {{ contains: healthy }}")), body=b"healthy")
 _http("http-chunked", "a chunked body", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked",
-      good("http", conf=conf("http", "expect: { contains: healthy }")), body=b"4\r\nheal\r\n3\r\nthy\r\n0\r\n\r\n")
+      good("http", conf=conf("http", "expect: {{ contains: healthy }}")), body=b"4\r\nheal\r\n3\r\nthy\r\n0\r\n\r\n")
 _http("http-until-close", "a body that ends with the connection", "HTTP/1.1 200 OK", good("http"), body=b"ok", stay=False)
 _http("http-short-body", "less body than promised", "HTTP/1.1 200 OK\r\nContent-Length: 100",
       Case("http", "fail", None, None), body=b"healthy", stay=False)
@@ -633,8 +638,8 @@ async def _(p):
     await p.hang()
 
 
-@fault("http-endless", "a body without end", fail("http", "http_body", None, timeout="2s",
-       conf=conf("http", "timeout: 2s", "expect: { contains: healthy }")), scheme="http", path="/health")
+@fault("http-endless", "a body without end", fail("http", "upgrade_timeout", "upgrade", timeout="2s",
+       conf=conf("http", "expect: {{ contains: healthy }}")), scheme="http", path="/health")
 async def _(p):
     await p.request()
     await p.send("HTTP/1.1 200 OK\r\n\r\n")
@@ -671,6 +676,33 @@ def _mutual(certs, maximum=None):
     return context
 
 
+def listen_mutual(context):
+    """Blocking, in a thread: asyncio would drop the connection without the alert that this is about."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(16)
+
+    def run():
+        while True:
+            peer, _address = sock.accept()
+            peer.settimeout(5)
+            drain = peer.dup()
+            try:
+                context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False).do_handshake()
+            except OSError:
+                pass
+            try:
+                drain.settimeout(5)
+                while drain.recv(4096):  # unread bytes would turn the close into a reset
+                    pass
+            except OSError:
+                pass
+            drain.close()
+
+    threading.Thread(target=run, daemon=True).start()
+    return sock, sock.getsockname()[1]
+
+
 CA = ("--ca", "{dir}/ca.pem")
 
 
@@ -705,8 +737,9 @@ _tls("tls-old", "speaks TLS 1.0 and 1.1 only", _old, _wss(fail("handshake", "tls
 _tls("tls-client-cert-12", "wants a client certificate (TLS 1.2)", lambda certs: _mutual(certs, ssl.TLSVersion.TLSv1_2),
      _wss(fail("handshake", "tls_handshake_failed", "tls")),
      good("handshake", conf=conf("handshake", target=("tls: {{ ca_file: {dir}/ca.pem, cert_file: {dir}/good.pem, key_file: {dir}/good.key }}",))))
-_tls("tls-client-cert-13", "wants a client certificate (TLS 1.3: told only after the handshake)", _mutual,
-     dataclasses.replace(_wss(fail("handshake", "tls_handshake_failed", None))))
+FAULTS.append(Fault("tls-client-cert-13", "wants a client certificate (TLS 1.3: told only after the handshake)", scheme="wss",
+                    tls=_mutual, listen=listen_mutual,
+                    cases=(_wss(fail("handshake", "tls_handshake_failed", None, "certificate")),)))
 
 
 @fault("tls-plain-silent", "a server that waits for plain HTTP, spoken to in TLS", fail("handshake", "tls_handshake_failed", "tls", "plain"),
@@ -743,7 +776,7 @@ async def open_all(faults, certs):
             urls[row.name] = row.url
             continue
         if row.listen:
-            sock, port = row.listen()
+            sock, port = row.listen(row.tls(certs)) if row.tls else row.listen()
             keep.append(sock)
         else:
             server, port = await serve(row.handler, row.host, tls=row.tls(certs) if row.tls else None)

@@ -110,7 +110,7 @@ class Process:
     def running(self):
         return self.child.poll() is None
 
-    def signal(self, number):
+    def send(self, number):
         self.child.send_signal(number)
 
     def end(self, number=signal.SIGTERM, seconds=PATIENCE):

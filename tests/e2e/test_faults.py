@@ -19,7 +19,7 @@ def run_case(fault, case, url, directory):
         if case.conf:
             file = directory / f"{fault.name}-{case.check}-{id(case)}.yaml"
             file.write_text(case.conf.format(url=url, dir=directory))
-            code, document = check(None, conf=file, timeout=case.timeout, flags=flags)
+            code, document = check(None, case.check, conf=file, timeout=case.timeout, flags=flags)
         else:
             code, document = check(url, case.check, timeout=case.timeout, flags=flags)
         # A round during which the machine stalled is void, and says nothing about the fault.

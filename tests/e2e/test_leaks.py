@@ -19,7 +19,7 @@ def test_valgrind_on_a_run(tool, tmp_path, server):
         child.wait_ready(60)
         for path in ("/ready?verbose", "/status", "/metrics", "/health", "/nope"):
             child.get(path)
-        child.signal(signal.SIGHUP)
+        child.send(signal.SIGHUP)
         until("rounds", lambda: child.check("echo")["history"].count("#") > 3, 60)
         assert child.end(seconds=60) == 0, child.err() + log.read_text()
         assert not log.read_text().strip(), log.read_text()

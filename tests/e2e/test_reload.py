@@ -32,7 +32,7 @@ def test_unchanged_checks_keep_their_connections(tmp_path):
         assert connections(log) == 3, "the server saw no new connection"
         # A changed one starts anew, a removed one is gone.
         child.write(text(server.port, HOLD.replace("connections: 3", "connections: 4")))
-        child.signal(signal.SIGHUP)
+        child.send(signal.SIGHUP)
         until("one check", lambda: len(child.status()["checks"]) == 1)
         until("four more", lambda: connections(log) == 7)
         child.wait_ready()
@@ -50,10 +50,10 @@ def test_a_bad_file_changes_nothing(tmp_path, server):
             assert child.ready()
             assert [c["name"] for c in child.status()["checks"]] == ["ping"]
         errors = child.err()
-        child.signal(signal.SIGHUP)
+        child.send(signal.SIGHUP)
         until("the log says so", lambda: "reload_failed" in child.err()[len(errors):])
         child.write(text(server.port, PING, "  - { name: echo, type: echo }\n"))
-        child.signal(signal.SIGHUP)
+        child.send(signal.SIGHUP)
         until("it is read", lambda: len(child.status()["checks"]) == 2)
         child.wait_ready()
 
@@ -63,10 +63,10 @@ def test_another_target(tmp_path):
     with echo_server() as first, agent(text(first.port, PING), tmp_path) as child:
         child.wait_ready()
         child.write(text(free_port(), PING))
-        child.signal(signal.SIGHUP)
+        child.send(signal.SIGHUP)
         child.wait_not_ready()
         child.write(text(first.port, PING))
-        child.signal(signal.SIGHUP)
+        child.send(signal.SIGHUP)
         child.wait_ready()
 
 
@@ -76,7 +76,7 @@ def test_many_reloads(tmp_path, server):
         child.wait_ready()
         for count in range(30):
             child.write(text(server.port, PING, HOLD.replace("connections: 3", f"connections: {1 + count % 3}"), path=f"/p{count % 2}"))
-            child.signal(signal.SIGHUP)
+            child.send(signal.SIGHUP)
             child.get("/status")
         child.wait_ready()
 

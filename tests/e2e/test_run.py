@@ -68,10 +68,10 @@ def test_the_default_run_takes_a_url(tmp_path, server):
 def test_a_hung_server_is_found(tmp_path, server):
     with agent(conf(server.port, "name: ping, type: ping, timeout: 300ms", "name: hold, type: hold, timeout: 300ms"), tmp_path) as child:
         child.wait_ready()
-        server.signal(signal.SIGSTOP)
+        server.send(signal.SIGSTOP)
         child.wait_not_ready()
         until("silent_drop", lambda: child.check("hold")["reason"] in ("silent_drop", "upgrade_timeout"))
-        server.signal(signal.SIGCONT)
+        server.send(signal.SIGCONT)
         child.wait_ready()
 
 
@@ -80,7 +80,7 @@ def test_the_reset_of_a_held_connection_is_an_event(tmp_path, server):
     slow = "defaults: { interval: 30s, timeout: 2s, jitter: 0%, fall: 1 }\n"
     with agent(conf(server.port, "name: hold, type: hold, for: 1h", more=slow), tmp_path) as child:
         child.wait_ready()
-        server.signal(signal.SIGUSR1)
+        server.send(signal.SIGUSR1)
         child.wait_not_ready(5)
         row = child.check("hold")
         assert (row["reason"], row["phase"], row["scope"]) == ("closed_abnormal", "open", "local"), row
@@ -172,9 +172,9 @@ def test_a_stopped_agent_makes_no_false_failure(tmp_path, server):
         child.wait_ready()
         until("rounds", lambda: len(child.check("echo")["history"]) > 5)
         for pause in (1.0, 4.0):
-            child.signal(signal.SIGSTOP)
+            child.send(signal.SIGSTOP)
             time.sleep(pause)
-            child.signal(signal.SIGCONT)
+            child.send(signal.SIGCONT)
             end = time.monotonic() + 1.5
             while time.monotonic() < end:
                 assert child.ready(), child.get("/ready?verbose").text
@@ -188,8 +188,8 @@ def test_a_stopped_agent_still_finds_a_server_that_died_meanwhile(tmp_path):
     with agent(conf(port), tmp_path) as child:
         with echo_server(port):
             child.wait_ready()
-            child.signal(signal.SIGSTOP)
-        child.signal(signal.SIGCONT)
+            child.send(signal.SIGSTOP)
+        child.send(signal.SIGCONT)
         child.wait_not_ready()
 
 
@@ -206,17 +206,17 @@ def test_signals_end_it_cleanly(tmp_path, server):
 def test_it_ends_at_once_while_the_server_hangs(tmp_path, server):
     with agent(conf(server.port), tmp_path) as child:
         child.wait_ready()
-        server.signal(signal.SIGSTOP)
+        server.send(signal.SIGSTOP)
         start = time.monotonic()
         child.stop()
         assert time.monotonic() - start < 10
-        server.signal(signal.SIGCONT)
+        server.send(signal.SIGCONT)
 
 
 def test_the_admin_socket_is_private_and_a_stale_one_is_replaced(tmp_path, server):
     with agent(conf(server.port), tmp_path) as child:
         assert os.stat(child.admin).st_mode & 0o777 == 0o660
-        child.signal(signal.SIGKILL)
+        child.send(signal.SIGKILL)
         child.child.wait(10)
         assert child.admin.exists()
     with agent(conf(server.port), tmp_path) as child:

@@ -46,7 +46,7 @@ def test_no_output_shows_a_secret(tmp_path, place):
                 assert code in (0, 1, 2, 3)
         if place == "query:auth":
             assert CANARIES["token"] in seen.read_text(), "the server did get it"
-        child.signal(signal.SIGHUP)
+        child.send(signal.SIGHUP)
         child.wait_not_ready()
         child.stop()
         clean("the log", child.err() + child.out())
