@@ -117,9 +117,19 @@ static int ask(const struct whom *whom, const char *method, const char *target, 
     return answer->status ? 0 : -1;
 }
 
+/* Why, without the address, which is named already, and without advice that is meant for targets. */
+static void shorten(const struct err *err, char *out, size_t size)
+{
+    const char *text = err->text, *behind = strncmp(text, "connect to ", 11) == 0 ? strstr(text, ": ") : NULL;
+    const char *why = behind ? behind + 2 : text, *advice = strstr(why, " (");
+    snprintf(out, size, "%.*s", (int)(advice ? (size_t)(advice - why) : strlen(why)), why);
+}
+
 static int no_agent(const struct cli *cli, const struct whom *whom, const struct err *err)
 {
-    return cli_error(cli, "no agent answers on %s: %s", whom->path[0] ? whom->path : whom->url, err->text);
+    char why[ERR_TEXT_MAX];
+    shorten(err, why, sizeof why);
+    return cli_error(cli, "no agent answers on %s: %s", whom->path[0] ? whom->path : whom->url, why);
 }
 
 /* What the agent said when it did not do what it was asked: its own lines, or at least the number. */
@@ -237,7 +247,7 @@ static bool asked_well(struct waiting *waiting, const struct whom *whom)
     uint64_t now = clock_now_ms(), left = waiting->until_ms > now ? waiting->until_ms - now : 1;
     bool well = false;
     if (ask(whom, "GET", waiting->target, left < ASK_TIMEOUT_MS ? left : ASK_TIMEOUT_MS, &answer) < 0)
-        snprintf(waiting->state, sizeof waiting->state, "%.150s", answer.err.text);
+        shorten(&answer.err, waiting->state, sizeof waiting->state);
     else if (answer.status == 200 || answer.status == 503) {
         waiting->answered = true;
         well = answer.status == 200;

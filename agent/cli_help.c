@@ -36,6 +36,15 @@ static void roff_text(struct buf *out, const char *text)
     }
 }
 
+/* The lists hold sentences without their capital and full stop, so that they fit into any other. */
+static void roff_sentence(struct buf *out, const char *text)
+{
+    char first[2] = { *text >= 'a' && *text <= 'z' ? (char)(*text - 'a' + 'A') : *text, '\0' };
+    roff_text(out, first);
+    roff_text(out, *text ? text + 1 : text);
+    buf_append_str(out, ".\n");
+}
+
 static void roff_entry(struct buf *out, const char *name, const char *behind, const char *help)
 {
     buf_append_str(out, ".TP\n\\fB");
@@ -46,8 +55,7 @@ static void roff_entry(struct buf *out, const char *name, const char *behind, co
         roff_text(out, behind);
     }
     buf_append_char(out, '\n');
-    roff_text(out, help);
-    buf_append_str(out, ".\n");
+    roff_sentence(out, help);
 }
 
 static void write_reasons(struct buf *out)
@@ -83,8 +91,7 @@ static void write_checks(struct buf *out)
         buf_append_str(out, ".TP\n\\fB");
         roff_text(out, (*type)->name);
         buf_printf(out, "\\fR %s\n", behind);
-        roff_text(out, (*type)->summary);
-        buf_append_char(out, '\n');
+        roff_sentence(out, (*type)->summary);
     }
 }
 
@@ -147,8 +154,7 @@ static void write_commands_roff(const struct cli_command *commands, struct buf *
             buf_append_char(out, ' ');
         roff_text(out, commands->synopsis);
         buf_append_char(out, '\n');
-        roff_text(out, commands->summary);
-        buf_append_str(out, ".\n");
+        roff_sentence(out, commands->summary);
         if (commands->about) {
             roff_text(out, commands->about);
             buf_append_char(out, '\n');
@@ -225,7 +231,7 @@ void cli_write_help(const struct cli_command *commands, const struct cli_command
         write_wrapped(out, example->says, INDENT);
     }
     buf_printf(out, "%sUsage: wshealthd %s %s\n\n", command->examples ? "\n" : "", command->name, command->synopsis);
-    buf_printf(out, "%s.\n", command->summary);
+    buf_printf(out, "wshealthd %s %s.\n", command->name, command->summary);
     if (command->about)
         write_wrapped(out, command->about, 0);
     if (command->flags)
