@@ -10,6 +10,12 @@
 
 #include "agent/base/buf.h"
 
+/* libjansson exports functions of these names; the linker must never take one for the other. */
+#define json_object json_out_object
+#define json_array json_out_array
+#define json_string json_out_string
+#define json_null json_out_null
+
 struct json_out {
     struct buf *out;
     bool comma, failed;

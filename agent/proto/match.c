@@ -15,6 +15,7 @@
 
 enum {
     REGEX_STEPS_MAX = 1000000, /* some tens of milliseconds */
+    REGEX_STEP_BYTES = 16,     /* walked over in the time of a step */
     REGEX_MATCH_LIMIT = 1000000,
     REGEX_DEPTH_LIMIT = 10000,
     REGEX_HEAP_KIB = 8192,
@@ -194,12 +195,12 @@ struct budget {
     size_t left, at;
 };
 
-/* Before every item of the pattern: one step, and one for each byte that has been walked over since the last. */
+/* Before every item of the pattern: one step, and one for each run of bytes that has been walked over since the last. */
 static int on_regex_step(pcre2_callout_block *block, void *data)
 {
     struct budget *budget = data;
     size_t at = block->current_position;
-    size_t cost = 1 + (at > budget->at ? at - budget->at : budget->at - at);
+    size_t cost = 1 + (at > budget->at ? at - budget->at : budget->at - at) / REGEX_STEP_BYTES;
     budget->at = at;
     if (cost > budget->left)
         return PCRE2_ERROR_MATCHLIMIT;
