@@ -41,7 +41,7 @@ int loop_init(struct loop *loop, struct err *err);
 void loop_run(struct loop *loop); /* until loop_stop, or nothing is left to wait for */
 void loop_stop(struct loop *loop);
 /* Runs what is closing to its end, at most for the longest linger_ms, then frees. Every stream, listener, signal and dial has been closed
- * by its owner (anything else is a leak, and panics); timers need not be stopped. A name that is still being looked up is abandoned. */
+ * by its owner (anything else is a leak, and panics); timers need not be stopped, but must still be there. A name that is still being looked up is abandoned. */
 void loop_fini(struct loop *loop);
 
 void timer_init(struct timer *timer, struct loop *loop, void (*fn)(struct timer *timer, void *user), void *user);
