@@ -168,12 +168,11 @@ static void write_commands_roff(const struct cli_command *commands, struct buf *
     }
 }
 
+/* One line each, for a place without filling. */
 static void write_synopsis_roff(const struct cli_command *commands, struct buf *out)
 {
     for (; commands->name; commands++) {
-        buf_printf(out, "%s.B wshealthd %s\n", out->len ? ".br\n" : "", commands->name);
-        if (!*commands->synopsis)
-            continue;
+        buf_printf(out, "\\fBwshealthd %s\\fR%s", commands->name, *commands->synopsis ? " " : "");
         roff_text(out, commands->synopsis);
         buf_append_char(out, '\n');
     }

@@ -66,13 +66,14 @@ static const struct cli_example status_examples[] = { { "wshealthd status",
                                                       { "wshealthd status --json | jq -r .diagnosis.sentence", "One field of it." },
                                                       { 0 } };
 
-static const struct cli_flag wait_flags[] = { FLAG_ASK_CONFIG,
-                                              FLAG_ADMIN,
-                                              { "for", 0, "STATE", false, "ready (the default), live or startup" },
-                                              { "timeout", 0, "D", false, "gives up after this time; 30s" },
-                                              { "url", 0, "URL", false,
-                                                "asks the agent at http://host:port in the place of the admin socket" },
-                                              { 0 } };
+static const struct cli_flag wait_flags[] = {
+    FLAG_ASK_CONFIG,
+    FLAG_ADMIN,
+    { "for", 0, "STATE", false, "the state to wait for: ready (the default), live or startup" },
+    { "timeout", 0, "D", false, "gives up after this time (30s)" },
+    { "url", 0, "URL", false, "asks the agent at http://host:port in the place of the admin socket" },
+    { 0 }
+};
 static const struct cli_example wait_examples[] = {
     { "ExecStartPost=/usr/bin/wshealthd wait --timeout 30s", "A unit that has started only when the server takes connections." },
     { "wshealthd wait --for startup --url http://127.0.0.1:9717", "Without the admin socket." },
