@@ -1,0 +1,583 @@
+/* What combinations of check states are taken to mean; and, over all of them, that there is always a cause, a sentence and advice. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "agent/core/diagnose_rules.h"
+#include "tests/unit/core/views.h"
+
+#define BOTH (GATE_READY | GATE_LIVE)
+
+static struct world world;
+static struct check_view *handshake, *ping, *echo, *hold, *http;
+
+/* Five local checks that pass. */
+static int set_up(void **state)
+{
+    (void)state;
+    world_init(&world);
+    handshake = world_add(&world, "handshake", "handshake", "local", BOTH);
+    ping = world_add(&world, "ping", "ping", "local", GATE_READY);
+    echo = world_add(&world, "echo", "echo", "local", GATE_READY);
+    hold = world_add(&world, "hold", "hold", "local", GATE_READY);
+    http = world_add(&world, "site", "http", "local", 0);
+    return 0;
+}
+
+static const struct diagnosis *judged(void)
+{
+    world_judge(&world, false, true);
+    return &world.view.diagnosis;
+}
+
+#define assert_cause(cause_) assert_string_equal(judged()->cause, cause_)
+
+static void fail_all(enum reason reason, const char *message)
+{
+    for (size_t i = 0; i < world.view.check_count; i++)
+        check_fail(&world.checks[i], reason, message);
+}
+
+static bool advises(const char *part)
+{
+    for (size_t i = 0; i < world.view.diagnosis.advice_count; i++)
+        if (strstr(world.view.diagnosis.advice[i], part))
+            return true;
+    return false;
+}
+
+/* --- nothing is wrong ------------------------------------------------------------------------------------------------------ */
+
+static void test_healthy(void **state)
+{
+    (void)state;
+    assert_cause("healthy");
+    assert_int_equal(world.view.diagnosis.because_count, 0);
+    assert_int_equal(world.view.diagnosis.advice_count, 0);
+}
+
+static void test_healthy_but_shaky(void **state)
+{
+    (void)state;
+    strcpy(echo->health.history, "##.##.##");
+    assert_cause("healthy");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "echo failed 2 of its last 8 rounds"));
+}
+
+static void test_nothing_checked(void **state)
+{
+    (void)state;
+    world.view.check_count = 0;
+    assert_cause("nothing_checked");
+}
+
+static void test_starting(void **state)
+{
+    (void)state;
+    check_blank(echo);
+    check_blank(hold);
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "starting");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "echo, hold"));
+    assert_int_equal(world.view.diagnosis.because_count, 2);
+    assert_string_equal(world.view.diagnosis.because[0], "echo");
+}
+
+/* A first failed round is not yet a fault, but whoever waits wants to know what of. */
+static void test_starting_tells_what_failed(void **state)
+{
+    (void)state;
+    check_fail(check_blank(handshake), REASON_CONNECT_REFUSED, "nothing listens on 127.0.0.1:8080");
+    handshake->health.state = STATE_UNKNOWN;
+    handshake->judged = true;
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "starting");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "nothing listens on 127.0.0.1:8080"));
+    assert_null(strstr(world.view.diagnosis.plain, "127.0.0.1"));
+}
+
+/* A server that has never come up is down, not starting. */
+static void test_down_from_the_start(void **state)
+{
+    (void)state;
+    fail_all(REASON_CONNECT_REFUSED, "refused");
+    for (size_t i = 0; i < world.view.check_count; i++)
+        world.checks[i].health.passed_once = false;
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "server_down");
+}
+
+static void test_draining_explains_all(void **state)
+{
+    (void)state;
+    fail_all(REASON_CONNECT_REFUSED, "refused");
+    world_judge(&world, true, true);
+    assert_string_equal(world.view.diagnosis.cause, "draining");
+    assert_true(world.view.diagnosis.because_count > 0);
+    assert_true(advises("wshealthd resume"));
+}
+
+static void test_agent_stalled(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < world.view.check_count; i++) {
+        check_blank(&world.checks[i]);
+        world.checks[i].stats.rounds[RESULT_VOID] = 3;
+        world.checks[i].stats.failures[REASON_AGENT_STALLED] = 3;
+        world.checks[i].reason = REASON_AGENT_STALLED;
+    }
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "agent_stalled");
+    assert_true(advises("CPU"));
+    for (size_t i = 0; i < world.view.check_count; i++) {
+        world.checks[i].stats.failures[REASON_AGENT_ERROR] = 4;
+        world.checks[i].reason = REASON_AGENT_ERROR;
+    }
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "agent_error");
+}
+
+/* --- no connection ----------------------------------------------------------------------------------------------------------- */
+
+static void test_server_down(void **state)
+{
+    (void)state;
+    fail_all(REASON_CONNECT_REFUSED, "nothing listens on 127.0.0.1:8080");
+    check_fail(hold, REASON_CLOSED_ABNORMAL, "1 of 2 connections ended without a close frame");
+    assert_cause("server_down");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "handshake: nothing listens on 127.0.0.1:8080"));
+    assert_string_equal(world.view.diagnosis.because[0], "handshake");
+    assert_int_equal(world.view.diagnosis.because_count, 4); /* site only reports */
+}
+
+/* The held connection tells first; the others' last rounds are older than that and prove nothing. */
+static void test_a_server_that_has_just_died(void **state)
+{
+    (void)state;
+    check_fail(hold, REASON_CONNECT_REFUSED, "refused");
+    hold->since_ms = hold->last_ms = handshake->last_ms + 3000;
+    assert_cause("server_down");
+    handshake->last_ms = hold->since_ms + 1000; /* now one has passed since */
+    assert_cause("connections_unreliable");
+}
+
+/* One-shot rounds begin together and end when they end. */
+static void test_evidence_of_rounds_that_began_together(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_ECHO_TIMEOUT, "no message within 2s");
+    echo->total_ns = UINT64_C(2000000000);
+    echo->since_ms = echo->last_ms = ping->last_ms + 1999;
+    assert_cause("messages_stuck");
+    assert_non_null(strstr(world.view.diagnosis.plain, "Pings are answered"));
+}
+
+static void test_connect(void **state)
+{
+    (void)state;
+    fail_all(REASON_CONNECT_TIMEOUT, "");
+    assert_cause("server_not_accepting");
+    fail_all(REASON_CONNECT_UNREACHABLE, "");
+    assert_cause("server_unreachable");
+    fail_all(REASON_UPGRADE_TIMEOUT, "");
+    assert_cause("server_hung");
+    fail_all(REASON_CONNECTION_RESET, "");
+    assert_cause("server_drops_connections");
+    fail_all(REASON_DNS_FAILURE, "");
+    assert_cause("name_unresolved");
+}
+
+static void test_green_http_over_a_dead_websocket(void **state)
+{
+    (void)state;
+    struct check_view *ws[] = { handshake, ping, echo, hold };
+    for (size_t i = 0; i < 4; i++)
+        check_fail(ws[i], REASON_UPGRADE_TIMEOUT, "no answer to the upgrade within 2s");
+    assert_cause("websocket_dead");
+    assert_true(advises("HTTP health URL"));
+    http->health.state = STATE_UNKNOWN;
+    http->judged = false;
+    assert_cause("server_hung");
+}
+
+static void test_some_connections(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_CONNECT_TIMEOUT, "");
+    assert_cause("connections_unreliable");
+}
+
+/* --- an answer, but not the right one ------------------------------------------------------------------------------------------- */
+
+static void assert_status(int status, const char *cause)
+{
+    fail_all(REASON_UPGRADE_REFUSED, "");
+    for (size_t i = 0; i < world.view.check_count; i++)
+        world.checks[i].http_status = status;
+    assert_cause(cause);
+}
+
+static void test_statuses(void **state)
+{
+    (void)state;
+    assert_status(200, "upgrade_not_passed");
+    assert_status(400, "upgrade_not_passed");
+    assert_status(404, "wrong_path");
+    assert_status(426, "upgrade_not_passed");
+    assert_status(429, "server_overloaded");
+    assert_status(500, "server_error");
+    assert_status(502, "upstream_down");
+    assert_status(503, "server_overloaded");
+    assert_status(504, "upstream_down");
+    assert_status(999, "upgrade_refused");
+    fail_all(REASON_UPGRADE_UNAUTHORIZED, "");
+    assert_cause("token_refused");
+    fail_all(REASON_UPGRADE_REDIRECT, "");
+    assert_cause("redirected");
+    fail_all(REASON_UPGRADE_BAD_ACCEPT, "");
+    assert_cause("not_a_websocket");
+    fail_all(REASON_UPGRADE_BAD_SUBPROTOCOL, "");
+    assert_cause("negotiation_failed");
+}
+
+/* --- the connection is open ---------------------------------------------------------------------------------------------------- */
+
+static void test_frozen_behind_the_upgrade(void **state)
+{
+    (void)state;
+    check_fail(ping, REASON_SILENT_DROP, "no pong within 2s");
+    check_fail(echo, REASON_ECHO_TIMEOUT, "no message within 2s");
+    check_fail(hold, REASON_SILENT_DROP, "no pong within 2s");
+    assert_cause("application_frozen");
+    assert_string_equal(world.view.diagnosis.because[0], "ping");
+    assert_true(advises("plain HTTP check passes"));
+}
+
+static void test_messages_stuck(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_ECHO_TIMEOUT, "no message within 2s");
+    assert_cause("messages_stuck");
+    check_fail(echo, REASON_ECHO_MISMATCH, "got {\"error\":\"unknown op\"}");
+    assert_cause("answer_unexpected");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "unknown op"));
+    assert_null(strstr(world.view.diagnosis.plain, "unknown op"));
+}
+
+static void test_pings_swallowed(void **state)
+{
+    (void)state;
+    check_fail(ping, REASON_SILENT_DROP, "no pong within 2s");
+    assert_cause("pings_unanswered");
+}
+
+static void test_held_connections(void **state)
+{
+    (void)state;
+    check_fail(hold, REASON_CLOSED_ABNORMAL, "");
+    assert_cause("connections_cut");
+    assert_true(advises("idle"));
+    check_fail(hold, REASON_SILENT_DROP, "");
+    assert_cause("connections_go_dead");
+}
+
+static void assert_close(struct check_view *check, int code, const char *cause)
+{
+    check_fail(check, REASON_CLOSED_BY_SERVER, "closed");
+    check->close_code = code;
+    assert_cause(cause);
+}
+
+static void test_close_codes(void **state)
+{
+    (void)state;
+    assert_close(hold, 1000, "server_ends_sessions");
+    assert_close(hold, 1001, "server_restarting");
+    assert_close(hold, 1012, "server_restarting");
+    assert_close(hold, 1008, "session_refused");
+    assert_close(hold, 4401, "session_refused");
+    assert_close(hold, 3000, "session_refused");
+    assert_close(hold, 1011, "server_error");
+    assert_close(hold, 1013, "server_overloaded");
+    assert_close(hold, 1014, "upstream_down");
+    assert_close(hold, 1005, "server_ends_sessions");
+    assert_close(echo, 1003, "messages_refused");
+    assert_close(echo, 1007, "messages_refused");
+    assert_close(echo, 1009, "messages_refused");
+    assert_close(echo, 1011, "server_error");
+}
+
+static void test_certificates(void **state)
+{
+    (void)state;
+    fail_all(REASON_TLS_CERT_EXPIRED, "");
+    assert_cause("certificate_expired");
+    fail_all(REASON_TLS_CERT_NOT_YET_VALID, "");
+    assert_cause("certificate_not_yet_valid");
+    fail_all(REASON_TLS_CERT_UNTRUSTED, "");
+    assert_cause("certificate_untrusted");
+    assert_true(advises("target.tls.ca_file"));
+    fail_all(REASON_TLS_HOSTNAME_MISMATCH, "");
+    assert_cause("certificate_wrong_name");
+    fail_all(REASON_TLS_HANDSHAKE_FAILED, "");
+    assert_cause("tls_broken");
+}
+
+/* --- two paths ------------------------------------------------------------------------------------------------------------------- */
+
+static void test_front_broken(void **state)
+{
+    (void)state;
+    struct check_view *public = world_add(&world, "front", "handshake", "public", GATE_READY);
+    enum reason reasons[] = { REASON_CONNECT_REFUSED, REASON_UPGRADE_TIMEOUT, REASON_UPGRADE_REFUSED,
+                              REASON_SILENT_DROP,     REASON_UPGRADE_INVALID, REASON_CLOSED_ABNORMAL };
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        check_fail(public, reasons[i], "");
+        assert_cause("front_broken");
+        assert_string_equal(world.view.diagnosis.because[0], "front");
+    }
+    check_fail(public, REASON_TLS_CERT_EXPIRED, ""); /* the advice is the same wherever it is */
+    assert_cause("certificate_expired");
+    check_warn(public, REASON_SLOW, "");
+    assert_cause("server_slow");
+    assert_non_null(strstr(world.view.diagnosis.plain, "in front"));
+}
+
+static void test_both_paths_fail_alike(void **state)
+{
+    (void)state;
+    world_add(&world, "front", "handshake", "public", GATE_READY);
+    fail_all(REASON_UPGRADE_TIMEOUT, "");
+    assert_cause("server_hung");
+    assert_string_equal(world.view.diagnosis.because[0], "handshake");
+    /* the proxy puts it in its own words */
+    check_fail(&world.checks[5], REASON_UPGRADE_REFUSED, "status 502, want 101");
+    assert_cause("server_hung");
+}
+
+static void test_public_alone(void **state)
+{
+    (void)state;
+    world_init(&world);
+    check_fail(world_add(&world, "front", "handshake", "public", GATE_READY), REASON_CONNECT_REFUSED, "");
+    assert_cause("server_down");
+}
+
+/* --- what weighs more -------------------------------------------------------------------------------------------------------------- */
+
+static void test_shared_fault(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_BROKER_UNREACHABLE, "redis at 192.0.2.9:6379 refused");
+    assert_cause("dependency_down");
+    assert_true(world.view.verdict.degraded);
+    check_fail(handshake, REASON_UPGRADE_TIMEOUT, ""); /* this instance's own fault goes first */
+    assert_cause("connections_unreliable");
+    assert_int_equal(world.view.diagnosis.because_count, 1);
+}
+
+static void test_gates_go_before_reports(void **state)
+{
+    (void)state;
+    check_fail(http, REASON_CONNECT_REFUSED, "");
+    check_fail(echo, REASON_ECHO_TIMEOUT, "");
+    assert_cause("messages_stuck");
+}
+
+static void test_only_a_report_fails(void **state)
+{
+    (void)state;
+    check_fail(http, REASON_HTTP_STATUS, "status 500, want 200");
+    assert_cause("health_url_fails");
+    assert_true(advises("only reports"));
+    check_fail(http, REASON_CONNECT_REFUSED, "");
+    assert_cause("health_url_fails");
+    http->type = "tcp";
+    assert_cause("port_closed");
+    http->type = "tls";
+    check_warn(http, REASON_TLS_CERT_EXPIRING, "5 days left");
+    assert_cause("certificate_expiring");
+    http->type = "payload";
+    check_fail(http, REASON_PAYLOAD_LIMIT, "64KiB do not pass");
+    assert_cause("check_failing");
+    assert_string_equal(world.view.diagnosis.plain, reason_help(REASON_PAYLOAD_LIMIT));
+    assert_non_null(strstr(world.view.diagnosis.sentence, "64KiB do not pass"));
+}
+
+static void test_slow(void **state)
+{
+    (void)state;
+    check_warn(echo, REASON_SLOW, "answered after 512ms, slo 200ms");
+    assert_cause("server_slow");
+    assert_true(world.view.verdict.degraded);
+}
+
+/* While rise is not reached, the fault that the check is in still counts, whatever the last round said. */
+static void test_recovering(void **state)
+{
+    (void)state;
+    check_fail(handshake, REASON_UPGRADE_TIMEOUT, "no answer");
+    handshake->status = RESULT_PASS;
+    handshake->reason = REASON_NONE;
+    handshake->message[0] = '\0';
+    check_fail(ping, REASON_UPGRADE_TIMEOUT, "no answer");
+    check_fail(echo, REASON_UPGRADE_TIMEOUT, "no answer");
+    check_fail(hold, REASON_UPGRADE_TIMEOUT, "no answer");
+    check_blank(http);
+    assert_cause("server_hung");
+}
+
+static void test_dead(void **state)
+{
+    (void)state;
+    fail_all(REASON_UPGRADE_TIMEOUT, "");
+    handshake->health.failing_since_ms = 1000;
+    handshake->health.last_failed_ms = 61000;
+    judged();
+    assert_false(world.view.verdict.live);
+    assert_true(advises("/live says 503"));
+}
+
+/* --- over everything ----------------------------------------------------------------------------------------------------------------- */
+
+static void test_long_texts_are_cut_between_characters(void **state)
+{
+    (void)state;
+    char message[512];
+    for (size_t i = 0; i + 2 < sizeof message; i += 2)
+        memcpy(message + i, "é", 3);
+    for (size_t shift = 0; shift < 2; shift++) {
+        check_fail(handshake, REASON_UPGRADE_TIMEOUT, message + 2 * shift);
+        handshake->name = shift ? "handshake" : "handshakes";
+        judged();
+        const char *sentence = world.view.diagnosis.sentence;
+        size_t len = strlen(sentence);
+        assert_true(len < sizeof world.view.diagnosis.sentence);
+        assert_string_equal(sentence + len - strlen("…"), "…");
+        assert_memory_equal(sentence + len - strlen("é…"), "é", 2);
+    }
+}
+
+static bool seen[CAUSE_COUNT];
+
+static void check_diagnosis(void)
+{
+    const struct diagnosis *d = judged();
+    unsigned cause = 0;
+    while (cause < CAUSE_COUNT && strcmp(cause_name((enum cause)cause), d->cause) != 0)
+        cause++;
+    assert_in_range(cause, 0, CAUSE_COUNT - 1);
+    seen[cause] = true;
+    assert_true(*d->sentence);
+    assert_true(d->plain && *d->plain);
+    assert_null(strstr(d->plain, "peer"));
+    assert_true(d->plain[strlen(d->plain) - 1] != '.');
+    if (cause == CAUSE_HEALTHY)
+        return;
+    assert_true(d->advice_count > 0 && d->advice_count <= DIAGNOSIS_ADVICE_MAX);
+    for (size_t i = 0; i < d->advice_count; i++)
+        assert_true(strlen(d->advice[i]) > 10);
+    assert_true(d->because_count > 0 && d->because_count <= DIAGNOSIS_BECAUSE_MAX);
+    assert_non_null(strstr(d->sentence, d->because[0]));
+}
+
+/* Every reason on every type, path, gate and state, with the neighbours passing, failing alike, or unknown. */
+static void test_every_combination(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "handshake", "ping", "echo", "hold", "http", "tcp", "tls", "unheard-of" };
+    static const int codes[] = { 0,    101,  200,  404,  426,  429,  500,  502,  503,  504,
+                                 1000, 1001, 1003, 1005, 1008, 1009, 1011, 1012, 1013, 4400 };
+    for (unsigned n = REASON_NONE + 1; n < REASON_AGENT_STALLED; n++)
+        for (size_t type = 0; type < 8; type++)
+            for (unsigned bits = 0; bits < 24; bits++)
+                for (size_t code = 0; code < sizeof codes / sizeof codes[0]; code++) {
+                    bool public = bits & 1, warn = bits & 2, gates = bits & 4;
+                    set_up(NULL);
+                    if (bits >= 16)
+                        fail_all((enum reason)n, "alike");
+                    else if (bits >= 8)
+                        for (size_t i = 0; i < world.view.check_count; i++)
+                            check_blank(&world.checks[i]);
+                    struct check_view *check = world_add(&world, "x", types[type], public ? "public" : "local", gates ? BOTH : 0);
+                    check_set_fault(check, warn ? STATE_WARN : STATE_FAIL, (enum reason)n, "peer");
+                    check->close_code = check->http_status = codes[code];
+                    check_diagnosis();
+                }
+}
+
+/* A cause that no view leads to would be a rule that something before it hides. */
+static void test_no_cause_is_dead(void **state)
+{
+    (void)state;
+    static const enum cause elsewhere[] = { CAUSE_STARTING,      CAUSE_DRAINING,    CAUSE_NOTHING_CHECKED,
+                                            CAUSE_AGENT_STALLED, CAUSE_AGENT_ERROR, CAUSE_HEALTHY };
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        seen[elsewhere[i]] = true; /* by the tests above */
+    for (unsigned cause = 0; cause < CAUSE_COUNT; cause++)
+        if (!seen[cause])
+            fail_msg("nothing leads to %s", cause_name((enum cause)cause));
+}
+
+static void test_table_of_the_manual(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT(65536);
+    diagnose_write_roff(&out);
+    const char *text = buf_str(&out);
+    for (unsigned i = 0; i < CAUSE_COUNT; i++) {
+        assert_non_null(strstr(text, cause_name((enum cause)i)));
+        assert_non_null(strstr(text, cause_help((enum cause)i)));
+        for (unsigned j = 0; j < i; j++)
+            assert_string_not_equal(cause_name((enum cause)i), cause_name((enum cause)j));
+    }
+    assert_true(strncmp(text, ".TP\n", 4) == 0 && text[out.len - 1] == '\n');
+    buf_fini(&out);
+}
+
+#define T(test) cmocka_unit_test_setup(test, set_up)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_healthy),
+        T(test_healthy_but_shaky),
+        T(test_nothing_checked),
+        T(test_starting),
+        T(test_starting_tells_what_failed),
+        T(test_down_from_the_start),
+        T(test_draining_explains_all),
+        T(test_agent_stalled),
+        T(test_server_down),
+        T(test_a_server_that_has_just_died),
+        T(test_evidence_of_rounds_that_began_together),
+        T(test_connect),
+        T(test_green_http_over_a_dead_websocket),
+        T(test_some_connections),
+        T(test_statuses),
+        T(test_frozen_behind_the_upgrade),
+        T(test_messages_stuck),
+        T(test_pings_swallowed),
+        T(test_held_connections),
+        T(test_close_codes),
+        T(test_certificates),
+        T(test_front_broken),
+        T(test_both_paths_fail_alike),
+        T(test_public_alone),
+        T(test_shared_fault),
+        T(test_gates_go_before_reports),
+        T(test_only_a_report_fails),
+        T(test_slow),
+        T(test_recovering),
+        T(test_dead),
+        T(test_long_texts_are_cut_between_characters),
+        T(test_every_combination),
+        T(test_no_cause_is_dead),
+        T(test_table_of_the_manual),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
