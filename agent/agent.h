@@ -15,6 +15,7 @@ extern const struct conf_env agent_conf_env; /* all probes, the process's enviro
 struct agent;
 struct agent_options {
     const char *config_file; /* NULL: none; what reload reads again */
+    const char *url;         /* takes the place of the file's target, also after a reload; NULL: the file's. Outlives the agent */
     bool serve;              /* HTTP face, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
     bool once;               /* one round of each check, then on_done */
     void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */
@@ -22,6 +23,8 @@ struct agent_options {
     void *user;
 };
 
+/* The file, and the URL in the place of its target where that is not NULL. NULL and errors, or one reference. */
+struct conf *agent_load(const char *file, const char *url, struct conf_errors *errors);
 /* Takes a reference of conf. With serve, listening sockets are bound before it returns: NULL and err where that fails. */
 struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err);
 void agent_stop(struct agent *agent, void (*on_stopped)(void *user),

@@ -198,6 +198,22 @@ static void change_checks(struct agent *agent, struct generation *generation, si
     mem_free(fresh);
 }
 
+struct conf *agent_load(const char *file, const char *url, struct conf_errors *errors)
+{
+    struct conf *conf = conf_load_file(file, &agent_conf_env, errors);
+    struct err err;
+
+    if (!conf || !url)
+        return conf;
+    if (opt_set(target_rows, &conf->target, "url", url, &err) < 0) {
+        errors->count++;
+        buf_printf(&errors->text, "%s\n", err.text);
+    } else if (conf_seal(conf, &agent_conf_env, errors) == 0)
+        return conf;
+    conf_unref(conf);
+    return NULL;
+}
+
 static struct generation *load(struct agent *agent, struct conf_errors *errors)
 {
     struct generation *generation;
@@ -209,7 +225,7 @@ static struct generation *load(struct agent *agent, struct conf_errors *errors)
         buf_append_str(&errors->text, "no configuration file to reload: the agent was started with a URL\n");
         return NULL;
     }
-    conf = conf_load_file(agent->config_file, &agent_conf_env, errors);
+    conf = agent_load(agent->config_file, agent->options.url, errors);
     if (!conf)
         return NULL;
     generation = generation_new(conf, &err);

@@ -67,17 +67,6 @@ int cli_conf_errors(const struct conf_errors *errors)
     return EXIT_UNKNOWN;
 }
 
-/* The command line's URL in the place of the file's. */
-static int take_url(struct conf *conf, const char *url, struct conf_errors *errors)
-{
-    struct err err;
-    if (opt_set(target_rows, &conf->target, "url", url, &err) < 0) {
-        errors->count++;
-        return buf_printf(&errors->text, "%s\n", err.text), -1;
-    }
-    return conf_seal(conf, &agent_conf_env, errors);
-}
-
 struct conf *cli_load(const struct cli *cli, const char *url, const char **file)
 {
     struct conf_errors errors;
@@ -92,11 +81,7 @@ struct conf *cli_load(const struct cli *cli, const char *url, const char **file)
         *file = CLI_CONFIG_FILE;
     }
     conf_errors_init(&errors);
-    conf = *file ? conf_load_file(*file, &agent_conf_env, &errors) : conf_for_url(url, &agent_conf_env, &errors);
-    if (conf && *file && url && take_url(conf, url, &errors) < 0) {
-        conf_unref(conf);
-        conf = NULL;
-    }
+    conf = *file ? agent_load(*file, url, &errors) : conf_for_url(url, &agent_conf_env, &errors);
     if (!conf)
         cli_conf_errors(&errors);
     conf_errors_fini(&errors);

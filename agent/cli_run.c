@@ -38,11 +38,11 @@ static void on_signal(void *user, int number)
     agent_stop(running->agent, on_stopped, running);
 }
 
-static int run_agent(const struct cli *cli, struct conf *conf, const char *file)
+static int run_agent(const struct cli *cli, struct conf *conf, const char *file, const char *url)
 {
     struct running running = { .stopping = false };
     struct err err;
-    const struct agent_options options = { .config_file = file, .serve = true };
+    const struct agent_options options = { .config_file = file, .url = url, .serve = true };
     int code = EXIT_PASS;
     if (loop_init(&running.loop, &err) < 0)
         return cli_error(cli, "%s", err.text);
@@ -66,7 +66,7 @@ int cli_run(struct cli *cli)
     struct conf *conf = cli_load(cli, url, &file);
     if (!conf)
         return EXIT_UNKNOWN;
-    int code = run_agent(cli, conf, file);
+    int code = run_agent(cli, conf, file, url);
     conf_unref(conf);
     return code;
 }
