@@ -25,13 +25,15 @@ struct hold_opts {
     bool idle;
 };
 
-struct held {
+struct held { /* small: there may be thousands */
     struct conn conn;
     struct run *run;
-    struct conn_report *report; /* while it opens */
-    uint64_t opened_ns;
+    union {
+        struct conn_report *report; /* while it opens */
+        uint64_t opened_ns;         /* from then on */
+    };
     uint32_t life_ms; /* recycled after this */
-    bool awaits_pong;
+    bool opening, awaits_pong;
 };
 
 struct hold_state {
@@ -50,10 +52,13 @@ static const struct hold_opts *hold_opts(const struct run *run)
     return run->opts;
 }
 
-static void held_forget_report(struct held *held)
+/* It opens no more: the report goes, and what it measured goes into the run's. */
+static void held_end_opening(struct held *held)
 {
+    talk_engine_report(held->run, held->report, held->run->url->tls);
     mem_free(held->report);
     held->report = NULL;
+    held->opening = false;
 }
 
 /* Everything asked of this round has been answered: is it a pass? */
@@ -66,7 +71,7 @@ static void round_settle(struct run *run)
     if (run->once)
         return; /* the only round lasts until its deadline, to see early closes (hold_late) */
     if (clock_now_ns() < state->proven_ns) {
-        run_skip(run);
+        run_skip(run, state->proven_ns);
         return;
     }
     state->proof_ns = 0;
@@ -93,9 +98,8 @@ static void on_open(void *user)
     struct hold_state *state = run->state;
     int64_t for_ms = hold_opts(run)->for_ms;
 
-    talk_engine_report(run, held->report, run->url->tls);
+    held_end_opening(held);
     run->report.phase = PHASE_OPEN;
-    held_forget_report(held);
     state->opening--;
     run->stats->held++;
     held->opened_ns = clock_now_ns();
@@ -130,9 +134,8 @@ static void lost_opening(struct held *held, const struct err *err)
     struct hold_state *state = run->state;
 
     state->opening--;
-    talk_engine_report(run, held->report, run->url->tls);
+    held_end_opening(held);
     run->report.phase = reason_phase(err->reason);
-    held_forget_report(held);
     run_finish_err(run, err);
 }
 
@@ -145,7 +148,7 @@ static void on_lost(void *user, const struct err *cause)
     char age[32];
     struct err err = *cause;
 
-    if (held->report) {
+    if (held->opening) {
         lost_opening(held, cause);
         return;
     }
@@ -181,8 +184,9 @@ static bool held_open(struct held *held)
     struct err err;
 
     held->report = mem_alloc(sizeof(*held->report));
+    held->opening = true;
     if (conn_open(&held->conn, &options, &conn_events, held, held->report, &err) < 0) {
-        held_forget_report(held);
+        held_end_opening(held);
         run_finish_err(run, &err);
         return false;
     }
@@ -244,18 +248,16 @@ static size_t drop_late(struct run *run, struct err *opening)
     for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++) {
         struct held *held = &state->held[i];
 
-        if (held->report) {
+        if (held->opening) {
             conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, opening);
-            talk_engine_report(run, held->report, run->url->tls);
-            held_forget_report(held);
+            conn_drop(&held->conn);
+            held_end_opening(held);
         } else if (held->awaits_pong) {
             silent++;
             run->stats->held--;
             held->awaits_pong = false;
-        } else {
-            continue;
+            conn_drop(&held->conn);
         }
-        conn_drop(&held->conn);
     }
     state->opening = state->awaited = 0;
     return silent;
@@ -293,11 +295,12 @@ static void hold_stop(struct run *run)
     for (size_t i = 0; state->held && i < (size_t)hold_opts(run)->connections; i++) {
         struct held *held = &state->held[i];
 
-        held_forget_report(held);
         if (conn_is_open(&held->conn))
             conn_close(&held->conn, 1001, "");
         else
             conn_drop(&held->conn);
+        if (held->opening)
+            held_end_opening(held);
     }
     mem_free(state->held);
     memset(state, 0, sizeof(*state));

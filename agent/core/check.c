@@ -374,16 +374,18 @@ void run_event(struct run *run, const struct err *err)
     run_finish_err(run, err);
 }
 
-void run_skip(struct run *run)
+void run_skip(struct run *run, uint64_t until_ns)
 {
     struct check *check = run->check;
+    uint64_t now_ns = clock_now_ns();
 
     panic_if(!run->type->session);
     if (!run->active)
         return;
     run->active = false;
     timer_stop(&check->deadline);
-    schedule_next(check);
+    check->next_due_ns = until_ns > now_ns ? until_ns : now_ns;
+    timer_start_ns(&check->schedule, check->next_due_ns - now_ns);
 }
 
 uint64_t run_deadline_ns(const struct run *run)

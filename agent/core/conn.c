@@ -37,6 +37,7 @@ struct farewell {
 void conn_group_init(struct conn_group *group, struct loop *loop)
 {
     group->loop = loop;
+    group->current = NULL;
     list_init(&group->farewells);
 }
 
@@ -115,8 +116,8 @@ static void conn_release(struct conn *conn)
     ws_reader_fini(&conn->reader);
     if (conn->deflater)
         deflater_free(conn->deflater);
-    if (conn->gone)
-        *conn->gone = true;
+    if (conn->group && conn->group->current == conn)
+        conn->group->current = NULL;
     memset(conn, 0, sizeof(*conn));
 }
 
@@ -170,7 +171,7 @@ static void lost_by_close(struct conn *conn, const struct ws_message *message)
 /* False: the connection is gone. */
 static bool take_message(struct conn *conn, const struct ws_message *message, uint64_t now_ns)
 {
-    bool gone = false;
+    struct conn_group *group = conn->group;
 
     if (message->opcode == WS_PING) {
         conn_send(conn, WS_PONG, message->body);
@@ -180,11 +181,11 @@ static bool take_message(struct conn *conn, const struct ws_message *message, ui
         lost_by_close(conn, message);
         return false;
     }
-    conn->gone = &gone;
+    group->current = conn;
     conn->events->on_message(conn->user, message, now_ns);
-    if (gone)
+    if (group->current != conn)
         return false;
-    conn->gone = NULL;
+    group->current = NULL;
     return true;
 }
 
@@ -211,8 +212,8 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     struct conn_setup *setup = conn->setup;
     const struct http_head *head = http_reader_head(setup->reader);
     struct upgrade_agreed agreed = { 0 };
+    struct conn_group *group = conn->group;
     struct err err;
-    bool gone = false;
 
     setup->report->http_status = head->status;
     if (upgrade_check_response(head, &setup->offer.offer, setup->key, &agreed, &err) < 0) {
@@ -224,11 +225,11 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     setup->report->deflate = agreed.deflate.on;
     setup_free(conn);
     ws_reader_init(&conn->reader, WS_CLIENT, CONN_MESSAGE_MAX, &agreed.deflate);
-    conn->gone = &gone;
+    group->current = conn;
     conn->events->on_open(conn->user);
-    if (gone)
+    if (group->current != conn)
         return;
-    conn->gone = NULL;
+    group->current = NULL;
     if (rest.len)
         take_frames(conn, rest, now_ns);
 }

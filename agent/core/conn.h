@@ -41,6 +41,7 @@ struct conn_events {
 struct conn_group {
     struct loop *loop;
     struct list farewells;
+    struct conn *current; /* whose callback is running; NULL once its owner has let go of it there */
 };
 void conn_group_init(struct conn_group *group, struct loop *loop);
 void conn_group_fini(struct conn_group *group); /* cuts what still lingers */
@@ -54,7 +55,6 @@ struct conn {
     struct conn_group *group;
     struct conn_setup *setup;  /* NULL once it is open */
     struct deflater *deflater; /* made by the first compressed message that is sent */
-    bool *gone;                /* told when the owner lets go inside a callback */
     struct ws_reader reader;
 };
 

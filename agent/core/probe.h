@@ -80,8 +80,8 @@ void run_warn(struct run *run, enum reason reason, const char *fmt, ...) __attri
 void run_finish_err(struct run *run, const struct err *err);
 /* Session types, between rounds: something failed just now; judged at once as a failed round. During a round it finishes that. */
 void run_event(struct run *run, const struct err *err);
-/* Session types: the round proves nothing yet; it ends without being judged or counted. */
-void run_skip(struct run *run);
+/* Session types: the round proves nothing before that moment; it ends without being judged or counted, and the next one comes then. */
+void run_skip(struct run *run, uint64_t until_ns);
 uint64_t run_deadline_ns(const struct run *run); /* monotonic; of the round under way */
 
 #endif
