@@ -108,7 +108,7 @@ asyncio.run(main())
 def test_slo(server):
     code, document = check(server.url, "echo", flags=("--slo", "1ms"))
     assert code in (0, 1)
-    code, document = check(server.url, "echo", flags=("--slo", "5s"))
+    code, document = check(server.url, "echo", flags=("--slo", "4s"))
     assert (code, only(document)["status"]) == (0, "pass")
 
 
