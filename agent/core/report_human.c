@@ -51,31 +51,47 @@ static unsigned columns(const char *text)
     return count;
 }
 
+static void new_line(struct page *page, unsigned indent)
+{
+    buf_append_char(page->out, '\n');
+    put_blanks(page, indent);
+}
+
+/* One word, broken where it is longer than a whole line; gives the column behind it. */
+static unsigned put_word(struct page *page, const char *word, unsigned indent, unsigned at)
+{
+    for (; *word; word++) {
+        bool starts = ((unsigned char)*word & 0xc0) != 0x80;
+        if (starts && at >= page->width) {
+            new_line(page, indent);
+            at = indent;
+        }
+        buf_append_char(page->out, *word);
+        at += starts;
+    }
+    return at;
+}
+
 /* Fills lines with words, each line but the first begun by indent blanks; `at` columns of the first are taken. */
 static void put_wrapped(struct page *page, const char *text, unsigned indent, unsigned at)
 {
     struct buf clean = BUF_INIT(TEXT_MAX);
+    char nothing[] = "", *rest = NULL;
+    bool begun = false;
     report_put(&clean, text);
-    char *rest = NULL;
-    bool first = true;
-    if (!clean.len)
-        goto out;
-    (void)buf_str(&clean);
-    for (char *word = strtok_r((char *)clean.data, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-        unsigned need = columns(word);
-        if (!first && at + 1 + need > page->width) {
-            buf_append_char(page->out, '\n');
-            put_blanks(page, indent);
+    (void)buf_str(&clean); /* terminates it */
+    for (char *word = strtok_r(clean.data ? (char *)clean.data : nothing, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        bool fits = at + begun + columns(word) <= page->width;
+        if (!fits && at > indent) {
+            new_line(page, indent);
             at = indent;
-        } else if (!first) {
+        } else if (begun) {
             buf_append_char(page->out, ' ');
             at++;
         }
-        buf_append_str(page->out, word);
-        at += need;
-        first = false;
+        at = put_word(page, word, indent, at);
+        begun = true;
     }
-out:
     buf_append_char(page->out, '\n');
     buf_fini(&clean);
 }
