@@ -18,7 +18,7 @@
 #include "agent/core/talk_engine.h"
 #include "probes/registry.h"
 
-enum { OPENING_MAX = 32, MASS = 10, NS_PER_MS = 1000000, PROOF_SLACK_MS = 100 };
+enum { OPENING_MAX = 16, MASS = 10, NS_PER_MS = 1000000, PROOF_SLACK_MS = 100 };
 
 struct hold_opts {
     int64_t connections, for_ms;
