@@ -41,37 +41,47 @@ void secret_add(const char *value)
     starts[(uint8_t)value[0]]++;
 }
 
-/* Length of the longest secret that begins here, or 0. */
-static size_t longest_at(const char *text)
+/* Length of the longest secret at the front, or 0. */
+static size_t longest(struct slice s)
 {
     size_t best = 0;
-    if (!starts[(uint8_t)text[0]])
+    if (s.len == 0 || !starts[s.data[0]])
         return 0;
     for (size_t i = 0; i < entry_count; i++)
-        if (entries[i].len > best && strncmp(text, entries[i].value, entries[i].len) == 0)
+        if (entries[i].len > best && entries[i].len <= s.len && memcmp(s.data, entries[i].value, entries[i].len) == 0)
             best = entries[i].len;
     return best;
 }
 
-/* Occurrences that overlap become one ***: a rest of either would be a part of a secret. A mask is shorter than any secret. */
+/* What overlaps is one: a rest of either would be a part of a secret. */
+size_t secret_span(struct slice s)
+{
+    size_t end = longest(s);
+    for (size_t i = 1; i < end; i++) {
+        size_t further = i + longest(slice_skip(s, i));
+        if (further > end)
+            end = further;
+    }
+    return end;
+}
+
+/* In place, since a mask is shorter than any secret. */
 void secret_scrub(char *text)
 {
+    static const char mask[] = "***";
+    struct slice rest = slice_str(text);
     if (entry_count == 0)
         return;
     char *out = text;
-    for (const char *in = text; *in;) {
-        const char *end = in + longest_at(in);
-        if (end == in) {
-            *out++ = *in++;
-            continue;
+    while (rest.len) {
+        size_t span = secret_span(rest);
+        if (span) {
+            memcpy(out, mask, sizeof mask - 1);
+            out += sizeof mask - 1;
+        } else {
+            *out++ = (char)rest.data[0];
         }
-        for (; in < end; in++) {
-            const char *further = in + longest_at(in);
-            if (further > end)
-                end = further;
-        }
-        for (int i = 0; i < 3; i++)
-            *out++ = '*';
+        rest = slice_skip(rest, span ? span : 1);
     }
     *out = '\0';
 }

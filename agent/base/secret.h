@@ -6,12 +6,14 @@
 #ifndef WSHEALTHD_BASE_SECRET_H
 #define WSHEALTHD_BASE_SECRET_H
 
-#include <stddef.h>
+#include "agent/base/slice.h"
 
 enum { SECRET_MIN = 4, SECRET_COUNT_MAX = 256 };
 
 void secret_add(const char *value); /* copies; adding twice is once; past the maximum the oldest is forgotten */
 void secret_scrub(char *text);      /* each occurrence becomes *** in place */
+/* How many bytes at the front belong to a secret, or to several that overlap; 0 where none begins. For who cuts a text. */
+size_t secret_span(struct slice s);
 void secret_forget_all(void);
 
 #endif

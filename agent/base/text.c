@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/secret.h"
+
 struct unit {
     const char *name;
     int64_t factor;
@@ -230,8 +232,10 @@ void text_excerpt(struct slice bytes, size_t max_chars, char *out, size_t size)
     size_t len = 0, chars = 0, cut_at = 0; /* cut_at: the last place where an ellipsis still fits */
     while (bytes.len) {
         char unit[8];
-        size_t taken = text_char_len(bytes), unit_len, unit_chars;
-        if (taken && harmless(bytes.data, taken)) {
+        size_t taken = secret_span(bytes), unit_len, unit_chars;
+        if (taken) {
+            unit_len = unit_chars = (size_t)snprintf(unit, sizeof unit, "***");
+        } else if ((taken = text_char_len(bytes)) && harmless(bytes.data, taken)) {
             memcpy(unit, bytes.data, taken);
             unit_len = taken;
             unit_chars = 1;

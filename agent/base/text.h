@@ -20,7 +20,7 @@ void text_format_elapsed(uint64_t ns, char *out, size_t size);
 /* The candidate nearest to word if it is near enough to be meant (Damerau-Levenshtein at most 2 and less than half its length), or NULL. */
 const char *text_nearest(const char *word, const char *const *candidates, size_t count);
 /* The peer's bytes made fit for a sentence: at most max_chars characters, control characters and invalid UTF-8 as \xNN, cut with "…".
- * Always terminated; size is at least 16. */
+ * Secrets are masked before anything is cut, so that no part of one is left. Always terminated; size is at least 16. */
 void text_excerpt(struct slice bytes, size_t max_chars, char *out, size_t size);
 /* Bytes of the valid UTF-8 character at the front, or 0 where there is none. */
 size_t text_char_len(struct slice s);

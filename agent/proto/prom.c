@@ -187,9 +187,8 @@ static const char *format_bound(const struct prom *prom, size_t i, char out[NUMB
 {
     if (i == PROM_BUCKETS)
         return "+Inf";
-    snprintf(out, NUMBER_MAX, "%g", prom_bounds[i]);
-    if (prom->openmetrics && !strchr(out, '.'))
-        strcat(out, ".0");
+    bool whole = floor(prom_bounds[i]) == prom_bounds[i];
+    snprintf(out, NUMBER_MAX, whole && prom->openmetrics ? "%.1f" : "%g", prom_bounds[i]);
     return out;
 }
 

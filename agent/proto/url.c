@@ -92,7 +92,7 @@ static int decode(struct slice s, char *out, size_t size, const char *what, stru
     for (size_t i = 0; i < s.len; i++) {
         uint8_t c = s.data[i];
         if (c == '%') {
-            c = (uint8_t)(hex_value(s.data[i + 1]) << 4 | hex_value(s.data[i + 2])); /* check_bytes has seen them */
+            c = (uint8_t)((unsigned)hex_value(s.data[i + 1]) << 4 | (unsigned)hex_value(s.data[i + 2])); /* seen by check_bytes */
             i += 2;
         }
         if (c < 0x20 || c == 0x7f)
@@ -216,7 +216,7 @@ static int read_userinfo(struct slice userinfo, struct url *url, struct err *err
     return decode(slice_skip(userinfo, 1), url->password, sizeof url->password, "password", err);
 }
 
-/* host[:port] or [v6][:port]; *port is what stands behind the colon, and data is NULL without one. */
+/* host[:port] or [v6][:port]; *port becomes what stands behind the colon, and stays as it is without one. */
 static int read_host(struct slice s, struct url *url, struct slice *port, struct err *err)
 {
     char shown[SHOWN_MAX * 4 + 16];
@@ -242,7 +242,6 @@ static int read_host(struct slice s, struct url *url, struct slice *port, struct
         if (!is_name(url->host))
             return err_set(err, REASON_NONE, 0, "url: host '%s' is neither a name nor an address", show(host, shown));
     }
-    *port = slice_make(NULL, 0);
     if (s.len && s.data[0] != ':')
         return err_set(err, REASON_NONE, 0, "url: '%s' behind the address, want :port or a path", show(s, shown));
     if (s.len)
@@ -260,7 +259,7 @@ static int read_authority(struct slice authority, const struct scheme *scheme, s
             return -1;
         authority = slice_skip(authority, at);
     }
-    struct slice port;
+    struct slice port = slice_make(NULL, 0);
     if (read_host(authority, url, &port, err))
         return -1;
     url->port = scheme->port;

@@ -50,6 +50,17 @@ static void test_overlaps_leave_no_rest(void **state)
     assert_scrubbed("abcdefXdefghi", "***X***");
 }
 
+static void test_spans(void **state)
+{
+    (void)state;
+    secret_add("abcdef");
+    secret_add("defghi");
+    assert_int_equal(secret_span(slice_str("abcdefghi!")), 9);
+    assert_int_equal(secret_span(slice_str("xabcdef")), 0);
+    assert_int_equal(secret_span(slice_make("abcdef", 5)), 0);
+    assert_int_equal(secret_span(slice_make(NULL, 0)), 0);
+}
+
 static void test_short_values_are_not_taken(void **state)
 {
     (void)state;
@@ -77,6 +88,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_every_occurrence, forget),
         cmocka_unit_test_teardown(test_overlaps_leave_no_rest, forget),
+        cmocka_unit_test_teardown(test_spans, forget),
         cmocka_unit_test_teardown(test_short_values_are_not_taken, forget),
         cmocka_unit_test_teardown(test_the_oldest_is_forgotten, forget),
     };

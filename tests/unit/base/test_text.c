@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/secret.h"
 #include "agent/base/text.h"
 
 static void test_durations(void **state)
@@ -182,6 +183,22 @@ static void test_excerpts(void **state)
     assert_excerpt(slice_str("ab"), 0, "…");
 }
 
+/* A secret at the cut would otherwise leave its beginning. */
+static void test_excerpts_hold_no_part_of_a_secret(void **state)
+{
+    (void)state;
+    char out[64];
+    secret_add("hunter2-hunter2");
+    for (size_t max = 1; max < 30; max++) {
+        text_excerpt(slice_str("token hunter2-hunter2!"), max, out, sizeof out);
+        assert_null(strstr(out, "h"));
+    }
+    assert_string_equal(out, "token ***!");
+    text_excerpt(slice_make("\0hunter2-hunter2", 16), 30, out, sizeof out);
+    assert_string_equal(out, "\\x00***");
+    secret_forget_all();
+}
+
 static void test_excerpts_fit_their_room(void **state)
 {
     (void)state;
@@ -202,10 +219,15 @@ static void test_excerpts_fit_their_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_durations), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_integers),  cmocka_unit_test(test_formats_read_back),
-        cmocka_unit_test(test_elapsed),   cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_excerpts),  cmocka_unit_test(test_excerpts_fit_their_room),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_formats_read_back),
+        cmocka_unit_test(test_elapsed),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_excerpts),
+        cmocka_unit_test(test_excerpts_hold_no_part_of_a_secret),
+        cmocka_unit_test(test_excerpts_fit_their_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

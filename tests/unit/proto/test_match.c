@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "agent/base/mem.h"
+#include "agent/base/secret.h"
 #include "agent/proto/match.h"
 
 /* One attempt with a match made for it; the sentence is left in `why`. */
@@ -178,6 +179,29 @@ static void test_json_sentences(void **state)
     assert_memory_equal(why.text, "text is \"hello\", want JSON (", 28);
 }
 
+static void test_no_part_of_a_secret_is_shown(void **state)
+{
+    (void)state;
+    static const char token[] =
+        "hunter2 \xc3\xbc \"quoted\" and so long that it would be cut somewhere in the middle, which must not leave a part of it";
+    static const char *const prefixes[] = { "", "\"", "{\"op\":[\"", "{\"op\" ", "x " };
+    char message[512], op[] = "/op", pong[] = "\"pong\"";
+    struct match_spec spec = { .json = { { op, pong } }, .json_count = 1 };
+    secret_add(token);
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        snprintf(message, sizeof message, "%s%s", prefixes[i], token);
+        assert_false(try_spec(&spec, slice_str(message)));
+        assert_null(strstr(why.text, "hunter"));
+        assert_null(strstr(why.text, "quoted"));
+    }
+    assert_false(
+        try_json("/op", "\"pong\"",
+                 "{\"op\":\"hunter2 \\u00fc \\\"quoted\\\" and so long that it would be cut somewhere in the middle, which must "
+                 "not leave a part of it\"}"));
+    assert_string_equal(why.text, "json /op is \"***\", want \"pong\"");
+    secret_forget_all();
+}
+
 static void test_what_is_not_json(void **state)
 {
     (void)state;
@@ -294,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_json_values),
         cmocka_unit_test(test_json_pointers),
         cmocka_unit_test(test_json_sentences),
+        cmocka_unit_test(test_no_part_of_a_secret_is_shown),
         cmocka_unit_test(test_what_is_not_json),
         cmocka_unit_test(test_hostile_json),
         cmocka_unit_test(test_all_parts_must_hold),
