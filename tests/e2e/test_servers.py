@@ -9,7 +9,7 @@ TYPES = ("handshake", "ping", "echo", "hold")
 
 
 def all_pass(url, *types, **more):
-    code, document = check(url, *types, **more)
+    code, document = check(url, *types, timeout="2s", **more)
     assert code == 0, json.dumps(document, indent=1)
     assert {c["type"]: c["status"] for c in document["checks"]} == {t: "pass" for t in types}
     assert all(c["reason"] is None for c in document["checks"])
@@ -86,10 +86,10 @@ def test_npm_socket_io(node):
     port = free_port()
     with process(node, SERVERS / "socketio.js", port, port=port, env=environment(WSHEALTHD_MODULES=str(MODULES))):
         all_pass(f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", "handshake", "ping", "hold")
-        code, document = check(f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", "echo", flags=("--send", "2probe", "--expect", "3probe"))
+        code, document = check(f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", "echo", flags=("--send", "40", "--expect", "40{"))
         assert code == 0, document
-        code, document = check(f"ws://127.0.0.1:{port}/socket.io/?EIO=3&transport=websocket", "handshake")
-        assert (code, only(document)["reason"]) == (2, "upgrade_refused"), document
+        code, document = check(f"ws://127.0.0.1:{port}/elsewhere", "handshake", timeout="10s")
+        assert (code, only(document)["reason"]) == (2, "connection_reset"), document
 
 
 def test_libwebsockets(lws_echo):
