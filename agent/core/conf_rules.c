@@ -133,17 +133,23 @@ static void check_listen(struct conf *conf, struct report *report)
 
 static void check_url(struct report *report, const char *path, const char *text, struct url *url)
 {
+    static const char want[] = "want ws://, wss:// or ws+unix://";
     struct err err;
     *url = (struct url){ 0 };
     if (!text)
         return;
-    if (url_parse(text, url, &err)) {
-        const char *message = strncmp(err.text, "url: ", 5) == 0 ? err.text + 5 : err.text;
-        report_path(report, path, "%s", message);
+    size_t len = strcspn(text, ":/?# ");
+    char scheme[SHOWN_MAX * 5];
+    text_excerpt(slice_make(text, len), SHOWN_MAX, scheme, sizeof scheme);
+    if (strncmp(text + len, "://", 3) != 0)
+        report_path(report, path, "no scheme, %s", want);
+    else if (!slice_equal_nocase(slice_make(text, len), "ws") && !slice_equal_nocase(slice_make(text, len), "wss") &&
+             !slice_equal_nocase(slice_make(text, len), "ws+unix"))
+        report_path(report, path, "scheme %s://, %s", scheme, want);
+    else if (url_parse(text, url, &err))
+        report_path(report, path, "%s", strncmp(err.text, "url: ", 5) == 0 ? err.text + 5 : err.text);
+    if (report_has(report, path))
         *url = (struct url){ 0 };
-    } else if (strncmp(url->scheme, "ws", 2) != 0) {
-        report_path(report, path, "scheme %s://, want ws://, wss:// or ws+unix://", url->scheme);
-    }
 }
 
 /* "query:NAME": the name behind a word and its colon, or NULL. */

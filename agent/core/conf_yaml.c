@@ -89,6 +89,18 @@ static char char_at(struct slice text, yaml_mark_t mark)
     return i < text.len ? (char)text.data[i] : 0;
 }
 
+/* Does a ${ stand before the mark on its line? In { } and [ ] its brace is YAML's. */
+static bool has_variable(struct slice text, yaml_mark_t mark)
+{
+    size_t line = 0, i = 0;
+    for (; i < text.len && line < mark.line; i++)
+        line += text.data[i] == '\n';
+    for (size_t column = 0; column < mark.column && i + 1 < text.len && text.data[i] != '\n'; column++, i++)
+        if (text.data[i] == '$' && text.data[i + 1] == '{')
+            return true;
+    return false;
+}
+
 static void fail_syntax(struct builder *builder, const yaml_parser_t *parser)
 {
     const char *problem = parser->problem ? parser->problem : "not YAML";
@@ -99,7 +111,10 @@ static void fail_syntax(struct builder *builder, const yaml_parser_t *parser)
     else if (char_at(builder->text, parser->problem_mark) == '\t')
         report_at(builder->report, mark_of(parser->problem_mark), NULL, "a tab, want blanks for indentation");
     else if (parser->context)
-        report_at(builder->report, mark_of(parser->problem_mark), NULL, "%s (%s)", problem, parser->context);
+        report_at(builder->report, mark_of(parser->problem_mark), NULL, "%s (%s)%s", problem, parser->context,
+                  strstr(parser->context, "flow") && has_variable(builder->text, parser->problem_mark)
+                      ? "; inside { } and [ ], ${…} needs quotes around it"
+                      : "");
     else
         report_at(builder->report, mark_of(parser->problem_mark), NULL, "%s", problem);
 }

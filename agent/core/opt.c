@@ -196,13 +196,18 @@ const struct opt *opt_find(const struct opt *rows, const char *name)
     return NULL;
 }
 
-static int set_match_part(const struct opt *row, struct opt_match *match, const char *part, const char *text, struct err *err)
+static int set_at(const struct opt *rows, void *base, const char *name, const char *text, struct err *err);
+
+static int set_match_part(struct opt_match *match, const char *part, const char *text, struct err *err)
 {
-    if (opt_set(match_rows, &match->spec, part, text, err))
-        return err_prefix(err, "%s", row->name);
-    struct match *compiled = match_new(&match->spec, err);
-    if (!compiled)
-        return err_prefix(err, "%s", row->name);
+    if (set_at(match_rows, &match->spec, part, text, err))
+        return -1;
+    struct err why = { 0 };
+    struct match *compiled = match_new(&match->spec, &why);
+    size_t len = strlen(part);
+    if (!compiled) /* "regex: missing )": the name of the part is put before it anyway */
+        return err_set(err, REASON_NONE, 0, "%s",
+                       why.text + (strncmp(why.text, part, len) == 0 && why.text[len] == ':' ? len + 2 : 0));
     match_free(match->match);
     match->match = compiled;
     return 0;
@@ -218,22 +223,25 @@ static char *marked(const struct opt *row, const char *text)
     return mem_strdup(text);
 }
 
-int opt_set(const struct opt *rows, void *base, const char *name, const char *text, struct err *err)
+static int set_at(const struct opt *rows, void *base, const char *name, const char *text, struct err *err)
 {
     const char *dot = strchr(name, '.');
     char *head = mem_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
     const struct opt *row = opt_find(rows, head);
     mem_free(head);
-    if (!row || !has_field(row))
-        return err_set(err, REASON_NONE, 0, "%s: unknown option", name);
+    if (!row || !has_field(row) || (dot && row->kind != OPT_SECTION && row->kind != OPT_MATCH))
+        return err_set(err, REASON_NONE, 0, "unknown option");
     if (dot && row->kind == OPT_SECTION)
-        return opt_set(row->rows, opt_field(row, base), dot + 1, text, err) ? err_prefix(err, "%s", row->name) : 0;
-    if (dot && row->kind == OPT_MATCH)
-        return set_match_part(row, opt_field(row, base), dot + 1, text, err);
+        return set_at(row->rows, opt_field(row, base), dot + 1, text, err);
     if (dot)
-        return err_set(err, REASON_NONE, 0, "%s: unknown option", name);
+        return set_match_part(opt_field(row, base), dot + 1, text, err);
     char *value = marked(row, text);
     int rc = opt_parse(row, opt_field(row, base), value, (row->flags & OPT_SECRET) ? NULL : text, err);
     mem_free(value);
-    return rc ? err_prefix(err, "%s", row->name) : 0;
+    return rc;
+}
+
+int opt_set(const struct opt *rows, void *base, const char *name, const char *text, struct err *err)
+{
+    return set_at(rows, base, name, text, err) ? err_prefix(err, "%s", name) : 0;
 }
