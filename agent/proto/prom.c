@@ -187,7 +187,7 @@ static const char *format_bound(const struct prom *prom, size_t i, char out[NUMB
 {
     if (i == PROM_BUCKETS)
         return "+Inf";
-    bool whole = floor(prom_bounds[i]) == prom_bounds[i];
+    bool whole = (double)(int)prom_bounds[i] == prom_bounds[i];
     snprintf(out, NUMBER_MAX, whole && prom->openmetrics ? "%.1f" : "%g", prom_bounds[i]);
     return out;
 }
