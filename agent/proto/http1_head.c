@@ -4,23 +4,11 @@
  */
 #include "agent/proto/http1_head.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/text.h"
 
 enum { EXCERPT_CHARS = 40, EXCERPT_MAX = EXCERPT_CHARS * 4 + 16 };
-
-int http_bad(struct err *err, int status, const char *fmt, ...)
-{
-    char text[ERR_TEXT_MAX];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    return err_set(err, REASON_HTTP_MALFORMED, status, "%s", text);
-}
 
 static int bad_value(struct err *err, int status, const char *what, struct slice value)
 {

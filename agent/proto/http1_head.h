@@ -6,8 +6,8 @@
 
 enum http_framing { FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_EOF };
 
-/* Fills err with http_malformed and the status that a server answers. Returns -1. */
-int http_bad(struct err *err, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* http_malformed, with the status that a server answers. Is -1. */
+#define http_bad(err, status, ...) err_set((err), REASON_HTTP_MALFORMED, (status), __VA_ARGS__)
 
 /* Do the bytes that have come so far (perhaps only a part of the first line) begin a response at all? */
 int http_check_response_start(struct slice bytes, struct err *err);
