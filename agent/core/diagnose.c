@@ -9,7 +9,6 @@
  */
 #include "agent/core/diagnose.h"
 
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -184,19 +183,30 @@ static const struct rule *find_rule(unsigned facts, const struct check_view *mai
 
 /* --- writing it down ------------------------------------------------------------------------------------------------------- */
 
-/* Like snprintf; a cut falls between characters and shows as "…". */
-__attribute__((format(printf, 2, 3))) static void say(struct diagnosis *out, const char *fmt, ...)
+/* Adds to the sentence. Where that is full, it ends between characters and shows it by "…"; what would follow is lost. */
+static void say(struct diagnosis *out, const char *text)
 {
-    va_list args;
-    va_start(args, fmt);
-    int need = vsnprintf(out->sentence, sizeof out->sentence, fmt, args);
-    va_end(args);
-    if (need < (int)sizeof out->sentence)
+    size_t len = strlen(out->sentence), room = sizeof out->sentence - 1 - len, more = strlen(text);
+    bool cut = room < sizeof "…" && strcmp(out->sentence + len - strlen("…"), "…") == 0;
+    if (cut)
+        return;
+    memcpy(out->sentence + len, text, more < room ? more : room);
+    if (more <= room)
         return;
     size_t at = sizeof out->sentence - sizeof "…";
     while (at > 0 && ((unsigned char)out->sentence[at] & 0xc0) == 0x80)
         at--;
     memcpy(out->sentence + at, "…", sizeof "…");
+}
+
+/* " (echo: no message within 2s)" */
+static void say_fault(struct diagnosis *out, const struct check_view *check, const struct check_fault *fault)
+{
+    say(out, " (");
+    say(out, check->name);
+    say(out, ": ");
+    say(out, *fault->message ? fault->message : reason_name(fault->reason));
+    say(out, ")");
 }
 
 static void advise(struct diagnosis *out, const char *advice)
@@ -223,7 +233,8 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
     panic_if(!rule);
     out->cause = cause_name(rule->cause);
     out->plain = rule->plain ? rule->plain : reason_help(fault.reason);
-    say(out, "%s (%s: %s)", out->plain, main->name, *fault.message ? fault.message : reason_name(fault.reason));
+    say(out, out->plain);
+    say_fault(out, main, &fault);
     for (size_t i = 0; i < RULE_ADVICE; i++)
         advise(out, rule->advice[i]);
     if (!view->verdict.live)
@@ -245,7 +256,9 @@ static void tell_draining(const struct agent_view *view, struct diagnosis *out)
     for (size_t i = 0; i < view->check_count; i++)
         if (view->checks[i]->health.state == STATE_FAIL)
             blame(out, view->checks[i]);
-    say(out, out->because_count ? "%s; besides, checks fail, which is normal while the server stops" : "%s", out->plain);
+    say(out, out->plain);
+    if (out->because_count)
+        say(out, "; besides, checks fail, which is normal while the server stops");
     advise(out, "`wshealthd resume` puts it back into rotation");
 }
 
@@ -253,7 +266,7 @@ static void tell_nothing(struct diagnosis *out)
 {
     out->cause = cause_name(CAUSE_NOTHING_CHECKED);
     out->plain = "No check is enabled, so nothing is known about the server";
-    say(out, "%s", out->plain);
+    say(out, out->plain);
     advise(out, "Leave checks: out of the configuration to get handshake, ping and hold");
 }
 
@@ -283,33 +296,31 @@ static bool tell_void(const struct agent_view *view, struct diagnosis *out)
         advise(out, "Give the agent CPU: remove its CPU limit, or raise it; a request of a few millicores is enough");
         advise(out, "Look at wshealthd_loop_lag_seconds, and at the load of the host");
     }
-    say(out, "%s", out->plain);
+    say(out, out->plain);
     return true;
 }
 
 static void tell_starting(const struct agent_view *view, struct diagnosis *out)
 {
     const struct check_view *failed = NULL;
-    struct check_fault fault;
-    char names[160] = "";
-    size_t used = 0;
+    struct check_fault fault, first = { .message = "" };
     out->cause = cause_name(CAUSE_STARTING);
     out->plain = "Waiting for the first pass of every check that gates readiness";
+    say(out, "Waiting for the first pass of ");
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
         if (!(check->gates & GATE_READY) || check->health.passed_once)
             continue;
+        say(out, out->because_count ? ", " : "");
+        say(out, check->name);
         blame(out, check);
-        if (!failed && check_fault_of(check, &fault))
+        if (!failed && check_fault_of(check, &fault)) {
             failed = check;
-        if (used < sizeof names)
-            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", check->name);
+            first = fault;
+        }
     }
-    if (failed && check_fault_of(failed, &fault))
-        say(out, "Waiting for the first pass of: %s (%s: %s)", names, failed->name,
-            *fault.message ? fault.message : reason_name(fault.reason));
-    else
-        say(out, "Waiting for the first pass of: %s", names);
+    if (failed)
+        say_fault(out, failed, &first);
     advise(out, "Wait: a server that comes up passes within an interval or two");
 }
 
@@ -329,11 +340,13 @@ static void tell_healthy(const struct agent_view *view, struct diagnosis *out)
     for (size_t i = 0; i < view->check_count; i++)
         if (failed_rounds(view->checks[i]) > (shaky ? failed_rounds(shaky) : 0))
             shaky = view->checks[i];
-    if (shaky)
-        say(out, "%s; %s failed %u of its last %zu rounds", out->plain, shaky->name, failed_rounds(shaky),
-            strlen(shaky->health.history));
-    else
-        say(out, "%s", out->plain);
+    say(out, out->plain);
+    if (!shaky)
+        return;
+    char tail[160];
+    snprintf(tail, sizeof tail, "; %s failed %u of its last %zu rounds", shaky->name, failed_rounds(shaky),
+             strlen(shaky->health.history));
+    say(out, tail);
 }
 
 void diagnose(const struct agent_view *view, struct diagnosis *out)

@@ -167,8 +167,10 @@ static void write_failures(struct prom *prom, const struct check_view *check)
 
 static void write_duration(struct prom *prom, const struct check_view *check)
 {
-    for (unsigned i = 0; i < PHASE_COUNT; i++)
-        prom_sample_histogram(prom, &check->stats.phase[i], CHECK_LABELS(check), "phase", phase_label((enum phase)i), NULL);
+    for (unsigned i = 1; i <= PHASE_COUNT; i++) { /* the whole round last */
+        enum phase phase = (enum phase)(i % PHASE_COUNT);
+        prom_sample_histogram(prom, &check->stats.phase[phase], CHECK_LABELS(check), "phase", phase_label(phase), NULL);
+    }
 }
 
 static void write_rtt(struct prom *prom, const struct check_view *check)

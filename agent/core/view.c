@@ -9,25 +9,25 @@ static struct check_fault last_round(const struct check_view *check)
     return (struct check_fault){ .reason = check->reason, .scope = check->scope, .message = check->message };
 }
 
+/* What the state came from; a view that does not know it has only its last round to tell. */
+static struct check_fault last_fault(const struct check_view *check)
+{
+    if (check->last_fault == REASON_NONE)
+        return last_round(check);
+    return (
+        struct check_fault){ .reason = check->last_fault, .scope = check->last_fault_scope, .message = check->last_fault_message };
+}
+
 bool check_fault_of(const struct check_view *check, struct check_fault *fault)
 {
     bool failed = check->judged && check->status == RESULT_FAIL;
-    bool warned = check->judged && check->status == RESULT_WARN;
     switch (check->health.state) {
     case STATE_FAIL:
-        *fault = last_round(check);
-        if (check->last_fault != REASON_NONE)
-            *fault = (struct check_fault){ .reason = check->last_fault,
-                                           .scope = check->last_fault_scope,
-                                           .message = check->last_fault_message };
+        *fault = last_fault(check);
         fault->recovering = check->judged && !failed;
         return true;
-    case STATE_WARN: /* a warning is the last round's; a failed one that fall has not made a state of yet is no warning */
-        *fault = last_round(check);
-        if (!warned && check->last_fault != REASON_NONE)
-            *fault = (struct check_fault){ .reason = check->last_fault,
-                                           .scope = check->last_fault_scope,
-                                           .message = check->last_fault_message };
+    case STATE_WARN:
+        *fault = last_fault(check);
         return true;
     case STATE_UNKNOWN:
         *fault = last_round(check);

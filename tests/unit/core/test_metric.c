@@ -1,0 +1,274 @@
+/* The metric families of the contract's section 8: named as promised, complete from the first scrape, in both formats. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/core/metric_process.h"
+#include "tests/unit/core/views.h"
+
+static struct world world;
+static struct buf out;
+
+static int set_up(void **state)
+{
+    (void)state;
+    world_init(&world);
+    check_blank(world_add(&world, "handshake", "handshake", "local", GATE_READY));
+    check_blank(world_add(&world, "front", "hold", "public", 0));
+    buf_init(&out, 1 << 20);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    buf_fini(&out);
+    return 0;
+}
+
+static const char *scrape(bool openmetrics)
+{
+    buf_reset(&out);
+    assert_int_equal(metric_write(&world.view, openmetrics, &out), 0);
+    return buf_str(&out);
+}
+
+/* The line that begins with this series, from its value on. */
+static const char *value_of(const char *text, const char *series)
+{
+    size_t len = strlen(series);
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, series, len) == 0 && line[len] == ' ')
+            return line + len + 1;
+    }
+    fail_msg("no series %s", series);
+    return "";
+}
+
+static double number_of(const char *text, const char *series)
+{
+    return strtod(value_of(text, series), NULL);
+}
+
+static size_t count_of(const char *text, const char *part)
+{
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, part)); at++)
+        count++;
+    return count;
+}
+
+static void test_families_of_the_contract(void **state)
+{
+    (void)state;
+    static const char *const families[] = {
+        "wshealthd_ready gauge",
+        "wshealthd_live gauge",
+        "wshealthd_started gauge",
+        "wshealthd_degraded gauge",
+        "wshealthd_draining gauge",
+        "wshealthd_check_state gauge",
+        "wshealthd_check_rounds_total counter",
+        "wshealthd_check_failures_total counter",
+        "wshealthd_check_duration_seconds histogram",
+        "wshealthd_check_rtt_seconds histogram",
+        "wshealthd_check_last_round_timestamp_seconds gauge",
+        "wshealthd_connection_closes_total counter",
+        "wshealthd_held_connections gauge",
+        "wshealthd_tls_cert_not_after_timestamp_seconds gauge",
+        "wshealthd_loop_lag_seconds histogram",
+        "wshealthd_stalls_total counter",
+        "wshealthd_build_info gauge",
+        "process_cpu_seconds_total counter",
+        "process_resident_memory_bytes gauge",
+        "process_open_fds gauge",
+        "process_max_fds gauge",
+        "process_start_time_seconds gauge",
+    };
+    const char *text = scrape(false);
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "# TYPE %s\n", families[i]);
+        if (count_of(text, line) != 1)
+            fail_msg("want once: %s", line);
+    }
+    assert_int_equal(count_of(text, "# TYPE "), sizeof families / sizeof families[0]);
+    assert_int_equal(count_of(text, "# HELP "), sizeof families / sizeof families[0]);
+}
+
+/* Nothing has happened yet, and every series is there already. */
+static void test_complete_from_the_first_scrape(void **state)
+{
+    (void)state;
+    const char *text = scrape(false);
+    char series[256];
+    for (unsigned i = 0; i < RESULT_COUNT; i++) {
+        snprintf(series, sizeof series, "wshealthd_check_rounds_total{check=\"front\",type=\"hold\",path=\"public\",result=\"%s\"}",
+                 result_name((enum result)i));
+        assert_true(number_of(text, series) == 0);
+    }
+    for (unsigned i = REASON_NONE + 1; i < REASON_COUNT; i++) {
+        const char *name = reason_name((enum reason)i);
+        snprintf(series, sizeof series, "check=\"handshake\",type=\"handshake\",path=\"local\",reason=\"%s\"} 0\n", name);
+        bool foreign = strncmp(name, "broker_", 7) == 0 || strncmp(name, "delivery_", 9) == 0 || strncmp(name, "server_", 7) == 0;
+        assert_int_equal(count_of(text, series), !foreign);
+    }
+    static const char *const phases[] = { "resolve", "connect", "tls", "upgrade", "open", "total" };
+    for (size_t i = 0; i < 6; i++) {
+        snprintf(series, sizeof series,
+                 "wshealthd_check_duration_seconds_count{check=\"handshake\",type=\"handshake\",path=\"local\",phase=\"%s\"}",
+                 phases[i]);
+        assert_true(number_of(text, series) == 0);
+    }
+    for (unsigned i = 0; i < CLOSE_LABEL_COUNT; i++) {
+        snprintf(series, sizeof series, "wshealthd_connection_closes_total{check=\"front\",code=\"%s\"}",
+                 close_label_name((enum close_label)i));
+        assert_true(number_of(text, series) == 0);
+    }
+}
+
+/* The number of lines does not depend on what happens later. */
+static void test_no_series_appears_later(void **state)
+{
+    (void)state;
+    size_t before = count_of(scrape(false), "\n");
+    struct check_view *check = &world.checks[1];
+    for (unsigned i = 0; i < RESULT_COUNT; i++)
+        check->stats.rounds[i] = 5;
+    check->stats.failures[REASON_SILENT_DROP] = 3;
+    check->stats.closes[CLOSE_1006] = 2;
+    check->stats.held = 2;
+    prom_observe(&check->stats.rtt, 0.0002);
+    prom_observe(&check->stats.phase[PHASE_TLS], 0.02);
+    assert_int_equal(count_of(scrape(false), "\n"), before);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    struct check_view *check = &world.checks[1];
+    world.view.verdict.ready = true;
+    world.view.stalls = 4;
+    check->health.state = STATE_WARN;
+    check->stats.failures[REASON_SILENT_DROP] = 3;
+    check->stats.closes[CLOSE_1006] = 2;
+    check->stats.held = 7;
+    check->stats.last_round_ms = WORLD_MS + 500;
+    check->stats.cert_not_after_ms = WORLD_MS;
+    prom_observe(&check->stats.phase[PHASE_NONE], 0.25);
+    const char *text = scrape(false);
+    assert_true(number_of(text, "wshealthd_ready") == 1);
+    assert_true(number_of(text, "wshealthd_draining") == 0);
+    assert_true(number_of(text, "wshealthd_stalls_total") == 4);
+    assert_true(number_of(text, "wshealthd_check_state{check=\"front\",type=\"hold\",path=\"public\"}") == 0.5);
+    assert_true(number_of(text, "wshealthd_connection_closes_total{check=\"front\",code=\"1006\"}") == 2);
+    assert_true(number_of(text, "wshealthd_held_connections{check=\"front\"}") == 7);
+    assert_true(number_of(text, "wshealthd_tls_cert_not_after_timestamp_seconds{check=\"front\"}") == 1795687200);
+    assert_true(number_of(text, "wshealthd_check_last_round_timestamp_seconds{check=\"front\",type=\"hold\",path=\"public\"}") ==
+                1795687200.5);
+    assert_true(
+        number_of(text, "wshealthd_check_duration_seconds_sum{check=\"front\",type=\"hold\",path=\"public\",phase=\"total\"}") ==
+        0.25);
+    assert_true(number_of(text, "wshealthd_build_info{version=\"9.8.7\"}") == 1);
+    assert_true(number_of(text, "process_start_time_seconds") == 1795687200);
+}
+
+/* 0 would be a failure, 1970, or an expired certificate to whoever alerts on it. */
+static void test_unknown_is_not_a_number(void **state)
+{
+    (void)state;
+    const char *text = scrape(false);
+    assert_memory_equal(value_of(text, "wshealthd_check_state{check=\"front\",type=\"hold\",path=\"public\"}"), "NaN\n", 4);
+    assert_memory_equal(value_of(text, "wshealthd_tls_cert_not_after_timestamp_seconds{check=\"front\"}"), "NaN\n", 4);
+    assert_memory_equal(
+        value_of(text, "wshealthd_check_last_round_timestamp_seconds{check=\"front\",type=\"hold\",path=\"public\"}"), "NaN\n", 4);
+}
+
+static void test_openmetrics(void **state)
+{
+    (void)state;
+    const char *text = scrape(true);
+    assert_int_equal(count_of(text, "# TYPE wshealthd_check_rounds counter\n"), 1);
+    assert_int_equal(count_of(text, "# TYPE wshealthd_build info\n"), 1);
+    assert_string_equal(text + out.len - 6, "# EOF\n");
+    assert_true(number_of(text, "wshealthd_build_info{version=\"9.8.7\"}") == 1);
+    assert_int_equal(count_of(scrape(false), "# EOF"), 0);
+}
+
+static void test_ceiling(void **state)
+{
+    (void)state;
+    struct buf small = BUF_INIT(1000);
+    assert_int_equal(metric_write(&world.view, false, &small), -1);
+    assert_true(small.len <= 1000);
+    buf_fini(&small);
+    (void)scrape(true);
+    assert_true(out.len < 24 * 1024 * (world.view.check_count + 1)); /* as the header promises */
+}
+
+static void test_close_labels(void **state)
+{
+    (void)state;
+    assert_int_equal(close_label(1000), CLOSE_1000);
+    assert_int_equal(close_label(1006), CLOSE_1006);
+    assert_int_equal(close_label(1014), CLOSE_1014);
+    assert_int_equal(close_label(3000), CLOSE_3XXX);
+    assert_int_equal(close_label(3999), CLOSE_3XXX);
+    assert_int_equal(close_label(4000), CLOSE_4XXX);
+    assert_int_equal(close_label(4999), CLOSE_4XXX);
+    const int others[] = { -1, 0, 999, 1004, 1015, 2999, 5000, 65535 };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_int_equal(close_label(others[i]), CLOSE_OTHER);
+    assert_string_equal(close_label_name(CLOSE_1001), "1001");
+    assert_string_equal(close_label_name(CLOSE_4XXX), "4xxx");
+}
+
+static void test_process(void **state)
+{
+    (void)state;
+    struct process_stats before, after;
+    process_read(&before);
+    assert_true(before.resident_bytes > 100000 && before.resident_bytes < 1e12);
+    assert_true(before.cpu_seconds >= 0 && before.cpu_seconds < 1e6);
+    assert_true(before.open_fds >= 3 && before.max_fds >= before.open_fds);
+    int fd = dup(0);
+    process_read(&after);
+    close(fd);
+    assert_true(after.open_fds == before.open_fds + 1);
+}
+
+static void test_table_of_the_manual(void **state)
+{
+    (void)state;
+    metric_write_roff(&out);
+    const char *text = buf_str(&out);
+    assert_int_equal(count_of(text, ".TP\n"), 22);
+    assert_int_equal(count_of(text, "wshealthd_check_failures_total"), 1);
+    assert_int_equal(count_of(text, "wshealthd_build_info"), 1);
+    assert_int_equal(count_of(text, "check,type,path,reason"), 1);
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_families_of_the_contract),
+        T(test_complete_from_the_first_scrape),
+        T(test_no_series_appears_later),
+        T(test_values),
+        T(test_unknown_is_not_a_number),
+        T(test_openmetrics),
+        T(test_ceiling),
+        T(test_close_labels),
+        T(test_process),
+        T(test_table_of_the_manual),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
