@@ -22,10 +22,10 @@ enum { CLI_GIVEN_MAX = 64, CLI_ARGS_MAX = 4, CLI_TEXT_MAX = 1 << 20 };
 
 struct cli_flag {
     const char *name;  /* without the dashes */
-    char letter;       /* -c, or 0 */
     const char *value; /* what to call its value in the help; NULL: takes none */
+    const char *help;  /* no full stop; NULL: not shown */
+    char letter;       /* -c, or 0 */
     bool repeats;
-    const char *help; /* no full stop */
 };
 
 struct cli_example {

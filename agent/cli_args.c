@@ -10,7 +10,7 @@
 
 enum { NAMES_MAX = 64 };
 
-static const struct cli_flag help_flag = { "help", 'h', NULL, false, "shows this help" };
+static const struct cli_flag help_flag = { "help", NULL, "shows this help", 'h', false };
 
 const struct cli_command *cli_find(const struct cli_command *commands, const char *name)
 {

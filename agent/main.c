@@ -7,20 +7,11 @@
 
 #include "agent/cli.h"
 
-#define FLAG_CONFIG                                                                                       \
-    {                                                                                                     \
-        "config", 'c', "FILE", false, "the configuration; without it and without a URL: " CLI_CONFIG_FILE \
-    }
-#define FLAG_ADMIN                                                                                              \
-    {                                                                                                           \
-        "admin", 0, "unix:/PATH", false, "the agent's admin socket; also WSHEALTHD_ADMIN, or what -c FILE says" \
-    }
-#define FLAG_ASK_CONFIG                                                                                     \
-    {                                                                                                       \
-        "config", 'c', "FILE", false, "the agent's configuration file, for the address of its admin socket" \
-    }
+#define FLAG_CONFIG "config", "FILE", "the configuration; without it and without a URL: " CLI_CONFIG_FILE, 'c', false
+#define FLAG_ASK_CONFIG "config", "FILE", "the agent's configuration file, for the address of its admin socket", 'c', false
+#define FLAG_ADMIN "admin", "unix:/PATH", "the agent's admin socket; also WSHEALTHD_ADMIN, or what -c FILE says", 0, false
 
-static const struct cli_flag run_flags[] = { FLAG_CONFIG, { 0 } };
+static const struct cli_flag run_flags[] = { { FLAG_CONFIG }, { 0 } };
 static const struct cli_example run_examples[] = {
     { "wshealthd ws://127.0.0.1:8080/ws",
       "The default checks against that server: handshake, ping and hold. `run` may be left out." },
@@ -30,22 +21,22 @@ static const struct cli_example run_examples[] = {
 };
 
 static const struct cli_flag check_flags[] = {
-    FLAG_CONFIG,
-    { "type", 0, "TYPE", true, "this check type only (see 'wshealthd help checks')" },
-    { "timeout", 0, "D", false, "the deadline of each round, every phase included, such as 2s" },
-    { "slo", 0, "D", false, "slower than this is a warning" },
-    { "json", 0, NULL, false, "prints what /status would say" },
-    { "nagios", 0, NULL, false, "prints one plugin line with performance data" },
-    { "header", 0, "NAME:VALUE", true, "sends this header with the upgrade" },
-    { "origin", 0, "ORIGIN", false, "sends this Origin" },
-    { "subprotocol", 0, "NAME", true, "offers this subprotocol" },
-    { "token-file", 0, "FILE", false, "sends the token in this file as Authorization: Bearer" },
-    { "dialect", 0, "NAME", false, "how the server's messages are framed; this version knows raw" },
-    { "channel", 0, "NAME", false, "for subscribe checks, which this version does not have" },
-    { "send", 0, "TEXT", false, "what the echo check sends; without it, a unique text" },
-    { "expect", 0, "TEXT", false, "what the answer must contain; without it, what was sent" },
-    { "ca", 0, "FILE", false, "trusts the authorities in this PEM file, and no others" },
-    { "insecure", 0, NULL, false, "does not verify the server's certificate" },
+    { FLAG_CONFIG },
+    { "type", "TYPE", "this check type only (see 'wshealthd help checks')", 0, true },
+    { "timeout", "D", "the deadline of each round, every phase included, such as 2s", 0, false },
+    { "slo", "D", "slower than this is a warning", 0, false },
+    { "json", NULL, "prints what /status would say", 0, false },
+    { "nagios", NULL, "prints one plugin line with performance data", 0, false },
+    { "header", "NAME:VALUE", "sends this header with the upgrade", 0, true },
+    { "origin", "ORIGIN", "sends this Origin", 0, false },
+    { "subprotocol", "NAME", "offers this subprotocol", 0, true },
+    { "token-file", "FILE", "sends the token in this file as Authorization: Bearer", 0, false },
+    { "dialect", "NAME", "how the server's messages are framed; this version knows raw", 0, false },
+    { "channel", "NAME", "for subscribe checks, which this version does not have", 0, false },
+    { "send", "TEXT", "what the echo check sends; without it, a unique text", 0, false },
+    { "expect", "TEXT", "what the answer must contain; without it, what was sent", 0, false },
+    { "ca", "FILE", "trusts the authorities in this PEM file, and no others", 0, false },
+    { "insecure", NULL, "does not verify the server's certificate", 0, false },
     { 0 }
 };
 static const struct cli_example check_examples[] = {
@@ -59,7 +50,7 @@ static const struct cli_example check_examples[] = {
 };
 
 static const struct cli_flag status_flags[] = {
-    FLAG_ASK_CONFIG, FLAG_ADMIN, { "json", 0, NULL, false, "prints the JSON of /status" }, { 0 }
+    { FLAG_ASK_CONFIG }, { FLAG_ADMIN }, { "json", NULL, "prints the JSON of /status", 0, false }, { 0 }
 };
 static const struct cli_example status_examples[] = { { "wshealthd status",
                                                         "What the running agent thinks; the exit code is the verdict." },
@@ -67,11 +58,11 @@ static const struct cli_example status_examples[] = { { "wshealthd status",
                                                       { 0 } };
 
 static const struct cli_flag wait_flags[] = {
-    FLAG_ASK_CONFIG,
-    FLAG_ADMIN,
-    { "for", 0, "STATE", false, "the state to wait for: ready (the default), live or startup" },
-    { "timeout", 0, "D", false, "gives up after this time (30s)" },
-    { "url", 0, "URL", false, "asks the agent at http://host:port in the place of the admin socket" },
+    { FLAG_ASK_CONFIG },
+    { FLAG_ADMIN },
+    { "for", "STATE", "the state to wait for: ready (the default), live or startup", 0, false },
+    { "timeout", "D", "gives up after this time (30s)", 0, false },
+    { "url", "URL", "asks the agent at http://host:port in the place of the admin socket", 0, false },
     { 0 }
 };
 static const struct cli_example wait_examples[] = {
@@ -80,17 +71,17 @@ static const struct cli_example wait_examples[] = {
     { 0 }
 };
 
-static const struct cli_flag drain_flags[] = { FLAG_ASK_CONFIG,
-                                               FLAG_ADMIN,
-                                               { "wait", 0, "D", false,
-                                                 "not in this version, which does not count client connections" },
-                                               { "until", 0, "N", false, "not in this version, likewise" },
+static const struct cli_flag drain_flags[] = { { FLAG_ASK_CONFIG },
+                                               { FLAG_ADMIN },
+                                               { "wait", "D", "not in this version, which does not count client connections", 0,
+                                                 false },
+                                               { "until", "N", "not in this version, likewise", 0, false },
                                                { 0 } };
 static const struct cli_example drain_examples[] = {
     { "wshealthd drain", "/ready turns to 503 at once and stays there until `wshealthd resume`." }, { 0 }
 };
 
-static const struct cli_flag ask_flags[] = { FLAG_ASK_CONFIG, FLAG_ADMIN, { 0 } };
+static const struct cli_flag ask_flags[] = { { FLAG_ASK_CONFIG }, { FLAG_ADMIN }, { 0 } };
 static const struct cli_example resume_examples[] = {
     { "wshealthd resume", "The checks decide again whether the instance is ready." }, { 0 }
 };
@@ -98,7 +89,7 @@ static const struct cli_example reload_examples[] = {
     { "wshealthd config check && wshealthd reload", "The same as SIGHUP, with the errors on this terminal." }, { 0 }
 };
 
-static const struct cli_flag config_flags[] = { { "config", 'c', "FILE", false, "the same as the argument FILE" }, { 0 } };
+static const struct cli_flag config_flags[] = { { "config", "FILE", "the same as the argument FILE", 'c', false }, { 0 } };
 static const struct cli_example config_examples[] = {
     { "wshealthd config init > wshealthd.yaml", "A commented start; with FILE it is written there unless the file exists." },
     { "wshealthd config check wshealthd.yaml", "All errors at once, each with line and column." },
@@ -108,9 +99,9 @@ static const struct cli_example config_examples[] = {
 };
 
 static const struct cli_flag demo_flags[] = {
-    { "fault", 0, "NAME", false, "a fault that is there from the start (see 'wshealthd help faults')" },
-    { "port", 0, "N", false, "of the WebSocket server; 0 or nothing: any free one" },
-    { "listen", 0, "ADDRESS", false, "of the health face; 127.0.0.1:9717, or any free port where that is taken" },
+    { "fault", "NAME", "a fault that is there from the start (see 'wshealthd help faults')", 0, false },
+    { "port", "N", "of the WebSocket server; 0 or nothing: any free one", 0, false },
+    { "listen", "ADDRESS", "of the health face; 127.0.0.1:9717, or any free port where that is taken", 0, false },
     { 0 }
 };
 static const struct cli_example demo_examples[] = { { "wshealthd demo",
@@ -118,7 +109,7 @@ static const struct cli_example demo_examples[] = { { "wshealthd demo",
                                                     { "wshealthd demo --fault silent-drop", "Broken from the start." },
                                                     { 0 } };
 
-static const struct cli_flag help_flags[] = { { "roff", 0, NULL, false, NULL }, /* for `make docs` */
+static const struct cli_flag help_flags[] = { { "roff", NULL, NULL, 0, false }, /* for `make docs` */
                                               { 0 } };
 
 static const struct cli_command commands[] = {

@@ -14,7 +14,7 @@
 #include "probes/registry.h"
 
 static const struct cli_flag flags[] = {
-    { "wait", 'w', "D", false, "waits so long" }, { "all", 0, NULL, true, "everything" }, { "roff", 0, NULL, false, NULL }, { 0 }
+    { "wait", "D", "waits so long", 'w', false }, { "all", NULL, "everything", 0, true }, { "roff", NULL, NULL, 0, false }, { 0 }
 };
 static const struct cli_example examples[] = { { "wshealthd rest --wait 2s", "Two seconds." }, { 0 } };
 static const struct cli_command commands[] = { { "rest", "[--wait D] [URL]", "does nothing",

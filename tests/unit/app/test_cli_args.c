@@ -11,12 +11,12 @@
 
 #include "agent/cli.h"
 
-static const struct cli_flag check_flags[] = { { "config", 'c', "FILE", false, "a file" },
-                                               { "timeout", 0, "D", false, "a duration" },
-                                               { "header", 0, "K:V", true, "a header" },
-                                               { "json", 0, NULL, false, "as JSON" },
-                                               { "quiet", 'q', NULL, false, "says less" },
-                                               { "roff", 0, NULL, false, NULL },
+static const struct cli_flag check_flags[] = { { "config", "FILE", "a file", 'c', false },
+                                               { "timeout", "D", "a duration", 0, false },
+                                               { "header", "K:V", "a header", 0, true },
+                                               { "json", NULL, "as JSON", 0, false },
+                                               { "quiet", NULL, "says less", 'q', false },
+                                               { "roff", NULL, NULL, 0, false },
                                                { 0 } };
 static const struct cli_command commands[] = {
     { "run", "[URL]", "runs", NULL, 1, check_flags, NULL, NULL }, { "check", "[URL]", "checks", NULL, 1, check_flags, NULL, NULL },
