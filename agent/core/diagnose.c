@@ -286,7 +286,7 @@ static bool tell_void(const struct agent_view *view, struct diagnosis *out)
         }
     if (!first)
         return false;
-    if (first->stats.failures[REASON_AGENT_ERROR] > first->stats.failures[REASON_AGENT_STALLED]) {
+    if (first->reason == REASON_AGENT_ERROR) {
         out->cause = cause_name(CAUSE_AGENT_ERROR);
         out->plain = "The agent could not run its checks: this says nothing about the server";
         advise(out, "Look at the agent's log for event=agent_error: it is short of descriptors, memory or permissions");
@@ -297,6 +297,7 @@ static bool tell_void(const struct agent_view *view, struct diagnosis *out)
         advise(out, "Look at wshealthd_loop_lag_seconds, and at the load of the host");
     }
     say(out, out->plain);
+    say_fault(out, first, &(struct check_fault){ .reason = first->reason, .message = first->message });
     return true;
 }
 

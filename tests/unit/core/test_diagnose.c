@@ -136,9 +136,11 @@ static void test_agent_stalled(void **state)
     for (size_t i = 0; i < world.view.check_count; i++) {
         world.checks[i].stats.failures[REASON_AGENT_ERROR] = 4;
         world.checks[i].reason = REASON_AGENT_ERROR;
+        strcpy(world.checks[i].message, "no descriptors left");
     }
     world_judge(&world, false, false);
     assert_string_equal(world.view.diagnosis.cause, "agent_error");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "handshake: no descriptors left"));
 }
 
 /* --- no connection ----------------------------------------------------------------------------------------------------------- */
