@@ -102,7 +102,8 @@ void report_path(struct report *report, const char *path, const char *fmt, ...)
 
 void report_place(struct report *report, const char *path, struct mark mark)
 {
-    report->places = mem_realloc(report->places, (report->place_count + 1) * sizeof *report->places);
+    if ((report->place_count & (report->place_count - 1)) == 0) /* doubles at each power of two */
+        report->places = mem_realloc(report->places, (report->place_count ? report->place_count * 2 : 1) * sizeof *report->places);
     report->places[report->place_count++] = (struct report_place){ mem_strdup(path), mark };
 }
 

@@ -14,6 +14,8 @@
 #include "agent/base/text.h"
 #include "agent/proto/utf8.h"
 
+enum { DIRECTIVES_MAX = 16 };
+
 struct builder {
     struct report *report;
     struct slice text;
@@ -264,6 +266,15 @@ static size_t bad_utf8_offset(struct slice text)
     return i;
 }
 
+/* libyaml compares each directive with all before it. */
+static bool too_many_directives(struct slice text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++)
+        count += text.data[i] == '%' && (i == 0 || text.data[i - 1] == '\n');
+    return count > DIRECTIVES_MAX;
+}
+
 struct node *node_load(struct slice text, struct report *report)
 {
     struct builder builder = { .report = report, .text = text };
@@ -275,6 +286,8 @@ struct node *node_load(struct slice text, struct report *report)
         fail(&builder, mark_at(text, (size_t)(nul - text.data)), "holds a NUL byte, want UTF-8 text");
     else if (!utf8_valid(text))
         fail(&builder, mark_at(text, bad_utf8_offset(text)), "not UTF-8 text");
+    else if (too_many_directives(text))
+        fail(&builder, (struct mark){ 1, 1 }, "too many directives (lines that begin with %)");
     else
         run_parser(&builder);
     mem_free(builder.key);

@@ -522,6 +522,10 @@ static void test_limits(void **state)
         buf_append_char(&text, '#');
     refuse_slice(buf_slice(&text), "1:1: larger than 1 MiB\n");
     buf_reset(&text);
+    for (int i = 0; i < 20; i++)
+        buf_printf(&text, "%%TAG !a%d! b\n", i);
+    refuse_slice(buf_slice(&text), "1:1: too many directives (lines that begin with %)\n");
+    buf_reset(&text);
     buf_append_str(&text, TARGET);
     for (int i = 0; i < 3000; i++) /* a key that goes on and on */
         buf_append_str(&text, "\xc3\xa4");
