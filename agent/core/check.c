@@ -264,7 +264,8 @@ static bool judge(struct check *check, const struct ending *ending)
     memcpy(view->phase_ns, report->phase_ns, sizeof(view->phase_ns));
     view->have_rtt = report->have_rtt;
     view->rtt_ns = report->rtt_ns;
-    if (ending->result != RESULT_PASS) {
+    /* A warning while the check is still down is no news of what took it down. */
+    if (ending->result == RESULT_FAIL || (ending->result == RESULT_WARN && view->health.state != STATE_FAIL)) {
         view->last_fault = ending->reason;
         view->last_fault_scope = view->scope;
         memcpy(view->last_fault_message, ending->text, sizeof(view->last_fault_message));
@@ -405,6 +406,8 @@ static void view_init(struct check *check)
     view->path = conf->path == PATH_PUBLIC ? "public" : "local";
     view->summary = conf->type->summary;
     view->gates = conf->gates;
+    view->timeout_ms = conf->timeout_ms;
+    view->slo_ms = conf->slo_ms;
 }
 
 struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf)
