@@ -406,8 +406,8 @@ static void view_init(struct check *check)
     view->path = conf->path == PATH_PUBLIC ? "public" : "local";
     view->summary = conf->type->summary;
     view->gates = conf->gates;
-    view->timeout_ms = conf->timeout_ms;
-    view->slo_ms = conf->slo_ms;
+    view->timeout_ms = (uint64_t)conf->timeout_ms;
+    view->slo_ms = (uint64_t)conf->slo_ms;
 }
 
 struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf)

@@ -225,7 +225,8 @@ static void run_parser(struct builder *builder)
     yaml_parser_t parser;
     bool end = false;
     panic_if(!yaml_parser_initialize(&parser));
-    yaml_parser_set_input_string(&parser, builder->text.data, builder->text.len);
+    /* libyaml asserts a pointer, also for an empty file */
+    yaml_parser_set_input_string(&parser, builder->text.len ? builder->text.data : (const uint8_t *)"", builder->text.len);
     while (!end && !builder->failed) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
