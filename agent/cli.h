@@ -93,6 +93,9 @@ bool cli_write_topic(const struct cli_command *commands, const char *topic, bool
 void cli_write_help(const struct cli_command *commands, const struct cli_command *command,
                     struct buf *out); /* command NULL: the list */
 
+/* What `check` will do: the configuration as the flags have made it, with one reference. NULL: the error is told. */
+struct conf *cli_check_conf(const struct cli *cli);
+
 int cli_run(struct cli *cli);
 int cli_demo(struct cli *cli);
 int cli_check(struct cli *cli);

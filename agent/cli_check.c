@@ -51,6 +51,11 @@ static const struct kind *kind_of(const char *url)
     return &kinds[0];
 }
 
+static bool is_http(const char *url)
+{
+    return url && strcmp(kind_of(url)->types[0], "http") == 0;
+}
+
 static struct check_conf *check_of_type(struct conf *conf, const char *type, bool enabled)
 {
     for (size_t i = 0; i < conf->check_count; i++)
@@ -102,7 +107,7 @@ static int choose_checks(const struct cli *cli, struct conf *conf, const char *f
     for (size_t i = 0; !file && !named && defaults[i]; i++)
         if (want_type(cli, conf, defaults[i]) < 0)
             return -1;
-    if (asks && !named && !check_of_type(conf, "http", true) && want_type(cli, conf, "echo") < 0)
+    if (asks && !named && !is_http(url) && want_type(cli, conf, "echo") < 0)
         return -1;
     return 0;
 }
@@ -112,19 +117,23 @@ static int set(const struct cli *cli, const char *flag, const struct opt *rows, 
     struct err err;
     if (opt_set(rows, base, name, text, &err) == 0)
         return 0;
-    cli_error(cli, "--%s: %s", flag, err.text);
+    /* "timeout: '2' has no unit": the flag says that already. */
+    size_t len = strlen(name);
+    bool named = strncmp(err.text, name, len) == 0 && strncmp(err.text + len, ": ", 2) == 0;
+    cli_error(cli, "--%s: %s", flag, err.text + (named ? len + 2 : 0));
     return -1;
 }
 
-/* A flag that belongs to a check type's own options: set wherever the type has such an option; an error where none has. */
+/* A flag about an answer is meant for the echo checks; where there is none, for whatever has such an option. */
 static int set_own(const struct cli *cli, struct conf *conf, const char *flag, const char *row, const char *name, const char *text)
 {
-    bool taken = false;
+    bool taken = false, echo = check_of_type(conf, "echo", true) != NULL;
     for (size_t i = 0; i < conf->check_count; i++) {
         const struct check_conf *check = &conf->checks[i];
-        if (!check->enabled || !check->type->opts || !opt_find(check->type->opts, row))
+        const struct opt *rows = check->type->opts;
+        if (!check->enabled || (echo && strcmp(check->type->name, "echo") != 0) || !rows || !opt_find(rows, row))
             continue;
-        if (set(cli, flag, check->type->opts, check->opts, name, text) < 0)
+        if (set(cli, flag, rows, check->opts, name, text) < 0)
             return -1;
         taken = true;
     }
@@ -163,7 +172,7 @@ static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
             check->gates |= GATE_READY;
         if (check->interval_ms < check->timeout_ms)
             check->interval_ms = check->timeout_ms;
-        if (url && strncmp(url, "http", 4) == 0 && strcmp(check->type->name, "http") == 0 &&
+        if (is_http(url) && strcmp(check->type->name, "http") == 0 &&
             set(cli, "type", check->type->opts, check->opts, "url", url) < 0)
             return -1;
     }
@@ -174,12 +183,31 @@ static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
     return 0;
 }
 
-/* A list on the command line takes the place of the file's; header by header for headers. */
+/* Forgets the file's header of that name: "Name: value" on the command line takes its place. */
+static void forget_header(struct opt_pairs *headers, const char *text)
+{
+    struct slice name = slice_trim(slice_make(text, strcspn(text, ":")));
+    size_t kept = 0;
+    for (size_t i = 0; i < headers->count; i++) {
+        if (!slice_equal_nocase(name, headers->items[i].name)) {
+            headers->items[kept++] = headers->items[i];
+            continue;
+        }
+        mem_free(headers->items[i].name);
+        mem_free(headers->items[i].value);
+    }
+    headers->count = kept;
+}
+
+/* Subprotocols are offered behind those of the file. */
 static int set_target(const struct cli *cli, struct conf *conf)
 {
     static const struct {
         const char *flag, *name;
     } flags[] = { { "header", "headers" }, { "origin", "origin" }, { "subprotocol", "subprotocols" }, { "ca", "tls.ca_file" } };
+    size_t header = 0;
+    for (const char *value; (value = cli_next(cli, "header", &header));)
+        forget_header(&conf->target.headers, value);
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         size_t at = 0;
         for (const char *value; (value = cli_next(cli, flags[i].flag, &at));)
@@ -242,7 +270,7 @@ out:
     return well;
 }
 
-static struct conf *conf_of(const struct cli *cli)
+struct conf *cli_check_conf(const struct cli *cli)
 {
     const char *url = cli->arg_count ? cli->args[0] : NULL, *file;
     const struct kind *kind = url ? kind_of(url) : NULL;
@@ -296,7 +324,7 @@ int cli_check(struct cli *cli)
         return code;
     if (cli_has(cli, "json") && cli_has(cli, "nagios"))
         return cli_error(cli, "--json and --nagios exclude each other");
-    conf = conf_of(cli);
+    conf = cli_check_conf(cli);
     if (!conf)
         return EXIT_UNKNOWN;
     log_configure(LOG_ERROR, LOG_LOGFMT); /* the result says the rest */
