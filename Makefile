@@ -122,7 +122,7 @@ BENCHES   := $(BENCH_SRC:%.c=$(BUILD)/release/%)
 $(BENCHES): $(BUILD)/release/%: %.c
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(CPPFLAGS) $(CSTD) -O2 -g -o $@ $< $(LIBS) -lpthread
+	$(Q)$(CC) $(CPPFLAGS) $(CSTD) -O2 -g -Wl,--no-as-needed -o $@ $< $(LIBS) -lpthread
 
 .PHONY: all
 all: $(BUILD)/release/wshealthd
