@@ -215,14 +215,18 @@ install:
 	tests/tools/deps build
 	$(MAKE) $(PARALLEL) install-now
 help:
-	@echo 'make            the program: $(BUILD)/release/wshealthd'
-	@echo 'make demo       a WebSocket server to break, and the agent beside it   (DEMO="--fault silent-drop")'
-	@echo 'make test       unit and end-to-end tests under AddressSanitizer and UBSan'
-	@echo 'make lint       layers, sizes, layout, both compilers, static analysis  make tsan   threads, under ThreadSanitizer'
-	@echo 'make fuzz       every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)                     make bench  the figures, beside their references'
-	@echo 'make docs       the manual pages, in $(BUILD)/docs                       make deps   installs what all of this needs'
-	@echo 'make install    program, manual, units                                  (DESTDIR=, PREFIX=$(PREFIX))'
-	@echo 'Each installs the Debian packages that it lacks (with sudo where you are not root). BUILD=DIR builds elsewhere, V=1 shows commands.'
+	@echo 'make          the program: $(BUILD)/release/wshealthd'
+	@echo 'make demo     a WebSocket server to break, and the agent beside it (DEMO="--fault silent-drop")'
+	@echo 'make test     unit and end-to-end tests under AddressSanitizer and UBSan'
+	@echo 'make lint     layers, sizes, layout, both compilers, static analysis'
+	@echo 'make tsan     what has threads, under ThreadSanitizer'
+	@echo 'make fuzz     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
+	@echo 'make bench    the figures, beside their references'
+	@echo 'make docs     the manual pages, in $(BUILD)/docs'
+	@echo 'make install  program, manual, units (DESTDIR=, PREFIX=$(PREFIX))'
+	@echo 'make deps     installs what all of this needs'
+	@echo 'make clean    removes $(BUILD)'
+	@echo 'Each installs the Debian packages that it lacks, with sudo where you are not root. BUILD=DIR builds elsewhere, V=1 shows commands.'
 
 .PHONY: deps
 deps:
