@@ -83,7 +83,7 @@ void agent_update(struct agent *agent)
             notify_send("STATUS=%s", line);
         }
     }
-    if (agent->options.on_change)
+    if (agent->options.on_change && !agent->on_stopped)
         agent->options.on_change(agent->options.user, agent_view(agent));
 }
 
@@ -101,6 +101,8 @@ static void on_judged(void *user, struct check *check, bool changed)
 
     (void)check;
     (void)changed;
+    if (agent->on_stopped)
+        return;
     agent_update(agent);
     if (agent->options.once && ++agent->judged == agent->check_count && agent->options.on_done)
         timer_start(&agent->done, 0); /* later: the check is still inside its round */
@@ -238,7 +240,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     return agent;
 }
 
-static void on_stop_timer(struct timer *timer, void *user)
+static void on_goodbye_timer(struct timer *timer, void *user)
 {
     struct agent *agent = user;
 
@@ -250,6 +252,18 @@ static void on_stop_timer(struct timer *timer, void *user)
     agent->on_stopped(agent->stopped_user);
 }
 
+static void on_stop_timer(struct timer *timer, void *user)
+{
+    struct agent *agent = user;
+
+    for (size_t i = 0; i < agent->check_count; i++)
+        check_free(agent->checks[i]);
+    agent->check_count = agent->view.check_count = 0;
+    timer_init(timer, agent->loop, on_goodbye_timer, agent);
+    on_goodbye_timer(timer, agent);
+}
+
+/* The checks go in the next turn of the loop: this may be called from inside one of their rounds. */
 void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
 {
     panic_if(agent->on_stopped);
@@ -266,9 +280,7 @@ void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
     }
     if (agent->hangup_open)
         loop_signal_close(&agent->hangup);
-    for (size_t i = 0; i < agent->check_count; i++)
-        check_free(agent->checks[i]);
-    agent->check_count = agent->view.check_count = 0;
+    agent->hangup_open = false;
     timer_init(&agent->stopping, agent->loop, on_stop_timer, agent);
     timer_start(&agent->stopping, 0);
 }
