@@ -6,6 +6,7 @@
  */
 #include "agent/proto/ws.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "agent/base/mem.h"
@@ -156,16 +157,16 @@ static int check_length(const struct ws_reader *reader, uint64_t length, bool co
                        form == 126 ? 16 : 64);
     if (is_control(opcode)) {
         if (length > WS_CONTROL_MAX)
-            return err_set(err, REASON_PROTOCOL_ERROR, 1002, "%s with %llu bytes, at most %d (RFC 6455, 5.5)", opcode_name(opcode),
-                           (unsigned long long)length, WS_CONTROL_MAX);
+            return err_set(err, REASON_PROTOCOL_ERROR, 1002, "%s with %" PRIu64 " bytes, at most %d (RFC 6455, 5.5)",
+                           opcode_name(opcode), length, WS_CONTROL_MAX);
         if (opcode == WS_CLOSE && length == 1)
             return err_set(err, REASON_PROTOCOL_ERROR, 1002, "close with 1 byte (RFC 6455, 5.5.1)");
         return 0;
     }
     if (length > wire_ceiling(reader, compressed) - before)
-        return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "%smessage of %s%llu bytes, at most %u are taken",
-                       compressed ? "compressed " : "", reader->header[0] & 0x80 ? "" : "at least ",
-                       (unsigned long long)(before + length), (unsigned)reader->max_message);
+        return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "%smessage of %s%" PRIu64 " bytes, at most %u are taken",
+                       compressed ? "compressed " : "", reader->header[0] & 0x80 ? "" : "at least ", before + length,
+                       (unsigned)reader->max_message);
     return 0;
 }
 
