@@ -196,7 +196,6 @@ static void agent_start(struct agent *agent)
 
 static void agent_start_serving(struct agent *agent)
 {
-    log_configure((enum log_level)agent->generation->conf->log_level, (enum log_format)agent->generation->conf->log_format);
     event_log(EVENT_START, "version", WSHEALTHD_VERSION, "target", agent->service_id, "config", agent->config_file, NULL);
     loop_signal_open(&agent->hangup, agent->loop, SIGHUP, on_hangup, agent);
     agent->hangup_open = true;
@@ -226,6 +225,8 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     timer_init(&agent->stopping, loop, NULL, NULL);
     timer_init(&agent->watchdog, loop, on_watchdog, agent);
     view_init(agent);
+    if (options->serve) /* before the first line is written */
+        log_configure((enum log_level)conf->log_level, (enum log_format)conf->log_format);
     if (options->serve && agent_open_faces(agent, conf, err) < 0) {
         generation_unref(generation);
         mem_free(agent->config_file);
