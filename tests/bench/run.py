@@ -1,0 +1,381 @@
+#!/usr/bin/python3
+"""run.py BUILD [FIGURE...]: the figures of `make bench`, each beside its reference, measured in this one run.
+
+Agent and reference take turns, and the median of the turns counts, so that a noisy machine disturbs both alike. A figure's ratio is what
+is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy rtt start event. Exit code 1 when one misses.
+"""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+BUILD = pathlib.Path(sys.argv[1]).resolve()
+os.environ["WSHEALTHD_BUILD"] = str(BUILD)
+from certs import Certs  # noqa: E402  (after the path is set)
+from harness import PYTHON, Process, connects, free_port, until  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+AGENT = str(BUILD / "release" / "wshealthd")
+TOOLS = BUILD / "release" / "tests" / "bench"
+TURNS = 5
+CPUS = sorted(os.sched_getaffinity(0))
+ROWS = []
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def row(figure, value, unit, reference, what, ratio, target, ok):
+    ROWS.append(ok)
+    shown = "-" if reference is None else f"{reference:.3g} {unit} ({what})"
+    ratio = "-" if ratio is None else f"{ratio:.2f}"
+    print(f"{figure:<44} {value:>9.4g} {unit:<6} {shown:<42} {ratio:>7}  {target:<18} {'ok' if ok else 'MISS'}", flush=True)
+
+
+def skip(figure, why):
+    print(f"{figure:<44} skipped: {why}", flush=True)
+
+
+def pinned(index):
+    """preexec: on one core, where there are several, with all the descriptors that may be had."""
+
+    def prepare():
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        if index is not None and len(CPUS) > 1:
+            os.sched_setaffinity(0, {CPUS[index % len(CPUS)]})
+
+    return prepare
+
+
+@contextlib.contextmanager
+def process(*args, port=None, cpu=None, ready=None):
+    child = Process(args, preexec_fn=pinned(cpu), env=dict(os.environ))
+    try:
+        if port or ready:
+            def up():
+                assert child.running(), f"{args[0]}: {child.err()}{child.out()}"
+                return ready() if ready else connects(port)
+
+            until(f"{args[0]} is up", up)
+        yield child
+    finally:
+        child.end(seconds=10)
+        child.cleanup()
+
+
+@contextlib.contextmanager
+def echo_server(*pair, cpu=None):
+    port = free_port()
+    with process(TOOLS / "echo_server", port, *pair, port=port, cpu=cpu) as child:
+        child.port = port
+        yield child
+
+
+def count(port):
+    """(accepted, open) connections of the echo server; this question is one of them."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/count")
+    accepted, opened = connection.getresponse().read().split()
+    connection.close()
+    return int(accepted), int(opened)
+
+
+@contextlib.contextmanager
+def agent(text, cpu=None, wait=True):
+    with tempfile.TemporaryDirectory(prefix="wshealthd-bench-") as directory:
+        port = free_port()
+        file = pathlib.Path(directory) / "wshealthd.yaml"
+        file.write_text(f"listen: 127.0.0.1:{port}\nadmin: off\nlog: {{ level: error }}\n{text}")
+        with process(AGENT, "run", "-c", file, port=port, cpu=cpu) as child:
+            child.port = port
+            if wait:
+                until("/ready is 200", lambda: get(port, "/ready")[0] == 200, 60)
+            yield child
+
+
+def get(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def cpu_ns(pid):
+    """Processor time of all threads, in nanoseconds."""
+    return sum(int(pathlib.Path(f"/proc/{pid}/task/{t}/schedstat").read_text().split()[0]) for t in os.listdir(f"/proc/{pid}/task"))
+
+
+def memory_kib(pid, field="VmRSS"):
+    return int(re.search(rf"^{field}:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+
+
+def target(port, scheme="ws", more=""):
+    return f'target: {{ url: "{scheme}://127.0.0.1:{port}/ws"{more} }}\n'
+
+
+def rounds(port):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in get(port, "/metrics")[1].splitlines()
+               if line.startswith("wshealthd_check_rounds_total{") and 'result="pass"' in line)
+
+
+def cpu_per(child, counter, seconds):
+    """Processor time of one of what counter counts. The questions themselves are few."""
+    before, start = counter(), cpu_ns(child.pid)
+    time.sleep(seconds)
+    used, after = cpu_ns(child.pid) - start, counter()
+    return used / (after - before) / 1000
+
+
+# --- the figures ---------------------------------------------------------------------------------------------------------------
+def reference_client(port, exchanges, pause_us=0):
+    out = subprocess.run([TOOLS / "ref_client", str(port), str(exchanges), str(pause_us)], check=True, capture_output=True, text=True, timeout=120,
+                         preexec_fn=pinned(0))
+    return [int(n) / 1000 for n in out.stdout.split()]
+
+
+def echo_checks(port, checks, interval):
+    body = "".join(f"  - {{ name: e{n}, type: echo }}\n" for n in range(checks))
+    return f"{target(port)}defaults: {{ interval: {interval}, timeout: 2s, jitter: 0% }}\nchecks:\n{body}"
+
+
+HAPROXY = """
+global
+  maxconn 100
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 1s
+  timeout server 1s
+frontend f
+  bind 127.0.0.1:{port}
+  default_backend b
+backend b
+  option httpchk
+  http-check send meth GET uri /ws ver HTTP/1.1 hdr Host x hdr Upgrade websocket hdr Connection Upgrade hdr Sec-WebSocket-Version 13 hdr Sec-WebSocket-Key dGhlIHNhbXBsZSBub25jZQ==
+  http-check expect status 101
+"""
+
+
+def figure_cpu():
+    ours, least, proxy, python = [], [], [], []
+    haproxy = shutil.which("haproxy", path=PATH)
+    with echo_server(cpu=1) as server, tempfile.TemporaryDirectory() as directory:
+        config = pathlib.Path(directory) / "h.cfg"
+        port = free_port()
+        config.write_text(HAPROXY.format(port=port) + "".join(f"  server s{n} 127.0.0.1:{server.port} check inter 100ms\n" for n in range(20)))
+        for _ in range(TURNS):
+            # At the agent's own rate: a client that never rests keeps its caches warm and pays for no wake-up.
+            least.append(reference_client(server.port, 600, 5000)[0])
+            with agent(echo_checks(server.port, 20, "100ms"), cpu=0) as child:
+                time.sleep(1)
+                ours.append(cpu_per(child, lambda: rounds(child.port), 4))
+            if haproxy:
+                with process(haproxy, "-db", "-f", config, port=port, cpu=0) as child:
+                    time.sleep(1)
+                    proxy.append(cpu_per(child, lambda: count(server.port)[0], 3))
+            python.append(int(subprocess.run([PYTHON, HERE / "python_client.py", str(server.port), "300"], check=True, capture_output=True,
+                                             text=True, timeout=120, preexec_fn=pinned(0)).stdout) / 1000)
+    ours, least, python = map(statistics.median, (ours, least, python))
+    row("CPU of a fresh handshake, echo and close", ours, "us", least, "blocking C client", ours / least, "<= 1.5 x", ours <= 1.5 * least)
+    if proxy:
+        proxy = statistics.median(proxy)
+        row("  the same, against haproxy's 101-only check", ours, "us", proxy, "haproxy", ours / proxy, "< 1 x", ours < proxy)
+    else:
+        skip("  the same, against haproxy's 101-only check", "haproxy is missing")
+    row("  the same, against a resident Python client", ours, "us", python, "python3-websockets", ours / python, "< 1 x", ours < python)
+
+
+def figure_rss():
+    with echo_server() as server, process(TOOLS / "linked") as linked, agent(target(server.port)) as child:
+        time.sleep(5)
+        mine, floor = memory_kib(child.pid) / 1024, memory_kib(linked.pid) / 1024
+    row("memory of run, three default checks", mine, "MiB", floor, "the libraries alone", mine / floor, "<= 5 MiB", mine <= 5)
+
+
+def held(port, connections, scheme="ws", more=""):
+    return (f"{target(port, scheme, more)}defaults: {{ interval: 60s, timeout: 50s, jitter: 0% }}\n"
+            f"checks: [ {{ name: hold, type: hold, connections: {connections}, for: 24h }} ]\n")
+
+
+def held_memory(server, connections, scheme="ws", more=""):
+    """Anonymous memory of so many held connections above that of one, in KiB each."""
+    used = []
+    for number in (1, connections):
+        with agent(held(server.port, number, scheme, more)) as child:
+            until("all are held", lambda: f"}} {number}\n" in "".join(
+                line + "\n" for line in get(child.port, "/metrics")[1].splitlines() if line.startswith("wshealthd_held_connections{")), 120)
+            time.sleep(2)
+            used.append(memory_kib(child.pid, "RssAnon"))
+    return (used[1] - used[0]) / (connections - 1)
+
+
+def figure_held():
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = min(9000, hard - 1000)
+    with echo_server() as server:
+        each = held_memory(server, connections)
+    row(f"memory of a held connection, plain, {connections}", each, "KiB", None, "", None, "<= 0.5 KiB", each <= 0.5)
+    connections = min(2000, hard - 1000)
+    with tempfile.TemporaryDirectory() as directory:
+        certs = Certs(directory)
+        with echo_server(*certs.leaf("good")) as server:
+            each = held_memory(server, connections, "wss", f", tls: {{ ca_file: {certs.ca} }}")
+    row(f"memory of a held connection, TLS, {connections}", each, "KiB", None, "", None, "<= 40 KiB", each <= 40)
+
+
+def wrk(port, seconds=3, connections=16, path="/ready"):
+    """(requests a second, p99 in microseconds)"""
+    out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}{path}"], check=True,
+                         capture_output=True, text=True, timeout=60, preexec_fn=pinned(1)).stdout
+    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
+    assert "Non-2xx" not in out, out
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]), float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+
+
+NGINX = """
+daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log crit; user root;
+events {{ worker_connections 512; }}
+http {{ access_log off; keepalive_requests 100000000;
+  client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;
+  server {{ listen 127.0.0.1:{port}; location / {{ default_type text/plain; return 200 "ready\\n"; }} }} }}
+"""
+
+
+def figure_ready():
+    nginx = shutil.which("nginx", path=PATH)
+    if not nginx or not shutil.which("wrk"):
+        skip("/ready throughput and p99", "nginx or wrk is missing")
+        return
+    ours, theirs = [], []
+    with echo_server(cpu=1) as server, tempfile.TemporaryDirectory() as directory:
+        port = free_port()
+        (pathlib.Path(directory) / "n.conf").write_text(NGINX.format(dir=directory, port=port))
+        with process(nginx, "-e", f"{directory}/error.log", "-p", directory, "-c", f"{directory}/n.conf", port=port, cpu=0), \
+                agent(target(server.port), cpu=0) as child:
+            for _ in range(TURNS):
+                ours.append(wrk(child.port))
+                theirs.append(wrk(port))
+    rate, p99 = (statistics.median(x) for x in zip(*ours))
+    their_rate, their_p99 = (statistics.median(x) for x in zip(*theirs))
+    row("/ready, requests a second on one core", rate, "1/s", their_rate, "nginx return 200", rate / their_rate, ">= 0.8 x", rate >= 0.8 * their_rate)
+    row("/ready, p99", p99, "us", their_p99, "nginx return 200", p99 / their_p99, "<= 1.5 x", p99 <= 1.5 * their_p99)
+
+
+def figure_busy():
+    """1,000 connections, each pinged once a second, against none."""
+    if not shutil.which("wrk"):
+        skip("/ready p99 while 1,000 are held", "wrk is missing")
+        return
+    idle, busy = [], []
+    with echo_server(cpu=1) as server:
+        text = (f"{target(server.port)}defaults: {{ interval: 1s, timeout: 900ms, jitter: 0%% }}\n"
+                "checks: [ { name: hold, type: hold, connections: %d, for: 24h } ]\n")
+        for _ in range(TURNS):
+            for connections, into in ((1, idle), (1000, busy)):
+                with agent(text % connections, cpu=0) as child:
+                    until("all are held", lambda: f"}} {connections}\n" in get(child.port, "/metrics")[1], 60)
+                    time.sleep(1)
+                    into.append(wrk(child.port, 5, 1)[1])
+    idle, busy = statistics.median(idle), statistics.median(busy)
+    row("/ready p99, 1,000 held and pinged each second", busy, "us", idle, "one held", busy / idle, "<= 2 x", busy <= 2 * idle)
+
+
+def figure_rtt():
+    ours, theirs = [], []
+    with echo_server(cpu=1) as server:
+        for _ in range(TURNS):
+            theirs.append(reference_client(server.port, 500, 5000)[1])
+            with agent(echo_checks(server.port, 1, "100ms"), cpu=0) as child:
+                seen = {}
+                end = time.monotonic() + 6
+                while time.monotonic() < end:
+                    check = json.loads(get(child.port, "/status")[1])["checks"][0]
+                    seen[check["last"]] = check["rtt_ms"] * 1000
+                    time.sleep(0.09)
+                ours.append(statistics.median(seen.values()))
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    row("reported round trip, median", ours, "us", theirs, "blocking C client", ours / theirs, "within 20 us", abs(ours - theirs) <= 20)
+
+
+def figure_start():
+    times = []
+    with echo_server() as server, tempfile.TemporaryDirectory() as directory:
+        for _ in range(9):
+            port = free_port()
+            file = pathlib.Path(directory) / "wshealthd.yaml"
+            file.write_text(f"listen: 127.0.0.1:{port}\nadmin: off\nlog: {{ level: error }}\n{target(server.port)}")
+            start = time.monotonic()
+            child = subprocess.Popen([AGENT, "run", "-c", file])
+            try:
+                while True:
+                    try:
+                        if get(port, "/ready")[0] == 200:
+                            break
+                    except OSError:
+                        pass
+                    assert time.monotonic() - start < 10
+                    time.sleep(0.0005)
+                times.append((time.monotonic() - start) * 1000)
+            finally:
+                child.send_signal(signal.SIGTERM)
+                child.wait(10)
+    value = statistics.median(times)
+    row("from exec to the first 200 on /ready", value, "ms", None, "", None, "<= 50 ms", value <= 50)
+
+
+def figure_event():
+    """From the reset of a held connection to the first 503, by a client that asks without pause."""
+    delays = []
+    with echo_server(cpu=1) as server:
+        text = (f"{target(server.port)}defaults: {{ interval: 1s, timeout: 900ms, jitter: 0%, fall: 1 }}\n"
+                "checks: [ { name: hold, type: hold, for: 24h } ]\n")
+        with agent(text, cpu=0) as child, socket.create_connection(("127.0.0.1", child.port)) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for turn in range(7):
+                until("ready", lambda: get(child.port, "/ready")[0] == 200)
+                server.send(signal.SIGUSR1)
+                while True:
+                    sock.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+                    answer = sock.recv(4096)
+                    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+                    if answer.startswith(b"HTTP/1.1 503"):
+                        break
+                lines = until("the server says when", lambda: (server.out().split() + [None] * 99)[turn] and server.out().split())
+                delays.append((now - int(lines[turn])) / 1e6)
+    value = statistics.median(delays)
+    row("from a reset of a held connection to 503", value, "ms", None, "", None, "<= 5 ms", value <= 5)
+
+
+FIGURES = {"cpu": figure_cpu, "rss": figure_rss, "held": figure_held, "ready": figure_ready, "busy": figure_busy, "rtt": figure_rtt,
+           "start": figure_start, "event": figure_event}
+
+
+def main():
+    names = sys.argv[2:] or list(FIGURES)
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        sys.exit(f"run.py: unknown figure {unknown[0]}, want some of: {' '.join(FIGURES)}")
+    print(f"{'figure':<44} {'value':>9} {'':<6} {'reference':<42} {'ratio':>7}  {'reach':<18}")
+    for name in names:
+        FIGURES[name]()
+    missed = ROWS.count(False)
+    print(f"bench: {len(ROWS) - missed} reached, {missed} missed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
