@@ -86,9 +86,9 @@ static bool is_json_number(const char *text)
 static bool put_json_string(struct buf *out, const char *text)
 {
     struct json_out json;
-    json_begin(&json, out);
-    json_string(&json, text);
-    return json_finish(&json) == 0;
+    json_out_begin(&json, out);
+    json_out_string(&json, text);
+    return json_out_finish(&json) == 0;
 }
 
 static int put_json_scalar(struct reader *reader, const struct node *node, struct buf *out)

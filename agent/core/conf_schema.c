@@ -11,61 +11,61 @@
 
 static void key_string(struct json_out *json, const char *key, const char *value)
 {
-    json_key(json, key);
-    json_string(json, value);
+    json_out_key(json, key);
+    json_out_string(json, value);
 }
 
 static void key_int(struct json_out *json, const char *key, int64_t value)
 {
-    json_key(json, key);
-    json_int(json, value);
+    json_out_key(json, key);
+    json_out_int(json, value);
 }
 
 static void put_ref(struct json_out *json, const char *ref)
 {
-    json_object(json);
+    json_out_object(json);
     key_string(json, "$ref", ref);
-    json_object_end(json);
+    json_out_object_end(json);
 }
 
 static void put_pattern(struct json_out *json, const char *pattern)
 {
-    json_object(json);
+    json_out_object(json);
     key_string(json, "type", "string");
     key_string(json, "pattern", pattern);
-    json_object_end(json);
+    json_out_object_end(json);
 }
 
 /* "1.2" may also be written without quotes, and is a number then. */
 static void put_enum(struct json_out *json, const char *const *words)
 {
-    json_object(json);
-    json_key(json, "enum");
-    json_array(json);
+    json_out_object(json);
+    json_out_key(json, "enum");
+    json_out_array(json);
     for (; *words; words++) {
-        json_string(json, *words);
+        json_out_string(json, *words);
         if ((*words)[strspn(*words, "0123456789.")] == 0)
-            json_double(json, strtod(*words, NULL), 1);
+            json_out_double(json, strtod(*words, NULL), 1);
     }
-    json_array_end(json);
-    json_object_end(json);
+    json_out_array_end(json);
+    json_out_object_end(json);
 }
 
 static void put_integer(struct json_out *json, const struct opt *row)
 {
-    json_object(json);
+    json_out_object(json);
     key_string(json, "type", "integer");
     key_int(json, "minimum", row->min);
     if (row->max)
         key_int(json, "maximum", row->max);
-    json_object_end(json);
+    json_out_object_end(json);
 }
 
 static void put_array(struct json_out *json, const struct opt *row)
 {
-    json_object(json);
+    json_out_object(json);
     key_string(json, "type", "array");
-    json_key(json, "items");
+    json_out_key(json, "items");
     if (row->kind == OPT_SET)
         put_enum(json, row->words);
     else
@@ -74,71 +74,71 @@ static void put_array(struct json_out *json, const struct opt *row)
         key_int(json, "minItems", row->min);
     if (row->kind == OPT_STRINGS && row->max)
         key_int(json, "maxItems", row->max);
-    json_object_end(json);
+    json_out_object_end(json);
 }
 
 static void put_properties(struct json_out *json, const struct opt *rows);
 
 static void put_section(struct json_out *json, const struct opt *rows)
 {
-    json_object(json);
+    json_out_object(json);
     key_string(json, "type", "object");
-    json_key(json, "additionalProperties");
-    json_bool(json, false);
-    json_key(json, "properties");
-    json_object(json);
+    json_out_key(json, "additionalProperties");
+    json_out_bool(json, false);
+    json_out_key(json, "properties");
+    json_out_object(json);
     put_properties(json, rows);
-    json_object_end(json);
-    json_key(json, "required");
-    json_array(json);
+    json_out_object_end(json);
+    json_out_key(json, "required");
+    json_out_array(json);
     for (const struct opt *row = rows; row && row->name; row++)
         if (row->flags & OPT_REQUIRED)
-            json_string(json, row->name);
-    json_array_end(json);
-    json_object_end(json);
+            json_out_string(json, row->name);
+    json_out_array_end(json);
+    json_out_object_end(json);
 }
 
 static void put_pairs(struct json_out *json, const struct opt *row)
 {
-    json_object(json);
+    json_out_object(json);
     key_string(json, "type", "object");
     if (row->max)
         key_int(json, "maxProperties", row->max);
-    json_key(json, "additionalProperties");
+    json_out_key(json, "additionalProperties");
     put_ref(json, "#/$defs/scalar");
-    json_object_end(json);
+    json_out_object_end(json);
 }
 
 /* What may be said of an option that is not in this build: that it is off. */
 static void put_future(struct json_out *json, const struct opt *row)
 {
-    json_object(json);
-    json_key(json, "enum");
-    json_array(json);
-    json_null(json);
+    json_out_object(json);
+    json_out_key(json, "enum");
+    json_out_array(json);
+    json_out_null(json);
     if (row->kind == OPT_BOOL)
-        json_bool(json, false);
+        json_out_bool(json, false);
     else if (row->fallback)
-        json_string(json, row->fallback);
+        json_out_string(json, row->fallback);
     if (row->kind == OPT_STRINGS) {
-        json_array(json);
-        json_array_end(json);
+        json_out_array(json);
+        json_out_array_end(json);
     }
     if (row->kind == OPT_PAIRS) {
-        json_object(json);
-        json_object_end(json);
+        json_out_object(json);
+        json_out_object_end(json);
     }
-    json_array_end(json);
-    json_object_end(json);
+    json_out_array_end(json);
+    json_out_object_end(json);
 }
 
 static void put_kind(struct json_out *json, const struct opt *row)
 {
     switch (row->kind) {
     case OPT_BOOL:
-        json_object(json);
+        json_out_object(json);
         key_string(json, "type", "boolean");
-        json_object_end(json);
+        json_out_object_end(json);
         break;
     case OPT_INT:
         put_integer(json, row);
@@ -182,24 +182,24 @@ static void put_default(struct json_out *json, const struct opt *row)
 {
     if (!row->fallback || row->kind == OPT_STRINGS || row->kind == OPT_SET)
         return;
-    json_key(json, "default");
+    json_out_key(json, "default");
     if (row->kind == OPT_BOOL)
-        json_bool(json, row->fallback[0] == 't');
+        json_out_bool(json, row->fallback[0] == 't');
     else if (row->kind == OPT_INT)
-        json_int(json, strtoll(row->fallback, NULL, 10));
+        json_out_int(json, strtoll(row->fallback, NULL, 10));
     else
-        json_string(json, row->fallback);
+        json_out_string(json, row->fallback);
 }
 
 static void put_properties(struct json_out *json, const struct opt *rows)
 {
     for (const struct opt *row = rows; row && row->name; row++) {
-        json_key(json, row->name);
-        json_object(json);
+        json_out_key(json, row->name);
+        json_out_object(json);
         key_string(json, "description", row->help);
         put_default(json, row);
-        json_key(json, "anyOf");
-        json_array(json);
+        json_out_key(json, "anyOf");
+        json_out_array(json);
         if (row->flags & OPT_FUTURE)
             put_future(json, row);
         else
@@ -207,151 +207,151 @@ static void put_properties(struct json_out *json, const struct opt *rows)
         if (!(row->flags & OPT_REQUIRED))
             put_ref(json, "#/$defs/unset");
         put_ref(json, "#/$defs/variable");
-        json_array_end(json);
-        json_object_end(json);
+        json_out_array_end(json);
+        json_out_object_end(json);
     }
 }
 
 static void put_check(struct json_out *json, const struct probe_type *type)
 {
-    json_object(json);
+    json_out_object(json);
     key_string(json, "type", "object");
     if (type->summary)
         key_string(json, "description", type->summary);
-    json_key(json, "additionalProperties");
-    json_bool(json, false);
-    json_key(json, "properties");
-    json_object(json);
-    json_key(json, "type");
-    json_object(json);
+    json_out_key(json, "additionalProperties");
+    json_out_bool(json, false);
+    json_out_key(json, "properties");
+    json_out_object(json);
+    json_out_key(json, "type");
+    json_out_object(json);
     key_string(json, "const", type->name);
-    json_object_end(json);
+    json_out_object_end(json);
     for (const struct opt *row = check_rows; row->name; row++) {
         char ref[64] = "#/$defs/check/properties/";
         strncat(ref, row->name, sizeof ref - strlen(ref) - 1);
-        json_key(json, row->name);
+        json_out_key(json, row->name);
         put_ref(json, ref);
     }
     put_properties(json, type->opts);
-    json_object_end(json);
-    json_key(json, "required");
-    json_array(json);
-    json_string(json, "type");
+    json_out_object_end(json);
+    json_out_key(json, "required");
+    json_out_array(json);
+    json_out_string(json, "type");
     for (const struct opt *row = type->opts; row && row->name; row++)
         if (row->flags & OPT_REQUIRED)
-            json_string(json, row->name);
-    json_array_end(json);
-    json_object_end(json);
+            json_out_string(json, row->name);
+    json_out_array_end(json);
+    json_out_object_end(json);
 }
 
 static void put_match(struct json_out *json)
 {
     static const char *const parts[] = { "equals", "contains", "regex" };
-    json_object(json);
+    json_out_object(json);
     key_string(json, "type", "object");
     key_int(json, "minProperties", 1);
-    json_key(json, "additionalProperties");
-    json_bool(json, false);
-    json_key(json, "properties");
-    json_object(json);
+    json_out_key(json, "additionalProperties");
+    json_out_bool(json, false);
+    json_out_key(json, "properties");
+    json_out_object(json);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        json_key(json, parts[i]);
+        json_out_key(json, parts[i]);
         put_ref(json, "#/$defs/scalar");
     }
-    json_key(json, "json");
-    json_object(json);
+    json_out_key(json, "json");
+    json_out_object(json);
     key_string(json, "type", "object");
     key_int(json, "minProperties", 1);
     key_int(json, "maxProperties", MATCH_POINTERS_MAX);
-    json_key(json, "propertyNames");
-    json_object(json);
+    json_out_key(json, "propertyNames");
+    json_out_object(json);
     key_string(json, "pattern", "^(/.*)?$");
-    json_object_end(json);
-    json_object_end(json);
-    json_object_end(json);
-    json_object_end(json);
+    json_out_object_end(json);
+    json_out_object_end(json);
+    json_out_object_end(json);
+    json_out_object_end(json);
 }
 
 static void put_defs(struct json_out *json)
 {
-    json_object(json);
-    json_key(json, "duration");
+    json_out_object(json);
+    json_out_key(json, "duration");
     put_pattern(json, "^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$");
-    json_key(json, "size");
+    json_out_key(json, "size");
     put_pattern(json, "^[0-9]+(B|KiB|MiB|GiB)$");
-    json_key(json, "percent");
+    json_out_key(json, "percent");
     put_pattern(json, "^[0-9]{1,3}%$");
-    json_key(json, "variable");
+    json_out_key(json, "variable");
     put_pattern(json, "\\$\\{");
-    json_key(json, "unset");
-    json_object(json);
+    json_out_key(json, "unset");
+    json_out_object(json);
     key_string(json, "type", "null");
-    json_object_end(json);
-    json_key(json, "scalar");
-    json_object(json);
-    json_key(json, "type");
-    json_array(json);
-    json_string(json, "string");
-    json_string(json, "number");
-    json_string(json, "boolean");
-    json_array_end(json);
-    json_object_end(json);
-    json_key(json, "match");
+    json_out_object_end(json);
+    json_out_key(json, "scalar");
+    json_out_object(json);
+    json_out_key(json, "type");
+    json_out_array(json);
+    json_out_string(json, "string");
+    json_out_string(json, "number");
+    json_out_string(json, "boolean");
+    json_out_array_end(json);
+    json_out_object_end(json);
+    json_out_key(json, "match");
     put_match(json);
-    json_key(json, "check");
+    json_out_key(json, "check");
     put_section(json, check_rows);
-    json_object_end(json);
+    json_out_object_end(json);
 }
 
 void conf_write_schema(const struct conf_env *env, struct buf *out)
 {
     struct json_out json;
-    json_begin(&json, out);
-    json_object(&json);
+    json_out_begin(&json, out);
+    json_out_object(&json);
     key_string(&json, "$schema", "https://json-schema.org/draft/2020-12/schema");
     key_string(&json, "title", "wshealthd.yaml");
     key_string(&json, "type", "object");
-    json_key(&json, "additionalProperties");
-    json_bool(&json, false);
-    json_key(&json, "properties");
-    json_object(&json);
+    json_out_key(&json, "additionalProperties");
+    json_out_bool(&json, false);
+    json_out_key(&json, "properties");
+    json_out_object(&json);
     put_properties(&json, conf_rows);
-    json_key(&json, "defaults");
-    json_object(&json);
+    json_out_key(&json, "defaults");
+    json_out_object(&json);
     key_string(&json, "description", "what every check takes unless it says otherwise");
-    json_key(&json, "anyOf");
-    json_array(&json);
+    json_out_key(&json, "anyOf");
+    json_out_array(&json);
     put_section(&json, default_rows);
     put_ref(&json, "#/$defs/unset");
-    json_array_end(&json);
-    json_object_end(&json);
-    json_key(&json, "checks");
-    json_object(&json);
+    json_out_array_end(&json);
+    json_out_object_end(&json);
+    json_out_key(&json, "checks");
+    json_out_object(&json);
     key_string(&json, "description", "the checks; without any: handshake, ping and hold");
-    json_key(&json, "type");
-    json_array(&json);
-    json_string(&json, "array");
-    json_string(&json, "null");
-    json_array_end(&json);
+    json_out_key(&json, "type");
+    json_out_array(&json);
+    json_out_string(&json, "array");
+    json_out_string(&json, "null");
+    json_out_array_end(&json);
     key_int(&json, "minItems", 1);
     key_int(&json, "maxItems", CONF_CHECKS_MAX);
-    json_key(&json, "items");
-    json_object(&json);
-    json_key(&json, "oneOf");
-    json_array(&json);
+    json_out_key(&json, "items");
+    json_out_object(&json);
+    json_out_key(&json, "oneOf");
+    json_out_array(&json);
     for (const struct probe_type *const *type = env->probes; *type; type++)
         put_check(&json, *type);
-    json_array_end(&json);
-    json_object_end(&json);
-    json_object_end(&json);
-    json_object_end(&json);
-    json_key(&json, "required");
-    json_array(&json);
-    json_string(&json, "target");
-    json_array_end(&json);
-    json_key(&json, "$defs");
+    json_out_array_end(&json);
+    json_out_object_end(&json);
+    json_out_object_end(&json);
+    json_out_object_end(&json);
+    json_out_key(&json, "required");
+    json_out_array(&json);
+    json_out_string(&json, "target");
+    json_out_array_end(&json);
+    json_out_key(&json, "$defs");
     put_defs(&json);
-    json_object_end(&json);
-    if (json_finish(&json) == 0)
+    json_out_object_end(&json);
+    if (json_out_finish(&json) == 0)
         buf_append_char(out, '\n');
 }

@@ -19,36 +19,36 @@ static void put_time(struct json_out *json, int64_t wall_ms)
     char stamp[CLOCK_STAMP_MAX];
     if (wall_ms)
         clock_stamp(wall_ms, stamp, sizeof stamp);
-    json_string(json, wall_ms ? stamp : NULL);
+    json_out_string(json, wall_ms ? stamp : NULL);
 }
 
 static void put_ms(struct json_out *json, bool known, uint64_t ns)
 {
     if (known)
-        json_double(json, (double)ns / 1e6, MS_DECIMALS);
+        json_out_double(json, (double)ns / 1e6, MS_DECIMALS);
     else
-        json_null(json);
+        json_out_null(json);
 }
 
 static void put_code(struct json_out *json, const char *key, int code)
 {
-    json_key(json, key);
+    json_out_key(json, key);
     if (code)
-        json_int(json, code);
+        json_out_int(json, code);
     else
-        json_null(json);
+        json_out_null(json);
 }
 
 static void put_text(struct json_out *json, const char *key, const char *text)
 {
-    json_key(json, key);
-    json_string(json, text);
+    json_out_key(json, key);
+    json_out_string(json, text);
 }
 
 static void put_flag(struct json_out *json, const char *key, bool value)
 {
-    json_key(json, key);
-    json_bool(json, value);
+    json_out_key(json, key);
+    json_out_bool(json, value);
 }
 
 /* --- /status ----------------------------------------------------------------------------------------------------------- */
@@ -56,45 +56,45 @@ static void put_flag(struct json_out *json, const char *key, bool value)
 static void put_diagnosis(struct json_out *json, const struct agent_view *view, bool full)
 {
     const struct diagnosis *diagnosis = &view->diagnosis;
-    json_key(json, "diagnosis");
-    json_object(json);
+    json_out_key(json, "diagnosis");
+    json_out_object(json);
     put_text(json, "cause", diagnosis->cause);
     put_text(json, "sentence", report_sentence(view, full));
-    json_key(json, "advice");
-    json_array(json);
+    json_out_key(json, "advice");
+    json_out_array(json);
     for (size_t i = 0; i < diagnosis->advice_count; i++)
-        json_string(json, diagnosis->advice[i]);
-    json_array_end(json);
-    json_key(json, "because");
-    json_array(json);
+        json_out_string(json, diagnosis->advice[i]);
+    json_out_array_end(json);
+    json_out_key(json, "because");
+    json_out_array(json);
     for (size_t i = 0; i < diagnosis->because_count; i++)
-        json_string(json, diagnosis->because[i]);
-    json_array_end(json);
-    json_object_end(json);
+        json_out_string(json, diagnosis->because[i]);
+    json_out_array_end(json);
+    json_out_object_end(json);
 }
 
 static void put_gates(struct json_out *json, unsigned gates)
 {
-    json_key(json, "gates");
-    json_array(json);
+    json_out_key(json, "gates");
+    json_out_array(json);
     if (gates & GATE_READY)
-        json_string(json, "ready");
+        json_out_string(json, "ready");
     if (gates & GATE_LIVE)
-        json_string(json, "live");
-    json_array_end(json);
+        json_out_string(json, "live");
+    json_out_array_end(json);
 }
 
 static void put_timings(struct json_out *json, const struct check_view *check)
 {
-    json_key(json, "timings_ms");
-    json_object(json);
+    json_out_key(json, "timings_ms");
+    json_out_object(json);
     for (unsigned phase = PHASE_NONE + 1; phase < PHASE_COUNT; phase++) {
-        json_key(json, phase_name((enum phase)phase));
+        json_out_key(json, phase_name((enum phase)phase));
         put_ms(json, check->judged && check->have_phase[phase], check->phase_ns[phase]);
     }
-    json_key(json, "total");
+    json_out_key(json, "total");
     put_ms(json, check->judged, check->total_ns);
-    json_object_end(json);
+    json_out_object_end(json);
 }
 
 /* reason, phase, scope and message are the last judged round's: null together where it passed. A check that has only had void rounds
@@ -114,29 +114,29 @@ static void put_round(struct json_out *json, const struct check_view *check, boo
 
 static void put_check(struct json_out *json, const struct check_view *check, bool full)
 {
-    json_object(json);
+    json_out_object(json);
     put_text(json, "name", check->name);
     put_text(json, "type", check->type);
     put_text(json, "path", check->path);
     put_gates(json, check->gates);
     put_text(json, "state", state_name(check->health.state));
     put_round(json, check, full);
-    json_key(json, "since");
+    json_out_key(json, "since");
     put_time(json, check->since_ms);
-    json_key(json, "last");
+    json_out_key(json, "last");
     put_time(json, check->last_ms);
     put_text(json, "history", check->health.history);
     put_timings(json, check);
-    json_key(json, "rtt_ms");
+    json_out_key(json, "rtt_ms");
     put_ms(json, check->judged && check->have_rtt, check->rtt_ns);
-    json_object_end(json);
+    json_out_object_end(json);
 }
 
 void report_status_json(const struct agent_view *view, bool full, struct buf *out)
 {
     struct json_out json;
-    json_begin(&json, out);
-    json_object(&json);
+    json_out_begin(&json, out);
+    json_out_object(&json);
     put_text(&json, "status", result_name(view->verdict.status));
     put_flag(&json, "ready", view->verdict.ready);
     put_flag(&json, "live", view->verdict.live);
@@ -146,16 +146,16 @@ void report_status_json(const struct agent_view *view, bool full, struct buf *ou
     put_text(&json, "version", view->version);
     put_text(&json, "target", full ? view->service_id : NULL);
     put_diagnosis(&json, view, full);
-    json_key(&json, "checks");
-    json_array(&json);
+    json_out_key(&json, "checks");
+    json_out_array(&json);
     for (size_t i = 0; i < view->check_count; i++)
         put_check(&json, view->checks[i], full);
-    json_array_end(&json);
-    json_key(&json, "brokers");
-    json_array(&json);
-    json_array_end(&json);
-    json_object_end(&json);
-    (void)json_finish(&json);
+    json_out_array_end(&json);
+    json_out_key(&json, "brokers");
+    json_out_array(&json);
+    json_out_array_end(&json);
+    json_out_object_end(&json);
+    (void)json_out_finish(&json);
     buf_append_char(out, '\n');
 }
 
@@ -180,49 +180,49 @@ static void put_measurement(struct json_out *json, const struct check_view *chec
 {
     char key[160];
     snprintf(key, sizeof key, "%s:responseTime", check->name);
-    json_key(json, key);
-    json_array(json);
-    json_object(json);
+    json_out_key(json, key);
+    json_out_array(json);
+    json_out_object(json);
     put_text(json, "componentId", check->name);
     put_text(json, "componentType", "component");
     if (check->judged) {
-        json_key(json, "observedValue");
-        json_double(json, (double)report_headline_ns(check) / 1e6, MS_DECIMALS);
+        json_out_key(json, "observedValue");
+        json_out_double(json, (double)report_headline_ns(check) / 1e6, MS_DECIMALS);
         put_text(json, "observedUnit", "ms");
     }
     put_text(json, "status", health_word(check->health.state));
     if (check->last_ms) {
-        json_key(json, "time");
+        json_out_key(json, "time");
         put_time(json, check->last_ms);
     }
     put_output(json, check, full);
-    json_object_end(json);
-    json_array_end(json);
+    json_out_object_end(json);
+    json_out_array_end(json);
 }
 
 void report_health_json(const struct agent_view *view, bool full, struct buf *out)
 {
     struct json_out json;
-    json_begin(&json, out);
-    json_object(&json);
+    json_out_begin(&json, out);
+    json_out_object(&json);
     put_text(&json, "status", result_name(view->verdict.status));
     put_text(&json, "version", view->version);
     put_text(&json, "releaseId", view->version);
     if (full && view->service_id && *view->service_id)
         put_text(&json, "serviceId", view->service_id);
     put_text(&json, "description", "health of a WebSocket server, as its clients see it");
-    json_key(&json, "notes");
-    json_array(&json);
-    json_string(&json, report_sentence(view, full));
+    json_out_key(&json, "notes");
+    json_out_array(&json);
+    json_out_string(&json, report_sentence(view, full));
     for (size_t i = 0; i < view->diagnosis.advice_count; i++)
-        json_string(&json, view->diagnosis.advice[i]);
-    json_array_end(&json);
-    json_key(&json, "checks");
-    json_object(&json);
+        json_out_string(&json, view->diagnosis.advice[i]);
+    json_out_array_end(&json);
+    json_out_key(&json, "checks");
+    json_out_object(&json);
     for (size_t i = 0; i < view->check_count; i++)
         put_measurement(&json, view->checks[i], full);
-    json_object_end(&json);
-    json_object_end(&json);
-    (void)json_finish(&json);
+    json_out_object_end(&json);
+    json_out_object_end(&json);
+    (void)json_out_finish(&json);
     buf_append_char(out, '\n');
 }

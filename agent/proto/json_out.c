@@ -10,12 +10,12 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 
-void json_begin(struct json_out *json, struct buf *out)
+void json_out_begin(struct json_out *json, struct buf *out)
 {
     *json = (struct json_out){ .out = out };
 }
 
-int json_finish(struct json_out *json)
+int json_out_finish(struct json_out *json)
 {
     panic_if(json->depth != 0);
     return json->failed ? -1 : 0;
@@ -57,22 +57,22 @@ static void close_nest(struct json_out *json, const char *bracket)
     json->depth--;
 }
 
-void json_object(struct json_out *json)
+void json_out_object(struct json_out *json)
 {
     open_nest(json, "{");
 }
 
-void json_object_end(struct json_out *json)
+void json_out_object_end(struct json_out *json)
 {
     close_nest(json, "}");
 }
 
-void json_array(struct json_out *json)
+void json_out_array(struct json_out *json)
 {
     open_nest(json, "[");
 }
 
-void json_array_end(struct json_out *json)
+void json_out_array_end(struct json_out *json)
 {
     close_nest(json, "]");
 }
@@ -130,7 +130,7 @@ static void put_quoted(struct json_out *json, struct slice value)
     put(json, "\"", 1);
 }
 
-void json_key(struct json_out *json, const char *key)
+void json_out_key(struct json_out *json, const char *key)
 {
     begin_value(json);
     put_quoted(json, slice_str(key));
@@ -138,31 +138,31 @@ void json_key(struct json_out *json, const char *key)
     json->comma = false;
 }
 
-void json_slice(struct json_out *json, struct slice value)
+void json_out_slice(struct json_out *json, struct slice value)
 {
     begin_value(json);
     put_quoted(json, value);
 }
 
-void json_string(struct json_out *json, const char *value)
+void json_out_string(struct json_out *json, const char *value)
 {
     if (value)
-        json_slice(json, slice_str(value));
+        json_out_slice(json, slice_str(value));
     else
-        json_null(json);
+        json_out_null(json);
 }
 
-void json_int(struct json_out *json, int64_t value)
+void json_out_int(struct json_out *json, int64_t value)
 {
     begin_value(json);
     if (!json->failed && buf_printf(json->out, "%" PRId64, value))
         json->failed = true;
 }
 
-void json_double(struct json_out *json, double value, int decimals)
+void json_out_double(struct json_out *json, double value, int decimals)
 {
     if (!isfinite(value)) {
-        json_null(json);
+        json_out_null(json);
         return;
     }
     begin_value(json);
@@ -170,13 +170,13 @@ void json_double(struct json_out *json, double value, int decimals)
         json->failed = true;
 }
 
-void json_bool(struct json_out *json, bool value)
+void json_out_bool(struct json_out *json, bool value)
 {
     begin_value(json);
     put_str(json, value ? "true" : "false");
 }
 
-void json_null(struct json_out *json)
+void json_out_null(struct json_out *json)
 {
     begin_value(json);
     put_str(json, "null");

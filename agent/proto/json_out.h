@@ -10,11 +10,7 @@
 
 #include "agent/base/buf.h"
 
-/* libjansson exports functions of these names; the linker must never take one for the other. */
-#define json_object json_out_object
-#define json_array json_out_array
-#define json_string json_out_string
-#define json_null json_out_null
+/* Every name begins with json_out_: libjansson owns json_object and its like. */
 
 struct json_out {
     struct buf *out;
@@ -22,18 +18,18 @@ struct json_out {
     int depth;
 };
 
-void json_begin(struct json_out *json, struct buf *out);
-int json_finish(struct json_out *json); /* 0, or -1 when the ceiling cut it; asserts that every object and array was closed */
-void json_object(struct json_out *json);
-void json_object_end(struct json_out *json);
-void json_array(struct json_out *json);
-void json_array_end(struct json_out *json);
-void json_key(struct json_out *json, const char *key);
-void json_string(struct json_out *json, const char *value); /* NULL writes null */
-void json_slice(struct json_out *json, struct slice value);
-void json_int(struct json_out *json, int64_t value);
-void json_double(struct json_out *json, double value, int decimals); /* NaN and infinities write null */
-void json_bool(struct json_out *json, bool value);
-void json_null(struct json_out *json);
+void json_out_begin(struct json_out *json, struct buf *out);
+int json_out_finish(struct json_out *json); /* 0, or -1 when the ceiling cut it; asserts that every object and array was closed */
+void json_out_object(struct json_out *json);
+void json_out_object_end(struct json_out *json);
+void json_out_array(struct json_out *json);
+void json_out_array_end(struct json_out *json);
+void json_out_key(struct json_out *json, const char *key);
+void json_out_string(struct json_out *json, const char *value); /* NULL writes null */
+void json_out_slice(struct json_out *json, struct slice value);
+void json_out_int(struct json_out *json, int64_t value);
+void json_out_double(struct json_out *json, double value, int decimals); /* NaN and infinities write null */
+void json_out_bool(struct json_out *json, bool value);
+void json_out_null(struct json_out *json);
 
 #endif
