@@ -106,8 +106,9 @@ void conf_check_rules(struct conf *conf, struct report *report);
 
 /* --- shared by conf.c and the writers ---------------------------------------------------------------------------------------- */
 
-extern const struct opt default_rows[];         /* the `defaults` section, fields of struct check_conf */
-extern const char *const conf_future_types[];   /* check types of the contract that are not in this build; ends with NULL */
+extern const struct opt default_rows[]; /* the `defaults` section, fields of struct check_conf */
+extern const char
+    *const conf_future_types[]; /* check types that the manual promises and this build does not have; ends with NULL */
 extern const char *const conf_default_checks[]; /* ends with NULL */
 const struct probe_type *conf_find_type(const struct conf_env *env, const char *name);
 bool conf_is_url(const struct opt *row); /* may its value hold a password? */

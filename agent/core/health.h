@@ -1,6 +1,6 @@
 /*
  * Policy, and the only place of it: what rounds mean for a check, what checks mean for /ready, /live and /startup. Pure: no clock, no
- * sockets, no allocation. Section 3 of the contract.
+ * sockets, no allocation. See wshealthd(8), VERDICTS.
  */
 #ifndef WSHEALTHD_CORE_HEALTH_H
 #define WSHEALTHD_CORE_HEALTH_H

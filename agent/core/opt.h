@@ -51,9 +51,9 @@ enum opt_flags {
     OPT_SECRET = 1, /* never shown; every value is registered with secret_add */
     OPT_REQUIRED = 2,
     OPT_DYNAMIC = 4, /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
-    /* Known to the contract, not to this build: an error that says so, unless the value is `fallback`, false or empty. Has no field. */
+    /* Promised by the manual, not in this build: an error that says so, unless the value is `fallback`, false or empty. Has no field. */
     OPT_FUTURE = 8,
-    /* Behind the NULL of `words` there are more, up to another NULL: known to the contract, not to this build. */
+    /* Behind the NULL of `words` there are more, up to another NULL: promised by the manual, not in this build. */
     OPT_FUTURE_WORDS = 16,
 };
 

@@ -90,6 +90,8 @@ static void succeed(struct dial *dial, struct stream *stream)
     dial->securing = NULL;
     dial_free(dial);
     events->on_open(user, stream);
+    if (!stream->started && !stream->leaving) /* its memory lasts for this turn, whatever on_open did */
+        stream_read_off(stream);
 }
 
 static void fail(struct dial *dial, const struct err *err)
@@ -223,6 +225,8 @@ static bool attempt_start(struct dial *dial, const struct sockaddr_storage *addr
         mem_free(attempt);
         return false;
     }
+    /* Asking for both directions at once saves libuv two calls of epoll_ctl when the connection is there: reading stays on. */
+    stream_read_on(attempt->stream);
     attempt->next = dial->attempts;
     dial->attempts = attempt;
     return true;

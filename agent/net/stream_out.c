@@ -8,8 +8,10 @@
 #include "agent/base/mem.h"
 #include "agent/net/stream_impl.h"
 
-/* What TLS may add to a write of plain bytes that fits: records, alerts, key updates. */
-enum { TLS_OVERHEAD_BYTES = 64 * 1024 };
+/* What TLS may add to a write of plain bytes that fits: 22 bytes for 16 KiB of them, and alerts and key updates of its own. */
+enum { TLS_OVERHEAD_BYTES = 64 * 1024, TLS_OVERHEAD_DIVISOR = 256 };
+/* Beyond this the lengths would not fit libuv's buffers. */
+enum { PENDING_MAX_BYTES = 1 << 30 };
 
 struct outbox *stream_outbox(struct stream *stream)
 {
@@ -30,7 +32,7 @@ bool stream_flushed(const struct stream *stream)
 
 void stream_set_max_pending(struct stream *stream, uint32_t bytes)
 {
-    stream->max_pending = bytes;
+    stream->max_pending = bytes < PENDING_MAX_BYTES ? bytes : PENDING_MAX_BYTES;
 }
 
 static void note_broken(struct stream *stream, int status)
@@ -151,5 +153,5 @@ int stream_write(struct stream *stream, struct slice data)
 
 int stream_send_record(struct stream *stream, const void *data, size_t len)
 {
-    return stream_send(stream, data, len, (size_t)stream->max_pending + TLS_OVERHEAD_BYTES);
+    return stream_send(stream, data, len, stream->max_pending + stream->max_pending / TLS_OVERHEAD_DIVISOR + TLS_OVERHEAD_BYTES);
 }
