@@ -1,4 +1,4 @@
-/* The HTTP face: wshealthd(8), HTTP ENDPOINTS. Routes on agent/httpd.h, answered from the view and never by probing. */
+/* The HTTP face: wshealthd(8), HTTP. Routes on agent/httpd.h, answered from the view and never by probing. */
 #ifndef WSHEALTHD_AGENT_SERVE_H
 #define WSHEALTHD_AGENT_SERVE_H
 
