@@ -26,9 +26,14 @@ DEPS_STAMP := $(shell tests/tools/deps --check build >/dev/null 2>&1 && echo yes
 ifeq ($(DEPS_STAMP),yes)
 
 # --- libraries ------------------------------------------------------------------------------------------------------
-PKGS     := libuv libssl libcrypto zlib yaml-0.1 jansson libpcre2-8
+PKGS     := libuv libssl libcrypto zlib yaml-0.1 jansson libpcre2-8 hiredis libnats librabbitmq
 CPPFLAGS += -I. -D_POSIX_C_SOURCE=200809L -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(PKGS))
 LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS))
+# KAFKA=0 leaves the kafka broker out. librdkafka is opened when a kafka broker is, so that nobody else pays its megabyte.
+KAFKA ?= $(shell $(PKG_CONFIG) --exists rdkafka && echo 1 || echo 0)
+ifeq ($(KAFKA),1)
+  CPPFLAGS += -DWSHEALTHD_KAFKA $(shell $(PKG_CONFIG) --cflags rdkafka)
+endif
 # llhttp: a library of its own on Debian 13, C sources of node-llhttp on Debian 12.
 LLHTTP_SRC ?= /usr/share/llhttp
 ifeq ($(shell $(PKG_CONFIG) --exists libllhttp && echo y),y)
@@ -57,12 +62,13 @@ CC_tsan    := $(CC)
 CC_fuzz    := $(FUZZ_CC)
 
 # --- sources: a layer is a directory, an object library, and a line of agent/ layers -----------------------------------
-LAYERS    := base proto net core probes
+LAYERS    := base proto net core probes brokers
 SRC_base  := $(sort $(wildcard agent/base/*.c))
 SRC_proto := $(sort $(wildcard agent/proto/*.c))
 SRC_net   := $(sort $(wildcard agent/net/*.c))
 SRC_core  := $(sort $(wildcard agent/core/*.c))
 SRC_probes := $(sort $(wildcard probes/*.c probes/dialects/*.c))
+SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(KAFKA)),,brokers/kafka%),$(wildcard brokers/*.c)))
 SRC_app   := $(sort $(filter-out agent/main.c,$(wildcard agent/*.c)))
 SRC_main  := agent/main.c
 ALL_SRC   := $(SRC_base) $(SRC_proto) $(SRC_net) $(SRC_core) $(SRC_probes) $(SRC_app) $(SRC_main)
@@ -73,7 +79,8 @@ LINK_proto  := proto base
 LINK_net    := net proto base
 LINK_core   := core net proto base
 LINK_probes := probes core net proto base
-LINK_app    := app probes core net proto base
+LINK_brokers := brokers core net proto base
+LINK_app    := app probes brokers core net proto base
 
 # $(1) flavour
 define flavour
@@ -85,11 +92,11 @@ $(BUILD)/$(1)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	@mkdir -p $$(@D)
 	@echo "  CC      $$@"
 	$$(Q)$$(CC_$(1)) -O2 -g -fPIC -w -isystem $$(LLHTTP_INC) -c -o $$@ $$<
-$(foreach layer,base proto net core probes app,$(BUILD)/$(1)/lib$(layer).a): $(BUILD)/$(1)/lib%.a:
+$(foreach layer,base proto net core probes brokers app,$(BUILD)/$(1)/lib$(layer).a): $(BUILD)/$(1)/lib%.a:
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	$$(Q)$$(AR) rcs $$@ $$^
-$(foreach layer,base net core probes app,$(eval $(BUILD)/$(1)/lib$(layer).a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_$(layer)))))
+$(foreach layer,base net core probes brokers app,$(eval $(BUILD)/$(1)/lib$(layer).a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_$(layer)))))
 $(eval $(BUILD)/$(1)/libproto.a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_proto)) $(patsubst %,$(BUILD)/$(1)/llhttp/%.o,$(LLHTTP_UNITS)))
 $(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach layer,$(LINK_app),$(BUILD)/$(1)/lib$(layer).a)
 	@echo "  LINK    $$@"
@@ -112,7 +119,7 @@ units_of = $(UNIT_SRC:%.c=$(BUILD)/$(1)/%)
 # Fuzz targets: tests/fuzz/fuzz_X.c with seeds in tests/fuzz/seeds/X/.
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/fuzz/%)
-$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,$(LINK_probes),$(BUILD)/fuzz/lib$(layer).a)
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,probes $(LINK_brokers),$(BUILD)/fuzz/lib$(layer).a)
 	@echo "  LINK    $@"
 	$(Q)$(FUZZ_CC) $(CFLAGS_fuzz) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
 

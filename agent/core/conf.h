@@ -11,12 +11,14 @@
 #include "agent/proto/url.h"
 
 struct probe_type;
+struct broker_type;
+struct dialect;
 
 enum { CONF_FILE_MAX = 1 << 20, CONF_CHECKS_MAX = 256, CONF_DEPTH_MAX = 16, CONF_ERRORS_MAX = 100 };
 
 enum conf_details { DETAILS_FULL, DETAILS_REASONS, DETAILS_AUTO };
 enum conf_compression { COMPRESSION_AUTO, COMPRESSION_OFF, COMPRESSION_REQUIRED };
-enum conf_token_place { TOKEN_HEADER, TOKEN_QUERY, TOKEN_COOKIE, TOKEN_SUBPROTOCOL };
+enum conf_token_place { TOKEN_HEADER, TOKEN_QUERY, TOKEN_COOKIE, TOKEN_SUBPROTOCOL, TOKEN_MESSAGE };
 enum { GATE_READY = 1, GATE_LIVE = 2 };
 enum conf_path { PATH_LOCAL, PATH_PUBLIC };
 
@@ -35,11 +37,22 @@ struct target_conf {
     char *token_in;
     struct tls_conf tls;
     int compression;
-    int dialect; /* index; only "raw" in this build */
+    char *dialect_name; /* NULL: raw */
     /* read from the above */
-    struct url local, public; /* public.scheme[0] == 0 where public_url is not set */
+    const struct dialect *dialect; /* never NULL once sealed */
+    struct url local, public;      /* public.scheme[0] == 0 where public_url is not set */
     enum conf_token_place token_place;
     const char *token_name; /* of the query parameter or cookie; points into token_in */
+};
+
+struct broker_conf {
+    char *name;
+    const struct broker_type *type;
+    void *opts; /* the type's own options */
+    char *url;  /* SECRET|DYNAMIC; the type's fallback_url where not set */
+    struct tls_conf tls;
+    int64_t timeout_ms;                 /* for connecting, and for each ask */
+    int64_t retry_min_ms, retry_max_ms; /* backoff */
 };
 
 struct check_conf {
@@ -66,10 +79,17 @@ struct conf {
     int64_t liveness_after_ms;
     struct check_conf *checks; /* the enabled ones and the others, in the file's order */
     size_t check_count;
+    char *agent_id, *region; /* of heartbeats: `identity: { id, region }`; id by default the host's name */
+    struct broker_conf *brokers;
+    size_t broker_count;
+    struct dialect *dialects; /* the user's own */
+    size_t dialect_count;
 };
 
-struct conf_env {                           /* what the configuration needs to know of the layers above */
-    const struct probe_type *const *probes; /* ends with NULL */
+struct conf_env {                             /* what the configuration needs to know of the layers above */
+    const struct probe_type *const *probes;   /* ends with NULL */
+    const struct broker_type *const *brokers; /* ends with NULL */
+    const struct dialect *const *dialects;    /* built-in ones; ends with NULL */
     const char *(*getenv)(const char *name);
 };
 
@@ -96,6 +116,8 @@ void conf_unref(struct conf *conf);
 /* Would a running check notice? The target, and everything of the check itself, compared by the schema. */
 bool conf_same_target(const struct conf *a, const struct conf *b);
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
+bool conf_same_broker(const struct broker_conf *a, const struct broker_conf *b);
+const struct broker_conf *conf_find_broker(const struct conf *conf, const char *name); /* NULL: none */
 
 /* `config show`: YAML that loads again but for the secrets, which are ***. `config init`: a commented starter. `config schema`: JSON Schema
  * 2020-12. `rows_roff`: the manual's option tables. */

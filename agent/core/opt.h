@@ -26,6 +26,8 @@ enum opt_kind {               /* the field's type */
                 OPT_STRINGS,  /* struct opt_strings: a YAML list */
                 OPT_PAIRS,    /* struct opt_pairs: a YAML mapping of strings, in order */
                 OPT_MATCH,    /* struct opt_match: equals, contains, regex, json; compiled when it is read */
+                OPT_SPEC,     /* struct match_spec: as OPT_MATCH, but with holes ({{channel}}), so compiled where it is used */
+                OPT_BYTES,    /* struct opt_bytes: a text with holes, or { base64: … } for a binary message */
                 OPT_SECTION,  /* a nested struct, rows in `rows` */
 };
 
@@ -41,6 +43,11 @@ struct opt_pairs {
         char *name, *value;
     } * items;
     size_t count;
+};
+struct opt_bytes {
+    char *data; /* NULL: unset. May hold NUL bytes */
+    size_t len;
+    bool binary;
 };
 struct opt_match {
     struct match_spec spec;

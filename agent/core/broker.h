@@ -1,0 +1,104 @@
+/*
+ * Message brokers: the plug-in contract of a driver, and what probes may ask of a broker. The core owns reconnecting (exponential backoff
+ * with full jitter), deadlines and subscriptions that survive a reconnect; drivers only report; nobody here judges. A probe never talks to
+ * a driver, a driver never to a probe.
+ */
+#ifndef WSHEALTHD_CORE_BROKER_H
+#define WSHEALTHD_CORE_BROKER_H
+
+#include "agent/base/list.h"
+#include "agent/core/conf.h"
+#include "agent/net/dial.h"
+
+enum { BROKER_TOPIC_MAX = 512, BROKER_BODY_MAX = 64 << 10, BROKER_REPLY_MAX = 1 << 20 };
+
+struct broker;
+
+/*
+ * The driver's side. Async contract: a call that returns -1 (and fills err where it has one) never reports; one that returns 0 reports
+ * exactly once, and never inside the call. After broker_down nothing more is reported but broker_closed. Topics and bodies given to a
+ * driver live for the call only.
+ */
+struct broker_type {
+    const char *name, *summary;
+    const char *schemes;                                           /* "redis rediss redis+unix": what `url` may begin with */
+    const char *fallback_url;                                      /* NULL: `url` is required */
+    const struct opt *opts;                                        /* rows of its own options, or NULL */
+    size_t opts_size, state_size;                                  /* state is zeroed before each open */
+    int (*check)(const struct broker_conf *conf, struct err *err); /* rules across options, the URL's parts; may be NULL */
+    int (*open)(struct broker *broker,
+                struct err *err);       /* connect, authenticate, learn whether it is writable: broker_up or broker_down */
+    int (*ping)(struct broker *broker); /* a round trip that also proves it writable and delivering: broker_pong */
+    int (*publish)(struct broker *broker, struct slice topic, struct slice body,
+                   uint64_t token);                                /* broker_published, when the broker took it */
+    int (*subscribe)(struct broker *broker, struct slice topic);   /* broker_subscribed; from then on broker_message */
+    int (*unsubscribe)(struct broker *broker, struct slice topic); /* nothing is reported */
+    void (*close)(struct broker *broker); /* callable at any time after open returned 0: broker_closed, once and last, within 1 s */
+    void (*end)(void);                    /* once, before the process ends: let libraries go. May be NULL */
+};
+
+/* What drivers read. */
+const struct broker_conf *broker_conf(const struct broker *broker);
+const void *broker_opts(const struct broker *broker);
+void *broker_state(struct broker *broker);
+struct loop *broker_loop(struct broker *broker);
+struct tls_context *broker_tls(struct broker *broker); /* made with the configuration's generation; NULL where tls_needed said no */
+/* url with ${file:…} read anew: user, password, host, port. -1: agent_error. */
+int broker_url(const struct broker *broker, struct url *url, struct err *err);
+
+/* What drivers report. err->reason is one of broker_unreachable, broker_auth_failed, broker_timeout, broker_read_only, broker_blocked,
+ * broker_not_delivering, agent_error. dial's reasons are turned into broker_unreachable (broker_auth_failed for a refused certificate) with
+ * broker_err_of_dial. */
+void broker_up(struct broker *broker);
+void broker_down(struct broker *broker, const struct err *err);
+void broker_pong(struct broker *broker, const struct err *err /* NULL: fine */);
+void broker_published(struct broker *broker, uint64_t token, const struct err *err /* NULL: taken */);
+void broker_subscribed(struct broker *broker, struct slice topic, const struct err *err /* NULL: confirmed */);
+void broker_message(struct broker *broker, struct slice topic, struct slice body, uint64_t received_ns);
+void broker_closed(struct broker *broker);
+void broker_err_of_dial(const struct err *dial, struct err *out);
+
+/*
+ * The probes' side. All callbacks come from the loop, never inside the call; those of one ask come exactly once, also when the broker goes
+ * down or its deadline passes (broker_timeout), unless the ask is cancelled first.
+ */
+struct broker_ask { /* one question under way; embedded by whoever asks. Zero it first */
+    struct list node;
+    struct broker *broker;
+    uint64_t token, started_ns, due_ns;
+    void (*on_answer)(void *user, const struct err *err /* NULL: yes */, uint64_t rtt_ns);
+    void *user;
+};
+void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeout_ms); /* up, writable, delivering? */
+void broker_publish(struct broker *broker, struct broker_ask *ask, struct slice topic, struct slice body, uint64_t timeout_ms);
+void broker_ask_cancel(struct broker_ask *ask); /* harmless when it is not under way */
+
+struct broker_listener { /* a wish for a topic; kept over reconnects. Embedded; zero it first */
+    struct list node;
+    struct broker *broker;
+    char topic[BROKER_TOPIC_MAX];
+    bool confirmed; /* the broker has confirmed the subscription of the connection of now */
+    void (*on_state)(void *user, bool confirmed, const struct err *err); /* changed; err says why not. May be NULL */
+    void (*on_message)(void *user, struct slice body, uint64_t received_ns);
+    void *user;
+};
+void broker_listen(struct broker *broker, struct broker_listener *listener, const char *topic);
+void broker_unlisten(struct broker_listener *listener);
+
+struct broker_watch { /* who wants to hear at once when it goes down or comes up; embedded; zero it first */
+    struct list node;
+    void (*on_change)(void *user, bool up, const struct err *err);
+    void *user;
+};
+void broker_watch(struct broker *broker, struct broker_watch *watch);
+void broker_unwatch(struct broker_watch *watch);
+bool broker_is_up(const struct broker *broker);
+const struct err *broker_why(const struct broker *broker); /* why it is not up; text "connecting" at first */
+
+/* The agent's side. */
+struct broker *broker_new(struct loop *loop, const struct broker_conf *conf, struct tls_context *tls);
+void broker_start(struct broker *broker);
+void broker_free(struct broker *broker, void (*on_freed)(void *user),
+                 void *user); /* closes, then frees; pending asks are answered first */
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * A dialect: how a family of servers says connect, subscribe, subscribed, ping and here is a message. A table of templates
+ * (agent/proto/template.h) and matches; built-in ones (probes/dialects/) are constants of this struct, users' come from YAML by
+ * dialect_rows. Every part is optional. Texts in `json` pointers' values, equals, contains, regex and send may have holes.
+ */
+#ifndef WSHEALTHD_CORE_DIALECT_H
+#define WSHEALTHD_CORE_DIALECT_H
+
+#include "agent/core/opt.h"
+
+struct dialect_exchange {
+    struct opt_bytes send;    /* unset: nothing is sent, `expect` is awaited (servers that speak first) */
+    struct match_spec expect; /* unset: nothing is awaited */
+    struct match_spec reject;
+};
+
+struct dialect {
+    char *name;                       /* as in target.dialect */
+    char *summary;                    /* built-in ones: for the manual, with the protocol's document */
+    struct opt_strings subprotocols;  /* offered unless target.subprotocols says otherwise */
+    char *path;                       /* added to a URL without a path: "/socket.io/?EIO=4&transport=websocket" */
+    struct dialect_exchange greeting; /* what the server says first, before connect (Engine.IO's open packet) */
+    struct dialect_exchange connect, subscribe;
+    struct {
+        struct match_spec match; /* unset: every message that contains the heartbeat */
+        char *prefix;            /* cut off before the pointer is applied: "42" of socket.io */
+        char *payload;           /* JSON pointer to the payload; unset: the whole message. A string there is taken as it is */
+    } message;
+    struct {
+        struct match_spec match; /* answered with `send` whenever it comes */
+        struct opt_bytes send;
+        struct opt_bytes beat; /* sent by us every `every_ms`: servers that want to hear from clients */
+        int64_t every_ms;
+    } keepalive;
+    struct {
+        struct opt_bytes send;
+    } goodbye;
+    struct {
+        char *topic, *body; /* the broker's side; unset: {{channel}} and {{payload}} */
+    } publish;
+    bool json_holes; /* texts are JSON: holes are escaped for it */
+};
+
+extern const struct opt dialect_rows[]; /* fields of struct dialect, for `dialects:` */
+extern const struct opt
+    dialect_part_rows[]; /* the parts that a check may override in place: connect, subscribe, message, keepalive, publish */
+/* The dialect with the parts of a check that are set put over it; both must live as long. */
+void dialect_overlay(struct dialect *out, const struct dialect *base, const struct dialect *over);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * A connection that speaks a dialect: greeting, connect, subscriptions, keep-alive, unwrapped messages, goodbye; on agent/core/conn.h. For
+ * probes that need more than frames (subscribe, delivery), and for every check of a target whose dialect is not raw (echo, ping, hold,
+ * which then begin behind connect and stay alive by its keep-alive).
+ *
+ * Async contract as of struct conn: dialogue_open never calls back inside itself; then on_ready at most once, on_lost exactly once unless the
+ * owner closes first; after it the dialogue is idle and may be freed or used anew, also inside a callback.
+ */
+#ifndef WSHEALTHD_CORE_DIALOGUE_H
+#define WSHEALTHD_CORE_DIALOGUE_H
+
+#include "agent/core/conn.h"
+#include "agent/core/dialect.h"
+
+struct dialogue;
+struct dialogue_events {
+    void (*on_ready)(void *user); /* open, and `connect` is confirmed */
+    /* The subscription is confirmed (err NULL), or refused (subscribe_rejected, the sentence shows the answer). Confirmations of dialects that
+     * have none come in the next turn. */
+    void (*on_subscribed)(void *user, const char *channel, const struct err *err);
+    /* A message that matched for `channel`, unwrapped. For raw: every data message, channel "". */
+    void (*on_payload)(void *user, const char *channel, struct slice payload, uint64_t received_ns);
+    void (*on_message)(void *user, const struct ws_message *message,
+                       uint64_t received_ns); /* every text, binary and pong; may be NULL */
+    /* As of conn; and auth_rejected when `connect` was answered by its reject. */
+    void (*on_lost)(void *user, const struct err *err);
+};
+
+struct dialogue *dialogue_new(void *user, const struct dialogue_events *events);
+void dialogue_free(struct dialogue *dialogue);
+int dialogue_open(struct dialogue *dialogue, const struct conn_options *options, const struct dialect *dialect, const char *id,
+                  struct conn_report *report, struct err *err);
+bool dialogue_is_ready(const struct dialogue *dialogue);
+struct conn *dialogue_conn(struct dialogue *dialogue); /* for pings and messages of the owner's own */
+int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct err *err); /* on_subscribed follows */
+void dialogue_close(struct dialogue *dialogue, uint16_t code);                           /* goodbye, close frame */
+void dialogue_drop(struct dialogue *dialogue);
+/* For a deadline: where it is ("connect was not confirmed", or the handshake's phase). */
+int dialogue_timeout_err(const struct dialogue *dialogue, uint64_t timeout_ms, struct err *err);
+
+#endif
