@@ -1,0 +1,209 @@
+/*
+ * Texts with holes and lengths. The dialects' messages, topics and bodies are filled here for every message that is sent; the configuration
+ * asks template_check once. Promises that a template that was checked fails only at a ceiling, that a failure leaves `out` as it was, and
+ * that nesting is bounded. What is put into holes, and what the text means, is the dialogue's business.
+ */
+#include "agent/proto/template.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/proto/json_out.h"
+
+enum { NEST_MAX = 8, NAME_MAX_CHARS = 32, U16_MAX = 0xffff, VARINT_MAX = 268435455 /* four bytes of seven bits */ };
+
+enum hole { HOLE_CHANNEL, HOLE_TOKEN, HOLE_ID, HOLE_SEQ, HOLE_NOW, HOLE_PAYLOAD, HOLE_PAYLOAD_JSON, HOLES };
+static const char *const hole_names[HOLES] = { "channel", "token", "id", "seq", "now", "payload", "payload_json" };
+
+enum block { BLOCK_U16, BLOCK_VARINT, BLOCKS };
+static const char *const block_names[BLOCKS] = { "u16", "varint" };
+
+struct piece {
+    enum { PIECE_TEXT, PIECE_HOLE, PIECE_OPEN, PIECE_CLOSE } kind;
+    int index;         /* of the hole or block */
+    size_t at;         /* where it begins */
+    struct slice text; /* of PIECE_TEXT */
+};
+
+static int name_index(struct slice name, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (slice_equal_str(name, names[i]))
+            return i;
+    return -1;
+}
+
+static int unknown_hole(struct slice name, size_t at, struct err *err)
+{
+    static const char *const known[] = { "channel",      "token", "id",   "seq",     "now",    "payload",
+                                         "payload_json", "#u16",  "/u16", "#varint", "/varint" };
+    char shown[NAME_MAX_CHARS * 5], *word = mem_strndup(name.data, name.len < NAME_MAX_CHARS ? name.len : NAME_MAX_CHARS);
+    const char *near = text_nearest(word, known, sizeof known / sizeof known[0]);
+    mem_free(word);
+    text_excerpt(name, NAME_MAX_CHARS, shown, sizeof shown);
+    if (near)
+        return err_set(err, REASON_NONE, 0, "unknown hole {{%s}} at offset %zu (did you mean '{{%s}}'?)", shown, at, near);
+    return err_set(err, REASON_NONE, 0,
+                   "unknown hole {{%s}} at offset %zu, want {{channel}}, {{token}}, {{id}}, {{seq}}, {{now}}, {{payload}} or "
+                   "{{payload_json}}",
+                   shown, at);
+}
+
+/* The piece at *at, which is before the end. */
+static int next_piece(struct slice text, size_t *at, struct piece *piece, struct err *err)
+{
+    struct slice rest = slice_skip(text, *at);
+    ptrdiff_t open = slice_find(rest, slice_str("{{"));
+    piece->at = *at;
+    if (open != 0) {
+        piece->kind = PIECE_TEXT;
+        piece->text = slice_make(rest.data, open < 0 ? rest.len : (size_t)open);
+        *at += piece->text.len;
+        return 0;
+    }
+    rest = slice_skip(rest, 2);
+    ptrdiff_t close = slice_find(rest, slice_str("}}"));
+    if (close < 0)
+        return err_set(err, REASON_NONE, 0, "'{{' without '}}' at offset %zu", *at);
+    struct slice name = slice_make(rest.data, (size_t)close);
+    bool opens = name.len && name.data[0] == '#', closes = name.len && name.data[0] == '/';
+    piece->kind = opens ? PIECE_OPEN : closes ? PIECE_CLOSE : PIECE_HOLE;
+    piece->index = opens || closes ? name_index(slice_skip(name, 1), block_names, BLOCKS) : name_index(name, hole_names, HOLES);
+    if (piece->index < 0)
+        return unknown_hole(name, *at, err);
+    *at += name.len + 4;
+    return 0;
+}
+
+/* A value as JSON: with its quotes, or only what stands between them. */
+static int put_json(struct buf *out, struct slice value, bool quotes)
+{
+    struct buf quoted = BUF_INIT(out->max - out->len + 2);
+    struct json_out json;
+    json_out_begin(&json, &quoted);
+    json_out_slice(&json, value);
+    int rc = json_out_finish(&json);
+    if (!rc)
+        rc = quotes ? buf_append(out, quoted.data, quoted.len) : buf_append(out, quoted.data + 1, quoted.len - 2);
+    buf_fini(&quoted);
+    return rc;
+}
+
+static int put_value(struct buf *out, const char *value, bool json)
+{
+    return json ? put_json(out, slice_str(value), false) : buf_append_slice(out, slice_str(value));
+}
+
+static int put_hole(struct buf *out, enum hole hole, const struct template_vars *vars)
+{
+    switch (hole) {
+    case HOLE_CHANNEL:
+        return put_value(out, vars->channel, vars->json);
+    case HOLE_TOKEN:
+        return put_value(out, vars->token, vars->json);
+    case HOLE_ID:
+        return put_value(out, vars->id, vars->json);
+    case HOLE_SEQ:
+        return buf_printf(out, "%" PRIu64, vars->seq);
+    case HOLE_NOW:
+        return buf_printf(out, "%" PRId64, vars->now_ms);
+    case HOLE_PAYLOAD:
+        return buf_append_slice(out, vars->payload);
+    case HOLE_PAYLOAD_JSON:
+        return put_json(out, vars->payload, true);
+    case HOLES:
+        break;
+    }
+    return -1;
+}
+
+/* Puts the length of what was appended since `start` before it. */
+static int put_length(struct buf *out, enum block block, size_t start, struct err *err)
+{
+    size_t len = out->len - start, left = len, n = 0;
+    uint8_t head[4];
+    if (len > (block == BLOCK_U16 ? (size_t)U16_MAX : (size_t)VARINT_MAX))
+        return err_set(err, REASON_NONE, 0, "%zu bytes are too long for {{#%s}}", len, block_names[block]);
+    if (block == BLOCK_U16) {
+        head[n++] = (uint8_t)(len >> 8);
+        head[n++] = (uint8_t)len;
+    } else {
+        do {
+            head[n++] = (uint8_t)((left & 0x7f) | (left > 0x7f ? 0x80 : 0));
+            left >>= 7;
+        } while (left);
+    }
+    if (!buf_reserve(out, n))
+        return err_set(err, REASON_NONE, 0, "longer than %zu bytes", out->max);
+    memmove(out->data + start + n, out->data + start, len);
+    memcpy(out->data + start, head, n);
+    out->len += n;
+    return 0;
+}
+
+struct nest {
+    struct {
+        enum block block;
+        size_t at, start; /* in the template; in the output */
+    } open[NEST_MAX];
+    size_t depth;
+};
+
+static int enter(struct nest *nest, const struct piece *piece, size_t start, struct err *err)
+{
+    if (nest->depth >= NEST_MAX)
+        return err_set(err, REASON_NONE, 0, "{{#%s}} at offset %zu is nested too deep", block_names[piece->index], piece->at);
+    nest->open[nest->depth].block = (enum block)piece->index;
+    nest->open[nest->depth].at = piece->at;
+    nest->open[nest->depth++].start = start;
+    return 0;
+}
+
+static int leave(struct nest *nest, const struct piece *piece, struct err *err)
+{
+    if (nest->depth && (int)nest->open[nest->depth - 1].block == piece->index) {
+        nest->depth--;
+        return 0;
+    }
+    return err_set(err, REASON_NONE, 0, "{{/%s}} at offset %zu closes nothing", block_names[piece->index], piece->at);
+}
+
+/* Without `out`: only looks whether it is well formed. */
+static int walk(struct slice text, const struct template_vars *vars, struct buf *out, struct err *err)
+{
+    struct nest nest = { .depth = 0 };
+    struct piece piece = { 0 };
+    for (size_t at = 0; at < text.len;) {
+        int rc = next_piece(text, &at, &piece, err);
+        if (!rc && piece.kind == PIECE_OPEN)
+            rc = enter(&nest, &piece, out ? out->len : 0, err);
+        else if (!rc && piece.kind == PIECE_CLOSE)
+            rc = leave(&nest, &piece, err) || (out && put_length(out, (enum block)piece.index, nest.open[nest.depth].start, err));
+        else if (!rc && out &&
+                 (piece.kind == PIECE_TEXT ? buf_append_slice(out, piece.text) : put_hole(out, (enum hole)piece.index, vars)))
+            rc = err_set(err, REASON_NONE, 0, "longer than %zu bytes", out->max);
+        if (rc)
+            return -1;
+    }
+    if (nest.depth)
+        return err_set(err, REASON_NONE, 0, "{{#%s}} at offset %zu is not closed", block_names[nest.open[nest.depth - 1].block],
+                       nest.open[nest.depth - 1].at);
+    return 0;
+}
+
+int template_expand(struct slice text, const struct template_vars *vars, struct buf *out, struct err *err)
+{
+    size_t start = out->len;
+    if (!walk(text, vars, out, err))
+        return 0;
+    out->len = start;
+    return -1;
+}
+
+int template_check(struct slice text, struct err *err)
+{
+    return walk(text, NULL, NULL, err);
+}

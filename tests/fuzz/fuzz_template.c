@@ -1,0 +1,39 @@
+/*
+ * Templates. The input up to the first zero byte is the template (of a hostile configuration), what is behind it fills the holes. Checking
+ * and filling must agree, nothing may be left behind by a failure, and the ceiling holds.
+ */
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/proto/template.h"
+
+enum { OUT_MAX = 4096, BEFORE = 3 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    const uint8_t *zero = len ? memchr(data, 0, len) : NULL;
+    struct slice text = slice_make(data, zero ? (size_t)(zero - data) : len), rest = slice_skip(slice_make(data, len), text.len);
+    char *value = mem_strndup(rest.len ? (const void *)rest.data : "", rest.len);
+    struct buf out = BUF_INIT(OUT_MAX);
+    struct err err;
+    err_clear(&err);
+    int checked = template_check(text, &err);
+    panic_if(checked && !err.text[0]);
+    for (int json = 0; json < 2; json++) {
+        const struct template_vars vars = {
+            .channel = value, .token = value, .id = value, .seq = len, .now_ms = -1, .payload = rest, .json = json
+        };
+        err_clear(&err);
+        buf_reset(&out);
+        buf_append(&out, "abc", BEFORE);
+        int rc = template_expand(text, &vars, &out, &err);
+        panic_if(checked && !rc);
+        panic_if(rc && (out.len != BEFORE || !err.text[0]));
+        panic_if(out.len > OUT_MAX || memcmp(out.data, "abc", BEFORE) != 0);
+    }
+    buf_fini(&out);
+    mem_free(value);
+    return 0;
+}
