@@ -2,5 +2,6 @@
 #include "probes/registry.h"
 
 const struct probe_type *const probe_registry[] = {
-    &probe_handshake, &probe_ping, &probe_echo, &probe_hold, &probe_tls, &probe_http, &probe_tcp, NULL,
+    &probe_handshake, &probe_ping, &probe_echo,   &probe_hold, &probe_subscribe, &probe_delivery, &probe_tls,
+    &probe_http,      &probe_tcp,  &probe_broker, NULL,
 };

@@ -14,6 +14,7 @@
 #include "agent/base/random.h"
 #include "agent/base/secret.h"
 #include "agent/base/text.h"
+#include "agent/core/broker.h"
 #include "agent/core/event.h"
 #include "agent/core/talk_engine.h"
 
@@ -35,26 +36,58 @@ struct check {
     struct check_view view;
 };
 
+static struct tls_context *context_of(const struct tls_conf *tls, bool resume, struct err *err)
+{
+    static const int versions[] = { 10, 11, 12, 13 };
+    struct tls_options options = { tls->ca_file, tls->cert_file, tls->key_file, tls->verify, versions[tls->min_version], resume };
+
+    return tls_context_new(&options, err);
+}
+
+/* Is the URL's scheme in the list "rediss amqps"? The rest of the URL may hold ${file:…} and is not looked at. */
+static bool scheme_in(const char *url, const char *schemes)
+{
+    size_t len = strcspn(url, ":");
+
+    for (const char *at = schemes; at && *at; at += strcspn(at, " "), at += strspn(at, " "))
+        if (strcspn(at, " ") == len && strncmp(at, url, len) == 0)
+            return true;
+    return false;
+}
+
+static int broker_contexts(struct generation *generation, struct err *err)
+{
+    const struct conf *conf = generation->conf;
+
+    generation->broker_tls = mem_alloc((conf->broker_count + 1) * sizeof(*generation->broker_tls));
+    for (size_t i = 0; i < conf->broker_count; i++) {
+        const struct broker_conf *broker = &conf->brokers[i];
+
+        if (!scheme_in(broker->url, broker->type->tls_schemes))
+            continue;
+        generation->broker_tls[i] = context_of(&broker->tls, false, err);
+        if (!generation->broker_tls[i])
+            return err_prefix(err, "brokers.%s.tls", broker->name);
+    }
+    return 0;
+}
+
 struct generation *generation_new(struct conf *conf, struct err *err)
 {
     struct generation *generation = mem_alloc(sizeof(*generation));
     const struct tls_conf *tls = &conf->target.tls;
-    static const int versions[] = { 10, 11, 12, 13 };
-    struct tls_options options = { tls->ca_file, tls->cert_file, tls->key_file, tls->verify, versions[tls->min_version], false };
     bool needed = conf->target.local.tls || conf->target.public.tls;
 
     generation->refs = 1;
     generation->conf = conf_ref(conf);
     for (size_t i = 0; i < conf->check_count; i++)
         needed = needed || (conf->checks[i].type->needs_tls && conf->checks[i].type->needs_tls(conf->checks[i].opts));
-    if (!needed)
-        return generation;
-    generation->tls = tls_context_new(&options, err);
-    options.resume = true;
-    if (generation->tls)
-        generation->tls_resume = tls_context_new(&options, err);
-    if (!generation->tls || !generation->tls_resume) {
+    if (needed && (!(generation->tls = context_of(tls, false, err)) || !(generation->tls_resume = context_of(tls, true, err)))) {
         err_prefix(err, "target.tls");
+        generation_unref(generation);
+        return NULL;
+    }
+    if (broker_contexts(generation, err) < 0) {
         generation_unref(generation);
         return NULL;
     }
@@ -73,6 +106,9 @@ void generation_unref(struct generation *generation)
         return;
     tls_context_unref(generation->tls);
     tls_context_unref(generation->tls_resume);
+    for (size_t i = 0; generation->broker_tls && i < generation->conf->broker_count; i++)
+        tls_context_unref(generation->broker_tls[i]);
+    mem_free(generation->broker_tls);
     conf_unref(generation->conf);
     mem_free(generation);
 }
@@ -389,6 +425,13 @@ void run_skip(struct run *run, uint64_t until_ns)
     timer_start_ns(&check->schedule, check->next_due_ns - now_ns);
 }
 
+struct broker *run_broker(const struct run *run, const char *name)
+{
+    struct check_host *host = run->check->host;
+
+    return host->find_broker ? host->find_broker(host->user, name) : NULL;
+}
+
 uint64_t run_deadline_ns(const struct run *run)
 {
     return run->started_ns + (uint64_t)run->conf->timeout_ms * NS_PER_MS;
@@ -423,6 +466,9 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     run->conf = conf;
     run->target = &generation->conf->target;
     run->url = conf->path == PATH_PUBLIC ? &run->target->public : &run->target->local;
+    run->agent_id = generation->conf->agent_id;
+    run->region = generation->conf->region;
+    run->nonce = host->nonce;
     run->loop = host->loop;
     run->group = &host->group;
     run->tls = generation->tls;

@@ -15,6 +15,7 @@ struct generation {
     unsigned refs;
     struct conf *conf;
     struct tls_context *tls, *tls_resume; /* NULL where nothing in the configuration speaks TLS */
+    struct tls_context **broker_tls;      /* for each broker; NULL where it has no need of one */
 };
 struct generation *generation_new(struct conf *conf, struct err *err); /* reads the TLS files: err names the bad one */
 struct generation *generation_ref(struct generation *generation);
@@ -28,6 +29,8 @@ struct check_host {
     struct stall stall;
     bool once;                                                        /* one round each, no schedule */
     void (*on_judged)(void *user, struct check *check, bool changed); /* after every round, also void ones */
+    struct broker *(*find_broker)(void *user, const char *name);
+    char nonce[9]; /* of this process: two agents with one name do not take each other's heartbeats */
     void *user;
 };
 

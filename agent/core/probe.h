@@ -17,6 +17,7 @@ struct talk;
 struct run;
 struct check;
 struct conn_group;
+struct broker;
 
 enum turn { TURN_NEXT, TURN_WAIT, TURN_FAIL, TURN_DONE };
 
@@ -34,6 +35,7 @@ struct probe_type {
     int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
     bool (*needs_tls)(const void *opts);             /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool wants_wss;                 /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    bool uses_brokers;              /* its checks begin anew when a reload changes a broker */
     enum reason on_timeout;         /* what a passed deadline means once the connection is open */
     const struct step *steps;       /* ends with a step without name; NULL where `start` is used */
     void (*start)(struct run *run); /* begin a round; ends with run_finish or run_warn, now or later */
@@ -58,7 +60,8 @@ struct run {
     const struct probe_type *type;
     const struct check_conf *conf;
     const struct target_conf *target;
-    const struct url *url; /* target's local or public, by conf->path */
+    const char *agent_id, *region, *nonce; /* of heartbeats; words. The nonce is this process's */
+    const struct url *url;                 /* target's local or public, by conf->path */
     struct loop *loop;
     struct conn_group *group;       /* for WebSocket connections of its own (agent/core/conn.h) */
     struct tls_context *tls;        /* full handshakes; NULL where nothing speaks TLS */
@@ -82,6 +85,8 @@ void run_finish_err(struct run *run, const struct err *err);
 void run_event(struct run *run, const struct err *err);
 /* Session types: the round proves nothing before that moment; it ends without being judged or counted, and the next one comes then. */
 void run_skip(struct run *run, uint64_t until_ns);
+/* The broker of that name; NULL: none is configured (the configuration has refused that). Types that call it say uses_brokers. */
+struct broker *run_broker(const struct run *run, const char *name);
 uint64_t run_deadline_ns(const struct run *run); /* monotonic; of the round under way */
 
 #endif

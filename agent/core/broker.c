@@ -1,0 +1,514 @@
+/*
+ * The life of a broker's connection (agent/core/broker.h): opening with a deadline, asks with theirs, subscriptions that come back after a
+ * reconnect, backoff with full jitter. Called by drivers from below and by probes from above; it judges nothing. Every callback to a probe
+ * runs from the loop: what can be answered at once is answered in the next turn.
+ */
+#include "agent/core/broker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/random.h"
+#include "agent/base/text.h"
+
+enum { NS_PER_MS = 1000000, CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16 };
+
+/* WAITING: for the next attempt. CLOSING: the driver lets go, then WAITING or gone. */
+enum phase_of { BROKER_WAITING, BROKER_OPENING, BROKER_UP, BROKER_CLOSING };
+
+struct broker {
+    struct loop *loop;
+    const struct broker_conf *conf;
+    struct tls_context *tls;
+    void *state;
+    enum phase_of phase;
+    unsigned failures;     /* attempts in a row that did not come up */
+    struct timer timer;    /* the next attempt, the deadline of opening or closing */
+    struct timer asks_due; /* the earliest deadline of an ask; 0 when one is to be answered now */
+    struct list asks, listeners, watches;
+    bool pinging; /* a ping of the driver's is under way: it answers every probe */
+    uint64_t next_token;
+    struct err why; /* why it is not up */
+    bool ending;
+    void (*on_freed)(void *user);
+    void *freed_user;
+};
+
+/* --- what drivers read --- */
+
+const struct broker_conf *broker_conf(const struct broker *broker)
+{
+    return broker->conf;
+}
+
+const void *broker_opts(const struct broker *broker)
+{
+    return broker->conf->opts;
+}
+
+void *broker_state(struct broker *broker)
+{
+    return broker->state;
+}
+
+struct loop *broker_loop(struct broker *broker)
+{
+    return broker->loop;
+}
+
+struct tls_context *broker_tls(struct broker *broker)
+{
+    return broker->tls;
+}
+
+int broker_url(const struct broker *broker, struct url *url, struct err *err)
+{
+    struct buf text = BUF_INIT(URL_TARGET_MAX);
+    int rc = opt_expand(broker->conf->url, &text, err);
+
+    if (rc == 0)
+        rc = url_parse(buf_str(&text), url, err);
+    if (rc < 0 && err) {
+        err_prefix(err, "brokers.%s.url", broker->conf->name);
+        err->reason = REASON_AGENT_ERROR;
+    }
+    buf_fini(&text);
+    return rc;
+}
+
+void broker_err_of_dial(const struct err *dial, struct err *out)
+{
+    enum reason reason = dial->reason == REASON_AGENT_ERROR ? REASON_AGENT_ERROR : REASON_BROKER_UNREACHABLE;
+
+    err_set(out, reason, dial->code, "%s", dial->text);
+}
+
+/* --- asks --- */
+
+static void asks_schedule(struct broker *broker)
+{
+    uint64_t now_ns = clock_now_ns(), due_ns = UINT64_MAX;
+
+    list_each (node, &broker->asks) {
+        const struct broker_ask *ask = list_entry(node, struct broker_ask, node);
+
+        if (ask->due_ns < due_ns)
+            due_ns = ask->due_ns;
+    }
+    if (due_ns == UINT64_MAX)
+        timer_stop(&broker->asks_due);
+    else
+        timer_start_ns(&broker->asks_due, due_ns > now_ns ? due_ns - now_ns : 0);
+}
+
+static void ask_answer(struct broker_ask *ask, const struct err *err)
+{
+    uint64_t rtt_ns = clock_now_ns() - ask->started_ns;
+
+    list_remove(&ask->node);
+    ask->broker = NULL;
+    ask->on_answer(ask->user, err, rtt_ns);
+}
+
+/* All of them, those for one token, or (token 0) the probes. New asks may be made meanwhile: they are not touched. */
+static void asks_answer(struct broker *broker, bool all, uint64_t token, const struct err *err)
+{
+    struct list answered;
+
+    list_init(&answered);
+    list_each_safe (node, &broker->asks) {
+        const struct broker_ask *ask = list_entry(node, struct broker_ask, node);
+
+        if (all || ask->token == token) {
+            list_remove(node);
+            list_push(&answered, node);
+        }
+    }
+    while (!list_empty(&answered))
+        ask_answer(list_entry(answered.next, struct broker_ask, node), err);
+    asks_schedule(broker);
+}
+
+static void broker_fail(struct broker *broker, const struct err *err);
+
+static struct broker_ask *first_due(struct broker *broker, uint64_t now_ns)
+{
+    list_each (node, &broker->asks) {
+        struct broker_ask *ask = list_entry(node, struct broker_ask, node);
+
+        if (ask->due_ns <= now_ns)
+            return ask;
+    }
+    return NULL;
+}
+
+static void on_asks_due(struct timer *timer, void *user)
+{
+    struct broker *broker = user;
+    uint64_t now_ns = clock_now_ns();
+    struct broker_ask *ask;
+    struct err err;
+    char limit[32];
+
+    (void)timer;
+    text_format_duration(broker->conf->timeout_ms, limit, sizeof(limit));
+    while ((ask = first_due(broker, now_ns))) { /* an answer may change the list: looked at from the start each time */
+        if (broker->phase != BROKER_UP) {
+            ask_answer(ask, &broker->why);
+            continue;
+        }
+        err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
+        if (ask->token == 0) { /* a connection that does not answer a ping is none: a new one may fare better */
+            broker_fail(broker, &err);
+            return;
+        }
+        ask_answer(ask, &err);
+    }
+    asks_schedule(broker);
+}
+
+static void ask_begin(struct broker *broker, struct broker_ask *ask, uint64_t token, uint64_t timeout_ms)
+{
+    panic_if(ask->broker);
+    ask->broker = broker;
+    ask->token = token;
+    ask->started_ns = clock_now_ns();
+    ask->due_ns = ask->started_ns + timeout_ms * NS_PER_MS;
+    list_push(&broker->asks, &ask->node);
+}
+
+void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeout_ms)
+{
+    ask_begin(broker, ask, 0, timeout_ms);
+    if (broker->phase != BROKER_UP)
+        ask->due_ns = ask->started_ns; /* answered in the next turn, with the reason why */
+    else if (!broker->pinging)
+        broker->pinging = broker->conf->type->ping(broker) == 0;
+    if (broker->phase == BROKER_UP && !broker->pinging)
+        ask->due_ns = ask->started_ns;
+    asks_schedule(broker);
+}
+
+void broker_publish(struct broker *broker, struct broker_ask *ask, struct slice topic, struct slice body, uint64_t timeout_ms)
+{
+    ask_begin(broker, ask, ++broker->next_token, timeout_ms);
+    if (broker->phase != BROKER_UP || broker->conf->type->publish(broker, topic, body, ask->token) < 0)
+        ask->due_ns = ask->started_ns;
+    asks_schedule(broker);
+}
+
+void broker_ask_cancel(struct broker_ask *ask)
+{
+    struct broker *broker = ask->broker;
+
+    if (!broker)
+        return;
+    list_remove(&ask->node);
+    ask->broker = NULL;
+    asks_schedule(broker);
+}
+
+void broker_pong(struct broker *broker, const struct err *err)
+{
+    broker->pinging = false;
+    asks_answer(broker, false, 0, err);
+}
+
+void broker_published(struct broker *broker, uint64_t token, const struct err *err)
+{
+    asks_answer(broker, false, token, err);
+}
+
+/* --- subscriptions --- */
+
+static bool topic_wanted(const struct broker *broker, const char *topic)
+{
+    list_each (node, &broker->listeners)
+        if (strcmp(list_entry(node, struct broker_listener, node)->topic, topic) == 0)
+            return true;
+    return false;
+}
+
+static void topic_state(struct broker *broker, struct slice topic, bool confirmed, const struct err *err)
+{
+    list_each_safe (node, &broker->listeners) {
+        struct broker_listener *listener = list_entry(node, struct broker_listener, node);
+        bool changed = listener->confirmed != confirmed || err;
+
+        if (topic.data && !slice_equal_str(topic, listener->topic))
+            continue;
+        listener->confirmed = confirmed;
+        if (changed && listener->on_state)
+            listener->on_state(listener->user, confirmed, err);
+    }
+}
+
+static void topic_subscribe(struct broker *broker, const char *topic)
+{
+    struct err err;
+
+    if (broker->conf->type->subscribe(broker, slice_str(topic)) < 0) {
+        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "the subscription to %s could not be sent", topic);
+        topic_state(broker, slice_str(topic), false, &err);
+    }
+}
+
+/* Each topic once, however many listen to it. */
+static void subscribe_all(struct broker *broker)
+{
+    list_each (node, &broker->listeners) {
+        const struct broker_listener *listener = list_entry(node, struct broker_listener, node);
+        bool first = true;
+
+        for (struct list *before = broker->listeners.next; first && before != node; before = before->next)
+            first = strcmp(list_entry(before, struct broker_listener, node)->topic, listener->topic) != 0;
+        if (first)
+            topic_subscribe(broker, listener->topic);
+    }
+}
+
+void broker_listen(struct broker *broker, struct broker_listener *listener, const char *topic)
+{
+    bool known = topic_wanted(broker, topic);
+
+    panic_if(strlen(topic) >= BROKER_TOPIC_MAX);
+    snprintf(listener->topic, sizeof(listener->topic), "%s", topic);
+    listener->broker = broker;
+    listener->confirmed = false;
+    if (known)
+        list_each (node, &broker->listeners)
+            if (strcmp(list_entry(node, struct broker_listener, node)->topic, topic) == 0)
+                listener->confirmed = list_entry(node, struct broker_listener, node)->confirmed;
+    list_push(&broker->listeners, &listener->node);
+    if (!known && broker->phase == BROKER_UP)
+        topic_subscribe(broker, topic);
+}
+
+void broker_unlisten(struct broker_listener *listener)
+{
+    struct broker *broker = listener->broker;
+
+    if (!broker)
+        return;
+    list_remove(&listener->node);
+    listener->broker = NULL;
+    if (broker->phase == BROKER_UP && !topic_wanted(broker, listener->topic))
+        broker->conf->type->unsubscribe(broker, slice_str(listener->topic));
+}
+
+void broker_subscribed(struct broker *broker, struct slice topic, const struct err *err)
+{
+    topic_state(broker, topic, err == NULL, err);
+}
+
+void broker_message(struct broker *broker, struct slice topic, struct slice body, uint64_t received_ns)
+{
+    list_each_safe (node, &broker->listeners) {
+        struct broker_listener *listener = list_entry(node, struct broker_listener, node);
+
+        if (slice_equal_str(topic, listener->topic))
+            listener->on_message(listener->user, body, received_ns);
+    }
+}
+
+/* --- watching --- */
+
+void broker_watch(struct broker *broker, struct broker_watch *watch)
+{
+    list_push(&broker->watches, &watch->node);
+}
+
+void broker_unwatch(struct broker_watch *watch)
+{
+    if (watch->node.next)
+        list_remove(&watch->node);
+}
+
+static void tell_watches(struct broker *broker, bool up, const struct err *err)
+{
+    list_each_safe (node, &broker->watches) {
+        struct broker_watch *watch = list_entry(node, struct broker_watch, node);
+
+        watch->on_change(watch->user, up, err);
+    }
+}
+
+bool broker_is_up(const struct broker *broker)
+{
+    return broker->phase == BROKER_UP;
+}
+
+const struct err *broker_why(const struct broker *broker)
+{
+    return &broker->why;
+}
+
+/* --- the connection's life --- */
+
+/* Exponential, with full jitter: agents that lost one broker together do not come back together. */
+static void wait_then_open(struct broker *broker)
+{
+    const struct broker_conf *conf = broker->conf;
+    unsigned steps = broker->failures < BACKOFF_STEPS_MAX ? broker->failures : BACKOFF_STEPS_MAX;
+    int64_t ceiling_ms = conf->retry_min_ms << steps;
+
+    if (ceiling_ms > conf->retry_max_ms)
+        ceiling_ms = conf->retry_max_ms;
+    broker->phase = BROKER_WAITING;
+    timer_start(&broker->timer, 1 + random_below((uint32_t)ceiling_ms));
+}
+
+static void broker_open(struct broker *broker)
+{
+    const struct broker_type *type = broker->conf->type;
+
+    if (type->state_size)
+        memset(broker->state, 0, type->state_size);
+    broker->pinging = false;
+    if (type->open(broker, &broker->why) < 0) {
+        broker->failures++;
+        wait_then_open(broker);
+        return;
+    }
+    broker->phase = BROKER_OPENING;
+    timer_start(&broker->timer, (uint64_t)broker->conf->timeout_ms);
+}
+
+/* From opening or up: tells everybody, then lets the driver go. The driver is called in the next turn: it may be the one who calls. */
+static void broker_fail(struct broker *broker, const struct err *err)
+{
+    bool was_up = broker->phase == BROKER_UP;
+
+    if (broker->phase != BROKER_OPENING && !was_up)
+        return;
+    broker->why = *err;
+    broker->phase = BROKER_CLOSING;
+    broker->failures++;
+    timer_start(&broker->timer, 0);
+    if (was_up) { /* first those who watch: what they judge now, an answer to an ask would make them judge twice */
+        tell_watches(broker, false, &broker->why);
+        topic_state(broker, (struct slice){ NULL, 0 }, false, &broker->why);
+    }
+    asks_answer(broker, true, 0, &broker->why);
+}
+
+void broker_up(struct broker *broker)
+{
+    if (broker->phase != BROKER_OPENING)
+        return;
+    broker->phase = BROKER_UP;
+    broker->failures = 0;
+    timer_stop(&broker->timer);
+    subscribe_all(broker);
+    tell_watches(broker, true, NULL);
+}
+
+void broker_down(struct broker *broker, const struct err *err)
+{
+    broker_fail(broker, err);
+}
+
+static void on_close_late(struct timer *timer, void *user)
+{
+    (void)timer;
+    (void)user;
+    mem_panic(__FILE__, __LINE__, "a broker driver did not close"); /* its state cannot be freed: nothing sane can follow */
+}
+
+static void on_timer(struct timer *timer, void *user)
+{
+    struct broker *broker = user;
+    struct err err;
+    char limit[32];
+
+    switch (broker->phase) {
+    case BROKER_WAITING:
+        broker_open(broker);
+        return;
+    case BROKER_OPENING:
+        text_format_duration(broker->conf->timeout_ms, limit, sizeof(limit));
+        err_set(&err, REASON_BROKER_TIMEOUT, 0, "no connection to the broker within %s", limit);
+        broker_fail(broker, &err);
+        return;
+    case BROKER_CLOSING:
+        timer_init(timer, broker->loop, on_close_late, broker);
+        timer_start(timer, CLOSE_MAX_MS);
+        broker->conf->type->close(broker);
+        return;
+    case BROKER_UP:
+        return;
+    }
+}
+
+static void broker_gone(struct broker *broker)
+{
+    void (*on_freed)(void *user) = broker->on_freed;
+    void *user = broker->freed_user;
+
+    timer_stop(&broker->timer);
+    timer_stop(&broker->asks_due);
+    tls_context_unref(broker->tls);
+    mem_free(broker->state);
+    mem_free(broker);
+    if (on_freed)
+        on_freed(user);
+}
+
+void broker_closed(struct broker *broker)
+{
+    panic_if(broker->phase != BROKER_CLOSING);
+    timer_stop(&broker->timer);
+    timer_init(&broker->timer, broker->loop, on_timer, broker);
+    if (broker->ending)
+        broker_gone(broker);
+    else
+        wait_then_open(broker);
+}
+
+struct broker *broker_new(struct loop *loop, const struct broker_conf *conf, struct tls_context *tls)
+{
+    struct broker *broker = mem_alloc(sizeof(*broker));
+
+    broker->loop = loop;
+    broker->conf = conf;
+    broker->tls = tls ? tls_context_ref(tls) : NULL;
+    broker->state = conf->type->state_size ? mem_alloc(conf->type->state_size) : NULL;
+    list_init(&broker->asks);
+    list_init(&broker->listeners);
+    list_init(&broker->watches);
+    timer_init(&broker->timer, loop, on_timer, broker);
+    timer_init(&broker->asks_due, loop, on_asks_due, broker);
+    err_set(&broker->why, REASON_BROKER_UNREACHABLE, 0, "still connecting to the broker");
+    return broker;
+}
+
+void broker_start(struct broker *broker)
+{
+    broker_open(broker);
+}
+
+static void on_free_timer(struct timer *timer, void *user)
+{
+    (void)timer;
+    broker_gone(user);
+}
+
+void broker_free(struct broker *broker, void (*on_freed)(void *user), void *user)
+{
+    struct err err;
+
+    broker->ending = true;
+    broker->on_freed = on_freed;
+    broker->freed_user = user;
+    err_set(&err, REASON_AGENT_ERROR, 0, "the agent has let go of the broker");
+    if (broker->phase == BROKER_WAITING) {
+        asks_answer(broker, true, 0, &err);
+        timer_init(&broker->timer, broker->loop, on_free_timer, broker);
+        timer_start(&broker->timer, 0);
+    } else if (broker->phase != BROKER_CLOSING) {
+        broker_fail(broker, &err);
+    }
+    panic_if(!list_empty(&broker->listeners) || !list_empty(&broker->watches));
+}

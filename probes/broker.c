@@ -1,0 +1,94 @@
+/*
+ * `broker`: one exists for each broker by itself. A round asks the broker whether it is up, writable and delivering; that it goes down is
+ * an event, judged at once. What it means is said by the reason's scope: shared.
+ */
+#include <string.h>
+
+#include "agent/core/broker.h"
+#include "agent/core/probe.h"
+#include "probes/registry.h"
+
+struct broker_opts {
+    char *broker;
+};
+
+struct broker_check_state {
+    bool watching;
+    struct broker_watch watch;
+    struct broker_ask ask;
+};
+
+static void on_change(void *user, bool up, const struct err *err)
+{
+    if (!up)
+        run_event(user, err);
+}
+
+static void on_answer(void *user, const struct err *err, uint64_t rtt_ns)
+{
+    struct run *run = user;
+
+    if (err) {
+        run_finish_err(run, err);
+        return;
+    }
+    run->report.have_rtt = true;
+    run->report.rtt_ns = rtt_ns;
+    run_finish(run, REASON_NONE, NULL);
+}
+
+static void broker_check_start(struct run *run)
+{
+    const struct broker_opts *opts = run->opts;
+    struct broker_check_state *state = run->state;
+    struct broker *broker = run_broker(run, opts->broker);
+
+    if (!state->watching) {
+        state->watching = true;
+        state->watch.on_change = on_change;
+        state->watch.user = run;
+        broker_watch(broker, &state->watch);
+    }
+    memset(&state->ask, 0, sizeof(state->ask));
+    state->ask.on_answer = on_answer;
+    state->ask.user = run;
+    broker_probe(broker, &state->ask, (uint64_t)run->conf->timeout_ms);
+}
+
+/* The ask has the same deadline; whichever timer is first. */
+static void broker_check_late(struct run *run)
+{
+    struct broker_check_state *state = run->state;
+
+    broker_ask_cancel(&state->ask);
+    run_finish(run, REASON_BROKER_TIMEOUT, "the broker has not answered in time");
+}
+
+static void broker_check_stop(struct run *run)
+{
+    struct broker_check_state *state = run->state;
+
+    broker_ask_cancel(&state->ask);
+    if (state->watching)
+        broker_unwatch(&state->watch);
+    state->watching = false;
+}
+
+static const struct opt broker_check_rows[] = {
+    { .name = "broker", .kind = OPT_STRING, .offset = offsetof(struct broker_opts, broker), .help = "the broker's name" },
+    { 0 },
+};
+
+const struct probe_type probe_broker = {
+    .name = "broker",
+    .summary = "A broker is up, writable and delivering; one such check exists for each broker by itself",
+    .opts = broker_check_rows,
+    .opts_size = sizeof(struct broker_opts),
+    .state_size = sizeof(struct broker_check_state),
+    .session = true,
+    .uses_brokers = true,
+    .on_timeout = REASON_BROKER_TIMEOUT,
+    .start = broker_check_start,
+    .late = broker_check_late,
+    .stop = broker_check_stop,
+};
