@@ -18,6 +18,8 @@
 #include "agent/core/report.h"
 #include "agent/httpd.h"
 #include "agent/notify.h"
+#include "brokers/registry.h"
+#include "probes/dialects/registry.h"
 #include "probes/registry.h"
 
 enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, FIRST_SPREAD_MS = 2, FIRST_SPREAD_MAX_MS = 20 };
@@ -27,7 +29,7 @@ static const char *process_env(const char *name)
     return getenv(name);
 }
 
-const struct conf_env agent_conf_env = { probe_registry, process_env };
+const struct conf_env agent_conf_env = { probe_registry, broker_registry, dialect_registry, process_env };
 
 /* --- the verdict --- */
 
@@ -184,6 +186,7 @@ static void agent_start(struct agent *agent)
     const struct conf *conf = agent->generation->conf;
     size_t count = 0;
 
+    agent_open_brokers(agent, agent->generation);
     for (size_t i = 0; i < conf->check_count; i++)
         if (conf->checks[i].enabled)
             checks[count++] = check_new(&agent->host, agent->generation, &conf->checks[i]);
@@ -208,6 +211,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
 {
     struct generation *generation = generation_new(conf, err);
     struct agent *agent;
+    uint32_t nonce;
 
     if (!generation)
         return NULL;
@@ -220,6 +224,9 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     agent->host.once = options->once;
     agent->host.on_judged = on_judged;
     agent->host.user = agent;
+    agent->host.find_broker = agent_find_broker;
+    random_bytes(&nonce, sizeof(nonce));
+    snprintf(agent->host.nonce, sizeof(agent->host.nonce), "%08x", nonce);
     conn_group_init(&agent->host.group, loop);
     timer_init(&agent->done, loop, on_done_timer, agent);
     timer_init(&agent->stopping, loop, NULL, NULL);
@@ -245,7 +252,8 @@ static void on_goodbye_timer(struct timer *timer, void *user)
 {
     struct agent *agent = user;
 
-    if (!conn_group_idle(&agent->host.group) && clock_now_ms() < agent->stop_by_ms) {
+    /* A broker's close is bounded by its driver; its memory is needed until then. */
+    if (agent->brokers_closing || (!conn_group_idle(&agent->host.group) && clock_now_ms() < agent->stop_by_ms)) {
         timer_start(timer, STOP_POLL_MS);
         return;
     }
@@ -260,6 +268,7 @@ static void on_stop_timer(struct timer *timer, void *user)
     for (size_t i = 0; i < agent->check_count; i++)
         check_free(agent->checks[i]);
     agent->check_count = agent->view.check_count = 0;
+    agent_close_brokers(agent);
     timer_init(timer, agent->loop, on_goodbye_timer, agent);
     on_goodbye_timer(timer, agent);
 }
@@ -297,6 +306,9 @@ void agent_free(struct agent *agent)
     mem_free(agent->inputs);
     mem_free(agent->config_file);
     mem_free(agent);
+    for (size_t i = 0; broker_registry[i]; i++)
+        if (broker_registry[i]->end)
+            broker_registry[i]->end();
 }
 
 const struct agent_view *agent_view(struct agent *agent)

@@ -11,6 +11,12 @@ struct agent {
     struct agent_options options;
     char *config_file;
     struct check_host host;
+    struct agent_broker **brokers; /* those in force */
+    size_t broker_count;
+    struct agent_broker **old_brokers; /* during a reload: those that nobody will use any more */
+    size_t old_broker_count;
+    bool brokers_same; /* the reload that is under way changes no broker */
+    unsigned brokers_closing;
     struct check **checks;
     const struct check_view **views;
     struct health_input *inputs; /* scratch of agent_update */
@@ -32,6 +38,12 @@ struct agent {
 void agent_update(struct agent *agent); /* the checks have changed: the verdict, logs and callbacks follow */
 void agent_set_checks(struct agent *agent, struct check **checks, size_t count);
 void agent_start_check(struct agent *agent, struct check *check, size_t index);
+/* Makes the generation's brokers those in force; unchanged ones are kept. Those that go are closed by agent_drop_old_brokers, once no check
+ * uses them. */
+void agent_open_brokers(struct agent *agent, struct generation *generation);
+void agent_drop_old_brokers(struct agent *agent);
+void agent_close_brokers(struct agent *agent); /* all; done when brokers_closing is 0 again */
+struct broker *agent_find_broker(void *agent, const char *name);
 int agent_open_faces(struct agent *agent, const struct conf *conf, struct err *err);
 void agent_close_faces(struct agent *agent);
 

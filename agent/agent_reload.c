@@ -158,7 +158,8 @@ static ptrdiff_t find_same(const struct agent *agent, const struct conf *new, co
 {
     for (size_t i = 0; i < agent->check_count; i++)
         if (agent->checks[i] && strcmp(check_conf(agent->checks[i])->name, conf->name) == 0)
-            return conf_same_target(check_generation(agent->checks[i])->conf, new) &&
+            return (agent->brokers_same || !conf->type->uses_brokers) &&
+                           conf_same_target(check_generation(agent->checks[i])->conf, new) &&
                            conf_same_check(check_conf(agent->checks[i]), conf)
                        ? (ptrdiff_t)i
                        : -1;
@@ -173,6 +174,7 @@ static void change_checks(struct agent *agent, struct generation *generation, si
     size_t count = 0;
 
     *kept = 0;
+    agent_open_brokers(agent, generation);
     for (size_t i = 0; i < conf->check_count; i++) {
         ptrdiff_t same = conf->checks[i].enabled ? find_same(agent, conf, &conf->checks[i]) : -1;
 
@@ -191,6 +193,7 @@ static void change_checks(struct agent *agent, struct generation *generation, si
     }
     for (size_t i = 0; i < agent->check_count; i++)
         check_free(agent->checks[i]);
+    agent_drop_old_brokers(agent);
     agent_set_checks(agent, checks, count);
     for (size_t i = 0; i < count; i++)
         if (fresh[i])

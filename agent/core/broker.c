@@ -179,14 +179,22 @@ static void ask_begin(struct broker *broker, struct broker_ask *ask, uint64_t to
     list_push(&broker->asks, &ask->node);
 }
 
+static void ping_for_asks(struct broker *broker)
+{
+    bool asked = false;
+
+    list_each (node, &broker->asks)
+        asked = asked || list_entry(node, struct broker_ask, node)->token == 0;
+    if (asked && !broker->pinging)
+        broker->pinging = broker->conf->type->ping(broker) == 0;
+}
+
 void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeout_ms)
 {
     ask_begin(broker, ask, 0, timeout_ms);
-    if (broker->phase != BROKER_UP)
-        ask->due_ns = ask->started_ns; /* answered in the next turn, with the reason why */
-    else if (!broker->pinging)
-        broker->pinging = broker->conf->type->ping(broker) == 0;
-    if (broker->phase == BROKER_UP && !broker->pinging)
+    if (broker->phase == BROKER_UP)
+        ping_for_asks(broker);
+    else if (broker->phase != BROKER_OPENING) /* while it opens, the ask waits; else it is told why in the next turn */
         ask->due_ns = ask->started_ns;
     asks_schedule(broker);
 }
@@ -402,6 +410,7 @@ void broker_up(struct broker *broker)
     broker->failures = 0;
     timer_stop(&broker->timer);
     subscribe_all(broker);
+    ping_for_asks(broker);
     tell_watches(broker, true, NULL);
 }
 

@@ -476,6 +476,8 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     run->opts = conf->opts;
     run->state = run->type->state_size ? mem_alloc(run->type->state_size) : NULL;
     run->stats = &check->view.stats;
+    if (run->type->delivers)
+        run->stats->delivery = mem_alloc(sizeof(*run->stats->delivery));
     run->once = host->once;
     run->check = check;
     if (run->type->steps)
@@ -507,6 +509,7 @@ void check_free(struct check *check)
         check->run.type->stop(&check->run);
     check->run.active = false;
     talk_engine_free(check->talk);
+    mem_free(check->view.stats.delivery);
     mem_free(check->run.state);
     generation_unref(check->generation);
     generation_unref(check->tls_from);

@@ -20,15 +20,32 @@ enum close_label {
 enum close_label close_label(int code);
 const char *close_label_name(enum close_label label); /* "1000", "3xxx", "4xxx", "other" */
 
+enum delivery_leg { LEG_CONTROL, LEG_WEBSOCKET, LEG_COUNT };
+#define DELIVERY_LIST(X)      \
+    X(RECEIVED, "received")   \
+    X(LATE, "late")           \
+    X(LOST, "lost")           \
+    X(DUPLICATE, "duplicate") \
+    X(REORDERED, "reordered")
+#define DELIVERY_ENUM(id, name) DELIVERY_##id,
+enum delivery_result { DELIVERY_LIST(DELIVERY_ENUM) DELIVERY_COUNT };
+const char *delivery_leg_name(enum delivery_leg leg);
+const char *delivery_result_name(enum delivery_result result);
+struct delivery_stats {
+    struct prom_histogram legs[LEG_COUNT]; /* from publishing to arrival */
+    uint64_t heartbeats[DELIVERY_COUNT];
+};
+
 struct check_stats {
     uint64_t rounds[RESULT_COUNT];
     uint64_t failures[REASON_COUNT];
     uint64_t closes[CLOSE_LABEL_COUNT];
     struct prom_histogram phase[PHASE_COUNT]; /* PHASE_NONE holds the whole round, label "total" */
     struct prom_histogram rtt;
-    int64_t last_round_ms;     /* wall */
-    int64_t cert_not_after_ms; /* wall, 0: none seen */
-    uint32_t held;             /* connections held open now */
+    int64_t last_round_ms;           /* wall */
+    int64_t cert_not_after_ms;       /* wall, 0: none seen */
+    struct delivery_stats *delivery; /* of delivery checks; NULL for others */
+    uint32_t held;                   /* connections held open now */
 };
 
 struct agent_view;
