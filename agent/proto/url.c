@@ -19,10 +19,24 @@ struct scheme {
 };
 
 static const struct scheme schemes[] = {
-    { "ws", 80, false, false },    { "wss", 443, true, false },     { "http", 80, false, false }, { "https", 443, true, false },
-    { "ws+unix", 0, false, true }, { "http+unix", 0, false, true }, { "tcp", 0, false, false },
+    { "ws", 80, false, false },
+    { "wss", 443, true, false },
+    { "http", 80, false, false },
+    { "https", 443, true, false },
+    { "ws+unix", 0, false, true },
+    { "http+unix", 0, false, true },
+    { "tcp", 0, false, false },
+    /* brokers */
+    { "redis", 6379, false, false },
+    { "rediss", 6379, true, false },
+    { "redis+unix", 0, false, true },
+    { "nats", 4222, false, false },
+    { "tls", 4222, true, false },
+    { "amqp", 5672, false, false },
+    { "amqps", 5671, true, false },
 };
 enum { SCHEME_COUNT = sizeof schemes / sizeof schemes[0], PORT_MAX = 65535, LABEL_MAX = 63, SHOWN_MAX = 48 };
+/* What a person may have meant. A broker's URL is looked at for its scheme before it comes here. */
 static const char schemes_text[] = "ws, wss, http, https, ws+unix, http+unix or tcp";
 
 static bool is_digit(uint8_t c)
@@ -277,9 +291,15 @@ static int read_authority(struct slice authority, const struct scheme *scheme, s
     return 0;
 }
 
-/* /path/of/the/socket[:/request-path]; *rest is left at the request path. A colon in the socket's path is written %3A. */
+/* [user:password@]/path/of/the/socket[:/request-path]; *rest is left at the request path. A colon in the socket's path is written %3A. */
 static int read_unix(struct slice *rest, const struct scheme *scheme, struct url *url, struct err *err)
 {
+    size_t slash = find_any(*rest, "/");
+    if (slash > 0 && slash < rest->len && rest->data[slash - 1] == '@') {
+        if (read_userinfo(take(rest, slash - 1), url, err))
+            return -1;
+        *rest = slice_skip(*rest, 1);
+    }
     if (rest->len == 0 || rest->data[0] != '/')
         return err_set(err, REASON_NONE, 0, "url: no absolute path of a socket, want %s:///path/of/socket:/request-path",
                        scheme->name);

@@ -1,6 +1,7 @@
 /*
  * The URLs of targets: ws:// wss:// http:// https:// tcp:// and their unix forms ws+unix:///path:/request-path and
- * http+unix:///path:/request-path (RFC 3986 for what it covers). Listen addresses (host:port, [v6]:port, unix:/path) are read here too.
+ * http+unix:///path:/request-path, and those of brokers: redis:// rediss:// redis+unix:///path:/database nats:// tls:// amqp:// amqps://
+ * (RFC 3986 for what it covers). Which of them fit a place is the caller's business. Listen addresses (host:port, [v6]:port, unix:/path) are read here too.
  */
 #ifndef WSHEALTHD_PROTO_URL_H
 #define WSHEALTHD_PROTO_URL_H
@@ -15,7 +16,7 @@ enum { URL_HOST_MAX = 254, URL_UNIX_MAX = 108, URL_TARGET_MAX = 2048 };
 
 struct url {
     char scheme[16];
-    bool tls;                /* wss, https */
+    bool tls;                /* wss, https, rediss, tls, amqps */
     bool is_unix;            /* then unix_path, and host is "localhost" */
     char host[URL_HOST_MAX]; /* without brackets */
     uint16_t port;           /* the scheme's own where none was given; tcp:// needs one */

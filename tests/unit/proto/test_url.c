@@ -79,6 +79,42 @@ static void test_unix(void **state)
     assert_false(url.has_path);
 }
 
+static void test_brokers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int port;
+        const char *target;
+        bool tls, is_unix;
+    } rows[] = {
+        { "redis://h", 6379, "/", false, false },
+        { "redis://:pw@h:7000/3", 7000, "/3", false, false },
+        { "rediss://user:pw@h/0", 6379, "/0", true, false },
+        { "redis+unix:///run/redis.sock", 0, "/", false, true },
+        { "redis+unix://user:pw@/run/redis.sock:/2", 0, "/2", false, true },
+        { "nats://token@h", 4222, "/", false, false },
+        { "tls://h", 4222, "/", true, false },
+        { "amqp://guest:guest@h/%2Fvhost", 5672, "/%2Fvhost", false, false },
+        { "amqps://h", 5671, "/", true, false },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct url url = parse(rows[i].text);
+        assert_int_equal(strncmp(rows[i].text, url.scheme, strlen(url.scheme)), 0);
+        assert_int_equal(url.port, rows[i].port);
+        assert_string_equal(url.target, rows[i].target);
+        assert_int_equal(url.tls, rows[i].tls);
+        assert_int_equal(url.is_unix, rows[i].is_unix);
+    }
+    struct url url = parse("redis+unix://us%40er:p%2Fw@/run/redis.sock:/2");
+    assert_string_equal(url.user, "us@er");
+    assert_string_equal(url.password, "p/w");
+    assert_string_equal(url.unix_path, "/run/redis.sock");
+    char shown[256];
+    url_redact("redis+unix://user:hunter2@/run/redis.sock:/2", shown, sizeof shown);
+    assert_string_equal(shown, "redis+unix://user:***@/run/redis.sock:/2");
+}
+
 static void test_userinfo_is_decoded(void **state)
 {
     (void)state;
@@ -227,7 +263,8 @@ static void test_redact(void **state)
         { "ws://h/ws?a=&b=1", "ws://h/ws?a=&b=***" },
         { "ws://h/@room?x=1", "ws://h/@room?x=***" },
         { "ws+unix:///run/a.sock:/ws?t=s", "ws+unix:///run/a.sock:/ws?t=***" },
-        { "redis://:secret@127.0.0.1:6379/0", "redis://***@127.0.0.1:6379/0" },
+        { "redis://:secret@127.0.0.1:6379/0", "redis://:***@127.0.0.1:6379/0" },
+        { "kafka://:secret@127.0.0.1:9092,127.0.0.1:9093", "kafka://***@127.0.0.1:9092,127.0.0.1:9093" },
         { "ws://u:pa/ss@h/", "ws://***@h/" },
         { "u:secret@h:1", "***@h:1" },
         { "ws://h/#access_token=secret", "ws://h/#***" },
@@ -298,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_taken),
         cmocka_unit_test(test_unix),
+        cmocka_unit_test(test_brokers),
         cmocka_unit_test(test_userinfo_is_decoded),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_limits),
