@@ -514,6 +514,7 @@ void broker_free(struct broker *broker, void (*on_freed)(void *user), void *user
     err_set(&err, REASON_AGENT_ERROR, 0, "the agent has let go of the broker");
     if (broker->phase == BROKER_WAITING) {
         asks_answer(broker, true, 0, &err);
+        timer_stop(&broker->timer);
         timer_init(&broker->timer, broker->loop, on_free_timer, broker);
         timer_start(&broker->timer, 0);
     } else if (broker->phase != BROKER_CLOSING) {
