@@ -14,7 +14,14 @@ struct probe_type;
 struct broker_type;
 struct dialect;
 
-enum { CONF_FILE_MAX = 1 << 20, CONF_CHECKS_MAX = 256, CONF_DEPTH_MAX = 16, CONF_ERRORS_MAX = 100 };
+enum {
+    CONF_FILE_MAX = 1 << 20,
+    CONF_CHECKS_MAX = 256,
+    CONF_BROKERS_MAX = 32,
+    CONF_DIALECTS_MAX = 64,
+    CONF_DEPTH_MAX = 16,
+    CONF_ERRORS_MAX = 100
+};
 
 enum conf_details { DETAILS_FULL, DETAILS_REASONS, DETAILS_AUTO };
 enum conf_compression { COMPRESSION_AUTO, COMPRESSION_OFF, COMPRESSION_REQUIRED };
@@ -37,10 +44,11 @@ struct target_conf {
     char *token_in;
     struct tls_conf tls;
     int compression;
-    char *dialect_name; /* NULL: raw */
+    char *dialect_name; /* "raw" by default */
     /* read from the above */
-    const struct dialect *dialect; /* never NULL once sealed */
-    struct url local, public;      /* public.scheme[0] == 0 where public_url is not set */
+    const struct dialect *dialect;    /* never NULL once sealed */
+    const struct opt_strings *offers; /* the subprotocols to offer: those above, or the dialect's. NULL before it is sealed */
+    struct url local, public;         /* public.scheme[0] == 0 where public_url is not set */
     enum conf_token_place token_place;
     const char *token_name; /* of the query parameter or cookie; points into token_in */
 };
@@ -49,7 +57,7 @@ struct broker_conf {
     char *name;
     const struct broker_type *type;
     void *opts; /* the type's own options */
-    char *url;  /* SECRET|DYNAMIC; the type's fallback_url where not set */
+    char *url;  /* may hold ${file:…}, see opt_expand; the type's fallback_url where not set */
     struct tls_conf tls;
     int64_t timeout_ms;                 /* for connecting, and for each ask */
     int64_t retry_min_ms, retry_max_ms; /* backoff */
@@ -79,7 +87,7 @@ struct conf {
     int64_t liveness_after_ms;
     struct check_conf *checks; /* the enabled ones and the others, in the file's order */
     size_t check_count;
-    char *agent_id, *region; /* of heartbeats: `identity: { id, region }`; id by default the host's name */
+    char *agent_id, *region; /* of heartbeats: `identity: { id, region }`, words of heartbeat.h; never NULL once sealed */
     struct broker_conf *brokers;
     size_t broker_count;
     struct dialect *dialects; /* the user's own */
@@ -118,6 +126,8 @@ bool conf_same_target(const struct conf *a, const struct conf *b);
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
 bool conf_same_broker(const struct broker_conf *a, const struct broker_conf *b);
 const struct broker_conf *conf_find_broker(const struct conf *conf, const char *name); /* NULL: none */
+/* The user's own, or a built-in one. NULL: none of that name (err suggests one). */
+const struct dialect *conf_find_dialect(const struct conf *conf, const struct conf_env *env, const char *name, struct err *err);
 
 /* `config show`: YAML that loads again but for the secrets, which are ***. `config init`: a commented starter. `config schema`: JSON Schema
  * 2020-12. `rows_roff`: the manual's option tables. */
@@ -126,6 +136,6 @@ void conf_write_starter(const struct conf_env *env, struct buf *out);
 void conf_write_schema(const struct conf_env *env, struct buf *out);
 void conf_write_roff(const struct conf_env *env, struct buf *out);
 
-extern const struct opt conf_rows[], target_rows[], check_rows[];
+extern const struct opt conf_rows[], target_rows[], check_rows[], broker_rows[];
 
 #endif

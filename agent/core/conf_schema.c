@@ -170,7 +170,12 @@ static void put_kind(struct json_out *json, const struct opt *row)
         put_pairs(json, row);
         break;
     case OPT_MATCH:
+    case OPT_SPEC:
         put_ref(json, "#/$defs/match");
+        break;
+    case OPT_BYTES:
+        put_ref(json, "#/$defs/scalar");
+        put_ref(json, "#/$defs/bytes");
         break;
     case OPT_SECTION:
         put_section(json, row->rows);
@@ -272,6 +277,26 @@ static void put_match(struct json_out *json)
     json_out_object_end(json);
 }
 
+static void put_bytes(struct json_out *json)
+{
+    json_out_object(json);
+    key_string(json, "type", "object");
+    json_out_key(json, "additionalProperties");
+    json_out_bool(json, false);
+    json_out_key(json, "properties");
+    json_out_object(json);
+    json_out_key(json, "base64");
+    json_out_object(json);
+    key_string(json, "type", "string");
+    json_out_object_end(json);
+    json_out_object_end(json);
+    json_out_key(json, "required");
+    json_out_array(json);
+    json_out_string(json, "base64");
+    json_out_array_end(json);
+    json_out_object_end(json);
+}
+
 static void put_defs(struct json_out *json)
 {
     json_out_object(json);
@@ -298,6 +323,8 @@ static void put_defs(struct json_out *json)
     json_out_object_end(json);
     json_out_key(json, "match");
     put_match(json);
+    json_out_key(json, "bytes");
+    put_bytes(json);
     json_out_key(json, "check");
     put_section(json, check_rows);
     json_out_object_end(json);

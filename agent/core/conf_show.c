@@ -10,6 +10,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/proto/base64.h"
 
 enum { MASK_MAX = 16 << 10, STEP = 2 };
 
@@ -194,36 +195,48 @@ static void put_list(struct buf *out, const struct opt *row, const struct opt_st
     buf_append_str(out, "]\n");
 }
 
+static void put_bytes(struct buf *out, const struct opt_bytes *bytes)
+{
+    if (!bytes->binary) {
+        put_text(out, bytes->data, true);
+        buf_append_char(out, '\n');
+        return;
+    }
+    char *text = mem_alloc(BASE64_LEN(bytes->len) + 1);
+    base64_encode(slice_make(bytes->data, bytes->len), text);
+    buf_printf(out, "{ base64: \"%s\" }\n", text);
+    mem_free(text);
+}
+
 /* Is there anything to show? What was never set and has no default is left out. */
-static bool is_shown(const struct opt *row, void *field)
+static bool is_shown(const struct opt *row, const void *base)
 {
     switch (row->kind) {
-    case OPT_STRING:
-        return *(char **)field != NULL;
     case OPT_STRINGS:
-        return row->fallback || ((struct opt_strings *)field)->count > 0;
-    case OPT_PAIRS:
-        return ((struct opt_pairs *)field)->count > 0;
-    case OPT_MATCH:
-        return ((struct opt_match *)field)->match != NULL;
     case OPT_INT:
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
-        return row->fallback || *(int64_t *)field != 0;
+        return row->fallback || opt_is_set(row, base);
     default:
-        return true;
+        return opt_is_set(row, base);
     }
 }
 
 static void show_rows(struct buf *out, const struct opt *rows, void *base, int depth);
+
+/* Does it go on below its key? */
+static bool is_block(const struct opt *row)
+{
+    return row->kind == OPT_SECTION || row->kind == OPT_MATCH || row->kind == OPT_SPEC || row->kind == OPT_PAIRS;
+}
 
 static void show_row(struct buf *out, const struct opt *row, void *field, int depth)
 {
     char number[32];
     const struct opt_window *window = field;
     indent(out, depth);
-    buf_printf(out, "%s:%s", row->name, row->kind == OPT_SECTION || row->kind == OPT_MATCH || row->kind == OPT_PAIRS ? "" : " ");
+    buf_printf(out, "%s:%s", row->name, is_block(row) ? "" : " ");
     switch (row->kind) {
     case OPT_BOOL:
         buf_printf(out, "%s\n", *(bool *)field ? "true" : "false");
@@ -261,6 +274,12 @@ static void show_row(struct buf *out, const struct opt *row, void *field, int de
     case OPT_MATCH:
         show_match(out, &((struct opt_match *)field)->spec, depth + 1);
         break;
+    case OPT_SPEC:
+        show_match(out, field, depth + 1);
+        break;
+    case OPT_BYTES:
+        put_bytes(out, field);
+        break;
     case OPT_SECTION:
         buf_append_char(out, '\n');
         show_rows(out, row->rows, field, depth + 1);
@@ -271,7 +290,7 @@ static void show_row(struct buf *out, const struct opt *row, void *field, int de
 static void show_rows(struct buf *out, const struct opt *rows, void *base, int depth)
 {
     for (const struct opt *row = rows; row && row->name; row++)
-        if (!(row->flags & OPT_FUTURE) && is_shown(row, opt_field(row, base)))
+        if (!(row->flags & OPT_FUTURE) && is_shown(row, base))
             show_row(out, row, opt_field(row, base), depth);
 }
 

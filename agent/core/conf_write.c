@@ -164,7 +164,8 @@ static void put_type(struct buf *out, const struct opt *row)
         [OPT_PERCENT] = "a percentage",    [OPT_STRING] = "a text",
         [OPT_SET] = "a list of words: ",   [OPT_WINDOW] = "a count, or count/rounds",
         [OPT_STRINGS] = "a list of texts", [OPT_PAIRS] = "a mapping of texts",
-        [OPT_MATCH] = "a match",           [OPT_SECTION] = "a mapping",
+        [OPT_MATCH] = "a match",           [OPT_SPEC] = "a match with holes",
+        [OPT_SECTION] = "a mapping",       [OPT_BYTES] = "a text with holes, or { base64: ... }",
     };
     char words[TEXT_SIZE];
     if (names[row->kind])

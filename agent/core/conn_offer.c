@@ -71,7 +71,7 @@ static int offer_token(struct conn_offer *out, const struct target_conf *target,
 {
     char *token, *encoded;
 
-    if (!target->token)
+    if (!target->token || target->token_place == TOKEN_MESSAGE)
         return 0;
     token = offer_value(out, "token", target->token, err);
     if (!token)
@@ -92,6 +92,8 @@ static int offer_token(struct conn_offer *out, const struct target_conf *target,
             return err_set(err, REASON_AGENT_ERROR, 0, "target.subprotocols: more than %d with the token", WS_OFFERS_MAX);
         out->offer.subprotocols[out->offer.subprotocol_count++] = token;
         return 0;
+    case TOKEN_MESSAGE: /* the dialect's connect carries it */
+        return 0;
     }
     return 0;
 }
@@ -107,8 +109,9 @@ int conn_offer_init(struct conn_offer *out, const struct target_conf *target, co
     offer->deflate = deflate && target->compression != COMPRESSION_OFF;
     offer->deflate_required = target->compression == COMPRESSION_REQUIRED;
     offer->headers = out->headers;
-    for (size_t i = 0; i < target->subprotocols.count && i < WS_OFFERS_MAX; i++)
-        offer->subprotocols[offer->subprotocol_count++] = target->subprotocols.items[i];
+    const struct opt_strings *offers = target->offers ? target->offers : &target->subprotocols;
+    for (size_t i = 0; i < offers->count && i < WS_OFFERS_MAX; i++)
+        offer->subprotocols[offer->subprotocol_count++] = offers->items[i];
     for (size_t i = 0; i < target->headers.count; i++) {
         const struct opt_pair *pair = &target->headers.items[i];
         const char *value = opt_is_dynamic(pair->value) ? offer_value(out, "headers", pair->value, err) : pair->value;

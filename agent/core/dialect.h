@@ -44,7 +44,20 @@ struct dialect {
 extern const struct opt dialect_rows[]; /* fields of struct dialect, for `dialects:` */
 extern const struct opt
     dialect_part_rows[]; /* the parts that a check may override in place: connect, subscribe, message, keepalive, publish */
-/* The dialect with the parts of a check that are set put over it; both must live as long. */
+extern const struct opt dialect_connect_rows[], dialect_subscribe_rows[], dialect_message_rows[], dialect_keepalive_rows[],
+    dialect_publish_rows[];
+/* These parts as rows of a probe whose options hold a struct dialect at `at`: DIALECT_PARTS(offsetof(struct x_opts, over)) in the list. */
+#define DIALECT_PARTS(at)                                                                                                   \
+    DIALECT_PART("connect", at, dialect_connect_rows, "how the client introduces itself"),                                  \
+        DIALECT_PART("subscribe", at, dialect_subscribe_rows, "how a channel is asked for"),                                \
+        DIALECT_PART("message", at, dialect_message_rows, "what a message of a channel looks like"),                        \
+        DIALECT_PART("keepalive", at, dialect_keepalive_rows, "how server and client show each other that they are there"), \
+        DIALECT_PART("publish", at, dialect_publish_rows, "the broker's side: what must be published to reach a channel")
+#define DIALECT_PART(key, at, its_rows, text)                                              \
+    {                                                                                      \
+        .name = key, .kind = OPT_SECTION, .offset = (at), .rows = (its_rows), .help = text \
+    }
+/* The dialect with what a check has set put over it, option by option; both must live as long. */
 void dialect_overlay(struct dialect *out, const struct dialect *base, const struct dialect *over);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * The schema at work on plain structs: defaults, release, equality, look-up, and options set by name. Called by the configuration and by
  * the command line. Promises that every kind of option is handled in each of them (the switches have no default). Reading text is
- * agent/core/opt_parse.c, files are agent/core/opt_file.c.
+ * agent/core/opt_parse.c, matches with holes are agent/core/opt_spec.c, files are agent/core/opt_file.c.
  */
 #include "agent/core/opt.h"
 
@@ -106,6 +106,13 @@ static void fini_row(const struct opt *row, void *field)
         match_spec_fini(&((struct opt_match *)field)->spec);
         memset(field, 0, sizeof(struct opt_match));
         break;
+    case OPT_SPEC:
+        match_spec_fini(field);
+        break;
+    case OPT_BYTES:
+        mem_free(((struct opt_bytes *)field)->data);
+        *(struct opt_bytes *)field = (struct opt_bytes){ 0 };
+        break;
     case OPT_SECTION:
         opt_fini(row->rows, field);
         break;
@@ -149,6 +156,13 @@ static bool same_match(const struct match_spec *a, const struct match_spec *b)
     return same;
 }
 
+static bool same_bytes(const struct opt_bytes *a, const struct opt_bytes *b)
+{
+    if (!a->data || !b->data)
+        return a->data == b->data;
+    return a->binary == b->binary && a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
 static bool same_row(const struct opt *row, const void *a, const void *b)
 {
     switch (row->kind) {
@@ -174,6 +188,10 @@ static bool same_row(const struct opt *row, const void *a, const void *b)
         return same_pairs(a, b);
     case OPT_MATCH:
         return same_match(&((const struct opt_match *)a)->spec, &((const struct opt_match *)b)->spec);
+    case OPT_SPEC:
+        return same_match(a, b);
+    case OPT_BYTES:
+        return same_bytes(a, b);
     case OPT_SECTION:
         return opt_equal(row->rows, a, b);
     }
@@ -188,6 +206,41 @@ bool opt_equal(const struct opt *rows, const void *a, const void *b)
     return true;
 }
 
+bool opt_is_set(const struct opt *row, const void *base)
+{
+    const void *field = field_of(row, base);
+    switch (row->kind) {
+    case OPT_STRING:
+        return *(char *const *)field != NULL;
+    case OPT_INT:
+    case OPT_DURATION:
+    case OPT_SIZE:
+    case OPT_PERCENT:
+        return *(const int64_t *)field != 0;
+    case OPT_STRINGS:
+        return ((const struct opt_strings *)field)->count > 0;
+    case OPT_PAIRS:
+        return ((const struct opt_pairs *)field)->count > 0;
+    case OPT_MATCH:
+        return ((const struct opt_match *)field)->match != NULL;
+    case OPT_SPEC:
+        return !match_spec_empty(field);
+    case OPT_BYTES:
+        return ((const struct opt_bytes *)field)->data != NULL;
+    case OPT_SECTION:
+        for (const struct opt *inner = row->rows; inner && inner->name; inner++)
+            if (has_field(inner) && opt_is_set(inner, field))
+                return true;
+        return false;
+    case OPT_BOOL:
+    case OPT_ENUM:
+    case OPT_SET:
+    case OPT_WINDOW:
+        break;
+    }
+    return true;
+}
+
 const struct opt *opt_find(const struct opt *rows, const char *name)
 {
     for (const struct opt *row = rows; row && row->name; row++)
@@ -198,16 +251,30 @@ const struct opt *opt_find(const struct opt *rows, const char *name)
 
 static int set_at(const struct opt *rows, void *base, const char *name, const char *text, struct err *err);
 
+/* "regex: missing )": the name of the part is put before it anyway. */
+static int bad_part(const char *part, const struct err *why, struct err *err)
+{
+    size_t len = strlen(part);
+    bool named = strncmp(why->text, part, len) == 0 && why->text[len] == ':';
+    return err_set(err, REASON_NONE, 0, "%s", why->text + (named ? len + 2 : 0));
+}
+
+static int set_spec_part(struct match_spec *spec, const char *part, const char *text, struct err *err)
+{
+    struct err why = { 0 };
+    if (set_at(match_rows, spec, part, text, err))
+        return -1;
+    return opt_spec_check(spec, &why) ? bad_part(part, &why, err) : 0;
+}
+
 static int set_match_part(struct opt_match *match, const char *part, const char *text, struct err *err)
 {
     if (set_at(match_rows, &match->spec, part, text, err))
         return -1;
     struct err why = { 0 };
     struct match *compiled = match_new(&match->spec, &why);
-    size_t len = strlen(part);
-    if (!compiled) /* "regex: missing )": the name of the part is put before it anyway */
-        return err_set(err, REASON_NONE, 0, "%s",
-                       why.text + (strncmp(why.text, part, len) == 0 && why.text[len] == ':' ? len + 2 : 0));
+    if (!compiled)
+        return bad_part(part, &why, err);
     match_free(match->match);
     match->match = compiled;
     return 0;
@@ -229,10 +296,12 @@ static int set_at(const struct opt *rows, void *base, const char *name, const ch
     char *head = mem_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
     const struct opt *row = opt_find(rows, head);
     mem_free(head);
-    if (!row || !has_field(row) || (dot && row->kind != OPT_SECTION && row->kind != OPT_MATCH))
+    if (!row || !has_field(row) || (dot && row->kind != OPT_SECTION && row->kind != OPT_MATCH && row->kind != OPT_SPEC))
         return err_set(err, REASON_NONE, 0, "unknown option");
     if (dot && row->kind == OPT_SECTION)
         return set_at(row->rows, opt_field(row, base), dot + 1, text, err);
+    if (dot && row->kind == OPT_SPEC)
+        return set_spec_part(opt_field(row, base), dot + 1, text, err);
     if (dot)
         return set_match_part(opt_field(row, base), dot + 1, text, err);
     char *value = marked(row, text);

@@ -12,6 +12,7 @@
 #include "agent/base/buf.h"
 #include "agent/base/err.h"
 #include "agent/proto/match.h"
+#include "agent/proto/template.h"
 
 enum opt_kind {               /* the field's type */
                 OPT_BOOL,     /* bool */
@@ -62,6 +63,8 @@ enum opt_flags {
     OPT_FUTURE = 8,
     /* Behind the NULL of `words` there are more, up to another NULL: promised by the manual, not in this build. */
     OPT_FUTURE_WORDS = 16,
+    OPT_TEMPLATE = 32, /* a string with holes: template_check when it is read. OPT_SPEC and OPT_BYTES are without saying so */
+    OPT_POINTER = 64,  /* a string that is a JSON pointer */
 };
 
 struct opt {
@@ -80,6 +83,8 @@ struct opt {
 void opt_defaults(const struct opt *rows, void *base);
 void opt_fini(const struct opt *rows, void *base); /* frees what the fields own */
 bool opt_equal(const struct opt *rows, const void *a, const void *b);
+bool opt_is_set(const struct opt *row,
+                const void *base); /* texts, lists, matches: is there one? Numbers: is it not 0? Others: true */
 const struct opt *opt_find(const struct opt *rows, const char *name);
 /* Sets one option from text, as the command line does; err: "timeout: '2s x', want a duration such as 250ms or 1m30s". A dotted name goes
  * into sections and matches ("tls.ca_file", "expect.contains"). Lists grow by one item, pairs by one "Name: value", sets take "a,b". A
@@ -104,6 +109,13 @@ int opt_add_string(const struct opt *row, struct opt_strings *list, const char *
 int opt_add_pair(const struct opt *row, struct opt_pairs *pairs, const char *name, const char *value, struct err *err);
 int opt_add_word(const struct opt *row, unsigned *set, const char *word, const char *shown, struct err *err);
 const char *opt_want(const struct opt *row, char *out, size_t size); /* "a duration such as 250ms or 1m30s" */
+/* `{ base64: … }` */
+int opt_parse_base64(const struct opt *row, struct opt_bytes *field, const char *text, struct err *err);
+/* The holes filled, and compiled. In regexes what is put in stands for itself; in values of `json` it is escaped always, elsewhere if
+ * vars->json. err names the part: "regex: …". */
+struct match *opt_spec_compile(const struct match_spec *spec, const struct template_vars *vars, struct err *err);
+/* Would it compile with anything in its holes? */
+int opt_spec_check(const struct match_spec *spec, struct err *err);
 /* "1m30s", "64KiB", "10%": a number as this row would be written. */
 void opt_format_number(const struct opt *row, int64_t value, char *out, size_t size);
 void *opt_field(const struct opt *row, void *base);

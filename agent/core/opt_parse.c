@@ -13,8 +13,9 @@
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
 #include "agent/base/text.h"
+#include "agent/proto/base64.h"
 
-enum { QUOTE_MAX = 64, LIST_MAX = 256, NUMBER_MAX = 32, SECRET_PART_MIN = 8 };
+enum { QUOTE_MAX = 64, LIST_MAX = 256, NUMBER_MAX = 32, SECRET_PART_MIN = 8, POINTER_MAX = 512 };
 
 static int64_t row_max(const struct opt *row)
 {
@@ -83,8 +84,12 @@ const char *opt_want(const struct opt *row, char *out, size_t size)
         snprintf(out, size, "a mapping such as { Name: value }");
         break;
     case OPT_MATCH:
+    case OPT_SPEC:
         snprintf(out, size,
                  "a mapping such as { equals: text }, { contains: text }, { regex: pattern } or { json: { /key: value } }");
+        break;
+    case OPT_BYTES:
+        snprintf(out, size, "a text, or { base64: ... } for a binary message");
         break;
     case OPT_SECTION:
         snprintf(out, size, "a mapping");
@@ -258,14 +263,52 @@ static void keep_secret(const struct opt *row, const char *name, const char *tex
         hide_parts(text);
 }
 
+/* RFC 6901 is known to matches: one is made with it. */
+static int check_pointer(const char *text, struct err *err)
+{
+    char copy[POINTER_MAX], null[] = "null";
+    struct err why = { 0 };
+    if ((size_t)snprintf(copy, sizeof copy, "%s", text) >= sizeof copy)
+        return err_set(err, REASON_NONE, 0, "%zu bytes, want at most %d", strlen(text), POINTER_MAX - 1);
+    const struct match_spec spec = { .json = { { copy, null } }, .json_count = 1 };
+    struct match *match = match_new(&spec, &why);
+    match_free(match);
+    return match ? 0 : err_set(err, REASON_NONE, 0, "%s", why.text + (strncmp(why.text, "json: ", 6) == 0 ? 6 : 0));
+}
+
 static int parse_string(const struct opt *row, char **field, const char *text, struct err *err)
 {
     if (check_length(row, strlen(text), "bytes", err))
+        return -1;
+    if ((row->flags & OPT_TEMPLATE) && template_check(slice_str(text), err))
+        return -1;
+    if ((row->flags & OPT_POINTER) && check_pointer(text, err))
         return -1;
     keep_secret(row, NULL, text);
     mem_free(*field);
     *field = mem_strdup(text);
     return 0;
+}
+
+static int set_bytes(const struct opt *row, struct opt_bytes *field, struct slice bytes, bool binary, struct err *err)
+{
+    if (check_length(row, bytes.len, "bytes", err) || template_check(bytes, err))
+        return -1;
+    mem_free(field->data);
+    *field = (struct opt_bytes){ mem_strndup(bytes.len ? (const void *)bytes.data : "", bytes.len), bytes.len, binary };
+    return 0;
+}
+
+int opt_parse_base64(const struct opt *row, struct opt_bytes *field, const char *text, struct err *err)
+{
+    struct buf bytes = BUF_INIT(strlen(text));
+    int rc = base64_decode(slice_str(text), &bytes);
+    if (rc)
+        err_set(err, REASON_NONE, 0, "not base64 (RFC 4648, 4: with padding, without blanks)");
+    else
+        rc = set_bytes(row, field, buf_slice(&bytes), true, err);
+    buf_fini(&bytes);
+    return rc;
 }
 
 int opt_add_word(const struct opt *row, unsigned *set, const char *word, const char *shown, struct err *err)
@@ -385,7 +428,10 @@ int opt_parse(const struct opt *row, void *field, const char *text, const char *
         return opt_add_string(row, field, text, shown, err);
     case OPT_PAIRS:
         return parse_pair(row, field, text, err);
+    case OPT_BYTES:
+        return set_bytes(row, field, slice_str(text), false, err);
     case OPT_MATCH:
+    case OPT_SPEC:
     case OPT_SECTION:
         break;
     }
