@@ -15,11 +15,11 @@
 
 enum { NEST_MAX = 8, NAME_MAX_CHARS = 32, U16_MAX = 0xffff, VARINT_MAX = 268435455 /* four bytes of seven bits */ };
 
-enum hole { HOLE_CHANNEL, HOLE_TOKEN, HOLE_ID, HOLE_SEQ, HOLE_NOW, HOLE_PAYLOAD, HOLE_PAYLOAD_JSON, HOLES };
-static const char *const hole_names[HOLES] = { "channel", "token", "id", "seq", "now", "payload", "payload_json" };
+enum hole { HOLE_CHANNEL, HOLE_TOKEN, HOLE_ID, HOLE_SEQ, HOLE_SEQ_U16, HOLE_NOW, HOLE_PAYLOAD, HOLE_PAYLOAD_JSON, HOLES };
+static const char *const hole_names[HOLES] = { "channel", "token", "id", "seq", "seq_u16", "now", "payload", "payload_json" };
 
-enum block { BLOCK_U16, BLOCK_VARINT, BLOCKS };
-static const char *const block_names[BLOCKS] = { "u16", "varint" };
+enum block { BLOCK_U16, BLOCK_VARINT, BLOCK_TOKEN, BLOCK_NO_TOKEN, BLOCKS };
+static const char *const block_names[BLOCKS] = { "u16", "varint", "token", "token" };
 
 struct piece {
     enum { PIECE_TEXT, PIECE_HOLE, PIECE_OPEN, PIECE_CLOSE } kind;
@@ -38,8 +38,8 @@ static int name_index(struct slice name, const char *const *names, int count)
 
 static int unknown_hole(struct slice name, size_t at, struct err *err)
 {
-    static const char *const known[] = { "channel",      "token", "id",   "seq",     "now",    "payload",
-                                         "payload_json", "#u16",  "/u16", "#varint", "/varint" };
+    static const char *const known[] = { "channel", "token", "id",      "seq",     "now",    "payload", "payload_json", "seq_u16",
+                                         "#u16",    "/u16",  "#varint", "/varint", "#token", "^token",  "/token" };
     char shown[NAME_MAX_CHARS * 5], *word = mem_strndup(name.data, name.len < NAME_MAX_CHARS ? name.len : NAME_MAX_CHARS);
     const char *near = text_nearest(word, known, sizeof known / sizeof known[0]);
     mem_free(word);
@@ -69,9 +69,12 @@ static int next_piece(struct slice text, size_t *at, struct piece *piece, struct
     if (close < 0)
         return err_set(err, REASON_NONE, 0, "'{{' without '}}' at offset %zu", *at);
     struct slice name = slice_make(rest.data, (size_t)close);
-    bool opens = name.len && name.data[0] == '#', closes = name.len && name.data[0] == '/';
+    bool inverted = slice_equal_str(name, "^token"), opens = inverted || (name.len && name.data[0] == '#'),
+         closes = name.len && name.data[0] == '/';
     piece->kind = opens ? PIECE_OPEN : closes ? PIECE_CLOSE : PIECE_HOLE;
     piece->index = opens || closes ? name_index(slice_skip(name, 1), block_names, BLOCKS) : name_index(name, hole_names, HOLES);
+    if (inverted)
+        piece->index = BLOCK_NO_TOKEN;
     if (piece->index < 0)
         return unknown_hole(name, *at, err);
     *at += name.len + 4;
@@ -99,6 +102,7 @@ static int put_value(struct buf *out, const char *value, bool json)
 
 static int put_hole(struct buf *out, enum hole hole, const struct template_vars *vars)
 {
+    uint8_t u16[2];
     switch (hole) {
     case HOLE_CHANNEL:
         return put_value(out, vars->channel, vars->json);
@@ -108,6 +112,10 @@ static int put_hole(struct buf *out, enum hole hole, const struct template_vars 
         return put_value(out, vars->id, vars->json);
     case HOLE_SEQ:
         return buf_printf(out, "%" PRIu64, vars->seq);
+    case HOLE_SEQ_U16:
+        u16[0] = (uint8_t)(((vars->seq - 1) % U16_MAX + 1) >> 8);
+        u16[1] = (uint8_t)((vars->seq - 1) % U16_MAX + 1);
+        return buf_append(out, u16, sizeof u16);
     case HOLE_NOW:
         return buf_printf(out, "%" PRId64, vars->now_ms);
     case HOLE_PAYLOAD:
@@ -144,6 +152,16 @@ static int put_length(struct buf *out, enum block block, size_t start, struct er
     return 0;
 }
 
+/* The block that began at `start` is over: its length is put before it, or it is left out. */
+static int end_block(struct buf *out, enum block block, size_t start, const struct template_vars *vars, struct err *err)
+{
+    if (block == BLOCK_U16 || block == BLOCK_VARINT)
+        return put_length(out, block, start, err);
+    if (vars->token_here != (block == BLOCK_TOKEN))
+        out->len = start;
+    return 0;
+}
+
 struct nest {
     struct {
         enum block block;
@@ -164,7 +182,7 @@ static int enter(struct nest *nest, const struct piece *piece, size_t start, str
 
 static int leave(struct nest *nest, const struct piece *piece, struct err *err)
 {
-    if (nest->depth && (int)nest->open[nest->depth - 1].block == piece->index) {
+    if (nest->depth && strcmp(block_names[nest->open[nest->depth - 1].block], block_names[piece->index]) == 0) {
         nest->depth--;
         return 0;
     }
@@ -181,7 +199,8 @@ static int walk(struct slice text, const struct template_vars *vars, struct buf 
         if (!rc && piece.kind == PIECE_OPEN)
             rc = enter(&nest, &piece, out ? out->len : 0, err);
         else if (!rc && piece.kind == PIECE_CLOSE)
-            rc = leave(&nest, &piece, err) || (out && put_length(out, (enum block)piece.index, nest.open[nest.depth].start, err));
+            rc = leave(&nest, &piece, err) ||
+                 (out && end_block(out, nest.open[nest.depth].block, nest.open[nest.depth].start, vars, err));
         else if (!rc && out &&
                  (piece.kind == PIECE_TEXT ? buf_append_slice(out, piece.text) : put_hole(out, (enum hole)piece.index, vars)))
             rc = err_set(err, REASON_NONE, 0, "longer than %zu bytes", out->max);

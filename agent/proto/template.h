@@ -1,7 +1,9 @@
 /*
  * Texts with holes: {{channel}} {{token}} {{id}} {{seq}} {{now}} {{payload}} {{payload_json}}. And lengths for binary protocols:
  * {{#u16}}…{{/u16}} puts two bytes, big-endian, before what is inside (MQTT strings), {{#varint}}…{{/varint}} a length of seven bits a byte
- * (MQTT, 2.2.3). Blocks may nest. Anything else in {{ }} is an error that names it and its position.
+ * (MQTT, 2.2.3). {{seq_u16}} is seq as two bytes, never 0 (packet identifiers). {{#token}}…{{/token}} is there only where the message has
+ * to carry the token (target.token_in: message), {{^token}}…{{/token}} only where not. Blocks may nest. Anything else in {{ }} is an error
+ * that names it and its position.
  */
 #ifndef WSHEALTHD_PROTO_TEMPLATE_H
 #define WSHEALTHD_PROTO_TEMPLATE_H
@@ -14,7 +16,8 @@ struct template_vars {
     uint64_t seq;
     int64_t now_ms; /* wall */
     struct slice payload;
-    bool json; /* {{channel}}, {{token}} and {{id}} are escaped as the inside of a JSON string */
+    bool token_here; /* {{#token}} holds */
+    bool json;       /* {{channel}}, {{token}} and {{id}} are escaped as the inside of a JSON string */
 };
 
 /* Appends. -1: an unknown hole, or past out's ceiling. */

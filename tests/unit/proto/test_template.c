@@ -165,11 +165,43 @@ static void test_ceilings(void **state)
     buf_fini(&out);
 }
 
+static void test_blocks_of_the_token(void **state)
+{
+    (void)state;
+    struct template_vars with = plain, without = plain;
+    with.token_here = true;
+    expands_to("40{{#token}}{\"token\":\"{{token}}\"}{{/token}}", &with, "40{\"token\":\"t\\k\"}");
+    expands_to("40{{#token}}{\"token\":\"{{token}}\"}{{/token}}", &without, "40");
+    expands_to("{{#token}}\xc2{{/token}}{{^token}}\x02{{/token}}", &with, "\xc2");
+    expands_to("{{#token}}\xc2{{/token}}{{^token}}\x02{{/token}}", &without, "\x02");
+    expands("{{#u16}}{{#token}}{{token}}{{/token}}{{/u16}}", &without, "\0\0", 2);
+    expands("{{#u16}}{{#token}}{{#u16}}{{token}}{{/u16}}{{/token}}{{/u16}}", &with, "\0\5\0\3t\\k", 7);
+    refuses("{{#token}}", "{{#token}} at offset 0 is not closed");
+    refuses("{{^token}}x{{/u16}}", "{{/u16}} at offset 11 closes nothing");
+    refuses("{{^u16}}x{{/u16}}", "unknown hole {{^u16}} at offset 0 (did you mean '{{#u16}}'?)");
+}
+
+/* Packet identifiers: two bytes, never 0. */
+static void test_seq_u16(void **state)
+{
+    (void)state;
+    struct template_vars vars = plain;
+    static const struct {
+        uint64_t seq;
+        uint8_t want[2];
+    } rows[] = { { 0, { 0, 1 } }, { 1, { 0, 1 } }, { 258, { 1, 2 } }, { 65535, { 255, 255 } }, { 65536, { 0, 1 } } };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        vars.seq = rows[i].seq;
+        expands("{{seq_u16}}", &vars, rows[i].want, 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_holes),   cmocka_unit_test(test_nothing_to_put_in), cmocka_unit_test(test_holes_inside_json),
-        cmocka_unit_test(test_lengths), cmocka_unit_test(test_what_is_refused),   cmocka_unit_test(test_ceilings),
+        cmocka_unit_test(test_blocks_of_the_token), cmocka_unit_test(test_seq_u16),           cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_nothing_to_put_in),   cmocka_unit_test(test_holes_inside_json), cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_what_is_refused),     cmocka_unit_test(test_ceilings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
