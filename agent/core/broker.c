@@ -348,6 +348,11 @@ bool broker_is_up(const struct broker *broker)
     return broker->phase == BROKER_UP;
 }
 
+bool broker_is_waiting(const struct broker *broker)
+{
+    return broker->phase == BROKER_WAITING || broker->phase == BROKER_CLOSING;
+}
+
 const struct err *broker_why(const struct broker *broker)
 {
     return &broker->why;

@@ -94,6 +94,7 @@ struct broker_watch { /* who wants to hear at once when it goes down or comes up
 void broker_watch(struct broker *broker, struct broker_watch *watch);
 void broker_unwatch(struct broker_watch *watch);
 bool broker_is_up(const struct broker *broker);
+bool broker_is_waiting(const struct broker *broker);       /* neither up nor opening: the last attempt failed, see broker_why */
 const struct err *broker_why(const struct broker *broker); /* why it is not up; text "connecting" at first */
 
 /* The agent's side. */

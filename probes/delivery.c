@@ -1,0 +1,623 @@
+/*
+ * `delivery`: what is published on the broker reaches this server's clients. A session check: it keeps one subscribed connection; a round
+ * publishes a heartbeat for each channel of its sample and awaits each twice, on the agent's own subscription to the broker (control) and
+ * on the WebSocket. The comparison says whose fault it is.
+ *
+ *     published  control  WebSocket
+ *     yes        yes      yes, late  delivery_slow          this server
+ *     yes        yes      no         delivery_lost          this server: it has lost its subscription
+ *     yes        no       no         broker_not_delivering  the broker
+ *     yes        no       yes        pass, with a remark
+ *     no                             the broker's own reason
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/core/broker.h"
+#include "agent/core/channels.h"
+#include "agent/core/dialogue.h"
+#include "agent/core/heartbeat.h"
+#include "agent/core/probe.h"
+#include "agent/core/talk_engine.h"
+#include "agent/proto/template.h"
+#include "probes/registry.h"
+
+enum { NS_PER_MS = 1000000, GOING_AWAY = 1001 };
+
+struct delivery_opts {
+    char *broker, *channel;
+    struct opt_strings channels;
+    int64_t sample, within_ms;
+    struct dialect over;
+};
+
+struct delivery_state;
+
+/* A channel that has been in a sample: both its subscriptions are kept. */
+struct feed {
+    struct list node;
+    struct delivery_state *state;
+    char name[CHANNEL_NAME_MAX + 1];
+    struct broker_listener listener;
+    bool asked, subscribed; /* on the WebSocket */
+};
+
+/* One heartbeat of the round. */
+struct beat {
+    struct run *run;
+    struct feed *feed;
+    struct broker_ask ask;
+    bool sent, taken;
+    uint64_t sent_ns, control_ns, websocket_ns; /* 0: has not come */
+};
+
+struct delivery_state {
+    struct run *run;
+    struct broker *broker;
+    struct broker_watch watch;
+    struct dialect dialect;
+    struct dialogue *dialogue;
+    struct conn_report report;
+    bool opening;
+    struct channels *channels;
+    struct list feeds;
+    struct beat *beats; /* of this round, and of the last one until the next begins */
+    size_t beat_count;
+    uint64_t first_seq, next_seq;
+    struct heartbeat self; /* who we are; seq and time are filled in for each */
+    struct heartbeat_book book;
+};
+
+static const struct delivery_opts *delivery_opts(const struct run *run)
+{
+    return run->opts;
+}
+
+/* --- the verdict --- */
+
+struct tally {
+    size_t lost, undelivered, uncontrolled, late;
+    const char *lost_on, *undelivered_on, *late_on;
+    uint64_t slowest_ns;
+};
+
+static void weigh_beat(struct delivery_state *state, size_t i, struct tally *tally)
+{
+    const struct beat *beat = &state->beats[i];
+    uint64_t took_ns = beat->websocket_ns - beat->sent_ns;
+
+    if (!beat->websocket_ns) {
+        channels_failed(state->channels, i);
+        state->run->stats->delivery->heartbeats[DELIVERY_LOST]++;
+        if (beat->control_ns) {
+            tally->lost++;
+            tally->lost_on = beat->feed->name;
+        } else {
+            tally->undelivered++;
+            tally->undelivered_on = beat->feed->name;
+        }
+        return;
+    }
+    tally->uncontrolled += !beat->control_ns;
+    if (took_ns > (uint64_t)delivery_opts(state->run)->within_ms * NS_PER_MS) {
+        channels_failed(state->channels, i);
+        tally->late++;
+        tally->late_on = beat->feed->name;
+    }
+    if (took_ns > tally->slowest_ns)
+        tally->slowest_ns = took_ns;
+}
+
+/* " on 3 of 100 channels (news, …)", or " on news" */
+static void name_channels(size_t bad, size_t all, const char *example, char *out, size_t size)
+{
+    if (all == 1)
+        snprintf(out, size, "on channel %.100s", example);
+    else
+        snprintf(out, size, "on %zu of %zu channels (%.100s%s)", bad, all, example, bad > 1 ? ", …" : "");
+}
+
+static void judge_slowness(struct run *run, const struct tally *tally, size_t all)
+{
+    int64_t within_ms = delivery_opts(run)->within_ms, slo_ms = run->conf->slo_ms;
+    char took[32], limit[32], where[160];
+
+    text_format_elapsed(tally->slowest_ns, took, sizeof(took));
+    if (tally->late) {
+        name_channels(tally->late, all, tally->late_on, where, sizeof(where));
+        text_format_duration(within_ms, limit, sizeof(limit));
+        run_finish(run, REASON_DELIVERY_SLOW, "the heartbeat took %s from the broker to the WebSocket %s, within is %s", took,
+                   where, limit);
+    } else if (slo_ms && tally->slowest_ns > (uint64_t)slo_ms * NS_PER_MS) {
+        text_format_duration(slo_ms, limit, sizeof(limit));
+        run_warn(run, REASON_DELIVERY_SLOW, "the heartbeat took %s from the broker to the WebSocket, slo is %s", took, limit);
+    } else if (tally->uncontrolled) {
+        run_finish(run, REASON_NONE, "delivered; but the agent's own subscription to the broker missed %zu of %zu heartbeats",
+                   tally->uncontrolled, all);
+    } else if (all > 1) {
+        run_finish(run, REASON_NONE, "%zu channels delivered", all);
+    } else {
+        run_finish(run, REASON_NONE, NULL);
+    }
+}
+
+static void judge(struct run *run)
+{
+    struct delivery_state *state = run->state;
+    struct tally tally = { 0 };
+    char where[160];
+
+    run->report.phase = PHASE_OPEN;
+    for (size_t i = 0; i < state->beat_count; i++)
+        weigh_beat(state, i, &tally);
+    run->report.have_rtt = tally.slowest_ns != 0;
+    run->report.rtt_ns = tally.slowest_ns;
+    if (tally.lost) {
+        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
+        run_finish(run, REASON_DELIVERY_LOST,
+                   "published, and delivered by the broker to the agent, but not by this server to its client %s", where);
+    } else if (tally.undelivered) {
+        name_channels(tally.undelivered, state->beat_count, tally.undelivered_on, where, sizeof(where));
+        run_finish(run, REASON_BROKER_NOT_DELIVERING, "the broker took the heartbeat and delivered it to nobody %s", where);
+    } else {
+        judge_slowness(run, &tally, state->beat_count);
+    }
+}
+
+static void judge_when_complete(struct run *run)
+{
+    const struct delivery_state *state = run->state;
+
+    if (!run->active)
+        return;
+    for (size_t i = 0; i < state->beat_count; i++)
+        if (!state->beats[i].taken || !state->beats[i].control_ns || !state->beats[i].websocket_ns)
+            return;
+    judge(run);
+}
+
+/* --- heartbeats --- */
+
+static void on_taken(void *user, const struct err *err, uint64_t rtt_ns)
+{
+    struct beat *beat = user;
+
+    (void)rtt_ns;
+    beat->taken = true;
+    if (err)
+        run_finish_err(beat->run, err);
+    else
+        judge_when_complete(beat->run);
+}
+
+/* A heartbeat of ours that has come on one of the legs. */
+static void take_own(struct run *run, const struct heartbeat *heartbeat, enum delivery_leg leg, uint64_t received_ns)
+{
+    struct delivery_state *state = run->state;
+    struct delivery_stats *stats = run->stats->delivery;
+    uint64_t index = heartbeat->seq - state->first_seq, took_ns, *came_ns;
+    bool late;
+
+    if (heartbeat->seq < state->first_seq || index >= state->beat_count) {
+        stats->heartbeats[DELIVERY_LATE] += leg == LEG_WEBSOCKET; /* of a round that has been judged without it */
+        return;
+    }
+    came_ns = leg == LEG_CONTROL ? &state->beats[index].control_ns : &state->beats[index].websocket_ns;
+    if (*came_ns) {
+        stats->heartbeats[DELIVERY_DUPLICATE] += leg == LEG_WEBSOCKET;
+        return;
+    }
+    *came_ns = received_ns;
+    took_ns = received_ns - state->beats[index].sent_ns;
+    prom_observe(&stats->legs[leg], (double)took_ns / 1e9);
+    late = !run->active || took_ns > (uint64_t)delivery_opts(run)->within_ms * NS_PER_MS;
+    if (leg == LEG_WEBSOCKET)
+        stats->heartbeats[late ? DELIVERY_LATE : DELIVERY_RECEIVED]++;
+    judge_when_complete(run);
+}
+
+static void take_payload(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns)
+{
+    struct delivery_state *state = run->state;
+    struct heartbeat heartbeat;
+
+    if (!heartbeat_find(payload, &heartbeat))
+        return;
+    /* Order is promised within one channel only. */
+    if (leg == LEG_WEBSOCKET && channels_count(state->channels) == 1 &&
+        heartbeat_note(&state->book, &heartbeat, received_ns / NS_PER_MS) == HEARTBEAT_REORDERED)
+        run->stats->delivery->heartbeats[DELIVERY_REORDERED]++;
+    if (heartbeat_same_source(&heartbeat, &state->self))
+        take_own(run, &heartbeat, leg, received_ns);
+}
+
+static void on_control(void *user, struct slice body, uint64_t received_ns)
+{
+    const struct feed *feed = user;
+
+    take_payload(feed->state->run, body, LEG_CONTROL, received_ns);
+}
+
+static int expand(const char *template, const char *fallback, const struct template_vars *vars, struct buf *out, struct err *err)
+{
+    if (template_expand(slice_str(template ? template : fallback), vars, out, err) < 0) {
+        err->reason = REASON_AGENT_ERROR;
+        return err_prefix(err, "publish");
+    }
+    return 0;
+}
+
+static int feed_topic(const struct feed *feed, struct buf *topic, struct err *err)
+{
+    struct template_vars vars = { .channel = feed->name };
+
+    return expand(feed->state->dialect.publish.topic, "{{channel}}", &vars, topic, err);
+}
+
+static int beat_send(struct beat *beat, uint64_t seq, struct err *err)
+{
+    struct run *run = beat->run;
+    struct delivery_state *state = run->state;
+    struct buf topic = BUF_INIT(BROKER_TOPIC_MAX - 1), body = BUF_INIT(BROKER_BODY_MAX);
+    struct template_vars vars = { .channel = beat->feed->name, .id = state->self.agent, .seq = seq, .json = true };
+    char text[HEARTBEAT_MAX];
+    int rc;
+
+    state->self.seq = seq;
+    state->self.sent_ms = vars.now_ms = clock_wall_ms();
+    heartbeat_write(&state->self, text);
+    vars.payload = slice_str(text);
+    rc = feed_topic(beat->feed, &topic, err);
+    if (rc == 0)
+        rc = expand(state->dialect.publish.body, "{{payload}}", &vars, &body, err);
+    if (rc == 0) {
+        beat->sent = true;
+        beat->ask.on_answer = on_taken;
+        beat->ask.user = beat;
+        beat->sent_ns = clock_now_ns();
+        broker_publish(state->broker, &beat->ask, buf_slice(&topic), buf_slice(&body), (uint64_t)run->conf->timeout_ms);
+    }
+    buf_fini(&topic);
+    buf_fini(&body);
+    return rc;
+}
+
+/* --- the round: what is still missing is asked for, what is ready is used --- */
+
+static struct feed *feed_of(struct delivery_state *state, const char *name)
+{
+    list_each (node, &state->feeds)
+        if (strcmp(list_entry(node, struct feed, node)->name, name) == 0)
+            return list_entry(node, struct feed, node);
+    return NULL;
+}
+
+static void advance(struct run *run);
+
+static void on_control_state(void *user, bool confirmed, const struct err *err)
+{
+    const struct feed *feed = user;
+
+    if (err)
+        run_finish_err(feed->state->run, err);
+    else if (confirmed)
+        advance(feed->state->run);
+}
+
+static struct feed *feed_new(struct delivery_state *state, const char *name, struct err *err)
+{
+    struct feed *feed = mem_alloc(sizeof(*feed));
+    struct buf topic = BUF_INIT(BROKER_TOPIC_MAX - 1);
+
+    feed->state = state;
+    snprintf(feed->name, sizeof(feed->name), "%s", name);
+    if (feed_topic(feed, &topic, err) < 0) {
+        buf_fini(&topic);
+        mem_free(feed);
+        return NULL;
+    }
+    feed->listener.on_message = on_control;
+    feed->listener.on_state = on_control_state;
+    feed->listener.user = feed;
+    list_push(&state->feeds, &feed->node);
+    broker_listen(state->broker, &feed->listener, buf_str(&topic));
+    buf_fini(&topic);
+    return feed;
+}
+
+static int beat_advance(struct beat *beat, uint64_t seq, struct err *err)
+{
+    struct delivery_state *state = beat->run->state;
+    struct feed *feed = beat->feed;
+
+    if (dialogue_is_ready(state->dialogue) && !feed->asked) {
+        feed->asked = true;
+        if (dialogue_subscribe(state->dialogue, feed->name, err) < 0)
+            return -1;
+    }
+    if (!beat->sent && feed->subscribed && feed->listener.confirmed)
+        return beat_send(beat, seq, err);
+    return 0;
+}
+
+static void advance(struct run *run)
+{
+    struct delivery_state *state = run->state;
+    struct err err;
+
+    for (size_t i = 0; run->active && i < state->beat_count; i++)
+        if (beat_advance(&state->beats[i], state->first_seq + i, &err) < 0)
+            run_finish_err(run, &err);
+}
+
+/* --- the connection --- */
+
+static void end_opening(struct run *run)
+{
+    struct delivery_state *state = run->state;
+
+    talk_engine_report(run, &state->report, run->url->tls);
+    state->opening = false;
+}
+
+static void on_ready(void *user)
+{
+    struct run *run = user;
+
+    end_opening(run);
+    run->report.phase = PHASE_OPEN;
+    run->stats->held = 1;
+    advance(run);
+}
+
+static void on_subscribed(void *user, const char *channel, const struct err *err)
+{
+    struct run *run = user;
+    struct feed *feed = feed_of(run->state, channel);
+
+    if (err) {
+        if (feed)
+            feed->asked = false; /* asked for again in the next round */
+        run_finish_err(run, err);
+        return;
+    }
+    if (feed)
+        feed->subscribed = true;
+    advance(run);
+}
+
+static void on_payload(void *user, const char *channel, struct slice payload, uint64_t received_ns)
+{
+    (void)channel;
+    take_payload(user, payload, LEG_WEBSOCKET, received_ns);
+}
+
+static void forget_subscriptions(struct delivery_state *state)
+{
+    list_each (node, &state->feeds) {
+        struct feed *feed = list_entry(node, struct feed, node);
+
+        feed->asked = feed->subscribed = false;
+    }
+}
+
+static void on_lost(void *user, const struct err *cause)
+{
+    struct run *run = user;
+    struct delivery_state *state = run->state;
+    struct err err = *cause;
+
+    forget_subscriptions(state);
+    run->stats->held = 0;
+    if (state->opening) {
+        end_opening(run);
+        run->report.phase = reason_phase(err.reason);
+        run_finish_err(run, &err);
+        return;
+    }
+    err_prefix(&err, "the subscribed connection was lost");
+    run_event(run, &err);
+}
+
+static const struct dialogue_events dialogue_events = { on_ready, on_subscribed, on_payload, NULL, on_lost };
+
+static int connect_dialogue(struct run *run, struct err *err)
+{
+    struct delivery_state *state = run->state;
+    struct conn_options options = { run->group, run->target, run->url, run->tls, true };
+
+    if (dialogue_open(state->dialogue, &options, &state->dialect, state->self.agent, &state->report, err) < 0)
+        return -1;
+    state->opening = true;
+    return 0;
+}
+
+/* --- the round's beginning and end --- */
+
+static void on_broker_change(void *user, bool up, const struct err *err)
+{
+    if (!up)
+        run_event(user, err);
+    else
+        advance(user);
+}
+
+static void session_begin(struct run *run)
+{
+    struct delivery_state *state = run->state;
+    const struct delivery_opts *opts = run->opts;
+    char agent[HEARTBEAT_WORD_MAX + 1];
+
+    state->run = run;
+    state->broker = run_broker(run, opts->broker);
+    state->channels = channels_new(opts->channel, &opts->channels, opts->sample);
+    dialect_overlay(&state->dialect, run->target->dialect, &opts->over);
+    list_init(&state->feeds);
+    snprintf(agent, sizeof(agent), "%.*s-%s", HEARTBEAT_WORD_MAX - 9, run->agent_id, run->nonce);
+    heartbeat_word(agent, state->self.agent);
+    heartbeat_word(run->region, state->self.region);
+    heartbeat_word(run->conf->name, state->self.check);
+    state->next_seq = 1;
+    state->dialogue = dialogue_new(run, &dialogue_events);
+    state->watch.on_change = on_broker_change;
+    state->watch.user = run;
+    broker_watch(state->broker, &state->watch);
+}
+
+static void beats_end(struct delivery_state *state)
+{
+    for (size_t i = 0; i < state->beat_count; i++)
+        broker_ask_cancel(&state->beats[i].ask);
+    mem_free(state->beats);
+    state->beats = NULL;
+    state->beat_count = 0;
+}
+
+static int beats_begin(struct run *run, struct err *err)
+{
+    struct delivery_state *state = run->state;
+
+    beats_end(state);
+    state->beat_count = channels_round(state->channels);
+    state->beats = mem_alloc(state->beat_count * sizeof(*state->beats));
+    state->first_seq = state->next_seq;
+    state->next_seq += state->beat_count;
+    for (size_t i = 0; i < state->beat_count; i++) {
+        const char *name = channels_name(state->channels, i);
+
+        state->beats[i].run = run;
+        state->beats[i].feed = feed_of(state, name);
+        if (!state->beats[i].feed && !(state->beats[i].feed = feed_new(state, name, err)))
+            return -1;
+    }
+    return 0;
+}
+
+static void delivery_start(struct run *run)
+{
+    struct delivery_state *state = run->state;
+    struct err err;
+
+    if (!state->broker)
+        session_begin(run);
+    run->report.phase = PHASE_OPEN;
+    if (broker_is_waiting(state->broker)) {
+        run->report.phase = PHASE_NONE;
+        run_finish_err(run, broker_why(state->broker));
+    } else if (beats_begin(run, &err) < 0 || (!conn_busy(dialogue_conn(state->dialogue)) && connect_dialogue(run, &err) < 0)) {
+        run_finish_err(run, &err);
+    } else {
+        advance(run);
+    }
+}
+
+/* Which of the things that must be there before a heartbeat can be sent is missing? */
+static bool finish_unprepared(struct run *run, const char *limit)
+{
+    struct delivery_state *state = run->state;
+    struct err err;
+
+    if (!broker_is_up(state->broker)) {
+        run->report.phase = PHASE_NONE;
+        run_finish_err(run, broker_why(state->broker));
+        return true;
+    }
+    if (!dialogue_is_ready(state->dialogue)) {
+        dialogue_timeout_err(state->dialogue, (uint64_t)run->conf->timeout_ms, &err);
+        if (state->opening)
+            end_opening(run);
+        dialogue_drop(state->dialogue);
+        forget_subscriptions(state);
+        run->report.phase = reason_phase(err.reason);
+        run_finish_err(run, &err);
+        return true;
+    }
+    for (size_t i = 0; i < state->beat_count; i++) {
+        struct feed *feed = state->beats[i].feed;
+
+        if (!feed->subscribed) {
+            feed->asked = false;
+            run_finish(run, REASON_SUBSCRIBE_TIMEOUT, "the subscription to %.100s was not confirmed within %s", feed->name, limit);
+            return true;
+        }
+        if (!feed->listener.confirmed || !state->beats[i].taken) {
+            run->report.phase = PHASE_NONE;
+            run_finish(run, REASON_BROKER_TIMEOUT, "the broker has not confirmed %s within %s",
+                       feed->listener.confirmed ? "the heartbeat" : "the agent's own subscription", limit);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void delivery_late(struct run *run)
+{
+    char limit[32];
+
+    text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
+    if (!finish_unprepared(run, limit))
+        judge(run);
+}
+
+static void delivery_stop(struct run *run)
+{
+    struct delivery_state *state = run->state;
+
+    if (!state->broker)
+        return;
+    beats_end(state);
+    list_each_safe (node, &state->feeds) {
+        struct feed *feed = list_entry(node, struct feed, node);
+
+        broker_unlisten(&feed->listener);
+        mem_free(feed);
+    }
+    broker_unwatch(&state->watch);
+    dialogue_close(state->dialogue, GOING_AWAY);
+    dialogue_free(state->dialogue);
+    channels_free(state->channels);
+    memset(state, 0, sizeof(*state));
+    run->stats->held = 0;
+}
+
+static int delivery_check(const void *opts, struct err *err)
+{
+    const struct delivery_opts *delivery = opts;
+
+    return channels_check(delivery->channel, &delivery->channels, err);
+}
+
+#define OPTION(key, member, its_kind, text) \
+    .name = key, .kind = its_kind, .offset = offsetof(struct delivery_opts, member), .help = text
+static const struct opt delivery_rows[] = {
+    { OPTION("broker", broker, OPT_STRING, "the broker to publish on; may be left out where there is only one") },
+    { OPTION("channel", channel, OPT_STRING, "the channel for heartbeats: one that users do not see"), .max = CHANNEL_NAME_MAX },
+    { OPTION("channels", channels, OPT_STRINGS, "several channels, as a list and with patterns such as room-{1..5000}") },
+    { OPTION("sample", sample, OPT_INT, "how many of the channels a round tries, in turn; 0: all"), .fallback = "0",
+      .max = CHANNELS_SAMPLE_MAX },
+    { OPTION("within", within_ms, OPT_DURATION, "a heartbeat must be on the WebSocket this long after it was published"),
+      .fallback = "500ms", .min = 1, .max = 600000 },
+    DIALECT_PARTS(offsetof(struct delivery_opts, over)),
+    { 0 },
+};
+
+const struct probe_type probe_delivery = {
+    .name = "delivery",
+    .summary = "A heartbeat published on the broker arrives on this server's WebSocket, and on the agent's own subscription",
+    .opts = delivery_rows,
+    .opts_size = sizeof(struct delivery_opts),
+    .state_size = sizeof(struct delivery_state),
+    .gates = GATE_READY,
+    .session = true,
+    .uses_brokers = true,
+    .delivers = true,
+    .check = delivery_check,
+    .on_timeout = REASON_DELIVERY_LOST,
+    .start = delivery_start,
+    .late = delivery_late,
+    .stop = delivery_stop,
+};
