@@ -17,156 +17,19 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/core/broker.h"
-#include "agent/core/channels.h"
-#include "agent/core/dialogue.h"
-#include "agent/core/heartbeat.h"
-#include "agent/core/probe.h"
 #include "agent/core/talk_engine.h"
 #include "agent/proto/template.h"
+#include "probes/delivery.h"
 #include "probes/registry.h"
 
 enum { NS_PER_MS = 1000000, GOING_AWAY = 1001 };
-
-struct delivery_opts {
-    char *broker, *channel;
-    struct opt_strings channels;
-    int64_t sample, within_ms;
-    struct dialect over;
-};
-
-struct delivery_state;
-
-/* A channel that has been in a sample: both its subscriptions are kept. */
-struct feed {
-    struct list node;
-    struct delivery_state *state;
-    char name[CHANNEL_NAME_MAX + 1];
-    struct broker_listener listener;
-    bool asked, subscribed; /* on the WebSocket */
-};
-
-/* One heartbeat of the round. */
-struct beat {
-    struct run *run;
-    struct feed *feed;
-    struct broker_ask ask;
-    bool sent, taken;
-    uint64_t sent_ns, control_ns, websocket_ns; /* 0: has not come */
-};
-
-struct delivery_state {
-    struct run *run;
-    struct broker *broker;
-    struct broker_watch watch;
-    struct dialect dialect;
-    struct dialogue *dialogue;
-    struct conn_report report;
-    bool opening;
-    struct channels *channels;
-    struct list feeds;
-    struct beat *beats; /* of this round, and of the last one until the next begins */
-    size_t beat_count;
-    uint64_t first_seq, next_seq;
-    struct heartbeat self; /* who we are; seq and time are filled in for each */
-    struct heartbeat_book book;
-};
 
 static const struct delivery_opts *delivery_opts(const struct run *run)
 {
     return run->opts;
 }
 
-/* --- the verdict --- */
-
-struct tally {
-    size_t lost, undelivered, uncontrolled, late;
-    const char *lost_on, *undelivered_on, *late_on;
-    uint64_t slowest_ns;
-};
-
-static void weigh_beat(struct delivery_state *state, size_t i, struct tally *tally)
-{
-    const struct beat *beat = &state->beats[i];
-    uint64_t took_ns = beat->websocket_ns - beat->sent_ns;
-
-    if (!beat->websocket_ns) {
-        channels_failed(state->channels, i);
-        state->run->stats->delivery->heartbeats[DELIVERY_LOST]++;
-        if (beat->control_ns) {
-            tally->lost++;
-            tally->lost_on = beat->feed->name;
-        } else {
-            tally->undelivered++;
-            tally->undelivered_on = beat->feed->name;
-        }
-        return;
-    }
-    tally->uncontrolled += !beat->control_ns;
-    if (took_ns > (uint64_t)delivery_opts(state->run)->within_ms * NS_PER_MS) {
-        channels_failed(state->channels, i);
-        tally->late++;
-        tally->late_on = beat->feed->name;
-    }
-    if (took_ns > tally->slowest_ns)
-        tally->slowest_ns = took_ns;
-}
-
-/* " on 3 of 100 channels (news, …)", or " on news" */
-static void name_channels(size_t bad, size_t all, const char *example, char *out, size_t size)
-{
-    if (all == 1)
-        snprintf(out, size, "on channel %.100s", example);
-    else
-        snprintf(out, size, "on %zu of %zu channels (%.100s%s)", bad, all, example, bad > 1 ? ", …" : "");
-}
-
-static void judge_slowness(struct run *run, const struct tally *tally, size_t all)
-{
-    int64_t within_ms = delivery_opts(run)->within_ms, slo_ms = run->conf->slo_ms;
-    char took[32], limit[32], where[160];
-
-    text_format_elapsed(tally->slowest_ns, took, sizeof(took));
-    if (tally->late) {
-        name_channels(tally->late, all, tally->late_on, where, sizeof(where));
-        text_format_duration(within_ms, limit, sizeof(limit));
-        run_finish(run, REASON_DELIVERY_SLOW, "the heartbeat took %s from the broker to the WebSocket %s, within is %s", took,
-                   where, limit);
-    } else if (slo_ms && tally->slowest_ns > (uint64_t)slo_ms * NS_PER_MS) {
-        text_format_duration(slo_ms, limit, sizeof(limit));
-        run_warn(run, REASON_DELIVERY_SLOW, "the heartbeat took %s from the broker to the WebSocket, slo is %s", took, limit);
-    } else if (tally->uncontrolled) {
-        run_finish(run, REASON_NONE, "delivered; but the agent's own subscription to the broker missed %zu of %zu heartbeats",
-                   tally->uncontrolled, all);
-    } else if (all > 1) {
-        run_finish(run, REASON_NONE, "%zu channels delivered", all);
-    } else {
-        run_finish(run, REASON_NONE, NULL);
-    }
-}
-
-static void judge(struct run *run)
-{
-    struct delivery_state *state = run->state;
-    struct tally tally = { 0 };
-    char where[160];
-
-    run->report.phase = PHASE_OPEN;
-    for (size_t i = 0; i < state->beat_count; i++)
-        weigh_beat(state, i, &tally);
-    run->report.have_rtt = tally.slowest_ns != 0;
-    run->report.rtt_ns = tally.slowest_ns;
-    if (tally.lost) {
-        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
-        run_finish(run, REASON_DELIVERY_LOST,
-                   "published, and delivered by the broker to the agent, but not by this server to its client %s", where);
-    } else if (tally.undelivered) {
-        name_channels(tally.undelivered, state->beat_count, tally.undelivered_on, where, sizeof(where));
-        run_finish(run, REASON_BROKER_NOT_DELIVERING, "the broker took the heartbeat and delivered it to nobody %s", where);
-    } else {
-        judge_slowness(run, &tally, state->beat_count);
-    }
-}
+/* --- heartbeats --- */
 
 static void judge_when_complete(struct run *run)
 {
@@ -177,10 +40,8 @@ static void judge_when_complete(struct run *run)
     for (size_t i = 0; i < state->beat_count; i++)
         if (!state->beats[i].taken || !state->beats[i].control_ns || !state->beats[i].websocket_ns)
             return;
-    judge(run);
+    delivery_judge(run);
 }
-
-/* --- heartbeats --- */
 
 static void on_taken(void *user, const struct err *err, uint64_t rtt_ns)
 {
@@ -560,7 +421,7 @@ static void delivery_late(struct run *run)
 
     text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
     if (!finish_unprepared(run, limit))
-        judge(run);
+        delivery_judge(run);
 }
 
 static void delivery_stop(struct run *run)

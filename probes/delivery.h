@@ -1,0 +1,58 @@
+/* What the files of the delivery check share: probes/delivery.c holds the conversation, probes/delivery_judge.c the verdict. */
+#ifndef WSHEALTHD_PROBES_DELIVERY_H
+#define WSHEALTHD_PROBES_DELIVERY_H
+
+#include "agent/core/broker.h"
+#include "agent/core/channels.h"
+#include "agent/core/dialogue.h"
+#include "agent/core/heartbeat.h"
+#include "agent/core/probe.h"
+
+struct delivery_opts {
+    char *broker, *channel;
+    struct opt_strings channels;
+    int64_t sample, within_ms;
+    struct dialect over;
+};
+
+struct delivery_state;
+
+/* A channel that has been in a sample: both its subscriptions are kept. */
+struct feed {
+    struct list node;
+    struct delivery_state *state;
+    char name[CHANNEL_NAME_MAX + 1];
+    struct broker_listener listener;
+    bool asked, subscribed; /* on the WebSocket */
+};
+
+/* One heartbeat of the round. */
+struct beat {
+    struct run *run;
+    struct feed *feed;
+    struct broker_ask ask;
+    bool sent, taken;
+    uint64_t sent_ns, control_ns, websocket_ns; /* 0: has not come */
+};
+
+struct delivery_state {
+    struct run *run;
+    struct broker *broker;
+    struct broker_watch watch;
+    struct dialect dialect;
+    struct dialogue *dialogue;
+    struct conn_report report;
+    bool opening;
+    struct channels *channels;
+    struct list feeds;
+    struct beat *beats; /* of this round, and of the last one until the next begins */
+    size_t beat_count;
+    uint64_t first_seq, next_seq;
+    struct heartbeat self; /* who we are; seq and time are filled in for each */
+    struct heartbeat_book book;
+};
+
+/* Every heartbeat of the round has come, or the deadline has: finishes the round by what is in state->beats. */
+void delivery_judge(struct run *run);
+
+#endif
