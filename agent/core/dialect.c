@@ -11,6 +11,8 @@
 
 enum { TEXT_BYTES_MAX = 64 << 10, TOPIC_BYTES_MAX = 512, PATH_BYTES_MAX = 1024, OFFERS_MAX = 8 };
 
+static const char *const framing_words[] = { "message", "lines", "records", "stomp", "mqtt", "nats", NULL };
+
 #define AT(field) offsetof(struct dialect, field)
 #define SEND(field, text)                                                                           \
     {                                                                                               \
@@ -42,6 +44,12 @@ const struct opt dialect_subscribe_rows[] = {
 };
 const struct opt dialect_message_rows[] = {
     SPEC("match", message.match, "what a message of the channel looks like; without it, any that contains the heartbeat"),
+    { .name = "body_after",
+      .kind = OPT_STRING,
+      .offset = AT(message.body_after),
+      .min = 1,
+      .max = 256,
+      .help = "the payload begins behind the first of these; cut off before `prefix`" },
     { .name = "prefix",
       .kind = OPT_STRING,
       .offset = AT(message.prefix),
@@ -111,6 +119,13 @@ const struct opt dialect_rows[] = {
     { .name = "greeting", .kind = OPT_SECTION, .rows = greeting_rows, .help = "what the server says first, before connect" },
     DIALECT_PARTS(0),
     { .name = "goodbye", .kind = OPT_SECTION, .rows = goodbye_rows, .help = "how the client takes its leave" },
+    { .name = "framing",
+      .kind = OPT_ENUM,
+      .offset = AT(framing),
+      .fallback = "message",
+      .words = framing_words,
+      .help = "how the protocol's units lie in WebSocket messages: one in each, several between line breaks or record separators, "
+              "or a stream" },
     { .name = "json_holes",
       .kind = OPT_BOOL,
       .offset = AT(json_holes),

@@ -8,6 +8,16 @@
 
 #include "agent/core/opt.h"
 
+/* How the protocol's units lie in WebSocket messages (agent/core/framing.h): what matches and payloads are applied to. */
+enum dialect_framing {
+    FRAMING_MESSAGE, /* one in each message */
+    FRAMING_LINES,   /* several, between line breaks: centrifugo */
+    FRAMING_RECORDS, /* several, each ended by a byte 1e: signalr */
+    FRAMING_STOMP,   /* a stream of frames; a unit is a frame without its NUL */
+    FRAMING_MQTT, /* a stream of packets; a unit is one in words: "PUBLISH topic\npayload", "SUBACK 2 0", "CONNACK 0", "PINGRESP" */
+    FRAMING_NATS, /* a stream of lines; a MSG or HMSG goes with its payload: "MSG subject sid 5\r\nhello" */
+};
+
 struct dialect_exchange {
     struct opt_bytes send;    /* unset: nothing is sent, `expect` is awaited (servers that speak first) */
     struct match_spec expect; /* unset: nothing is awaited */
@@ -23,6 +33,7 @@ struct dialect {
     struct dialect_exchange connect, subscribe;
     struct {
         struct match_spec match; /* unset: every message that contains the heartbeat */
+        char *body_after;        /* the payload begins behind the first of these: "\n\n" of stomp */
         char *prefix;            /* cut off before the pointer is applied: "42" of socket.io */
         char *payload;           /* JSON pointer to the payload; unset: the whole message. A string there is taken as it is */
     } message;
@@ -38,6 +49,7 @@ struct dialect {
     struct {
         char *topic, *body; /* the broker's side; unset: {{channel}} and {{payload}} */
     } publish;
+    int framing;     /* enum dialect_framing */
     bool json_holes; /* texts are JSON: holes are escaped for it */
 };
 
