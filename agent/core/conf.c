@@ -5,11 +5,9 @@
  */
 #include "agent/core/conf_parts.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/mem.h"
-#include "agent/base/text.h"
 
 static struct conf *conf_new(void)
 {
@@ -47,13 +45,15 @@ void conf_unref(struct conf *conf)
     if (!conf || --conf->refs)
         return;
     conf_clear_checks(conf);
+    conf_clear_brokers(conf);
+    conf_clear_dialects(conf);
     opt_fini(conf_rows, conf);
     mem_free(conf);
 }
 
 bool conf_same_target(const struct conf *a, const struct conf *b)
 {
-    return opt_equal(target_rows, &a->target, &b->target);
+    return opt_equal(target_rows, &a->target, &b->target) && conf_same_dialect(a->target.dialect, b->target.dialect);
 }
 
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b)
@@ -73,23 +73,13 @@ const struct probe_type *conf_find_type(const struct conf_env *env, const char *
 static int unknown_type(const struct conf_env *env, const char *name, const char *shown, struct err *err)
 {
     const char *names[CONF_CHECKS_MAX];
-    char quoted[256];
     size_t count = 0;
     for (const struct probe_type *const *type = env->probes; *type && count < CONF_CHECKS_MAX; type++)
         names[count++] = (*type)->name;
-    text_excerpt(slice_str(shown), 48, quoted, sizeof quoted);
     for (const char *const *future = conf_future_types; *future; future++)
         if (strcmp(*future, name) == 0)
-            return err_set(err, REASON_NONE, 0, "'%s' is not in this build", quoted);
-    const char *near = text_nearest(name, names, count);
-    if (near)
-        return err_set(err, REASON_NONE, 0, "'%s', no such check type (did you mean '%s'?)", quoted, near);
-    err_set(err, REASON_NONE, 0, "'%s', want one of", quoted);
-    for (size_t i = 0, len = strlen(err->text); i < count && len < sizeof err->text; i++) {
-        int n = snprintf(err->text + len, sizeof err->text - len, "%s%s", i ? ", " : " ", names[i]);
-        len += n > 0 ? (size_t)n : 0;
-    }
-    return -1;
+            return err_set(err, REASON_NONE, 0, "'%s' is not in this build", name);
+    return conf_unknown("check type", name, shown, names, count, err);
 }
 
 /* One more check of that type with its defaults, still without a name. Without a type it only keeps the place of one that is wrong, so that
@@ -139,18 +129,22 @@ struct check_conf *conf_add_check(struct conf *conf, const char *type, const str
     return check;
 }
 
+void conf_take_defaults(struct check_conf *check, const struct check_conf *defaults)
+{
+    check->interval_ms = defaults->interval_ms;
+    check->timeout_ms = defaults->timeout_ms;
+    check->rise = defaults->rise;
+    check->fall = defaults->fall;
+    check->jitter_percent = defaults->jitter_percent;
+}
+
 static void add_default_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults)
 {
     struct err err;
     for (const char *const *type = conf_default_checks; *type; type++) {
         struct check_conf *check = conf_find_type(env, *type) ? conf_add_check(conf, *type, env, &err) : NULL;
-        if (check && defaults) {
-            check->interval_ms = defaults->interval_ms;
-            check->timeout_ms = defaults->timeout_ms;
-            check->rise = defaults->rise;
-            check->fall = defaults->fall;
-            check->jitter_percent = defaults->jitter_percent;
-        }
+        if (check && defaults)
+            conf_take_defaults(check, defaults);
     }
 }
 
@@ -192,11 +186,7 @@ static void read_check(struct reader *reader, struct conf *conf, const struct ch
     struct check_conf *check = append_check(conf, type);
     if (!type)
         return;
-    check->interval_ms = defaults->interval_ms;
-    check->timeout_ms = defaults->timeout_ms;
-    check->rise = defaults->rise;
-    check->fall = defaults->fall;
-    check->jitter_percent = defaults->jitter_percent;
+    conf_take_defaults(check, defaults);
     read_map(reader, node, (const struct reader_part[2]){ { check_rows, check }, { type->opts, check->opts } }, others);
 }
 
@@ -223,7 +213,7 @@ static void read_checks(struct reader *reader, struct conf *conf, const struct c
 
 static void read_conf(struct reader *reader, struct conf *conf, const struct node *root)
 {
-    static const char *const others[] = { "defaults", "checks", NULL };
+    static const char *const others[] = { "defaults", "brokers", "dialects", "checks", NULL };
     struct check_conf defaults = { 0 };
     opt_defaults(default_rows, &defaults);
     report_place(reader->report, "", root->mark);
@@ -237,11 +227,18 @@ static void read_conf(struct reader *reader, struct conf *conf, const struct nod
         read_map(reader, node, (const struct reader_part[2]){ { default_rows, &defaults }, { NULL, NULL } }, NULL);
         trail_cut(&reader->trail, cut);
     }
+    node = node_get(root, "brokers");
+    if (node && !node_is_null(node))
+        conf_read_brokers(reader, conf, node);
+    node = node_get(root, "dialects");
+    if (node && !node_is_null(node))
+        conf_read_dialects(reader, conf, node);
     node = node_get(root, "checks");
     if (node && !node_is_null(node))
         read_checks(reader, conf, &defaults, node);
     else
         add_default_checks(conf, reader->env, &defaults);
+    conf_add_broker_checks(conf, reader->env, &defaults, reader->report);
 }
 
 /* The generation, or NULL if there was any error. */
@@ -265,7 +262,7 @@ struct conf *conf_load_text(const char *name, struct slice text, const struct co
         struct reader reader = { .env = env, .report = &report, .vars = { env->getenv, VARS_TOTAL_MAX } };
         read_conf(&reader, conf, root);
         if (root->kind == NODE_MAP)
-            conf_check_rules(conf, &report);
+            conf_check_rules(conf, env, &report);
     }
     node_free(root);
     return finish(conf, &report, errors);
@@ -298,16 +295,15 @@ struct conf *conf_for_url(const char *url, const struct conf_env *env, struct co
     if (opt_set(target_rows, &conf->target, "url", url, &err))
         report_path(&report, "", "%s", err.text);
     else
-        conf_check_rules(conf, &report);
+        conf_check_rules(conf, env, &report);
     return finish(conf, &report, errors);
 }
 
 int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors *errors)
 {
     struct report report;
-    (void)env;
     report_init(&report, NULL);
-    conf_check_rules(conf, &report);
+    conf_check_rules(conf, env, &report);
     int rc = report.error_count ? -1 : 0;
     report_finish(&report, errors);
     return rc;

@@ -3,7 +3,8 @@
  * of errors, the way to the place being read, and variables.
  *   conf_yaml.c    text to tree          conf_report.c  errors, sorted and placed      conf_vars.c  ${NAME}
  *   conf_read.c    tree to fields        conf_rules.c   across options                 conf_rows.c  the schema
- *   conf.c         generations           conf_show.c    `config show`                  conf_write.c starter, schema, manual
+ *   conf.c         generations           conf_show.c    `config show`                  conf_write.c starter, manual
+ *   conf_brokers.c, conf_dialects.c      reading and rules of theirs                   conf_schema.c JSON Schema
  */
 #ifndef WSHEALTHD_CORE_CONF_PARTS_H
 #define WSHEALTHD_CORE_CONF_PARTS_H
@@ -102,7 +103,36 @@ int read_json(struct reader *reader, const struct node *node, struct buf *out);
 
 /* --- rules ------------------------------------------------------------------------------------------------------------------- */
 
-void conf_check_rules(struct conf *conf, struct report *report);
+void conf_check_rules(struct conf *conf, const struct conf_env *env, struct report *report);
+void conf_check_brokers(struct conf *conf, const struct conf_env *env, struct report *report);
+void conf_check_dialects(struct conf *conf, const struct conf_env *env,
+                         struct report *report); /* and what the target gets of its own */
+/* The broker that a check is about, if its type has an option `broker`. */
+void conf_check_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report);
+/* A message that begins with the name of an option belongs to that option: "within: longer than timeout". rows ends with NULL. */
+void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err);
+void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base);
+void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report);
+void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report);
+void conf_hide_url(const char *text); /* its secrets are registered as such */
+void conf_hide_urls(const struct opt *rows, void *base);
+bool conf_is_name(const char *text); /* of a check, a broker, a dialect */
+
+/* --- brokers and dialects ---------------------------------------------------------------------------------------------------- */
+
+void conf_read_brokers(struct reader *reader, struct conf *conf, const struct node *list);
+void conf_clear_brokers(struct conf *conf);
+/* The check that each broker gets by itself, unless there is one. */
+void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults,
+                            struct report *report);
+const char *conf_default_name(const struct check_conf *check);
+void conf_take_defaults(struct check_conf *check, const struct check_conf *defaults);
+void conf_read_dialects(struct reader *reader, struct conf *conf, const struct node *map);
+void conf_clear_dialects(struct conf *conf);
+bool conf_same_dialect(const struct dialect *a, const struct dialect *b);
+/* "'hos', no such check type (did you mean 'host'?)", or all names. Returns -1. */
+int conf_unknown(const char *what, const char *name, const char *shown, const char *const *names, size_t count, struct err *err);
+void conf_list_names(const char *const *names, size_t count, struct err *err); /* appends " a, b, c" */
 
 /* --- shared by conf.c and the writers ---------------------------------------------------------------------------------------- */
 

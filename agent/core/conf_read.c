@@ -179,41 +179,70 @@ static bool read_match_key(struct reader *reader, const struct node *node, struc
     return false;
 }
 
+/* The parts of a match, not tried yet. */
+static bool read_parts(struct reader *reader, const struct opt *row, const struct node *node, struct match_spec *spec)
+{
+    char want[WANT_MAX];
+    bool ok = true;
+    if (node->kind != NODE_MAP || !node->first) {
+        report_kind(reader, node, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
+        return false;
+    }
+    for (const struct node *child = node->first; child; child = child->next) {
+        size_t cut = trail_key(&reader->trail, child->key);
+        ok = read_match_key(reader, child, spec) && ok;
+        trail_cut(&reader->trail, cut);
+    }
+    if (ok && match_spec_empty(spec)) {
+        report_kind(reader, node, opt_want(row, want, sizeof want), false);
+        ok = false;
+    }
+    return ok;
+}
+
+/* The text begins with the part that is wrong: "regex: missing ) at offset 4". */
+static void report_part(struct reader *reader, const struct node *node, const struct err *err)
+{
+    char part[16] = "";
+    size_t len = strcspn(err->text, ":");
+    if (len < sizeof part)
+        memcpy(part, err->text, len);
+    const struct node *child = node_get(node, part);
+    report_err(reader, child ? child->mark : node->mark, err);
+}
+
 static void read_match(struct reader *reader, const struct opt *row, const struct node *node, struct opt_match *field)
 {
     struct match_spec spec = { 0 };
     struct match *match = NULL;
     struct err err;
-    char want[WANT_MAX];
-    bool ok = true;
-    if (node->kind != NODE_MAP || !node->first)
-        return report_kind(reader, node, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
-    for (const struct node *child = node->first; child; child = child->next) {
-        size_t cut = trail_key(&reader->trail, child->key);
-        ok = read_match_key(reader, child, &spec) && ok;
-        trail_cut(&reader->trail, cut);
-    }
-    if (ok && match_spec_empty(&spec)) {
-        report_kind(reader, node, opt_want(row, want, sizeof want), false);
-        ok = false;
-    }
-    if (ok && !(match = match_new(&spec, &err))) {
-        /* The text begins with the part that is wrong: "regex: missing ) at offset 4". */
-        char part[16] = "";
-        size_t len = strcspn(err.text, ":");
-        if (len < sizeof part)
-            memcpy(part, err.text, len);
-        const struct node *child = node_get(node, part);
-        report_err(reader, child ? child->mark : node->mark, &err);
-        ok = false;
-    }
-    if (!ok) {
+    bool ok = read_parts(reader, row, node, &spec);
+    if (ok && !(match = match_new(&spec, &err)))
+        report_part(reader, node, &err);
+    if (!match) {
         match_spec_fini(&spec);
         return;
     }
     match_free(field->match);
     match_spec_fini(&field->spec);
     *field = (struct opt_match){ spec, match };
+}
+
+static void read_spec(struct reader *reader, const struct opt *row, const struct node *node, struct match_spec *field)
+{
+    struct match_spec spec = { 0 };
+    struct err err;
+    bool ok = read_parts(reader, row, node, &spec);
+    if (ok && opt_spec_check(&spec, &err)) {
+        report_part(reader, node, &err);
+        ok = false;
+    }
+    if (!ok) {
+        match_spec_fini(&spec);
+        return;
+    }
+    match_spec_fini(field);
+    *field = spec;
 }
 
 /* --- lists and mappings ------------------------------------------------------------------------------------------------------ */
@@ -305,6 +334,24 @@ static void read_scalar(struct reader *reader, const struct opt *row, const stru
     buf_fini(&text);
 }
 
+/* A text, or { base64: … }. */
+static void read_bytes(struct reader *reader, const struct opt *row, const struct node *node, struct opt_bytes *field)
+{
+    const struct node *child = node->kind == NODE_MAP ? node_get(node, "base64") : NULL;
+    char want[WANT_MAX];
+    struct err err;
+    if (node->kind == NODE_SCALAR)
+        return read_scalar(reader, row, node, field);
+    if (!child || node->count != 1)
+        return report_kind(reader, node, opt_want(row, want, sizeof want), false);
+    size_t cut = trail_key(&reader->trail, "base64");
+    char *text = read_text(reader, child, "base64");
+    if (text && opt_parse_base64(row, field, text, &err))
+        report_err(reader, child->mark, &err);
+    mem_free(text);
+    trail_cut(&reader->trail, cut);
+}
+
 static void read_row(struct reader *reader, const struct opt *row, const struct node *node, void *base)
 {
     report_place(reader->report, reader->trail.text, node->mark);
@@ -325,6 +372,12 @@ static void read_row(struct reader *reader, const struct opt *row, const struct 
         break;
     case OPT_MATCH:
         read_match(reader, row, node, opt_field(row, base));
+        break;
+    case OPT_SPEC:
+        read_spec(reader, row, node, opt_field(row, base));
+        break;
+    case OPT_BYTES:
+        read_bytes(reader, row, node, opt_field(row, base));
         break;
     default:
         read_scalar(reader, row, node, opt_field(row, base));

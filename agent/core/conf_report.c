@@ -26,6 +26,26 @@ void conf_errors_fini(struct conf_errors *errors)
     errors->count = 0;
 }
 
+void conf_list_names(const char *const *names, size_t count, struct err *err)
+{
+    for (size_t i = 0, len = strlen(err->text); i < count && len < sizeof err->text; i++) {
+        int n = snprintf(err->text + len, sizeof err->text - len, "%s%s", i ? ", " : " ", names[i]);
+        len += n > 0 ? (size_t)n : 0;
+    }
+}
+
+int conf_unknown(const char *what, const char *name, const char *shown, const char *const *names, size_t count, struct err *err)
+{
+    char quoted[KEY_SHOWN_MAX * 5];
+    const char *near = text_nearest(name, names, count);
+    text_excerpt(slice_str(shown), KEY_SHOWN_MAX, quoted, sizeof quoted);
+    if (near)
+        return err_set(err, REASON_NONE, 0, "'%s', no such %s (did you mean '%s'?)", quoted, what, near);
+    err_set(err, REASON_NONE, 0, "'%s', want one of", quoted);
+    conf_list_names(names, count, err);
+    return -1;
+}
+
 void report_init(struct report *report, const char *file)
 {
     *report = (struct report){ .file = file };

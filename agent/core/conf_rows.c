@@ -1,7 +1,8 @@
 /*
  * The schema of the configuration: every option but those of the check types, which bring their own rows. Read by the loader, the
- * command line, `config show|init|schema` and the manual. `checks`, and a check's `type`, are read by hand in agent/core/conf.c, as
- * their fields are no plain values.
+ * command line, `config show|init|schema` and the manual. `checks`, `brokers` and `dialects`, and the `type` of the former, are read by
+ * hand in agent/core/conf*.c, as their fields are no plain values. What brokers and dialects have of their own are the rows of the broker
+ * types and of agent/core/dialect.c.
  */
 #include "agent/core/conf_parts.h"
 
@@ -18,13 +19,8 @@ static const char *const version_words[] = { "1.0", "1.1", "1.2", "1.3", NULL };
 static const char *const shared_words[] = { "degrade", "fail", NULL };
 static const char *const gate_words[] = { "ready", "live", NULL };
 static const char *const path_words[] = { "local", "public", NULL };
-static const char *const dialect_words[] = { "raw",          NULL,         "json",    "socket.io",
-                                             "pusher",       "centrifugo", "phoenix", "graphql-transport-ws",
-                                             "action-cable", "stomp",      "mqtt",    "nats",
-                                             "signalr",      NULL };
 
-const char *const conf_future_types[] = { "payload",  "reconnect", "auth",   "origin", "subscribe",
-                                          "delivery", "server",    "broker", NULL };
+const char *const conf_future_types[] = { "payload", "reconnect", "auth", "origin", "server", NULL };
 const char *const conf_default_checks[] = { "handshake", "ping", "hold", NULL };
 
 #define TLS(field) offsetof(struct tls_conf, field)
@@ -108,7 +104,8 @@ const struct opt target_rows[] = {
       .fallback = "header",
       .min = 1,
       .max = 128,
-      .help = "where the token goes: header (Authorization: Bearer), query:NAME, cookie:NAME or subprotocol" },
+      .help = "where the token goes: header (Authorization: Bearer), query:NAME, cookie:NAME, subprotocol, or message, where the "
+              "dialect's connect has {{token}}" },
     { .name = "tls", .kind = OPT_SECTION, .offset = TARGET(tls), .rows = tls_rows, .help = "TLS towards the server" },
     { .name = "compression",
       .kind = OPT_ENUM,
@@ -117,12 +114,56 @@ const struct opt target_rows[] = {
       .words = compression_words,
       .help = "permessage-deflate: auto offers it, required fails without it" },
     { .name = "dialect",
-      .kind = OPT_ENUM,
-      .offset = TARGET(dialect),
+      .kind = OPT_STRING,
+      .offset = TARGET(dialect_name),
       .fallback = "raw",
-      .words = dialect_words,
-      .flags = OPT_FUTURE_WORDS,
-      .help = "how the server's messages are to be read" },
+      .min = 1,
+      .max = 64,
+      .help = "how the server speaks: a built-in dialect, or one of `dialects`" },
+    { 0 },
+};
+
+#define BROKER(field) offsetof(struct broker_conf, field)
+static const struct opt retry_rows[] = {
+    { .name = "min",
+      .kind = OPT_DURATION,
+      .offset = BROKER(retry_min_ms),
+      .fallback = "100ms",
+      .min = 10,
+      .max = MINUTES(10),
+      .help = "before the first attempt to connect again; then it doubles" },
+    { .name = "max",
+      .kind = OPT_DURATION,
+      .offset = BROKER(retry_max_ms),
+      .fallback = "10s",
+      .min = 10,
+      .max = MINUTES(10),
+      .help = "the longest time between attempts" },
+    { 0 },
+};
+const struct opt broker_rows[] = {
+    { .name = "name",
+      .kind = OPT_STRING,
+      .offset = BROKER(name),
+      .min = 1,
+      .max = 64,
+      .help = "its name in checks, logs, metrics and answers: letters, digits, _ . and -; by default the type" },
+    { .name = "url",
+      .kind = OPT_STRING,
+      .offset = BROKER(url),
+      .min = 1,
+      .max = URL_TEXT_MAX,
+      .flags = OPT_DYNAMIC,
+      .help = "where it is, with user and password; ${file:/path} in it is read again for every connection" },
+    { .name = "tls", .kind = OPT_SECTION, .offset = BROKER(tls), .rows = tls_rows, .help = "TLS towards the broker" },
+    { .name = "timeout",
+      .kind = OPT_DURATION,
+      .offset = BROKER(timeout_ms),
+      .fallback = "2s",
+      .min = 10,
+      .max = MINUTES(10),
+      .help = "for connecting, and for each answer" },
+    { .name = "retry", .kind = OPT_SECTION, .rows = retry_rows, .help = "pauses before connecting again" },
     { 0 },
 };
 
@@ -167,6 +208,23 @@ static const struct opt liveness_rows[] = {
     { 0 },
 };
 
+static const struct opt identity_rows[] = {
+    { .name = "id",
+      .kind = OPT_STRING,
+      .offset = CONF(agent_id),
+      .min = 1,
+      .max = 255,
+      .help = "the agent's name, different for each; by default the host's. All but letters, digits, _ and - become _" },
+    { .name = "region",
+      .kind = OPT_STRING,
+      .offset = CONF(region),
+      .fallback = "default",
+      .min = 1,
+      .max = 255,
+      .help = "where it is: agents of several places may share a channel" },
+    { 0 },
+};
+
 const struct opt conf_rows[] = {
     { .name = "listen",
       .kind = OPT_STRING,
@@ -196,8 +254,7 @@ const struct opt conf_rows[] = {
     { .name = "target", .kind = OPT_SECTION, .offset = CONF(target), .rows = target_rows, .help = "the server that is watched" },
     { .name = "readiness", .kind = OPT_SECTION, .rows = readiness_rows, .help = "what makes /ready" },
     { .name = "liveness", .kind = OPT_SECTION, .rows = liveness_rows, .help = "what makes /live" },
-    { .name = "brokers", .kind = OPT_STRINGS, .flags = OPT_FUTURE, .help = "message brokers behind the server" },
-    { .name = "dialects", .kind = OPT_PAIRS, .flags = OPT_FUTURE, .help = "dialects of one's own" },
+    { .name = "identity", .kind = OPT_SECTION, .rows = identity_rows, .help = "who this agent is in its heartbeats" },
     { 0 },
 };
 

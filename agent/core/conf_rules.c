@@ -7,22 +7,26 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
 #include "agent/base/text.h"
+#include "agent/core/heartbeat.h"
 #include "agent/proto/upgrade.h"
 
 enum { SHOWN_MAX = 48, SECRET_QUERY_MIN = 6 };
 
-/* A message that begins with the name of an option belongs to that option: "within: longer than timeout". */
-static void report_err_below(struct report *report, const char *path, const struct opt *rows, const struct err *err)
+void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err)
 {
     char name[64] = "", below[TRAIL_MAX];
     size_t len = strcspn(err->text, ":");
+    bool known = false;
     if (err->text[len] && len < sizeof name)
         memcpy(name, err->text, len);
-    if (*name && opt_find(rows, name)) {
+    for (size_t i = 0; i < 2 && *name && !known; i++)
+        known = opt_find(rows[i], name) != NULL;
+    if (known) {
         snprintf(below, sizeof below, "%s.%s", path, name);
         report_path(report, below, "%s", err->text + len + 1 + strspn(err->text + len + 1, " "));
     } else {
@@ -51,7 +55,7 @@ static void hide(const char *begin, size_t len)
 }
 
 /* The password as it is written and as it is meant, and query values whose name says that they are secret. */
-static void hide_url(const char *text)
+void conf_hide_url(const char *text)
 {
     struct url url;
     const char *authority = strstr(text, "://");
@@ -76,33 +80,17 @@ static void hide_url(const char *text)
     }
 }
 
-static void hide_urls(const struct opt *rows, void *base)
+void conf_hide_urls(const struct opt *rows, void *base)
 {
     for (const struct opt *row = rows; row && row->name; row++)
         if (!(row->flags & OPT_FUTURE) && conf_is_url(row) && *(char **)opt_field(row, base))
-            hide_url(*(char **)opt_field(row, base));
+            conf_hide_url(*(char **)opt_field(row, base));
 }
 
-static bool is_set(const struct opt *row, void *field)
-{
-    switch (row->kind) {
-    case OPT_STRING:
-        return *(char **)field != NULL;
-    case OPT_STRINGS:
-        return ((struct opt_strings *)field)->count > 0;
-    case OPT_PAIRS:
-        return ((struct opt_pairs *)field)->count > 0;
-    case OPT_MATCH:
-        return ((struct opt_match *)field)->match != NULL;
-    default:
-        return true;
-    }
-}
-
-static void check_required(struct report *report, const char *path, const struct opt *rows, void *base)
+void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base)
 {
     for (const struct opt *row = rows; row && row->name; row++) {
-        if (!(row->flags & OPT_REQUIRED) || is_set(row, opt_field(row, base)))
+        if (!(row->flags & OPT_REQUIRED) || opt_is_set(row, base))
             continue;
         char below[TRAIL_MAX];
         snprintf(below, sizeof below, "%s.%s", path, row->name);
@@ -161,7 +149,7 @@ static const char *place_name(const char *text, const char *word)
 
 static void check_token_place(struct target_conf *target, struct report *report)
 {
-    static const char path[] = "target.token_in", want[] = "want header, query:NAME, cookie:NAME or subprotocol";
+    static const char path[] = "target.token_in", want[] = "want header, query:NAME, cookie:NAME, subprotocol or message";
     const char *in = target->token_in ? target->token_in : "header";
     const char *query = place_name(in, "query"), *cookie = place_name(in, "cookie");
     char shown[SHOWN_MAX * 5];
@@ -170,14 +158,13 @@ static void check_token_place(struct target_conf *target, struct report *report)
     target->token_place = query                            ? TOKEN_QUERY
                           : cookie                         ? TOKEN_COOKIE
                           : strcmp(in, "subprotocol") == 0 ? TOKEN_SUBPROTOCOL
+                          : strcmp(in, "message") == 0     ? TOKEN_MESSAGE
                                                            : TOKEN_HEADER;
-    if (strcmp(in, "message") == 0)
-        report_path(report, path, "'message' needs a dialect other than raw, which this build does not have");
-    else if (strcmp(in, "query") == 0 || strcmp(in, "cookie") == 0)
+    if (strcmp(in, "query") == 0 || strcmp(in, "cookie") == 0)
         report_path(report, path, "'%s' has no name, %s", shown, want);
     else if (target->token_name && !is_token(target->token_name))
         report_path(report, path, "'%s', the name is not one: %s", shown, want);
-    else if (!target->token_name && strcmp(in, "header") != 0 && strcmp(in, "subprotocol") != 0)
+    else if (target->token_place == TOKEN_HEADER && strcmp(in, "header") != 0)
         report_path(report, path, "'%s', %s", shown, want);
 }
 
@@ -199,17 +186,17 @@ static void check_headers(struct target_conf *target, struct report *report)
     }
 }
 
-static void check_subprotocols(struct target_conf *target, struct report *report)
+void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report)
 {
-    for (size_t i = 0; i < target->subprotocols.count; i++) {
-        const char *item = target->subprotocols.items[i];
-        char shown[SHOWN_MAX * 5], path[TRAIL_MAX];
+    for (size_t i = 0; i < list->count; i++) {
+        const char *item = list->items[i];
+        char shown[SHOWN_MAX * 5], below[TRAIL_MAX];
         text_excerpt(slice_str(item), SHOWN_MAX, shown, sizeof shown);
-        snprintf(path, sizeof path, "target.subprotocols[%zu]", i);
+        snprintf(below, sizeof below, "%s[%zu]", path, i);
         if (!is_token(item))
-            report_path(report, path, "'%s' is not a token (RFC 6455, 4.1: letters, digits and !#$%%&'*+-.^_`|~)", shown);
+            report_path(report, below, "'%s' is not a token (RFC 6455, 4.1: letters, digits and !#$%%&'*+-.^_`|~)", shown);
         else if (strlen(item) >= WS_SUBPROTOCOL_MAX)
-            report_path(report, path, "'%s' is longer than %d bytes", shown, WS_SUBPROTOCOL_MAX - 1);
+            report_path(report, below, "'%s' is longer than %d bytes", shown, WS_SUBPROTOCOL_MAX - 1);
     }
 }
 
@@ -222,26 +209,31 @@ static bool is_line(const char *text)
     return true;
 }
 
+void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report)
+{
+    char below[TRAIL_MAX];
+    snprintf(below, sizeof below, "%s.%s", path, tls->cert_file ? "cert_file" : "key_file");
+    if (!tls->cert_file != !tls->key_file)
+        report_path(report, below, "needs %s", tls->cert_file ? "key_file" : "cert_file");
+}
+
 static void check_target(struct target_conf *target, struct report *report)
 {
-    check_required(report, "target", target_rows, target);
+    conf_check_required(report, "target", target_rows, target);
     check_url(report, "target.url", target->url, &target->local);
     check_url(report, "target.public_url", target->public_url, &target->public);
-    hide_urls(target_rows, target);
+    conf_hide_urls(target_rows, target);
     check_token_place(target, report);
     check_headers(target, report);
-    check_subprotocols(target, report);
+    conf_check_subprotocols(&target->subprotocols, "target.subprotocols", report);
     if (target->origin && !is_line(target->origin))
         report_path(report, "target.origin", "holds a line break or another control character");
-    if (target->tls.cert_file && !target->tls.key_file)
-        report_path(report, "target.tls.cert_file", "needs key_file");
-    if (target->tls.key_file && !target->tls.cert_file)
-        report_path(report, "target.tls.key_file", "needs cert_file");
+    conf_check_tls(&target->tls, "target.tls", report);
 }
 
 /* --- checks ------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_check_name(const char *text)
+bool conf_is_name(const char *text)
 {
     static const char letters[] = "_.-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     return *text && strlen(text) <= 64 && text[strspn(text, letters)] == 0;
@@ -255,9 +247,9 @@ static void check_name(struct conf *conf, size_t index, const char *path, struct
     if (report_has(report, path))
         return;
     if (!given)
-        check->name = mem_strdup(check->type->name);
+        check->name = mem_strdup(conf_default_name(check));
     text_excerpt(slice_str(check->name), SHOWN_MAX, shown, sizeof shown);
-    if (!is_check_name(check->name)) {
+    if (!conf_is_name(check->name)) {
         report_path(report, path, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
         return;
     }
@@ -280,6 +272,7 @@ static void check_check(struct conf *conf, size_t index, struct report *report)
     if (!check->type) /* already reported */
         return;
     snprintf(path, sizeof path, "checks[%zu]", index);
+    conf_check_broker_of(conf, check, path, report);
     snprintf(below, sizeof below, "%s.name", path);
     check_name(conf, index, below, report);
     snprintf(timeout_path, sizeof timeout_path, "%s.timeout", path);
@@ -299,18 +292,40 @@ static void check_check(struct conf *conf, size_t index, struct report *report)
         report_path(report, below, "'%s' needs a wss:// URL in target.%s", check->type->name,
                     check->path == PATH_PUBLIC ? "public_url" : "url");
     size_t before = report->error_count;
-    check_required(report, path, check->type->opts, check->opts);
-    hide_urls(check->type->opts, check->opts);
+    conf_check_required(report, path, check->type->opts, check->opts);
+    conf_hide_urls(check->type->opts, check->opts);
     if (report->error_count == before && !report_has_below(report, path) && check->type->check &&
         check->type->check(check->opts, &err))
-        report_err_below(report, path, check->type->opts, &err);
+        conf_report_below(report, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
 }
 
-void conf_check_rules(struct conf *conf, struct report *report)
+/* --- who the agent is --------------------------------------------------------------------------------------------------------- */
+
+static void make_word(char **field)
+{
+    char word[HEARTBEAT_WORD_MAX + 1];
+    heartbeat_word(*field, word);
+    mem_free(*field);
+    *field = mem_strdup(word);
+}
+
+static void check_identity(struct conf *conf)
+{
+    char host[256] = "";
+    if (!conf->agent_id && gethostname(host, sizeof host - 1) == 0)
+        conf->agent_id = mem_strdup(host);
+    make_word(&conf->agent_id);
+    make_word(&conf->region);
+}
+
+void conf_check_rules(struct conf *conf, const struct conf_env *env, struct report *report)
 {
     conf->shared_faults_fail = conf->shared_faults == 1;
     check_listen(conf, report);
+    check_identity(conf);
     check_target(&conf->target, report);
+    conf_check_dialects(conf, env, report);
+    conf_check_brokers(conf, env, report);
     for (size_t i = 0; i < conf->check_count; i++)
         check_check(conf, i, report);
 }

@@ -10,6 +10,8 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/broker.h"
+#include "agent/core/dialect.h"
 #include "agent/proto/base64.h"
 
 enum { MASK_MAX = 16 << 10, STEP = 2 };
@@ -116,9 +118,28 @@ static bool is_one_file(const char *text)
     return end && !end[1];
 }
 
+/* A URL with files in it: is anything that is written out in it secret? A password that is a file as a whole is not, it is named. */
+static bool has_literal_secret(const char *text)
+{
+    struct buf flat = BUF_INIT(MASK_MAX);
+    if (!opt_is_dynamic(text))
+        return false; /* url_redact does it */
+    for (const char *p = text; *p; p++) {
+        buf_append_char(&flat, *p);
+        if (*p == OPT_MARK_BEGIN)
+            p = strchr(p, OPT_MARK_END);
+    }
+    const char *url = buf_str(&flat), *authority = strstr(url, "://");
+    authority = authority ? authority + 3 : url;
+    const char *at = strrchr(authority, '@'), *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
+    bool secret = strchr(url, '?') || (colon && (at - colon != 2 || colon[1] != OPT_MARK_BEGIN) && at - colon != 1);
+    buf_fini(&flat);
+    return secret;
+}
+
 static void put_string(struct buf *out, const struct opt *row, const char *text, bool secret)
 {
-    if (secret && !is_one_file(text)) {
+    if ((secret || (conf_is_url(row) && has_literal_secret(text))) && !is_one_file(text)) {
         buf_append_str(out, mask);
     } else if (opt_is_dynamic(text)) {
         put_dynamic(out, text);
@@ -299,6 +320,23 @@ void conf_show(const struct conf *conf, const struct conf_env *env, struct buf *
     struct conf shown = *conf; /* the rows want a base that is not const; nothing is written */
     (void)env;
     show_rows(out, conf_rows, &shown, 0);
+    if (conf->dialect_count)
+        buf_append_str(out, "dialects:\n");
+    for (size_t i = 0; i < conf->dialect_count; i++) {
+        indent(out, 1);
+        put_text(out, conf->dialects[i].name, false);
+        buf_append_str(out, ":\n");
+        show_rows(out, dialect_rows, &conf->dialects[i], 2);
+    }
+    if (conf->broker_count)
+        buf_append_str(out, "brokers:\n");
+    for (size_t i = 0; i < conf->broker_count; i++) {
+        buf_append_str(out, "  - type: ");
+        put_text(out, conf->brokers[i].type->name, true);
+        buf_append_char(out, '\n');
+        show_rows(out, broker_rows, &conf->brokers[i], 2);
+        show_rows(out, conf->brokers[i].type->opts, conf->brokers[i].opts, 2);
+    }
     buf_append_str(out, conf->check_count ? "checks:\n" : "checks: []\n");
     for (size_t i = 0; i < conf->check_count; i++) {
         buf_append_str(out, "  - type: ");

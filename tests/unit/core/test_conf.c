@@ -74,7 +74,7 @@ static const char *fake_getenv(const char *name)
     return NULL;
 }
 
-static const struct conf_env env = { types, fake_getenv };
+static const struct conf_env env = { .probes = types, .getenv = fake_getenv };
 static struct conf_errors errors;
 
 static int set_up(void **state)
@@ -309,7 +309,7 @@ static void test_all_errors_at_once_in_order(void **state)
            "  timout: 3s\n"
            "  interval: 5\n"
            "- { type: pings }\n"
-           "- { type: delivery }\n"
+           "- { type: payload }\n"
            "- { type: echo, slo: 2s }\n"
            "target:\n"
            "  url: http://x/\n"
@@ -319,7 +319,7 @@ static void test_all_errors_at_once_in_order(void **state)
            "3:3: checks[0].timout: unknown key (did you mean 'timeout'?)\n"
            "4:13: checks[0].interval: '5' has no unit, want a duration such as 5s\n"
            "5:11: checks[1].type: 'pings', no such check type (did you mean 'ping'?)\n"
-           "6:11: checks[2].type: 'delivery' is not in this build\n"
+           "6:11: checks[2].type: 'payload' is not in this build\n"
            "7:3: checks[3].name: required, as 'echo' is taken by checks[0]\n"
            "7:22: checks[3].slo: 2s, want less than timeout (2s)\n"
            "9:8: target.url: scheme http://, want ws://, wss:// or ws+unix://\n"
@@ -355,8 +355,8 @@ static void test_wrong_kinds(void **state)
     refuse(TARGET "defaults: { timeout: 1, gates: [] }\n", "2:22: defaults.timeout: '1' has no unit, want a duration such as 5s\n"
                                                            "2:25: defaults.gates: unknown key\n");
     refuse(TARGET "readiness: { degraded_weight: 50% }\n", "2:14: readiness.degraded_weight: not in this build\n");
-    refuse(TARGET "brokers: [{ name: bus }]\ndialects: { a: { } }\ngrpc: 127.0.0.1:1\n",
-           "2:1: brokers: not in this build\n3:1: dialects: not in this build\n4:1: grpc: not in this build\n");
+    refuse(TARGET "brokers: [{ name: bus }]\ngrpc: 127.0.0.1:1\n",
+           "2:10: brokers: not in this build\n3:1: grpc: not in this build\n");
     refuse(TARGET "admin: 127.0.0.1:1\n", "2:8: admin: want unix:/path or off\n");
 }
 
@@ -376,14 +376,16 @@ static void test_target_rules(void **state)
 {
     (void)state;
     refuse("target: { url: 'ws://h/', token_in: message }\n",
-           "1:37: target.token_in: 'message' needs a dialect other than raw, which this build does not have\n");
+           "1:37: target.token_in: 'message' needs a dialect with {{token}} in connect.send, and raw has none\n");
     refuse("target: { url: 'ws://h/', token_in: cookie }\n",
-           "1:37: target.token_in: 'cookie' has no name, want header, query:NAME, cookie:NAME or subprotocol\n");
-    refuse("target: { url: 'ws://h/', token_in: 'query:a b' }\n",
-           "1:37: target.token_in: 'query:a b', the name is not one: want header, query:NAME, cookie:NAME or subprotocol\n");
+           "1:37: target.token_in: 'cookie' has no name, want header, query:NAME, cookie:NAME, subprotocol or message\n");
+    refuse(
+        "target: { url: 'ws://h/', token_in: 'query:a b' }\n",
+        "1:37: target.token_in: 'query:a b', the name is not one: want header, query:NAME, cookie:NAME, subprotocol or message\n");
     refuse("target: { url: 'ws://h/', token_in: head }\n",
-           "1:37: target.token_in: 'head', want header, query:NAME, cookie:NAME or subprotocol\n");
-    refuse("target: { url: 'ws://h/', dialect: stomp }\n", "1:36: target.dialect: 'stomp' is not in this build, want raw\n");
+           "1:37: target.token_in: 'head', want header, query:NAME, cookie:NAME, subprotocol or message\n");
+    refuse("target: { url: 'ws://h/', dialect: stomp }\n", "1:36: target.dialect: 'stomp', want one of raw\n");
+    refuse("target: { url: 'ws://h/', dialect: rwa }\n", "1:36: target.dialect: 'rwa', no such dialect (did you mean 'raw'?)\n");
     refuse("target: { url: 'ws://h/', subprotocols: [a b, c] }\n",
            "1:42: target.subprotocols[0]: 'a b' is not a token (RFC 6455, 4.1: letters, digits and !#$%&'*+-.^_`|~)\n");
     refuse("target: { url: 'ws://h/', subprotocols: [c, c] }\n", "1:45: target.subprotocols[1]: 'c' is there twice\n");
