@@ -1,0 +1,275 @@
+/* The mailbox: order, ceilings, answers above them, a thread that never stops posting, and closing with letters and threads under way. */
+#include "tests/unit/net/support.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "agent/net/mailbox.h"
+
+enum { MANY = 20000 };
+
+struct note {
+    struct letter letter;
+    int number;
+};
+
+struct user {
+    struct mailbox *box;
+    int got, last, sum, closed, close_at;
+};
+
+static struct loop loop;
+static int discarded;
+
+static struct note *note_new(int number, size_t bytes)
+{
+    struct note *note = mem_alloc(sizeof *note);
+    note->number = number;
+    note->letter.bytes = bytes;
+    return note;
+}
+
+static void discard(struct letter *letter)
+{
+    __atomic_add_fetch(&discarded, 1, __ATOMIC_RELAXED);
+    mem_free(list_entry(letter, struct note, letter));
+}
+
+static void on_letter(void *user, struct letter *letter)
+{
+    struct user *self = user;
+    struct note *note = list_entry(letter, struct note, letter);
+    self->got++;
+    self->last = note->number;
+    self->sum += note->number;
+    mem_free(note);
+    if (self->got == self->close_at)
+        mailbox_close(self->box);
+}
+
+static void on_closed(void *user)
+{
+    ((struct user *)user)->closed = 1;
+}
+
+static const struct mailbox_type type = { on_letter, on_closed, discard, .max_letters = 8, .max_bytes = 1000 };
+static const struct mailbox_type roomy = { on_letter, on_closed, discard, .max_letters = MANY * 2, .max_bytes = 1 << 30 };
+
+static int setup(void **state)
+{
+    (void)state;
+    discarded = 0;
+    return loop_init(&loop, NULL);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    loop_fini(&loop);
+    return 0;
+}
+
+static void close_box(struct user *user)
+{
+    mailbox_close(user->box);
+    assert_int_equal(user->closed, 0);
+    run_until(&loop, &user->closed);
+}
+
+static void test_to_the_loop_in_order(void **state)
+{
+    struct user user = { 0 };
+    (void)state;
+    user.box = mailbox_new(&loop, &type, &user, NULL);
+    for (int i = 1; i <= 3; i++)
+        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->letter), 0);
+    assert_int_equal(user.got, 0); /* never inside the call */
+    while (user.got < 3)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    assert_int_equal(user.last, 3);
+    assert_int_equal(user.sum, 6);
+    close_box(&user);
+    assert_int_equal(discarded, 0);
+}
+
+static void test_ceilings(void **state)
+{
+    struct user user = { 0 };
+    (void)state;
+    user.box = mailbox_new(&loop, &type, &user, NULL);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->letter), 0);
+    struct note *ninth = note_new(9, 1);
+    assert_int_equal(mailbox_post(user.box, &ninth->letter), -1);
+    ninth->letter.owed = true;
+    assert_int_equal(mailbox_post(user.box, &ninth->letter), 0);
+    /* The other direction has a ceiling of its own, in bytes too. */
+    assert_int_equal(mailbox_send(user.box, &note_new(1, 600)->letter), 0);
+    struct note *heavy = note_new(2, 401);
+    assert_int_equal(mailbox_send(user.box, &heavy->letter), -1);
+    heavy->letter.bytes = 400;
+    assert_int_equal(mailbox_send(user.box, &heavy->letter), 0);
+    /* What was taken makes room again. */
+    struct letter *taken = mailbox_take_now(user.box);
+    assert_non_null(taken);
+    assert_int_equal(list_entry(taken, struct note, letter)->number, 1);
+    discard(taken);
+    assert_int_equal(mailbox_send(user.box, &note_new(3, 600)->letter), 0);
+    close_box(&user);
+    assert_int_equal(user.got, 0); /* closed before the loop turned */
+    assert_int_equal(discarded, 1 + 9 + 2);
+}
+
+static void *echo_thread(void *arg)
+{
+    struct mailbox *box = arg;
+    for (struct letter *letter; (letter = mailbox_take(box)) != NULL;) {
+        letter->owed = true;
+        if (mailbox_post(box, letter))
+            discard(letter);
+    }
+    mailbox_unref(box);
+    return NULL;
+}
+
+static void test_there_and_back(void **state)
+{
+    struct user user = { 0 };
+    (void)state;
+    user.box = mailbox_new(&loop, &roomy, &user, NULL);
+    assert_int_equal(mailbox_thread(echo_thread, mailbox_ref(user.box)), 0);
+    for (int i = 1; i <= MANY; i++)
+        assert_int_equal(mailbox_send(user.box, &note_new(1, 10)->letter), 0);
+    while (user.got < MANY)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    assert_int_equal(user.sum, MANY);
+    close_box(&user);
+}
+
+static int threads_left;
+static pthread_mutex_t counting = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t counted = PTHREAD_COND_INITIALIZER;
+
+static void thread_over(void)
+{
+    pthread_mutex_lock(&counting);
+    threads_left--;
+    pthread_cond_signal(&counted);
+    pthread_mutex_unlock(&counting);
+}
+
+static void await_threads(void)
+{
+    pthread_mutex_lock(&counting);
+    while (threads_left > 0)
+        pthread_cond_wait(&counted, &counting);
+    pthread_mutex_unlock(&counting);
+}
+
+/* Posts without pause until the box is closed. */
+static void *flood_thread(void *arg)
+{
+    struct mailbox *box = arg;
+    while (!mailbox_closed(box)) {
+        struct note *note = note_new(1, 1);
+        if (mailbox_post(box, &note->letter))
+            mem_free(note);
+    }
+    mailbox_unref(box);
+    thread_over();
+    return NULL;
+}
+
+static void test_a_flood_leaves_the_loop_its_timers(void **state)
+{
+    struct user user = { 0 };
+    (void)state;
+    user.box = mailbox_new(&loop, &type, &user, NULL);
+    threads_left = 2;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(mailbox_thread(flood_thread, mailbox_ref(user.box)), 0);
+    run_for(&loop, 50);
+    assert_true(user.got > 0);
+    close_box(&user);
+    await_threads();
+}
+
+static void test_closing_in_a_callback_discards_the_rest(void **state)
+{
+    struct user user = { 0 };
+    (void)state;
+    user.close_at = 2;
+    user.box = mailbox_new(&loop, &type, &user, NULL);
+    for (int i = 1; i <= 5; i++)
+        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->letter), 0);
+    run_until(&loop, &user.closed);
+    assert_int_equal(user.got, 2);
+    assert_int_equal(discarded, 3);
+}
+
+/* Comes back from something long after the loop has closed, and even gone. */
+static void *late_thread(void *arg)
+{
+    struct mailbox *box = arg;
+    struct timespec nap = { .tv_nsec = 100000000 };
+    nanosleep(&nap, NULL);
+    struct note *note = note_new(1, 1);
+    if (mailbox_post(box, &note->letter) == -1)
+        discard(&note->letter);
+    assert_null(mailbox_take(box));
+    assert_null(mailbox_take_now(box));
+    assert_true(mailbox_closed(box));
+    mailbox_unref(box);
+    thread_over();
+    return NULL;
+}
+
+static void test_a_late_thread_finds_it_closed(void **state)
+{
+    struct user user = { 0 };
+    (void)state;
+    user.box = mailbox_new(&loop, &type, &user, NULL);
+    threads_left = 1;
+    assert_int_equal(mailbox_thread(late_thread, mailbox_ref(user.box)), 0);
+    assert_int_equal(mailbox_send(user.box, &note_new(7, 1)->letter), 0);
+    close_box(&user);
+    await_threads();
+    assert_int_equal(user.got, 0);
+    assert_int_equal(discarded, 2);
+}
+
+/* A thread that waits is woken by closing. */
+static void *waiting_thread(void *arg)
+{
+    struct mailbox *box = arg;
+    assert_null(mailbox_take(box));
+    mailbox_unref(box);
+    thread_over();
+    return NULL;
+}
+
+static void test_closing_wakes_who_waits(void **state)
+{
+    struct user user = { 0 };
+    (void)state;
+    user.box = mailbox_new(&loop, &type, &user, NULL);
+    threads_left = 1;
+    assert_int_equal(mailbox_thread(waiting_thread, mailbox_ref(user.box)), 0);
+    run_for(&loop, 10);
+    close_box(&user);
+    await_threads();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_to_the_loop_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ceilings, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_there_and_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_flood_leaves_the_loop_its_timers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closing_in_a_callback_discards_the_rest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_late_thread_finds_it_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closing_wakes_who_waits, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
