@@ -152,19 +152,22 @@ fail:
     return NULL;
 }
 
+static void pointer_fini(struct pointer *pointer)
+{
+    for (size_t i = 0; i < pointer->token_count; i++)
+        mem_free(pointer->tokens[i]);
+    mem_free(pointer->tokens);
+    mem_free(pointer->text);
+    mem_free(pointer->want_text);
+    json_decref(pointer->want);
+}
+
 void match_free(struct match *match)
 {
     if (!match)
         return;
-    for (size_t i = 0; i < match->pointer_count; i++) {
-        struct pointer *pointer = &match->pointers[i];
-        for (size_t j = 0; j < pointer->token_count; j++)
-            mem_free(pointer->tokens[j]);
-        mem_free(pointer->tokens);
-        mem_free(pointer->text);
-        mem_free(pointer->want_text);
-        json_decref(pointer->want);
-    }
+    for (size_t i = 0; i < match->pointer_count; i++)
+        pointer_fini(&match->pointers[i]);
     mem_free(match->pointers);
     pcre2_match_context_free(match->regex_limits);
     pcre2_code_free(match->regex);
@@ -336,6 +339,34 @@ bool match_try(struct match *match, struct slice message, struct err *why)
 {
     return try_texts(match, message, why) && (!match->regex || try_regex(match, message, why)) &&
            (!match->pointer_count || try_json(match, message, why));
+}
+
+/* --- taking out --- */
+
+static int put_value(const json_t *value, struct buf *out)
+{
+    if (json_is_string(value))
+        return buf_append(out, json_string_value(value), json_string_length(value));
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+    int rc = text ? buf_append_str(out, text) : -1;
+    free(text);
+    return rc;
+}
+
+int match_extract(struct slice message, const char *pointer, struct buf *out)
+{
+    struct pointer compiled = { 0 };
+    struct err err;
+    json_error_t error;
+    json_t *root = NULL, *value = NULL;
+    if (message.len && message.len <= MATCH_JSON_MAX && !compile_tokens(&compiled, pointer, &err))
+        root = parse(message, &error);
+    if (root)
+        value = resolve(root, &compiled);
+    int rc = value ? put_value(value, out) : -1;
+    json_decref(root);
+    pointer_fini(&compiled);
+    return rc;
 }
 
 /* --- describing --- */

@@ -30,6 +30,9 @@ struct match *match_new(const struct match_spec *spec, struct err *err);
 void match_free(struct match *match);
 /* true, or false with *why (may be NULL) saying what is missing: "json /op is \"nack\", want \"pong\"". */
 bool match_try(struct match *match, struct slice message, struct err *why);
+/* Appends the value at the pointer (RFC 6901): a string as it is, anything else as JSON. -1: `message` is no JSON or larger than
+ * MATCH_JSON_MAX, nothing is there, the pointer is none, or past out's ceiling; out is then unchanged. */
+int match_extract(struct slice message, const char *pointer, struct buf *out);
 /* What is wanted, for a sentence: `equal to "pong"`, `JSON with /op = "pong"`. Cut to size. */
 void match_describe(const struct match_spec *spec, char *out, size_t size);
 void match_spec_fini(struct match_spec *spec);

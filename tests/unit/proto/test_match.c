@@ -306,6 +306,37 @@ static void test_describing_and_freeing(void **state)
     assert_true(match_spec_empty(&spec));
 }
 
+static void extracts(const char *message, const char *pointer, const char *want)
+{
+    struct buf out = BUF_INIT(64);
+    buf_append_str(&out, ">");
+    int rc = match_extract(slice_str(message), pointer, &out);
+    assert_int_equal(rc, want ? 0 : -1);
+    assert_string_equal(buf_str(&out) + 1, want ? want : "");
+    buf_fini(&out);
+}
+
+static void test_extract(void **state)
+{
+    (void)state;
+    extracts("{\"data\":\"a\\n\\u00e9\"}", "/data", "a\n\xc3\xa9");
+    extracts("[\"message\",\"hi\"]", "/1", "hi");
+    extracts("{\"a\":{\"b\":[1,2.5,null,true]}}", "/a/b", "[1,2.5,null,true]");
+    extracts("{\"a\":{\"b\":1}}", "", "{\"a\":{\"b\":1}}");
+    extracts("\"whole\"", "", "whole");
+    extracts("{\"a/b\":{\"~\":7}}", "/a~1b/~0", "7");
+    extracts("{\"a\":\"\"}", "/a", "");
+    extracts("{\"a\":1}", "/b", NULL);
+    extracts("{\"a\":1}", "/a/b", NULL);
+    extracts("[1]", "/01", NULL);
+    extracts("[1]", "/-", NULL);
+    extracts("[1]", "1", NULL);
+    extracts("{\"a\":1}", "/~2", NULL);
+    extracts("", "", NULL);
+    extracts("42[\"a\"]", "/0", NULL);
+    extracts("{\"a\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}", "/a", NULL); /* the ceiling */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_hostile_json),
         cmocka_unit_test(test_all_parts_must_hold),
         cmocka_unit_test(test_what_cannot_be_compiled),
+        cmocka_unit_test(test_extract),
         cmocka_unit_test(test_describing_and_freeing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
