@@ -1,11 +1,13 @@
 /*
  * Owns the way from a view to a cause. Called by the engine whenever the view's generation grows. Promises a cause and a
- * sentence for every view, also for combinations that no rule foresaw. The causes and rules are data (diagnose_rules.c); what a
+ * sentence for every view, also for combinations that no rule foresaw. The causes and rules are data (diagnose_rules*.c); what a
  * failure does to /ready is health.c's business: nothing is decided here.
  *
  * How it reasons. One fault is the main one: what keeps the instance out of rotation goes before what only reports, this
  * server's own path before the public one, an early phase before a later one (who cannot connect learns nothing about echoes),
  * a handshake before a ping before an echo. The rules then look at that fault's reason and at what else works on the same path.
+ * Brokers come into it in three ways: as the main fault, as the witness beside a delivery that fails, and as the other one of two that
+ * have failed, where it matters which was first.
  */
 #include "agent/core/diagnose.h"
 
@@ -14,12 +16,15 @@
 #include <string.h>
 
 #include "agent/base/mem.h"
+#include "agent/base/text.h"
 #include "agent/core/conf.h"
 #include "agent/core/diagnose_rules.h"
 #include "agent/core/view.h"
 
 /* A pass that is older than a fault by more than this says nothing against it. Rounds of one time start together. */
 enum { EVIDENCE_SLACK_MS = 500 };
+/* Faults that begin within this time begin together: no check looks more exactly. */
+enum { TOGETHER_MS = 1000 };
 
 enum kind { KIND_FRESH, KIND_SESSION, KIND_PLAIN };
 
@@ -31,7 +36,7 @@ static const struct {
     { "handshake", KIND_FRESH }, { "ping", KIND_FRESH },       { "auth", KIND_FRESH },    { "origin", KIND_FRESH },
     { "echo", KIND_FRESH },      { "subscribe", KIND_FRESH },  { "payload", KIND_FRESH }, { "reconnect", KIND_FRESH },
     { "hold", KIND_SESSION },    { "delivery", KIND_SESSION }, { "tls", KIND_PLAIN },     { "tcp", KIND_PLAIN },
-    { "http", KIND_PLAIN },
+    { "http", KIND_PLAIN },      { "broker", KIND_PLAIN },
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -131,6 +136,8 @@ static unsigned facts_of_main(const struct check_view *main, const struct check_
     facts |= is_type(main, "ping") ? ON_PING : 0;
     facts |= is_type(main, "http") ? ON_HTTP : 0;
     facts |= is_type(main, "tcp") ? ON_TCP : 0;
+    facts |= check_is_broker(main) ? ON_BROKER : 0;
+    facts |= is_type(main, "delivery") ? ON_DELIVERY : 0;
     facts |= fault->scope == SCOPE_SHARED ? IS_SHARED : 0;
     facts |= main->health.state == STATE_WARN ? IS_WARNING : 0;
     return facts;
@@ -150,6 +157,7 @@ static unsigned facts_around(const struct agent_view *view, const struct check_v
             facts |= kind_of(check) == KIND_FRESH ? FRESH_WORKS : 0;
             facts |= is_type(check, "ping") ? PING_WORKS : 0;
             facts |= is_type(check, "echo") ? ECHO_WORKS : 0;
+            facts |= is_type(check, "subscribe") ? SUBSCRIBE_WORKS : 0;
             facts |= is_type(check, "http") ? HTTP_WORKS : 0;
         }
     }
@@ -172,31 +180,110 @@ static bool rule_fits(const struct rule *rule, unsigned facts, enum reason reaso
            (!rule->low || (code >= rule->low && code <= rule->high));
 }
 
+static const struct rule *find_in(const struct rule *rules, size_t count, unsigned facts, enum reason reason, int code)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rule_fits(&rules[i], facts, reason, code))
+            return &rules[i];
+    return NULL;
+}
+
 static const struct rule *find_rule(unsigned facts, const struct check_view *main, enum reason reason)
 {
     int code = reason == REASON_CLOSED_BY_SERVER ? main->close_code : main->http_status;
-    for (size_t i = 0; i < diagnose_rule_count; i++)
-        if (rule_fits(&diagnose_rules[i], facts, reason, code))
-            return &diagnose_rules[i];
-    return NULL;
+    const struct rule *rule = find_in(diagnose_broker_rules, diagnose_broker_rule_count, facts, reason, code);
+    return rule ? rule : find_in(diagnose_rules, diagnose_rule_count, facts, reason, code);
+}
+
+/* --- brokers ----------------------------------------------------------------------------------------------------------------- */
+
+/* The check of the broker that this check works with, or of the only one there is. */
+static const struct check_view *broker_check_of(const struct agent_view *view, const struct check_view *check)
+{
+    const struct check_view *only = NULL;
+    size_t count = 0;
+    if (check_is_broker(check))
+        return check;
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *other = view->checks[i];
+        if (!check_is_broker(other))
+            continue;
+        if (check->broker && strcmp(check->broker, other->name) == 0)
+            return other;
+        only = other;
+        count++;
+    }
+    return count == 1 && !check->broker ? only : NULL;
+}
+
+/* What rules call {broker}. */
+static const char *broker_name_of(const struct agent_view *view, const struct check_view *check)
+{
+    const struct check_view *broker = broker_check_of(view, check);
+    return check->broker ? check->broker : broker ? broker->name : "the broker";
+}
+
+/* Of the brokers that have failed, the one that did so first. */
+static const struct check_view *broken_broker(const struct agent_view *view)
+{
+    const struct check_view *first = NULL;
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        if (check_is_broker(check) && check->health.state == STATE_FAIL && (!first || check->since_ms < first->since_ms))
+            first = check;
+    }
+    return first;
+}
+
+static bool about_delivery(enum reason reason)
+{
+    return reason == REASON_DELIVERY_LOST || reason == REASON_DELIVERY_SLOW || reason_scope(reason) == SCOPE_SHARED;
 }
 
 /* --- writing it down ------------------------------------------------------------------------------------------------------- */
 
-/* Adds to the sentence. Where that is full, it ends between characters and shows it by "…"; what would follow is lost. */
-static void say(struct diagnosis *out, const char *text)
+/* Adds to a text of that size. Where it is full, it ends between characters and shows it by "…"; what would follow is lost. */
+static void add(char *to, size_t size, const char *text)
 {
-    size_t len = strlen(out->sentence), room = sizeof out->sentence - 1 - len, more = strlen(text);
-    bool cut = room < sizeof "…" && strcmp(out->sentence + len - strlen("…"), "…") == 0;
+    size_t len = strlen(to), room = size - 1 - len, more = strlen(text);
+    bool cut = room < sizeof "…" && len >= strlen("…") && strcmp(to + len - strlen("…"), "…") == 0;
     if (cut)
         return;
-    memcpy(out->sentence + len, text, more < room ? more : room);
+    memcpy(to + len, text, more < room ? more : room);
     if (more <= room)
         return;
-    size_t at = sizeof out->sentence - sizeof "…";
-    while (at > 0 && ((unsigned char)out->sentence[at] & 0xc0) == 0x80)
+    size_t at = size - sizeof "…";
+    while (at > 0 && ((unsigned char)to[at] & 0xc0) == 0x80)
         at--;
-    memcpy(out->sentence + at, "…", sizeof "…");
+    memcpy(to + at, "…", sizeof "…");
+}
+
+static void say(struct diagnosis *out, const char *text)
+{
+    add(out->sentence, sizeof out->sentence, text);
+}
+
+/* For both readers. */
+static void say_plain(struct diagnosis *out, const char *text)
+{
+    add(out->plain, sizeof out->plain, text);
+    say(out, text);
+}
+
+/* A rule's text, with the broker's name in its hole. */
+static void say_rule(struct diagnosis *out, const char *text, const char *broker)
+{
+    static const char hole[] = "{broker}";
+    const char *at = strstr(text, hole);
+    char before[DIAGNOSIS_PLAIN_MAX];
+    if (!at) {
+        say_plain(out, text);
+        return;
+    }
+    snprintf(before, sizeof before, "%.*s", (int)(at - text), text);
+    say_plain(out, before);
+    say_plain(out, broker);
+    say_plain(out, at + strlen(hole));
 }
 
 /* " (echo: no message within 2s)" */
@@ -224,6 +311,70 @@ static void blame(struct diagnosis *out, const struct check_view *check)
         out->because[out->because_count++] = check->name;
 }
 
+/* A shared fault is nothing that this instance could be left for: whoever reads this must not restart it. */
+static void tell_shared(const struct agent_view *view, struct diagnosis *out)
+{
+    const struct verdict *verdict = &view->verdict;
+    say_plain(out, "; all instances are hit, and this one ");
+    if (verdict->ready)
+        say_plain(out, verdict->degraded ? "stays in rotation, degraded" : "stays in rotation");
+    else if (verdict->started)
+        say_plain(out, "is out of rotation, as readiness.shared_faults says");
+    else
+        say_plain(out, "has not been in rotation yet");
+}
+
+/* The server has failed and a broker too: which was first? */
+static void tell_both(const struct check_view *main, const struct check_view *broker, struct diagnosis *out)
+{
+    int64_t later_ms = main->since_ms - broker->since_ms; /* the server, after the broker */
+    int64_t apart_ms = later_ms < 0 ? -later_ms : later_ms;
+    char apart[32];
+    text_format_duration(apart_ms / 1000 * 1000, apart, sizeof apart);
+    say_plain(out, "; ");
+    say_plain(out, broker->name);
+    if (apart_ms < TOGETHER_MS) {
+        say_plain(out, " failed at the same time");
+        advise(out, "The server and a broker failed together: look first for what they share (host, network, name service)");
+    } else if (later_ms > 0) {
+        say_plain(out, " had failed ");
+        say_plain(out, apart);
+        say_plain(out, " before");
+        advise(out, "The broker failed first: mend that first, and see whether the server comes back by itself");
+    } else {
+        say_plain(out, " failed ");
+        say_plain(out, apart);
+        say_plain(out, " later");
+        advise(out, "The server failed first: begin with it; the broker needs looking at as well");
+    }
+}
+
+static void tell_broker(const struct agent_view *view, const struct check_view *main, const struct check_fault *fault,
+                        struct diagnosis *out)
+{
+    const struct check_view *broken = broken_broker(view);
+    if (main->health.state != STATE_FAIL)
+        return;
+    if (fault->scope == SCOPE_SHARED)
+        tell_shared(view, out);
+    else if (broken && broken != main && kind_of(main) != KIND_PLAIN)
+        tell_both(main, broken, out);
+}
+
+/* What the conclusion rests on: the main check, the broker beside it, and what has failed as badly. */
+static void blame_all(const struct agent_view *view, const struct check_view *main, enum reason reason, struct diagnosis *out)
+{
+    const struct check_view *broker = about_delivery(reason) ? broker_check_of(view, main) : NULL, *broken = broken_broker(view);
+    blame(out, main);
+    if (broker && broker->judged)
+        blame(out, broker);
+    for (size_t i = 0; i < view->check_count; i++)
+        if (weight_of(view->checks[i]) == weight_of(main))
+            blame(out, view->checks[i]);
+    if (broken && main->health.state == STATE_FAIL && kind_of(main) != KIND_PLAIN)
+        blame(out, broken);
+}
+
 static void tell_fault(const struct agent_view *view, const struct check_view *main, struct diagnosis *out)
 {
     struct check_fault fault = { .message = "" };
@@ -232,31 +383,27 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
     const struct rule *rule = find_rule(facts, main, fault.reason);
     panic_if(!rule);
     out->cause = cause_name(rule->cause);
-    out->plain = rule->plain ? rule->plain : reason_help(fault.reason);
-    say(out, out->plain);
+    say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), broker_name_of(view, main));
+    tell_broker(view, main, &fault, out);
     say_fault(out, main, &fault);
     for (size_t i = 0; i < RULE_ADVICE; i++)
         advise(out, rule->advice[i]);
     if (!view->verdict.live)
         advise(out, "/live says 503: where it is the livenessProbe, Kubernetes restarts the server by itself");
-    if (!(main->gates & (GATE_READY | GATE_LIVE)))
+    if (!(main->gates & (GATE_READY | GATE_LIVE)) && !(facts & IS_SHARED))
         advise(out, "This check only reports: /ready does not follow it");
-    if ((facts & ON_WEBSOCKET) && (facts & HTTP_WORKS) && rule->cause != CAUSE_WEBSOCKET_DEAD)
+    if ((facts & ON_WEBSOCKET) && (facts & HTTP_WORKS) && !(facts & IS_SHARED) && rule->cause != CAUSE_WEBSOCKET_DEAD)
         advise(out, "A plain HTTP check passes all the while: it does not see this fault");
-    blame(out, main);
-    for (size_t i = 0; i < view->check_count; i++)
-        if (weight_of(view->checks[i]) == weight_of(main))
-            blame(out, view->checks[i]);
+    blame_all(view, main, fault.reason, out);
 }
 
 static void tell_draining(const struct agent_view *view, struct diagnosis *out)
 {
     out->cause = cause_name(CAUSE_DRAINING);
-    out->plain = "The instance is drained: it takes no new connections, on purpose";
     for (size_t i = 0; i < view->check_count; i++)
         if (view->checks[i]->health.state == STATE_FAIL)
             blame(out, view->checks[i]);
-    say(out, out->plain);
+    say_plain(out, "The instance is drained: it takes no new connections, on purpose");
     if (out->because_count)
         say(out, "; besides, checks fail, which is normal while the server stops");
     advise(out, "`wshealthd resume` puts it back into rotation");
@@ -265,8 +412,7 @@ static void tell_draining(const struct agent_view *view, struct diagnosis *out)
 static void tell_nothing(struct diagnosis *out)
 {
     out->cause = cause_name(CAUSE_NOTHING_CHECKED);
-    out->plain = "No check is enabled, so nothing is known about the server";
-    say(out, out->plain);
+    say_plain(out, "No check is enabled, so nothing is known about the server");
     advise(out, "Leave checks: out of the configuration to get handshake, ping and hold");
 }
 
@@ -288,15 +434,14 @@ static bool tell_void(const struct agent_view *view, struct diagnosis *out)
         return false;
     if (first->reason == REASON_AGENT_ERROR) {
         out->cause = cause_name(CAUSE_AGENT_ERROR);
-        out->plain = "The agent could not run its checks: this says nothing about the server";
+        say_plain(out, "The agent could not run its checks: this says nothing about the server");
         advise(out, "Look at the agent's log for event=agent_error: it is short of descriptors, memory or permissions");
     } else {
         out->cause = cause_name(CAUSE_AGENT_STALLED);
-        out->plain = "The agent itself is too late to judge anything: this says nothing about the server";
+        say_plain(out, "The agent itself is too late to judge anything: this says nothing about the server");
         advise(out, "Give the agent CPU: remove its CPU limit, or raise it; a request of a few millicores is enough");
         advise(out, "Look at wshealthd_loop_lag_seconds, and at the load of the host");
     }
-    say(out, out->plain);
     say_fault(out, first, &(struct check_fault){ .reason = first->reason, .message = first->message });
     return true;
 }
@@ -306,7 +451,7 @@ static void tell_starting(const struct agent_view *view, struct diagnosis *out)
     const struct check_view *failed = NULL;
     struct check_fault fault, first = { .message = "" };
     out->cause = cause_name(CAUSE_STARTING);
-    out->plain = "Waiting for the first pass of every check that gates readiness";
+    add(out->plain, sizeof out->plain, "Waiting for the first pass of every check that gates readiness");
     say(out, "Waiting for the first pass of ");
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
@@ -337,11 +482,10 @@ static void tell_healthy(const struct agent_view *view, struct diagnosis *out)
 {
     const struct check_view *shaky = NULL;
     out->cause = cause_name(CAUSE_HEALTHY);
-    out->plain = "All checks pass";
     for (size_t i = 0; i < view->check_count; i++)
         if (failed_rounds(view->checks[i]) > (shaky ? failed_rounds(shaky) : 0))
             shaky = view->checks[i];
-    say(out, out->plain);
+    say_plain(out, "All checks pass");
     if (!shaky)
         return;
     char tail[160];

@@ -9,12 +9,12 @@
 
 #include "agent/base/buf.h"
 
-enum { DIAGNOSIS_ADVICE_MAX = 4, DIAGNOSIS_BECAUSE_MAX = 8 };
+enum { DIAGNOSIS_ADVICE_MAX = 4, DIAGNOSIS_BECAUSE_MAX = 8, DIAGNOSIS_PLAIN_MAX = 384 };
 
 struct diagnosis {
-    const char *cause;  /* "healthy", "server_down", …: never NULL */
-    char sentence[512]; /* may quote addresses and the peer: for full details only */
-    const char *plain;  /* the same without any of that */
+    const char *cause;               /* "healthy", "server_down", …: never NULL */
+    char sentence[512];              /* may quote addresses and the peer: for full details only */
+    char plain[DIAGNOSIS_PLAIN_MAX]; /* the same without any of that */
     const char *advice[DIAGNOSIS_ADVICE_MAX];
     size_t advice_count;
     const char *because[DIAGNOSIS_BECAUSE_MAX]; /* names of checks */

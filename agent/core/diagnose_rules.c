@@ -1,6 +1,6 @@
 /*
- * Owns the causes and the rules, as data and in order: the first that fits wins. Called by diagnose.c. Promises that the last
- * two rules fit everything. The texts are for somebody who has just been woken up: what is wrong in one sentence, then what to
+ * Owns the causes and the rules, as data and in order: the first that fits wins. Called by diagnose.c, which looks at
+ * diagnose_rules_broker.c first. Promises that the last two rules fit everything. The texts are for somebody who has just been woken up: what is wrong in one sentence, then what to
  * do, one thing at a time, the most likely first.
  */
 #include "agent/core/diagnose_rules.h"
@@ -30,15 +30,6 @@ const char *cause_help(enum cause cause)
 #define R(name) REASON_##name
 
 const struct rule diagnose_rules[] = {
-    /* --- not this server ------------------------------------------------------------------------------------------- */
-    {
-        .cause = CAUSE_DEPENDENCY_DOWN,
-        .need = IS_SHARED,
-        .plain = "Something that all instances share is at fault, not this server",
-        .advice = { "Look at the shared dependency first; restarting or moving this server does not help",
-                    "Ask another instance's agent: it should say the same at the same time" },
-    },
-
     /* --- certificates and names: the same advice on either path ------------------------------------------------------ */
     {
         .cause = CAUSE_CERTIFICATE_EXPIRED,

@@ -1,4 +1,4 @@
-/* The causes and the rules of the diagnosis, as data. For agent/core/diagnose.c and its test only. */
+/* The causes and the rules of the diagnosis, as data. For agent/core/diagnose*.c and their test only. */
 #ifndef WSHEALTHD_CORE_DIAGNOSE_RULES_H
 #define WSHEALTHD_CORE_DIAGNOSE_RULES_H
 
@@ -14,7 +14,20 @@
     X(NOTHING_CHECKED, "nothing_checked", "no check is configured")                                                              \
     X(AGENT_STALLED, "agent_stalled", "the agent itself is starved or was suspended, so that its rounds are void")               \
     X(AGENT_ERROR, "agent_error", "the agent could not do its work, so that its rounds are void")                                \
-    X(DEPENDENCY_DOWN, "dependency_down", "something that all instances share is at fault, not this server")                     \
+    X(BROKER_DOWN, "broker_down", "there is no connection to the broker")                                                        \
+    X(BROKER_AUTH, "broker_auth", "the broker refuses the credentials")                                                          \
+    X(BROKER_READ_ONLY, "broker_read_only", "the broker takes no writes: a replica, or a full or failing disk")                  \
+    X(BROKER_BLOCKED, "broker_blocked", "the broker holds publishers back, for want of memory or disk")                          \
+    X(BROKER_FROZEN, "broker_frozen", "the broker does not answer any more")                                                     \
+    X(BROKER_NOT_DELIVERING, "broker_not_delivering", "the broker takes messages and delivers them to nobody")                   \
+    X(BROKER_SLOW, "broker_slow", "the broker answers later than slo allows")                                                    \
+    X(AGENT_DETACHED, "agent_detached_from_broker", "the server delivers, only the agent's own subscription does not")           \
+    X(SERVER_DETACHED, "server_detached_from_broker",                                                                            \
+      "the broker delivers, and its messages do not reach the clients of this server")                                           \
+    X(DELIVERY_SLOW, "delivery_slow", "messages come late through this server")                                                  \
+    X(LOGIN_REFUSED, "login_refused", "the server refuses the dialect's connect: token, permission or dialect")                  \
+    X(SUBSCRIPTION_REFUSED, "subscription_refused", "the server refuses the subscription")                                       \
+    X(SUBSCRIPTION_UNCONFIRMED, "subscription_unconfirmed", "the server does not confirm the subscription")                      \
     X(NAME_UNRESOLVED, "name_unresolved", "the name of the target cannot be resolved")                                           \
     X(SERVER_DOWN, "server_down", "nothing listens on the server's address")                                                     \
     X(SERVER_UNREACHABLE, "server_unreachable", "there is no way to the server's address")                                       \
@@ -64,18 +77,21 @@ enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
 /* What holds of the main fault and around it. WORKS: another check of that kind on the same path passes, and has passed since the
  * fault began; see works() in diagnose.c. */
 enum {
-    FRESH_WORKS = 1 << 0,  /* one that opens a new WebSocket connection for each round */
-    PING_WORKS = 1 << 1,   /* a ping */
-    ECHO_WORKS = 1 << 2,   /* an echo */
-    HTTP_WORKS = 1 << 3,   /* an http check */
-    LOCAL_WORKS = 1 << 4,  /* the fault is on the public path; on the local one WebSocket checks pass and none fails */
-    ON_WEBSOCKET = 1 << 5, /* the main check speaks WebSocket */
-    ON_SESSION = 1 << 6,   /* … and keeps its connections open between rounds */
-    ON_PING = 1 << 7,
-    ON_HTTP = 1 << 8,
-    ON_TCP = 1 << 9,
-    IS_SHARED = 1 << 10,  /* the fault's scope */
-    IS_WARNING = 1 << 11, /* the main check is in warn, not in fail */
+    FRESH_WORKS = 1 << 0,     /* one that opens a new WebSocket connection for each round */
+    PING_WORKS = 1 << 1,      /* a ping */
+    ECHO_WORKS = 1 << 2,      /* an echo */
+    SUBSCRIBE_WORKS = 1 << 3, /* a subscribe check */
+    HTTP_WORKS = 1 << 4,      /* an http check */
+    LOCAL_WORKS = 1 << 5,     /* the fault is on the public path; on the local one WebSocket checks pass and none fails */
+    ON_WEBSOCKET = 1 << 6,    /* the main check speaks WebSocket */
+    ON_SESSION = 1 << 7,      /* … and keeps its connections open between rounds */
+    ON_PING = 1 << 8,
+    ON_HTTP = 1 << 9,
+    ON_TCP = 1 << 10,
+    ON_BROKER = 1 << 11,
+    ON_DELIVERY = 1 << 12,
+    IS_SHARED = 1 << 13,  /* the fault's scope */
+    IS_WARNING = 1 << 14, /* the main check is in warn, not in fail */
 };
 
 enum { RULE_REASONS = 6, RULE_ADVICE = 3 };
@@ -85,10 +101,14 @@ struct rule {
     unsigned need, without;            /* all of need, none of without */
     enum reason reasons[RULE_REASONS]; /* one of these; none: any */
     int low, high;                     /* range of the close code (closed_by_server) or HTTP status (else); 0: any */
-    const char *plain;                 /* no full stop: the check's message may follow. NULL: the reason's help */
+    /* No full stop: the check's message may follow. {broker} is the broker's name, or "the broker". NULL: the reason's help */
+    const char *plain;
     const char *advice[RULE_ADVICE];
 };
 
+/* What is told by the reason alone, whatever works around it: brokers, delivery, what a dialect says. Looked through first. */
+extern const struct rule diagnose_broker_rules[];
+extern const size_t diagnose_broker_rule_count;
 extern const struct rule diagnose_rules[];
 extern const size_t diagnose_rule_count;
 

@@ -42,6 +42,22 @@ const char *close_label_name(enum close_label label)
     return close_rows[label].name;
 }
 
+const char *delivery_leg_name(enum delivery_leg leg)
+{
+    static const char *const names[LEG_COUNT] = { [LEG_CONTROL] = "control", [LEG_WEBSOCKET] = "websocket" };
+    panic_if((unsigned)leg >= LEG_COUNT);
+    return names[leg];
+}
+
+const char *delivery_result_name(enum delivery_result result)
+{
+#define DELIVERY_NAME(id, name) name,
+    static const char *const names[DELIVERY_COUNT] = { DELIVERY_LIST(DELIVERY_NAME) };
+#undef DELIVERY_NAME
+    panic_if((unsigned)result >= DELIVERY_COUNT);
+    return names[result];
+}
+
 /* --- what the families read ------------------------------------------------------------------------------------------ */
 
 struct scrape {
@@ -56,16 +72,20 @@ static const char *phase_label(enum phase phase)
     return phase == PHASE_NONE ? "total" : phase_name(phase);
 }
 
-/* Reasons that this build's checks can give. The others belong to checks and brokers that bring their own series. */
-static bool reason_listed(enum reason reason)
+static bool begins_with(const char *text, const char *part)
 {
-    static const char *const foreign[] = { "broker_", "delivery_", "server_" };
-    if (reason == REASON_NONE)
+    return strncmp(text, part, strlen(part)) == 0;
+}
+
+/* Can this check give this reason? By the families that their names make, so that a new reason is listed by itself. */
+static bool reason_listed(const struct check_view *check, enum reason reason)
+{
+    const char *name = reason_name(reason);
+    if (reason == REASON_NONE || begins_with(name, "server_"))
         return false;
-    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
-        if (strncmp(reason_name(reason), foreign[i], strlen(foreign[i])) == 0)
-            return false;
-    return true;
+    if (check_is_broker(check))
+        return begins_with(name, "broker_") || begins_with(name, "agent_") || reason == REASON_SLOW;
+    return check->stats.delivery || !(begins_with(name, "broker_") || begins_with(name, "delivery_"));
 }
 
 static double state_value(enum state state)
@@ -161,7 +181,7 @@ static void write_rounds(struct prom *prom, const struct check_view *check)
 static void write_failures(struct prom *prom, const struct check_view *check)
 {
     for (unsigned i = 0; i < REASON_COUNT; i++)
-        if (reason_listed((enum reason)i) || check->stats.failures[i])
+        if (reason_listed(check, (enum reason)i) || check->stats.failures[i])
             prom_sample(prom, (double)check->stats.failures[i], CHECK_LABELS(check), "reason", reason_name((enum reason)i), NULL);
 }
 
@@ -199,6 +219,35 @@ static void write_cert(struct prom *prom, const struct check_view *check)
     prom_sample(prom, timestamp_value(check->stats.cert_not_after_ms), "check", check->name, NULL);
 }
 
+#define BROKER_LABELS(c) "broker", (c)->name, "type", (c)->broker_type ? (c)->broker_type : ""
+
+static void write_broker_state(struct prom *prom, const struct check_view *check)
+{
+    if (check_is_broker(check))
+        prom_sample(prom, state_value(check->health.state), BROKER_LABELS(check), NULL);
+}
+
+static void write_broker_rtt(struct prom *prom, const struct check_view *check)
+{
+    if (check_is_broker(check))
+        prom_sample_histogram(prom, &check->stats.rtt, BROKER_LABELS(check), NULL);
+}
+
+static void write_legs(struct prom *prom, const struct check_view *check)
+{
+    const struct delivery_stats *delivery = check->stats.delivery;
+    for (unsigned i = 0; delivery && i < LEG_COUNT; i++)
+        prom_sample_histogram(prom, &delivery->legs[i], "check", check->name, "leg", delivery_leg_name((enum delivery_leg)i), NULL);
+}
+
+static void write_heartbeats(struct prom *prom, const struct check_view *check)
+{
+    const struct delivery_stats *delivery = check->stats.delivery;
+    for (unsigned i = 0; delivery && i < DELIVERY_COUNT; i++)
+        prom_sample(prom, (double)delivery->heartbeats[i], "check", check->name, "result",
+                    delivery_result_name((enum delivery_result)i), NULL);
+}
+
 /* --- the list -------------------------------------------------------------------------------------------------------- */
 
 struct family {
@@ -230,6 +279,15 @@ static const struct family families[] = {
     { PROM_GAUGE, "wshealthd_held_connections", "check", "Connections that the check holds open.", NULL, write_held },
     { PROM_GAUGE, "wshealthd_tls_cert_not_after_timestamp_seconds", "check",
       "When the first certificate of the chain expires, as Unix time; NaN where none was seen.", NULL, write_cert },
+    { PROM_HISTOGRAM, "wshealthd_delivery_seconds", "check,leg",
+      "From publishing a heartbeat to its arrival: at the agent's own subscription (control), and over the WebSocket.", NULL,
+      write_legs },
+    { PROM_COUNTER, "wshealthd_delivery_heartbeats", "check,result",
+      "Heartbeats on the channel, by what became of them; other agents' are counted too.", NULL, write_heartbeats },
+    { PROM_GAUGE, "wshealthd_broker_state", "broker,type", "State of the broker: 1 pass, 0.5 warn, 0 fail, NaN unknown.", NULL,
+      write_broker_state },
+    { PROM_HISTOGRAM, "wshealthd_broker_rtt_seconds", "broker,type", "Round-trip time of a question to the broker.", NULL,
+      write_broker_rtt },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "", "How late the agent's own event loop was.", write_loop_lag, NULL },
     { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,
       NULL },

@@ -69,8 +69,7 @@ const char *report_fault_text(const struct check_fault *fault, bool full)
 
 const char *report_sentence(const struct agent_view *view, bool full)
 {
-    const char *plain = view->diagnosis.plain ? view->diagnosis.plain : "";
-    return full && *view->diagnosis.sentence ? view->diagnosis.sentence : plain;
+    return full && *view->diagnosis.sentence ? view->diagnosis.sentence : view->diagnosis.plain;
 }
 
 void report_put(struct buf *out, const char *text)

@@ -13,7 +13,16 @@
 #include "agent/base/text.h"
 #include "agent/core/report_parts.h"
 
-enum { WIDTH_DEFAULT = 80, WIDTH_MIN = 50, WIDTH_MAX = 100, INDENT = 4, PHASE_COLUMNS = 9, ELAPSED_COLUMNS = 7, TEXT_MAX = 4096 };
+enum {
+    WIDTH_DEFAULT = 80,
+    WIDTH_MIN = 50,
+    WIDTH_MAX = 100,
+    INDENT = 4,
+    PHASE_COLUMNS = 9,
+    LEG_COLUMNS = 10,
+    ELAPSED_COLUMNS = 7,
+    TEXT_MAX = 4096
+};
 
 enum paint { PAINT_PLAIN, PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_DIM, PAINT_BOLD, PAINT_BAR, PAINT_COUNT };
 
@@ -154,6 +163,72 @@ static void put_waterfall(struct page *page, const struct check_view *check)
     }
 }
 
+/* --- delivery ------------------------------------------------------------------------------------------------------------ */
+
+static uint64_t observed(const struct prom_histogram *histogram)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i <= PROM_BUCKETS; i++)
+        count += histogram->counts[i];
+    return count;
+}
+
+static uint64_t mean_ns(const struct prom_histogram *histogram)
+{
+    uint64_t count = observed(histogram);
+    return count ? (uint64_t)(histogram->sum * 1e9 / (double)count) : 0;
+}
+
+static void put_leg(struct page *page, enum delivery_leg leg, uint64_t took_ns, uint64_t longest_ns)
+{
+    char took[REPORT_ELAPSED_MAX];
+    text_format_elapsed(took_ns, took, sizeof took);
+    put_blanks(page, INDENT);
+    paint(page, PAINT_DIM);
+    buf_printf(page->out, "%-*s%*s  ", LEG_COLUMNS, delivery_leg_name(leg), ELAPSED_COLUMNS, took);
+    paint(page, PAINT_PLAIN);
+    paint(page, PAINT_BAR);
+    put_bar(page, 0, took_ns, longest_ns, page->width - INDENT - LEG_COLUMNS - ELAPSED_COLUMNS - 2);
+    paint(page, PAINT_PLAIN);
+    buf_append_char(page->out, '\n');
+}
+
+static void put_heartbeats(struct page *page, const struct delivery_stats *delivery, bool averaged)
+{
+    const char *separator = "";
+    put_blanks(page, INDENT);
+    paint(page, PAINT_DIM);
+    buf_append_str(page->out, "heartbeats: ");
+    for (unsigned i = 0; i < DELIVERY_COUNT; i++) {
+        if (!delivery->heartbeats[i] && i != DELIVERY_RECEIVED)
+            continue;
+        buf_printf(page->out, "%s%" PRIu64 " %s", separator, delivery->heartbeats[i],
+                   delivery_result_name((enum delivery_result)i));
+        separator = ", ";
+    }
+    buf_append_str(page->out, averaged ? " (times are means)\n" : "\n");
+    paint(page, PAINT_PLAIN);
+}
+
+/* Both ways of a heartbeat from the same moment on: what the second is longer, the server has taken. */
+static void put_delivery(struct page *page, const struct delivery_stats *delivery)
+{
+    uint64_t took_ns[LEG_COUNT], longest_ns = 1;
+    bool averaged = false, any = false;
+    for (unsigned i = 0; i < LEG_COUNT; i++) {
+        took_ns[i] = mean_ns(&delivery->legs[i]);
+        longest_ns = took_ns[i] > longest_ns ? took_ns[i] : longest_ns;
+        averaged = averaged || observed(&delivery->legs[i]) > 1;
+    }
+    for (unsigned i = 0; i < LEG_COUNT; i++)
+        if (observed(&delivery->legs[i]))
+            put_leg(page, (enum delivery_leg)i, took_ns[i], longest_ns);
+    for (unsigned i = 0; i < DELIVERY_COUNT; i++)
+        any = any || delivery->heartbeats[i];
+    if (any && !page->one_shot)
+        put_heartbeats(page, delivery, averaged);
+}
+
 /* --- a check ------------------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -174,7 +249,10 @@ static void put_head(struct page *page, const struct check_view *check)
     snprintf(left, sizeof left, "%s %-7s %s", looks[state].mark, state_name(state), check->name);
     text_format_elapsed(check->total_ns, took, sizeof took);
     text_format_elapsed(check->rtt_ns, rtt, sizeof rtt);
-    if (check->judged && check->have_rtt)
+    if (check_is_broker(check) && check->broker_type) /* a question and its answer: there is no whole beside it */
+        snprintf(right, sizeof right, "%s%s%s", check->broker_type, check->judged && check->have_rtt ? "   rtt " : "",
+                 check->judged && check->have_rtt ? rtt : "");
+    else if (check->judged && check->have_rtt)
         snprintf(right, sizeof right, "rtt %s   total %s", rtt, took);
     else if (check->judged)
         snprintf(right, sizeof right, "total %s", took);
@@ -288,6 +366,8 @@ void report_human(const struct agent_view *view, const struct report_style *styl
         put_head(&page, check);
         if (check->judged)
             put_waterfall(&page, check);
+        if (check->stats.delivery)
+            put_delivery(&page, check->stats.delivery);
         put_what_is_wrong(&page, check);
         put_past(&page, check);
         buf_append_char(out, '\n');

@@ -132,6 +132,22 @@ static void put_check(struct json_out *json, const struct check_view *check, boo
     json_out_object_end(json);
 }
 
+/* The short of it; the long is in `checks`, under the same name. Here `reason` is that of the state, not of the last round. */
+static void put_broker(struct json_out *json, const struct check_view *check, bool full)
+{
+    struct check_fault fault;
+    bool wrong = check_fault_of(check, &fault);
+    json_out_object(json);
+    put_text(json, "name", check->name);
+    put_text(json, "type", check->broker_type);
+    put_text(json, "state", state_name(check->health.state));
+    json_out_key(json, "rtt_ms");
+    put_ms(json, check->judged && check->have_rtt, check->rtt_ns);
+    put_text(json, "reason", wrong ? reason_name(fault.reason) : NULL);
+    put_text(json, "message", wrong ? report_fault_text(&fault, full) : NULL);
+    json_out_object_end(json);
+}
+
 void report_status_json(const struct agent_view *view, bool full, struct buf *out)
 {
     struct json_out json;
@@ -153,6 +169,9 @@ void report_status_json(const struct agent_view *view, bool full, struct buf *ou
     json_out_array_end(&json);
     json_out_key(&json, "brokers");
     json_out_array(&json);
+    for (size_t i = 0; i < view->check_count; i++)
+        if (check_is_broker(view->checks[i]))
+            put_broker(&json, view->checks[i], full);
     json_out_array_end(&json);
     json_out_object_end(&json);
     (void)json_out_finish(&json);
@@ -184,7 +203,7 @@ static void put_measurement(struct json_out *json, const struct check_view *chec
     json_out_array(json);
     json_out_object(json);
     put_text(json, "componentId", check->name);
-    put_text(json, "componentType", "component");
+    put_text(json, "componentType", check_is_broker(check) ? "datastore" : "component");
     if (check->judged) {
         json_out_key(json, "observedValue");
         json_out_double(json, (double)report_headline_ns(check) / 1e6, MS_DECIMALS);

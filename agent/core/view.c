@@ -1,8 +1,10 @@
 /*
- * Owns the one reading of a check's view that several formats share: what is wrong with it now. Called by diagnose and the reports.
+ * Owns the readings of a check's view that several formats share: what is wrong with it now, and what kind it is. Called by diagnose and the reports.
  * Pure. Filling the view is the engine's business.
  */
 #include "agent/core/view.h"
+
+#include <string.h>
 
 static struct check_fault last_round(const struct check_view *check)
 {
@@ -35,4 +37,9 @@ bool check_fault_of(const struct check_view *check, struct check_fault *fault)
     default:
         return false;
     }
+}
+
+bool check_is_broker(const struct check_view *check)
+{
+    return strcmp(check->type, "broker") == 0;
 }

@@ -13,6 +13,8 @@
 struct check_view {
     const char *name, *type, *path; /* path: "local" or "public" */
     const char *summary;            /* of the type, one sentence */
+    const char *broker;             /* name of the broker that the check works with (broker, delivery); NULL: none */
+    const char *broker_type;        /* of a check of type broker, which is named like its broker: "redis". NULL: others */
     struct health health;           /* state, history */
     unsigned gates;
     bool judged;        /* has a round been judged yet? Until then status and last are null */
@@ -45,6 +47,7 @@ struct check_fault {
     bool recovering;     /* the last round passed, but not yet enough of them */
 };
 bool check_fault_of(const struct check_view *check, struct check_fault *fault);
+bool check_is_broker(const struct check_view *check); /* the check that a broker has by itself */
 
 struct agent_view {
     const char *version;

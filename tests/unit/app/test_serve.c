@@ -50,7 +50,7 @@ static void make_view(void)
     view.config_file = "";
     view.verdict = (struct verdict){ .ready = true, .live = true, .started = true, .status = RESULT_PASS };
     view.diagnosis.cause = "healthy";
-    view.diagnosis.plain = "everything is fine";
+    strcpy(view.diagnosis.plain, "everything is fine");
     view.checks = checks;
     view.check_count = 2;
 }

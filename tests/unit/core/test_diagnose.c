@@ -375,8 +375,9 @@ static void test_shared_fault(void **state)
 {
     (void)state;
     check_fail(echo, REASON_BROKER_UNREACHABLE, "redis at 192.0.2.9:6379 refused");
-    assert_cause("dependency_down");
+    assert_cause("broker_down");
     assert_true(world.view.verdict.degraded);
+    assert_non_null(strstr(world.view.diagnosis.plain, "No connection to the broker"));
     check_fail(handshake, REASON_UPGRADE_TIMEOUT, ""); /* this instance's own fault goes first */
     assert_cause("connections_unreliable");
     assert_int_equal(world.view.diagnosis.because_count, 1);
@@ -444,6 +445,196 @@ static void test_dead(void **state)
     assert_true(advises("/live says 503"));
 }
 
+/* --- brokers and delivery ------------------------------------------------------------------------------------------------------------ */
+
+static struct check_view *bus, *delivery;
+
+static int set_up_bus(void **state)
+{
+    set_up(state);
+    delivery = world_add_delivery(&world, "delivery", "bus", NULL);
+    bus = world_add_broker(&world, "bus", "redis");
+    return 0;
+}
+
+static void assert_because(const char *first, const char *second)
+{
+    const struct diagnosis *d = &world.view.diagnosis;
+    assert_int_equal(d->because_count, second ? 2 : 1);
+    assert_string_equal(d->because[0], first);
+    if (second)
+        assert_string_equal(d->because[1], second);
+}
+
+/* The failure that nothing else sees: server up, broker up, and nothing between them. */
+static void test_server_detached(void **state)
+{
+    (void)state;
+    check_fail(delivery, REASON_DELIVERY_LOST, "heartbeat 17 came to the agent after 1ms, and to the WebSocket not within 500ms");
+    assert_cause("server_detached_from_broker");
+    assert_because("delivery", "bus");
+    assert_false(world.view.verdict.ready);
+    assert_string_equal(world.view.diagnosis.plain,
+                        "The server has lost its subscription: messages published on bus do not reach its "
+                        "clients, though the broker delivers to the agent");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "(delivery: heartbeat 17 came"));
+    assert_true(advises("this instance only"));
+    assert_true(advises("restart the server"));
+    assert_true(advises("plain HTTP check passes"));
+}
+
+/* Each fault of the broker's has its cause, and none of them is this server's. */
+static void test_faults_of_the_broker(void **state)
+{
+    (void)state;
+    static const struct {
+        enum reason reason;
+        const char *cause;
+    } rows[] = {
+        { REASON_BROKER_UNREACHABLE, "broker_down" },    { REASON_BROKER_AUTH_FAILED, "broker_auth" },
+        { REASON_BROKER_READ_ONLY, "broker_read_only" }, { REASON_BROKER_BLOCKED, "broker_blocked" },
+        { REASON_BROKER_TIMEOUT, "broker_frozen" },      { REASON_BROKER_NOT_DELIVERING, "broker_not_delivering" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_fail(bus, rows[i].reason, "peer at 192.0.2.9:6379");
+        check_fail(delivery, rows[i].reason, "peer at 192.0.2.9:6379");
+        assert_cause(rows[i].cause);
+        assert_because("delivery", "bus");
+        assert_non_null(strstr(world.view.diagnosis.plain, " bus"));
+        assert_non_null(strstr(world.view.diagnosis.plain, "; all instances are hit, and this one stays in rotation, degraded"));
+        assert_null(strstr(world.view.diagnosis.plain, "192.0.2.9"));
+        assert_true(world.view.verdict.ready && world.view.verdict.live);
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(rows[i].cause, rows[j].cause);
+    }
+}
+
+/* The sentence follows the verdict, not a wish. */
+static void test_shared_faults_and_rotation(void **state)
+{
+    (void)state;
+    check_fail(delivery, REASON_BROKER_UNREACHABLE, "refused");
+    world_judge_by(&world, true, false, true);
+    assert_false(world.view.verdict.ready);
+    assert_non_null(strstr(world.view.diagnosis.plain, "this one is out of rotation, as readiness.shared_faults says"));
+    delivery->health.passed_once = false;
+    world_judge(&world, false, false);
+    assert_non_null(strstr(world.view.diagnosis.plain, "this one has not been in rotation yet"));
+    /* nothing but the broker's own check, which gates nothing */
+    set_up_bus(NULL);
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "refused");
+    assert_cause("broker_down");
+    assert_because("bus", NULL);
+    assert_non_null(strstr(world.view.diagnosis.plain, "this one stays in rotation"));
+    assert_null(strstr(world.view.diagnosis.plain, "degraded"));
+}
+
+static void test_delivery_slow(void **state)
+{
+    (void)state;
+    check_warn(delivery, REASON_DELIVERY_SLOW, "612ms over the WebSocket, 2ms to the agent itself");
+    assert_cause("delivery_slow");
+    assert_because("delivery", "bus");
+    assert_true(advises("legs"));
+    assert_null(strstr(world.view.diagnosis.plain, "all instances"));
+    check_fail(delivery, REASON_DELIVERY_SLOW, "612ms over the WebSocket, 2ms to the agent itself");
+    assert_cause("delivery_slow");
+    assert_false(world.view.verdict.ready);
+}
+
+/* Only the agent's own subscription fails: clients are well, and nobody is told that all instances are hit. */
+static void test_agent_detached(void **state)
+{
+    (void)state;
+    check_warn(delivery, REASON_BROKER_NOT_DELIVERING, "it came over the WebSocket, and not to the agent");
+    assert_cause("agent_detached_from_broker");
+    assert_null(strstr(world.view.diagnosis.plain, "all instances"));
+    assert_true(advises("Clients are well"));
+}
+
+static void test_broker_slow(void **state)
+{
+    (void)state;
+    check_warn(bus, REASON_SLOW, "answered after 80ms, slo 20ms");
+    assert_cause("broker_slow");
+    assert_non_null(strstr(world.view.diagnosis.plain, "from bus"));
+}
+
+/* Server and broker are dead: the server's fault is the cause, and the broker's time says where to begin. */
+static void test_server_and_broker_dead(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 5; i++)
+        check_fail(&world.checks[i], REASON_CONNECT_REFUSED, "refused");
+    check_fail(delivery, REASON_CONNECT_REFUSED, "refused");
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "refused");
+    bus->since_ms = handshake->since_ms - 12345;
+    assert_cause("server_down");
+    assert_non_null(strstr(world.view.diagnosis.plain, "; bus had failed 12s before"));
+    assert_non_null(strstr(world.view.diagnosis.advice[0], "The broker failed first"));
+    assert_string_equal(world.view.diagnosis.because[0], "handshake");
+    assert_string_equal(world.view.diagnosis.because[world.view.diagnosis.because_count - 1], "bus");
+    bus->since_ms = handshake->since_ms + 61000;
+    assert_cause("server_down");
+    assert_non_null(strstr(world.view.diagnosis.plain, "; bus failed 1m1s later"));
+    assert_non_null(strstr(world.view.diagnosis.advice[0], "The server failed first"));
+    bus->since_ms = handshake->since_ms + 400;
+    assert_cause("server_down");
+    assert_non_null(strstr(world.view.diagnosis.plain, "; bus failed at the same time"));
+    assert_non_null(strstr(world.view.diagnosis.advice[0], "what they share"));
+}
+
+/* Of two brokers the one that the check works with is named. */
+static void test_two_brokers(void **state)
+{
+    (void)state;
+    struct check_view *other = world_add_broker(&world, "jobs", "nats");
+    check_fail(other, REASON_BROKER_UNREACHABLE, "refused");
+    check_fail(delivery, REASON_BROKER_READ_ONLY, "READONLY");
+    assert_cause("broker_read_only");
+    assert_non_null(strstr(world.view.diagnosis.plain, "published on bus"));
+    check_fail(delivery, REASON_DELIVERY_LOST, "nothing");
+    bus->name = "renamed"; /* nobody vouches for it then, and its name is still right */
+    assert_cause("server_detached_from_broker");
+    assert_non_null(strstr(world.view.diagnosis.plain, "published on bus"));
+    delivery->broker = NULL; /* which of the two is not known */
+    assert_cause("server_detached_from_broker");
+    assert_non_null(strstr(world.view.diagnosis.plain, "published on the broker"));
+}
+
+static void test_what_dialects_say(void **state)
+{
+    (void)state;
+    struct check_view *sub = world_add(&world, "room", "subscribe", "local", GATE_READY);
+    check_fail(sub, REASON_AUTH_REJECTED, "connect was answered with {\"op\":\"error\"}");
+    assert_cause("login_refused");
+    check_fail(sub, REASON_SUBSCRIBE_REJECTED, "room-7 was answered with {\"op\":\"denied\"}");
+    assert_cause("subscription_refused");
+    assert_null(strstr(world.view.diagnosis.plain, "denied"));
+    check_fail(sub, REASON_SUBSCRIBE_TIMEOUT, "no confirmation within 2s");
+    assert_cause("subscription_unconfirmed");
+    assert_non_null(strstr(world.view.diagnosis.plain, "The connection is open"));
+    check_fail(delivery, REASON_SUBSCRIBE_TIMEOUT, "no confirmation within 2s");
+    sub->health.state = STATE_PASS;
+    sub->status = RESULT_PASS;
+    assert_cause("subscription_unconfirmed");
+    assert_non_null(strstr(world.view.diagnosis.plain, "some subscriptions"));
+}
+
+/* A broker's name may be as long as it likes. */
+static void test_long_names(void **state)
+{
+    (void)state;
+    char name[600];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    bus->name = delivery->broker = name;
+    check_fail(delivery, REASON_DELIVERY_LOST, "nothing");
+    assert_cause("server_detached_from_broker");
+    assert_true(strlen(world.view.diagnosis.plain) < sizeof world.view.diagnosis.plain);
+    assert_string_equal(world.view.diagnosis.plain + strlen(world.view.diagnosis.plain) - strlen("…"), "…");
+}
+
 /* --- over everything ----------------------------------------------------------------------------------------------------------------- */
 
 static void test_long_texts_are_cut_between_characters(void **state)
@@ -491,11 +682,12 @@ static void check_diagnosis(void)
 static void test_every_combination(void **state)
 {
     (void)state;
-    static const char *const types[] = { "handshake", "ping", "echo", "hold", "http", "tcp", "tls", "unheard-of" };
+    static const char *const types[] = { "handshake", "ping",      "echo",     "hold",   "http",      "tcp",
+                                         "tls",       "subscribe", "delivery", "broker", "unheard-of" };
     static const int codes[] = { 0,    101,  200,  404,  426,  429,  500,  502,  503,  504,
                                  1000, 1001, 1003, 1005, 1008, 1009, 1011, 1012, 1013, 4400 };
     for (unsigned n = REASON_NONE + 1; n < REASON_AGENT_STALLED; n++)
-        for (size_t type = 0; type < 8; type++)
+        for (size_t type = 0; type < sizeof types / sizeof types[0]; type++)
             for (unsigned bits = 0; bits < 24; bits++)
                 for (size_t code = 0; code < sizeof codes / sizeof codes[0]; code++) {
                     bool public = bits & 1, warn = bits & 2, gates = bits & 4;
@@ -542,6 +734,7 @@ static void test_table_of_the_manual(void **state)
 }
 
 #define T(test) cmocka_unit_test_setup(test, set_up)
+#define B(test) cmocka_unit_test_setup(test, set_up_bus)
 
 int main(void)
 {
@@ -576,6 +769,16 @@ int main(void)
         T(test_slow),
         T(test_recovering),
         T(test_dead),
+        B(test_server_detached),
+        B(test_faults_of_the_broker),
+        B(test_shared_faults_and_rotation),
+        B(test_delivery_slow),
+        B(test_agent_detached),
+        B(test_broker_slow),
+        B(test_server_and_broker_dead),
+        B(test_two_brokers),
+        B(test_what_dialects_say),
+        B(test_long_names),
         T(test_long_texts_are_cut_between_characters),
         T(test_every_combination),
         T(test_no_cause_is_dead),

@@ -12,6 +12,7 @@
 #include "tests/unit/core/views.h"
 
 static struct world world;
+static struct delivery_stats delivery;
 static struct buf out;
 
 static int set_up(void **state)
@@ -20,6 +21,9 @@ static int set_up(void **state)
     world_init(&world);
     check_blank(world_add(&world, "handshake", "handshake", "local", GATE_READY));
     check_blank(world_add(&world, "front", "hold", "public", 0));
+    memset(&delivery, 0, sizeof delivery);
+    check_blank(world_add_delivery(&world, "delivery", "bus", &delivery));
+    check_blank(world_add_broker(&world, "bus", "redis"));
     buf_init(&out, 1 << 20);
     return 0;
 }
@@ -82,6 +86,10 @@ static void test_families_of_the_contract(void **state)
         "wshealthd_connection_closes_total counter",
         "wshealthd_held_connections gauge",
         "wshealthd_tls_cert_not_after_timestamp_seconds gauge",
+        "wshealthd_delivery_seconds histogram",
+        "wshealthd_delivery_heartbeats_total counter",
+        "wshealthd_broker_state gauge",
+        "wshealthd_broker_rtt_seconds histogram",
         "wshealthd_loop_lag_seconds histogram",
         "wshealthd_stalls_total counter",
         "wshealthd_build_info gauge",
@@ -119,6 +127,17 @@ static void test_complete_from_the_first_scrape(void **state)
         bool foreign = strncmp(name, "broker_", 7) == 0 || strncmp(name, "delivery_", 9) == 0 || strncmp(name, "server_", 7) == 0;
         assert_int_equal(count_of(text, series), !foreign);
     }
+    for (unsigned i = 0; i < LEG_COUNT; i++) {
+        snprintf(series, sizeof series, "wshealthd_delivery_seconds_count{check=\"delivery\",leg=\"%s\"}",
+                 delivery_leg_name((enum delivery_leg)i));
+        assert_true(number_of(text, series) == 0);
+    }
+    for (unsigned i = 0; i < DELIVERY_COUNT; i++) {
+        snprintf(series, sizeof series, "wshealthd_delivery_heartbeats_total{check=\"delivery\",result=\"%s\"}",
+                 delivery_result_name((enum delivery_result)i));
+        assert_true(number_of(text, series) == 0);
+    }
+    assert_true(number_of(text, "wshealthd_broker_rtt_seconds_count{broker=\"bus\",type=\"redis\"}") == 0);
     static const char *const phases[] = { "resolve", "connect", "tls", "upgrade", "open", "total" };
     for (size_t i = 0; i < 6; i++) {
         snprintf(series, sizeof series,
@@ -131,6 +150,57 @@ static void test_complete_from_the_first_scrape(void **state)
                  close_label_name((enum close_label)i));
         assert_true(number_of(text, series) == 0);
     }
+}
+
+/* A check lists the reasons that it can give: a broker its own, a delivery both sides', the others none of the broker's. */
+static void test_reasons_by_type(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reason;
+        bool handshake, delivery, bus;
+    } rows[] = {
+        { "connect_refused", true, true, false },       { "subscribe_timeout", true, true, false },
+        { "subscribe_rejected", true, true, false },    { "slow", true, true, true },
+        { "agent_stalled", true, true, true },          { "delivery_lost", false, true, false },
+        { "delivery_slow", false, true, false },        { "broker_unreachable", false, true, true },
+        { "broker_auth_failed", false, true, true },    { "broker_timeout", false, true, true },
+        { "broker_read_only", false, true, true },      { "broker_blocked", false, true, true },
+        { "broker_not_delivering", false, true, true }, { "server_gone", false, false, false },
+    };
+    const char *text = scrape(false);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        static const char *const checks[] = { "handshake\",type=\"handshake", "delivery\",type=\"delivery", "bus\",type=\"broker" };
+        const bool wanted[] = { rows[i].handshake, rows[i].delivery, rows[i].bus };
+        for (size_t j = 0; j < 3; j++) {
+            char series[256];
+            snprintf(series, sizeof series, "wshealthd_check_failures_total{check=\"%s\",path=\"local\",reason=\"%s\"} 0\n",
+                     checks[j], rows[i].reason);
+            if (count_of(text, series) != wanted[j])
+                fail_msg("%s: want %d of it", series, wanted[j]);
+        }
+    }
+}
+
+/* Whatever is no broker and delivers nothing has none of their series. */
+static void test_brokers_and_deliveries_only(void **state)
+{
+    (void)state;
+    const char *text = scrape(false);
+    assert_int_equal(count_of(text, "wshealthd_broker_state{"), 1);
+    assert_int_equal(count_of(text, "wshealthd_broker_rtt_seconds_count{"), 1);
+    assert_int_equal(count_of(text, "wshealthd_delivery_seconds_count{"), LEG_COUNT);
+    assert_int_equal(count_of(text, "wshealthd_delivery_heartbeats_total{"), DELIVERY_COUNT);
+}
+
+static void test_delivery_names(void **state)
+{
+    (void)state;
+    static const char *const results[] = { "received", "late", "lost", "duplicate", "reordered" };
+    assert_string_equal(delivery_leg_name(LEG_CONTROL), "control");
+    assert_string_equal(delivery_leg_name(LEG_WEBSOCKET), "websocket");
+    for (unsigned i = 0; i < DELIVERY_COUNT; i++)
+        assert_string_equal(delivery_result_name((enum delivery_result)i), results[i]);
 }
 
 /* The number of lines does not depend on what happens later. */
@@ -146,6 +216,10 @@ static void test_no_series_appears_later(void **state)
     check->stats.held = 2;
     prom_observe(&check->stats.rtt, 0.0002);
     prom_observe(&check->stats.phase[PHASE_TLS], 0.02);
+    prom_observe(&delivery.legs[LEG_WEBSOCKET], 0.003);
+    delivery.heartbeats[DELIVERY_RECEIVED] = 4;
+    world.checks[2].stats.failures[REASON_DELIVERY_LOST] = 1;
+    world.checks[3].stats.failures[REASON_BROKER_TIMEOUT] = 1;
     assert_int_equal(count_of(scrape(false), "\n"), before);
 }
 
@@ -162,6 +236,10 @@ static void test_values(void **state)
     check->stats.last_round_ms = WORLD_MS + 500;
     check->stats.cert_not_after_ms = WORLD_MS;
     prom_observe(&check->stats.phase[PHASE_NONE], 0.25);
+    prom_observe(&delivery.legs[LEG_WEBSOCKET], 0.125);
+    delivery.heartbeats[DELIVERY_LOST] = 3;
+    check_fail(&world.checks[3], REASON_BROKER_UNREACHABLE, "");
+    prom_observe(&world.checks[3].stats.rtt, 0.5);
     const char *text = scrape(false);
     assert_true(number_of(text, "wshealthd_ready") == 1);
     assert_true(number_of(text, "wshealthd_draining") == 0);
@@ -175,6 +253,10 @@ static void test_values(void **state)
     assert_true(
         number_of(text, "wshealthd_check_duration_seconds_sum{check=\"front\",type=\"hold\",path=\"public\",phase=\"total\"}") ==
         0.25);
+    assert_true(number_of(text, "wshealthd_delivery_seconds_sum{check=\"delivery\",leg=\"websocket\"}") == 0.125);
+    assert_true(number_of(text, "wshealthd_delivery_heartbeats_total{check=\"delivery\",result=\"lost\"}") == 3);
+    assert_true(number_of(text, "wshealthd_broker_state{broker=\"bus\",type=\"redis\"}") == 0);
+    assert_true(number_of(text, "wshealthd_broker_rtt_seconds_sum{broker=\"bus\",type=\"redis\"}") == 0.5);
     assert_true(number_of(text, "wshealthd_build_info{version=\"9.8.7\"}") == 1);
     assert_true(number_of(text, "process_start_time_seconds") == 1795687200);
 }
@@ -185,6 +267,7 @@ static void test_unknown_is_not_a_number(void **state)
     (void)state;
     const char *text = scrape(false);
     assert_memory_equal(value_of(text, "wshealthd_check_state{check=\"front\",type=\"hold\",path=\"public\"}"), "NaN\n", 4);
+    assert_memory_equal(value_of(text, "wshealthd_broker_state{broker=\"bus\",type=\"redis\"}"), "NaN\n", 4);
     assert_memory_equal(value_of(text, "wshealthd_tls_cert_not_after_timestamp_seconds{check=\"front\"}"), "NaN\n", 4);
     assert_memory_equal(
         value_of(text, "wshealthd_check_last_round_timestamp_seconds{check=\"front\",type=\"hold\",path=\"public\"}"), "NaN\n", 4);
@@ -248,7 +331,7 @@ static void test_table_of_the_manual(void **state)
     (void)state;
     metric_write_roff(&out);
     const char *text = buf_str(&out);
-    assert_int_equal(count_of(text, ".TP\n"), 22);
+    assert_int_equal(count_of(text, ".TP\n"), 26);
     assert_int_equal(count_of(text, "wshealthd_check_failures_total"), 1);
     assert_int_equal(count_of(text, "wshealthd_build_info"), 1);
     assert_int_equal(count_of(text, "check,type,path,reason"), 1);
@@ -261,6 +344,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_families_of_the_contract),
         T(test_complete_from_the_first_scrape),
+        T(test_reasons_by_type),
+        T(test_brokers_and_deliveries_only),
+        T(test_delivery_names),
         T(test_no_series_appears_later),
         T(test_values),
         T(test_unknown_is_not_a_number),

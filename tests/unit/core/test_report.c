@@ -14,6 +14,7 @@
 #define BOTH (GATE_READY | GATE_LIVE)
 
 static struct world world;
+static struct delivery_stats books;
 static struct check_view *handshake, *echo, *tls;
 static struct buf out;
 
@@ -282,6 +283,75 @@ static void test_status_is_not_state(void **state)
     json_decref(root);
 }
 
+static struct check_view *with_bus(void)
+{
+    memset(&books, 0, sizeof books);
+    world_add_delivery(&world, "delivery", "bus", &books);
+    struct check_view *bus = world_add_broker(&world, "bus", "redis");
+    bus->total_ns = 200000;
+    world_judge(&world, false, true);
+    return bus;
+}
+
+/* In the short list and, like every check, in the long one. */
+static void test_status_of_brokers(void **state)
+{
+    (void)state;
+    struct check_view *bus = with_bus();
+    check_blank(world_add_broker(&world, "jobs", "nats"));
+    json_t *root = status_json(true), *brokers = json_object_get(root, "brokers"), *one = json_array_get(brokers, 0);
+    assert_int_equal(json_array_size(brokers), 2);
+    assert_text(one, "name", "bus");
+    assert_text(one, "type", "redis");
+    assert_text(one, "state", "pass");
+    assert_number(one, "rtt_ms", 0.2);
+    assert_null_at(one, "reason");
+    assert_null_at(one, "message");
+    one = json_array_get(brokers, 1);
+    assert_text(one, "type", "nats");
+    assert_text(one, "state", "unknown");
+    assert_null_at(one, "rtt_ms");
+    assert_text(check_at(root, 4), "name", "bus");
+    assert_text(check_at(root, 4), "type", "broker");
+    json_decref(root);
+
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "nothing listens on 192.0.2.7:6379");
+    bus->have_rtt = false;
+    world_judge(&world, false, true);
+    root = status_json(true);
+    one = json_array_get(json_object_get(root, "brokers"), 0);
+    assert_text(one, "state", "fail");
+    assert_null_at(one, "rtt_ms");
+    assert_text(one, "reason", "broker_unreachable");
+    assert_text(one, "message", "nothing listens on 192.0.2.7:6379");
+    assert_text(json_object_get(root, "diagnosis"), "cause", "broker_down");
+    json_decref(root);
+    root = status_json(false);
+    assert_false(strange(buf_str(&out)));
+    one = json_array_get(json_object_get(root, "brokers"), 0);
+    assert_text(one, "reason", "broker_unreachable");
+    assert_text(one, "message", reason_help(REASON_BROKER_UNREACHABLE));
+    json_decref(root);
+}
+
+/* The contract's example, word for word where it has words. */
+static void test_status_of_a_detached_server(void **state)
+{
+    (void)state;
+    with_bus();
+    check_fail(&world.checks[3], REASON_DELIVERY_LOST, "heartbeat 17 did not come");
+    world_judge(&world, false, true);
+    json_t *root = status_json(false), *diagnosis = json_object_get(root, "diagnosis");
+    json_t *because = json_object_get(diagnosis, "because");
+    assert_text(root, "status", "fail");
+    assert_bool(root, "degraded", false);
+    assert_text(diagnosis, "cause", "server_detached_from_broker");
+    assert_int_equal(json_array_size(because), 2);
+    assert_string_equal(json_string_value(json_array_get(because, 0)), "delivery");
+    assert_string_equal(json_string_value(json_array_get(because, 1)), "bus");
+    json_decref(root);
+}
+
 static json_t *health_json(bool full)
 {
     buf_reset(&out);
@@ -314,6 +384,23 @@ static void test_health_json(void **state)
     assert_text(json_array_get(json_object_get(checks, "cert:responseTime"), 0), "output", "5 days left, CN=192.0.2.7");
     json_decref(root);
     root = health_json(false);
+    assert_false(strange(buf_str(&out)));
+    json_decref(root);
+}
+
+static void test_health_json_of_brokers(void **state)
+{
+    (void)state;
+    struct check_view *bus = with_bus();
+    check_fail(bus, REASON_BROKER_READ_ONLY, "READONLY from 192.0.2.7");
+    world_judge(&world, false, true);
+    json_t *root = health_json(false), *checks = json_object_get(root, "checks");
+    json_t *one = json_array_get(json_object_get(checks, "bus:responseTime"), 0);
+    assert_text(one, "componentType", "datastore");
+    assert_number(one, "observedValue", 0.2);
+    assert_text(one, "status", "fail");
+    assert_text(one, "output", reason_help(REASON_BROKER_READ_ONLY));
+    assert_text(json_array_get(json_object_get(checks, "delivery:responseTime"), 0), "componentType", "component");
     assert_false(strange(buf_str(&out)));
     json_decref(root);
 }
@@ -542,6 +629,43 @@ static void test_waterfall(void **state)
     assert_true(blanks == room / 5 && full + blanks >= room - 1 && full + blanks <= room);
 }
 
+/* A broker's line says what it is and how far away; there is nothing to draw. */
+static void test_human_of_a_broker(void **state)
+{
+    (void)state;
+    struct check_view *bus = with_bus();
+    const char *text = human(false, 60, true);
+    assert_non_null(strstr(text, "\n\n  ✓ pass    bus                           redis   rtt 0.20ms\n\n"));
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "nothing listens on 192.0.2.7:6379");
+    bus->have_rtt = false;
+    world_judge(&world, false, true);
+    text = human(false, 60, true);
+    assert_non_null(strstr(text, "✗ fail    bus                                        redis\n"));
+    assert_non_null(strstr(text, "    broker_unreachable  nothing listens on 192.0.2.7:6379\n"));
+}
+
+/* Both legs from the same moment on, and in the long run what became of the heartbeats. */
+static void test_human_of_a_delivery(void **state)
+{
+    (void)state;
+    with_bus();
+    assert_null(strstr(human(false, 60, false), "control"));
+    prom_observe(&books.legs[LEG_CONTROL], 0.001);
+    prom_observe(&books.legs[LEG_WEBSOCKET], 0.004);
+    books.heartbeats[DELIVERY_RECEIVED] = 1;
+    const char *text = human(false, 60, true);
+    assert_non_null(strstr(text, "\n    control    1.00ms  █████████▎\n"
+                                 "    websocket  4.00ms  █████████████████████████████████████\n"));
+    assert_null(strstr(text, "heartbeats"));
+    prom_observe(&books.legs[LEG_WEBSOCKET], 0.012);
+    books.heartbeats[DELIVERY_RECEIVED] = 2;
+    books.heartbeats[DELIVERY_LOST] = 1;
+    text = human(false, 60, false);
+    assert_non_null(strstr(text, "    websocket  8.00ms"));
+    assert_non_null(strstr(text, "    heartbeats: 2 received, 1 lost (times are means)\n"));
+    assert_in_range(widest(text), 40, 60);
+}
+
 static void test_human_of_odd_rounds(void **state)
 {
     (void)state;
@@ -606,7 +730,10 @@ int main(void)
         T(test_status_for_strangers),
         T(test_status_before_the_first_round),
         T(test_status_is_not_state),
+        T(test_status_of_brokers),
+        T(test_status_of_a_detached_server),
         T(test_health_json),
+        T(test_health_json_of_brokers),
         T(test_health_json_knows_three_words),
         T(test_exit_codes),
         T(test_exit_code_unknown),
@@ -619,6 +746,8 @@ int main(void)
         T(test_human_says_everything),
         T(test_human_colour_only_when_asked),
         T(test_waterfall),
+        T(test_human_of_a_broker),
+        T(test_human_of_a_delivery),
         T(test_human_of_odd_rounds),
         T(test_no_format_trips_over_bad_bytes),
         T(test_ceilings_hold),

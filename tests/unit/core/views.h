@@ -51,6 +51,27 @@ static inline struct check_view *world_add(struct world *world, const char *name
     return check;
 }
 
+/* The check that a broker has by itself; it only reports. */
+static inline struct check_view *world_add_broker(struct world *world, const char *name, const char *type)
+{
+    struct check_view *check = world_add(world, name, "broker", "local", 0);
+    check->broker = name;
+    check->broker_type = type;
+    check->have_rtt = true;
+    check->rtt_ns = 200000;
+    return check;
+}
+
+/* A delivery check over that broker, with its books. */
+static inline struct check_view *world_add_delivery(struct world *world, const char *name, const char *broker,
+                                                    struct delivery_stats *stats)
+{
+    struct check_view *check = world_add(world, name, "delivery", "local", GATE_READY);
+    check->broker = broker;
+    check->stats.delivery = stats;
+    return check;
+}
+
 static inline void check_set_fault(struct check_view *check, enum state state, enum reason reason, const char *message)
 {
     check->health.state = state;
@@ -89,14 +110,19 @@ static inline struct check_view *check_blank(struct check_view *check)
 }
 
 /* The verdict and the diagnosis that the agent would come to. */
-static inline void world_judge(struct world *world, bool draining, bool started)
+static inline void world_judge_by(struct world *world, bool shared_faults_fail, bool draining, bool started)
 {
     struct health_input inputs[WORLD_CHECKS];
-    const struct verdict_policy policy = { false, 30000 };
+    const struct verdict_policy policy = { shared_faults_fail, 30000 };
     for (size_t i = 0; i < world->view.check_count; i++)
         inputs[i] = (struct health_input){ &world->checks[i].health, world->checks[i].last_fault_scope, world->checks[i].gates };
     world->view.verdict = verdict_of(inputs, world->view.check_count, &policy, draining, started);
     diagnose(&world->view, &world->view.diagnosis);
+}
+
+static inline void world_judge(struct world *world, bool draining, bool started)
+{
+    world_judge_by(world, false, draining, started);
 }
 
 #endif
