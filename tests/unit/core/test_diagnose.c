@@ -666,7 +666,7 @@ static void check_diagnosis(void)
     assert_in_range(cause, 0, CAUSE_COUNT - 1);
     seen[cause] = true;
     assert_true(*d->sentence);
-    assert_true(d->plain && *d->plain);
+    assert_true(*d->plain);
     assert_null(strstr(d->plain, "peer"));
     assert_true(d->plain[strlen(d->plain) - 1] != '.');
     if (cause == CAUSE_HEALTHY)
