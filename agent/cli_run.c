@@ -80,6 +80,7 @@ int cli_demo(struct cli *cli)
         return cli_error(cli, "--port '%.60s', want 0 to 65535", port_text);
     const struct demo_options options = { .port = (uint16_t)port,
                                           .fault = cli_value(cli, "fault"),
+                                          .broker = cli_value(cli, "broker"),
                                           .listen = cli_value(cli, "listen") };
     int code = demo_run(&options, &err);
     return code < 0 ? cli_error(cli, "%s", err.text) : code;

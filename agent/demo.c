@@ -1,7 +1,7 @@
 /*
- * `wshealthd demo` (agent/demo.h): the server to break (agent/demo_server.c), the agent beside it, and a person who types. Called by
- * agent/cli_run.c. It owns the loop, the signals and what is said on stdout; the agent's log is kept to errors, as the changes of the
- * verdict are told here in sentences.
+ * `wshealthd demo` (agent/demo.h): the server to break (agent/demo_server.c) with its broker (agent/demo_bus.c), the agent beside it, and a
+ * person who types. Called by agent/cli_run.c. It owns the loop, the signals and what is said on stdout; the agent's log is kept to errors,
+ * as the changes of the verdict are told here in sentences.
  */
 #include "agent/demo.h"
 
@@ -17,27 +17,31 @@
 #include "agent/agent.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/check.h"
 #include "agent/core/report.h"
+#include "agent/demo_bus.h"
 #include "agent/demo_server.h"
 #include "agent/net/listen.h"
 
 enum {
-    CHECK_INTERVAL_MS = 1000,
-    CHECK_TIMEOUT_MS = 800,
-    ECHO_SLO_MS = 200,
-    LIVENESS_AFTER_MS = 10000,
     HEALTH_PORT = 9717,
     /* A file or /dev/null on stdin cannot be awaited by epoll, so it is looked at now and then. */
     STDIN_POLL_MS = 50,
     LINE_MAX_BYTES = 256,
     TEXT_MAX = 64 << 10,
+    BROKER_URL_MAX = 2048,
     EXIT_AT_ONCE = 3,
 };
+
+#define IN_PROCESS_URL "memory://demo"
 
 struct demo {
     struct loop loop;
     struct demo_server *server;
+    struct demo_bus *bus;
+    bool in_process; /* the broker is */
     struct conf *conf;
+    struct generation *generation; /* for the server's broker: its configuration and TLS */
     struct agent *agent;
     struct loop_signal term, interrupt;
     struct timer typing;
@@ -103,13 +107,19 @@ static void show_status(struct demo *demo)
 
 /* --- the end ------------------------------------------------------------------------------------------------------------ */
 
-static void on_stopped(void *user)
+static void on_bus_closed(void *user)
 {
     struct demo *demo = user;
     demo_server_close(demo->server);
     loop_signal_close(&demo->term);
     loop_signal_close(&demo->interrupt);
     loop_stop(&demo->loop);
+}
+
+static void on_stopped(void *user)
+{
+    struct demo *demo = user;
+    demo_bus_close(demo->bus, on_bus_closed, demo);
 }
 
 static void demo_stop(struct demo *demo)
@@ -154,6 +164,7 @@ static void set_faults(struct demo *demo, demo_fault_set faults)
 {
     struct buf text = BUF_INIT(TEXT_MAX);
     demo_server_set_faults(demo->server, faults);
+    demo_bus_set_faults(demo->bus, faults);
     buf_append_str(&text, faults ? "on:" : "no fault is on");
     for (int i = 0; i < DEMO_FAULT_COUNT; i++)
         if (faults & DEMO_FAULT_BIT(i))
@@ -175,11 +186,21 @@ static const struct command {
     { "clear", clear_faults }, { "quit", demo_stop }, { "exit", demo_stop },
 };
 
+/* -1 and err: there is none of that name, or it cannot be had here. */
+static int find_fault(const struct demo *demo, const char *name, struct err *err)
+{
+    int fault = demo_fault_find(name, err);
+    if (fault >= 0 && !demo->in_process && DEMO_FAULT_BIT(fault) & DEMO_BROKER_FAULTS)
+        return err_set(err, REASON_NONE, 0,
+                       "'%s' is for the broker inside the demo; yours is real: stop it, or freeze it, yourself", name);
+    return fault;
+}
+
 static void switch_fault(struct demo *demo, const char *name, bool on)
 {
     demo_fault_set faults = demo_server_faults(demo->server);
     struct err err;
-    int fault = demo_fault_find(name, &err);
+    int fault = find_fault(demo, name, &err);
 
     if (fault < 0)
         printf("%s; 'help' says what else there is\n", err.text);
@@ -292,90 +313,154 @@ static void choose_admin(struct demo *demo)
     demo->conf->admin = *demo->directory ? mem_printf("unix:%s/admin.sock", demo->directory) : mem_strdup("off");
 }
 
+/* Of the lines of errors the first; where it is about the broker's URL, without the place in a file that nobody has written. */
 static int conf_failed(struct conf_errors *errors, struct err *err)
 {
-    const char *text = buf_str(&errors->text);
-    err_set(err, REASON_NONE, 0, "%.*s", (int)strcspn(text, "\n"), text);
+    static const char url_path[] = "brokers[0].url: ";
+    const char *text = buf_str(&errors->text), *at = strstr(text, url_path);
+    size_t len;
+    text = at ? at + sizeof url_path - 1 : text;
+    len = strcspn(text, "\n");
+    err_set(err, REASON_NONE, 0, "%s%.*s", at ? "--broker: " : "", (int)len, text);
     conf_errors_fini(errors);
     return -1;
 }
 
+/* What a user would write for such a server and its broker. */
+static const char conf_text[] = "target: { url: '%s' }\n"
+                                "log: { level: error }\n"
+                                "liveness: { after: 10s }\n"
+                                "defaults: { interval: 1s, timeout: 800ms }\n"
+                                "brokers:\n"
+                                "  - { name: bus, url: '%s', timeout: 1s, retry: { min: 50ms, max: 1s } }\n"
+                                "checks:\n"
+                                "  - { name: handshake, type: handshake }\n"
+                                "  - { name: ping, type: ping }\n"
+                                "  - { name: hold, type: hold }\n"
+                                "  - { name: echo, type: echo, slo: 200ms }\n"
+                                "  - { name: delivery, type: delivery, broker: bus, channel: " DEMO_CHANNEL ", within: 500ms }\n";
+
+/* Quotes in the broker's URL are doubled, as YAML wants it. */
+static void write_conf(const struct demo *demo, const char *broker, struct buf *out)
+{
+    struct buf quoted = BUF_INIT(2 * BROKER_URL_MAX);
+    for (const char *c = broker; *c; c++)
+        buf_append(&quoted, *c == '\'' ? "''" : c, *c == '\'' ? 2 : 1);
+    buf_printf(out, conf_text, demo->url, buf_str(&quoted));
+    buf_fini(&quoted);
+}
+
 static int make_conf(struct demo *demo, const struct demo_options *options, struct err *err)
 {
+    struct buf text = BUF_INIT(TEXT_MAX);
     struct conf_errors errors;
-    struct check_conf *echo;
 
+    if (options->broker && strlen(options->broker) > BROKER_URL_MAX)
+        return err_set(err, REASON_NONE, 0, "--broker: longer than %d bytes", BROKER_URL_MAX);
+    write_conf(demo, options->broker ? options->broker : IN_PROCESS_URL, &text);
     conf_errors_init(&errors);
-    demo->conf = conf_for_url(demo->url, &agent_conf_env, &errors);
+    demo->conf = conf_load_text("demo", buf_slice(&text), &agent_conf_env, &errors);
+    buf_fini(&text);
     if (!demo->conf)
         return conf_failed(&errors, err);
-    echo = conf_add_check(demo->conf, "echo", &agent_conf_env, err);
-    if (!echo || choose_listen(demo, options->listen, err) < 0) {
+    if (choose_listen(demo, options->listen, err) < 0) {
         conf_errors_fini(&errors);
         return -1;
     }
-    echo->slo_ms = ECHO_SLO_MS;
-    for (size_t i = 0; i < demo->conf->check_count; i++) {
-        demo->conf->checks[i].interval_ms = CHECK_INTERVAL_MS;
-        demo->conf->checks[i].timeout_ms = CHECK_TIMEOUT_MS;
-    }
-    demo->conf->liveness_after_ms = LIVENESS_AFTER_MS;
-    demo->conf->log_level = LOG_ERROR;
     choose_admin(demo);
     if (conf_seal(demo->conf, &agent_conf_env, &errors) < 0)
         return conf_failed(&errors, err);
     conf_errors_fini(&errors);
+    demo->in_process = strcmp(demo->conf->brokers[0].type->name, "memory") == 0;
     return 0;
+}
+
+static void write_broker(const struct demo *demo, struct buf *text)
+{
+    char shown[256];
+
+    url_redact(demo->conf->brokers[0].url, shown, sizeof shown);
+    buf_printf(text, "  broker  %s   what is published on %s or %s, the server passes on to all its clients\n",
+               demo->in_process ? "in this process (--broker redis://... or nats://... takes a real one)" : shown, DEMO_CHANNEL,
+               DEMO_NEWS);
+}
+
+static void write_agent(const struct demo *demo, struct buf *text)
+{
+    static const char asks[] = "asks every second: handshake, ping, hold, echo, delivery (through the broker), bus (the broker)";
+    const char *listen = demo->conf->listen;
+
+    if (strncmp(listen, "unix:", 5) == 0)
+        buf_printf(text,
+                   "  agent   %s   %s\n\nIn another terminal, try:\n"
+                   "  curl -i --unix-socket %s 'http://localhost/ready?verbose'\n",
+                   listen, asks, listen + 5);
+    else
+        buf_printf(text,
+                   "  agent   http://%s   %s\n\nIn another terminal, try:\n"
+                   "  curl -i 'http://%s/ready?verbose'\n"
+                   "  curl -s http://%s/status\n",
+                   listen, asks, listen, listen);
 }
 
 static void say_hello(const struct demo *demo)
 {
-    const char *listen = demo->conf->listen;
     struct buf text = BUF_INIT(TEXT_MAX);
 
     buf_printf(&text,
-               "A WebSocket server to break, and the agent beside it.\n\n"
+               "A WebSocket server to break, its message broker, and the agent beside them.\n\n"
                "  server  %s   echoes; with /push it also says something every second\n",
                demo->url);
-    if (strncmp(listen, "unix:", 5) == 0)
-        buf_printf(&text,
-                   "  agent   %s   asks it every second: handshake, ping, hold, echo\n\nIn another terminal, try:\n"
-                   "  curl -i --unix-socket %s 'http://localhost/ready?verbose'\n",
-                   listen, listen + 5);
-    else
-        buf_printf(&text,
-                   "  agent   http://%s   asks it every second: handshake, ping, hold, echo\n\nIn another terminal, try:\n"
-                   "  curl -i 'http://%s/ready?verbose'\n"
-                   "  curl -s http://%s/status\n",
-                   listen, listen, listen);
+    write_broker(demo, &text);
+    write_agent(demo, &text);
     buf_printf(&text, "  wshealthd check %s\n", demo->url);
     if (*demo->directory)
         buf_printf(&text, "  wshealthd status --admin %s\n", demo->conf->admin);
     buf_append_str(
-        &text, "\nThen break the server: type the name of a fault and see what the agent says. 'off NAME' or 'clear' mends it,\n"
-               "'status' shows every check, 'help' the other commands; Ctrl-C ends the demo.\n\n");
+        &text,
+        "\nThen break something: type the name of a fault and see what the agent says. 'off NAME' or 'clear' mends it,\n"
+        "'status' shows every check, 'help' the other commands; Ctrl-C ends the demo. To begin with: detach-broker is what no\n"
+        "socket check sees, and broker-down is nobody's fault here, so /ready stays 200 and says degraded.\n\n");
     demo_write_fault_list(demo_server_faults(demo->server), &text);
     buf_append_str(&text, "\n");
     say(&text);
 }
 
-static int start(struct demo *demo, const struct demo_options *options, struct err *err)
+static void on_published(void *user, struct slice body)
+{
+    struct demo *demo = user;
+    demo_server_say(demo->server, body);
+}
+
+static int start_beside(struct demo *demo, const struct demo_options *options, struct err *err)
 {
     const struct agent_options agent_options = { .serve = true, .on_change = on_change, .user = demo };
-    int fault = options->fault ? demo_fault_find(options->fault, err) : 0;
+    int fault;
 
-    if (fault < 0)
+    if (make_conf(demo, options, err) < 0)
         return -1;
+    fault = options->fault ? find_fault(demo, options->fault, err) : 0;
+    if (fault < 0 || !(demo->generation = generation_new(demo->conf, err)))
+        return -1;
+    demo->agent = agent_new(&demo->loop, demo->conf, &agent_options, err);
+    if (!demo->agent)
+        return -1;
+    demo->bus = demo_bus_open(&demo->loop, &demo->conf->brokers[0], demo->generation->broker_tls[0], on_published, demo);
+    if (options->fault) {
+        demo_server_set_faults(demo->server, DEMO_FAULT_BIT(fault));
+        demo_bus_set_faults(demo->bus, DEMO_FAULT_BIT(fault));
+    }
+    return 0;
+}
+
+static int start(struct demo *demo, const struct demo_options *options, struct err *err)
+{
     demo->server = demo_server_open(&demo->loop, options->port, err);
     if (!demo->server)
         return err_prefix(err, "--port");
-    if (options->fault)
-        demo_server_set_faults(demo->server, DEMO_FAULT_BIT(fault));
     snprintf(demo->url, sizeof demo->url, "ws://127.0.0.1:%u/ws", demo_server_port(demo->server));
     log_configure(LOG_ERROR, LOG_LOGFMT);
-    if (make_conf(demo, options, err) == 0)
-        demo->agent = agent_new(&demo->loop, demo->conf, &agent_options, err);
-    if (demo->agent)
+    if (start_beside(demo, options, err) == 0)
         return 0;
     demo_server_close(demo->server);
     return -1;
@@ -401,6 +486,7 @@ int demo_run(const struct demo_options *options, struct err *err)
         agent_free(demo->agent);
     }
     loop_fini(&demo->loop);
+    generation_unref(demo->generation);
     if (demo->conf)
         conf_unref(demo->conf);
     if (*demo->directory)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/base/mem.h"
+#include "agent/proto/utf8.h"
 
 enum {
     MESSAGE_MAX = 1 << 20,
@@ -124,6 +125,15 @@ static void on_late(struct timer *timer, void *user)
     (void)timer;
     if (demo_conn_send(conn, buf_slice(&conn->waiting)))
         buf_fini(&conn->waiting);
+}
+
+bool demo_conn_say(struct demo_conn *conn, struct slice body)
+{
+    bool mute = demo_conn_has(conn, DEMO_MUTE) || conn->deaf || conn->closing || !conn->upgraded;
+
+    if (mute || body.len > MESSAGE_MAX)
+        return true;
+    return send_frame(conn, utf8_valid(body) ? WS_TEXT : WS_BINARY, body);
 }
 
 /* --- answering ---------------------------------------------------------------------------------------------------------- */

@@ -34,7 +34,8 @@ static inline bool demo_conn_has(const struct demo_conn *conn, enum demo_fault f
 bool demo_conn_send(struct demo_conn *conn, struct slice bytes);
 bool demo_conn_upgraded(struct demo_conn *conn, const struct deflate_params *deflate); /* from here on it is a WebSocket */
 bool demo_conn_data(struct demo_conn *conn, struct slice data);
-bool demo_conn_apply(struct demo_conn *conn); /* the faults have changed */
+bool demo_conn_say(struct demo_conn *conn, struct slice body); /* a message from the broker */
+bool demo_conn_apply(struct demo_conn *conn);                  /* the faults have changed */
 
 void demo_conn_drop(struct demo_conn *conn);  /* closes TCP, with no word */
 void demo_conn_leave(struct demo_conn *conn); /* likewise, behind what is still to be sent */

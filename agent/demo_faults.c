@@ -33,7 +33,7 @@ const char *demo_fault_name(enum demo_fault fault)
 void demo_write_fault_list(demo_fault_set on, struct buf *out)
 {
     for (int i = 0; i < DEMO_FAULT_COUNT; i++)
-        buf_printf(out, "%s %-15s %s\n", on & DEMO_FAULT_BIT(i) ? "*" : " ", names[i], helps[i]);
+        buf_printf(out, "%s %-16s %s\n", on & DEMO_FAULT_BIT(i) ? "*" : " ", names[i], helps[i]);
 }
 
 void demo_write_faults(struct buf *out)

@@ -233,6 +233,12 @@ uint16_t demo_server_port(const struct demo_server *server)
     return server->port;
 }
 
+void demo_server_say(struct demo_server *server, struct slice body)
+{
+    list_each_safe (node, &server->conns)
+        demo_conn_say(list_entry(node, struct demo_conn, node), body);
+}
+
 demo_fault_set demo_server_faults(const struct demo_server *server)
 {
     return server->faults;

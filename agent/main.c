@@ -101,12 +101,16 @@ static const struct cli_example config_examples[] = {
 static const struct cli_flag demo_flags[] = {
     { "fault", "NAME", "a fault that is there from the start (see 'wshealthd help faults')", 0, false },
     { "port", "N", "of the WebSocket server; 0 or nothing: any free one", 0, false },
+    { "broker", "URL", "the broker that server and agent use, redis://... or nats://...; one inside the process by default", 0,
+      false },
     { "listen", "ADDRESS", "of the health face; 127.0.0.1:9717, or any free port where that is taken", 0, false },
     { 0 }
 };
 static const struct cli_example demo_examples[] = { { "wshealthd demo",
                                                       "Then type the name of a fault, and look at http://127.0.0.1:9717/ready." },
                                                     { "wshealthd demo --fault silent-drop", "Broken from the start." },
+                                                    { "wshealthd demo --broker redis://127.0.0.1:6379",
+                                                      "On a real broker, which can then be stopped, frozen or made read-only." },
                                                     { 0 } };
 
 static const struct cli_flag help_flags[] = { { "roff", NULL, NULL, 0, false }, /* for `make docs` */
@@ -138,7 +142,7 @@ static const struct cli_command commands[] = {
       0, ask_flags, reload_examples, cli_reload },
     { "config", "check|show|init|schema [FILE]", "validates, shows or starts a configuration", NULL, 2, config_flags,
       config_examples, cli_config },
-    { "demo", "[--fault NAME] [--port N]", "runs a WebSocket server with switchable faults, and the agent beside it", NULL, 0,
+    { "demo", "[--fault NAME] [--port N] [--broker URL]", "runs a WebSocket server with switchable faults, and the agent beside it", NULL, 0,
       demo_flags, demo_examples, cli_demo },
     { "help", "[COMMAND|TABLE]", "shows the commands, one of them, or a table", NULL, 1, help_flags, NULL, cli_help },
     { "version", "", "prints the version", NULL, 0, NULL, NULL, cli_version },

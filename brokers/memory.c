@@ -1,12 +1,13 @@
 /*
  * `memory`: an in-process broker for the demo and for tests. Every broker of this type with the same name (memory://NAME) sits on one hub;
- * a message goes to all of them that have subscribed to its topic, in the next turn of the loop.
+ * a message goes to all of them that have subscribed to its topic, in the next turn of the loop. It can be broken (brokers/memory.h).
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
+#include "brokers/memory.h"
 #include "brokers/registry.h"
 
 enum { QUEUE_MAX = 1024 };
@@ -33,10 +34,12 @@ struct memory_state {
     char hub[URL_HOST_MAX];
     struct list topics, news;
     unsigned waiting;
+    bool gone; /* has said that it is down */
     struct timer timer;
 };
 
 static struct list seats = LIST_INIT(seats);
+static enum memory_fault fault_of_all;
 
 static void news_free(struct memory_news *news)
 {
@@ -68,15 +71,18 @@ static int tell(struct memory_state *state, enum memory_kind kind, uint64_t toke
 
 static void tell_one(struct broker *broker, const struct memory_news *news)
 {
+    struct err read_only;
+
+    err_set(&read_only, REASON_BROKER_READ_ONLY, 0, "the broker takes no messages: it was told to be read-only");
     switch (news->kind) {
     case MEMORY_UP:
         broker_up(broker);
         return;
     case MEMORY_PONG:
-        broker_pong(broker, NULL);
+        broker_pong(broker, fault_of_all == MEMORY_READ_ONLY ? &read_only : NULL);
         return;
     case MEMORY_PUBLISHED:
-        broker_published(broker, news->token, NULL);
+        broker_published(broker, news->token, fault_of_all == MEMORY_READ_ONLY ? &read_only : NULL);
         return;
     case MEMORY_SUBSCRIBED:
         broker_subscribed(broker, slice_str(news->topic), NULL);
@@ -91,9 +97,15 @@ static void on_timer(struct timer *timer, void *user)
 {
     struct memory_state *state = user;
     struct memory_news *news;
+    struct err err;
 
     (void)timer;
-    while (!list_empty(&state->news)) {
+    if (fault_of_all == MEMORY_DOWN) {
+        state->gone = true; /* before the call: nothing may be reported behind it */
+        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "the broker was told to be down");
+        broker_down(state->broker, &err);
+    }
+    while (!state->gone && !list_empty(&state->news)) {
         news = list_entry(state->news.next, struct memory_news, node);
         list_remove(&news->node);
         state->waiting--;
@@ -136,6 +148,8 @@ static int memory_publish(struct broker *broker, struct slice topic, struct slic
     struct memory_state *state = broker_state(broker);
 
     list_each (node, &seats) {
+        if (fault_of_all != MEMORY_WELL)
+            break;
         struct memory_state *other = list_entry(node, struct memory_state, seat);
 
         if (strcmp(other->hub, state->hub) == 0 && has_topic(other, topic))
@@ -185,6 +199,13 @@ static void memory_close(struct broker *broker)
     list_each_safe (news, &state->news)
         news_free(list_entry(news, struct memory_news, node));
     broker_closed(broker);
+}
+
+void memory_set_fault(enum memory_fault fault)
+{
+    fault_of_all = fault;
+    list_each (node, &seats)
+        timer_start(&list_entry(node, struct memory_state, seat)->timer, 0);
 }
 
 const struct broker_type broker_memory = {
