@@ -380,6 +380,7 @@ static void nats_close(struct broker *broker)
     struct nats_state *state = broker_state(broker);
     state->over = true;
     mailbox_close(state->box);
+    nats_worker_hurry();
 }
 
 const struct broker_type broker_nats = {

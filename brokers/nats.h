@@ -21,7 +21,8 @@ struct nats_plan {
     int server_count;
     char *where; /* for sentences: "127.0.0.1:4222", "a:4222 and 2 more" */
     char *user, *password, *token, *nkey_file, *nkey_public, *credentials_file;
-    bool secure, verify, only_tls13;
+    bool secure; /* TLS even where the server does not ask for it */
+    bool verify, only_tls13;
     char *ca_file, *cert_file, *key_file, *server_name;
     int64_t timeout_ms;
     enum nats_jetstream jetstream;
@@ -52,8 +53,10 @@ struct nats_letter *nats_letter_new(enum nats_kind kind, struct slice topic, str
 void nats_letter_discard(struct letter *letter);
 
 /* nats_worker.c. Starts the thread of one connection; it takes the plan, keeps a reference of the box, and ends when the box is closed.
- * -1: err, and the plan is freed. nats_worker_end lets the library go; it waits for late workers, but not for ever. */
+ * -1: err, and the plan is freed. nats_worker_hurry interrupts workers whose box is closed and that are stuck. nats_worker_end lets the
+ * library go; it waits for late workers, but not for ever. */
 int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *err);
+void nats_worker_hurry(void);
 void nats_worker_end(void);
 
 /* nats_connect.c, on a worker's thread. */

@@ -103,11 +103,11 @@ static natsStatus set_credentials(natsOptions *options, const struct nats_plan *
     return NATS_OK;
 }
 
-/* Names the option that is wrong. */
+/* Names the option that is wrong. The library turns to TLS by itself where the server asks for it, so that they count with nats:// too. */
 static int set_tls(natsOptions *options, const struct nats_plan *plan, struct nats_fault *fault)
 {
     const char *what = "tls";
-    natsStatus s = natsOptions_SetSecure(options, true);
+    natsStatus s = plan->secure ? natsOptions_SetSecure(options, true) : NATS_OK;
     if (s == NATS_OK && plan->ca_file != NULL) {
         what = "tls.ca_file";
         s = natsOptions_LoadCATrustedCertificates(options, plan->ca_file);
@@ -187,7 +187,7 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
         s = set_credentials(options, plan);
     if (s != NATS_OK)
         nats_fault_set(fault, REASON_AGENT_ERROR, "cannot prepare the connection: %s", natsStatus_GetText(s));
-    else if (plan->secure && set_tls(options, plan, fault) != 0)
+    else if (set_tls(options, plan, fault) != 0)
         s = NATS_ERR;
     if (s == NATS_OK) {
         bool signs = plan->nkey_file != NULL || plan->credentials_file != NULL;

@@ -5,8 +5,12 @@
  *
  * The library calls back from threads of its own, possibly after the connection is gone. So it gets a number, not a pointer, and the number
  * is looked up in the one list of workers that are alive. That list, and what is marked so in a worker, is guarded by one mutex.
+ *
+ * The library's TLS handshake has no deadline: with a server that falls silent there it reads for ever. A worker that is no longer wanted is
+ * therefore interrupted by a signal that does nothing else, again and again until it has let go.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -24,6 +28,8 @@ enum {
     BODY_MAX = 64 << 10,
     PENDING_MESSAGES = 1024,
     PENDING_BYTES = 4 << 20,
+    INTERRUPT = SIGURG, /* nobody else uses it, and it is ignored where nobody does */
+    INTERRUPT_EVERY_MS = 50,
 };
 static const uint64_t NS_PER_MS = 1000000;
 
@@ -34,9 +40,11 @@ struct subscription {
 };
 
 struct worker {
-    struct list node; /* guarded, as are the next five */
+    struct list node; /* guarded, as are those up to denials */
     uintptr_t number;
-    unsigned refs;   /* the thread's, and those of callbacks under way */
+    unsigned refs; /* the thread's, and those of callbacks under way */
+    bool running;  /* `thread` may be interrupted */
+    pthread_t thread;
     bool silent;     /* NEWS_DOWN was said, or nobody wants to hear it */
     unsigned denied; /* violations of permissions so far; the last of them: */
     char denials[DENIALS_MAX][NATS_TEXT_MAX / 2];
@@ -57,8 +65,16 @@ static struct list workers;
 static unsigned worker_count;
 static uintptr_t last_number;
 
+static void on_interrupt(int number)
+{
+    (void)number;
+}
+
 static void set_up(void)
 {
+    struct sigaction action = { .sa_handler = on_interrupt }; /* no SA_RESTART: what it interrupts is to end */
+    sigemptyset(&action.sa_mask);
+    sigaction(INTERRUPT, &action, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -457,9 +473,22 @@ static void let_go(struct worker *worker)
     nats_ReleaseThreadMemory();
 }
 
+static void set_running(struct worker *worker, bool running)
+{
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, INTERRUPT);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+    pthread_mutex_lock(&lock);
+    worker->thread = pthread_self();
+    worker->running = running;
+    pthread_mutex_unlock(&lock);
+}
+
 static void *run(void *arg)
 {
     struct worker *worker = arg;
+    set_running(worker, true);
     if (!mailbox_closed(worker->box) && connect_once(worker) == 0) {
         struct nats_letter *up = nats_letter_new(NEWS_UP, slice_str(NULL), slice_str(NULL));
         up->letter.owed = true;
@@ -468,8 +497,26 @@ static void *run(void *arg)
             run_batch(worker, list_entry(next, struct nats_letter, letter));
     }
     let_go(worker);
+    set_running(worker, false);
     worker_unref(worker);
     return NULL;
+}
+
+/* Called with the lock held. */
+static void interrupt_unwanted(void)
+{
+    list_each (node, &workers) {
+        struct worker *worker = list_entry(node, struct worker, node);
+        if (worker->running && mailbox_closed(worker->box))
+            pthread_kill(worker->thread, INTERRUPT);
+    }
+}
+
+void nats_worker_hurry(void)
+{
+    pthread_mutex_lock(&lock);
+    interrupt_unwanted();
+    pthread_mutex_unlock(&lock);
 }
 
 int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *err)
@@ -482,6 +529,7 @@ int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *e
     list_init(&worker->subscriptions);
     list_init(&worker->retired);
     pthread_mutex_lock(&lock);
+    interrupt_unwanted();
     bool full = worker_count >= NATS_WORKERS_MAX;
     worker->number = ++last_number;
     worker_count++;
@@ -503,8 +551,10 @@ void nats_worker_end(void)
     pthread_once(&once, set_up);
     pthread_mutex_lock(&lock);
     used = last_number != 0;
-    while (worker_count > 0 && wait_until(deadline_ns))
-        ;
+    while (worker_count > 0 && monotonic_ns() < deadline_ns) {
+        interrupt_unwanted();
+        wait_until(monotonic_ns() + INTERRUPT_EVERY_MS * NS_PER_MS);
+    }
     idle = worker_count == 0;
     pthread_mutex_unlock(&lock);
     /* With a worker still inside the library it is left alone: the process is about to end. */
