@@ -12,16 +12,24 @@
 #include "agent/core/conn.h"
 #include "agent/core/dialect.h"
 
+enum {
+    DIALOGUE_SETTLE_MS = 200,
+    DIALOGUE_SUBSCRIPTIONS_MAX = 10000, /* of one connection */
+    DIALOGUE_SEND_MAX = 1 << 20,
+};
+
 struct dialogue;
 struct dialogue_events {
     void (*on_ready)(void *user); /* open, and `connect` is confirmed */
     /* The subscription is confirmed (err NULL), or refused (subscribe_rejected, the sentence shows the answer). Confirmations of dialects that
-     * have none come in the next turn. */
+     * have none come in the next turn; where there is only a refusal, DIALOGUE_SETTLE_MS without it confirms. */
     void (*on_subscribed)(void *user, const char *channel, const struct err *err);
-    /* A message that matched for `channel`, unwrapped. For raw: every data message, channel "". */
+    /* A message that matched for `channel`, unwrapped. Where the dialect's match does not tell channels apart (raw: every data message),
+     * channel is "". */
     void (*on_payload)(void *user, const char *channel, struct slice payload, uint64_t received_ns);
-    void (*on_message)(void *user, const struct ws_message *message,
-                       uint64_t received_ns); /* every text, binary and pong; may be NULL */
+    /* From on_ready on: every pong, and every unit of the dialect (agent/core/framing.h; for most a text or binary message) that is not its
+     * keep-alive or a confirmation. After on_payload. */
+    void (*on_message)(void *user, const struct ws_message *message, uint64_t received_ns); /* may be NULL */
     /* As of conn; and auth_rejected when `connect` was answered by its reject. */
     void (*on_lost)(void *user, const struct err *err);
 };
@@ -31,11 +39,19 @@ void dialogue_free(struct dialogue *dialogue);
 int dialogue_open(struct dialogue *dialogue, const struct conn_options *options, const struct dialect *dialect, const char *id,
                   struct conn_report *report, struct err *err);
 bool dialogue_is_ready(const struct dialogue *dialogue);
-struct conn *dialogue_conn(struct dialogue *dialogue); /* for pings and messages of the owner's own */
-int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct err *err); /* on_subscribed follows */
-void dialogue_close(struct dialogue *dialogue, uint16_t code);                           /* goodbye, close frame */
+struct conn *dialogue_conn(struct dialogue *dialogue);        /* for pings and messages of the owner's own */
+uint64_t dialogue_opened_ns(const struct dialogue *dialogue); /* when the upgrade was done; 0: not yet */
+/* on_subscribed follows. A channel that is confirmed already is not asked for again. -1: agent_error, or the connection is breaking. */
+int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct err *err);
+/* The last message that nothing took while something was awaited, cut; "" where none came. For a deadline's sentence. */
+const char *dialogue_last(const struct dialogue *dialogue);
+void dialogue_close(struct dialogue *dialogue, uint16_t code); /* goodbye, close frame */
 void dialogue_drop(struct dialogue *dialogue);
-/* For a deadline: where it is ("connect was not confirmed", or the handshake's phase). */
+/* For a deadline: where it is. The handshake's reason before it was open; behind it echo_timeout or echo_mismatch, as connect is an answer that
+ * did not come or did not match. */
 int dialogue_timeout_err(const struct dialogue *dialogue, uint64_t timeout_ms, struct err *err);
+
+/* Does the target speak a dialect that has something to say besides subscriptions? If not, a plain conn is the same and smaller. */
+bool dialogue_needed(const struct target_conf *target);
 
 #endif
