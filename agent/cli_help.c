@@ -10,8 +10,10 @@
 #include "agent/base/reason.h"
 #include "agent/base/text.h"
 #include "agent/cli.h"
+#include "agent/core/broker.h"
 #include "agent/core/conf.h"
 #include "agent/core/diagnose.h"
+#include "agent/core/dialect.h"
 #include "agent/core/event.h"
 #include "agent/core/metric.h"
 #include "agent/core/probe.h"
@@ -95,6 +97,21 @@ static void write_checks(struct buf *out)
     }
 }
 
+static void write_brokers(struct buf *out)
+{
+    for (const struct broker_type *const *type = agent_conf_env.brokers; *type; type++) {
+        char behind[96];
+        snprintf(behind, sizeof behind, "(%s)", (*type)->schemes);
+        roff_entry(out, (*type)->name, behind, (*type)->summary);
+    }
+}
+
+static void write_dialects(struct buf *out)
+{
+    for (const struct dialect *const *dialect = agent_conf_env.dialects; *dialect; dialect++)
+        roff_entry(out, (*dialect)->name, NULL, (*dialect)->summary);
+}
+
 static void write_options(struct buf *out)
 {
     conf_write_roff(&agent_conf_env, out);
@@ -126,6 +143,8 @@ static const struct topic {
     void (*write)(struct buf *out);
 } topics[] = {
     { "checks", "the check types, and what they gate by default", write_checks },
+    { "brokers", "the broker types, and the schemes of their URLs", write_brokers },
+    { "dialects", "how families of servers are spoken to", write_dialects },
     { "options", "every key of the configuration file", write_options },
     { "reasons", "why a round can fail: phase and scope", write_reasons },
     { "causes", "what the diagnosis can say", diagnose_write_roff },

@@ -137,7 +137,6 @@ static unsigned facts_of_main(const struct check_view *main, const struct check_
     facts |= is_type(main, "http") ? ON_HTTP : 0;
     facts |= is_type(main, "tcp") ? ON_TCP : 0;
     facts |= check_is_broker(main) ? ON_BROKER : 0;
-    facts |= is_type(main, "delivery") ? ON_DELIVERY : 0;
     facts |= fault->scope == SCOPE_SHARED ? IS_SHARED : 0;
     facts |= main->health.state == STATE_WARN ? IS_WARNING : 0;
     return facts;

@@ -21,7 +21,6 @@
     X(BROKER_FROZEN, "broker_frozen", "the broker does not answer any more")                                                     \
     X(BROKER_NOT_DELIVERING, "broker_not_delivering", "the broker takes messages and delivers them to nobody")                   \
     X(BROKER_SLOW, "broker_slow", "the broker answers later than slo allows")                                                    \
-    X(AGENT_DETACHED, "agent_detached_from_broker", "the server delivers, only the agent's own subscription does not")           \
     X(SERVER_DETACHED, "server_detached_from_broker",                                                                            \
       "the broker delivers, and its messages do not reach the clients of this server")                                           \
     X(DELIVERY_SLOW, "delivery_slow", "messages come late through this server")                                                  \
@@ -89,9 +88,8 @@ enum {
     ON_HTTP = 1 << 9,
     ON_TCP = 1 << 10,
     ON_BROKER = 1 << 11,
-    ON_DELIVERY = 1 << 12,
-    IS_SHARED = 1 << 13,  /* the fault's scope */
-    IS_WARNING = 1 << 14, /* the main check is in warn, not in fail */
+    IS_SHARED = 1 << 12,  /* the fault's scope */
+    IS_WARNING = 1 << 13, /* the main check is in warn, not in fail */
 };
 
 enum { RULE_REASONS = 6, RULE_ADVICE = 3 };

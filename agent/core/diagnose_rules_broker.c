@@ -10,15 +10,6 @@
 const struct rule diagnose_broker_rules[] = {
     /* --- the broker, for everybody --------------------------------------------------------------------------------------- */
     {
-        .cause = CAUSE_AGENT_DETACHED,
-        .need = ON_DELIVERY | IS_WARNING,
-        .reasons = { R(BROKER_NOT_DELIVERING) },
-        .plain = "This server delivers what is published on {broker}; only the agent's own subscription there does not",
-        .advice = { "Clients are well: this is about the agent's second pair of eyes",
-                    "Check that the agent's user may subscribe to the channel, not only publish on it",
-                    "On a cluster: the node that the agent is connected to may be cut off from the others" },
-    },
-    {
         .cause = CAUSE_BROKER_AUTH,
         .reasons = { R(BROKER_AUTH_FAILED) },
         .plain = "The credentials for {broker} are refused",

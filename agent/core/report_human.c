@@ -290,6 +290,9 @@ static void put_what_is_wrong(struct page *page, const struct check_view *check)
         }
     } else if (check->reason != REASON_NONE) {
         put_reason(page, PAINT_WARN, check->judged ? "last round: " : "", &last);
+    } else if (*check->message) { /* a pass with a remark */
+        put_blanks(page, INDENT);
+        put_wrapped(page, check->message, INDENT, INDENT);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "agent/base/reason.h"
 #include "agent/cli.h"
 #include "agent/core/event.h"
+#include "brokers/registry.h"
 #include "probes/registry.h"
 
 static const struct cli_flag flags[] = {
@@ -76,6 +77,11 @@ static void every_table_is_whole(void **state)
         text = topic("checks", roff, &out);
         for (size_t i = 0; probe_registry[i]; i++)
             assert_non_null(strstr(text, probe_registry[i]->name));
+        text = topic("brokers", roff, &out);
+        for (size_t i = 0; broker_registry[i]; i++)
+            assert_non_null(strstr(text, broker_registry[i]->name));
+        text = topic("dialects", roff, &out);
+        assert_non_null(strstr(text, "socket.io"));
         assert_non_null(strstr(topic("options", roff, &out), "public_url"));
         assert_non_null(strstr(topic("metrics", roff, &out), "wshealthd_check_rounds_total"));
         assert_non_null(strstr(topic("causes", roff, &out), "healthy"));
@@ -87,7 +93,8 @@ static void every_table_is_whole(void **state)
 static void terminals_get_no_roff(void **state)
 {
     (void)state;
-    static const char *const names[] = { "reasons", "events", "checks", "options", "metrics", "causes", "faults" };
+    static const char *const names[] = { "reasons", "events",  "checks", "brokers", "dialects",
+                                         "options", "metrics", "causes", "faults" };
     struct buf out = BUF_INIT(CLI_TEXT_MAX);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *text = topic(names[i], false, &out);

@@ -542,16 +542,6 @@ static void test_delivery_slow(void **state)
     assert_false(world.view.verdict.ready);
 }
 
-/* Only the agent's own subscription fails: clients are well, and nobody is told that all instances are hit. */
-static void test_agent_detached(void **state)
-{
-    (void)state;
-    check_warn(delivery, REASON_BROKER_NOT_DELIVERING, "it came over the WebSocket, and not to the agent");
-    assert_cause("agent_detached_from_broker");
-    assert_null(strstr(world.view.diagnosis.plain, "all instances"));
-    assert_true(advises("Clients are well"));
-}
-
 static void test_broker_slow(void **state)
 {
     (void)state;
@@ -773,7 +763,6 @@ int main(void)
         B(test_faults_of_the_broker),
         B(test_shared_faults_and_rotation),
         B(test_delivery_slow),
-        B(test_agent_detached),
         B(test_broker_slow),
         B(test_server_and_broker_dead),
         B(test_two_brokers),

@@ -657,6 +657,9 @@ static void test_human_of_a_delivery(void **state)
     assert_non_null(strstr(text, "\n    control    1.00ms  █████████▎\n"
                                  "    websocket  4.00ms  █████████████████████████████████████\n"));
     assert_null(strstr(text, "heartbeats"));
+    strcpy(world.checks[3].message, "delivered; but the agent's own subscription to the broker missed 1 of 1 heartbeats");
+    assert_non_null(
+        strstr(human(false, 60, true), "\n    delivered; but the agent's own subscription to the\n    broker missed 1"));
     prom_observe(&books.legs[LEG_WEBSOCKET], 0.012);
     books.heartbeats[DELIVERY_RECEIVED] = 2;
     books.heartbeats[DELIVERY_LOST] = 1;
