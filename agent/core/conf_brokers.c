@@ -340,7 +340,7 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
         const struct broker_conf *broker = &conf->brokers[i];
         char path[64];
         snprintf(path, sizeof path, "brokers[%zu].name", i);
-        if (!broker->name || has_own_check(conf, broker))
+        if (!broker->name || !conf_is_name(broker->name) || has_own_check(conf, broker))
             continue;
         for (size_t j = 0; j < conf->check_count; j++) {
             const struct check_conf *check = &conf->checks[j];

@@ -4,9 +4,12 @@
  */
 #include "agent/core/conf_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/core/broker.h"
+#include "agent/core/dialect.h"
 #include "agent/proto/json_out.h"
 
 static void key_string(struct json_out *json, const char *key, const char *value)
@@ -217,35 +220,112 @@ static void put_properties(struct json_out *json, const struct opt *rows)
     }
 }
 
-static void put_check(struct json_out *json, const struct probe_type *type)
+/* An entry of a list whose `type` says which further keys it has. */
+struct entry {
+    const char *name, *summary;
+    const struct opt *shared, *own;
+    const char *shared_ref; /* where the shared rows are described */
+    bool type_required;
+};
+
+static void put_entry(struct json_out *json, const struct entry *entry)
 {
     json_out_object(json);
     key_string(json, "type", "object");
-    if (type->summary)
-        key_string(json, "description", type->summary);
+    if (entry->summary)
+        key_string(json, "description", entry->summary);
     json_out_key(json, "additionalProperties");
     json_out_bool(json, false);
     json_out_key(json, "properties");
     json_out_object(json);
     json_out_key(json, "type");
     json_out_object(json);
-    key_string(json, "const", type->name);
+    key_string(json, "const", entry->name);
     json_out_object_end(json);
-    for (const struct opt *row = check_rows; row->name; row++) {
-        char ref[64] = "#/$defs/check/properties/";
-        strncat(ref, row->name, sizeof ref - strlen(ref) - 1);
+    for (const struct opt *row = entry->shared; row->name; row++) {
+        char ref[64];
+        snprintf(ref, sizeof ref, "%s%s", entry->shared_ref, row->name);
         json_out_key(json, row->name);
         put_ref(json, ref);
     }
-    put_properties(json, type->opts);
+    put_properties(json, entry->own);
     json_out_object_end(json);
     json_out_key(json, "required");
     json_out_array(json);
-    json_out_string(json, "type");
-    for (const struct opt *row = type->opts; row && row->name; row++)
+    if (entry->type_required)
+        json_out_string(json, "type");
+    for (const struct opt *row = entry->own; row && row->name; row++)
         if (row->flags & OPT_REQUIRED)
             json_out_string(json, row->name);
     json_out_array_end(json);
+    json_out_object_end(json);
+}
+
+/* A list of entries, or nothing; the caller puts what is in it. `choice`: how many of the kinds an entry may be. */
+static void open_list(struct json_out *json, const char *description, int64_t min, int64_t max, const char *choice)
+{
+    json_out_object(json);
+    key_string(json, "description", description);
+    json_out_key(json, "type");
+    json_out_array(json);
+    json_out_string(json, "array");
+    json_out_string(json, "null");
+    json_out_array_end(json);
+    if (min)
+        key_int(json, "minItems", min);
+    key_int(json, "maxItems", max);
+    json_out_key(json, "items");
+    json_out_object(json);
+    json_out_key(json, choice);
+    json_out_array(json);
+}
+
+static void close_list(struct json_out *json)
+{
+    json_out_array_end(json);
+    json_out_object_end(json);
+    json_out_object_end(json);
+}
+
+static void put_checks(struct json_out *json, const struct conf_env *env)
+{
+    open_list(json, "the checks; without any: handshake, ping and hold", 1, CONF_CHECKS_MAX, "oneOf");
+    for (const struct probe_type *const *type = env->probes; *type; type++)
+        put_entry(json, &(struct entry){ (*type)->name, (*type)->summary, check_rows, (*type)->opts, "#/$defs/check/properties/",
+                                         .type_required = true });
+    close_list(json);
+}
+
+/* The URL's scheme may tell the type, so that several may fit one that has none. */
+static void put_brokers(struct json_out *json, const struct conf_env *env)
+{
+    open_list(json, "message brokers behind the server", 0, CONF_BROKERS_MAX, "anyOf");
+    for (const struct broker_type *const *type = env->brokers; *type; type++)
+        put_entry(json, &(struct entry){ (*type)->name, (*type)->summary, broker_rows, (*type)->opts, "#/$defs/broker/properties/",
+                                         .type_required = false });
+    close_list(json);
+}
+
+static void put_dialects(struct json_out *json)
+{
+    json_out_object(json);
+    key_string(json, "description", "dialects of one's own, by their names");
+    json_out_key(json, "type");
+    json_out_array(json);
+    json_out_string(json, "object");
+    json_out_string(json, "null");
+    json_out_array_end(json);
+    key_int(json, "maxProperties", CONF_DIALECTS_MAX);
+    json_out_key(json, "propertyNames");
+    put_pattern(json, "^[A-Za-z0-9_.-]{1,64}$");
+    json_out_key(json, "additionalProperties");
+    json_out_object(json);
+    json_out_key(json, "anyOf");
+    json_out_array(json);
+    put_ref(json, "#/$defs/dialect");
+    put_ref(json, "#/$defs/unset");
+    json_out_array_end(json);
+    json_out_object_end(json);
     json_out_object_end(json);
 }
 
@@ -327,6 +407,10 @@ static void put_defs(struct json_out *json)
     put_bytes(json);
     json_out_key(json, "check");
     put_section(json, check_rows);
+    json_out_key(json, "broker");
+    put_section(json, broker_rows);
+    json_out_key(json, "dialect");
+    put_section(json, dialect_rows);
     json_out_object_end(json);
 }
 
@@ -352,25 +436,14 @@ void conf_write_schema(const struct conf_env *env, struct buf *out)
     put_ref(&json, "#/$defs/unset");
     json_out_array_end(&json);
     json_out_object_end(&json);
+    if (env->brokers && env->brokers[0]) {
+        json_out_key(&json, "brokers");
+        put_brokers(&json, env);
+    }
+    json_out_key(&json, "dialects");
+    put_dialects(&json);
     json_out_key(&json, "checks");
-    json_out_object(&json);
-    key_string(&json, "description", "the checks; without any: handshake, ping and hold");
-    json_out_key(&json, "type");
-    json_out_array(&json);
-    json_out_string(&json, "array");
-    json_out_string(&json, "null");
-    json_out_array_end(&json);
-    key_int(&json, "minItems", 1);
-    key_int(&json, "maxItems", CONF_CHECKS_MAX);
-    json_out_key(&json, "items");
-    json_out_object(&json);
-    json_out_key(&json, "oneOf");
-    json_out_array(&json);
-    for (const struct probe_type *const *type = env->probes; *type; type++)
-        put_check(&json, *type);
-    json_out_array_end(&json);
-    json_out_object_end(&json);
-    json_out_object_end(&json);
+    put_checks(&json, env);
     json_out_object_end(&json);
     json_out_key(&json, "required");
     json_out_array(&json);

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "agent/base/text.h"
+#include "agent/core/broker.h"
+#include "agent/core/dialect.h"
 
 enum { LINE_MAX_CHARS = 100, TEXT_SIZE = 256 };
 
@@ -74,6 +76,55 @@ static void put_rows(struct buf *out, const struct opt *rows, const char *lead)
     }
 }
 
+/* All of it commented out: an example for each type, with all its keys. */
+static void put_brokers(struct buf *out, const struct conf_env *env)
+{
+    if (!env->brokers || !env->brokers[0])
+        return;
+    put_prose(
+        out, "",
+        "message brokers behind the server, so that delivery can be checked. Each has a check of type broker by itself, of the "
+        "same name");
+    buf_append_str(out, "#brokers:\n");
+    for (const struct broker_type *const *type = env->brokers; *type; type++) {
+        size_t len = strcspn((*type)->schemes, " ");
+        put_prose(out, "  ", (*type)->summary ? (*type)->summary : (*type)->name);
+        buf_printf(out, "#  - type: %s\n", (*type)->name);
+        if ((*type)->fallback_url)
+            buf_printf(out, "#    url: %s\n", (*type)->fallback_url);
+        else
+            buf_printf(out, "#    url: %.*s://127.0.0.1\n", (int)len, (*type)->schemes);
+        put_rows(out, (*type)->opts, "#    ");
+    }
+    put_prose(out, "", "Every broker takes the keys of its type, and:");
+    for (const struct opt *row = broker_rows; row->name; row++) {
+        char line[TEXT_SIZE * 2];
+        snprintf(line, sizeof line, "%s: %s", row->name, row->help);
+        put_prose(out, "", line);
+    }
+    buf_append_char(out, '\n');
+}
+
+static void put_dialects(struct buf *out, const struct conf_env *env)
+{
+    put_prose(out, "",
+              "dialects of one's own: how a server says connect, subscribe and here is a message. `target.dialect` names one, or a "
+              "built-in one:");
+    for (const struct dialect *const *dialect = env->dialects; dialect && *dialect; dialect++) {
+        char line[TEXT_SIZE * 2];
+        snprintf(line, sizeof line, "%s%s%s", (*dialect)->name, (*dialect)->summary ? ": " : "",
+                 (*dialect)->summary ? (*dialect)->summary : "");
+        put_prose(out, "  ", line);
+    }
+    buf_append_str(out,
+                   "#dialects:\n"
+                   "#  chat:\n"
+                   "#    connect: { send: '{\"op\":\"hello\"}', expect: { json: { /op: welcome } } }\n"
+                   "#    subscribe: { send: '{\"op\":\"sub\",\"ch\":\"{{channel}}\"}', expect: { json: { /op: subscribed } } }\n"
+                   "#    message: { match: { json: { /op: msg, /ch: \"{{channel}}\" } }, payload: /data }\n"
+                   "#    publish: { topic: \"chat:{{channel}}\", body: '{\"ch\":\"{{channel}}\",\"data\":{{payload_json}}}' }\n\n");
+}
+
 static bool is_default_check(const struct probe_type *type)
 {
     for (const char *const *name = conf_default_checks; *name; name++)
@@ -115,6 +166,8 @@ void conf_write_starter(const struct conf_env *env, struct buf *out)
     buf_append_str(out, "defaults:\n");
     put_rows(out, default_rows, "  ");
     buf_append_char(out, '\n');
+    put_brokers(out, env);
+    put_dialects(out, env);
     put_prose(out, "", "the checks. Each takes the keys of `defaults`, its type's own, and:");
     for (const struct opt *row = check_rows; row->name; row++) {
         char line[TEXT_SIZE * 2];
@@ -155,6 +208,15 @@ static void put_range(struct buf *out, const struct opt *row)
         buf_printf(out, ", at least %s", low);
 }
 
+/* A part of a dialect that a check may override: described with the dialects. */
+static bool is_part(const struct opt *row)
+{
+    for (const struct opt *part = dialect_part_rows; part->name; part++)
+        if (row->kind == OPT_SECTION && row->rows == part->rows)
+            return true;
+    return false;
+}
+
 /* "a duration, 100ms to 1d" */
 static void put_type(struct buf *out, const struct opt *row)
 {
@@ -170,6 +232,8 @@ static void put_type(struct buf *out, const struct opt *row)
     char words[TEXT_SIZE];
     if (names[row->kind])
         buf_append_str(out, names[row->kind]);
+    if (is_part(row))
+        buf_append_str(out, " as in `dialects`, put over the target's dialect");
     if (row->kind == OPT_ENUM)
         buf_append_str(out, opt_want(row, words, sizeof words));
     for (size_t i = 0; row->kind == OPT_SET && row->words[i]; i++)
@@ -207,12 +271,13 @@ static void put_roff_table(struct buf *out, const char *title, const char *summa
         put_roff(out, summary);
         buf_append_str(out, ".\n");
     }
+    bool own_parts = rows == dialect_rows;
     for (const struct opt *row = rows; row && row->name; row++)
-        if (!(row->flags & OPT_FUTURE) && row->kind != OPT_SECTION)
+        if (!(row->flags & OPT_FUTURE) && (row->kind != OPT_SECTION || (is_part(row) && !own_parts)))
             put_roff_row(out, row);
     for (const struct opt *row = rows; row && row->name; row++) {
         char below[TEXT_SIZE];
-        if ((row->flags & OPT_FUTURE) || row->kind != OPT_SECTION)
+        if ((row->flags & OPT_FUTURE) || row->kind != OPT_SECTION || (is_part(row) && !own_parts))
             continue;
         snprintf(below, sizeof below, "%s%s%s", rows == conf_rows ? "" : title, rows == conf_rows ? "" : ".", row->name);
         put_roff_table(out, below, row->help, row->rows);
@@ -223,6 +288,16 @@ void conf_write_roff(const struct conf_env *env, struct buf *out)
 {
     put_roff_table(out, "Top level", NULL, conf_rows);
     put_roff_table(out, "defaults", "what every check takes unless it says otherwise", default_rows);
+    put_roff_table(out, "brokers",
+                   "a list; every broker takes its `type` (the scheme of its `url` tells it too), these, and the keys of "
+                   "its type",
+                   broker_rows);
+    for (const struct broker_type *const *type = env->brokers; type && *type; type++) {
+        char title[TEXT_SIZE];
+        snprintf(title, sizeof title, "brokers: type %s", (*type)->name);
+        put_roff_table(out, title, (*type)->summary, (*type)->opts);
+    }
+    put_roff_table(out, "dialects", "a mapping of names to dialects, each of these parts, all of them optional", dialect_rows);
     put_roff_table(out, "checks", "a list; every check takes its `type`, these, and the keys of its type", check_rows);
     for (const struct probe_type *const *type = env->probes; *type; type++) {
         char title[TEXT_SIZE], summary[TEXT_SIZE * 2];
