@@ -15,15 +15,11 @@
 #include "agent/base/text.h"
 #include "agent/cli.h"
 #include "agent/core/conf.h"
+#include "agent/core/dialect.h"
 #include "agent/core/opt.h"
 #include "agent/core/probe.h"
 #include "agent/core/report.h"
 #include "agent/net/loop.h"
-
-/* The dialects of the manual, so that a known word and a typo get different answers. */
-static const char *const dialects[] = { "raw",   "json", "socket.io", "pusher",  "centrifugo",           "phoenix",
-                                        "stomp", "mqtt", "nats",      "signalr", "graphql-transport-ws", "action-cable" };
-enum { DIALECTS = sizeof dialects / sizeof *dialects };
 
 /* A URL names a kind of server, and with it the checks that make sense: the rest of the code knows WebSocket targets only. */
 static const struct kind {
@@ -89,6 +85,30 @@ static bool type_named(const struct cli *cli, const char *type)
     return false;
 }
 
+static bool takes_channel(const struct check_conf *check)
+{
+    return opt_find(check->type->opts, "channel") || opt_find(check->type->opts, "channels");
+}
+
+/* A channel is for the checks that subscribe; where there is none, one is added. */
+static int want_channel(const struct cli *cli, struct conf *conf)
+{
+    struct err err;
+    for (size_t i = 0; i < conf->check_count; i++)
+        if (conf->checks[i].enabled && takes_channel(&conf->checks[i]))
+            return 0;
+    const struct dialect *dialect = conf_find_dialect(conf, &agent_conf_env, conf->target.dialect_name, &err);
+    if (!dialect) {
+        cli_error(cli, "%s", err.text);
+        return -1;
+    }
+    if (!dialect->subscribe.send.data) {
+        cli_error(cli, "--channel: the dialect %s does not say how to subscribe (see --dialect)", dialect->name);
+        return -1;
+    }
+    return want_type(cli, conf, "subscribe");
+}
+
 /* From a file: its enabled checks, or those of the named types. For a bare URL: the named types, or its kind's. --send and --expect are
  * about an answer, which only some types await: without one, echo it is. */
 static int choose_checks(const struct cli *cli, struct conf *conf, const char *file, const char *url)
@@ -109,7 +129,7 @@ static int choose_checks(const struct cli *cli, struct conf *conf, const char *f
             return -1;
     if (asks && !named && !is_http(url) && want_type(cli, conf, "echo") < 0)
         return -1;
-    return 0;
+    return cli_has(cli, "channel") ? want_channel(cli, conf) : 0;
 }
 
 static int set(const struct cli *cli, const char *flag, const struct opt *rows, void *base, const char *name, const char *text)
@@ -199,6 +219,20 @@ static void forget_header(struct opt_pairs *headers, const char *text)
     headers->count = kept;
 }
 
+static int set_dialect(const struct cli *cli, struct conf *conf)
+{
+    const char *dialect = cli_value(cli, "dialect");
+    struct err err;
+    if (!dialect)
+        return 0;
+    if (set(cli, "dialect", target_rows, &conf->target, "dialect", dialect) < 0)
+        return -1;
+    if (conf_find_dialect(conf, &agent_conf_env, dialect, &err))
+        return 0;
+    cli_error(cli, "--dialect: %s", err.text);
+    return -1;
+}
+
 /* Subprotocols are offered behind those of the file. */
 static int set_target(const struct cli *cli, struct conf *conf)
 {
@@ -216,11 +250,21 @@ static int set_target(const struct cli *cli, struct conf *conf)
     }
     if (cli_has(cli, "insecure"))
         conf->target.tls.verify = false;
-    return 0;
+    return set_dialect(cli, conf);
+}
+
+/* Where no file says where the token goes, and the dialect has a place for it, that is it. */
+static int place_token(const struct cli *cli, struct conf *conf, const char *file)
+{
+    const struct dialect *dialect = conf_find_dialect(conf, &agent_conf_env, conf->target.dialect_name, NULL);
+    struct slice connect = dialect ? slice_make(dialect->connect.send.data, dialect->connect.send.len) : slice_str("");
+    if (file || slice_find(connect, slice_str("{{token}}")) < 0)
+        return 0;
+    return set(cli, "token-file", target_rows, &conf->target, "token_in", "message");
 }
 
 /* Read at every use, as from a file's ${file:…}; that it can be read now is looked at here, for a clear error. */
-static int set_token(const struct cli *cli, struct conf *conf)
+static int set_token(const struct cli *cli, struct conf *conf, const char *conf_file)
 {
     const char *file = cli_value(cli, "token-file");
     if (!file)
@@ -234,23 +278,24 @@ static int set_token(const struct cli *cli, struct conf *conf)
     char *marker = mem_printf("${file:%s}", file);
     int failed = set(cli, "token-file", target_rows, &conf->target, "token", marker);
     mem_free(marker);
-    return failed;
+    return failed ? failed : place_token(cli, conf, conf_file);
 }
 
-static int refuse_future(const struct cli *cli)
+/* Whatever subscribes to channels subscribes to this one instead of its own. */
+static int set_channel(const struct cli *cli, struct conf *conf)
 {
-    const char *dialect = cli_value(cli, "dialect"), *nearest;
-    if (cli_has(cli, "channel"))
-        return cli_error(cli, "--channel is for subscribe checks, which this version does not have");
-    if (!dialect || strcmp(dialect, "raw") == 0)
-        return EXIT_PASS;
-    for (size_t i = 0; i < DIALECTS; i++)
-        if (strcmp(dialect, dialects[i]) == 0)
-            return cli_error(cli, "--dialect %s: this version speaks raw only", dialect);
-    nearest = text_nearest(dialect, dialects, DIALECTS);
-    if (nearest)
-        return cli_error(cli, "--dialect: unknown dialect '%.60s' (did you mean '%s'?)", dialect, nearest);
-    return cli_error(cli, "--dialect: unknown dialect '%.60s', want raw", dialect);
+    const char *channel = cli_value(cli, "channel");
+    for (size_t i = 0; channel && i < conf->check_count; i++) {
+        const struct check_conf *check = &conf->checks[i];
+        const struct opt *rows = check->type->opts, *list = opt_find(rows, "channels");
+        if (!check->enabled || !takes_channel(check))
+            continue;
+        if (list)
+            opt_fini((const struct opt[]){ *list, { 0 } }, check->opts);
+        if (set(cli, "channel", rows, check->opts, opt_find(rows, "channel") ? "channel" : "channels", channel) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static bool apply(const struct cli *cli, struct conf *conf, const char *file, const char *url)
@@ -258,9 +303,9 @@ static bool apply(const struct cli *cli, struct conf *conf, const char *file, co
     struct conf_errors errors;
     bool well = false;
     conf_errors_init(&errors);
-    if (choose_checks(cli, conf, file, url) < 0 || set_checks(cli, conf, url) < 0)
+    if (set_target(cli, conf) < 0 || set_token(cli, conf, file) < 0)
         goto out;
-    if (set_target(cli, conf) < 0 || set_token(cli, conf) < 0)
+    if (choose_checks(cli, conf, file, url) < 0 || set_checks(cli, conf, url) < 0 || set_channel(cli, conf) < 0)
         goto out;
     well = conf_seal(conf, &agent_conf_env, &errors) == 0;
     if (!well)
@@ -319,9 +364,7 @@ int cli_check(struct cli *cli)
     struct err err;
     struct conf *conf;
     struct agent *agent;
-    int code = refuse_future(cli);
-    if (code != EXIT_PASS)
-        return code;
+    int code;
     if (cli_has(cli, "json") && cli_has(cli, "nagios"))
         return cli_error(cli, "--json and --nagios exclude each other");
     conf = cli_check_conf(cli);

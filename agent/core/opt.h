@@ -111,10 +111,7 @@ int opt_add_word(const struct opt *row, unsigned *set, const char *word, const c
 const char *opt_want(const struct opt *row, char *out, size_t size); /* "a duration such as 250ms or 1m30s" */
 /* `{ base64: … }` */
 int opt_parse_base64(const struct opt *row, struct opt_bytes *field, const char *text, struct err *err);
-/* The holes filled, and compiled. In regexes what is put in stands for itself; in values of `json` it is escaped always, elsewhere if
- * vars->json. err names the part: "regex: …". */
-struct match *opt_spec_compile(const struct match_spec *spec, const struct template_vars *vars, struct err *err);
-/* Would it compile with anything in its holes? */
+/* Would it compile with something in its holes? err names the part: "regex: …". */
 int opt_spec_check(const struct match_spec *spec, struct err *err);
 /* "1m30s", "64KiB", "10%": a number as this row would be written. */
 void opt_format_number(const struct opt *row, int64_t value, char *out, size_t size);
