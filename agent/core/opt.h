@@ -61,10 +61,8 @@ enum opt_flags {
     OPT_DYNAMIC = 4, /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
     /* Promised by the manual, not in this build: an error that says so, unless the value is `fallback`, false or empty. Has no field. */
     OPT_FUTURE = 8,
-    /* Behind the NULL of `words` there are more, up to another NULL: promised by the manual, not in this build. */
-    OPT_FUTURE_WORDS = 16,
-    OPT_TEMPLATE = 32, /* a string with holes: template_check when it is read. OPT_SPEC and OPT_BYTES are without saying so */
-    OPT_POINTER = 64,  /* a string that is a JSON pointer */
+    OPT_TEMPLATE = 16, /* a string with holes: template_check when it is read. OPT_SPEC and OPT_BYTES are without saying so */
+    OPT_POINTER = 32,  /* a string that is a JSON pointer */
 };
 
 struct opt {

@@ -221,9 +221,6 @@ static int find_word(const struct opt *row, const char *word, const char *shown,
     char quoted[QUOTE_MAX * 5 + 2], want[LIST_MAX];
     quote(shown, quoted, sizeof quoted);
     list_words(row->words, want, sizeof want);
-    for (size_t i = count + 1; (row->flags & OPT_FUTURE_WORDS) && row->words[i]; i++)
-        if (strcmp(row->words[i], word) == 0)
-            return err_set(err, REASON_NONE, 0, "%s is not in this build, want %s", quoted, want);
     const char *near = shown ? text_nearest(word, row->words, count) : NULL;
     if (near)
         return err_set(err, REASON_NONE, 0, "%s, want %s (did you mean '%s'?)", quoted, want, near);

@@ -5,6 +5,8 @@
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
 #include "agent/core/conf.h"
+#include "brokers/registry.h"
+#include "probes/dialects/registry.h"
 #include "probes/registry.h"
 
 static const char *fuzz_getenv(const char *name)
@@ -12,7 +14,7 @@ static const char *fuzz_getenv(const char *name)
     return strcmp(name, "A") == 0 ? "value" : strcmp(name, "B") == 0 ? "" : strcmp(name, "C") == 0 ? "10s" : NULL;
 }
 
-static const struct conf_env env = { .probes = probe_registry, .getenv = fuzz_getenv };
+static const struct conf_env env = { probe_registry, broker_registry, dialect_registry, fuzz_getenv };
 
 static struct conf *load(struct slice text, struct conf_errors *errors)
 {
@@ -36,6 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         panic_if(!again || again->check_count != conf->check_count);
         for (size_t i = 0; i < conf->check_count; i++)
             panic_if(!opt_equal(check_rows, &conf->checks[i], &again->checks[i]));
+        panic_if(conf->broker_count != again->broker_count || conf->dialect_count != again->dialect_count);
+        for (size_t i = 0; i < conf->dialect_count; i++)
+            panic_if(!opt_equal(dialect_rows, &conf->dialects[i], &again->dialects[i]));
         conf_unref(again);
         conf_errors_fini(&again_errors);
         buf_fini(&shown);

@@ -29,10 +29,13 @@ struct sample {
     struct opt_pairs pairs;
     struct opt_match expect;
     struct inner inner;
+    struct match_spec answer;
+    struct opt_bytes message;
+    char *topic, *pointer;
 };
 
 #define AT(field) offsetof(struct sample, field)
-static const char *const colours[] = { "red", "green", "blue", NULL, "infrared", NULL };
+static const char *const colours[] = { "red", "green", "blue", NULL };
 static const char *const bits[] = { "ready", "live", NULL };
 static const struct opt inner_rows[] = {
     { .name = "file", .kind = OPT_STRING, .offset = offsetof(struct inner, file) },
@@ -48,13 +51,17 @@ static const struct opt rows[] = {
     { .name = "text", .kind = OPT_STRING, .offset = AT(text), .min = 1, .max = 10 },
     { .name = "secret", .kind = OPT_STRING, .offset = AT(secret), .max = 40, .flags = OPT_SECRET },
     { .name = "dynamic", .kind = OPT_STRING, .offset = AT(dynamic), .flags = OPT_DYNAMIC },
-    { .name = "colour", .kind = OPT_ENUM, .offset = AT(colour), .fallback = "green", .words = colours, .flags = OPT_FUTURE_WORDS },
+    { .name = "colour", .kind = OPT_ENUM, .offset = AT(colour), .fallback = "green", .words = colours },
     { .name = "set", .kind = OPT_SET, .offset = AT(set), .fallback = "ready, live", .words = bits },
     { .name = "fall", .kind = OPT_WINDOW, .offset = AT(fall), .fallback = "3/5", .min = 1, .max = 64 },
     { .name = "list", .kind = OPT_STRINGS, .offset = AT(list), .fallback = "a, b", .max = 4 },
     { .name = "pairs", .kind = OPT_PAIRS, .offset = AT(pairs), .max = 2 },
     { .name = "expect", .kind = OPT_MATCH, .offset = AT(expect) },
     { .name = "inner", .kind = OPT_SECTION, .offset = AT(inner), .rows = inner_rows },
+    { .name = "answer", .kind = OPT_SPEC, .offset = AT(answer) },
+    { .name = "message", .kind = OPT_BYTES, .offset = AT(message), .max = 20 },
+    { .name = "topic", .kind = OPT_STRING, .offset = AT(topic), .flags = OPT_TEMPLATE },
+    { .name = "pointer", .kind = OPT_STRING, .offset = AT(pointer), .flags = OPT_POINTER },
     { .name = "later", .kind = OPT_STRING, .flags = OPT_FUTURE },
     { 0 },
 };
@@ -164,7 +171,6 @@ static void test_set_refuses(void **state)
     refuse(sample, "text", "0123456789a", "text: 11 bytes, want at most 10");
     refuse(sample, "colour", "gren", "colour: 'gren', want red, green or blue (did you mean 'green'?)");
     refuse(sample, "colour", "x", "colour: 'x', want red, green or blue");
-    refuse(sample, "colour", "infrared", "colour: 'infrared' is not in this build, want red, green or blue");
     refuse(sample, "set", "ready, dead", "set: 'dead', want ready or live");
     refuse(sample, "fall", "5/3", "fall: '5/3' asks for more failures than rounds, want such as 3/5");
     refuse(sample, "fall", "0", "fall: 0, want 1 to 64");
@@ -362,6 +368,86 @@ static void test_plain_text_is_copied(void **state)
     buf_fini(&out);
 }
 
+static void test_values_with_holes(void **state)
+{
+    struct sample *sample = *state;
+    take(sample, "answer.regex", "^{{channel}}\\d+$");
+    take(sample, "answer.contains", "{{id}}");
+    take(sample, "message", "sub {{channel}}");
+    take(sample, "topic", "t:{{channel}}");
+    take(sample, "pointer", "/a~1b/0");
+    take(sample, "pointer", "");
+    assert_string_equal(sample->answer.regex, "^{{channel}}\\d+$");
+    assert_string_equal(sample->answer.contains, "{{id}}");
+    assert_string_equal(sample->message.data, "sub {{channel}}");
+    assert_int_equal(sample->message.len, 15);
+    assert_false(sample->message.binary);
+    refuse(sample, "answer.regex", "{{channel}}(", "answer.regex: missing closing parenthesis at offset 2");
+    take(sample, "answer.regex", "x");
+    refuse(sample, "answer.equals", "{{", "answer.equals: '{{' without '}}' at offset 0");
+    refuse(sample, "answer", "x",
+           "answer: 'x', want a mapping such as { equals: text }, { contains: text }, { regex: pattern } or { json: { /key: value "
+           "} }");
+    refuse(sample, "answer.like", "x", "answer.like: unknown option");
+    refuse(sample, "message", "{{chanel}}", "message: unknown hole {{chanel}} at offset 0 (did you mean '{{channel}}'?)");
+    refuse(sample, "message", "012345678901234567890", "message: 21 bytes, want at most 20");
+    refuse(sample, "topic", "{{/u16}}", "topic: {{/u16}} at offset 0 closes nothing");
+    refuse(sample, "pointer", "a", "pointer: pointer 'a' does not begin with a slash");
+    refuse(sample, "pointer", "/~2", "pointer: pointer '/~2' has a tilde that is neither ~0 nor ~1");
+    assert_string_equal(sample->message.data, "sub {{channel}}"); /* what was refused has changed nothing */
+    assert_string_equal(sample->topic, "t:{{channel}}");
+}
+
+static void test_binary_messages(void **state)
+{
+    struct sample *sample = *state, *other = mem_alloc(sizeof *other);
+    const struct opt *row = opt_find(rows, "message");
+    struct err err;
+    assert_false(opt_is_set(row, sample));
+    assert_int_equal(opt_parse_base64(row, &sample->message, "AP97e2lkfX0=", &err), 0);
+    assert_true(opt_is_set(row, sample));
+    assert_true(sample->message.binary);
+    assert_int_equal(sample->message.len, 8);
+    assert_memory_equal(sample->message.data, "\0\xff{{id}}", 8);
+    assert_int_equal(opt_parse_base64(row, &sample->message, "AP8", &err), -1);
+    assert_string_equal(err.text, "not base64 (RFC 4648, 4: with padding, without blanks)");
+    assert_int_equal(opt_parse_base64(row, &sample->message, "e3t4fX0=", &err), -1);
+    assert_memory_equal(err.text, "unknown hole {{x}} at offset 0", 30);
+    assert_int_equal(sample->message.len, 8);
+    assert_int_equal(opt_parse_base64(row, &sample->message, "", &err), 0); /* an empty message is one */
+    assert_true(opt_is_set(row, sample));
+    assert_int_equal(sample->message.len, 0);
+    /* the same bytes as a text are another message, and none is not an empty one */
+    opt_defaults(rows, other);
+    assert_false(opt_equal(rows, sample, other));
+    assert_int_equal(opt_set(rows, other, "message", "", &err), 0);
+    assert_false(opt_equal(rows, sample, other));
+    assert_int_equal(opt_parse_base64(row, &other->message, "", &err), 0);
+    assert_true(opt_equal(rows, sample, other));
+    take(other, "answer.equals", "a");
+    assert_false(opt_equal(rows, sample, other));
+    take(sample, "answer.equals", "a");
+    assert_true(opt_equal(rows, sample, other));
+    opt_fini(rows, other);
+    mem_free(other);
+}
+
+/* Values of JSON are tried with their holes filled. */
+static void test_specs_are_tried(void **state)
+{
+    char pointer[] = "/a", text[] = "\"{{channel}}\"", bare[] = "{{channel}}", unknown[] = "\"{{x}}\"";
+    struct match_spec spec = { .json = { { pointer, text } }, .json_count = 1 };
+    struct err err;
+    (void)state;
+    assert_int_equal(opt_spec_check(&spec, &err), 0);
+    spec.json[0].value = bare;
+    assert_int_equal(opt_spec_check(&spec, &err), -1);
+    assert_memory_equal(err.text, "json /a: value is not JSON", 26);
+    spec.json[0].value = unknown;
+    assert_int_equal(opt_spec_check(&spec, &err), -1);
+    assert_memory_equal(err.text, "json: unknown hole {{x}} at offset 1", 36);
+}
+
 static void test_names_of_secrets(void **state)
 {
     (void)state;
@@ -387,6 +473,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_file_content_that_cannot_be, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_what_is_no_file, make_dir, drop_dir),
         cmocka_unit_test(test_plain_text_is_copied),
+        cmocka_unit_test_setup_teardown(test_values_with_holes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_binary_messages, set_up, tear_down),
+        cmocka_unit_test(test_specs_are_tried),
         cmocka_unit_test(test_names_of_secrets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
