@@ -13,15 +13,27 @@
 
 #include "agent/cli.h"
 #include "agent/core/conf.h"
+#include "agent/core/dialect.h"
 #include "agent/core/probe.h"
 
 #define FLAG(name)              \
     {                           \
         name, "X", "x", 0, true \
     }
-static const struct cli_flag flags[] = { FLAG("config"), FLAG("type"),   FLAG("timeout"),     FLAG("slo"),
-                                         FLAG("header"), FLAG("origin"), FLAG("subprotocol"), FLAG("token-file"),
-                                         FLAG("send"),   FLAG("expect"), FLAG("ca"),          { "insecure", NULL, "x", 0, false },
+static const struct cli_flag flags[] = { FLAG("config"),
+                                         FLAG("type"),
+                                         FLAG("timeout"),
+                                         FLAG("slo"),
+                                         FLAG("header"),
+                                         FLAG("origin"),
+                                         FLAG("subprotocol"),
+                                         FLAG("token-file"),
+                                         FLAG("send"),
+                                         FLAG("expect"),
+                                         FLAG("ca"),
+                                         FLAG("dialect"),
+                                         FLAG("channel"),
+                                         { "insecure", NULL, "x", 0, false },
                                          { 0 } };
 static const struct cli_command commands[] = { { "check", "[URL]", "checks", NULL, 1, flags, NULL, NULL }, { 0 } };
 
@@ -192,6 +204,80 @@ static void a_token_is_read_from_its_file(void **state)
     assert_null(conf_of("ws://127.0.0.1:1/", "--token-file", token_file));
 }
 
+/* An option of a check of that type, as text or as the first of a list. */
+static const char *option(const struct conf *conf, const char *type, const char *name)
+{
+    for (size_t i = 0; i < conf->check_count; i++) {
+        const struct check_conf *check = &conf->checks[i];
+        const struct opt *row = strcmp(check->type->name, type) == 0 ? opt_find(check->type->opts, name) : NULL;
+        if (row && row->kind == OPT_STRING)
+            return *(char **)opt_field(row, check->opts);
+        if (row && row->kind == OPT_STRINGS && ((struct opt_strings *)opt_field(row, check->opts))->count == 1)
+            return ((struct opt_strings *)opt_field(row, check->opts))->items[0];
+    }
+    return NULL;
+}
+
+static const char *channel_of(const struct conf *conf, const char *type)
+{
+    const char *channel = option(conf, type, "channel");
+    return channel ? channel : option(conf, type, "channels");
+}
+
+static void a_dialect_and_a_channel_need_no_file(void **state)
+{
+    (void)state;
+    struct conf *conf = conf_of("ws://127.0.0.1:1", "--dialect", "socket.io", "--channel", "news");
+    assert_string_equal(types(conf), "handshake ping subscribe");
+    assert_string_equal(conf->target.dialect->name, "socket.io");
+    assert_string_equal(channel_of(conf, "subscribe"), "news");
+    assert_memory_equal(conf->target.local.target, "/socket.io/", 11);
+    assert_true(conf->checks[2].gates & GATE_READY);
+    conf_unref(conf);
+    conf = conf_of("ws://127.0.0.1:1", "--dialect", "socket.io", "--channel", "news", "--type", "subscribe");
+    assert_string_equal(types(conf), "subscribe");
+    assert_string_equal(channel_of(conf, "subscribe"), "news");
+    conf_unref(conf);
+    conf = conf_of("ws://127.0.0.1:1/", "--dialect", "stomp", "--token-file", file);
+    assert_int_equal(conf->target.token_place, TOKEN_MESSAGE);
+    conf_unref(conf);
+    conf = conf_of("ws://127.0.0.1:1/", "--dialect", "raw", "--token-file", file);
+    assert_int_equal(conf->target.token_place, TOKEN_HEADER);
+    conf_unref(conf);
+    assert_null(conf_of("ws://127.0.0.1:1/", "--dialect", "socketio"));
+    assert_null(conf_of("ws://127.0.0.1:1/", "--channel", "news"));                       /* raw cannot */
+    assert_null(conf_of("ws://127.0.0.1:1/", "--type", "delivery", "--channel", "news")); /* no broker */
+}
+
+static void a_channel_takes_the_place_of_the_files(void **state)
+{
+    static const char text[] = "target: { url: 'ws://127.0.0.1:1/a', dialect: own }\n"
+                               "dialects: { own: { subscribe: { send: 'SUB {{channel}}' } } }\n"
+                               "brokers: [{ name: bus, type: memory }]\n"
+                               "checks: [{ type: delivery, channel: heartbeat }, { type: ping }]\n";
+    char path[] = "/tmp/test_cli_check.XXXXXX";
+    int fd = mkstemp(path);
+    (void)state;
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
+    struct conf *conf = conf_of("--config", path);
+    assert_string_equal(types(conf), "delivery ping broker");
+    conf_unref(conf);
+    conf = conf_of("--config", path, "--type", "delivery", "--channel", "news");
+    assert_string_equal(types(conf), "delivery");
+    assert_string_equal(channel_of(conf, "delivery"), "news");
+    conf_unref(conf);
+    conf = conf_of("--config", path, "--type", "ping", "--channel", "news");
+    assert_string_equal(types(conf), "ping subscribe");
+    assert_string_equal(channel_of(conf, "subscribe"), "news");
+    conf_unref(conf);
+    conf = conf_of("--config", path, "--dialect", "raw", "--type", "broker");
+    assert_string_equal(types(conf), "broker");
+    assert_string_equal(conf->target.dialect->name, "raw");
+    conf_unref(conf);
+    unlink(path);
+}
+
 static void what_makes_no_sense_is_refused(void **state)
 {
     (void)state;
@@ -214,6 +300,8 @@ int main(void)
         cmocka_unit_test(times_go_to_every_check),
         cmocka_unit_test(flags_change_the_target),
         cmocka_unit_test(a_token_is_read_from_its_file),
+        cmocka_unit_test(a_dialect_and_a_channel_need_no_file),
+        cmocka_unit_test(a_channel_takes_the_place_of_the_files),
         cmocka_unit_test(what_makes_no_sense_is_refused),
     };
     return cmocka_run_group_tests(tests, write_file, remove_file);
