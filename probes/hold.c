@@ -13,7 +13,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/random.h"
 #include "agent/base/text.h"
-#include "agent/core/conn.h"
+#include "agent/core/dialogue.h"
 #include "agent/core/probe.h"
 #include "agent/core/talk_engine.h"
 #include "probes/registry.h"
@@ -26,7 +26,10 @@ struct hold_opts {
 };
 
 struct held { /* small: there may be thousands */
-    struct conn conn;
+    union {
+        struct conn conn;
+        struct dialogue *dialogue; /* where the target's dialect wants one (hold_speaks); made when it is first opened */
+    };
     struct run *run;
     union {
         struct conn_report *report; /* while it opens */
@@ -50,6 +53,44 @@ struct hold_state {
 static const struct hold_opts *hold_opts(const struct run *run)
 {
     return run->opts;
+}
+
+/* Do its connections speak a dialect? */
+static bool hold_speaks(const struct run *run)
+{
+    return dialogue_needed(run->target);
+}
+
+static struct conn *held_conn(struct held *held)
+{
+    return hold_speaks(held->run) ? dialogue_conn(held->dialogue) : &held->conn;
+}
+
+static bool held_is_open(struct held *held)
+{
+    if (hold_speaks(held->run))
+        return held->dialogue && dialogue_is_ready(held->dialogue);
+    return conn_is_open(&held->conn);
+}
+
+static void held_close(struct held *held, uint16_t code)
+{
+    if (hold_speaks(held->run)) {
+        if (held->dialogue)
+            dialogue_close(held->dialogue, code);
+    } else if (conn_is_open(&held->conn)) {
+        conn_close(&held->conn, code, "");
+    } else {
+        conn_drop(&held->conn);
+    }
+}
+
+static void held_drop(struct held *held)
+{
+    if (hold_speaks(held->run))
+        dialogue_drop(held->dialogue);
+    else
+        conn_drop(&held->conn);
 }
 
 /* It opens no more: the report goes, and what it measured goes into the run's. */
@@ -82,7 +123,7 @@ static void held_ping(struct held *held)
 {
     struct hold_state *state = held->run->state;
 
-    if (held->awaits_pong || conn_send(&held->conn, WS_PING, slice_of(state->ping)) < 0)
+    if (held->awaits_pong || conn_send(held_conn(held), WS_PING, slice_of(state->ping)) < 0)
         return; /* a connection that breaks says so itself */
     held->awaits_pong = true;
     state->awaited++;
@@ -172,20 +213,32 @@ static void on_lost(void *user, const struct err *cause)
 }
 
 static const struct conn_events conn_events = { on_open, on_message, on_lost };
+static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost };
+
+static int held_connect(struct held *held, struct err *err)
+{
+    struct run *run = held->run;
+    bool mass = hold_opts(run)->connections >= MASS;
+    struct conn_options options = { run->group, run->target, run->url, mass ? run->tls_resume : run->tls,
+                                    run->target->compression == COMPRESSION_REQUIRED };
+
+    if (!hold_speaks(run))
+        return conn_open(&held->conn, &options, &conn_events, held, held->report, err);
+    if (!held->dialogue)
+        held->dialogue = dialogue_new(held, &dialogue_events);
+    return dialogue_open(held->dialogue, &options, run->target->dialect, run->conf->name, held->report, err);
+}
 
 /* False when the round is over because the connection could not even be tried. */
 static bool held_open(struct held *held)
 {
     struct run *run = held->run;
     struct hold_state *state = run->state;
-    bool mass = hold_opts(run)->connections >= MASS;
-    struct conn_options options = { run->group, run->target, run->url, mass ? run->tls_resume : run->tls,
-                                    run->target->compression == COMPRESSION_REQUIRED };
     struct err err;
 
     held->report = mem_alloc(sizeof(*held->report));
     held->opening = true;
-    if (conn_open(&held->conn, &options, &conn_events, held, held->report, &err) < 0) {
+    if (held_connect(held, &err) < 0) {
         held_end_opening(held);
         run_finish_err(run, &err);
         return false;
@@ -202,7 +255,7 @@ static void open_more(struct run *run)
 
     while (run->active && state->next < (size_t)opts->connections && state->opening < OPENING_MAX) {
         struct held *held = &state->held[state->next++];
-        bool old = conn_is_open(&held->conn) && clock_now_ns() - held->opened_ns >= (uint64_t)held->life_ms * NS_PER_MS;
+        bool old = held_is_open(held) && clock_now_ns() - held->opened_ns >= (uint64_t)held->life_ms * NS_PER_MS;
 
         if (old && opts->idle && held->life_ms) { /* did it survive its silence? Asked once, and recycled in the next round */
             held->life_ms = 0;
@@ -210,12 +263,12 @@ static void open_more(struct run *run)
             continue;
         }
         if (old) {
-            conn_close(&held->conn, WS_CODE_NORMAL, "");
+            held_close(held, WS_CODE_NORMAL);
             run->stats->held--;
         }
-        if (!conn_busy(&held->conn) && !held_open(held))
+        if (!held->opening && !held_is_open(held) && !held_open(held))
             return;
-        if (conn_is_open(&held->conn) && !opts->idle)
+        if (held_is_open(held) && !opts->idle)
             held_ping(held);
     }
     round_settle(run);
@@ -249,14 +302,17 @@ static size_t drop_late(struct run *run, struct err *opening)
         struct held *held = &state->held[i];
 
         if (held->opening) {
-            conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, opening);
-            conn_drop(&held->conn);
+            if (hold_speaks(run))
+                dialogue_timeout_err(held->dialogue, (uint64_t)run->conf->timeout_ms, opening);
+            else
+                conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, opening);
+            held_drop(held);
             held_end_opening(held);
         } else if (held->awaits_pong) {
             silent++;
             run->stats->held--;
             held->awaits_pong = false;
-            conn_drop(&held->conn);
+            held_drop(held);
         }
     }
     state->opening = state->awaited = 0;
@@ -295,12 +351,11 @@ static void hold_stop(struct run *run)
     for (size_t i = 0; state->held && i < (size_t)hold_opts(run)->connections; i++) {
         struct held *held = &state->held[i];
 
-        if (conn_is_open(&held->conn))
-            conn_close(&held->conn, 1001, "");
-        else
-            conn_drop(&held->conn);
+        held_close(held, 1001);
         if (held->opening)
             held_end_opening(held);
+        if (hold_speaks(run))
+            dialogue_free(held->dialogue);
     }
     mem_free(state->held);
     memset(state, 0, sizeof(*state));

@@ -82,7 +82,6 @@ int dialogue_say(struct dialogue *dialogue, const struct opt_bytes *text, const 
     struct buf out = BUF_INIT(DIALOGUE_SEND_MAX);
     int rc;
 
-    dialogue->seq++;
     rc = speaker_fill(&dialogue->speaker, slice_make(text->data, text->len), channel, dialogue->seq, &out, err);
     *said = rc == 0 && out.len > 0;
     if (*said && conn_send(&dialogue->conn, text->binary ? WS_BINARY : WS_TEXT, buf_slice(&out)) < 0)
@@ -118,6 +117,7 @@ static int begin_exchange(struct dialogue *dialogue, const struct dialect_exchan
 
     drop_stage(dialogue);
     if (exchange->send.data) {
+        dialogue->seq++;
         if (dialogue_say(dialogue, &exchange->send, "", &said, err) < 0)
             return -1;
         if (!said)
@@ -343,7 +343,7 @@ struct conn *dialogue_conn(struct dialogue *dialogue)
 
 uint64_t dialogue_opened_ns(const struct dialogue *dialogue)
 {
-    return dialogue->stage > STAGE_OPENING ? dialogue->opened_ns : 0;
+    return dialogue->opened_ns;
 }
 
 const char *dialogue_last(const struct dialogue *dialogue)
@@ -353,12 +353,13 @@ const char *dialogue_last(const struct dialogue *dialogue)
 
 void dialogue_close(struct dialogue *dialogue, uint16_t code)
 {
-    const struct opt_bytes *goodbye = &dialogue->speaker.dialect->goodbye.send;
+    const struct opt_bytes *goodbye;
     struct err err;
     bool said;
 
-    if (dialogue->stage == STAGE_IDLE)
+    if (dialogue->stage == STAGE_IDLE) /* perhaps never opened: there is no dialect then */
         return;
+    goodbye = &dialogue->speaker.dialect->goodbye.send;
     if (dialogue->stage == STAGE_READY && goodbye->data)
         dialogue_say(dialogue, goodbye, "", &said, &err);
     release(dialogue);

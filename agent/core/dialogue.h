@@ -40,7 +40,7 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
                   struct conn_report *report, struct err *err);
 bool dialogue_is_ready(const struct dialogue *dialogue);
 struct conn *dialogue_conn(struct dialogue *dialogue);        /* for pings and messages of the owner's own */
-uint64_t dialogue_opened_ns(const struct dialogue *dialogue); /* when the upgrade was done; 0: not yet */
+uint64_t dialogue_opened_ns(const struct dialogue *dialogue); /* when the upgrade was done; 0: not yet. Kept when it is lost */
 /* on_subscribed follows. A channel that is confirmed already is not asked for again. -1: agent_error, or the connection is breaking. */
 int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct err *err);
 /* The last message that nothing took while something was awaited, cut; "" where none came. For a deadline's sentence. */

@@ -130,6 +130,7 @@ int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct er
         if (dialogue->subscription_count >= DIALOGUE_SUBSCRIPTIONS_MAX)
             return err_set(err, REASON_AGENT_ERROR, 0, "more than %d subscriptions over one connection",
                            DIALOGUE_SUBSCRIPTIONS_MAX);
+        dialogue->seq++;
         if (send->data && dialogue_say(dialogue, send, channel, &said, err) < 0)
             return -1;
         subscription = subscription_new(&dialogue->speaker, channel, dialogue->seq, err);

@@ -57,7 +57,7 @@ struct dialogue {
     char *id;
     enum stage stage;
     bool *gone;                    /* of the callback that is running: set when the owner lets go in it */
-    uint64_t opened_ns, seq;       /* seq: of the last text that was sent */
+    uint64_t opened_ns, seq;       /* seq: counts what has an answer of its own, connect and subscriptions */
     struct match *expect, *reject; /* of the stage */
     struct match *keepalive;
     struct match *message; /* NULL: every message, or each subscription has its own */

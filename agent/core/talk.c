@@ -1,6 +1,7 @@
 /*
- * Runs a probe's steps over one fresh connection (agent/core/talk.h). Made and driven by the engine (agent/core/check.c); it turns the
- * connection's events into steps, and deadlines into the sentence of the step that was waiting. What a result means is not its business.
+ * Runs a probe's steps over one fresh connection (agent/core/talk.h), behind the dialect's connect where it has one. Made and driven by the
+ * engine (agent/core/check.c); it turns the connection's events into steps, and deadlines into the sentence of the step that was waiting.
+ * What a result means is not its business.
  */
 #include "agent/core/talk.h"
 
@@ -10,11 +11,13 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/dialogue.h"
 #include "agent/core/talk_engine.h"
 
 struct talk {
     struct run *run;
     struct conn conn;
+    struct dialogue *dialogue; /* instead of conn, where the target's dialect wants one; NULL */
     struct conn_report report;
     size_t step;
     const struct ws_message *current; /* not taken yet; only inside on_message */
@@ -42,6 +45,17 @@ void talk_engine_report(struct run *run, const struct conn_report *report, bool 
     run->report.http_status = report->http_status;
     if (dial->tls.have_cert)
         run->report.cert_not_after_ms = dial->tls.not_after_ms;
+}
+
+static struct conn *talk_conn(struct talk *talk)
+{
+    return talk->dialogue ? dialogue_conn(talk->dialogue) : &talk->conn;
+}
+
+/* May the steps speak? */
+static bool talk_is_open(struct talk *talk)
+{
+    return talk->dialogue ? dialogue_is_ready(talk->dialogue) : conn_is_open(&talk->conn);
 }
 
 static void talk_open_phase(struct talk *talk)
@@ -90,7 +104,7 @@ static void on_open(void *user)
 
     talk_engine_report(talk->run, &talk->report, talk->run->url->tls);
     talk->run->report.phase = PHASE_OPEN;
-    talk->opened_ns = clock_now_ns();
+    talk->opened_ns = talk->dialogue ? dialogue_opened_ns(talk->dialogue) : clock_now_ns();
     talk_advance(talk);
 }
 
@@ -110,6 +124,11 @@ static void on_lost(void *user, const struct err *err)
     struct talk *talk = user;
     struct run *run = talk->run;
 
+    if (talk->dialogue && !talk->opened_ns && dialogue_opened_ns(talk->dialogue)) { /* lost before connect was confirmed */
+        talk->opened_ns = dialogue_opened_ns(talk->dialogue);
+        talk_engine_report(run, &talk->report, run->url->tls);
+        run->report.phase = PHASE_OPEN;
+    }
     if (talk->opened_ns) {
         talk_open_phase(talk);
     } else {
@@ -122,12 +141,15 @@ static void on_lost(void *user, const struct err *err)
 }
 
 static const struct conn_events conn_events = { on_open, on_message, on_lost };
+static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost };
 
 struct talk *talk_engine_new(struct run *run)
 {
     struct talk *talk = mem_alloc(sizeof(*talk));
 
     talk->run = run;
+    if (dialogue_needed(run->target) && run->type->steps->name) /* a handshake is judged by itself */
+        talk->dialogue = dialogue_new(talk, &dialogue_events);
     return talk;
 }
 
@@ -136,6 +158,7 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
     struct run *run = talk->run;
     struct conn_options options = { group, run->target, run->url, run->tls, true };
     struct err err;
+    int rc;
 
     memset(&talk->report, 0, sizeof(talk->report));
     talk->step = 0;
@@ -144,21 +167,39 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
     talk->frames = 0;
     talk->late.text[0] = 0;
     run->report.phase = PHASE_RESOLVE;
-    if (conn_open(&talk->conn, &options, &conn_events, talk, &talk->report, &err) < 0)
+    if (talk->dialogue)
+        rc = dialogue_open(talk->dialogue, &options, run->target->dialect, run->conf->name, &talk->report, &err);
+    else
+        rc = conn_open(&talk->conn, &options, &conn_events, talk, &talk->report, &err);
+    if (rc < 0)
         run_finish_err(run, &err);
+}
+
+/* The deadline has passed before the steps had their turn. */
+static void late_opening(struct talk *talk)
+{
+    struct run *run = talk->run;
+    uint64_t timeout_ms = (uint64_t)run->conf->timeout_ms;
+    struct err err;
+
+    if (talk->dialogue)
+        dialogue_timeout_err(talk->dialogue, timeout_ms, &err);
+    else
+        conn_timeout_err(&talk->conn, timeout_ms, &err);
+    talk_engine_report(run, &talk->report, run->url->tls);
+    talk->opened_ns = talk->dialogue ? dialogue_opened_ns(talk->dialogue) : 0;
+    talk_open_phase(talk);
+    run->report.phase = reason_phase(err.reason);
+    run_finish_err(run, &err);
 }
 
 void talk_engine_late(struct talk *talk)
 {
     struct run *run = talk->run;
     char limit[32];
-    struct err err;
 
-    if (!conn_is_open(&talk->conn)) {
-        conn_timeout_err(&talk->conn, (uint64_t)run->conf->timeout_ms, &err);
-        talk_engine_report(run, &talk->report, run->url->tls);
-        run->report.phase = reason_phase(err.reason);
-        run_finish_err(run, &err);
+    if (!talk_is_open(talk)) {
+        late_opening(talk);
         return;
     }
     talk_open_phase(talk);
@@ -172,7 +213,9 @@ void talk_engine_late(struct talk *talk)
 
 void talk_engine_stop(struct talk *talk)
 {
-    if (conn_is_open(&talk->conn))
+    if (talk->dialogue)
+        dialogue_close(talk->dialogue, WS_CODE_NORMAL);
+    else if (conn_is_open(&talk->conn))
         conn_close(&talk->conn, WS_CODE_NORMAL, "");
     else
         conn_drop(&talk->conn);
@@ -183,6 +226,7 @@ void talk_engine_free(struct talk *talk)
     if (!talk)
         return;
     conn_drop(&talk->conn);
+    dialogue_free(talk->dialogue);
     mem_free(talk);
 }
 
@@ -204,7 +248,7 @@ const struct check_conf *talk_conf(const struct talk *talk)
 enum turn talk_send(struct talk *talk, enum ws_opcode opcode, struct slice payload)
 {
     talk->sent_ns = clock_now_ns();
-    if (conn_send(&talk->conn, opcode, payload) < 0)
+    if (conn_send(talk_conn(talk), opcode, payload) < 0)
         return talk_fail(talk, REASON_CLOSED_ABNORMAL, "the connection broke while a message was sent");
     return TURN_NEXT;
 }
