@@ -367,6 +367,10 @@ static int rabbitmq_open(struct broker *broker, struct err *err)
 static int rabbitmq_check(const struct broker_conf *conf, struct err *err)
 {
     const struct rabbitmq_opts *opts = conf->opts;
+    char vhost[AMQP_NAME_MAX + 1];
+    struct url url;
+    if (url_parse(conf->url, &url, err) < 0 || read_vhost(&url, vhost, err) < 0)
+        return -1;
     if (!opts->exchange || !*opts->exchange)
         return err_set(err, REASON_NONE, 0,
                        "exchange: empty, want the name of an exchange: a message through the default one reaches a single queue");
