@@ -434,7 +434,9 @@ static bool tell_void(const struct agent_view *view, struct diagnosis *out)
     if (first->reason == REASON_AGENT_ERROR) {
         out->cause = cause_name(CAUSE_AGENT_ERROR);
         say_plain(out, "The agent could not run its checks: this says nothing about the server");
-        advise(out, "Look at the agent's log for event=agent_error: it is short of descriptors, memory or permissions");
+        advise(
+            out,
+            "Read what the check says: a file that cannot be read, a value that cannot be used, or descriptors or memory run out");
     } else {
         out->cause = cause_name(CAUSE_AGENT_STALLED);
         say_plain(out, "The agent itself is too late to judge anything: this says nothing about the server");
