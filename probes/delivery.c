@@ -50,21 +50,21 @@ static void on_taken(void *user, const struct err *err, uint64_t rtt_ns)
     (void)rtt_ns;
     beat->taken = true;
     if (err)
-        run_finish_err(beat->run, err);
+        run_finish_err(beat->run, err); /* the broker's own reason */
     else
         judge_when_complete(beat->run);
 }
 
 /* A heartbeat of ours that has come on one of the legs. */
-static void take_own(struct run *run, const struct heartbeat *heartbeat, enum delivery_leg leg, uint64_t received_ns)
+static void take_own(struct run *run, const struct heartbeat *heartbeat, enum delivery_leg leg, uint64_t received_ns, bool again)
 {
     struct delivery_state *state = run->state;
     struct delivery_stats *stats = run->stats->delivery;
     uint64_t index = heartbeat->seq - state->first_seq, took_ns, *came_ns;
     bool late;
 
-    if (heartbeat->seq < state->first_seq || index >= state->beat_count) {
-        stats->heartbeats[DELIVERY_LATE] += leg == LEG_WEBSOCKET; /* of a round that has been judged without it */
+    if (heartbeat->seq < state->first_seq || index >= state->beat_count) { /* of a round that has been judged */
+        stats->heartbeats[again ? DELIVERY_DUPLICATE : DELIVERY_LATE] += leg == LEG_WEBSOCKET;
         return;
     }
     came_ns = leg == LEG_CONTROL ? &state->beats[index].control_ns : &state->beats[index].websocket_ns;
@@ -81,19 +81,36 @@ static void take_own(struct run *run, const struct heartbeat *heartbeat, enum de
     judge_when_complete(run);
 }
 
+/* What is known of a heartbeat's source. Order is promised within one channel only, so with several there is none. */
+static enum heartbeat_news note(struct run *run, const struct heartbeat *heartbeat, bool own, uint64_t received_ns)
+{
+    struct delivery_state *state = run->state;
+    struct delivery_stats *stats = run->stats->delivery;
+    enum heartbeat_news news = heartbeat_note(&state->book, heartbeat, received_ns / NS_PER_MS);
+
+    stats->others += !own;
+    stats->sources = state->book.count - (own || state->book_has_own);
+    state->book_has_own = state->book_has_own || own;
+    if (channels_count(state->channels) > 1)
+        return HEARTBEAT_NEW;
+    stats->heartbeats[DELIVERY_REORDERED] += own && news == HEARTBEAT_REORDERED;
+    return news;
+}
+
 static void take_payload(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns)
 {
     struct delivery_state *state = run->state;
+    enum heartbeat_news news = HEARTBEAT_NEW;
     struct heartbeat heartbeat;
+    bool own;
 
     if (!heartbeat_find(payload, &heartbeat))
         return;
-    /* Order is promised within one channel only. */
-    if (leg == LEG_WEBSOCKET && channels_count(state->channels) == 1 &&
-        heartbeat_note(&state->book, &heartbeat, received_ns / NS_PER_MS) == HEARTBEAT_REORDERED)
-        run->stats->delivery->heartbeats[DELIVERY_REORDERED]++;
-    if (heartbeat_same_source(&heartbeat, &state->self))
-        take_own(run, &heartbeat, leg, received_ns);
+    own = heartbeat_same_source(&heartbeat, &state->self);
+    if (leg == LEG_WEBSOCKET)
+        news = note(run, &heartbeat, own, received_ns);
+    if (own)
+        take_own(run, &heartbeat, leg, received_ns, news == HEARTBEAT_DUPLICATE);
 }
 
 static void on_control(void *user, struct slice body, uint64_t received_ns)

@@ -50,6 +50,7 @@ struct delivery_state {
     uint64_t first_seq, next_seq;
     struct heartbeat self; /* who we are; seq and time are filled in for each */
     struct heartbeat_book book;
+    bool book_has_own;
 };
 
 /* Every heartbeat of the round has come, or the deadline has: finishes the round by what is in state->beats. */

@@ -206,6 +206,9 @@ static void put_heartbeats(struct page *page, const struct delivery_stats *deliv
                    delivery_result_name((enum delivery_result)i));
         separator = ", ";
     }
+    if (delivery->others)
+        buf_printf(page->out, "; %" PRIu64 " of %u other source%s", delivery->others, delivery->sources,
+                   delivery->sources == 1 ? "" : "s");
     buf_append_str(page->out, averaged ? " (times are means)\n" : "\n");
     paint(page, PAINT_PLAIN);
 }
