@@ -53,7 +53,8 @@ void conf_unref(struct conf *conf)
 
 bool conf_same_target(const struct conf *a, const struct conf *b)
 {
-    return opt_equal(target_rows, &a->target, &b->target) && conf_same_dialect(a->target.dialect, b->target.dialect);
+    return opt_equal(target_rows, &a->target, &b->target) && conf_same_dialect(a->target.dialect, b->target.dialect) &&
+           opt_equal(identity_rows, a, b);
 }
 
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b)

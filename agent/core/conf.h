@@ -121,7 +121,8 @@ int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors 
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
 
-/* Would a running check notice? The target, and everything of the check itself, compared by the schema. */
+/* Would a running check notice? The target with its dialect and the agent's identity, and everything of the check itself, compared by the
+ * schema. */
 bool conf_same_target(const struct conf *a, const struct conf *b);
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
 bool conf_same_broker(const struct broker_conf *a, const struct broker_conf *b);

@@ -185,6 +185,22 @@ static void check_token(const struct target_conf *target, struct report *report)
                     target->dialect->name);
 }
 
+void conf_check_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report)
+{
+    const struct opt *row = strcmp(check->type->name, "subscribe") == 0 ? opt_find(check->type->opts, "subscribe") : NULL;
+    const struct dialect *base = conf->target.dialect;
+    struct dialect both;
+    char below[TRAIL_MAX];
+    if (!row || row->rows != dialect_subscribe_rows || report_has(report, "target.dialect") || report_has_below(report, path) ||
+        report_has_below(report, "dialects"))
+        return;
+    dialect_overlay(&both, base, (const struct dialect *)((const char *)check->opts + row->offset));
+    snprintf(below, sizeof below, "%s.type", path);
+    if (!both.subscribe.send.data && match_spec_empty(&both.subscribe.expect))
+        report_path(report, below, "'%s' needs a dialect that says how to subscribe, and %s does not (see target.dialect)",
+                    check->type->name, base->name);
+}
+
 void conf_check_dialects(struct conf *conf, const struct conf_env *env, struct report *report)
 {
     struct target_conf *target = &conf->target;

@@ -107,6 +107,8 @@ void conf_check_rules(struct conf *conf, const struct conf_env *env, struct repo
 void conf_check_brokers(struct conf *conf, const struct conf_env *env, struct report *report);
 void conf_check_dialects(struct conf *conf, const struct conf_env *env,
                          struct report *report); /* and what the target gets of its own */
+/* A check of type `subscribe` needs a dialect that knows how to. */
+void conf_check_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report);
 /* The broker that a check is about, if its type has an option `broker`. */
 void conf_check_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report);
 /* A message that begins with the name of an option belongs to that option: "within: longer than timeout". rows ends with NULL. */
@@ -136,7 +138,8 @@ void conf_list_names(const char *const *names, size_t count, struct err *err); /
 
 /* --- shared by conf.c and the writers ---------------------------------------------------------------------------------------- */
 
-extern const struct opt default_rows[]; /* the `defaults` section, fields of struct check_conf */
+extern const struct opt default_rows[];  /* the `defaults` section, fields of struct check_conf */
+extern const struct opt identity_rows[]; /* the `identity` section, fields of struct conf */
 extern const char
     *const conf_future_types[]; /* check types that the manual promises and this build does not have; ends with NULL */
 extern const char *const conf_default_checks[]; /* ends with NULL */

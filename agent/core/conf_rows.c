@@ -208,7 +208,7 @@ static const struct opt liveness_rows[] = {
     { 0 },
 };
 
-static const struct opt identity_rows[] = {
+const struct opt identity_rows[] = {
     { .name = "id",
       .kind = OPT_STRING,
       .offset = CONF(agent_id),

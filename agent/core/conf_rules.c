@@ -273,6 +273,7 @@ static void check_check(struct conf *conf, size_t index, struct report *report)
         return;
     snprintf(path, sizeof path, "checks[%zu]", index);
     conf_check_broker_of(conf, check, path, report);
+    conf_check_dialect_of(conf, check, path, report);
     snprintf(below, sizeof below, "%s.name", path);
     check_name(conf, index, below, report);
     snprintf(timeout_path, sizeof timeout_path, "%s.timeout", path);

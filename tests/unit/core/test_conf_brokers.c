@@ -81,7 +81,11 @@ static const struct probe_type delivery = { .name = "delivery",
                                             .gates = GATE_READY,
                                             .opts = delivery_rows,
                                             .opts_size = sizeof(struct delivery_opts) };
-static const struct probe_type *const types[] = { &ping, &own, &delivery, NULL };
+static const struct opt subscribe_rows[] = { DIALECT_PARTS(0), { 0 } };
+static const struct probe_type subscribe = {
+    .name = "subscribe", .summary = "A subscription", .opts = subscribe_rows, .opts_size = sizeof(struct dialect)
+};
+static const struct probe_type *const types[] = { &ping, &own, &delivery, &subscribe, NULL };
 
 static char connect_text[] = "CONNECT {{token}}", talk_offer[] = "talk.v1";
 static char *talk_offers[] = { talk_offer };
@@ -520,6 +524,17 @@ static void test_parts_in_checks(void **state)
            "w.yaml:3:56: checks[0].greeting: unknown key\n");
 }
 
+static void test_subscribing_needs_a_dialect(void **state)
+{
+    (void)state;
+    refuse(TARGET "checks: [{ type: subscribe, publish: { topic: a } }]\n",
+           "w.yaml:2:18: checks[0].type: 'subscribe' needs a dialect that says how to subscribe, and raw does not (see "
+           "target.dialect)\n");
+    conf_unref(load(TARGET "checks: [{ type: subscribe, subscribe: { send: 'SUB {{channel}}' } }]\n"));
+    conf_unref(load("target: { url: 'ws://h/', dialect: c }\ndialects: { c: { subscribe: { expect: { equals: hello } } } }\n"
+                    "checks: [{ type: subscribe }]\n"));
+}
+
 /* --- who the agent is ------------------------------------------------------------------------------------------------------------ */
 
 static void test_identity(void **state)
@@ -532,7 +547,13 @@ static void test_identity(void **state)
     assert_string_equal(conf->agent_id, word);
     assert_string_equal(conf->region, "default");
     conf_unref(conf);
+    struct conf *other = load(TARGET "identity: { region: default }\n");
+    conf = load(TARGET);
+    assert_true(conf_same_target(conf, other)); /* heartbeats would be the same */
+    conf_unref(conf);
     conf = load(TARGET "identity: { id: 'pod 7.a', region: eu-west_1 }\n");
+    assert_false(conf_same_target(conf, other));
+    conf_unref(other);
     assert_string_equal(conf->agent_id, "pod_7_a");
     assert_string_equal(conf->region, "eu-west_1");
     conf_unref(conf);
@@ -593,7 +614,8 @@ static void test_starter(void **state)
     conf = load_any(buf_str(&bare));
     conf_unref(conf);
     assert_null(conf);
-    assert_int_equal(errors.count, 2); /* there are two brokers, and two checks that do not say which */
+    assert_int_equal(errors.count, 3); /* there are two brokers, two checks that do not say which, and one without a dialect */
+    assert_non_null(strstr(buf_str(&errors.text), "checks[3].type: 'subscribe' needs a dialect"));
     assert_non_null(strstr(buf_str(&errors.text), "checks[1].broker: required, as there are 2 brokers\n"));
     assert_non_null(strstr(buf_str(&errors.text), "checks[2].broker: required, as there are 2 brokers\n"));
     buf_fini(&out);
@@ -651,6 +673,7 @@ int main(void)
         TEST(test_dialects_that_are_wrong),
         TEST(test_dialects_make_a_difference),
         TEST(test_parts_in_checks),
+        TEST(test_subscribing_needs_a_dialect),
         TEST(test_identity),
         TEST(test_show_loads_again),
         TEST(test_starter),
