@@ -148,8 +148,8 @@ check: $(call units_of,asan) $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
 	tests/tools/run-tests $(abspath $(BUILD))
 lint-now:
 	LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/run $(LINT)
-# What has threads: the resolver, on libuv's pool. Fixed addresses, as the sanitizer's shadow does not fit under every layout.
-tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/%,$(call units_of,tsan))
+# What has threads: the resolver, the mailbox and its users. Fixed addresses, as the sanitizer's shadow does not fit under every layout.
+tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/% $(BUILD)/tsan/tests/unit/brokers/test_nats,$(call units_of,tsan))
 	TSAN_OPTIONS=halt_on_error=1:exitcode=66 setarch -R tests/tools/run-units $(BUILD)/tsan/tests/unit
 fuzz-now: $(FUZZERS)
 	tests/tools/run-fuzz $(abspath $(BUILD)) $(FUZZ_SECONDS)

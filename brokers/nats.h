@@ -53,7 +53,7 @@ struct nats_letter *nats_letter_new(enum nats_kind kind, struct slice topic, str
 void nats_letter_discard(struct letter *letter);
 
 /* nats_worker.c. Starts the thread of one connection; it takes the plan, keeps a reference of the box, and ends when the box is closed.
- * -1: err, and the plan is freed. nats_worker_hurry interrupts workers whose box is closed and that are stuck. nats_worker_end lets the
+ * -1: err, and the plan is freed. nats_worker_hurry interrupts what workers whose box is closed are stuck in. nats_worker_end lets the
  * library go; it waits for late workers, but not for ever. */
 int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *err);
 void nats_worker_hurry(void);

@@ -7,13 +7,14 @@
  * is looked up in the one list of workers that are alive. That list, and what is marked so in a worker, is guarded by one mutex.
  *
  * The library's TLS handshake has no deadline: with a server that falls silent there it reads for ever. A worker that is no longer wanted is
- * therefore interrupted by a signal that does nothing else, again and again until it has let go.
+ * therefore interrupted by a timer whose signal does nothing else, again and again until it has let go.
  */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
@@ -28,8 +29,8 @@ enum {
     BODY_MAX = 64 << 10,
     PENDING_MESSAGES = 1024,
     PENDING_BYTES = 4 << 20,
-    INTERRUPT = SIGURG, /* nobody else uses it, and it is ignored where nobody does */
-    INTERRUPT_EVERY_MS = 50,
+    ALARM_SIGNAL = SIGURG, /* nobody else uses it, and it is ignored where nobody does */
+    ALARM_EVERY_MS = 50,
 };
 static const uint64_t NS_PER_MS = 1000000;
 
@@ -42,9 +43,9 @@ struct subscription {
 struct worker {
     struct list node; /* guarded, as are those up to denials */
     uintptr_t number;
-    unsigned refs; /* the thread's, and those of callbacks under way */
-    bool running;  /* `thread` may be interrupted */
-    pthread_t thread;
+    unsigned refs;  /* the thread's, and those of callbacks under way */
+    bool has_alarm; /* `alarm` interrupts the thread, once it is set */
+    timer_t alarm;
     bool silent;     /* NEWS_DOWN was said, or nobody wants to hear it */
     unsigned denied; /* violations of permissions so far; the last of them: */
     char denials[DENIALS_MAX][NATS_TEXT_MAX / 2];
@@ -65,16 +66,16 @@ static struct list workers;
 static unsigned worker_count;
 static uintptr_t last_number;
 
-static void on_interrupt(int number)
+static void on_alarm(int number)
 {
     (void)number;
 }
 
 static void set_up(void)
 {
-    struct sigaction action = { .sa_handler = on_interrupt }; /* no SA_RESTART: what it interrupts is to end */
+    struct sigaction action = { .sa_handler = on_alarm }; /* no SA_RESTART: what it interrupts is to end */
     sigemptyset(&action.sa_mask);
-    sigaction(INTERRUPT, &action, NULL);
+    sigaction(ALARM_SIGNAL, &action, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -473,23 +474,67 @@ static void let_go(struct worker *worker)
     nats_ReleaseThreadMemory();
 }
 
-static void set_running(struct worker *worker, bool running)
+/* Interrupts the thread after that time and then every ALARM_EVERY_MS; 0: no more. Called with the lock held. */
+static void alarm_set(struct worker *worker, int64_t ms)
 {
+    struct itimerspec when = { .it_value = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * (long)NS_PER_MS } };
+    if (ms > 0)
+        when.it_interval.tv_nsec = ALARM_EVERY_MS * (long)NS_PER_MS;
+    if (worker->has_alarm)
+        timer_settime(worker->alarm, 0, &when, NULL);
+}
+
+/* Connecting has its time; what takes longer is stuck. */
+static void alarm_open(struct worker *worker)
+{
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = ALARM_SIGNAL };
     sigset_t only;
+    event._sigev_un._tid = gettid();
     sigemptyset(&only);
-    sigaddset(&only, INTERRUPT);
+    sigaddset(&only, ALARM_SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &only, NULL);
     pthread_mutex_lock(&lock);
-    worker->thread = pthread_self();
-    worker->running = running;
+    worker->has_alarm = timer_create(CLOCK_MONOTONIC, &event, &worker->alarm) == 0;
+    alarm_set(worker, mailbox_closed(worker->box) ? ALARM_EVERY_MS : worker->plan->timeout_ms);
+    pthread_mutex_unlock(&lock);
+}
+
+static void alarm_close(struct worker *worker)
+{
+    pthread_mutex_lock(&lock);
+    if (worker->has_alarm)
+        timer_delete(worker->alarm);
+    worker->has_alarm = false;
+    pthread_mutex_unlock(&lock);
+}
+
+/* From now on only who closes the mailbox sets it. */
+static void alarm_rest(struct worker *worker)
+{
+    pthread_mutex_lock(&lock);
+    if (!mailbox_closed(worker->box))
+        alarm_set(worker, 0);
+    pthread_mutex_unlock(&lock);
+}
+
+void nats_worker_hurry(void)
+{
+    pthread_once(&once, set_up);
+    pthread_mutex_lock(&lock);
+    list_each (node, &workers) {
+        struct worker *worker = list_entry(node, struct worker, node);
+        if (mailbox_closed(worker->box))
+            alarm_set(worker, ALARM_EVERY_MS);
+    }
     pthread_mutex_unlock(&lock);
 }
 
 static void *run(void *arg)
 {
     struct worker *worker = arg;
-    set_running(worker, true);
+    alarm_open(worker);
     if (!mailbox_closed(worker->box) && connect_once(worker) == 0) {
+        alarm_rest(worker);
         struct nats_letter *up = nats_letter_new(NEWS_UP, slice_str(NULL), slice_str(NULL));
         up->letter.owed = true;
         post(worker, up);
@@ -497,26 +542,9 @@ static void *run(void *arg)
             run_batch(worker, list_entry(next, struct nats_letter, letter));
     }
     let_go(worker);
-    set_running(worker, false);
+    alarm_close(worker);
     worker_unref(worker);
     return NULL;
-}
-
-/* Called with the lock held. */
-static void interrupt_unwanted(void)
-{
-    list_each (node, &workers) {
-        struct worker *worker = list_entry(node, struct worker, node);
-        if (worker->running && mailbox_closed(worker->box))
-            pthread_kill(worker->thread, INTERRUPT);
-    }
-}
-
-void nats_worker_hurry(void)
-{
-    pthread_mutex_lock(&lock);
-    interrupt_unwanted();
-    pthread_mutex_unlock(&lock);
 }
 
 int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *err)
@@ -529,7 +557,6 @@ int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *e
     list_init(&worker->subscriptions);
     list_init(&worker->retired);
     pthread_mutex_lock(&lock);
-    interrupt_unwanted();
     bool full = worker_count >= NATS_WORKERS_MAX;
     worker->number = ++last_number;
     worker_count++;
@@ -551,10 +578,8 @@ void nats_worker_end(void)
     pthread_once(&once, set_up);
     pthread_mutex_lock(&lock);
     used = last_number != 0;
-    while (worker_count > 0 && monotonic_ns() < deadline_ns) {
-        interrupt_unwanted();
-        wait_until(monotonic_ns() + INTERRUPT_EVERY_MS * NS_PER_MS);
-    }
+    while (worker_count > 0 && wait_until(deadline_ns))
+        ;
     idle = worker_count == 0;
     pthread_mutex_unlock(&lock);
     /* With a worker still inside the library it is left alone: the process is about to end. */
