@@ -20,7 +20,7 @@ const struct rule diagnose_broker_rules[] = {
     {
         .cause = CAUSE_BROKER_READ_ONLY,
         .reasons = { R(BROKER_READ_ONLY) },
-        .plain = "Nothing can be published on {broker}: it answers, and takes no writes",
+        .plain = "Writes to {broker} are refused: it answers, but it is read-only, and what is published there may not arrive",
         .advice = { "See whether the address leads to a replica: after a failover the primary is elsewhere",
                     "If it is the primary: its disk is full, or saving to it fails; the broker's log names it",
                     "Let clients follow failovers by themselves (Sentinel, Cluster), not by a fixed address" },

@@ -283,7 +283,7 @@ static const struct family families[] = {
       "From publishing a heartbeat to its arrival: at the agent's own subscription (control), and over the WebSocket.", NULL,
       write_legs },
     { PROM_COUNTER, "wshealthd_delivery_heartbeats", "check,result",
-      "Heartbeats on the channel, by what became of them; other agents' are counted too.", NULL, write_heartbeats },
+      "Heartbeats of this check, by what became of them on the WebSocket.", NULL, write_heartbeats },
     { PROM_GAUGE, "wshealthd_broker_state", "broker,type", "State of the broker: 1 pass, 0.5 warn, 0 fail, NaN unknown.", NULL,
       write_broker_state },
     { PROM_HISTOGRAM, "wshealthd_broker_rtt_seconds", "broker,type", "Round-trip time of a question to the broker.", NULL,
