@@ -159,6 +159,11 @@ static void on_asks_due(struct timer *timer, void *user)
             ask_answer(ask, &broker->why);
             continue;
         }
+        if (ask->unsent) {
+            err_set(&err, REASON_BROKER_UNREACHABLE, 0, "the message could not be handed to the broker");
+            ask_answer(ask, &err);
+            continue;
+        }
         err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
         if (ask->token == 0) { /* a connection that does not answer a ping is none: a new one may fare better */
             broker_fail(broker, &err);
@@ -174,6 +179,7 @@ static void ask_begin(struct broker *broker, struct broker_ask *ask, uint64_t to
     panic_if(ask->broker);
     ask->broker = broker;
     ask->token = token;
+    ask->unsent = false;
     ask->started_ns = clock_now_ns();
     ask->due_ns = ask->started_ns + timeout_ms * NS_PER_MS;
     list_push(&broker->asks, &ask->node);
@@ -202,7 +208,8 @@ void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeou
 void broker_publish(struct broker *broker, struct broker_ask *ask, struct slice topic, struct slice body, uint64_t timeout_ms)
 {
     ask_begin(broker, ask, ++broker->next_token, timeout_ms);
-    if (broker->phase != BROKER_UP || broker->conf->type->publish(broker, topic, body, ask->token) < 0)
+    ask->unsent = broker->phase != BROKER_UP || broker->conf->type->publish(broker, topic, body, ask->token) < 0;
+    if (ask->unsent)
         ask->due_ns = ask->started_ns;
     asks_schedule(broker);
 }

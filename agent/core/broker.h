@@ -67,6 +67,7 @@ struct broker_ask { /* one question under way; embedded by whoever asks. Zero it
     struct list node;
     struct broker *broker;
     uint64_t token, started_ns, due_ns;
+    bool unsent; /* the driver did not take it */
     void (*on_answer)(void *user, const struct err *err /* NULL: yes */, uint64_t rtt_ns);
     void *user;
 };
