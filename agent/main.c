@@ -31,7 +31,7 @@ static const struct cli_flag check_flags[] = {
     { "origin", "ORIGIN", "sends this Origin", 0, false },
     { "subprotocol", "NAME", "offers this subprotocol", 0, true },
     { "token-file", "FILE", "sends the token in this file as Authorization: Bearer", 0, false },
-    { "dialect", "NAME", "how the server speaks: socket.io, pusher, stomp, … (see wshealthd.yaml(5)), or one of the file's", 0, false },
+    { "dialect", "NAME", "how the server speaks: socket.io, pusher, stomp and others, or one of the file's", 0, false },
     { "channel", "NAME", "subscribe to this channel; instead of the file's, where checks have one", 0, false },
     { "send", "TEXT", "what the echo check sends; without it, a unique text", 0, false },
     { "expect", "TEXT", "what the answer must contain; without it, what was sent", 0, false },
@@ -106,12 +106,12 @@ static const struct cli_flag demo_flags[] = {
     { "listen", "ADDRESS", "of the health face; 127.0.0.1:9717, or any free port where that is taken", 0, false },
     { 0 }
 };
-static const struct cli_example demo_examples[] = { { "wshealthd demo",
-                                                      "Then type the name of a fault, and look at http://127.0.0.1:9717/ready." },
-                                                    { "wshealthd demo --fault silent-drop", "Broken from the start." },
-                                                    { "wshealthd demo --broker redis://127.0.0.1:6379",
-                                                      "On a real broker, which can then be stopped, frozen or made read-only." },
-                                                    { 0 } };
+static const struct cli_example demo_examples[] = {
+    { "wshealthd demo", "Then type the name of a fault, and look at http://127.0.0.1:9717/ready." },
+    { "wshealthd demo --fault silent-drop", "Broken from the start." },
+    { "wshealthd demo --broker redis://127.0.0.1:6379", "On a real broker, which can then be stopped, frozen or made read-only." },
+    { 0 }
+};
 
 static const struct cli_flag help_flags[] = { { "roff", NULL, NULL, 0, false }, /* for `make docs` */
                                               { 0 } };
@@ -142,8 +142,8 @@ static const struct cli_command commands[] = {
       0, ask_flags, reload_examples, cli_reload },
     { "config", "check|show|init|schema [FILE]", "validates, shows or starts a configuration", NULL, 2, config_flags,
       config_examples, cli_config },
-    { "demo", "[--fault NAME] [--port N] [--broker URL]", "runs a WebSocket server with switchable faults, and the agent beside it", NULL, 0,
-      demo_flags, demo_examples, cli_demo },
+    { "demo", "[--fault NAME] [--port N] [--broker URL]", "runs a WebSocket server with switchable faults, and the agent beside it",
+      NULL, 0, demo_flags, demo_examples, cli_demo },
     { "help", "[COMMAND|TABLE]", "shows the commands, one of them, or a table", NULL, 1, help_flags, NULL, cli_help },
     { "version", "", "prints the version", NULL, 0, NULL, NULL, cli_version },
     { 0 }
