@@ -560,7 +560,7 @@ static int kafka_open(struct broker *broker, struct err *err)
     kafka->client->lib = lib;
     kafka->client->box = box;
     kafka->client->confs = confs;
-    kafka->client->timeout_ms = (int)conf->timeout_ms;
+    kafka->client->timeout_ms = (int)(conf->timeout_ms * 9 / 10); /* to know why before the core gives up */
     list_init(&kafka->feeds);
     list_init(&kafka->wishes);
     list_init(&kafka->refusals);

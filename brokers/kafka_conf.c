@@ -201,7 +201,7 @@ static void set_producer(struct setter *setter, const struct broker_conf *conf)
 {
     set(setter, "acks", "all");
     set(setter, "linger.ms", "0");
-    set_number(setter, "message.timeout.ms", conf->timeout_ms);
+    set_number(setter, "message.timeout.ms", conf->timeout_ms * 9 / 10); /* before the core gives up */
     set_number(setter, "request.timeout.ms", conf->timeout_ms);
     /* A leader that has moved is met with a second attempt; more of them would hide why a message isn't taken. */
     set(setter, "message.send.max.retries", "2");
