@@ -20,7 +20,7 @@ static void report_err_below(struct report *report, const char *path, const stru
 {
     char name[64] = "", below[TRAIL_MAX];
     size_t len = strcspn(err->text, ":");
-    if (err->text[len] && len < sizeof name)
+    if (len < sizeof name && err->text[len])
         memcpy(name, err->text, len);
     if (*name && opt_find(rows, name)) {
         snprintf(below, sizeof below, "%s.%s", path, name);
