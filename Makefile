@@ -147,7 +147,7 @@ e2e: $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
 check: $(call units_of,asan) $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
 	tests/tools/run-tests $(abspath $(BUILD))
 lint-now:
-	LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/run $(LINT)
+	LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/run $(LINT_ONLY)
 # What has threads: the resolver, the mailbox and its users. Fixed addresses, as the sanitizer's shadow does not fit under every layout.
 tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/% $(BUILD)/tsan/tests/unit/brokers/test_nats,$(call units_of,tsan))
 	TSAN_OPTIONS=halt_on_error=1:exitcode=66 setarch -R tests/tools/run-units $(BUILD)/tsan/tests/unit
@@ -195,32 +195,32 @@ PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 test:
 	tests/tools/deps build test
 	tests/tools/npm $(BUILD)
-	$(MAKE) $(PARALLEL) check
+	$(MAKE) --no-print-directory $(PARALLEL) check
 lint:
 	tests/tools/deps build test lint
-	$(MAKE) lint-now
+	$(MAKE) --no-print-directory lint-now
 tsan:
 	tests/tools/deps build test
-	$(MAKE) $(PARALLEL) tsan-now
+	$(MAKE) --no-print-directory $(PARALLEL) tsan-now
 fuzz:
 	tests/tools/deps build fuzz
-	$(MAKE) $(PARALLEL) fuzz-now
+	$(MAKE) --no-print-directory $(PARALLEL) fuzz-now
 bench:
 	tests/tools/deps build test bench
-	$(MAKE) $(PARALLEL) bench-now
+	$(MAKE) --no-print-directory $(PARALLEL) bench-now
 
 # --- for users: likewise ------------------------------------------------------------------------------------------------
 .PHONY: demo docs install help
 demo:
 	tests/tools/deps build
-	$(MAKE) $(PARALLEL) all
+	$(MAKE) --no-print-directory $(PARALLEL) all
 	@$(BUILD)/release/wshealthd demo $(DEMO)
 docs:
 	tests/tools/deps build
-	$(MAKE) $(PARALLEL) docs-now
+	$(MAKE) --no-print-directory $(PARALLEL) docs-now
 install:
 	tests/tools/deps build
-	$(MAKE) $(PARALLEL) install-now
+	$(MAKE) --no-print-directory $(PARALLEL) install-now
 help:
 	@echo 'make          the program: $(BUILD)/release/wshealthd'
 	@echo 'make demo     a WebSocket server to break, and the agent beside it (DEMO="--fault silent-drop")'

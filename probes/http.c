@@ -1,5 +1,6 @@
 /* `http`: the server's own health URL, to compare with: status and body. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/mem.h"
@@ -24,14 +25,16 @@ struct http_state {
 
 static int parse_range(const char *text, int *low, int *high)
 {
-    char extra;
-    int n = sscanf(text, "%3d-%3d%c", low, high, &extra);
+    char *end;
+    long first = strtol(text, &end, 10), last = first;
 
-    if (n == 1 && !strchr(text, '-') && sscanf(text, "%3d%c", low, &extra) == 1)
-        *high = *low;
-    else if (n != 2)
+    if (*end == '-')
+        last = strtol(end + 1, &end, 10);
+    if (*end || first < 100 || last > 599 || first > last)
         return -1;
-    return *low >= 100 && *high <= 599 && *low <= *high ? 0 : -1;
+    *low = (int)first;
+    *high = (int)last;
+    return 0;
 }
 
 static int http_check(const void *opts, struct err *err)

@@ -22,7 +22,7 @@ void conf_report_below(struct report *report, const char *path, const struct opt
     char name[64] = "", below[TRAIL_MAX];
     size_t len = strcspn(err->text, ":");
     bool known = false;
-    if (err->text[len] && len < sizeof name)
+    if (len < sizeof name && err->text[len])
         memcpy(name, err->text, len);
     for (size_t i = 0; i < 2 && *name && !known; i++)
         known = opt_find(rows[i], name) != NULL;

@@ -39,6 +39,7 @@ static pid_t fork_peers(int fd, bool tls)
     int last = -1;
     for (int i = 0; i < count; i++) {
         last = accept(fd, NULL, NULL);
+        no_delay(last);
         SSL *ssl = SSL_new(ctx);
         SSL_set_fd(ssl, last);
         if (tls && (SSL_accept(ssl) != 1 || SSL_read(ssl, data, sizeof data) <= 0 || SSL_write(ssl, data, 1) <= 0))

@@ -97,6 +97,10 @@ static void test_localhost_for_real(void **state)
 {
     (void)state;
     struct asked asked = { 0 };
+    struct addrinfo *known = NULL;
+    if (getaddrinfo("localhost", NULL, NULL, &known) != 0)
+        skip(); /* a bare chroot has no /etc/hosts */
+    freeaddrinfo(known);
     resolve_set_source(NULL);
     resolve_start(&loop, "localhost", on_answer, &asked);
     loop_run(&loop);

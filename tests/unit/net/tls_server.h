@@ -5,6 +5,7 @@
 #ifndef WSHEALTHD_TESTS_NET_TLS_SERVER_H
 #define WSHEALTHD_TESTS_NET_TLS_SERVER_H
 
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -120,6 +121,12 @@ static inline void serve_talk(SSL *ssl)
     }
 }
 
+static inline void no_delay(int fd)
+{
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 static inline void wait_until_gone(int fd)
 {
     char sink[1024];
@@ -179,6 +186,7 @@ static inline void *serve(void *arg)
 {
     struct tls_server *server = arg;
     for (int fd; (fd = accept(server->fd, NULL, NULL)) >= 0; close(fd)) {
+        no_delay(fd);
         enum script script = atomic_load(&server->script);
         if (script >= SERVE_HTTP)
             serve_plain(script, fd);
