@@ -16,6 +16,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
+#include "agent/base/random.h"
 #include "agent/base/text.h"
 #include "agent/core/talk_engine.h"
 #include "agent/proto/template.h"
@@ -33,13 +34,14 @@ static const struct delivery_opts *delivery_opts(const struct run *run)
 
 static void judge_when_complete(struct run *run)
 {
-    const struct delivery_state *state = run->state;
+    struct delivery_state *state = run->state;
 
     if (!run->active)
         return;
     for (size_t i = 0; i < state->beat_count; i++)
         if (!state->beats[i].taken || !state->beats[i].control_ns || !state->beats[i].websocket_ns)
             return;
+    state->lost_streak = 0;
     delivery_judge(run);
 }
 
@@ -242,6 +244,16 @@ static void end_opening(struct run *run)
     state->opening = false;
 }
 
+/* Told apart at the deadline: a server that lost its subscription answers pings, a connection that died in silence does not. */
+static void ping_session(struct run *run)
+{
+    struct delivery_state *state = run->state;
+
+    state->alive = false;
+    random_bytes(state->ping, sizeof(state->ping));
+    conn_send(dialogue_conn(state->dialogue), WS_PING, slice_of(state->ping));
+}
+
 static void on_ready(void *user)
 {
     struct run *run = user;
@@ -249,6 +261,7 @@ static void on_ready(void *user)
     end_opening(run);
     run->report.phase = PHASE_OPEN;
     run->stats->held = 1;
+    ping_session(run);
     advance(run);
 }
 
@@ -266,6 +279,16 @@ static void on_subscribed(void *user, const char *channel, const struct err *err
     if (feed)
         feed->subscribed = true;
     advance(run);
+}
+
+static void on_message(void *user, const struct ws_message *message, uint64_t received_ns)
+{
+    struct run *run = user;
+    struct delivery_state *state = run->state;
+
+    (void)received_ns;
+    if (message->opcode == WS_PONG && slice_equal(message->body, slice_of(state->ping)))
+        state->alive = true;
 }
 
 static void on_payload(void *user, const char *channel, struct slice payload, uint64_t received_ns)
@@ -301,7 +324,7 @@ static void on_lost(void *user, const struct err *cause)
     run_event(run, &err);
 }
 
-static const struct dialogue_events dialogue_events = { on_ready, on_subscribed, on_payload, NULL, on_lost };
+static const struct dialogue_events dialogue_events = { on_ready, on_subscribed, on_payload, on_message, on_lost };
 
 static int connect_dialogue(struct run *run, struct err *err)
 {
@@ -389,6 +412,8 @@ static void delivery_start(struct run *run)
     } else if (beats_begin(run, &err) < 0 || (!conn_busy(dialogue_conn(state->dialogue)) && connect_dialogue(run, &err) < 0)) {
         run_finish_err(run, &err);
     } else {
+        if (dialogue_is_ready(state->dialogue))
+            ping_session(run);
         advance(run);
     }
 }
@@ -432,13 +457,57 @@ static bool finish_unprepared(struct run *run, const char *limit)
     return false;
 }
 
+static void leave_session(struct run *run)
+{
+    struct delivery_state *state = run->state;
+
+    forget_subscriptions(state);
+    state->lost_streak = 0;
+    run->stats->held = 0;
+}
+
+static bool finish_dead(struct run *run, const char *limit)
+{
+    struct delivery_state *state = run->state;
+    bool missing = false;
+
+    for (size_t i = 0; i < state->beat_count; i++)
+        missing = missing || !state->beats[i].websocket_ns;
+    if (state->alive || !missing)
+        return false;
+    dialogue_drop(state->dialogue);
+    leave_session(run);
+    run_finish(run, REASON_SILENT_DROP, "nothing came on the subscribed connection within %s, not even a pong", limit);
+    return true;
+}
+
+/*
+ * The verdict is about this connection until it has cost the check its state; then a new one is tried, as a client would in the end. A
+ * server that serves new subscribers again may have them.
+ */
+static void reconnect_if_lost(struct run *run)
+{
+    struct delivery_state *state = run->state;
+    bool lost = false;
+
+    for (size_t i = 0; i < state->beat_count; i++)
+        lost = lost || (!state->beats[i].websocket_ns && state->beats[i].control_ns);
+    state->lost_streak = lost ? state->lost_streak + 1 : 0;
+    if (state->lost_streak < (unsigned)run->conf->fall.count)
+        return;
+    dialogue_close(state->dialogue, GOING_AWAY);
+    leave_session(run);
+}
+
 static void delivery_late(struct run *run)
 {
     char limit[32];
 
     text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
-    if (!finish_unprepared(run, limit))
-        delivery_judge(run);
+    if (finish_unprepared(run, limit) || finish_dead(run, limit))
+        return;
+    delivery_judge(run);
+    reconnect_if_lost(run);
 }
 
 static void delivery_stop(struct run *run)

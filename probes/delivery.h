@@ -43,6 +43,9 @@ struct delivery_state {
     struct dialogue *dialogue;
     struct conn_report report;
     bool opening;
+    uint8_t ping[8];      /* of this round: does the subscribed connection still live? */
+    bool alive;           /* its pong has come, or a heartbeat has */
+    unsigned lost_streak; /* rounds in a row that were lost on this connection */
     struct channels *channels;
     struct list feeds;
     struct beat *beats; /* of this round, and of the last one until the next begins */

@@ -465,16 +465,28 @@ uint64_t run_deadline_ns(const struct run *run)
 
 /* --- life --- */
 
+/* The option that names a broker, of types that have one. */
+static const char *broker_option(const struct check_conf *conf)
+{
+    const struct opt *row = conf->type->uses_brokers ? opt_find(conf->type->opts, "broker") : NULL;
+
+    return row ? *(char *const *)opt_field(row, conf->opts) : NULL;
+}
+
 static void view_init(struct check *check)
 {
     struct check_view *view = &check->view;
     const struct check_conf *conf = check->conf;
+    const struct broker_conf *broker;
 
     view->name = conf->name;
     view->type = conf->type->name;
     view->path = conf->path == PATH_PUBLIC ? "public" : "local";
     view->summary = conf->type->summary;
     view->gates = conf->gates;
+    view->broker = broker_option(conf);
+    broker = view->broker ? conf_find_broker(check->generation->conf, view->broker) : NULL;
+    view->broker_type = broker && strcmp(conf->type->name, "broker") == 0 ? broker->type->name : NULL;
     view->timeout_ms = (uint64_t)conf->timeout_ms;
     view->slo_ms = (uint64_t)conf->slo_ms;
 }
