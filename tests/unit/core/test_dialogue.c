@@ -43,7 +43,7 @@ static void opened(struct stage *stage)
         fail_msg("%s", err.text);
 }
 
-static void note(struct stage *stage, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) note(struct stage *stage, const char *fmt, ...)
 {
     va_list args;
     struct slice said;

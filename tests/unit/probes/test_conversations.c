@@ -213,7 +213,7 @@ static const char *no_env(const char *name)
     return NULL;
 }
 
-static const struct conf_env env = { probe_registry, no_env };
+static const struct conf_env env = { .probes = probe_registry, .getenv = no_env };
 
 struct scene {
     const char *type, *options[8]; /* name, value, … of the check */
