@@ -380,14 +380,13 @@ static void write_broker(const struct demo *demo, struct buf *text)
     char shown[256];
 
     url_redact(demo->conf->brokers[0].url, shown, sizeof shown);
-    buf_printf(text, "  broker  %s   what is published on %s or %s, the server passes on to all its clients\n",
-               demo->in_process ? "in this process (--broker redis://... or nats://... takes a real one)" : shown, DEMO_CHANNEL,
-               DEMO_NEWS);
+    buf_printf(text, "  broker  %s   the server passes on its channels %s and %s\n",
+               demo->in_process ? "in this process (--broker URL: a real one)" : shown, DEMO_CHANNEL, DEMO_NEWS);
 }
 
 static void write_agent(const struct demo *demo, struct buf *text)
 {
-    static const char asks[] = "asks every second: handshake, ping, hold, echo, delivery (through the broker), bus (the broker)";
+    static const char asks[] = "asks every second: handshake, ping, hold, echo, delivery, and the broker";
     const char *listen = demo->conf->listen;
 
     if (strncmp(listen, "unix:", 5) == 0)

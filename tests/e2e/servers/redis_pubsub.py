@@ -1,0 +1,71 @@
+#!/usr/bin/python3
+"""redis_pubsub.py PORT REDIS_PORT [--forgetful]: passes on what is published on any channel of a Redis to all WebSocket clients, as JSON.
+
+When its connection to Redis is lost it comes back and subscribes anew; --forgetful, it goes on as if nothing had happened.
+Needs no Redis module: what it has to know of RESP are arrays of bulk strings.
+"""
+import asyncio
+import json
+import sys
+
+import websockets
+
+CLIENTS = set()
+
+
+def command(*words):
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+
+
+async def read_reply(reader):
+    line = (await reader.readuntil(b"\r\n"))[:-2]
+    kind, rest = line[:1], line[1:]
+    if kind == b"*":
+        return [await read_reply(reader) for _ in range(int(rest))]
+    if kind == b"$":
+        return (await reader.readexactly(int(rest) + 2))[:-2]
+    return rest
+
+
+async def pass_on(redis_port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", redis_port)
+    try:
+        writer.write(command(b"CLIENT", b"SETNAME", b"the-server") + command(b"PSUBSCRIBE", b"*"))
+        while True:
+            reply = await read_reply(reader)
+            if isinstance(reply, list) and reply[0] == b"pmessage":
+                text = json.dumps({"channel": reply[2].decode(), "data": reply[3].decode(errors="replace")})
+                websockets.broadcast(CLIENTS, text)
+    finally:
+        writer.close()
+
+
+async def stay_subscribed(redis_port, forgetful):
+    while True:
+        try:
+            await pass_on(redis_port)
+        except (OSError, asyncio.IncompleteReadError):
+            if forgetful:
+                return
+        await asyncio.sleep(0.05)
+
+
+async def serve(connection, _path=None):
+    CLIENTS.add(connection)
+    try:
+        async for _message in connection:
+            pass
+    except websockets.ConnectionClosed:
+        pass
+    finally:
+        CLIENTS.discard(connection)
+
+
+async def main(port, redis_port, forgetful):
+    subscriber = asyncio.create_task(stay_subscribed(redis_port, forgetful))
+    async with websockets.serve(serve, "127.0.0.1", port):
+        await asyncio.Event().wait()
+    await subscriber
+
+
+asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), "--forgetful" in sys.argv[3:]))
