@@ -311,8 +311,8 @@ static int redis_check(const struct broker_conf *conf, struct err *err)
         return err_set(err, REASON_NONE, 0, "hosts: further nodes are of a cluster only");
     if (check_hosts("hosts", &opts->hosts, err) || check_hosts("sentinel", &opts->sentinel.hosts, err))
         return -1;
-    if (opt_is_dynamic(conf->url) || url_parse(conf->url, &url, NULL))
-        return 0; /* read later; or wrong, and then it is told by who reads it */
+    if (url_parse(conf->url, &url, err)) /* what it takes from files has been put in */
+        return -1;
     return read_database(&url, &database, err);
 }
 
