@@ -168,17 +168,13 @@ static int plan_nkey(struct nats_plan *plan, const char *file, struct err *err)
     char public[NKEY_PUBLIC_CHARS + 1];
     struct buf seed = BUF_INIT(OPT_FILE_MAX);
     int rc = opt_read_file(file, OPT_FILE_MAX, true, &seed, err);
-    if (rc == 0) {
+    if (rc == 0)
         rc = nkey_public_of(buf_slice(&seed), public, err);
-        if (rc != 0)
-            err_prefix(err, "%s", file);
+    if (seed.len > 0)
         explicit_bzero(seed.data, seed.len);
-    }
     buf_fini(&seed);
-    if (rc != 0) {
-        err->reason = REASON_AGENT_ERROR;
-        return err_prefix(err, "nkey_file");
-    }
+    if (rc != 0)
+        return err_prefix(err, "nkey_file: %s", file);
     plan->nkey_public = mem_strdup(public);
     plan->nkey_file = mem_strdup(file);
     return 0;
@@ -201,7 +197,7 @@ static int plan_credentials(struct nats_plan *plan, const struct nats_options *o
         if (rc == 0)
             plan->credentials_file = mem_strdup(options->credentials_file);
         else
-            err_prefix(err, "credentials_file");
+            err_prefix(err, "credentials_file: %s", options->credentials_file);
     }
     if (text.len > 0)
         explicit_bzero(text.data, text.len);

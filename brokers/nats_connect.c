@@ -30,6 +30,31 @@ static bool refused_certificate(const char *text)
            strcasestr(text, "alert unknown ca") != NULL || strcasestr(text, "alert handshake failure") != NULL;
 }
 
+/* "(conn.c:1909): Expected …": people have no use for the first part. */
+static const char *without_place(const char *text)
+{
+    const char *end = text[0] == '(' ? strstr(text, "): ") : NULL;
+    return end == NULL ? text : end + 3;
+}
+
+/*
+ * The server has hung up before its first PONG. In TLS 1.3 the handshake is over for us before it has seen our certificate, and whether its
+ * alert or the end of the connection is noticed first is chance.
+ */
+static bool fault_of_hang_up(const struct nats_plan *plan, const char *text, struct nats_fault *fault)
+{
+    bool tls = plan->secure || plan->ca_file != NULL || plan->cert_file != NULL;
+    if (strstr(text, "Expected 'PONG', got ''") == NULL && strstr(text, "SSL_write error") == NULL &&
+        strstr(text, "SSL_read error") == NULL)
+        return false;
+    if (tls)
+        nats_fault_set(fault, REASON_BROKER_AUTH_FAILED,
+                       "%s hung up right after the TLS handshake: it refuses the client certificate, or wants one", plan->where);
+    else
+        nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s hung up before it answered", plan->where);
+    return true;
+}
+
 static void fault_of_tls(const struct nats_plan *plan, const char *text, struct nats_fault *fault)
 {
     static const char prefix[] = "SSL handshake error: ";
@@ -45,6 +70,11 @@ void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *
 {
     if (text == NULL || text[0] == '\0')
         text = natsStatus_GetText(status);
+    text = without_place(text);
+    if (refused_certificate(text) || status == NATS_SSL_ERROR) {
+        fault_of_tls(plan, text, fault);
+        return;
+    }
     switch (status) {
     case NATS_CONNECTION_AUTH_FAILED:
         nats_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the credentials: %s", plan->where, text);
@@ -64,9 +94,6 @@ void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *
         break;
     case NATS_SECURE_CONNECTION_WANTED:
         nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s does not offer TLS: use nats:// in url", plan->where);
-        break;
-    case NATS_SSL_ERROR:
-        fault_of_tls(plan, text, fault);
         break;
     case NATS_MAX_PAYLOAD:
         nats_fault_set(fault, REASON_AGENT_ERROR, "the message is larger than max_payload of %s", plan->where);
@@ -126,7 +153,8 @@ static int set_tls(natsOptions *options, const struct nats_plan *plan, struct na
         s = natsOptions_SetCiphers(options, "PSK");
     if (s == NATS_OK)
         return 0;
-    nats_fault_set(fault, REASON_AGENT_ERROR, "%s: %s", what, nats_GetLastError(NULL));
+    const char *text = nats_GetLastError(NULL);
+    nats_fault_set(fault, REASON_AGENT_ERROR, "%s: %s", what, text == NULL ? natsStatus_GetText(s) : without_place(text));
     return -1;
 }
 
@@ -195,8 +223,9 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
         /* Releases before 3.8 now and then leave the signature out: a second nonce tells that from a key which is not known. */
         if (s == NATS_CONNECTION_AUTH_FAILED && signs)
             s = natsConnection_Connect(&connection, options);
-        if (s != NATS_OK)
-            nats_fault_of(plan, s, nats_GetLastError(NULL), fault);
+        const char *text = s == NATS_OK ? NULL : nats_GetLastError(NULL);
+        if (s != NATS_OK && (text == NULL || !fault_of_hang_up(plan, text, fault)))
+            nats_fault_of(plan, s, text, fault);
     }
     natsOptions_Destroy(options);
     return s == NATS_OK ? connection : NULL;
@@ -210,6 +239,7 @@ static void fault_of_jetstream(const char *what, natsStatus status, jsErrCode co
     enum reason reason = REASON_BROKER_NOT_DELIVERING;
     if (text == NULL || text[0] == '\0')
         text = natsStatus_GetText(status);
+    text = without_place(text);
     switch (code) {
     case JSClusterNotAvailErr:
     case JSClusterNotLeaderErr:
@@ -245,6 +275,19 @@ static void fault_of_jetstream(const char *what, natsStatus status, jsErrCode co
         nats_fault_set(fault, reason, "%s: %s", what, text);
 }
 
+/* A leader that has lost its followers goes on answering for a while, although it can store nothing any more. */
+static void judge_replicas(const char *what, const jsClusterInfo *cluster, struct nats_fault *fault)
+{
+    int total = cluster->ReplicasLen + 1, online = 1;
+    for (int i = 0; i < cluster->ReplicasLen; i++)
+        online += !cluster->Replicas[i]->Offline;
+    if (cluster->Leader == NULL || cluster->Leader[0] == '\0')
+        nats_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s has no leader, although the server answers", what);
+    else if (online * 2 <= total)
+        nats_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s is about to lose its leader: %d of %d replicas are offline", what,
+                       total - online, total);
+}
+
 void nats_jetstream_ask(const struct nats_plan *plan, jsCtx *js, int64_t wait_ms, struct nats_fault *fault)
 {
     char what[NATS_TEXT_MAX / 2] = "JetStream";
@@ -258,10 +301,8 @@ void nats_jetstream_ask(const struct nats_plan *plan, jsCtx *js, int64_t wait_ms
     if (plan->stream != NULL) {
         snprintf(what, sizeof what, "stream '%.100s'", plan->stream);
         s = js_GetStreamInfo(&stream, js, plan->stream, &options, &code);
-        bool headless =
-            s == NATS_OK && stream->Cluster != NULL && (stream->Cluster->Leader == NULL || stream->Cluster->Leader[0] == '\0');
-        if (headless)
-            nats_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s has no leader, although the server answers", what);
+        if (s == NATS_OK && stream->Cluster != NULL)
+            judge_replicas(what, stream->Cluster, fault);
         jsStreamInfo_Destroy(stream);
     } else {
         s = js_GetAccountInfo(&account, js, &options, &code);
