@@ -22,7 +22,7 @@ static const struct meaning meanings[] = {
     { "WRONGPASS", REASON_BROKER_AUTH_FAILED, "refuses the user or the password" },
     { "ERR invalid password", REASON_BROKER_AUTH_FAILED, "refuses the password" },
     { "ERR AUTH", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one" },
-    { "ERR Client sent AUTH", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one" },
+    { "ERR Client sent AUTH, but no password is set", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one" },
     { "DENIED", REASON_BROKER_AUTH_FAILED, "is in protected mode and takes local clients only: set a password or an ACL there" },
     { "ERR max number of clients", REASON_BROKER_UNREACHABLE, "takes no more clients: maxclients is reached" },
     { "READONLY", REASON_BROKER_READ_ONLY, "takes no writes: it is a replica" },
