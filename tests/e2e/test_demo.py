@@ -17,8 +17,10 @@ REASONS = {
     "bad-extension": {"upgrade_bad_extension"}, "silent-drop": {"silent_drop", "echo_timeout"}, "no-pong": {"silent_drop"},
     "mute": {"echo_timeout"}, "slow-echo": {"slow"}, "wrong-echo": {"echo_mismatch"}, "close-1011": {"closed_by_server"},
     "drop-200ms": {"closed_abnormal"}, "bad-frame": {"protocol_error"}, "bad-utf8": {"protocol_error"}, "half-frame": {"echo_timeout"},
-    "huge-frame": {"message_too_big"}, "chatty": None,
+    "huge-frame": {"message_too_big"}, "detach-broker": {"delivery_lost"}, "broker-down": {"broker_unreachable"},
+    "broker-read-only": {"broker_read_only"}, "broker-mute": {"broker_not_delivering"}, "chatty": None,
 }
+STAYS_READY = {"slow-echo", "broker-down", "broker-read-only", "broker-mute"}
 
 
 class Demo:
@@ -74,7 +76,10 @@ def try_faults(names):
                 try:
                     until("a fault is seen", lambda: demo.faults() & wanted, 30)
                     seen[name] = demo.faults() & wanted
-                    if wanted != {"slow"}:
+                    if name in STAYS_READY:
+                        until("/ready says so", lambda: demo.get("/ready")[1].startswith("degraded"), 10)
+                        assert demo.get("/ready")[0] == 200
+                    else:
                         until("/ready follows", lambda: demo.get("/ready")[0] == 503, 10)
                 except AssertionError as error:
                     seen[name] = f"{error}: {demo.get('/ready?verbose')[1]}"

@@ -1,6 +1,6 @@
 /*
- * The demo's server and the agent beside it, on one loop: every fault has a check that finds it and gives the right reason, and what is no
- * fault passes. No figure here depends on how fast the machine is.
+ * The demo's server, its broker and the agent beside them, on one loop: every fault has a check that finds it and gives the right reason,
+ * and what is no fault passes. No figure here depends on how fast the machine is.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,12 +9,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/base/mem.h"
 #include "agent/demo.h"
+#include "agent/demo_bus.h"
 #include "agent/demo_server.h"
+#include "brokers/memory.h"
 
 enum { SHORT_MS = 300, LONG_MS = 20000, HOLD_MS = 2000 /* a single round of hold takes all its time */ };
 
@@ -55,6 +62,7 @@ static int open_bench(void **state)
 static int close_bench(void **state)
 {
     struct bench *bench = *state;
+    memory_set_fault(MEMORY_WELL);
     demo_server_close(bench->server);
     loop_fini(&bench->loop);
     mem_free(bench);
@@ -238,6 +246,158 @@ static void test_held_connections(void **state)
     assert_int_equal(judge_held(bench, DEMO_RESET), REASON_CLOSED_ABNORMAL);
 }
 
+/* --- the broker ------------------------------------------------------------------------------------------------------------ */
+
+static struct conf *bus_conf(struct bench *bench, int64_t timeout_ms)
+{
+    struct buf text = BUF_INIT(4096);
+    struct conf_errors errors;
+    buf_printf(&text,
+               "target: { url: 'ws://127.0.0.1:%u/ws' }\n"
+               "brokers: [ { name: bus, url: 'memory://test', retry: { min: 10ms, max: 10ms } } ]\n"
+               "checks: [ { type: delivery, channel: " DEMO_CHANNEL ", timeout: %lldms, within: %lldms } ]\n",
+               demo_server_port(bench->server), (long long)timeout_ms, (long long)timeout_ms);
+    conf_errors_init(&errors);
+    struct conf *conf = conf_load_text("test", buf_slice(&text), &agent_conf_env, &errors);
+    if (!conf)
+        fail_msg("%s", buf_str(&errors.text));
+    conf_errors_fini(&errors);
+    buf_fini(&text);
+    return conf;
+}
+
+static void on_published(void *user, struct slice body)
+{
+    struct bench *bench = user;
+    demo_server_say(bench->server, body);
+}
+
+/* One round of delivery, and one of the broker's own check. */
+static void judge_delivery(struct bench *bench, int64_t timeout_ms)
+{
+    const struct agent_options options = { .once = true, .on_done = on_done, .user = bench };
+    struct conf *conf = bus_conf(bench, timeout_ms);
+    struct err err = { 0 };
+    bench->agent = agent_new(&bench->loop, conf, &options, &err);
+    assert_non_null(bench->agent);
+    conf_unref(conf);
+    loop_run(&bench->loop);
+    agent_free(bench->agent);
+}
+
+static void test_faults_of_the_broker(void **state)
+{
+    struct bench *bench = *state;
+    struct conf *conf = bus_conf(bench, LONG_MS);
+    struct demo_bus *bus = demo_bus_open(&bench->loop, &conf->brokers[0], NULL, on_published, bench);
+    static const struct {
+        enum demo_fault fault;
+        enum reason reason;
+        bool waits;
+    } table[] = {
+        { DEMO_DETACH_BROKER, REASON_DELIVERY_LOST, true },
+        { DEMO_BROKER_DOWN, REASON_BROKER_UNREACHABLE, false },
+        { DEMO_BROKER_READ_ONLY, REASON_BROKER_READ_ONLY, false },
+        { DEMO_BROKER_MUTE, REASON_BROKER_NOT_DELIVERING, true },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        demo_bus_set_faults(bus, 0);
+        do /* it comes back in a moment */
+            judge_delivery(bench, SHORT_MS);
+        while (bench->status != RESULT_PASS);
+        demo_bus_set_faults(bus, DEMO_FAULT_BIT(table[i].fault));
+        judge_delivery(bench, table[i].waits ? SHORT_MS : LONG_MS);
+        if (bench->status != RESULT_FAIL || bench->reason != table[i].reason)
+            fail_msg("%s: %s, want %s", demo_fault_name(table[i].fault), reason_name(bench->reason), reason_name(table[i].reason));
+    }
+    demo_bus_set_faults(bus, 0);
+    demo_server_set_faults(bench->server, DEMO_FAULT_BIT(DEMO_MUTE));
+    judge_delivery(bench, SHORT_MS);
+    assert_int_equal(bench->reason, REASON_DELIVERY_LOST);
+    demo_bus_close(bus, on_stopped, bench);
+    loop_run(&bench->loop);
+    conf_unref(conf);
+}
+
+static void on_moment(struct timer *timer, void *user)
+{
+    struct bench *bench = user;
+    (void)timer;
+    loop_stop(&bench->loop);
+}
+
+static void run_for_a_moment(struct bench *bench)
+{
+    struct timer timer = { 0 };
+    timer_init(&timer, &bench->loop, on_moment, bench);
+    timer_start(&timer, 10);
+    loop_run(&bench->loop);
+}
+
+/* Bytes that have come; -1: the connection is gone. */
+static ssize_t take(struct bench *bench, int fd, uint8_t *out, size_t size)
+{
+    ssize_t got;
+    do
+        run_for_a_moment(bench);
+    while ((got = read(fd, out, size)) < 0 && errno == EAGAIN);
+    return got > 0 ? got : -1;
+}
+
+static int upgraded_client(struct bench *bench)
+{
+    static const char request[] = "GET /ws HTTP/1.1\r\nHost: demo\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n";
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(demo_server_port(bench->server)) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    uint8_t response[1024];
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    assert_true(take(bench, fd, response, sizeof response) > 12);
+    assert_memory_equal(response, "HTTP/1.1 101", 12);
+    return fd;
+}
+
+/* What is no text goes out as a binary message: a broker's messages may be anything. */
+static void test_messages_of_the_broker(void **state)
+{
+    struct bench *bench = *state;
+    int fd = upgraded_client(bench);
+    uint8_t bytes[64];
+    demo_server_say(bench->server, slice_str("hello"));
+    assert_int_equal(take(bench, fd, bytes, sizeof bytes), 7);
+    assert_memory_equal(bytes, "\x81\x05hello", 7);
+    demo_server_say(bench->server, slice_str("\xff\xfe"));
+    assert_int_equal(take(bench, fd, bytes, sizeof bytes), 4);
+    assert_memory_equal(bytes, "\x82\x02\xff\xfe", 4);
+    demo_server_say(bench->server, slice_str(""));
+    assert_int_equal(take(bench, fd, bytes, sizeof bytes), 2);
+    close(fd);
+    run_for_a_moment(bench);
+    demo_server_say(bench->server, slice_str("nobody is there"));
+}
+
+/* A client that does not read is dropped; what waits for it is bounded. */
+static void test_client_that_does_not_read(void **state)
+{
+    enum { PIECE = 64 << 10, PIECES = 400 };
+    struct bench *bench = *state;
+    int fd = upgraded_client(bench);
+    uint8_t *piece = mem_alloc(PIECE);
+    size_t total = 0;
+    ssize_t got;
+    memset(piece, 'x', PIECE);
+    for (unsigned i = 0; i < PIECES; i++)
+        demo_server_say(bench->server, slice_make(piece, PIECE));
+    while ((got = take(bench, fd, piece, PIECE)) > 0)
+        total += (size_t)got;
+    assert_true(total < (size_t)PIECES * PIECE);
+    mem_free(piece);
+    close(fd);
+}
+
 /* --- names ------------------------------------------------------------------------------------------------------------------ */
 
 static void test_names(void **state)
@@ -266,6 +426,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_slow_echo_is_slow, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(test_what_is_no_fault, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(test_held_connections, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(test_faults_of_the_broker, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(test_messages_of_the_broker, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(test_client_that_does_not_read, open_bench, close_bench),
         cmocka_unit_test(test_names),
     };
     log_configure(LOG_ERROR, LOG_LOGFMT);
