@@ -415,11 +415,12 @@ static void say_hello(const struct demo *demo)
     buf_printf(&text, "  wshealthd check %s\n", demo->url);
     if (*demo->directory)
         buf_printf(&text, "  wshealthd status --admin %s\n", demo->conf->admin);
-    buf_append_str(
+    buf_printf(
         &text,
         "\nThen break something: type the name of a fault and see what the agent says. 'off NAME' or 'clear' mends it,\n"
         "'status' shows every check, 'help' the other commands; Ctrl-C ends the demo. To begin with: detach-broker is what no\n"
-        "socket check sees, and broker-down is nobody's fault here, so /ready stays 200 and says degraded.\n\n");
+        "socket check sees; %s is nobody's fault here, so that /ready stays 200 and says degraded.\n\n",
+        demo->in_process ? "broker-down" : "to stop or freeze your broker");
     demo_write_fault_list(demo_server_faults(demo->server), &text);
     buf_append_str(&text, "\n");
     say(&text);
