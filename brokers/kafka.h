@@ -14,14 +14,43 @@
 enum { KAFKA_TEXT_MAX = 320, KAFKA_TOPIC_MAX = 249, KAFKA_PARTITIONS_MAX = 1024, KAFKA_SERVERS_MAX = 64 };
 
 /* librdkafka is opened when the first kafka broker is, so that nobody else pays its megabyte and its own libraries. */
-#define KAFKA_CALLS(X)                                                                                                         \
-    X(conf_new)                                                                                                                \
-    X(conf_dup) X(conf_destroy) X(conf_set) X(conf_set_events) X(conf_set_log_cb) X(new) X(destroy_flags) X(err2str)           \
-        X(queue_get_main) X(queue_get_consumer) X(queue_destroy) X(queue_cb_event_enable) X(queue_poll) X(poll_set_consumer)   \
-            X(event_type) X(event_destroy) X(event_error) X(event_error_string) X(event_message_next) X(event_topic_partition) \
-                X(topic_partition_destroy) X(topic_new) X(topic_destroy) X(topic_name) X(metadata) X(metadata_destroy)         \
-                    X(topic_partition_list_new) X(topic_partition_list_add) X(topic_partition_list_destroy) X(assignment)      \
-                        X(incremental_assign) X(incremental_unassign) X(produceva) X(error_code) X(error_destroy)
+#define KAFKA_CALLS(X)              \
+    X(conf_new)                     \
+    X(conf_dup)                     \
+    X(conf_destroy)                 \
+    X(conf_set)                     \
+    X(conf_set_events)              \
+    X(conf_set_log_cb)              \
+    X(new)                          \
+    X(destroy_flags)                \
+    X(err2str)                      \
+    X(queue_get_main)               \
+    X(queue_get_consumer)           \
+    X(queue_destroy)                \
+    X(queue_cb_event_enable)        \
+    X(queue_poll)                   \
+    X(poll_set_consumer)            \
+    X(event_type)                   \
+    X(event_destroy)                \
+    X(event_error)                  \
+    X(event_error_string)           \
+    X(event_message_next)           \
+    X(event_topic_partition)        \
+    X(topic_partition_destroy)      \
+    X(topic_new)                    \
+    X(topic_destroy)                \
+    X(topic_name)                   \
+    X(metadata)                     \
+    X(metadata_destroy)             \
+    X(topic_partition_list_new)     \
+    X(topic_partition_list_add)     \
+    X(topic_partition_list_destroy) \
+    X(assignment)                   \
+    X(incremental_assign)           \
+    X(incremental_unassign)         \
+    X(produceva)                    \
+    X(error_code)                   \
+    X(error_destroy)
 struct kafka_lib {
 #define KAFKA_MEMBER(call) __typeof__(&rd_kafka_##call) call;
     KAFKA_CALLS(KAFKA_MEMBER)

@@ -295,8 +295,8 @@ static int read_method(struct amqp_reader *reader, struct slice payload, struct 
     amqp_method_number_t id = read_u32(payload.data);
     struct slice fields = slice_skip(payload, METHOD_ID_BYTES);
     /* The library only reads from it. */
-    amqp_bytes_t bytes = { .len = fields.len, .bytes = (void *)(uintptr_t)fields.data };
-    if (amqp_decode_method(id, &reader->pool, bytes, &decoded) != AMQP_STATUS_OK)
+    amqp_bytes_t encoded = { .len = fields.len, .bytes = (void *)(uintptr_t)fields.data };
+    if (amqp_decode_method(id, &reader->pool, encoded, &decoded) != AMQP_STATUS_OK)
         return broken(err, "a method that cannot be decoded");
     return got_method(reader, event, id, decoded, err);
 }
