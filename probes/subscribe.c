@@ -197,11 +197,6 @@ static void subscribe_start(struct run *run)
 
     if (!state->channels)
         first_round(run);
-    if (!state->dialect.subscribe.send.data && match_spec_empty(&state->dialect.subscribe.expect)) {
-        run_finish(run, REASON_AGENT_ERROR, "dialect %s has no subscription: set target.dialect, or subscribe of this check",
-                   state->dialect.name);
-        return;
-    }
     state->count = channels_round(state->channels);
     state->confirmed = 0;
     memset(state->answered, 0, CHANNELS_SAMPLE_MAX * sizeof(*state->answered));
