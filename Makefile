@@ -26,9 +26,12 @@ DEPS_STAMP := $(shell tests/tools/deps --check build >/dev/null 2>&1 && echo yes
 ifeq ($(DEPS_STAMP),yes)
 
 # --- libraries ------------------------------------------------------------------------------------------------------
-PKGS     := libuv libssl libcrypto zlib yaml-0.1 jansson libpcre2-8 hiredis libnats librabbitmq
+PKGS     := libuv libssl libcrypto zlib yaml-0.1 jansson libpcre2-8 hiredis librabbitmq
 CPPFLAGS += -I. -D_POSIX_C_SOURCE=200809L -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(PKGS))
 LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS))
+# libnats is opened when a nats broker is: the name it was built for.
+NATS_SONAME := $(shell readelf -d $$($(PKG_CONFIG) --variable=libdir libnats)/libnats.so | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
+CPPFLAGS += -DNATS_SONAME='"$(NATS_SONAME)"' $(shell $(PKG_CONFIG) --cflags libnats)
 # KAFKA=0 leaves the kafka broker out. librdkafka is opened when a kafka broker is, so that nobody else pays its megabyte.
 KAFKA ?= $(shell $(PKG_CONFIG) --exists rdkafka && echo 1 || echo 0)
 ifeq ($(KAFKA),1)
@@ -126,7 +129,7 @@ $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,probes $(LINK_bro
 # Reference programs of the benchmarks: tests/bench/*.c, each a program of its own.
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 BENCHES   := $(BENCH_SRC:%.c=$(BUILD)/release/%)
-$(BENCHES): $(BUILD)/release/%: %.c
+$(BENCHES): $(BUILD)/release/%: %.c $(wildcard tests/bench/*.h)
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CPPFLAGS) $(CSTD) -O2 -g -Wl,--no-as-needed -o $@ $< $(LIBS) -lpthread

@@ -6,10 +6,9 @@
 #ifndef WSHEALTHD_BROKERS_NATS_H
 #define WSHEALTHD_BROKERS_NATS_H
 
-#include <nats/nats.h>
-
 #include "agent/base/slice.h"
 #include "agent/net/mailbox.h"
+#include "brokers/nats_lib.h"
 
 enum { NATS_TEXT_MAX = 320, NATS_SERVERS_MAX = 16, NATS_ASKS_MAX = 8192, NATS_WORKERS_MAX = 64 };
 

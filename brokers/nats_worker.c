@@ -550,6 +550,10 @@ static void *run(void *arg)
 int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *err)
 {
     pthread_once(&once, set_up);
+    if (nats_lib_open(err) < 0) {
+        nats_plan_free(plan);
+        return -1;
+    }
     struct worker *worker = mem_alloc(sizeof *worker);
     worker->box = mailbox_ref(box);
     worker->plan = plan;
