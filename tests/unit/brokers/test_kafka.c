@@ -1,0 +1,428 @@
+/*
+ * The kafka driver under the real core, against librdkafka's mock cluster in this process: its threads and the driver's are what the
+ * thread sanitizer is for. What the URL and the options may be is tested without a cluster.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "brokers/registry.h"
+
+#ifndef WSHEALTHD_KAFKA
+
+int main(void)
+{
+    puts("kafka is not in this build");
+    return 0;
+}
+
+#else
+
+#include <dlfcn.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include "agent/base/mem.h"
+#include "brokers/kafka.h"
+
+enum { PATIENCE_MS = 30000, NOT_ENOUGH_REPLICAS = 19, PRODUCE = 0 };
+
+/* --- the cluster, from the library that the driver opens too --- */
+
+static struct {
+    rd_kafka_t *rk;
+    rd_kafka_mock_cluster_t *handle;
+    __typeof__(&rd_kafka_mock_cluster_new) new;
+    __typeof__(&rd_kafka_mock_cluster_destroy) destroy;
+    __typeof__(&rd_kafka_mock_cluster_bootstraps) bootstraps;
+    __typeof__(&rd_kafka_mock_topic_create) topic_create;
+    __typeof__(&rd_kafka_mock_broker_set_down) set_down;
+    __typeof__(&rd_kafka_mock_broker_set_up) set_up;
+    __typeof__(&rd_kafka_mock_partition_set_leader) set_leader;
+    __typeof__(&rd_kafka_mock_push_request_errors_array) push_errors;
+} cluster;
+
+static void find(void *handle, const char *name, void *place)
+{
+    void *found = dlsym(handle, name);
+    assert_non_null(found);
+    memcpy(place, &found, sizeof found);
+}
+
+static void mock_start(const struct kafka_lib *lib)
+{
+    void *handle = dlopen("librdkafka.so.1", RTLD_NOW);
+    rd_kafka_conf_t *conf = lib->conf_new();
+    char why[256];
+    assert_non_null(handle);
+    find(handle, "rd_kafka_mock_cluster_new", &cluster.new);
+    find(handle, "rd_kafka_mock_cluster_destroy", &cluster.destroy);
+    find(handle, "rd_kafka_mock_cluster_bootstraps", &cluster.bootstraps);
+    find(handle, "rd_kafka_mock_topic_create", &cluster.topic_create);
+    find(handle, "rd_kafka_mock_broker_set_down", &cluster.set_down);
+    find(handle, "rd_kafka_mock_broker_set_up", &cluster.set_up);
+    find(handle, "rd_kafka_mock_partition_set_leader", &cluster.set_leader);
+    find(handle, "rd_kafka_mock_push_request_errors_array", &cluster.push_errors);
+    dlclose(handle);
+    lib->conf_set_log_cb(conf, NULL);
+    cluster.rk = lib->new (RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    assert_non_null(cluster.rk);
+    cluster.handle = cluster.new(cluster.rk, 1);
+    assert_int_equal(cluster.topic_create(cluster.handle, "news", 3, 1), 0);
+    assert_int_equal(cluster.topic_create(cluster.handle, "pings", 1, 1), 0);
+}
+
+/* --- the probes' side --- */
+
+static const struct kafka_lib *lib;
+static struct loop loop;
+static struct broker *broker;
+static struct broker_conf conf;
+static char url[256];
+static struct broker_watch watch;
+static struct broker_ask asks[3];
+static struct broker_listener wish;
+static struct heard {
+    unsigned ups, downs, answers, confirmed, refused, messages;
+    struct err down, answer, refusal;
+    char body[64];
+} heard;
+static bool late;
+
+static void on_change(void *user, bool up, const struct err *err)
+{
+    (void)user;
+    heard.ups += up;
+    heard.downs += !up;
+    if (!up)
+        heard.down = *err;
+}
+
+static void on_answer(void *user, const struct err *err, uint64_t rtt_ns)
+{
+    (void)user, (void)rtt_ns;
+    heard.answers++;
+    heard.answer = err ? *err : (struct err){ 0 };
+}
+
+static void on_state(void *user, bool confirmed, const struct err *err)
+{
+    (void)user;
+    heard.confirmed += confirmed;
+    heard.refused += !confirmed;
+    if (err)
+        heard.refusal = *err;
+}
+
+static void on_message(void *user, struct slice body, uint64_t received_ns)
+{
+    (void)user, (void)received_ns;
+    heard.messages++;
+    snprintf(heard.body, sizeof heard.body, "%.*s", (int)body.len, body.len ? (const char *)body.data : "");
+}
+
+static void on_late(struct timer *timer, void *user)
+{
+    (void)timer, (void)user;
+    late = true;
+}
+
+static void await(const unsigned *number, unsigned want)
+{
+    struct timer guard = { 0 };
+    late = false;
+    timer_init(&guard, &loop, on_late, NULL);
+    timer_start(&guard, PATIENCE_MS);
+    while (*number < want && !late)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    timer_stop(&guard);
+    assert_false(late);
+}
+
+static void option(const char *name, const char *value)
+{
+    struct err err;
+    assert_int_equal(opt_set(broker_kafka.opts, conf.opts, name, value, &err), 0);
+}
+
+static void conf_init(void)
+{
+    conf = (struct broker_conf){ .name = (char *)(uintptr_t) "bus",
+                                 .type = &broker_kafka,
+                                 .url = url,
+                                 .tls = { .verify = true, .min_version = 2 },
+                                 .timeout_ms = 10000,
+                                 .retry_min_ms = 10,
+                                 .retry_max_ms = 20 };
+    conf.opts = mem_alloc(broker_kafka.opts_size);
+    opt_defaults(broker_kafka.opts, conf.opts);
+    snprintf(url, sizeof url, "kafka://127.0.0.1:1");
+}
+
+static int setup(void **state)
+{
+    struct err err;
+    (void)state;
+    memset(&heard, 0, sizeof heard);
+    memset(&watch, 0, sizeof watch);
+    memset(&wish, 0, sizeof wish);
+    lib = kafka_lib(&err);
+    if (!lib || loop_init(&loop, &err) < 0)
+        return -1;
+    mock_start(lib);
+    conf_init();
+    snprintf(url, sizeof url, "kafka://%s", cluster.bootstraps(cluster.handle));
+    return 0;
+}
+
+static void on_freed(void *user)
+{
+    *(unsigned *)user = 1;
+}
+
+static int teardown(void **state)
+{
+    unsigned gone = 0;
+    (void)state;
+    broker_unlisten(&wish);
+    broker_unwatch(&watch);
+    broker_free(broker, on_freed, &gone);
+    await(&gone, 1);
+    broker_kafka.end();
+    cluster.destroy(cluster.handle);
+    lib->destroy_flags(cluster.rk, 0);
+    loop_fini(&loop);
+    opt_fini(broker_kafka.opts, conf.opts);
+    mem_free(conf.opts);
+    return 0;
+}
+
+static void begin(void)
+{
+    broker = broker_new(&loop, &conf, NULL);
+    watch.on_change = on_change;
+    broker_watch(broker, &watch);
+    broker_start(broker);
+}
+
+static void begin_up(void)
+{
+    begin();
+    await(&heard.ups, 1);
+}
+
+static void probe(void)
+{
+    memset(&asks[0], 0, sizeof asks[0]);
+    asks[0].on_answer = on_answer;
+    broker_probe(broker, &asks[0], PATIENCE_MS);
+}
+
+static void publish(const char *topic, const char *body)
+{
+    memset(&asks[1], 0, sizeof asks[1]);
+    asks[1].on_answer = on_answer;
+    broker_publish(broker, &asks[1], slice_str(topic), slice_str(body), PATIENCE_MS);
+}
+
+static void listen_to(const char *topic)
+{
+    wish.on_state = on_state;
+    wish.on_message = on_message;
+    broker_listen(broker, &wish, topic);
+}
+
+static void assert_says(const struct err *err, enum reason reason, const char *text)
+{
+    assert_string_equal(reason_name(err->reason), reason_name(reason));
+    if (!strstr(err->text, text))
+        fail_msg("'%s' is not in '%s'", text, err->text);
+}
+
+/* --- with a cluster --- */
+
+static void test_ping(void **state)
+{
+    (void)state;
+    begin_up();
+    probe();
+    await(&heard.answers, 1);
+    assert_int_equal(heard.answer.reason, REASON_NONE);
+}
+
+/* What is published after the subscription is confirmed comes, on every partition, and nothing from before. */
+static void produce_and_consume(const char *topic)
+{
+    begin_up();
+    publish(topic, "before");
+    await(&heard.answers, 1);
+    listen_to(topic);
+    await(&heard.confirmed, 1);
+    for (unsigned i = 0; i < 8; i++) {
+        publish(topic, "after");
+        await(&heard.answers, i + 2);
+        assert_int_equal(heard.answer.reason, REASON_NONE);
+    }
+    await(&heard.messages, 8);
+    assert_string_equal(heard.body, "after");
+    assert_int_equal(heard.messages, 8);
+    broker_unlisten(&wish);
+}
+
+static void test_topics(void **state)
+{
+    (void)state;
+    produce_and_consume("news");
+}
+
+static void test_one_topic_with_keys(void **state)
+{
+    (void)state;
+    option("topic", "news");
+    produce_and_consume("room/1: any text");
+}
+
+static void test_comes_and_goes(void **state)
+{
+    (void)state;
+    begin_up();
+    for (unsigned i = 1; i <= 3; i++) {
+        listen_to("news");
+        await(&heard.confirmed, i);
+        broker_unlisten(&wish);
+    }
+    listen_to("news"); /* closed while the asker is at it */
+}
+
+static void test_ping_that_is_produced(void **state)
+{
+    const rd_kafka_resp_err_t refusals[] = { NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS };
+    (void)state;
+    option("ping_topic", "pings");
+    begin_up();
+    probe();
+    await(&heard.answers, 1);
+    assert_int_equal(heard.answer.reason, REASON_NONE);
+    cluster.push_errors(cluster.handle, PRODUCE, 3, refusals);
+    probe();
+    await(&heard.answers, 2);
+    assert_says(&heard.answer, REASON_BROKER_BLOCKED, "in-sync replicas");
+    assert_int_equal(heard.downs, 0);
+}
+
+static void test_no_leader(void **state)
+{
+    (void)state;
+    option("topic", "news");
+    assert_int_equal(cluster.set_leader(cluster.handle, "news", 2, -1), 0);
+    begin_up();
+    probe();
+    await(&heard.answers, 1);
+    assert_says(&heard.answer, REASON_BROKER_BLOCKED, "partition 2 of topic news has no leader");
+    listen_to("x");
+    await(&heard.refused, 1);
+    assert_int_equal(heard.refusal.reason, REASON_BROKER_BLOCKED);
+}
+
+static void test_down_and_up(void **state)
+{
+    (void)state;
+    begin_up();
+    listen_to("news");
+    await(&heard.confirmed, 1);
+    cluster.set_down(cluster.handle, 1);
+    await(&heard.downs, 1);
+    assert_int_equal(heard.down.reason, REASON_BROKER_UNREACHABLE);
+    cluster.set_up(cluster.handle, 1);
+    await(&heard.ups, 2);
+    await(&heard.confirmed, 2);
+    publish("news", "again");
+    await(&heard.messages, 1);
+    assert_string_equal(heard.body, "again");
+}
+
+static void test_topic_too_long(void **state)
+{
+    char topic[400];
+    (void)state;
+    memset(topic, 't', sizeof topic - 1);
+    topic[sizeof topic - 1] = 0;
+    begin_up();
+    publish(topic, "x");
+    await(&heard.answers, 1);
+    assert_says(&heard.answer, REASON_AGENT_ERROR, "longer than a Kafka topic's name");
+    listen_to(topic);
+    await(&heard.refused, 1);
+    assert_says(&heard.refusal, REASON_AGENT_ERROR, "249 bytes");
+}
+
+static void test_unknown_property(void **state)
+{
+    (void)state;
+    option("properties", "no.such.property: secret-value");
+    begin();
+    assert_says(broker_why(broker), REASON_AGENT_ERROR, "its property no.such.property");
+    assert_null(strstr(broker_why(broker)->text, "secret-value"));
+}
+
+/* --- without --- */
+
+static void test_check(void **state)
+{
+    static const struct {
+        const char *url, *security, *text;
+    } cases[] = {
+        { "kafka://a", "plaintext", NULL },
+        { "kafka://a:9092,b,[::1]:9093,[::2]/", "ssl", NULL },
+        { "kafka://us%40er:p%2Cw@a:9092,b", "sasl_ssl", NULL },
+        { "kafka://", "plaintext", "no host" },
+        { "kafka://a,", "plaintext", "no host" },
+        { "kafka://a:0", "plaintext", "port 0" },
+        { "kafka://a:9092/topic", "plaintext", "behind the hosts" },
+        { "kafka://a?x", "plaintext", "behind the hosts" },
+        { "kafka://user:pw@a", "ssl", "security_protocol: ssl, want sasl_plaintext or sasl_ssl" },
+        { "kafka://a", "sasl_ssl", "security_protocol: sasl_ssl, want a URL with user and password" },
+    };
+    struct err err;
+    (void)state;
+    conf_init();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        conf.url = (char *)(uintptr_t)cases[i].url;
+        option("security_protocol", cases[i].security);
+        if (broker_kafka.check(&conf, &err) != (cases[i].text ? -1 : 0))
+            fail_msg("%s: %s", cases[i].url, cases[i].text ? "no error" : err.text);
+        if (cases[i].text && !strstr(err.text, cases[i].text))
+            fail_msg("'%s' is not in '%s'", cases[i].text, err.text);
+    }
+    opt_fini(broker_kafka.opts, conf.opts);
+    mem_free(conf.opts);
+}
+
+static void test_reasons(void **state)
+{
+    (void)state;
+    assert_int_equal(kafka_reason(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN), REASON_BROKER_UNREACHABLE);
+    assert_int_equal(kafka_reason(RD_KAFKA_RESP_ERR__AUTHENTICATION), REASON_BROKER_AUTH_FAILED);
+    assert_int_equal(kafka_reason(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), REASON_BROKER_AUTH_FAILED);
+    assert_int_equal(kafka_reason(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT), REASON_BROKER_TIMEOUT);
+    assert_int_equal(kafka_reason(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), REASON_BROKER_BLOCKED);
+    assert_int_equal(kafka_reason(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), REASON_BROKER_NOT_DELIVERING);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_check), cmocka_unit_test(test_reasons), TEST(ping),      TEST(topics),      TEST(one_topic_with_keys),
+        TEST(comes_and_goes),         TEST(ping_that_is_produced),    TEST(no_leader), TEST(down_and_up), TEST(topic_too_long),
+        TEST(unknown_property),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+#endif
