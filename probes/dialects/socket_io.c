@@ -5,10 +5,20 @@
  * Socket.IO knows rooms on the server's side only: what joins one, and whether that is confirmed, is the application's. The default is an
  * event `subscribe` that nothing confirms. An application that acknowledges it is asked with an acknowledgement id:
  *     subscribe: { send: '42{{seq}}["join","{{channel}}"]', expect: { regex: '^43{{seq}}\[' } }
- * Its Redis adapter packs events with msgpack: let delivery publish what the application itself listens to (`publish:`), or a test channel
- * of the application's that hands the heartbeat on.
+ *
+ * The broker's side is that of its Redis adapter (@socket.io/redis-adapter, unsharded): one topic for the namespace, msgpack of
+ * [sender, packet, options]. Published this way, an event named like the channel goes to every client of the namespace, with no line of the
+ * application's: choose a name that nobody listens to. An application that bridges topics of its own says so with `publish:`.
  */
 #include "probes/dialects/registry.h"
+
+/* ["wshealthd", {type: 2 (EVENT), data: [channel, payload], nsp: "/"}, {rooms: [], except: [], flags: {}}] */
+#define ADAPTER_EVENT                                                                    \
+    "\x93\xa9wshealthd\x83\xa4type\x02\xa4"                                              \
+    "data\x92\xda{{#u16}}{{channel}}{{/u16}}\xda{{#u16}}{{payload}}{{/u16}}\xa3nsp\xa1/" \
+    "\x83\xa5rooms\x90\xa6"                                                              \
+    "except\x90\xa5"                                                                     \
+    "flags\x80"
 
 const struct dialect dialect_socket_io = {
     .name = "socket.io",
@@ -21,6 +31,7 @@ const struct dialect dialect_socket_io = {
     .subscribe = { .send = DIALECT_TEXT("42[\"subscribe\",\"{{channel}}\"]") },
     .message = { .prefix = "42", .payload = "/1" },
     .keepalive = { .match = { .equals = "2" }, .send = DIALECT_TEXT("3") },
+    .publish = { .topic = (char *)"socket.io#/#", .body = (char *)ADAPTER_EVENT },
     .goodbye = { .send = DIALECT_TEXT("41") },
     .json_holes = true,
 };

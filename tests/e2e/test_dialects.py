@@ -135,7 +135,21 @@ def test_socket_io_delivery(module, tool, tmp_path):
         delivered(tmp_path, f"""
 target: {{ url: "ws://127.0.0.1:{port}", dialect: socket.io }}
 brokers: [{{ name: bus, type: redis, url: "redis://127.0.0.1:{redis}" }}]
-checks: [{{ name: delivery, type: delivery, broker: bus, channel: healthcheck, timeout: 3s }}]
+checks:
+  - {{ name: delivery, type: delivery, channel: healthcheck, timeout: 3s, publish: {{ topic: "{{{{channel}}}}", body: "{{{{payload}}}}" }} }}
+""")
+
+
+def test_socket_io_redis_adapter(module, tool, tmp_path):
+    """A stock server with its Redis adapter: no line of the application's knows of heartbeats."""
+    redis, port = free_port(), free_port()
+    with process(tool("redis-server"), "--port", redis, "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path, port=redis), \
+            process(module("socket.io", "redis", "@socket.io/redis-adapter"), SERVERS / "socketio_adapter.js", port, redis, port=port,
+                    env=npm_env()):
+        delivered(tmp_path, f"""
+target: {{ url: "ws://127.0.0.1:{port}", dialect: socket.io }}
+brokers: [{{ name: bus, url: "redis://127.0.0.1:{redis}" }}]
+checks: [{{ name: delivery, type: delivery, channel: healthcheck, timeout: 3s }}]
 """)
 
 
