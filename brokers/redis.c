@@ -189,6 +189,10 @@ static int redis_open(struct broker *broker, struct err *err)
     list_init(&redis->links);
     if (broker_url(broker, &redis->url, err))
         return -1;
+    if (redis->url.tls && !broker_tls(broker)) /* never in the clear instead */
+        return err_set(err, REASON_AGENT_ERROR, 0,
+                       "brokers.%s.url: TLS is not set up, want rediss:// written out in the configuration",
+                       broker_conf(broker)->name);
     if (read_database(&redis->url, &redis->database, err) || read_secrets(redis, err)) {
         err->reason = REASON_AGENT_ERROR;
         return -1;
@@ -382,6 +386,7 @@ const struct broker_type broker_redis = {
     .name = "redis",
     .summary = "Redis, Valkey: standalone, Sentinel, Cluster; pub/sub",
     .schemes = "redis rediss redis+unix",
+    .tls_schemes = "rediss",
     .fallback_url = "redis://127.0.0.1:6379",
     .opts = redis_rows,
     .opts_size = sizeof(struct redis_opts),
