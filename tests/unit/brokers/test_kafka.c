@@ -29,6 +29,7 @@ int main(void)
 
 #include "agent/base/mem.h"
 #include "brokers/kafka.h"
+#include "tests/unit/brokers/c11_threads.h"
 
 enum { PATIENCE_MS = 30000, NOT_ENOUGH_REPLICAS = 19, PRODUCE = 0 };
 
