@@ -74,7 +74,7 @@ SRC_probes := $(sort $(wildcard probes/*.c probes/dialects/*.c))
 SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(KAFKA)),,brokers/kafka%),$(wildcard brokers/*.c)))
 SRC_app   := $(sort $(filter-out agent/main.c,$(wildcard agent/*.c)))
 SRC_main  := agent/main.c
-ALL_SRC   := $(SRC_base) $(SRC_proto) $(SRC_net) $(SRC_core) $(SRC_probes) $(SRC_app) $(SRC_main)
+ALL_SRC   := $(SRC_base) $(SRC_proto) $(SRC_net) $(SRC_core) $(SRC_probes) $(SRC_brokers) $(SRC_app) $(SRC_main)
 TEST_SRC  := $(sort $(shell find tests/unit tests/fuzz tests/bench -name '*.c' 2>/dev/null))
 # What a layer may link: itself and those below, the highest first.
 LINK_base   := base
@@ -152,7 +152,7 @@ check: $(call units_of,asan) $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
 lint-now:
 	LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/run $(LINT_ONLY)
 # What has threads: the resolver, the mailbox and its users. Fixed addresses, as the sanitizer's shadow does not fit under every layout.
-tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/% $(BUILD)/tsan/tests/unit/brokers/test_nats,$(call units_of,tsan))
+tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/% $(BUILD)/tsan/tests/unit/brokers/test_nats $(BUILD)/tsan/tests/unit/brokers/test_kafka,$(call units_of,tsan))
 	TSAN_OPTIONS=halt_on_error=1:exitcode=66 setarch -R tests/tools/run-units $(BUILD)/tsan/tests/unit
 fuzz-now: $(FUZZERS)
 	tests/tools/run-fuzz $(abspath $(BUILD)) $(FUZZ_SECONDS)
