@@ -36,9 +36,6 @@ static void forget_last(struct dialogue *dialogue)
 /* Back to idle; the connection is the caller's business. */
 static void release(struct dialogue *dialogue)
 {
-    if (dialogue->gone)
-        *dialogue->gone = true;
-    dialogue->gone = NULL;
     if (dialogue->stage == STAGE_IDLE)
         return;
     timer_stop(&dialogue->beat);
@@ -95,19 +92,15 @@ int dialogue_say(struct dialogue *dialogue, const struct opt_bytes *text, const 
 static bool become_ready(struct dialogue *dialogue)
 {
     const struct dialect *dialect = dialogue->speaker.dialect;
-    bool gone = false;
+    struct dialogue_call call = dialogue_call(dialogue);
 
     drop_stage(dialogue);
     forget_last(dialogue);
     dialogue->stage = STAGE_READY;
     if (dialect->keepalive.beat.data && dialect->keepalive.every_ms > 0)
         timer_start(&dialogue->beat, (uint64_t)dialect->keepalive.every_ms);
-    dialogue->gone = &gone;
     dialogue->events->on_ready(dialogue->user);
-    if (gone)
-        return false;
-    dialogue->gone = NULL;
-    return true;
+    return dialogue_kept(call);
 }
 
 /* Begins a stage. 1: something is awaited; 0: nothing to wait for; -1: *err. */
@@ -190,16 +183,11 @@ static bool take_before_ready(struct dialogue *dialogue, struct slice unit)
 
 static bool tell_message(struct dialogue *dialogue, const struct ws_message *message, uint64_t received_ns)
 {
-    bool gone = false;
+    struct dialogue_call call = dialogue_call(dialogue);
 
-    if (!dialogue->events->on_message)
-        return true;
-    dialogue->gone = &gone;
-    dialogue->events->on_message(dialogue->user, message, received_ns);
-    if (gone)
-        return false;
-    dialogue->gone = NULL;
-    return true;
+    if (dialogue->events->on_message)
+        dialogue->events->on_message(dialogue->user, message, received_ns);
+    return dialogue_kept(call);
 }
 
 /* One unit of the dialect. False: the dialogue is gone. */
@@ -322,6 +310,7 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
     dialogue->speaker = (struct speaker){ dialect, options->target, dialogue->id };
     dialogue->seq = dialogue->opened_ns = 0;
     dialogue->stage = STAGE_OPENING;
+    dialogue->group = options->group;
     timer_init(&dialogue->beat, options->group->loop, on_beat, dialogue);
     timer_init(&dialogue->settle, options->group->loop, dialogue_on_settle, dialogue);
     framing_init(&dialogue->framing, (enum dialect_framing)dialect->framing);

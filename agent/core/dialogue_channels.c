@@ -14,14 +14,10 @@ enum { EXTRACT_BYTES_MAX = 8 << 20, NS_PER_MS = 1000000 };
 
 static bool tell_subscribed(struct dialogue *dialogue, const char *channel, const struct err *err)
 {
-    bool gone = false;
+    struct dialogue_call call = dialogue_call(dialogue);
 
-    dialogue->gone = &gone;
     dialogue->events->on_subscribed(dialogue->user, channel, err);
-    if (gone)
-        return false;
-    dialogue->gone = NULL;
-    return true;
+    return dialogue_kept(call);
 }
 
 static bool confirm(struct dialogue *dialogue, struct subscription *subscription)
@@ -88,9 +84,11 @@ void dialogue_on_settle(struct timer *timer, void *user)
     uint64_t now_ns = clock_now_ns();
 
     (void)timer;
+    dialogue->group->current = &dialogue->conn;
     while ((subscription = first_due(dialogue, now_ns)) != NULL)
         if (!confirm(dialogue, subscription))
             return;
+    dialogue->group->current = NULL;
     settle_later(dialogue);
 }
 
@@ -194,9 +192,9 @@ bool dialogue_payload(struct dialogue *dialogue, struct effort *effort, struct s
 {
     struct buf extracted = BUF_INIT(EXTRACT_BYTES_MAX);
     const struct subscription *receiver = NULL;
+    struct dialogue_call call = dialogue_call(dialogue);
     struct slice payload;
     char *channel;
-    bool gone = false;
 
     if (dialogue->per_channel) {
         receiver = find_receiver(dialogue, effort, unit);
@@ -207,12 +205,9 @@ bool dialogue_payload(struct dialogue *dialogue, struct effort *effort, struct s
     }
     if (payload_unwrap(dialogue->speaker.dialect, receiver ? receiver->prefix : dialogue->prefix, unit, &extracted, &payload)) {
         channel = mem_strdup(receiver ? receiver->channel : "");
-        dialogue->gone = &gone;
         dialogue->events->on_payload(dialogue->user, channel, payload, received_ns);
-        if (!gone)
-            dialogue->gone = NULL;
         mem_free(channel);
     }
     buf_fini(&extracted);
-    return !gone;
+    return dialogue_kept(call);
 }

@@ -56,7 +56,7 @@ struct dialogue {
     struct speaker speaker;
     char *id;
     enum stage stage;
-    bool *gone;                    /* of the callback that is running: set when the owner lets go in it */
+    struct conn_group *group;      /* group->current is our conn as long as the owner has not let go in a callback */
     uint64_t opened_ns, seq;       /* seq: counts what has an answer of its own, connect and subscriptions */
     struct match *expect, *reject; /* of the stage */
     struct match *keepalive;
@@ -71,6 +71,20 @@ struct dialogue {
     char *last;       /* what nothing took */
 };
 enum { SHOWN_CHARS = 80, SHOWN_BYTES = SHOWN_CHARS * 4 + 16 }; /* of a peer's text in a sentence */
+
+/* Around every callback: has the owner kept the dialogue? It may be freed; only this is asked then. */
+struct dialogue_call {
+    const struct conn_group *group;
+    const struct conn *conn;
+};
+static inline struct dialogue_call dialogue_call(const struct dialogue *dialogue)
+{
+    return (struct dialogue_call){ dialogue->group, &dialogue->conn };
+}
+static inline bool dialogue_kept(struct dialogue_call call)
+{
+    return call.group->current == call.conn;
+}
 
 /* Sends one text of the dialect. *said is false where it came out empty. */
 int dialogue_say(struct dialogue *dialogue, const struct opt_bytes *text, const char *channel, bool *said, struct err *err);

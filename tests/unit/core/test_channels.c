@@ -42,8 +42,8 @@ static void test_patterns(void **state)
     static const struct {
         const char *entry;
         size_t count;
-    } good[] = { { "room", 1 },         { "room-{1..5000}", 5000 },    { "{a,b,c}", 3 },
-                 { "{1..3}-{x,y}", 6 }, { "r{007..010}", 4 },          { "{5..5}", 1 },
+    } good[] = { { "room", 1 },         { "room-{1..5000}", 5000 },     { "{a,b,c}", 3 },
+                 { "{1..3}-{x,y}", 6 }, { "r{007..010}", 4 },           { "{5..5}", 1 },
                  { "{,dark-}mode", 2 }, { "{1..100}-{1..100}", 10000 }, { "{a,a,b}", 2 } };
     static const struct {
         const char *entry, *words;
