@@ -119,11 +119,13 @@ static void on_select(struct redis_link *link, struct redis_request *request, co
 static void greet(struct redis_link *link)
 {
     const struct redis *redis = link->redis;
-    bool sentinel = link->use == REDIS_ASK_SENTINEL;
-    const char *user = sentinel ? redis->opts->sentinel.user : redis->url.user;
-    const char *password = sentinel ? redis->sentinel_password : redis->url.password;
+    const char *user = redis->url.user, *password = redis->url.password;
     char database[24];
-    if (user && *user)
+    if (link->use == REDIS_ASK_SENTINEL) {
+        user = redis->opts->sentinel.user ? redis->opts->sentinel.user : "";
+        password = redis->sentinel_password;
+    }
+    if (*user)
         redis_say(link, on_auth, (const char *const[]){ "AUTH", user, password, NULL });
     else if (*password)
         redis_say(link, on_auth, (const char *const[]){ "AUTH", password, NULL });
