@@ -119,6 +119,9 @@ void rabbitmq_refusal(const struct rabbitmq *rabbit, uint16_t code, struct slice
         err_set(err, REASON_BROKER_UNREACHABLE, code, "the broker is closing its connections: %s", said);
     else if (rabbit->stage == STAGE_LOGIN && code == CODE_ACCESS_REFUSED)
         err_set(err, REASON_BROKER_AUTH_FAILED, code, "the broker refused the credentials: %s", said);
+    else if (code == CODE_ACCESS_REFUSED && strstr(said, "'amq.default'"))
+        err_set(err, REASON_BROKER_AUTH_FAILED, code,
+                "the broker refused a ping, which needs permission to write to amq.default: %s", said);
     else if (rabbit->stage == STAGE_OPENING)
         err_set(err, reason_of(code, said), code, "the broker refused the virtual host '%s': %s", rabbit->vhost, said);
     else
