@@ -1,7 +1,8 @@
 /*
  * RESP2 by hiredis as a codec (agent/proto/resp.h). Called by the redis driver; works without sockets. A scanner walks every byte first:
  * it knows how many bytes and elements the reply has announced, refuses what is over the ceilings before anything is allocated for it, and
- * finds the reply's end, so that hiredis is given one whole reply at a time and parses each only once.
+ * finds the reply's end, so that hiredis is given one whole reply at a time and parses each only once. What it lets through means the same
+ * to every version of hiredis: some nest without end, some take RESP3, some a bare CR in a line.
  */
 #include "agent/proto/resp.h"
 
@@ -18,8 +19,10 @@ enum scan { SCAN_TYPE, SCAN_HEADER, SCAN_LINE, SCAN_BULK };
 struct resp_reader {
     redisReader *hiredis;
     size_t max_bytes, bytes; /* of the reply that is being read */
-    size_t awaited;          /* elements that are still to come; 0: between replies */
     size_t elements;         /* announced so far */
+    /* How many are still to come: the reply itself, and of each array that is not over. left[0] == 0: between replies. */
+    size_t left[RESP_DEPTH_MAX + 1];
+    unsigned depth;
     enum scan scan;
     char type;
     char header[HEADER_MAX]; /* the digits behind $, * and : */
@@ -139,10 +142,12 @@ static int read_length(const struct resp_reader *reader, int64_t *length)
     return text_parse_int(reader->header, length) || *length < NO_LENGTH ? -1 : 0;
 }
 
+/* With the last element of an array, the array is done too. */
 static void element_done(struct resp_reader *reader)
 {
-    reader->awaited--;
     reader->scan = SCAN_TYPE;
+    while (--reader->left[reader->depth] == 0 && reader->depth > 0)
+        reader->depth--;
 }
 
 static int begin_bulk(struct resp_reader *reader, int64_t length, struct err *err)
@@ -163,11 +168,15 @@ static int begin_array(struct resp_reader *reader, int64_t length, struct err *e
 {
     if (length > 0 && (uint64_t)length > RESP_ELEMENTS_MAX - reader->elements)
         return err_set(err, REASON_NONE, 0, "a reply of %lld elements, at most %d are taken", (long long)length, RESP_ELEMENTS_MAX);
-    element_done(reader);
-    if (length > 0) {
-        reader->elements += (size_t)length;
-        reader->awaited += (size_t)length;
+    if (length > 0 && reader->depth == RESP_DEPTH_MAX)
+        return err_set(err, REASON_NONE, 0, "a reply of arrays within arrays, at most %d deep", RESP_DEPTH_MAX);
+    if (length <= 0) {
+        element_done(reader);
+        return 0;
     }
+    reader->elements += (size_t)length;
+    reader->left[++reader->depth] = (size_t)length;
+    reader->scan = SCAN_TYPE;
     return 0;
 }
 
@@ -211,6 +220,8 @@ static int read_line(struct resp_reader *reader, char c, struct err *err)
         element_done(reader);
         return 0;
     }
+    if (reader->after_cr || c == '\n')
+        return err_set(err, REASON_NONE, 0, "no Redis: a broken line end behind %c", reader->type);
     reader->after_cr = c == '\r';
     if (++reader->line_len > RESP_LINE_MAX)
         return err_set(err, REASON_NONE, 0, "a line of more than %d bytes", RESP_LINE_MAX);
@@ -221,7 +232,7 @@ static int read_line(struct resp_reader *reader, char c, struct err *err)
 static int scan(struct resp_reader *reader, struct slice data, size_t *used, struct err *err)
 {
     size_t at = 0;
-    while (at < data.len && reader->awaited) {
+    while (at < data.len && reader->left[0]) {
         size_t step = 1;
         char c = (char)data.data[at];
         int rc = 0;
@@ -271,8 +282,8 @@ int resp_reader_next(struct resp_reader *reader, struct slice *data, struct resp
         return err_set(err, REASON_NONE, 0, "no Redis: the stream of replies is broken");
     if (data->len == 0)
         return 0;
-    if (reader->awaited == 0) {
-        reader->awaited = 1;
+    if (reader->left[0] == 0) {
+        reader->left[0] = 1;
         reader->scan = SCAN_TYPE;
     }
     rc = scan(reader, *data, &used, err);
@@ -280,7 +291,7 @@ int resp_reader_next(struct resp_reader *reader, struct slice *data, struct resp
         rc = err_set(err, REASON_NONE, 0, "no memory for a reply");
     if (rc == 0) {
         *data = slice_skip(*data, used);
-        rc = reader->awaited ? 0 : take_reply(reader, reply, err);
+        rc = reader->left[0] ? 0 : take_reply(reader, reply, err);
     }
     reader->broken = rc < 0;
     return rc;

@@ -13,7 +13,7 @@
 #include "agent/base/buf.h"
 #include "agent/base/err.h"
 
-enum { RESP_ELEMENTS_MAX = 4096, RESP_LINE_MAX = 4096, RESP_ARGS_MAX = 16 };
+enum { RESP_ELEMENTS_MAX = 4096, RESP_DEPTH_MAX = 7, RESP_LINE_MAX = 4096, RESP_ARGS_MAX = 16 };
 
 enum resp_kind { RESP_TEXT, RESP_ARRAY, RESP_INTEGER, RESP_NIL, RESP_STATUS, RESP_ERROR };
 

@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { BYTES_MAX = 4096, DEPTH_MAX = 12 }; /* hiredis nests some arrays, never many */
+enum { BYTES_MAX = 4096 };
 
 struct outcome {
     int end;
@@ -21,7 +21,7 @@ struct outcome {
 static void walk(const struct resp_reply *reply, struct outcome *outcome, unsigned depth)
 {
     struct slice text = resp_text(reply);
-    panic_if(depth > DEPTH_MAX);
+    panic_if(depth > RESP_DEPTH_MAX + 1);
     outcome->elements++;
     for (size_t i = 0; i < text.len; i++)
         outcome->bytes += 1 + text.data[i] % 2u;

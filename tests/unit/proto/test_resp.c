@@ -49,10 +49,10 @@ static void test_kinds(void **state)
         assert_null(resp_item(reply, 0));
         resp_reply_free(reply);
 
-        reply = read_cut("-ERR a\rb\r\n", piece);
+        reply = read_cut("-ERR a b\r\n", piece);
         assert_int_equal(resp_kind(reply), RESP_ERROR);
-        assert_true(slice_equal_str(resp_text(reply), "ERR a\rb"));
-        assert_false(resp_is_status(reply, "ERR a\rb"));
+        assert_true(slice_equal_str(resp_text(reply), "ERR a b"));
+        assert_false(resp_is_status(reply, "ERR a b"));
         resp_reply_free(reply);
 
         reply = read_cut(":-9223372036854775807\r\n", piece);
@@ -72,6 +72,10 @@ static void test_kinds(void **state)
         reply = read_cut("*0\r\n", piece);
         assert_int_equal(resp_kind(reply), RESP_ARRAY);
         assert_int_equal(resp_count(reply), 0);
+        resp_reply_free(reply);
+
+        reply = read_cut("*1\r\n*2\r\n*1\r\n*1\r\n*1\r\n*1\r\n*2\r\n*0\r\n*-1\r\n+x\r\n", piece); /* as deep as it goes */
+        assert_true(resp_is_status(resp_item(resp_item(reply, 0), 1), "x"));
         resp_reply_free(reply);
 
         reply = read_cut("*4\r\n$7\r\nmessage\r\n*2\r\n:1\r\n$0\r\n\r\n$4\r\na\r\nb\r\n+x\r\n", piece);
@@ -138,7 +142,9 @@ static void test_what_is_refused(void **state)
         { ">2\r\n", "a reply begins with '>'" },
         { "\x15\x03\x01", "a reply begins with byte 21" },
         { "\r\n", "byte 13" },
-        { "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", "no Redis: " }, /* too deep */
+        { "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", "at most 7 deep" },
+        { "-ERR a\rb\r\n", "a broken line end behind -" },
+        { "+a\nb\r\n", "a broken line end behind +" },
         { "$3\r\nabcd\r\n", "byte 10" },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
