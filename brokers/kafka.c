@@ -48,7 +48,8 @@ struct kafka {
     struct list feeds, wishes, refusals;
     unsigned wish_count, refusal_count;
     struct timer later, more;
-    char detail[KAFKA_TEXT_MAX]; /* what the library has said of connections since something went well */
+    char detail[KAFKA_TEXT_MAX]; /* what the library has said of connections since something went well, and what that means */
+    enum reason detail_reason;
 };
 
 static const struct kafka_lib *lib_of(const struct kafka *kafka)
@@ -423,8 +424,10 @@ static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
         down(kafka, REASON_BROKER_AUTH_FAILED, text);
     else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         down(kafka, REASON_BROKER_UNREACHABLE, *kafka->detail ? kafka->detail : text);
-    else if (!place)
+    else if (!place) {
         snprintf(kafka->detail, sizeof kafka->detail, "%s", text);
+        kafka->detail_reason = kafka_reason(code);
+    }
     if (place)
         lib->topic_partition_destroy(place);
 }
@@ -489,7 +492,10 @@ static void on_greeted(struct kafka *kafka, const struct kafka_fault *fault)
             broker_up(kafka->broker);
         return;
     }
-    down(kafka, fault->reason, *kafka->detail ? kafka->detail : fault->text);
+    if (*kafka->detail)
+        down(kafka, kafka->detail_reason, kafka->detail);
+    else
+        down(kafka, fault->reason, fault->text);
 }
 
 static void on_pong(struct kafka *kafka, const struct kafka_fault *fault)
