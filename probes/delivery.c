@@ -180,8 +180,9 @@ static void advance(struct run *run);
 
 static void on_control_state(void *user, bool confirmed, const struct err *err)
 {
-    const struct feed *feed = user;
+    struct feed *feed = user;
 
+    feed->refused = err != NULL;
     if (err)
         run_finish_err(feed->state->run, err);
     else if (confirmed)
@@ -207,6 +208,19 @@ static struct feed *feed_new(struct delivery_state *state, const char *name, str
     broker_listen(state->broker, &feed->listener, buf_str(&topic));
     buf_fini(&topic);
     return feed;
+}
+
+/* What the broker has refused may be allowed, or exist, by now. */
+static void feed_ask_again(struct feed *feed)
+{
+    char topic[BROKER_TOPIC_MAX];
+
+    if (!feed->refused || !broker_is_up(feed->state->broker))
+        return;
+    feed->refused = false;
+    memcpy(topic, feed->listener.topic, sizeof(topic));
+    broker_unlisten(&feed->listener);
+    broker_listen(feed->state->broker, &feed->listener, topic);
 }
 
 static int beat_advance(struct beat *beat, uint64_t seq, struct err *err)
@@ -394,6 +408,7 @@ static int beats_begin(struct run *run, struct err *err)
         state->beats[i].feed = feed_of(state, name);
         if (!state->beats[i].feed && !(state->beats[i].feed = feed_new(state, name, err)))
             return -1;
+        feed_ask_again(state->beats[i].feed);
     }
     return 0;
 }

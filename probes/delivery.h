@@ -23,6 +23,7 @@ struct feed {
     struct delivery_state *state;
     char name[CHANNEL_NAME_MAX + 1];
     struct broker_listener listener;
+    bool refused;           /* the listener, by the broker */
     bool asked, subscribed; /* on the WebSocket */
 };
 
