@@ -225,8 +225,11 @@ void broker_ask_cancel(struct broker_ask *ask)
     asks_schedule(broker);
 }
 
+/* What a driver still says while it is let go of is no news. */
 void broker_pong(struct broker *broker, const struct err *err)
 {
+    if (broker->phase != BROKER_UP)
+        return;
     broker->pinging = false;
     asks_answer(broker, false, 0, err);
 }
@@ -315,11 +318,15 @@ void broker_unlisten(struct broker_listener *listener)
 
 void broker_subscribed(struct broker *broker, struct slice topic, const struct err *err)
 {
+    if (broker->phase != BROKER_UP)
+        return;
     topic_state(broker, topic, err == NULL, err);
 }
 
 void broker_message(struct broker *broker, struct slice topic, struct slice body, uint64_t received_ns)
 {
+    if (broker->phase != BROKER_UP)
+        return;
     list_each_safe (node, &broker->listeners) {
         struct broker_listener *listener = list_entry(node, struct broker_listener, node);
 

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/base/mem.h"
 #include "agent/base/random.h"
@@ -45,15 +46,22 @@ static struct tls_context *context_of(const struct tls_conf *tls, bool resume, s
     return tls_context_new(&options, err);
 }
 
-/* Is the URL's scheme in the list "rediss amqps"? The rest of the URL may hold ${file:…} and is not looked at. */
-static bool scheme_in(const char *url, const char *schemes)
+/* Is the URL's scheme in the list "rediss amqps"? A file may hold the whole URL; what cannot be read is the driver's to say. */
+static bool scheme_in(const char *value, const char *schemes)
 {
-    size_t len = strcspn(url, ":");
+    struct buf text = BUF_INIT(URL_TARGET_MAX);
+    bool found = false;
+    const char *url;
+    size_t len;
 
-    for (const char *at = schemes; at && *at; at += strcspn(at, " "), at += strspn(at, " "))
-        if (strcspn(at, " ") == len && strncmp(at, url, len) == 0)
-            return true;
-    return false;
+    if (schemes && opt_expand(value, &text, NULL) == 0) {
+        url = buf_str(&text);
+        len = strcspn(url, ":");
+        for (const char *at = schemes; *at && !found; at += strcspn(at, " "), at += strspn(at, " "))
+            found = strcspn(at, " ") == len && strncasecmp(at, url, len) == 0;
+    }
+    buf_fini(&text);
+    return found;
 }
 
 static int broker_contexts(struct generation *generation, struct err *err)
