@@ -6,20 +6,10 @@
 #define WSHEALTHD_CORE_CHECK_H
 
 #include "agent/core/conn.h"
+#include "agent/core/generation.h"
 #include "agent/core/probe.h"
 #include "agent/core/stall.h"
 #include "agent/core/view.h"
-
-/* One configuration generation with its TLS contexts, counted by reference: checks kept over a reload hold on to theirs. */
-struct generation {
-    unsigned refs;
-    struct conf *conf;
-    struct tls_context *tls, *tls_resume; /* NULL where nothing in the configuration speaks TLS */
-    struct tls_context **broker_tls;      /* for each broker; NULL where it has no need of one */
-};
-struct generation *generation_new(struct conf *conf, struct err *err); /* reads the TLS files: err names the bad one */
-struct generation *generation_ref(struct generation *generation);
-void generation_unref(struct generation *generation);
 
 struct check;
 /* What all checks of an agent share. */
