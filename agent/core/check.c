@@ -32,7 +32,6 @@ struct check {
     bool hurry;        /* the next round comes soon: a session has just lost something */
     bool extra;        /* the round that ends was an event of its own: the next one keeps its place */
     uint64_t next_due_ns;
-    uint32_t local_streak;  /* failed rounds in a row that were this instance's fault */
     uint64_t void_since_ns; /* a gap of ours that ended later makes a failure void */
     struct check_view view;
 };
@@ -202,28 +201,6 @@ static void log_state(const struct check *check)
               "phase", bad ? phase_name(view->phase) : NULL, "message", bad ? view->message : NULL, NULL);
 }
 
-/*
- * A shared fault turns into a local one only after `fall` rounds of that. When a broker comes back, servers may be a moment later than their
- * agents to subscribe again, on all instances at once: that must not take them all out. And what the broker did is no evidence against
- * the server: for liveness, its failing begins with the turn.
- */
-static bool is_still_shared(struct check *check, const struct ending *ending, bool was_failing)
-{
-    struct check_view *view = &check->view;
-
-    if (ending->result != RESULT_FAIL || view->scope != SCOPE_LOCAL) {
-        check->local_streak = 0;
-        return false;
-    }
-    check->local_streak++;
-    if (!was_failing || view->last_fault_scope != SCOPE_SHARED)
-        return false;
-    if (check->local_streak < (uint32_t)check->conf->fall.count)
-        return true;
-    health_resume(&view->health, clock_now_ms());
-    return false;
-}
-
 /* Copies the round into the view; true when the check's state has changed. */
 static bool judge(struct check *check, const struct ending *ending)
 {
@@ -231,7 +208,8 @@ static bool judge(struct check *check, const struct ending *ending)
     const struct run_report *report = &check->run.report;
     const struct check_conf *conf = check->conf;
     struct health_policy policy = { (uint32_t)conf->rise, (uint32_t)conf->fall.count, (uint32_t)conf->fall.of };
-    bool was_failing = view->health.state == STATE_FAIL || view->health.failed_bits & 1;
+    bool still_shared = health_still_shared(&view->health, &policy, ending->result, reason_scope(ending->reason),
+                                            view->last_fault_scope, clock_now_ms());
     bool changed = health_round(&view->health, &policy, ending->result, clock_now_ms());
 
     view->judged = true;
@@ -249,7 +227,7 @@ static bool judge(struct check *check, const struct ending *ending)
     view->rtt_ns = report->rtt_ns;
     /* A warning while the check is still down is no news of what took it down. */
     bool is_news = ending->result == RESULT_FAIL || (ending->result == RESULT_WARN && view->health.state != STATE_FAIL);
-    if (!is_still_shared(check, ending, was_failing) && is_news) {
+    if (!still_shared && is_news) {
         view->last_fault = ending->reason;
         view->last_fault_scope = view->scope;
         memcpy(view->last_fault_message, ending->text, sizeof(view->last_fault_message));

@@ -80,6 +80,31 @@ bool health_round(struct health *health, const struct health_policy *policy, enu
     return health->state != before;
 }
 
+/*
+ * A shared fault turns into a local one only after `fall` rounds of that. When a broker comes back, servers may be a moment later than their
+ * agents to subscribe again, on all instances at once: that must not take them all out. And what the broker did is no evidence against
+ * the server: for liveness, its failing begins with the turn.
+ */
+bool health_still_shared(struct health *health, const struct health_policy *policy, enum result result, enum scope scope,
+                         enum scope fault_scope, uint64_t now_ms)
+{
+    bool was_failing = health->state == STATE_FAIL || health->failed_bits & 1;
+
+    if (result == RESULT_VOID)
+        return false;
+    if (result != RESULT_FAIL || scope != SCOPE_LOCAL) {
+        health->local_streak = 0;
+        return false;
+    }
+    health->local_streak++;
+    if (!was_failing || fault_scope != SCOPE_SHARED)
+        return false;
+    if (health->local_streak < policy->fall_count)
+        return true;
+    health_resume(health, now_ms);
+    return false;
+}
+
 /* last_failed_ms stays: it is now older than failing_since_ms, and so no evidence until a further round fails. */
 void health_resume(struct health *health, uint64_t now_ms)
 {

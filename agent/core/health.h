@@ -25,6 +25,7 @@ struct health { /* of one check; zero it to start */
     enum state state;
     uint32_t good_streak;
     uint64_t failed_bits;             /* the last 64 rounds, newest in bit 0, 1: failed */
+    uint32_t local_streak;            /* failed rounds in a row that were this instance's fault */
     uint32_t rounds;                  /* judged so far, saturating */
     bool passed_once;                 /* has it ever been in pass or warn? */
     uint64_t failing_since_ms;        /* monotonic; first failed round since the last that was not; 0: none */
@@ -34,6 +35,9 @@ struct health { /* of one check; zero it to start */
 
 /* Judges one round; true when the state changed. RESULT_VOID changes nothing. now_ms is monotonic and not 0. */
 bool health_round(struct health *health, const struct health_policy *policy, enum result result, uint64_t now_ms);
+/* Before health_round: is this round's local fault still to be counted as the shared one that the check is failing for? */
+bool health_still_shared(struct health *health, const struct health_policy *policy, enum result result, enum scope scope,
+                         enum scope fault_scope, uint64_t now_ms);
 /* The agent was asleep until now_ms: what was failing counts as failing from now on only (for liveness.after). */
 void health_resume(struct health *health, uint64_t now_ms);
 
