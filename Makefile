@@ -31,7 +31,7 @@ CPPFLAGS += -I. -D_POSIX_C_SOURCE=200809L -D_GNU_SOURCE $(shell $(PKG_CONFIG) --
 LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS))
 # libnats is opened when a nats broker is: the name it was built for.
 NATS_SONAME := $(shell readelf -d $$($(PKG_CONFIG) --variable=libdir libnats)/libnats.so | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
-CPPFLAGS += -DNATS_SONAME='"$(NATS_SONAME)"' $(shell $(PKG_CONFIG) --cflags libnats)
+CPPFLAGS += -DNATS_SONAME=$(NATS_SONAME) $(shell $(PKG_CONFIG) --cflags libnats)
 # KAFKA=0 leaves the kafka broker out. librdkafka is opened when a kafka broker is, so that nobody else pays its megabyte.
 KAFKA ?= $(shell $(PKG_CONFIG) --exists rdkafka && echo 1 || echo 0)
 ifeq ($(KAFKA),1)

@@ -8,6 +8,10 @@
 #include <dlfcn.h>
 #include <string.h>
 
+#define QUOTED(text) QUOTED_AS_IS(text)
+#define QUOTED_AS_IS(text) #text
+static const char file[] = QUOTED(NATS_SONAME); /* the Makefile's: what this was built for */
+
 struct nats_lib nats_lib;
 
 static int resolve_all(void *handle, struct err *err)
@@ -39,7 +43,7 @@ int nats_lib_open(struct err *err)
 
     if (loaded)
         return 0;
-    handle = dlopen(NATS_SONAME, RTLD_NOW | RTLD_LOCAL);
+    handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     if (!handle)
         return err_set(err, REASON_AGENT_ERROR, 0, "brokers of type nats need libnats, which cannot be opened: %s", dlerror());
     loaded = resolve_all(handle, err) == 0;
