@@ -29,8 +29,7 @@ static int resolve_all(void *handle, struct err *err)
         void *found = dlsym(handle, symbols[i].name);
 
         if (!found)
-            return err_set(err, REASON_AGENT_ERROR, 0, "%s has no %s: it is not the one this was built for", NATS_SONAME,
-                           symbols[i].name);
+            return err_set(err, REASON_AGENT_ERROR, 0, "%s has no %s: it is not the one this was built for", file, symbols[i].name);
         memcpy(symbols[i].place, &found, sizeof(found));
     }
     return 0;
