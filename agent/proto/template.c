@@ -13,19 +13,20 @@
 #include "agent/base/text.h"
 #include "agent/proto/json_out.h"
 
-enum { NEST_MAX = 8, NAME_MAX_CHARS = 32, U16_MAX = 0xffff, VARINT_MAX = 268435455 /* four bytes of seven bits */ };
+enum { NEST_MAX = 8, NAME_MAX_CHARS = 32, U8_MAX = 0xff, U16_MAX = 0xffff, VARINT_MAX = 268435455 /* four bytes of seven bits */ };
 
 enum hole { HOLE_CHANNEL, HOLE_TOKEN, HOLE_ID, HOLE_SEQ, HOLE_SEQ_U16, HOLE_NOW, HOLE_PAYLOAD, HOLE_PAYLOAD_JSON, HOLES };
 static const char *const hole_names[HOLES] = { "channel", "token", "id", "seq", "seq_u16", "now", "payload", "payload_json" };
 
-enum block { BLOCK_U16, BLOCK_VARINT, BLOCK_TOKEN, BLOCK_NO_TOKEN, BLOCKS };
-static const char *const block_names[BLOCKS] = { "u16", "varint", "token", "token" };
+enum block { BLOCK_U8, BLOCK_U16, BLOCK_U32, BLOCK_VARINT, BLOCK_TOKEN, BLOCK_NO_TOKEN, BLOCKS };
+static const char *const block_names[BLOCKS] = { "u8", "u16", "u32", "varint", "token", "token" };
+static const size_t length_max[BLOCK_VARINT + 1] = { U8_MAX, U16_MAX, UINT32_MAX, VARINT_MAX };
 
 struct piece {
-    enum { PIECE_TEXT, PIECE_HOLE, PIECE_OPEN, PIECE_CLOSE } kind;
+    enum { PIECE_TEXT, PIECE_BYTES, PIECE_HOLE, PIECE_OPEN, PIECE_CLOSE } kind;
     int index;         /* of the hole or block */
     size_t at;         /* where it begins */
-    struct slice text; /* of PIECE_TEXT */
+    struct slice text; /* of PIECE_TEXT; the digits of PIECE_BYTES */
 };
 
 static int name_index(struct slice name, const char *const *names, int count)
@@ -38,8 +39,9 @@ static int name_index(struct slice name, const char *const *names, int count)
 
 static int unknown_hole(struct slice name, size_t at, struct err *err)
 {
-    static const char *const known[] = { "channel", "token", "id",      "seq",     "now",    "payload", "payload_json", "seq_u16",
-                                         "#u16",    "/u16",  "#varint", "/varint", "#token", "^token",  "/token" };
+    static const char *const known[] = { "channel", "token",   "id",     "seq",    "now",   "payload", "payload_json",
+                                         "seq_u16", "#u16",    "/u16",   "#u8",    "/u8",   "#u32",    "/u32",
+                                         "#varint", "/varint", "#token", "^token", "/token" };
     char shown[NAME_MAX_CHARS * 5], *word = mem_strndup(name.data, name.len < NAME_MAX_CHARS ? name.len : NAME_MAX_CHARS);
     const char *near = text_nearest(word, known, sizeof known / sizeof known[0]);
     mem_free(word);
@@ -50,6 +52,24 @@ static int unknown_hole(struct slice name, size_t at, struct err *err)
                    "unknown hole {{%s}} at offset %zu, want {{channel}}, {{token}}, {{id}}, {{seq}}, {{now}}, {{payload}} or "
                    "{{payload_json}}",
                    shown, at);
+}
+
+static int hex_value(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* {{0x9aa3}}: the digits, checked here so that putting them cannot fail but at the ceiling. */
+static int bytes_piece(struct slice digits, struct piece *piece, struct err *err)
+{
+    bool good = digits.len && digits.len % 2 == 0;
+    for (size_t i = 0; good && i < digits.len; i++)
+        good = hex_value(digits.data[i]) >= 0;
+    if (!good)
+        return err_set(err, REASON_NONE, 0, "{{0x...}} at offset %zu wants two hexadecimal digits for each byte", piece->at);
+    piece->kind = PIECE_BYTES;
+    piece->text = digits;
+    return 0;
 }
 
 /* The piece at *at, which is before the end. */
@@ -69,6 +89,9 @@ static int next_piece(struct slice text, size_t *at, struct piece *piece, struct
     if (close < 0)
         return err_set(err, REASON_NONE, 0, "'{{' without '}}' at offset %zu", *at);
     struct slice name = slice_make(rest.data, (size_t)close);
+    *at += name.len + 4;
+    if (name.len >= 2 && name.data[0] == '0' && name.data[1] == 'x')
+        return bytes_piece(slice_skip(name, 2), piece, err);
     bool inverted = slice_equal_str(name, "^token"), opens = inverted || (name.len && name.data[0] == '#'),
          closes = name.len && name.data[0] == '/';
     piece->kind = opens ? PIECE_OPEN : closes ? PIECE_CLOSE : PIECE_HOLE;
@@ -76,8 +99,7 @@ static int next_piece(struct slice text, size_t *at, struct piece *piece, struct
     if (inverted)
         piece->index = BLOCK_NO_TOKEN;
     if (piece->index < 0)
-        return unknown_hole(name, *at, err);
-    *at += name.len + 4;
+        return unknown_hole(name, piece->at, err);
     return 0;
 }
 
@@ -98,6 +120,17 @@ static int put_json(struct buf *out, struct slice value, bool quotes)
 static int put_value(struct buf *out, const char *value, bool json)
 {
     return json ? put_json(out, slice_str(value), false) : buf_append_slice(out, slice_str(value));
+}
+
+static int put_bytes(struct buf *out, struct slice digits)
+{
+    uint8_t *at = buf_reserve(out, digits.len / 2);
+    if (!at)
+        return -1;
+    for (size_t i = 0; i < digits.len; i += 2)
+        at[i / 2] = (uint8_t)(hex_value(digits.data[i]) << 4 | hex_value(digits.data[i + 1]));
+    out->len += digits.len / 2;
+    return 0;
 }
 
 static int put_hole(struct buf *out, enum hole hole, const struct template_vars *vars)
@@ -133,16 +166,16 @@ static int put_length(struct buf *out, enum block block, size_t start, struct er
 {
     size_t len = out->len - start, left = len, n = 0;
     uint8_t head[4];
-    if (len > (block == BLOCK_U16 ? (size_t)U16_MAX : (size_t)VARINT_MAX))
+    if (len > length_max[block])
         return err_set(err, REASON_NONE, 0, "%zu bytes are too long for {{#%s}}", len, block_names[block]);
-    if (block == BLOCK_U16) {
-        head[n++] = (uint8_t)(len >> 8);
-        head[n++] = (uint8_t)len;
-    } else {
+    if (block == BLOCK_VARINT) {
         do {
             head[n++] = (uint8_t)((left & 0x7f) | (left > 0x7f ? 0x80 : 0));
             left >>= 7;
         } while (left);
+    } else {
+        for (int width = block == BLOCK_U8 ? 1 : block == BLOCK_U16 ? 2 : 4; width > 0; width--)
+            head[n++] = (uint8_t)(len >> 8 * (width - 1));
     }
     if (!buf_reserve(out, n))
         return err_set(err, REASON_NONE, 0, "longer than %zu bytes", out->max);
@@ -155,7 +188,7 @@ static int put_length(struct buf *out, enum block block, size_t start, struct er
 /* The block that began at `start` is over: its length is put before it, or it is left out. */
 static int end_block(struct buf *out, enum block block, size_t start, const struct template_vars *vars, struct err *err)
 {
-    if (block == BLOCK_U16 || block == BLOCK_VARINT)
+    if (block <= BLOCK_VARINT)
         return put_length(out, block, start, err);
     if (vars->token_here != (block == BLOCK_TOKEN))
         out->len = start;
@@ -189,6 +222,13 @@ static int leave(struct nest *nest, const struct piece *piece, struct err *err)
     return err_set(err, REASON_NONE, 0, "{{/%s}} at offset %zu closes nothing", block_names[piece->index], piece->at);
 }
 
+static int put_piece(struct buf *out, const struct piece *piece, const struct template_vars *vars)
+{
+    if (piece->kind == PIECE_HOLE)
+        return put_hole(out, (enum hole)piece->index, vars);
+    return piece->kind == PIECE_BYTES ? put_bytes(out, piece->text) : buf_append_slice(out, piece->text);
+}
+
 /* Without `out`: only looks whether it is well formed. */
 static int walk(struct slice text, const struct template_vars *vars, struct buf *out, struct err *err)
 {
@@ -201,8 +241,7 @@ static int walk(struct slice text, const struct template_vars *vars, struct buf 
         else if (!rc && piece.kind == PIECE_CLOSE)
             rc = leave(&nest, &piece, err) ||
                  (out && end_block(out, nest.open[nest.depth].block, nest.open[nest.depth].start, vars, err));
-        else if (!rc && out &&
-                 (piece.kind == PIECE_TEXT ? buf_append_slice(out, piece.text) : put_hole(out, (enum hole)piece.index, vars)))
+        else if (!rc && out && put_piece(out, &piece, vars))
             rc = err_set(err, REASON_NONE, 0, "longer than %zu bytes", out->max);
         if (rc)
             return -1;

@@ -1,7 +1,7 @@
 /*
  * Texts with holes: {{channel}} {{token}} {{id}} {{seq}} {{now}} {{payload}} {{payload_json}}. And lengths for binary protocols:
- * {{#u16}}…{{/u16}} puts two bytes, big-endian, before what is inside (MQTT strings), {{#varint}}…{{/varint}} a length of seven bits a byte
- * (MQTT, 2.2.3). {{seq_u16}} is seq as two bytes, never 0 (packet identifiers). {{#token}}…{{/token}} is there only where the message has
+ * {{#u16}}…{{/u16}} puts two bytes, big-endian, before what is inside (MQTT strings), {{#u8}} one and {{#u32}} four (MessagePack),
+ * {{#varint}}…{{/varint}} a length of seven bits a byte (MQTT, 2.2.3). {{0x9aa3}} is those bytes. {{seq_u16}} is seq as two bytes, never 0 (packet identifiers). {{#token}}…{{/token}} is there only where the message has
  * to carry the token (target.token_in: message), {{^token}}…{{/token}} only where not. Blocks may nest. Anything else in {{ }} is an error
  * that names it and its position.
  */

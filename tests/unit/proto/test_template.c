@@ -100,7 +100,7 @@ static void test_lengths(void **state)
     expands("{{#varint}}{{/varint}}", &vars, "\0", 1);
     expands("x{{#u16}}{{channel}}{{/u16}}y", &vars, "x\0\4roomy", 8);
     expands("{{#varint}}{{#u16}}{{channel}}{{/u16}}{{payload}}{{/varint}}", &vars, "\x08\0\4roomhi", 9);
-    char want[304];
+    char want[304 + 2];
     want[0] = (char)0xac; /* 300 is 0x2c and 2 times 128 */
     want[1] = 2;
     memcpy(want + 2, long_text, 300);
@@ -108,7 +108,32 @@ static void test_lengths(void **state)
     want[0] = 1;
     want[1] = 0x2c;
     expands("{{#u16}}{{payload}}{{/u16}}", &large, want, 302);
+    expands("{{#u8}}{{/u8}}{{#u8}}{{channel}}{{/u8}}", &vars, "\0\4room", 6);
+    expands("{{#u32}}{{/u32}}", &vars, "\0\0\0\0", 4);
+    expands("{{#u32}}{{#u8}}{{payload}}{{/u8}}{{/u32}}", &vars, "\0\0\0\3\2hi", 7);
+    memmove(want + 4, want + 2, 300);
+    memcpy(want, "\0\0\1\x2c", 4);
+    expands("{{#u32}}{{payload}}{{/u32}}", &large, want, 304);
     mem_free(long_text);
+}
+
+/* What no text can say. */
+static void test_bytes(void **state)
+{
+    (void)state;
+    const struct template_vars vars = { .channel = "room", .payload = slice_str("hi") };
+    expands("{{0x00}}", &vars, "\0", 1);
+    expands("{{0x9Aa3ff}}msg{{0xdb}}{{#u32}}{{payload}}{{/u32}}{{0xd900}}", &vars, "\x9a\xa3\xffmsg\xdb\0\0\0\2hi\xd9\0", 15);
+    refuses("ab{{0x}}", "{{0x...}} at offset 2 wants two hexadecimal digits for each byte");
+    refuses("{{0x9}}", "{{0x...}} at offset 0 wants two hexadecimal digits for each byte");
+    refuses("{{0x9g}}", "{{0x...}} at offset 0 wants two hexadecimal digits for each byte");
+    refuses("{{0x 9}}", "{{0x...}} at offset 0 wants two hexadecimal digits for each byte");
+    struct buf out = BUF_INIT(2);
+    struct err err = { 0 };
+    assert_int_equal(template_expand(slice_str("{{0x010203}}"), &vars, &out, &err), -1);
+    assert_string_equal(err.text, "longer than 2 bytes");
+    assert_int_equal(out.len, 0);
+    buf_fini(&out);
 }
 
 static void test_what_is_refused(void **state)
@@ -160,6 +185,10 @@ static void test_ceilings(void **state)
     const struct template_vars large = { .payload = slice_make(huge, 65536) };
     assert_int_equal(template_expand(slice_str("{{#u16}}{{payload}}{{/u16}}"), &large, &out, &err), -1);
     assert_string_equal(err.text, "65536 bytes are too long for {{#u16}}");
+    err_clear(&err);
+    const struct template_vars larger = { .payload = slice_make(huge, 256) };
+    assert_int_equal(template_expand(slice_str("{{#u8}}{{payload}}{{/u8}}"), &larger, &out, &err), -1);
+    assert_string_equal(err.text, "256 bytes are too long for {{#u8}}");
     assert_int_equal(out.len, 0);
     mem_free(huge);
     buf_fini(&out);
@@ -199,9 +228,15 @@ static void test_seq_u16(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blocks_of_the_token), cmocka_unit_test(test_seq_u16),           cmocka_unit_test(test_holes),
-        cmocka_unit_test(test_nothing_to_put_in),   cmocka_unit_test(test_holes_inside_json), cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_what_is_refused),     cmocka_unit_test(test_ceilings),
+        cmocka_unit_test(test_blocks_of_the_token),
+        cmocka_unit_test(test_seq_u16),
+        cmocka_unit_test(test_holes),
+        cmocka_unit_test(test_nothing_to_put_in),
+        cmocka_unit_test(test_holes_inside_json),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_ceilings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
