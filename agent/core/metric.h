@@ -33,9 +33,9 @@ const char *delivery_leg_name(enum delivery_leg leg);
 const char *delivery_result_name(enum delivery_result result);
 struct delivery_stats {
     struct prom_histogram legs[LEG_COUNT]; /* from publishing to arrival */
-    uint64_t heartbeats[DELIVERY_COUNT]; /* our own */
-    uint64_t others;                     /* those of other sources, on the WebSocket */
-    unsigned sources;                    /* how many others there are, as far as they are remembered */
+    uint64_t heartbeats[DELIVERY_COUNT];   /* our own */
+    uint64_t others;                       /* those of other sources, on the WebSocket */
+    unsigned sources;                      /* how many others there are, as far as they are remembered */
 };
 
 struct check_stats {
