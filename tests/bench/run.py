@@ -2,7 +2,8 @@
 """run.py BUILD [FIGURE...]: the figures of `make bench`, each beside its reference, measured in this one run.
 
 Agent and reference take turns, and the median of the turns counts, so that a noisy machine disturbs both alike. A figure's ratio is what
-is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy rtt start event. Exit code 1 when one misses.
+is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy rtt start event delivery killed frozen
+connection lag channels. Exit code 1 when one misses.
 """
 import contextlib
 import http.client
@@ -18,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
@@ -365,8 +367,252 @@ def figure_event():
     row("from a reset of a held connection to 503", value, "ms", None, "", None, "<= 5 ms", value <= 5)
 
 
+# --- brokers -------------------------------------------------------------------------------------------------------------------
+BROKERS = {
+    "redis": lambda port, directory: ("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", directory),
+    "nats": lambda port, directory: ("nats-server", "-a", "127.0.0.1", "-p", port),
+}
+
+
+class Broker:
+    """A broker of this run's own on a port that it keeps, and a WebSocket server that forwards what is published."""
+
+    def __init__(self, name, stack, cpu=None):
+        self.name, self.cpu, self.port, self.bridge_port = name, cpu, free_port(), free_port()
+        self.directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="wshealthd-bench-"))
+        self.processes = stack.enter_context(contextlib.ExitStack())
+        self.start()
+        stack.enter_context(process(TOOLS / "bridge_server", self.bridge_port, self.port, name, port=self.bridge_port, cpu=cpu))
+
+    def start(self):
+        program, *args = BROKERS[self.name](self.port, self.directory)
+        self.child = self.processes.enter_context(process(shutil.which(program, path=PATH), *args, port=self.port, cpu=self.cpu))
+
+    def conf(self, interval, delivery="channel: healthcheck", timeout="1s", more=""):
+        return (f"{target(self.bridge_port)}defaults: {{ interval: {interval}, timeout: {timeout}, jitter: 0%, fall: 1 }}\n{self.entry()}"
+                f"checks: [ {{ name: delivery, type: delivery, broker: bus, {delivery} }}{more} ]\n")
+
+    def entry(self):
+        return f"brokers: [ {{ name: bus, url: '{self.name}://127.0.0.1:{self.port}', retry: {{ min: 10ms, max: 50ms }} }} ]\n"
+
+
+def has(name, figure):
+    program = BROKERS[name](0, "")[0]
+    if shutil.which(program, path=PATH):
+        return True
+    skip(figure, f"{program} is missing")
+    return False
+
+
+class Asker:
+    """Asks /ready without pause over one connection."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(("127.0.0.1", port))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.slowest = 0.0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ignored):
+        self.sock.close()
+
+    def ask(self):
+        start = time.monotonic()
+        self.sock.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = self.sock.recv(4096)
+        self.slowest = max(self.slowest, time.monotonic() - start)
+        return answer
+
+    def until(self, degraded, seconds=30):
+        """When it was so, or was not so any more."""
+        end = time.monotonic() + seconds
+        while (b"x-envoy-degraded: true" in self.ask()) != degraded:
+            assert time.monotonic() < end, "degraded" if not degraded else "not degraded"
+        return time.monotonic()
+
+
+def ask_status(child, seconds, note):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        note(json.loads(get(child.port, "/status")[1]))
+        time.sleep(0.09)
+
+
+def figure_delivery():
+    """All on one core: to wake another one that has halted takes longer than the rest, and who spares the other that is chance. An agent is
+    asked for its status while the reference runs, too, as questions keep the caches warm."""
+    figure, ours, theirs = "one delivery on Redis, median", [], []
+    if not has("redis", figure):
+        return
+    with contextlib.ExitStack() as stack:
+        broker = Broker("redis", stack, cpu=0)
+        for _ in range(TURNS):
+            with agent(target(broker.bridge_port), cpu=0) as child, \
+                    process(TOOLS / "ref_delivery", broker.bridge_port, broker.port, 50, 100000, cpu=0) as reference:
+                ask_status(child, 6, lambda _: None)
+                theirs.append(int(until("the reference has ended", reference.out).split()[0]) / 1000)
+            with agent(broker.conf("100ms"), cpu=0) as child:
+                seen = {}
+
+                def note(status):
+                    check = next(c for c in status["checks"] if c["name"] == "delivery")
+                    if check["rtt_ms"] is not None:
+                        seen[check["last"]] = check["rtt_ms"] * 1000
+
+                ask_status(child, 6, note)
+                ours.append(statistics.median(seen.values()))
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    row(figure, ours, "us", theirs, "blocking C client", ours / theirs, "within 50 us", abs(ours - theirs) <= 50)
+
+
+def end_seen(port):
+    """A client's view of the broker's death: (thread, [when its connection ended])."""
+    sock, when = socket.create_connection(("127.0.0.1", port)), []
+
+    def wait():
+        with contextlib.suppress(OSError):
+            while sock.recv(65536):
+                pass
+        when.append(time.monotonic())
+        sock.close()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread, when
+
+
+def figure_killed():
+    """From SIGKILL of the broker to the first degraded answer, by a client that asks without pause."""
+    for name in BROKERS:
+        figure = f"{name} killed, until degraded is shown"
+        delays, theirs = [], []
+        if not has(name, figure):
+            continue
+        with contextlib.ExitStack() as stack:
+            broker = Broker(name, stack, cpu=1)
+            child = stack.enter_context(agent(broker.conf("5s", timeout="2s"), cpu=0))
+            asker = stack.enter_context(Asker(child.port))
+            for _ in range(7):
+                asker.until(False)
+                thread, when = end_seen(broker.port)
+                start = time.monotonic()
+                broker.child.send(signal.SIGKILL)
+                delays.append((asker.until(True) - start) * 1000)
+                thread.join(10)
+                theirs.append((when[0] - start) * 1000)
+                broker.child.end()
+                broker.start()
+        value, theirs = statistics.median(delays), statistics.median(theirs)
+        row(figure, value, "ms", theirs, "a reading socket's end", value / theirs, "<= 50 ms", value <= 50)
+
+
+def figure_frozen():
+    """From SIGSTOP of the broker to the first degraded answer, at different points of the interval; the longest."""
+    for name in BROKERS:
+        figure = f"{name} frozen, until degraded, longest"
+        delays = []
+        if not has(name, figure):
+            continue
+        with contextlib.ExitStack() as stack:
+            broker = Broker(name, stack, cpu=1)
+            child = stack.enter_context(agent(broker.conf("1s", timeout="400ms"), cpu=0))
+            asker = stack.enter_context(Asker(child.port))
+            for turn in range(TURNS):
+                asker.until(False)
+                time.sleep(1 + turn / TURNS)
+                start = time.monotonic()
+                broker.child.send(signal.SIGSTOP)
+                delays.append((asker.until(True) - start) * 1000)
+                broker.child.send(signal.SIGCONT)
+        row(figure, max(delays), "ms", 1000, "interval", max(delays) / 1000, "<= 2 x", max(delays) <= 2000)
+
+
+def figure_connection():
+    """Memory of run with the three default checks, with a broker and without."""
+    for name, most in (("redis", 0.2), ("nats", 3.5)):
+        figure = f"memory added by a {name} connection"
+        without, used, anonymous = [], [], []
+        if not has(name, figure):
+            continue
+        with contextlib.ExitStack() as stack:
+            broker = Broker(name, stack)
+            for _ in range(3):
+                for entry, into in (("", without), (broker.entry(), used)):
+                    with agent(target(broker.bridge_port) + entry) as child:
+                        if entry:
+                            until("the broker is up", lambda: json.loads(get(child.port, "/status")[1])["brokers"][0]["state"] == "pass")
+                        time.sleep(7)
+                        into.append(memory_kib(child.pid) / 1024)
+                        anonymous.append(memory_kib(child.pid, "RssAnon"))
+        without, used = statistics.median(without), statistics.median(used)
+        row(figure, used - without, "MiB", without, "without a broker", used / without, f"<= {most} MiB", used - without <= most)
+        row("  anonymous memory of it", (statistics.median(anonymous[1::2]) - statistics.median(anonymous[::2])) / 1024, "MiB", None, "", None,
+            "(for comparison)", None)
+
+
+def figure_lag():
+    """The slowest answer of /ready, asked without pause, while the broker is frozen, comes back and is frozen again."""
+    for name in BROKERS:
+        figure = f"/ready at its slowest, {name} frozen"
+        if not has(name, figure):
+            continue
+        slowest, idle = [], []
+        with contextlib.ExitStack() as stack:
+            broker = Broker(name, stack, cpu=1)
+            child = stack.enter_context(agent(broker.conf("200ms", timeout="180ms"), cpu=0))
+            for _ in range(TURNS):
+                with Asker(child.port) as asker:
+                    end = time.monotonic() + 3
+                    while time.monotonic() < end:
+                        asker.ask()
+                    idle.append(asker.slowest * 1000)
+                    asker.slowest = 0.0
+                    broker.child.send(signal.SIGSTOP)
+                    asker.until(True)
+                    end = time.monotonic() + 3
+                    while time.monotonic() < end:
+                        asker.ask()
+                    slowest.append(asker.slowest * 1000)
+                    broker.child.send(signal.SIGCONT)
+                    asker.until(False)
+        value, idle = statistics.median(slowest), statistics.median(idle)
+        row(figure, value, "ms", idle, "the broker is well", value / idle, "<= 20 ms", value <= 20)
+
+
+def received(port):
+    return int(float(re.search(r'wshealthd_delivery_heartbeats_total\{check="delivery",result="received"\} (\S+)', get(port, "/metrics")[1])[1]))
+
+
+def figure_channels():
+    """Processor time of a delivery check over 1,000 channels, of which 100 are tried each second."""
+    figure = "1,000 channels, 100 a second, of a core"
+    if not has("redis", figure):
+        return
+    ours, theirs = [], []
+    with contextlib.ExitStack() as stack:
+        broker = Broker("redis", stack, cpu=1)
+        for _ in range(TURNS):
+            out = subprocess.run([TOOLS / "ref_delivery", str(broker.bridge_port), str(broker.port), "400", "10000"], check=True, capture_output=True,
+                                 text=True, timeout=60, preexec_fn=pinned(0))
+            theirs.append(int(out.stdout.split()[1]) * 100 / 1e7)
+        with agent(broker.conf("1s", "channels: ['room-{1..1000}'], sample: 100"), cpu=0) as child:
+            time.sleep(12)
+            before = received(child.port)
+            for _ in range(TURNS):
+                start, used = time.monotonic(), cpu_ns(child.pid)
+                time.sleep(4)
+                ours.append((cpu_ns(child.pid) - used) / 1e7 / (time.monotonic() - start))
+            assert received(child.port) - before >= 100 * (4 * TURNS - 1), "heartbeats are missing"
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    row(figure, ours, "%", theirs, "blocking C client", ours / theirs, "< 5 %", ours < 5)
+
+
+
 FIGURES = {"cpu": figure_cpu, "rss": figure_rss, "held": figure_held, "ready": figure_ready, "busy": figure_busy, "rtt": figure_rtt,
-           "start": figure_start, "event": figure_event}
+           "start": figure_start, "event": figure_event, "delivery": figure_delivery, "killed": figure_killed, "frozen": figure_frozen,
+           "connection": figure_connection, "lag": figure_lag, "channels": figure_channels}
 
 
 def main():
