@@ -57,6 +57,14 @@ static void let_go(struct rabbitmq *rabbit)
     rabbit->stage = STAGE_GONE;
 }
 
+/* Without a goodbye. What it has not taken by now is not to reach it later, when the way is free again: the kernel would go on sending it. */
+static void cut_off(struct rabbitmq *rabbit)
+{
+    if (rabbit->stream)
+        stream_abort(rabbit->stream);
+    rabbit->stream = NULL;
+}
+
 void rabbitmq_down(struct rabbitmq *rabbit, const struct err *err)
 {
     bool leaving = rabbit->stage == STAGE_LEAVING;
@@ -73,6 +81,7 @@ static void on_farewell(struct timer *timer, void *user)
 {
     struct rabbitmq *rabbit = user;
     (void)timer;
+    cut_off(rabbit);
     let_go(rabbit);
     broker_closed(rabbit->broker);
 }
@@ -89,6 +98,7 @@ static void rabbitmq_close(struct broker *broker)
         timer_start(&rabbit->farewell, FAREWELL_MS);
         return;
     }
+    cut_off(rabbit);
     let_go(rabbit);
     timer_start(&rabbit->farewell, 0);
 }
@@ -311,6 +321,7 @@ static void on_pulse(struct timer *timer, void *user)
     if (++rabbit->silent > SILENT_PULSES_MAX) {
         text_format_duration((int64_t)rabbit->heartbeat_ms * 2, silence, sizeof silence);
         err_set(&err, REASON_BROKER_TIMEOUT, 0, "nothing from the broker for %s, not even a heartbeat", silence);
+        cut_off(rabbit);
         rabbitmq_down(rabbit, &err);
         return;
     }

@@ -293,12 +293,15 @@ struct redis_link *redis_link_open(struct redis *redis, const struct url *url, e
     return link;
 }
 
+/* What it has not answered by now is not to reach it later, when the way is free again: the kernel would go on sending it. */
 void redis_link_close(struct redis_link *link)
 {
     if (link->dial)
         dial_cancel(link->dial);
-    if (link->stream)
+    if (link->stream && list_empty(&link->requests))
         stream_close_now(link->stream);
+    else if (link->stream)
+        stream_abort(link->stream);
     link->dial = NULL;
     link->stream = NULL;
     link->dead = true;

@@ -55,11 +55,13 @@ static void broker_check_start(struct run *run)
     broker_probe(broker, &state->ask, (uint64_t)run->conf->timeout_ms);
 }
 
-/* The ask has the same deadline; whichever timer is first. */
+/* The ask has the same deadline; whichever timer is first. That the connection is given up is an event, which ends the round. */
 static void broker_check_late(struct run *run)
 {
     struct broker_check_state *state = run->state;
 
+    if (broker_probe_late(&state->ask))
+        return;
     broker_ask_cancel(&state->ask);
     run_finish(run, REASON_BROKER_TIMEOUT, "the broker has not answered in time");
 }

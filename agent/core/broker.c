@@ -144,6 +144,17 @@ static struct broker_ask *first_due(struct broker *broker, uint64_t now_ns)
     return NULL;
 }
 
+/* A connection that does not answer a ping is none: a new one may fare better. */
+static void ping_unanswered(struct broker *broker)
+{
+    struct err err;
+    char limit[32];
+
+    text_format_duration(broker->conf->timeout_ms, limit, sizeof(limit));
+    err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
+    broker_fail(broker, &err);
+}
+
 static void on_asks_due(struct timer *timer, void *user)
 {
     struct broker *broker = user;
@@ -164,11 +175,11 @@ static void on_asks_due(struct timer *timer, void *user)
             ask_answer(ask, &err);
             continue;
         }
-        err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
-        if (ask->token == 0) { /* a connection that does not answer a ping is none: a new one may fare better */
-            broker_fail(broker, &err);
+        if (ask->token == 0) {
+            ping_unanswered(broker);
             return;
         }
+        err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
         ask_answer(ask, &err);
     }
     asks_schedule(broker);
@@ -223,6 +234,17 @@ void broker_ask_cancel(struct broker_ask *ask)
     list_remove(&ask->node);
     ask->broker = NULL;
     asks_schedule(broker);
+}
+
+bool broker_probe_late(struct broker_ask *ask)
+{
+    struct broker *broker = ask->broker;
+
+    if (!broker || broker->phase != BROKER_UP)
+        return false;
+    panic_if(ask->token);
+    ping_unanswered(broker);
+    return true;
 }
 
 /* What a driver still says while it is let go of is no news. */

@@ -278,6 +278,30 @@ static void test_silence_is_a_timeout_and_a_new_connection(void **state)
     assert_int_equal(puppet.opens, 2);
 }
 
+/* The owner's deadline is the first to pass: a connection that is open is given up all the same, one that is not yet is left to open. */
+static void test_silence_until_the_owners_deadline(void **state)
+{
+    struct broker_ask early = ask_of_mine(), ask = ask_of_mine();
+
+    (void)state;
+    assert_false(broker_probe_late(&early)); /* not under way */
+    broker_start(broker);
+    broker_probe(broker, &early, 60000);
+    assert_false(broker_probe_late(&early));
+    broker_ask_cancel(&early);
+    run();
+    assert_int_equal(ups, 1);
+    broker_probe(broker, &ask, 60000);
+    assert_true(broker_probe_late(&ask));
+    assert_int_equal(downs, 1);
+    assert_int_equal(answers, 1);
+    assert_int_equal(answer.reason, REASON_BROKER_TIMEOUT);
+    assert_false(broker_probe_late(&ask));
+    while (ups < 2)
+        run();
+    assert_int_equal(puppet.opens, 2);
+}
+
 static void test_opening_has_a_deadline(void **state)
 {
     struct broker_ask ask = ask_of_mine();
@@ -357,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_probe_waits_for_the_first_connection, setup, teardown),
         cmocka_unit_test_setup_teardown(test_asks_without_a_connection_say_why, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silence_is_a_timeout_and_a_new_connection, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_silence_until_the_owners_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_opening_has_a_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open_that_fails_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_subscriptions_come_back, setup, teardown),
