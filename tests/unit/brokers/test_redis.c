@@ -325,6 +325,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
+    for (size_t i = 0; i < FAKES; i++)
+        fakes[i].rules = NULL; /* they may lie in the test's own frame, which is gone */
     if (client.broker) {
         broker_ask_cancel(&client.probe);
         broker_ask_cancel(&client.publish);
