@@ -13,7 +13,7 @@
 #include "agent/base/random.h"
 #include "agent/base/text.h"
 
-enum { NS_PER_MS = 1000000, CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16 };
+enum { NS_PER_MS = 1000000, CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16, SAME_MOMENT_NS = 5 * NS_PER_MS };
 
 /* WAITING: for the next attempt. CLOSING: the driver lets go, then WAITING or gone. */
 enum phase_of { BROKER_WAITING, BROKER_OPENING, BROKER_UP, BROKER_CLOSING };
@@ -28,6 +28,8 @@ struct broker {
     struct timer timer;    /* the next attempt, the deadline of opening or closing */
     struct timer asks_due; /* the earliest deadline of an ask; 0 when one is to be answered now */
     struct list asks, listeners, watches;
+    struct timer ping_due; /* no answer by then: the connection is given up, whatever the deadlines of those who asked */
+    uint64_t ping_due_ns;
     bool pinging; /* a ping of the driver's is under way: it answers every probe */
     uint64_t next_token;
     struct err why; /* why it is not up */
@@ -155,6 +157,18 @@ static void ping_unanswered(struct broker *broker)
     broker_fail(broker, &err);
 }
 
+static void on_ping_due(struct timer *timer, void *user)
+{
+    (void)timer;
+    ping_unanswered(user);
+}
+
+/* Deadlines that pass together are one: nobody is to judge twice. */
+static bool ping_is_overdue(const struct broker *broker)
+{
+    return broker->pinging && clock_now_ns() + SAME_MOMENT_NS >= broker->ping_due_ns;
+}
+
 static void on_asks_due(struct timer *timer, void *user)
 {
     struct broker *broker = user;
@@ -164,7 +178,6 @@ static void on_asks_due(struct timer *timer, void *user)
     char limit[32];
 
     (void)timer;
-    text_format_duration(broker->conf->timeout_ms, limit, sizeof(limit));
     while ((ask = first_due(broker, now_ns))) { /* an answer may change the list: looked at from the start each time */
         if (broker->phase != BROKER_UP) {
             ask_answer(ask, &broker->why);
@@ -175,10 +188,11 @@ static void on_asks_due(struct timer *timer, void *user)
             ask_answer(ask, &err);
             continue;
         }
-        if (ask->token == 0) {
+        if (ask->token == 0 && ping_is_overdue(broker)) {
             ping_unanswered(broker);
             return;
         }
+        text_format_duration((int64_t)((ask->due_ns - ask->started_ns) / NS_PER_MS), limit, sizeof(limit));
         err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
         ask_answer(ask, &err);
     }
@@ -202,8 +216,11 @@ static void ping_for_asks(struct broker *broker)
 
     list_each (node, &broker->asks)
         asked = asked || list_entry(node, struct broker_ask, node)->token == 0;
-    if (asked && !broker->pinging)
-        broker->pinging = broker->conf->type->ping(broker) == 0;
+    if (!asked || broker->pinging || broker->conf->type->ping(broker) < 0)
+        return;
+    broker->pinging = true;
+    broker->ping_due_ns = clock_now_ns() + (uint64_t)broker->conf->timeout_ms * NS_PER_MS;
+    timer_start(&broker->ping_due, (uint64_t)broker->conf->timeout_ms);
 }
 
 void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeout_ms)
@@ -240,7 +257,7 @@ bool broker_probe_late(struct broker_ask *ask)
 {
     struct broker *broker = ask->broker;
 
-    if (!broker || broker->phase != BROKER_UP)
+    if (!broker || broker->phase != BROKER_UP || !ping_is_overdue(broker))
         return false;
     panic_if(ask->token);
     ping_unanswered(broker);
@@ -253,6 +270,7 @@ void broker_pong(struct broker *broker, const struct err *err)
     if (broker->phase != BROKER_UP)
         return;
     broker->pinging = false;
+    timer_stop(&broker->ping_due);
     asks_answer(broker, false, 0, err);
 }
 
@@ -435,6 +453,7 @@ static void broker_fail(struct broker *broker, const struct err *err)
     broker->why = *err;
     broker->phase = BROKER_CLOSING;
     broker->failures++;
+    timer_stop(&broker->ping_due);
     timer_start(&broker->timer, 0);
     if (was_up) { /* first those who watch: what they judge now, an answer to an ask would make them judge twice */
         tell_watches(broker, false, &broker->why);
@@ -499,6 +518,7 @@ static void broker_gone(struct broker *broker)
 
     timer_stop(&broker->timer);
     timer_stop(&broker->asks_due);
+    timer_stop(&broker->ping_due);
     tls_context_unref(broker->tls);
     mem_free(broker->state);
     mem_free(broker);
@@ -530,6 +550,7 @@ struct broker *broker_new(struct loop *loop, const struct broker_conf *conf, str
     list_init(&broker->watches);
     timer_init(&broker->timer, loop, on_timer, broker);
     timer_init(&broker->asks_due, loop, on_asks_due, broker);
+    timer_init(&broker->ping_due, loop, on_ping_due, broker);
     err_set(&broker->why, REASON_BROKER_UNREACHABLE, 0, "still connecting to the broker");
     return broker;
 }

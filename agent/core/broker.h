@@ -74,7 +74,8 @@ struct broker_ask { /* one question under way; embedded by whoever asks. Zero it
 void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeout_ms); /* up, writable, delivering? */
 void broker_publish(struct broker *broker, struct broker_ask *ask, struct slice topic, struct slice body, uint64_t timeout_ms);
 void broker_ask_cancel(struct broker_ask *ask); /* harmless when it is not under way */
-/* For a probe whose owner's own deadline is the first to pass: as if the ask's had. False: not of an open connection, and still to cancel. */
+/* For a probe whose owner's own deadline has passed. True: so has the broker's, the connection is given up, and the watches know. False: the
+ * broker has still time to answer others, and the ask is still to be cancelled. */
 bool broker_probe_late(struct broker_ask *ask);
 
 struct broker_listener { /* a wish for a topic; kept over reconnects. Embedded; zero it first */
