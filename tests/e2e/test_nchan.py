@@ -1,7 +1,7 @@
 """nginx with nchan on Redis: the heartbeat is published in nchan's own form, and nchan carries it to its WebSocket subscribers.
 
-With nchan_redis_storage_mode nostore a message is what is published and nothing else. (In the mode distributed it is also a hash that nchan's
-script in Redis writes first, which PUBLISH alone cannot.)
+With nchan_redis_storage_mode nostore a message is what is published and nothing else. (In the mode distributed it is also a hash
+that nchan's script in Redis writes first, which PUBLISH alone cannot.)
 """
 import contextlib
 import pathlib

@@ -1,4 +1,4 @@
-"""The way to the broker is cut without a word (nft drops its port, in a network namespace of the test's own), or slow (a relay that delays).
+"""The way to the broker is cut without a word (nft drops its port, in a network namespace of the test's own), or slow (a relay).
 
 Nobody closes anything: the agent, the server and the broker all go on, and only deadlines tell. Nothing of it is the server's fault.
 """
