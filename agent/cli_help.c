@@ -18,25 +18,9 @@
 #include "agent/core/metric.h"
 #include "agent/core/probe.h"
 #include "agent/demo.h"
+#include "agent/proto/roff.h"
 
 enum { COLUMNS = 100, INDENT = 6, NAMES_MAX = 64 };
-
-/* Text as roff takes it literally: no escapes, no hyphens out of dashes, no requests. */
-static void roff_text(struct buf *out, const char *text)
-{
-    if (*text == '.' || *text == '\'')
-        buf_append_str(out, "\\&");
-    for (; *text; text++) {
-        if (*text == '\\')
-            buf_append_str(out, "\\e");
-        else if (*text == '-')
-            buf_append_str(out, "\\-");
-        else if (*text == '\n')
-            buf_append_char(out, ' ');
-        else
-            buf_append_char(out, *text);
-    }
-}
 
 /* The lists hold sentences without their capital and full stop, so that they fit into any other. */
 static void roff_sentence(struct buf *out, const char *text)

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "agent/base/mem.h"
+#include "agent/net/thread.h"
 #include "brokers/kafka.h"
 
 enum { END_WAIT_S = 1, DESTROY_NOW = RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE };
@@ -257,7 +258,7 @@ int kafka_asker_start(struct kafka_client *client, struct err *err)
     atomic_store(&client->refs, 2);
     mailbox_ref(client->box);
     count_add(1);
-    int status = mailbox_thread(run, client);
+    int status = thread_start(run, client);
     if (status == 0)
         return 0;
     count_add(-1);

@@ -18,6 +18,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
+#include "agent/net/thread.h"
 #include "brokers/nats.h"
 
 enum {
@@ -566,7 +567,7 @@ int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *e
     worker_count++;
     list_push(&workers, &worker->node);
     pthread_mutex_unlock(&lock);
-    int status = full ? 0 : mailbox_thread(run, worker);
+    int status = full ? 0 : thread_start(run, worker);
     if (!full && status == 0)
         return 0;
     worker_unref(worker);

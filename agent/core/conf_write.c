@@ -11,6 +11,7 @@
 #include "agent/base/text.h"
 #include "agent/core/broker.h"
 #include "agent/core/dialect.h"
+#include "agent/proto/roff.h"
 
 enum { LINE_MAX_CHARS = 100, TEXT_SIZE = 256 };
 
@@ -183,20 +184,6 @@ void conf_write_starter(const struct conf_env *env, struct buf *out)
 
 /* --- manual -------------------------------------------------------------------------------------------------------------------- */
 
-static void put_roff(struct buf *out, const char *text)
-{
-    if (*text == '.' || *text == '\'')
-        buf_append_str(out, "\\&");
-    for (; *text; text++) {
-        if (*text == '\\')
-            buf_append_str(out, "\\e");
-        else if (*text == '-')
-            buf_append_str(out, "\\-");
-        else
-            buf_append_char(out, *text);
-    }
-}
-
 static void put_range(struct buf *out, const struct opt *row)
 {
     char low[32], high[32];
@@ -247,16 +234,16 @@ static void put_roff_row(struct buf *out, const struct opt *row)
     struct buf type = BUF_INIT(4 << 10);
     put_type(&type, row);
     buf_append_str(out, ".TP\n.B ");
-    put_roff(out, row->name);
+    roff_text(out, row->name);
     buf_append_char(out, '\n');
-    put_roff(out, row->help);
+    roff_text(out, row->help);
     buf_append_str(out, ".\n(");
-    put_roff(out, buf_str(&type));
+    roff_text(out, buf_str(&type));
     if (row->flags & OPT_REQUIRED)
         buf_append_str(out, "; required");
     if (row->fallback) {
         buf_append_str(out, "; default ");
-        put_roff(out, row->fallback);
+        roff_text(out, row->fallback);
     }
     buf_append_str(out, ")\n");
     buf_fini(&type);
@@ -265,10 +252,10 @@ static void put_roff_row(struct buf *out, const struct opt *row)
 static void put_roff_table(struct buf *out, const char *title, const char *summary, const struct opt *rows)
 {
     buf_append_str(out, ".SS ");
-    put_roff(out, title);
+    roff_text(out, title);
     buf_append_char(out, '\n');
     if (summary) {
-        put_roff(out, summary);
+        roff_text(out, summary);
         buf_append_str(out, ".\n");
     }
     bool own_parts = rows == dialect_rows;

@@ -7,11 +7,8 @@
 #include "agent/net/mailbox.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include "agent/base/mem.h"
-
-enum { THREAD_STACK_BYTES = 512 * 1024 };
 
 struct queue {
     struct list letters;
@@ -193,20 +190,4 @@ void mailbox_close(struct mailbox *box)
     pthread_mutex_unlock(&box->lock);
     discard_turn(box);
     uv_close((uv_handle_t *)&box->wake, on_wake_closed);
-}
-
-int mailbox_thread(void *(*run)(void *arg), void *arg)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-    int status = pthread_create(&thread, &attr, run, arg);
-    pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return status;
 }

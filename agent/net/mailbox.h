@@ -39,7 +39,4 @@ struct letter *mailbox_take(struct mailbox *box);             /* waits; NULL: cl
 struct letter *mailbox_take_now(struct mailbox *box);         /* NULL: nothing there, or closed */
 bool mailbox_closed(struct mailbox *box);
 
-/* A detached thread with every signal blocked, as signals belong to the loop. 0 or an errno. */
-int mailbox_thread(void *(*run)(void *arg), void *arg);
-
 #endif

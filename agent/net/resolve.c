@@ -9,14 +9,12 @@
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/list.h"
 #include "agent/base/mem.h"
-
-enum { THREAD_STACK_BYTES = 512 * 1024 };
+#include "agent/net/thread.h"
 
 struct resolver {
     uv_async_t wake; /* first: its close callback gives up the loop's reference */
@@ -147,20 +145,11 @@ static struct resolver *resolver_get(struct loop *loop)
     return loop->resolver = resolver;
 }
 
-/* Signals belong to the loop's thread: lookups must not be interrupted, and handlers not run there. Called with the lock held. */
+/* Called with the lock held. */
 static int start_thread(struct resolver *resolver)
 {
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-    int status = pthread_create(&thread, &attr, run_thread, resolver);
-    pthread_attr_destroy(&attr);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int status = thread_start(run_thread, resolver);
+
     if (status == 0) {
         resolver->threads++;
         resolver->refs++;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "agent/net/mailbox.h"
+#include "agent/net/thread.h"
 
 enum { MANY = 20000 };
 
@@ -137,7 +138,7 @@ static void test_there_and_back(void **state)
     struct user user = { 0 };
     (void)state;
     user.box = mailbox_new(&loop, &roomy, &user, NULL);
-    assert_int_equal(mailbox_thread(echo_thread, mailbox_ref(user.box)), 0);
+    assert_int_equal(thread_start(echo_thread, mailbox_ref(user.box)), 0);
     for (int i = 1; i <= MANY; i++)
         assert_int_equal(mailbox_send(user.box, &note_new(1, 10)->letter), 0);
     while (user.got < MANY)
@@ -187,7 +188,7 @@ static void test_a_flood_leaves_the_loop_its_timers(void **state)
     user.box = mailbox_new(&loop, &type, &user, NULL);
     threads_left = 2;
     for (int i = 0; i < 2; i++)
-        assert_int_equal(mailbox_thread(flood_thread, mailbox_ref(user.box)), 0);
+        assert_int_equal(thread_start(flood_thread, mailbox_ref(user.box)), 0);
     run_for(&loop, 50);
     assert_true(user.got > 0);
     close_box(&user);
@@ -230,7 +231,7 @@ static void test_a_late_thread_finds_it_closed(void **state)
     (void)state;
     user.box = mailbox_new(&loop, &type, &user, NULL);
     threads_left = 1;
-    assert_int_equal(mailbox_thread(late_thread, mailbox_ref(user.box)), 0);
+    assert_int_equal(thread_start(late_thread, mailbox_ref(user.box)), 0);
     assert_int_equal(mailbox_send(user.box, &note_new(7, 1)->letter), 0);
     close_box(&user);
     await_threads();
@@ -254,7 +255,7 @@ static void test_closing_wakes_who_waits(void **state)
     (void)state;
     user.box = mailbox_new(&loop, &type, &user, NULL);
     threads_left = 1;
-    assert_int_equal(mailbox_thread(waiting_thread, mailbox_ref(user.box)), 0);
+    assert_int_equal(thread_start(waiting_thread, mailbox_ref(user.box)), 0);
     run_for(&loop, 10);
     close_box(&user);
     await_threads();
