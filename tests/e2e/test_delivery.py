@@ -160,7 +160,8 @@ def test_redis_is_stopped_and_comes_back(redis, tmp_path, policy):
         else:
             until("it is degraded", lambda: said(guard)["word"] == "degraded")
             assert guard.get("/ready").headers["x-envoy-degraded"] == "true"
-        until("the check has failed", lambda: said(guard)["checks"]["delivery"] == ("fail", "broker_unreachable"))
+        until("the checks have failed",
+              lambda: all(said(guard)["checks"][name] == ("fail", "broker_unreachable") for name in ("bus", "delivery")))
         seen = said(guard)
         assert seen["ready"] == (503 if policy == "fail" else 200), seen
         assert seen["checks"]["bus"] == ("fail", "broker_unreachable") and seen["checks"]["handshake"] == ("pass", None), seen
