@@ -182,7 +182,7 @@ static void on_control_state(void *user, bool confirmed, const struct err *err)
 {
     struct feed *feed = user;
 
-    feed->refused = err != NULL;
+    feed->refused = err && broker_is_up(feed->state->broker); /* else it is gone, and comes back with the connection */
     if (err)
         run_finish_err(feed->state->run, err);
     else if (confirmed)
