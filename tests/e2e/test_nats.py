@@ -391,7 +391,8 @@ def test_jetstream_without_a_leader(tmp_path):
             running.wait_ready()
             for node in nodes[1:]:
                 node.end(signal.SIGKILL)
-            gone = await_reason(running, "broker_not_delivering")
+            # A leader without a quorum steps down after two rounds of its own check, 10 s each.
+            gone = await_reason(running, "broker_not_delivering", 60)
             assert "leader" in gone["message"] and "EVENTS" in gone["message"], gone
             assert running.ready() and running.status()["degraded"]
             passes(tmp_path, nodes[0].url)
