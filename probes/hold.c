@@ -18,7 +18,7 @@
 #include "agent/core/talk_engine.h"
 #include "probes/registry.h"
 
-enum { OPENING_MAX = 16, MASS = 10, NS_PER_MS = 1000000, PROOF_SLACK_MS = 100 };
+enum { PACED_MIN = 8, PACED_TURNS_MAX = 250, OPENING_MAX = 16, MASS = 10, NS_PER_MS = 1000000, PROOF_SLACK_MS = 100 };
 
 struct hold_opts {
     int64_t connections, for_ms;
@@ -47,6 +47,7 @@ struct hold_state {
     uint64_t proven_ns;      /* rounds before this moment prove nothing */
     uint64_t proof_ns;       /* how long a replacement must live */
     uint8_t ping[8];         /* payload of this round's pings */
+    struct timer pace;       /* the round goes on in a moment: many pings are not sent at once */
     bool lost;               /* a loss has been judged since the last round began: one fault, one verdict */
 };
 
@@ -117,6 +118,15 @@ static void round_settle(struct run *run)
     }
     state->proof_ns = 0;
     run_finish(run, REASON_NONE, NULL);
+}
+
+/* How many connections one turn may look at. In one go, a thousand pings and their pongs would hold up everybody else on the loop. */
+static size_t turn_size(const struct run *run)
+{
+    int64_t turns = run->conf->timeout_ms / 8 < PACED_TURNS_MAX ? run->conf->timeout_ms / 8 : PACED_TURNS_MAX;
+    size_t share = (size_t)(hold_opts(run)->connections / (turns > 0 ? turns : 1)) + 1;
+
+    return share > PACED_MIN ? share : PACED_MIN;
 }
 
 static void held_ping(struct held *held)
@@ -252,10 +262,20 @@ static void open_more(struct run *run)
 {
     struct hold_state *state = run->state;
     const struct hold_opts *opts = hold_opts(run);
+    size_t left = turn_size(run);
 
+    if (timer_active(&state->pace))
+        return;
     while (run->active && state->next < (size_t)opts->connections && state->opening < OPENING_MAX) {
         struct held *held = &state->held[state->next++];
-        bool old = held_is_open(held) && clock_now_ns() - held->opened_ns >= (uint64_t)held->life_ms * NS_PER_MS;
+        bool old;
+
+        if (left-- == 0) {
+            state->next--;
+            timer_start(&state->pace, 1);
+            return;
+        }
+        old = held_is_open(held) && clock_now_ns() - held->opened_ns >= (uint64_t)held->life_ms * NS_PER_MS;
 
         if (old && opts->idle && held->life_ms) { /* did it survive its silence? Asked once, and recycled in the next round */
             held->life_ms = 0;
@@ -274,6 +294,12 @@ static void open_more(struct run *run)
     round_settle(run);
 }
 
+static void on_pace(struct timer *timer, void *user)
+{
+    (void)timer;
+    open_more(user);
+}
+
 static void hold_start(struct run *run)
 {
     struct hold_state *state = run->state;
@@ -283,9 +309,11 @@ static void hold_start(struct run *run)
         state->held = mem_alloc(count * sizeof(*state->held));
         for (size_t i = 0; i < count; i++)
             state->held[i].run = run;
+        timer_init(&state->pace, run->loop, on_pace, run);
     }
     if (!state->awaited) /* pongs that an early end left behind still fit */
         random_bytes(state->ping, sizeof(state->ping));
+    timer_stop(&state->pace); /* of a round that ended early */
     state->next = 0;
     state->lost = false;
     run->report.phase = PHASE_RESOLVE;
@@ -328,6 +356,7 @@ static void hold_late(struct run *run)
     struct err err;
     size_t silent;
 
+    timer_stop(&state->pace);
     err_clear(&err);
     silent = drop_late(run, &err);
     text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
@@ -357,6 +386,8 @@ static void hold_stop(struct run *run)
         if (hold_speaks(run))
             dialogue_free(held->dialogue);
     }
+    if (state->held)
+        timer_stop(&state->pace);
     mem_free(state->held);
     memset(state, 0, sizeof(*state));
     run->stats->held = 0;
