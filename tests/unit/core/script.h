@@ -39,7 +39,9 @@ struct script {
     struct listener *listener;
     enum cut cut;
     unsigned seed;
-    const char *subprotocol; /* to choose; NULL: none */
+    const char *subprotocol;  /* to choose; NULL: none */
+    const char *raw_response; /* in the place of a 101; NULL: none */
+    bool leaves_pings;        /* to on_message; else they are answered */
     void (*on_open)(struct peer *peer);
     void (*on_message)(struct peer *peer, const struct ws_message *message);
     void *user;
@@ -105,6 +107,12 @@ static void peer_upgrade(struct peer *peer)
     struct upgrade_agreed agreed = { 0 };
     struct err err;
 
+    if (peer->script->raw_response) {
+        buf_append_str(&peer->out, peer->script->raw_response);
+        peer->closing = true;
+        peer_flush(peer);
+        return;
+    }
     assert_int_equal(upgrade_check_request(head, false, accept, &agreed, extensions, sizeof(extensions), &err), 0);
     snprintf(peer->script->target, sizeof(peer->script->target), "%.*s", (int)head->target.len, (const char *)head->target.data);
     if (peer->script->subprotocol) {
@@ -127,7 +135,7 @@ static void peer_take(struct peer *peer, struct slice data)
     while (peer->stream && ws_reader_next(&peer->reader, &data, &message, &err) > 0) {
         if (message.opcode == WS_CLOSE)
             peer_close(peer, 1000, "");
-        else if (message.opcode == WS_PING)
+        else if (message.opcode == WS_PING && !peer->script->leaves_pings)
             peer_say(peer, WS_PONG, message.body);
         else if (peer->script->on_message)
             peer->script->on_message(peer, &message);
@@ -144,7 +152,8 @@ static void on_peer_data(void *user, struct slice data)
             return;
         peer_upgrade(peer);
     }
-    peer_take(peer, data);
+    if (peer->open)
+        peer_take(peer, data);
 }
 
 static void on_peer_end(void *user, const struct err *err)

@@ -2,184 +2,9 @@
  * Every conversation of a probe, played against a scripted server on the same loop: the server's bytes whole, one by one, and in random
  * pieces (WSHEALTHD_SEED repeats a run). The verdict must not depend on how the bytes were cut.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "agent/base/mem.h"
 #include "agent/core/check.h"
-#include "agent/net/listen.h"
-#include "agent/proto/upgrade.h"
 #include "probes/registry.h"
-
-enum cut { CUT_WHOLE, CUT_BYTES, CUT_RANDOM, CUT_COUNT };
-static const char *const cut_names[] = { "whole", "byte by byte", "random pieces" };
-
-/* --- a server that says what it is told to, in pieces --- */
-
-struct script;
-struct peer {
-    struct script *script;
-    struct stream *stream;
-    struct http_reader *http;
-    struct ws_reader reader;
-    bool open, closing;
-    struct buf out; /* not sent yet */
-    struct timer timer;
-    struct peer *next;
-};
-
-struct script {
-    struct loop *loop;
-    struct listener *listener;
-    enum cut cut;
-    unsigned seed;
-    const char *raw_response; /* instead of a 101 */
-    void (*on_open)(struct peer *peer);
-    void (*on_message)(struct peer *peer, const struct ws_message *message);
-    unsigned accepted;
-    struct peer *peers;
-};
-
-static void peer_gone(struct peer *peer)
-{
-    if (!peer->stream)
-        return;
-    timer_stop(&peer->timer);
-    stream_close_now(peer->stream);
-    peer->stream = NULL;
-}
-
-static void peer_pump(struct timer *timer, void *user)
-{
-    struct peer *peer = user;
-    size_t n = peer->out.len;
-
-    if (peer->script->cut == CUT_BYTES)
-        n = 1;
-    else if (peer->script->cut == CUT_RANDOM)
-        n = 1 + (size_t)rand_r(&peer->script->seed) % 9;
-    if (n > peer->out.len)
-        n = peer->out.len;
-    if (stream_write(peer->stream, slice_make(peer->out.data, n)) < 0) {
-        peer_gone(peer);
-        return;
-    }
-    buf_consume(&peer->out, n);
-    if (peer->out.len)
-        timer_start(timer, 0);
-    else if (peer->closing)
-        peer_gone(peer);
-}
-
-static void peer_flush(struct peer *peer)
-{
-    if (!timer_active(&peer->timer))
-        timer_start(&peer->timer, 0);
-}
-
-static void peer_say(struct peer *peer, enum ws_opcode opcode, const char *text)
-{
-    assert_int_equal(ws_write_frame(&peer->out, WS_SERVER, opcode, true, false, slice_str(text)), 0);
-    peer_flush(peer);
-}
-
-static void peer_upgrade(struct peer *peer)
-{
-    char accept[WS_ACCEPT_LEN + 1], extensions[256] = "";
-    struct upgrade_agreed agreed = { 0 };
-    struct err err;
-
-    if (peer->script->raw_response) {
-        buf_append_str(&peer->out, peer->script->raw_response);
-        peer->closing = true;
-        peer_flush(peer);
-        return;
-    }
-    assert_int_equal(
-        upgrade_check_request(http_reader_head(peer->http), false, accept, &agreed, extensions, sizeof(extensions), &err), 0);
-    upgrade_write_response(&peer->out, accept, &agreed, extensions);
-    ws_reader_init(&peer->reader, WS_SERVER, 1 << 20, NULL);
-    peer->open = true;
-    if (peer->script->on_open)
-        peer->script->on_open(peer);
-    peer_flush(peer);
-}
-
-static void peer_take(struct peer *peer, struct slice data)
-{
-    struct ws_message message;
-    struct err err;
-
-    while (peer->stream && ws_reader_next(&peer->reader, &data, &message, &err) > 0) {
-        if (message.opcode == WS_CLOSE) {
-            ws_write_close(&peer->out, WS_SERVER, 1000, "");
-            peer->closing = true;
-            peer_flush(peer);
-        } else if (peer->script->on_message) {
-            peer->script->on_message(peer, &message);
-        }
-    }
-}
-
-static void on_peer_data(void *user, struct slice data)
-{
-    struct peer *peer = user;
-    struct err err;
-
-    if (!peer->open) {
-        if (http_reader_feed(peer->http, &data, &err) != HTTP_HEAD)
-            return;
-        peer_upgrade(peer);
-    }
-    if (peer->open)
-        peer_take(peer, data);
-}
-
-static void on_peer_end(void *user, const struct err *err)
-{
-    (void)err;
-    peer_gone(user);
-}
-
-static const struct stream_events peer_events = { .on_data = on_peer_data, .on_end = on_peer_end };
-
-static void on_accept(void *user, struct stream *stream)
-{
-    static const struct http_limits limits = { 8192, 0 };
-    struct script *script = user;
-    struct peer *peer = mem_alloc(sizeof(*peer));
-
-    peer->script = script;
-    peer->stream = stream;
-    peer->http = http_reader_new(HTTP_KIND_REQUEST, &limits);
-    buf_init(&peer->out, 1 << 20);
-    timer_init(&peer->timer, script->loop, peer_pump, peer);
-    peer->next = script->peers;
-    script->peers = peer;
-    script->accepted++;
-    stream_start(stream, &peer_events, peer);
-}
-
-static void script_end(struct script *script)
-{
-    struct peer *peer, *next;
-
-    for (peer = script->peers; peer; peer = next) {
-        next = peer->next;
-        peer_gone(peer);
-        http_reader_free(peer->http);
-        ws_reader_fini(&peer->reader);
-        buf_fini(&peer->out);
-        mem_free(peer);
-    }
-    if (script->listener)
-        listener_close(script->listener);
-}
+#include "tests/unit/core/script.h"
 
 /* --- one round of one check against it --- */
 
@@ -247,18 +72,20 @@ static struct conf *scene_conf(const struct scene *scene, unsigned port)
 
 static void play_begin(struct play *play, const struct scene *scene, enum cut cut, unsigned seed, bool once)
 {
-    static const struct listen_options options = { .fd = -1 };
-    struct listen_address address;
     struct generation *generation;
     struct conf *conf;
     struct err err;
+    unsigned port;
 
     memset(play, 0, sizeof(*play));
     assert_int_equal(loop_init(&play->loop, &err), 0);
-    play->script = (struct script){ &play->loop, NULL, cut, seed, scene->raw_response, scene->on_open, scene->on_message, 0, NULL };
-    assert_int_equal(listen_address_parse("127.0.0.1:0", &address, &err), 0);
-    play->script.listener = listener_open(&play->loop, &address, &options, on_accept, &play->script, &err);
-    assert_non_null(play->script.listener);
+    play->script = (struct script){ .cut = cut,
+                                    .seed = seed,
+                                    .raw_response = scene->raw_response,
+                                    .leaves_pings = true,
+                                    .on_open = scene->on_open,
+                                    .on_message = scene->on_message };
+    port = script_begin(&play->script, &play->loop);
     play->host.loop = &play->loop;
     play->host.once = once;
     play->host.on_judged = on_judged;
@@ -266,7 +93,7 @@ static void play_begin(struct play *play, const struct scene *scene, enum cut cu
     play->stop_after = scene->rounds ? scene->rounds : 1;
     conn_group_init(&play->host.group, &play->loop);
     stall_init(&play->host.stall, &play->loop, on_tick, NULL);
-    conf = scene_conf(scene, listener_port(play->script.listener));
+    conf = scene_conf(scene, port);
     generation = generation_new(conf, &err);
     assert_non_null(generation);
     play->check = check_new(&play->host, generation, &conf->checks[0]);
@@ -285,8 +112,7 @@ static void play_end(struct play *play)
 
 static void play_scene(const struct scene *scene)
 {
-    const char *given = getenv("WSHEALTHD_SEED");
-    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)(uintptr_t)scene ^ (unsigned)clock_wall_ms();
+    unsigned seed = script_seed();
 
     for (int cut = 0; cut < CUT_COUNT; cut++) {
         const struct check_view *view;
@@ -317,23 +143,21 @@ static void echo_all(struct peer *peer, const struct ws_message *message)
 
 static void greet(struct peer *peer)
 {
-    peer_say(peer, WS_TEXT, "welcome");
-    peer_say(peer, WS_PING, "are you there?");
-    peer_say(peer, WS_BINARY, "\x01\x02");
+    peer_say(peer, WS_TEXT, slice_str("welcome"));
+    peer_say(peer, WS_PING, slice_str("are you there?"));
+    peer_say(peer, WS_BINARY, slice_str("\x01\x02"));
 }
 
 static void echo_among_prices(struct peer *peer, const struct ws_message *message)
 {
-    peer_say(peer, WS_TEXT, "{\"price\": 41}");
-    peer_say(peer, WS_PONG, "nobody asked");
+    peer_say(peer, WS_TEXT, slice_str("{\"price\": 41}"));
+    peer_say(peer, WS_PONG, slice_str("nobody asked"));
     echo_all(peer, message);
 }
 
 static void close_1011(struct peer *peer)
 {
-    ws_write_close(&peer->out, WS_SERVER, 1011, "no database");
-    peer->closing = true;
-    peer_flush(peer);
+    peer_close(peer, 1011, "no database");
 }
 
 static void vanish(struct peer *peer)
@@ -351,19 +175,19 @@ static void pong_only(struct peer *peer, const struct ws_message *message)
 static void wrong_pong(struct peer *peer, const struct ws_message *message)
 {
     if (message->opcode == WS_PING)
-        peer_say(peer, WS_PONG, "something else");
+        peer_say(peer, WS_PONG, slice_str("something else"));
 }
 
 static void answer_nack(struct peer *peer, const struct ws_message *message)
 {
     if (message->opcode == WS_TEXT)
-        peer_say(peer, WS_TEXT, "{\"op\": \"nack\"}");
+        peer_say(peer, WS_TEXT, slice_str("{\"op\": \"nack\"}"));
 }
 
 static void answer_pong(struct peer *peer, const struct ws_message *message)
 {
     if (message->opcode == WS_TEXT)
-        peer_say(peer, WS_TEXT, "{\"op\": \"pong\"}");
+        peer_say(peer, WS_TEXT, slice_str("{\"op\": \"pong\"}"));
 }
 
 static void masked_frame(struct peer *peer)
