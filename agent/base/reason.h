@@ -13,10 +13,13 @@
     X(UPGRADE, "upgrade") \
     X(OPEN, "open")
 
-#define SCOPE_LIST(X) \
-    X(NONE, "none")   \
-    X(LOCAL, "local") \
-    X(SHARED, "shared")
+/* LOCAL: this instance is at fault. SHARED: a dependency that all instances use. PROBE: the agent's own means (token, trust, names, pace),
+ * which says nothing about what clients get, and hits all instances alike. */
+#define SCOPE_LIST(X)   \
+    X(NONE, "none")     \
+    X(LOCAL, "local")   \
+    X(SHARED, "shared") \
+    X(PROBE, "probe")
 
 /* The result of one round. VOID: counted, not judged (the agent itself was late). */
 #define RESULT_LIST(X) \
@@ -27,21 +30,24 @@
 
 /* X(id, name, phase, scope, help). The help is one sentence for the manual and for readers who may not see the peer's texts. */
 #define REASON_LIST(X)                                                                                                             \
-    X(DNS_FAILURE, "dns_failure", RESOLVE, LOCAL, "the name could not be resolved")                                                \
+    X(DNS_FAILURE, "dns_failure", RESOLVE, PROBE, "the name could not be resolved")                                                \
     X(CONNECT_REFUSED, "connect_refused", CONNECT, LOCAL, "nothing listens on the address")                                        \
     X(CONNECT_TIMEOUT, "connect_timeout", CONNECT, LOCAL, "the connection was not accepted in time")                               \
     X(CONNECT_UNREACHABLE, "connect_unreachable", CONNECT, LOCAL, "there is no way to the address")                                \
     X(TLS_HANDSHAKE_FAILED, "tls_handshake_failed", TLS, LOCAL, "the TLS handshake failed or was not finished in time")            \
-    X(TLS_CERT_EXPIRED, "tls_cert_expired", TLS, LOCAL, "a certificate of the chain has expired")                                  \
-    X(TLS_CERT_NOT_YET_VALID, "tls_cert_not_yet_valid", TLS, LOCAL, "a certificate of the chain is not valid yet")                 \
-    X(TLS_CERT_UNTRUSTED, "tls_cert_untrusted", TLS, LOCAL, "the chain does not lead to a trusted authority")                      \
-    X(TLS_HOSTNAME_MISMATCH, "tls_hostname_mismatch", TLS, LOCAL, "the certificate is for another name or address")                \
-    X(TLS_CERT_EXPIRING, "tls_cert_expiring", TLS, LOCAL, "the certificate expires soon")                                          \
+    X(TLS_CERT_EXPIRED, "tls_cert_expired", TLS, PROBE, "a certificate of the chain has expired")                                  \
+    X(TLS_CERT_NOT_YET_VALID, "tls_cert_not_yet_valid", TLS, PROBE, "a certificate of the chain is not valid yet")                 \
+    X(TLS_CERT_UNTRUSTED, "tls_cert_untrusted", TLS, PROBE, "the chain does not lead to a trusted authority")                      \
+    X(TLS_HOSTNAME_MISMATCH, "tls_hostname_mismatch", TLS, PROBE, "the certificate is for another name or address")                \
+    X(TLS_CERT_EXPIRING, "tls_cert_expiring", TLS, PROBE, "the certificate expires soon")                                          \
+    X(TLS_CLIENT_CERT_REJECTED, "tls_client_cert_rejected", TLS, PROBE,                                                            \
+      "the server wants a client certificate, or refuses this one")                                                                \
     X(CONNECTION_RESET, "connection_reset", UPGRADE, LOCAL, "the connection was closed or reset before a response")                \
     X(UPGRADE_TIMEOUT, "upgrade_timeout", UPGRADE, LOCAL, "the upgrade request was not answered in time")                          \
     X(UPGRADE_REFUSED, "upgrade_refused", UPGRADE, LOCAL, "the upgrade was answered with a status other than 101")                 \
     X(UPGRADE_REDIRECT, "upgrade_redirect", UPGRADE, LOCAL, "the upgrade was answered with a redirect")                            \
-    X(UPGRADE_UNAUTHORIZED, "upgrade_unauthorized", UPGRADE, LOCAL, "the upgrade was answered with 401 or 403")                    \
+    X(UPGRADE_UNAUTHORIZED, "upgrade_unauthorized", UPGRADE, PROBE, "the upgrade was answered with 401 or 403")                    \
+    X(RATE_LIMITED, "rate_limited", UPGRADE, PROBE, "the server says that the probe comes too often")                              \
     X(UPGRADE_INVALID, "upgrade_invalid", UPGRADE, LOCAL, "the 101 response is not a valid WebSocket upgrade")                     \
     X(UPGRADE_BAD_ACCEPT, "upgrade_bad_accept", UPGRADE, LOCAL, "Sec-WebSocket-Accept is missing or does not fit the key")         \
     X(UPGRADE_BAD_SUBPROTOCOL, "upgrade_bad_subprotocol", UPGRADE, LOCAL, "the subprotocol chosen was not offered, or is missing") \
@@ -49,6 +55,7 @@
     X(HTTP_MALFORMED, "http_malformed", UPGRADE, LOCAL, "the response is not HTTP/1.1, or is over its limits")                     \
     X(PROTOCOL_ERROR, "protocol_error", OPEN, LOCAL, "a frame broke a rule of RFC 6455 or RFC 7692")                               \
     X(MESSAGE_TOO_BIG, "message_too_big", OPEN, LOCAL, "a message is larger than the agent takes")                                 \
+    X(FLOOD, "flood", OPEN, LOCAL, "the server sends more than can be read before the deadline")                                   \
     X(CLOSED_BY_SERVER, "closed_by_server", OPEN, LOCAL, "the server sent a close frame")                                          \
     X(CLOSED_ABNORMAL, "closed_abnormal", OPEN, LOCAL, "the connection ended without a close frame (1006)")                        \
     X(SILENT_DROP, "silent_drop", OPEN, LOCAL, "nothing comes back, not even a pong")                                              \
@@ -58,7 +65,8 @@
     X(AUTH_REJECTED, "auth_rejected", OPEN, LOCAL, "a valid token was refused")                                                    \
     X(AUTH_NOT_ENFORCED, "auth_not_enforced", OPEN, LOCAL, "a bad token was taken")                                                \
     X(AUTH_EXPIRY_IGNORED, "auth_expiry_ignored", OPEN, LOCAL, "a session outlived its token")                                     \
-    X(AUTH_REFRESH_FAILED, "auth_refresh_failed", OPEN, LOCAL, "a fresh token could not be had or was refused")                    \
+    X(AUTH_REFRESH_FAILED, "auth_refresh_failed", OPEN, PROBE, "a fresh token could not be had or was refused")                    \
+    X(LOGIN_REJECTED, "login_rejected", OPEN, PROBE, "what the dialect says first (its connect) was refused")                      \
     X(ORIGIN_REJECTED, "origin_rejected", UPGRADE, LOCAL, "the configured Origin was refused")                                     \
     X(ORIGIN_NOT_ENFORCED, "origin_not_enforced", UPGRADE, LOCAL, "a foreign Origin was taken")                                    \
     X(SUBSCRIBE_TIMEOUT, "subscribe_timeout", OPEN, LOCAL, "the subscription was not confirmed in time")                           \

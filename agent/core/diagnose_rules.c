@@ -69,6 +69,13 @@ const struct rule diagnose_rules[] = {
                     "If renewal is automatic, it has failed: look at its last run" },
     },
     {
+        .cause = CAUSE_CLIENT_CERTIFICATE_REFUSED,
+        .reasons = { R(TLS_CLIENT_CERT_REJECTED) },
+        .plain = "The server does not take the probe's client certificate: this says nothing about its other clients",
+        .advice = { "Set target.tls.cert_file and key_file, or renew them: expired, or signed by another authority?",
+                    "If the server's list of authorities was changed, users with old certificates are turned away too" },
+    },
+    {
         .cause = CAUSE_TLS_BROKEN,
         .reasons = { R(TLS_HANDSHAKE_FAILED) },
         .without = FRESH_WORKS,
@@ -260,10 +267,8 @@ const struct rule diagnose_rules[] = {
                     "If nothing is in between, the server wants another version than 13" },
     },
     {
-        .cause = CAUSE_SERVER_OVERLOADED,
-        .reasons = { R(UPGRADE_REFUSED) },
-        .low = 429,
-        .high = 429,
+        .cause = CAUSE_RATE_LIMITED,
+        .reasons = { R(RATE_LIMITED) },
         .plain = "The server limits the rate of new connections, and the probe is over it",
         .advice = { "Exempt the agent's address from the limit, or raise the checks' interval",
                     "If users meet it too, look for clients that reconnect all the time" },
@@ -342,6 +347,13 @@ const struct rule diagnose_rules[] = {
         .plain = "The server sends frames that break RFC 6455: clients will drop the connection",
         .advice = { "Look at what was changed last: the server's WebSocket library, or a proxy that touches frames",
                     "Try target.compression: off: if that helps, the deflate part is at fault" },
+    },
+    {
+        .cause = CAUSE_FLOOD,
+        .reasons = { R(FLOOD) },
+        .plain = "The server sends more than can be read before the deadline: its clients drown too",
+        .advice = { "Look for a producer that has run wild, or a broadcast that goes to every connection",
+                    "If it is the normal stream of this URL, let the probe connect to one that is quieter" },
     },
     {
         .cause = CAUSE_MESSAGE_TOO_BIG,

@@ -48,6 +48,7 @@
     X(SERVER_OVERLOADED, "server_overloaded", "the server turns work away")                                                      \
     X(MESSAGES_REFUSED, "messages_refused", "the server closes because it does not accept what it was sent")                     \
     X(TOKEN_REFUSED, "token_refused", "the upgrade is refused with 401 or 403")                                                  \
+    X(RATE_LIMITED, "rate_limited", "the server says that the probe comes too often")                                            \
     X(WRONG_PATH, "wrong_path", "there is no WebSocket under this path")                                                         \
     X(REDIRECTED, "redirected", "the upgrade is answered with a redirect")                                                       \
     X(UPGRADE_NOT_PASSED, "upgrade_not_passed", "the request arrives as plain HTTP, without its upgrade")                        \
@@ -57,11 +58,14 @@
     X(NEGOTIATION_FAILED, "negotiation_failed", "the two sides do not agree on a subprotocol or an extension")                   \
     X(PROTOCOL_BROKEN, "protocol_broken", "frames break RFC 6455")                                                               \
     X(MESSAGE_TOO_BIG, "message_too_big", "the server sends messages larger than the agent takes")                               \
+    X(FLOOD, "flood", "the server sends more than can be read in time")                                                          \
     X(CERTIFICATE_EXPIRED, "certificate_expired", "the certificate has expired")                                                 \
     X(CERTIFICATE_EXPIRING, "certificate_expiring", "the certificate expires soon")                                              \
     X(CERTIFICATE_NOT_YET_VALID, "certificate_not_yet_valid", "the certificate is not valid yet, or a clock is wrong")           \
     X(CERTIFICATE_UNTRUSTED, "certificate_untrusted", "the certificate does not lead to a trusted authority")                    \
     X(CERTIFICATE_WRONG_NAME, "certificate_wrong_name", "the certificate is for another name")                                   \
+    X(CLIENT_CERTIFICATE_REFUSED, "client_certificate_refused",                                                                  \
+      "the server wants a client certificate, or refuses the configured one")                                                    \
     X(TLS_BROKEN, "tls_broken", "no TLS session comes about")                                                                    \
     X(FRONT_BROKEN, "front_broken", "the server is well, but the public address does not lead to it")                            \
     X(HEALTH_URL_FAILS, "health_url_fails", "the WebSocket side is well, a plain HTTP check fails")                              \

@@ -89,7 +89,7 @@ const struct rule diagnose_broker_rules[] = {
     /* --- what the server says in its dialect ------------------------------------------------------------------------------ */
     {
         .cause = CAUSE_LOGIN_REFUSED,
-        .reasons = { R(AUTH_REJECTED) },
+        .reasons = { R(LOGIN_REJECTED), R(AUTH_REJECTED) },
         .plain = "The connection is made, and the server refuses what the client says first: the token, or the dialect",
         .advice = { "Check target.token and target.token_in: expired, rotated, or without a permission",
                     "Compare target.dialect with what the server speaks, and its version",

@@ -171,7 +171,7 @@ static bool take_before_ready(struct dialogue *dialogue, struct slice unit)
 
     if (effort_try(&effort, dialogue->reject, unit)) {
         text_excerpt(unit, SHOWN_CHARS, shown, sizeof(shown));
-        err_set(&err, REASON_AUTH_REJECTED, 0, "the server refused the client: \"%s\"", shown);
+        err_set(&err, REASON_LOGIN_REJECTED, 0, "the server refused the client: \"%s\"", shown);
         return fail(dialogue, WS_CODE_NORMAL, &err);
     }
     if (effort_try(&effort, dialogue->expect, unit))

@@ -30,7 +30,7 @@ struct dialogue_events {
     /* From on_ready on: every pong, and every unit of the dialect (agent/core/framing.h; for most a text or binary message) that is not its
      * keep-alive or a confirmation. After on_payload. */
     void (*on_message)(void *user, const struct ws_message *message, uint64_t received_ns); /* may be NULL */
-    /* As of conn; and auth_rejected when `connect` was answered by its reject. */
+    /* As of conn; and login_rejected when `connect` was answered by its reject. */
     void (*on_lost)(void *user, const struct err *err);
 };
 

@@ -206,6 +206,8 @@ static int judge_status(const struct http_head *head, struct err *err)
     }
     if (status == 401 || status == 403)
         return err_set(err, REASON_UPGRADE_UNAUTHORIZED, status, "status %d%s%s, want 101", status, gap, reason);
+    if (status == 429)
+        return err_set(err, REASON_RATE_LIMITED, status, "status %d%s%s, want 101", status, gap, reason);
     return err_set(err, REASON_UPGRADE_REFUSED, status, "status %d%s%s, want 101%s", status, gap, reason, status_hint(status));
 }
 

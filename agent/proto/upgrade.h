@@ -29,7 +29,7 @@ struct upgrade_agreed {
 void upgrade_key(char key[WS_KEY_LEN + 1]);                           /* 16 random bytes in base64 (4.1) */
 void upgrade_accept(const char *key, char accept[WS_ACCEPT_LEN + 1]); /* 4.2.2 */
 int upgrade_write_request(struct buf *out, const struct upgrade_offer *offer, const char *key); /* -1 past the ceiling */
-/* Judges the response's head. 0, or -1 with reason upgrade_refused, upgrade_redirect, upgrade_unauthorized, upgrade_invalid,
+/* Judges the response's head. 0, or -1 with reason upgrade_refused, upgrade_redirect, upgrade_unauthorized, rate_limited, upgrade_invalid,
  * upgrade_bad_accept, upgrade_bad_subprotocol, upgrade_bad_extension or http_malformed (HTTP/1.0); err->code is the status. */
 int upgrade_check_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
                            struct upgrade_agreed *agreed, struct err *err);

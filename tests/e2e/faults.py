@@ -224,7 +224,7 @@ _status(401, "Unauthorized", "upgrade_unauthorized", 'WWW-Authenticate: Bearer r
 _status(403, "Forbidden", "upgrade_unauthorized")
 _status(404, "Not Found", "upgrade_refused")
 _status(426, "Upgrade Required", "upgrade_refused", "Upgrade: websocket")
-_status(429, "Too Many Requests", "upgrade_refused")
+_status(429, "Too Many Requests", "rate_limited")
 _status(500, "Internal Server Error", "upgrade_refused")
 _status(502, "Bad Gateway", "upgrade_refused")
 _status(503, "Service Unavailable", "upgrade_refused")

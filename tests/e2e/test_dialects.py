@@ -84,11 +84,11 @@ def test_socket_io_token(module, tmp_path):
     with process(module("socket.io"), SERVERS / "socketio_rooms.js", port, port=port, env=npm_env(WSHEALTHD_TOKEN=TOKEN)):
         confirmed("socket.io", url, "news", "--token-file", token)
         status, reason, message = says("socket.io", url, "news")
-        assert (status, reason) == ("fail", "auth_rejected"), message
+        assert (status, reason) == ("fail", "login_rejected"), message
         assert "bad token" in message
         token.write_text("something-else\n")
         status, reason, message = says("socket.io", url, "news", "--token-file", token)
-        assert (status, reason) == ("fail", "auth_rejected"), message
+        assert (status, reason) == ("fail", "login_rejected"), message
         assert "something-else" not in message
 
 
@@ -185,7 +185,7 @@ def test_mqtt_aedes(module, tmp_path):
     token.write_text(TOKEN)
     with process(module("aedes"), SERVERS / "aedes_ws.js", port, port=port, env=npm_env(WSHEALTHD_TOKEN=TOKEN)):
         confirmed("mqtt", url, "a/news", "--token-file", token)
-        assert says("mqtt", url, "a/news")[1] == "auth_rejected"
+        assert says("mqtt", url, "a/news")[1] == "login_rejected"
 
 
 # --- NATS ---

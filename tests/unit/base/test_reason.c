@@ -39,6 +39,17 @@ static void test_scopes_and_phases(void **state)
     assert_int_equal(reason_phase(REASON_CONNECTION_RESET), PHASE_UPGRADE);
     assert_int_equal(reason_phase(REASON_TLS_CERT_EXPIRED), PHASE_TLS);
     assert_int_equal(reason_scope(REASON_AGENT_STALLED), SCOPE_NONE);
+    /* What is wrong with the probe's own means says nothing about what clients get. */
+    static const enum reason probes[] = {
+        REASON_DNS_FAILURE,           REASON_TLS_CERT_EXPIRED,  REASON_TLS_CERT_NOT_YET_VALID, REASON_TLS_CERT_UNTRUSTED,
+        REASON_TLS_HOSTNAME_MISMATCH, REASON_TLS_CERT_EXPIRING, REASON_UPGRADE_UNAUTHORIZED,   REASON_TLS_CLIENT_CERT_REJECTED,
+        REASON_RATE_LIMITED,          REASON_LOGIN_REJECTED,    REASON_AUTH_REFRESH_FAILED
+    };
+    for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
+        assert_int_equal(reason_scope(probes[i]), SCOPE_PROBE);
+    assert_int_equal(reason_scope(REASON_UPGRADE_REFUSED), SCOPE_LOCAL);
+    assert_int_equal(reason_scope(REASON_AUTH_REJECTED), SCOPE_LOCAL);
+    assert_string_equal(scope_name(SCOPE_PROBE), "probe");
     for (int i = 1; i < REASON_COUNT; i++)
         if (strncmp(reason_name((enum reason)i), "broker_", 7) == 0)
             assert_int_equal(reason_scope((enum reason)i), SCOPE_SHARED);

@@ -230,12 +230,17 @@ static void test_statuses(void **state)
     assert_status(400, "upgrade_not_passed");
     assert_status(404, "wrong_path");
     assert_status(426, "upgrade_not_passed");
-    assert_status(429, "server_overloaded");
     assert_status(500, "server_error");
     assert_status(502, "upstream_down");
     assert_status(503, "server_overloaded");
     assert_status(504, "upstream_down");
     assert_status(999, "upgrade_refused");
+    fail_all(REASON_RATE_LIMITED, "status 429 Too Many Requests, want 101");
+    assert_cause("rate_limited");
+    fail_all(REASON_FLOOD, "");
+    assert_cause("flood");
+    fail_all(REASON_TLS_CLIENT_CERT_REJECTED, "");
+    assert_cause("client_certificate_refused");
     fail_all(REASON_UPGRADE_UNAUTHORIZED, "");
     assert_cause("token_refused");
     fail_all(REASON_UPGRADE_REDIRECT, "");
@@ -596,7 +601,7 @@ static void test_what_dialects_say(void **state)
 {
     (void)state;
     struct check_view *sub = world_add(&world, "room", "subscribe", "local", GATE_READY);
-    check_fail(sub, REASON_AUTH_REJECTED, "connect was answered with {\"op\":\"error\"}");
+    check_fail(sub, REASON_LOGIN_REJECTED, "connect was answered with {\"op\":\"error\"}");
     assert_cause("login_refused");
     check_fail(sub, REASON_SUBSCRIBE_REJECTED, "room-7 was answered with {\"op\":\"denied\"}");
     assert_cause("subscription_refused");

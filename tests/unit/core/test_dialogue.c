@@ -310,7 +310,7 @@ static void test_connect_refused(void **state)
     stage.script.on_open = greet;
     opened(&stage);
     run_until(&stage, "lost");
-    assert_string_equal(buf_str(&stage.said), "lost auth_rejected: the server refused the client: "
+    assert_string_equal(buf_str(&stage.said), "lost login_rejected: the server refused the client: "
                                               "\"{\"op\":\"error\",\"why\":\"no such token\"}\";");
     end(&stage);
 }

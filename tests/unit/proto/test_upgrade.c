@@ -198,6 +198,7 @@ static void test_statuses(void **state)
           "header on?" },
         { "HTTP/1.1 401 Unauthorized\r\n\r\n", REASON_UPGRADE_UNAUTHORIZED, "status 401 Unauthorized, want 101" },
         { "HTTP/1.1 403 Forbidden\r\n\r\n", REASON_UPGRADE_UNAUTHORIZED, "status 403 Forbidden, want 101" },
+        { "HTTP/1.1 429 Too Many Requests\r\n\r\n", REASON_RATE_LIMITED, "status 429 Too Many Requests, want 101" },
         { "HTTP/1.1 301 Moved Permanently\r\nLocation: https://other.example:8443/ws?token=secret\r\n\r\n", REASON_UPGRADE_REDIRECT,
           "status 301 Moved Permanently to https://other.example:8443, want 101" },
         { "HTTP/1.1 302 Found\r\nLocation: http://user:secret@other.example/login\r\n\r\n", REASON_UPGRADE_REDIRECT,
