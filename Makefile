@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 10
 # V=1 shows whole command lines.
 Q := $(if $(V),,@)
 
-VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/agent.h)
+VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/base/version.h)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:

@@ -14,6 +14,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/random.h"
+#include "agent/base/version.h"
 #include "agent/core/event.h"
 #include "agent/core/report.h"
 #include "agent/httpd.h"

@@ -10,7 +10,6 @@
 #include "agent/net/loop.h"
 
 extern const struct conf_env agent_conf_env; /* all probes, the process's environment */
-#define WSHEALTHD_VERSION "0.1.0"
 
 struct agent;
 struct agent_options {

@@ -9,6 +9,7 @@
 #include "agent/agent.h"
 #include "agent/base/reason.h"
 #include "agent/base/text.h"
+#include "agent/base/version.h"
 #include "agent/cli.h"
 #include "agent/core/broker.h"
 #include "agent/core/conf.h"

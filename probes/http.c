@@ -2,18 +2,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/conn_offer.h"
 #include "agent/core/fetch.h"
 #include "agent/core/probe.h"
 #include "probes/registry.h"
 
-enum { HTTP_BODY_MAX = 65536, HTTP_STATUS_RANGES = 8 };
+enum { HTTP_BODY_MAX = 65536, HTTP_HEADERS_COUNT_MAX = 32, HTTP_HEADERS_BYTES_MAX = 64 << 10, HTTP_STATUS_RANGES = 8 };
 
 struct http_opts {
     char *url;
     int method;
+    struct opt_pairs headers;
     struct opt_strings status;
     struct opt_match expect;
 };
@@ -22,6 +25,16 @@ struct http_state {
     struct url url;
     struct fetch *fetch;
 };
+
+static bool header_is_ours(const char *name)
+{
+    static const char *const ours[] = { "Connection", "Content-Length", "Transfer-Encoding", "Upgrade" };
+
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (strcasecmp(name, ours[i]) == 0)
+            return true;
+    return false;
+}
 
 static int parse_range(const char *text, int *low, int *high)
 {
@@ -47,6 +60,11 @@ static int http_check(const void *opts, struct err *err)
         if (parse_range(http->status.items[i], &low, &high) < 0)
             return err_set(err, REASON_NONE, 0, "status: '%s', want a status such as 200 or a range such as 200-399",
                            http->status.items[i]);
+    for (size_t i = 0; i < http->headers.count; i++)
+        if (!conf_is_header_name(http->headers.items[i].name))
+            return err_set(err, REASON_NONE, 0, "headers: '%s' is not a header name", http->headers.items[i].name);
+        else if (header_is_ours(http->headers.items[i].name))
+            return err_set(err, REASON_NONE, 0, "headers: %s is set by the check itself", http->headers.items[i].name);
     if (!http->url)
         return 0;
     if (url_parse(http->url, &url, err) < 0)
@@ -128,10 +146,52 @@ static void on_done(void *user, const struct fetch_result *result)
     }
 }
 
+/* The check's own headers as lines, with their files read. Host goes where it belongs. -1: the round is finished. */
+static int write_headers(struct run *run, struct buf *lines, char **host)
+{
+    const struct opt_pairs *headers = &((const struct http_opts *)run->opts)->headers;
+    struct err err;
+
+    for (size_t i = 0; i < headers->count; i++) {
+        char *value = conn_header_value("headers", headers->items[i].value, &err);
+
+        if (!value) {
+            run_finish_err(run, &err);
+            return -1;
+        }
+        if (strcasecmp(headers->items[i].name, "Host") == 0) {
+            mem_free(*host);
+            *host = value;
+            continue;
+        }
+        int rc = buf_printf(lines, "%s: %s\r\n", headers->items[i].name, value);
+        mem_free(value);
+        if (rc < 0) {
+            run_finish(run, REASON_AGENT_ERROR, "headers: together longer than %d bytes", HTTP_HEADERS_BYTES_MAX);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A virtual host of the target is one here too; a URL of the check's own has its own authority. */
+static char *target_host(const struct run *run, struct err *err, bool *failed)
+{
+    const char *value = opt_pairs_get(&run->target->headers, "Host");
+    char *host = value ? conn_header_value("target.headers", value, err) : NULL;
+
+    *failed = value && !host;
+    return host;
+}
+
 static void http_start(struct run *run)
 {
     struct http_state *state = run->state;
     const struct http_opts *opts = run->opts;
+    struct buf lines = BUF_INIT(HTTP_HEADERS_BYTES_MAX);
+    char *host = NULL;
+    struct err err;
+    bool failed = false;
     struct fetch_request request = { .url = &state->url, .max_body_bytes = HTTP_BODY_MAX, .method = opts->method ? "HEAD" : "GET" };
 
     state->url = *run->url;
@@ -139,10 +199,21 @@ static void http_start(struct run *run)
         url_parse(opts->url, &state->url, NULL); /* http_check has seen it */
     else
         request.server_name = run->target->tls.server_name;
+    run->report.phase = PHASE_RESOLVE;
+    if (!opts->url)
+        host = target_host(run, &err, &failed);
+    if (failed)
+        run_finish_err(run, &err);
+    if (failed || write_headers(run, &lines, &host) < 0)
+        goto out;
+    request.host = host;
+    request.headers = buf_str(&lines);
     request.tls = state->url.tls ? run->tls : NULL;
     request.timeout_ms = (uint64_t)run->conf->timeout_ms;
-    run->report.phase = PHASE_RESOLVE;
     state->fetch = fetch_start(run->loop, &request, on_done, run);
+out:
+    mem_free(host);
+    buf_fini(&lines);
 }
 
 /* fetch keeps the same deadline; whichever timer comes first, the sentence is fetch's. */
@@ -176,6 +247,12 @@ static const struct opt http_rows[] = {
       .words = http_methods,
       .fallback = "GET",
       .help = "the request's method" },
+    { .name = "headers",
+      .kind = OPT_PAIRS,
+      .offset = offsetof(struct http_opts, headers),
+      .max = HTTP_HEADERS_COUNT_MAX,
+      .flags = OPT_DYNAMIC,
+      .help = "further headers of the request, Host and User-Agent too; without `url`, target.headers' Host holds here as well" },
     { .name = "status",
       .kind = OPT_STRINGS,
       .offset = offsetof(struct http_opts, status),

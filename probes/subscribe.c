@@ -16,7 +16,7 @@
 #include "agent/core/talk_engine.h"
 #include "probes/registry.h"
 
-enum { NAME_CHARS = 60, NAME_BYTES = NAME_CHARS * 4 + 16, NS_PER_MS = 1000000 };
+enum { NAME_CHARS = 60, NAME_BYTES = NAME_CHARS * 4 + 16, WANT_BYTES = 160, NS_PER_MS = 1000000 };
 
 struct subscribe_opts {
     char *channel;
@@ -81,14 +81,16 @@ static void finish_failed(struct run *run, const struct err *err)
 }
 
 /* "channel "news"" or "3 of 10 channels, the first of them "room-17",": what is not confirmed. */
-static void name_missing(const struct subscribe_state *state, char *out, size_t size)
+static void name_missing(const struct subscribe_state *state, char *out, size_t size, char want[WANT_BYTES])
 {
     char name[NAME_BYTES] = "";
     size_t missing = state->count - state->confirmed;
 
     for (size_t i = 0; i < state->count && !name[0]; i++)
-        if (!state->answered[i])
+        if (!state->answered[i]) {
             text_excerpt(slice_str(channels_name(state->channels, i)), NAME_CHARS, name, sizeof(name));
+            dialogue_awaits(state->dialogue, channels_name(state->channels, i), want, WANT_BYTES);
+        }
     if (state->count == 1)
         snprintf(out, size, "channel \"%s\" was not confirmed", name);
     else
@@ -98,7 +100,7 @@ static void name_missing(const struct subscribe_state *state, char *out, size_t 
 static void finish_late(struct run *run, int64_t limit_ms)
 {
     struct subscribe_state *state = run->state;
-    char limit[32], what[NAME_BYTES + 80];
+    char limit[32], what[NAME_BYTES + 80], want[WANT_BYTES] = "";
     const char *last = dialogue_last(state->dialogue);
     struct err err;
 
@@ -108,9 +110,9 @@ static void finish_late(struct run *run, int64_t limit_ms)
         if (dialogue_opened_ns(state->dialogue)) /* connect is a part of subscribing */
             err.reason = REASON_SUBSCRIBE_TIMEOUT;
     } else {
-        name_missing(state, what, sizeof(what));
-        err_set(&err, REASON_SUBSCRIBE_TIMEOUT, 0, "%s within %s%s%s%s", what, limit,
-                *last ? "; the last message was \"" : ", and nothing else came", last, *last ? "\"" : "");
+        name_missing(state, what, sizeof(what), want);
+        err_set(&err, REASON_SUBSCRIBE_TIMEOUT, 0, "%s within %s%s%s%s%s%s%s", what, limit, *want ? " (want " : "", want,
+                *want ? ")" : "", *last ? "; the last message was \"" : ", and nothing else came", last, *last ? "\"" : "");
     }
     finish_failed(run, &err);
 }

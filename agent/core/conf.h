@@ -121,6 +121,7 @@ int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors 
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
 
+bool conf_is_header_name(const char *text); /* a token (RFC 9110, 5.6.2) */
 /* Would a running check notice? The target with its dialect and the agent's identity, and everything of the check itself, compared by the
  * schema. */
 bool conf_same_target(const struct conf *a, const struct conf *b);

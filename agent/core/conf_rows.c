@@ -67,7 +67,8 @@ const struct opt target_rows[] = {
       .min = 1,
       .max = URL_TEXT_MAX,
       .flags = OPT_REQUIRED,
-      .help = "the server: ws://, wss:// or ws+unix:///path:/request-path" },
+      .help = "the server: ws://, wss:// or ws+unix:///path:/request-path. A user and password in it are sent as Authorization: "
+              "Basic" },
     { .name = "public_url",
       .kind = OPT_STRING,
       .offset = TARGET(public_url),
@@ -79,7 +80,9 @@ const struct opt target_rows[] = {
       .offset = TARGET(headers),
       .max = HEADERS_MAX,
       .flags = OPT_DYNAMIC,
-      .help = "further headers of the upgrade request" },
+      .help =
+          "further headers of the upgrade request; Host takes the place of the URL's host and port, for virtual hosts behind an "
+          "address, and User-Agent that of wshealthd/VERSION" },
     { .name = "origin",
       .kind = OPT_STRING,
       .offset = TARGET(origin),

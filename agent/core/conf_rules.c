@@ -15,7 +15,7 @@
 #include "agent/core/heartbeat.h"
 #include "agent/proto/upgrade.h"
 
-enum { SHOWN_MAX = 48, SECRET_QUERY_MIN = 6 };
+enum { SHOWN_MAX = 48, SECRET_QUERY_MIN = 6, SECRET_USER_MIN = 8 };
 
 void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err)
 {
@@ -35,7 +35,7 @@ void conf_report_below(struct report *report, const char *path, const struct opt
 }
 
 /* RFC 9110, 5.6.2 */
-static bool is_token(const char *text)
+bool conf_is_header_name(const char *text)
 {
     static const char letters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     return *text && text[strspn(text, letters)] == 0;
@@ -59,8 +59,13 @@ void conf_hide_url(const char *text)
 {
     struct url url;
     const char *authority = strstr(text, "://");
-    if (url_parse(text, &url, NULL) == 0 && *url.password)
-        secret_add(url.password);
+    if (url_parse(text, &url, NULL) == 0) {
+        char basic[URL_BASIC_MAX];
+        /* A user without a password is often a token. */
+        secret_add(*url.password ? url.password : strlen(url.user) >= SECRET_USER_MIN ? url.user : NULL);
+        if (url_basic(&url, basic))
+            secret_add(strchr(basic, ' ') + 1);
+    }
     if (authority) {
         authority += 3;
         size_t len = strcspn(authority, "/?#");
@@ -162,28 +167,57 @@ static void check_token_place(struct target_conf *target, struct report *report)
                                                            : TOKEN_HEADER;
     if (strcmp(in, "query") == 0 || strcmp(in, "cookie") == 0)
         report_path(report, path, "'%s' has no name, %s", shown, want);
-    else if (target->token_name && !is_token(target->token_name))
+    else if (target->token_name && !conf_is_header_name(target->token_name))
         report_path(report, path, "'%s', the name is not one: %s", shown, want);
     else if (target->token_place == TOKEN_HEADER && strcmp(in, "header") != 0)
         report_path(report, path, "'%s', %s", shown, want);
 }
 
+/* host or host:port, as it stands between the slashes of a URL. */
+static bool is_authority(const char *text)
+{
+    for (const char *p = text; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("/?#@,\"<>\\^`{|}", *p))
+            return false;
+    return *text != '\0';
+}
+
+static void check_header(const struct opt_pair *header, const char *path, struct report *report)
+{
+    if (!conf_is_header_name(header->name))
+        report_path(report, path, "not a header name");
+    else if (upgrade_header_reserved(header->name))
+        report_path(report, path, "the handshake sets this header itself");
+    else if (strcasecmp(header->name, "Host") == 0 && !opt_is_dynamic(header->value) && !is_authority(header->value))
+        report_path(report, path, "want a host or host:port");
+}
+
+static bool has_user(const struct url *url)
+{
+    return url->user[0] || url->password[0];
+}
+
 static void check_headers(struct target_conf *target, struct report *report)
 {
+    const bool token = target->token && target->token_place == TOKEN_HEADER;
+    const char *user = has_user(&target->local) ? "target.url" : has_user(&target->public) ? "target.public_url" : NULL;
     for (size_t i = 0; i < target->headers.count; i++) {
         const struct opt_pair *header = &target->headers.items[i];
         char shown[SHOWN_MAX * 5], path[TRAIL_MAX];
         text_excerpt(slice_str(header->name), SHOWN_MAX, shown, sizeof shown);
         snprintf(path, sizeof path, "target.headers.%s", shown);
-        if (!is_token(header->name))
-            report_path(report, path, "not a header name");
-        else if (upgrade_header_reserved(header->name))
-            report_path(report, path, "the handshake sets this header itself");
-        else if (strcasecmp(header->name, "Origin") == 0 && target->origin)
+        const bool credentials = strcasecmp(header->name, "Authorization") == 0;
+        if (strcasecmp(header->name, "Origin") == 0 && target->origin)
             report_path(report, path, "is also set by target.origin");
-        else if (target->token && target->token_place == TOKEN_HEADER && strcasecmp(header->name, "Authorization") == 0)
+        else if (credentials && token)
             report_path(report, path, "is also set by target.token");
+        else if (credentials && user)
+            report_path(report, path, "is also set by the user in %s", user);
+        else
+            check_header(header, path, report);
     }
+    if (token && user)
+        report_path(report, "target.token", "goes into the same header as the user in %s (see target.token_in)", user);
 }
 
 void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report)
@@ -193,7 +227,7 @@ void conf_check_subprotocols(const struct opt_strings *list, const char *path, s
         char shown[SHOWN_MAX * 5], below[TRAIL_MAX];
         text_excerpt(slice_str(item), SHOWN_MAX, shown, sizeof shown);
         snprintf(below, sizeof below, "%s[%zu]", path, i);
-        if (!is_token(item))
+        if (!conf_is_header_name(item))
             report_path(report, below, "'%s' is not a token (RFC 6455, 4.1: letters, digits and !#$%%&'*+-.^_`|~)", shown);
         else if (strlen(item) >= WS_SUBPROTOCOL_MAX)
             report_path(report, below, "'%s' is longer than %d bytes", shown, WS_SUBPROTOCOL_MAX - 1);

@@ -6,8 +6,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/base/mem.h"
+#include "agent/base/version.h"
 
 enum { VALUE_MAX = 16384 };
 
@@ -18,8 +20,7 @@ static char *offer_own(struct conn_offer *out, char *text)
     return text;
 }
 
-/* A configured value with its files read. What a file holds must not break out of its header line. */
-static char *offer_value(struct conn_offer *out, const char *what, const char *value, struct err *err)
+char *conn_header_value(const char *what, const char *value, struct err *err)
 {
     struct buf text = BUF_INIT(VALUE_MAX);
     char *copy = NULL;
@@ -29,14 +30,21 @@ static char *offer_value(struct conn_offer *out, const char *what, const char *v
             strchr(buf_str(&text), '\r'))
             err_set(err, REASON_AGENT_ERROR, 0, "holds a line break or a NUL byte");
         else
-            copy = offer_own(out, mem_strdup(buf_str(&text)));
+            copy = mem_strdup(buf_str(&text));
     }
     if (!copy) {
-        err_prefix(err, "target.%s", what);
+        err_prefix(err, "%s", what);
         err->reason = REASON_AGENT_ERROR;
     }
     buf_fini(&text);
     return copy;
+}
+
+static char *offer_value(struct conn_offer *out, const char *what, const char *value, struct err *err)
+{
+    char *copy = conn_header_value(what, value, err);
+
+    return copy ? offer_own(out, copy) : NULL;
 }
 
 static int offer_add_header(struct conn_offer *out, const char *name, const char *value, struct err *err)
@@ -73,7 +81,7 @@ static int offer_token(struct conn_offer *out, const struct target_conf *target,
 
     if (!target->token || target->token_place == TOKEN_MESSAGE)
         return 0;
-    token = offer_value(out, "token", target->token, err);
+    token = offer_value(out, "target.token", target->token, err);
     if (!token)
         return -1;
     switch (target->token_place) {
@@ -98,6 +106,19 @@ static int offer_token(struct conn_offer *out, const struct target_conf *target,
     return 0;
 }
 
+/* What is sent unless the configuration has it: who asks, and the user and password of the URL as curl and browsers send them. */
+static int offer_own_headers(struct conn_offer *out, const struct target_conf *target, const struct url *url, struct err *err)
+{
+    char basic[URL_BASIC_MAX];
+
+    if (!opt_pairs_get(&target->headers, "User-Agent") &&
+        offer_add_header(out, "User-Agent", "wshealthd/" WSHEALTHD_VERSION, err) < 0)
+        return -1;
+    if (!url_basic(url, basic))
+        return 0;
+    return offer_add_header(out, "Authorization", offer_own(out, mem_strdup(basic)), err);
+}
+
 int conn_offer_init(struct conn_offer *out, const struct target_conf *target, const struct url *url, bool deflate, struct err *err)
 {
     struct upgrade_offer *offer = &out->offer;
@@ -114,12 +135,16 @@ int conn_offer_init(struct conn_offer *out, const struct target_conf *target, co
         offer->subprotocols[offer->subprotocol_count++] = offers->items[i];
     for (size_t i = 0; i < target->headers.count; i++) {
         const struct opt_pair *pair = &target->headers.items[i];
-        const char *value = opt_is_dynamic(pair->value) ? offer_value(out, "headers", pair->value, err) : pair->value;
+        const char *value = opt_is_dynamic(pair->value) ? offer_value(out, "target.headers", pair->value, err) : pair->value;
 
-        if (!value || offer_add_header(out, pair->name, value, err) < 0)
+        if (!value)
+            goto fail;
+        if (strcasecmp(pair->name, "Host") == 0)
+            offer->host = value;
+        else if (offer_add_header(out, pair->name, value, err) < 0)
             goto fail;
     }
-    if (offer_token(out, target, err) == 0)
+    if (offer_own_headers(out, target, url, err) == 0 && offer_token(out, target, err) == 0)
         return 0;
 fail:
     conn_offer_fini(out);

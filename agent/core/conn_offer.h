@@ -1,11 +1,11 @@
-/* The upgrade request of a target: host, path, headers, origin, subprotocols and the token in its place, ${file:…} read anew. */
+/* The upgrade request of a target: host (the URL's, or target.headers.Host), path, headers, origin, subprotocols and the token in its place, ${file:…} read anew. */
 #ifndef WSHEALTHD_CORE_CONN_OFFER_H
 #define WSHEALTHD_CORE_CONN_OFFER_H
 
 #include "agent/core/conf.h"
 #include "agent/proto/upgrade.h"
 
-enum { CONN_HEADERS_MAX = 32, CONN_REQUEST_MAX = 32768 };
+enum { CONN_HEADERS_MAX = 32 + 3, CONN_REQUEST_MAX = 32768 };
 
 struct conn_offer {
     struct upgrade_offer offer;
@@ -14,6 +14,9 @@ struct conn_offer {
     size_t owned_count;
 };
 
+/* A configured value with its files read, to be freed. NULL and agent_error where a file cannot be read, or what it holds would break out
+ * of its header line. `what` names the option. */
+char *conn_header_value(const char *what, const char *value, struct err *err);
 int conn_offer_init(struct conn_offer *out, const struct target_conf *target, const struct url *url, bool deflate, struct err *err);
 void conn_offer_fini(struct conn_offer *out);
 

@@ -376,7 +376,8 @@ int dialogue_timeout_err(const struct dialogue *dialogue, uint64_t timeout_ms, s
     text_format_duration((int64_t)timeout_ms, limit, sizeof(limit));
     if (dialogue->stage == STAGE_READY)
         return err_set(err, reason, 0, "no answer within %s", limit);
-    match_describe(dialogue->stage == STAGE_GREETING ? &dialect->greeting.expect : &dialect->connect.expect, want, sizeof(want));
+    speaker_describe(&dialogue->speaker, dialogue->stage == STAGE_GREETING ? &dialect->greeting.expect : &dialect->connect.expect,
+                     "", dialogue->seq, want, sizeof(want));
     return err_set(err, reason, 0, "no %s (dialect %s: %s) within %s%s%s%s", what, dialect->name ? dialect->name : "", want, limit,
                    dialogue->last ? "; the last message was \"" : ", and nothing else either", dialogue_last(dialogue),
                    dialogue->last ? "\"" : "");

@@ -45,6 +45,8 @@ uint64_t dialogue_opened_ns(const struct dialogue *dialogue); /* when the upgrad
 int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct err *err);
 /* The last message that nothing took while something was awaited, cut; "" where none came. For a deadline's sentence. */
 const char *dialogue_last(const struct dialogue *dialogue);
+/* What would confirm a channel that was asked for, with its holes filled: "JSON with /id = \"1\""; "" where nothing is awaited. */
+void dialogue_awaits(const struct dialogue *dialogue, const char *channel, char *out, size_t size);
 void dialogue_close(struct dialogue *dialogue, uint16_t code); /* goodbye, close frame */
 void dialogue_drop(struct dialogue *dialogue);
 /* For a deadline: where it is. The handshake's reason before it was open; behind it echo_timeout or echo_mismatch, as connect is an answer that

@@ -143,6 +143,19 @@ int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct er
     return 0;
 }
 
+void dialogue_awaits(const struct dialogue *dialogue, const char *channel, char *out, size_t size)
+{
+    const struct match_spec *expect = &dialogue->speaker.dialect->subscribe.expect;
+
+    *out = '\0';
+    list_each (node, &dialogue->pending) {
+        const struct subscription *subscription = list_entry(node, struct subscription, node);
+
+        if (strcmp(subscription->channel, channel) == 0 && !match_spec_empty(expect))
+            speaker_describe(&dialogue->speaker, expect, channel, subscription->seq, out, size);
+    }
+}
+
 /* --- messages --- */
 
 int dialogue_confirmation(struct dialogue *dialogue, struct effort *effort, struct slice unit)

@@ -11,6 +11,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
+#include "agent/base/secret.h"
 
 enum { SPEC_BYTES_MAX = 256 << 10, TOKEN_BYTES_MAX = 64 << 10 };
 
@@ -116,6 +117,37 @@ static int fill_part(const struct speaker *speaker, const char *text, const char
     return rc;
 }
 
+/* Every part with its holes filled; match_spec_fini frees what is there, also after an error. */
+static int fill_spec(const struct speaker *speaker, const struct match_spec *spec, const char *channel, uint64_t seq,
+                     struct match_spec *filled, struct err *err)
+{
+    int rc = fill_part(speaker, spec->equals, channel, seq, QUOTE_AS_DIALECT, &filled->equals, err);
+
+    if (rc == 0)
+        rc = fill_part(speaker, spec->contains, channel, seq, QUOTE_AS_DIALECT, &filled->contains, err);
+    if (rc == 0)
+        rc = fill_part(speaker, spec->regex, channel, seq, QUOTE_REGEX, &filled->regex, err);
+    for (size_t i = 0; rc == 0 && i < spec->json_count; i++) {
+        struct match_pointer *pointer = &filled->json[filled->json_count++];
+
+        pointer->pointer = mem_strdup(spec->json[i].pointer);
+        filled->any_type |= (unsigned)match_value_is_hole(spec->json[i].value) << i;
+        rc = fill_part(speaker, spec->json[i].value, channel, seq, QUOTE_JSON, &pointer->value, err);
+    }
+    return rc;
+}
+
+void speaker_describe(const struct speaker *speaker, const struct match_spec *spec, const char *channel, uint64_t seq, char *out,
+                      size_t size)
+{
+    struct match_spec filled = { 0 };
+    struct err err;
+
+    match_describe(fill_spec(speaker, spec, channel, seq, &filled, &err) == 0 ? &filled : spec, out, size);
+    secret_scrub(out); /* a token may have been filled in */
+    match_spec_fini(&filled);
+}
+
 int speaker_match(const struct speaker *speaker, const struct match_spec *spec, const char *channel, uint64_t seq,
                   struct match **out, struct err *err)
 {
@@ -125,16 +157,7 @@ int speaker_match(const struct speaker *speaker, const struct match_spec *spec, 
     *out = NULL;
     if (match_spec_empty(spec))
         return 0;
-    rc = fill_part(speaker, spec->equals, channel, seq, QUOTE_AS_DIALECT, &filled.equals, err);
-    if (rc == 0)
-        rc = fill_part(speaker, spec->contains, channel, seq, QUOTE_AS_DIALECT, &filled.contains, err);
-    if (rc == 0)
-        rc = fill_part(speaker, spec->regex, channel, seq, QUOTE_REGEX, &filled.regex, err);
-    for (size_t i = 0; rc == 0 && i < spec->json_count; i++) {
-        filled.json_count++;
-        filled.json[i].pointer = mem_strdup(spec->json[i].pointer);
-        rc = fill_part(speaker, spec->json[i].value, channel, seq, QUOTE_JSON, &filled.json[i].value, err);
-    }
+    rc = fill_spec(speaker, spec, channel, seq, &filled, err);
     if (rc == 0)
         *out = match_new(&filled, err);
     match_spec_fini(&filled);
@@ -193,6 +216,7 @@ struct subscription *subscription_new(const struct speaker *speaker, const char 
 
     list_init(&subscription->node);
     subscription->channel = mem_strdup(channel);
+    subscription->seq = seq;
     if (compile(subscription, speaker, seq, err) == 0)
         return subscription;
     subscription_free(subscription);

@@ -23,6 +23,9 @@ int speaker_fill(const struct speaker *speaker, struct slice text, const char *c
  * for regular expressions, for JSON, or as the dialect's texts are. */
 int speaker_match(const struct speaker *speaker, const struct match_spec *spec, const char *channel, uint64_t seq,
                   struct match **out, struct err *err);
+/* What is awaited, for a sentence, with the holes filled: "JSON with /id = 1". */
+void speaker_describe(const struct speaker *speaker, const struct match_spec *spec, const char *channel, uint64_t seq, char *out,
+                      size_t size);
 bool match_spec_mentions(const struct match_spec *spec, const char *hole); /* "{{channel}}" in any part */
 
 /* One channel that was asked for. */
@@ -32,6 +35,7 @@ struct subscription {
     struct match *expect, *reject, *message;
     bool by_name; /* its messages hold the channel's name as it is: looked for before anything costlier */
     bool confirmed;
+    uint64_t seq;    /* what {{seq}} was when it was asked for */
     uint64_t due_ns; /* confirmed then by silence; 0: by `expect` */
 };
 struct subscription *subscription_new(const struct speaker *speaker, const char *channel, uint64_t seq, struct err *err);

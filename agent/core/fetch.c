@@ -7,11 +7,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/proto/base64.h"
+#include "agent/base/version.h"
 
 enum { FETCH_HEAD_MAX = 16 << 10, FETCH_REQUEST_MAX = 8 << 10, FETCH_LINGER_MS = 100 };
 
@@ -155,22 +156,37 @@ static void on_deadline(struct timer *timer, void *user)
     fetch_expire(user);
 }
 
+/* Is there a line of that name among lines that each end with \r\n? */
+static bool has_header(const char *headers, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *line = headers; *line; line += strcspn(line, "\n") + 1) {
+        if (strncasecmp(line, name, len) == 0 && line[len] == ':')
+            return true;
+        if (!strchr(line, '\n'))
+            break;
+    }
+    return false;
+}
+
 static void write_credentials(struct buf *out, const struct url *url)
 {
-    char pair[sizeof url->user + sizeof url->password], encoded[BASE64_LEN(sizeof pair) + 1];
-    int len = snprintf(pair, sizeof pair, "%s:%s", url->user, url->password);
-    base64_encode(slice_make(pair, (size_t)len), encoded);
-    buf_printf(out, "Authorization: Basic %s\r\n", encoded);
+    char value[URL_BASIC_MAX];
+    url_basic(url, value);
+    buf_printf(out, "Authorization: %s\r\n", value);
 }
 
 static void write_request(struct buf *out, const struct fetch_request *request, const char *method)
 {
     const struct url *url = request->url;
-    buf_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", method, url->target, url->authority);
-    if (url->user[0] || url->password[0])
+    const char *headers = request->headers ? request->headers : "";
+    buf_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", method, url->target,
+               request->host ? request->host : url->authority);
+    if ((url->user[0] || url->password[0]) && !has_header(headers, "Authorization"))
         write_credentials(out, url);
-    if (request->headers)
-        buf_append_str(out, request->headers);
+    if (!has_header(headers, "User-Agent"))
+        buf_append_str(out, "User-Agent: wshealthd/" WSHEALTHD_VERSION "\r\n");
+    buf_append_str(out, headers);
     if (request->body.len || (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0))
         buf_printf(out, "Content-Length: %zu\r\n", request->body.len);
     buf_append_str(out, "\r\n");
@@ -191,8 +207,8 @@ struct fetch *fetch_start(struct loop *loop, const struct fetch_request *request
     if (strcmp(method, "HEAD") == 0)
         http_reader_no_body(fetch->reader);
     /* What is ours to say fits FETCH_REQUEST_MAX (agent/proto/url.h bounds its parts); the caller's comes on top. */
-    buf_init(&fetch->request,
-             FETCH_REQUEST_MAX + strlen(method) + (request->headers ? strlen(request->headers) : 0) + request->body.len);
+    buf_init(&fetch->request, FETCH_REQUEST_MAX + strlen(method) + (request->host ? strlen(request->host) : 0) +
+                                  (request->headers ? strlen(request->headers) : 0) + request->body.len);
     write_request(&fetch->request, request, method);
     fetch->target = (struct dial_target){ .url = request->url,
                                           .tls = request->tls ? tls_context_ref(request->tls) : NULL,

@@ -6,6 +6,7 @@
 #include "agent/core/opt.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "agent/base/mem.h"
 
@@ -124,6 +125,14 @@ void opt_fini(const struct opt *rows, void *base)
     for (const struct opt *row = rows; row && row->name; row++)
         if (has_field(row))
             fini_row(row, opt_field(row, base));
+}
+
+const char *opt_pairs_get(const struct opt_pairs *pairs, const char *name)
+{
+    for (size_t i = 0; i < pairs->count; i++)
+        if (strcasecmp(pairs->items[i].name, name) == 0)
+            return pairs->items[i].value;
+    return NULL;
 }
 
 static bool same_text(const char *a, const char *b)

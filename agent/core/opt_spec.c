@@ -39,6 +39,7 @@ static int fill_spec(const struct match_spec *spec, struct match_spec *out, stru
         char *value = fill("json", spec->json[i].value, err);
         if (!value)
             return -1;
+        out->any_type |= (unsigned)match_value_is_hole(spec->json[i].value) << i;
         out->json[out->json_count++] = (struct match_pointer){ mem_strdup(spec->json[i].pointer), value };
     }
     return 0;

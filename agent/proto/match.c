@@ -30,12 +30,15 @@ struct pointer {
     char **tokens; /* decoded */
     size_t token_count;
     json_t *want;
+    json_t *want_number; /* the same as a number, where either will do; NULL: only `want` */
     char *want_text;
 };
 
 struct match {
     char *equals, *contains, *regex_text;
     pcre2_code *regex;
+    pcre2_code *regex_bytes; /* for messages that are no UTF-8, made when the first of them comes */
+    bool regex_no_bytes;     /* it has something that bytes cannot be */
     pcre2_match_context *regex_limits;
     struct pointer *pointers;
     size_t pointer_count;
@@ -118,7 +121,7 @@ static json_t *parse(struct slice text, json_error_t *error)
     return value;
 }
 
-static int compile_pointer(struct pointer *pointer, const struct match_pointer *spec, struct err *err)
+static int compile_pointer(struct pointer *pointer, const struct match_pointer *spec, bool any_type, struct err *err)
 {
     json_error_t error;
     pointer->text = mem_strdup(spec->pointer);
@@ -128,6 +131,13 @@ static int compile_pointer(struct pointer *pointer, const struct match_pointer *
     pointer->want = parse(slice_str(spec->value), &error);
     if (!pointer->want)
         return err_set(err, REASON_NONE, 0, "json %s: value is not JSON: %s", spec->pointer, error.text);
+    if (any_type && json_is_string(pointer->want)) {
+        pointer->want_number = parse(slice_str(json_string_value(pointer->want)), &error);
+        if (!json_is_number(pointer->want_number)) {
+            json_decref(pointer->want_number);
+            pointer->want_number = NULL;
+        }
+    }
     return 0;
 }
 
@@ -143,7 +153,7 @@ struct match *match_new(const struct match_spec *spec, struct err *err)
         match->pointers = mem_alloc(spec->json_count * sizeof *match->pointers);
     for (size_t i = 0; i < spec->json_count; i++) {
         match->pointer_count++;
-        if (compile_pointer(&match->pointers[i], &spec->json[i], err))
+        if (compile_pointer(&match->pointers[i], &spec->json[i], spec->any_type >> i & 1, err))
             goto fail;
     }
     return match;
@@ -160,6 +170,7 @@ static void pointer_fini(struct pointer *pointer)
     mem_free(pointer->text);
     mem_free(pointer->want_text);
     json_decref(pointer->want);
+    json_decref(pointer->want_number);
 }
 
 void match_free(struct match *match)
@@ -171,6 +182,7 @@ void match_free(struct match *match)
     mem_free(match->pointers);
     pcre2_match_context_free(match->regex_limits);
     pcre2_code_free(match->regex);
+    pcre2_code_free(match->regex_bytes);
     mem_free(match->regex_text);
     mem_free(match->equals);
     mem_free(match->contains);
@@ -219,7 +231,24 @@ static int on_regex_step(pcre2_callout_block *block, void *data)
     return 0;
 }
 
-static bool try_regex(const struct match *match, struct slice message, struct err *why)
+/* A regular expression is one over characters; a binary message that is no UTF-8 is a row of bytes, and each stands for itself there. */
+static const pcre2_code *regex_for_bytes(struct match *match)
+{
+    int code;
+    PCRE2_SIZE offset;
+    if (!match->regex_bytes && !match->regex_no_bytes)
+        match->regex_bytes = pcre2_compile((PCRE2_SPTR)match->regex_text, PCRE2_ZERO_TERMINATED,
+                                           PCRE2_AUTO_CALLOUT | PCRE2_NEVER_BACKSLASH_C, &code, &offset, NULL);
+    match->regex_no_bytes = !match->regex_bytes;
+    return match->regex_bytes;
+}
+
+static bool is_utf_error(int rc)
+{
+    return rc <= PCRE2_ERROR_UTF8_ERR1 && rc >= PCRE2_ERROR_UTF8_ERR21;
+}
+
+static bool try_regex(struct match *match, struct slice message, struct err *why)
 {
     char got[SHOWN_BYTES], want[SHOWN_BYTES];
     struct budget budget = { REGEX_STEPS_MAX, 0 };
@@ -229,6 +258,10 @@ static bool try_regex(const struct match *match, struct slice message, struct er
     pcre2_set_callout(match->regex_limits, on_regex_step, &budget);
     PCRE2_SPTR text = message.len ? message.data : (PCRE2_SPTR) "";
     int rc = pcre2_match(match->regex, text, message.len, 0, 0, found, match->regex_limits);
+    if (is_utf_error(rc) && regex_for_bytes(match)) {
+        budget = (struct budget){ REGEX_STEPS_MAX, 0 };
+        rc = pcre2_match(match->regex_bytes, text, message.len, 0, 0, found, match->regex_limits);
+    }
     pcre2_match_data_free(found);
     if (rc >= 0 || !why)
         return rc >= 0;
@@ -322,7 +355,7 @@ static bool try_json(const struct match *match, struct slice message, struct err
     for (size_t i = 0; ok && i < match->pointer_count; i++) {
         const struct pointer *pointer = &match->pointers[i];
         json_t *value = resolve(root, pointer);
-        ok = value && equal(pointer->want, value);
+        ok = value && (equal(pointer->want, value) || (pointer->want_number && equal(pointer->want_number, value)));
         if (ok || !why)
             continue;
         show(slice_str(pointer->want_text), want);
@@ -399,6 +432,13 @@ void match_describe(const struct match_spec *spec, char *out, size_t size)
         buf_append_str(&text, "any message");
     text_excerpt(buf_slice(&text), size, out, size);
     buf_fini(&text);
+}
+
+bool match_value_is_hole(const char *value)
+{
+    size_t len = strlen(value);
+    return len > 6 && strncmp(value, "\"{{", 3) == 0 && strcmp(value + len - 3, "}}\"") == 0 && !strstr(value + 3, "{{") &&
+           !strchr("#^/", value[3]) && strstr(value, "}}") == value + len - 3;
 }
 
 void match_spec_fini(struct match_spec *spec)

@@ -21,6 +21,7 @@ struct match_spec {
         char *value;   /* JSON text */
     } json[MATCH_POINTERS_MAX];
     size_t json_count;
+    unsigned any_type; /* bit i: json[i] is a string, and a number that is written alike matches as well ("1" and 1) */
 };
 
 struct match; /* compiled */
@@ -35,6 +36,8 @@ bool match_try(struct match *match, struct slice message, struct err *why);
 int match_extract(struct slice message, const char *pointer, struct buf *out);
 /* What is wanted, for a sentence: `equal to "pong"`, `JSON with /op = "pong"`. Cut to size. */
 void match_describe(const struct match_spec *spec, char *out, size_t size);
+/* Is the JSON text a string that is one hole and nothing else ("\"{{seq}}\"")? YAML cannot say whether a number or a text is meant. */
+bool match_value_is_hole(const char *value);
 void match_spec_fini(struct match_spec *spec);
 bool match_spec_empty(const struct match_spec *spec);
 

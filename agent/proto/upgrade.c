@@ -47,7 +47,7 @@ void upgrade_accept(const char *key, char accept[WS_ACCEPT_LEN + 1])
 
 bool upgrade_header_reserved(const char *name)
 {
-    static const char *const reserved[] = { "Host", "Upgrade", "Connection", "Content-Length", "Transfer-Encoding" };
+    static const char *const reserved[] = { "Upgrade", "Connection", "Content-Length", "Transfer-Encoding" };
     static const char prefix[] = "Sec-WebSocket-";
     struct slice given = slice_str(name);
 

@@ -39,7 +39,7 @@ int upgrade_check_request(const struct http_head *head, bool offer_deflate, char
                           struct upgrade_agreed *agreed, char *extensions, size_t extensions_size, struct err *err);
 int upgrade_write_response(struct buf *out, const char *accept, const struct upgrade_agreed *agreed, const char *extensions);
 
-/* Is it a header that the handshake sets itself (Host, Upgrade, Connection, Sec-WebSocket-*), so that a configuration may not? */
+/* Is it a header that the handshake sets itself (Upgrade, Connection, Sec-WebSocket-*), so that a configuration may not? */
 bool upgrade_header_reserved(const char *name);
 
 #endif

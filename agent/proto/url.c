@@ -6,11 +6,13 @@
 #include "agent/proto/url.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "agent/base/slice.h"
 #include "agent/base/text.h"
+#include "agent/proto/base64.h"
 
 struct scheme {
     const char *name;
@@ -354,6 +356,21 @@ int url_parse(const char *text, struct url *url, struct err *err)
     if (is_tcp && rest.len && !slice_equal_str(rest, "/"))
         return err_set(err, REASON_NONE, 0, "url: path behind the port, want tcp://host:port");
     return read_target(rest, url, err);
+}
+
+bool url_basic(const struct url *url, char out[URL_BASIC_MAX])
+{
+    static const char scheme[] = "Basic ";
+    char pair[sizeof url->user + sizeof url->password];
+    static_assert(sizeof scheme + BASE64_LEN(sizeof pair) <= URL_BASIC_MAX, "the longest user and password must fit");
+    *out = '\0';
+    if (!url->user[0] && !url->password[0])
+        return false;
+    int len = snprintf(pair, sizeof pair, "%s:%s", url->user, url->password);
+    memcpy(out, scheme, sizeof scheme - 1);
+    base64_encode(slice_make(pair, (size_t)len), out + sizeof scheme - 1);
+    explicit_bzero(pair, sizeof pair);
+    return true;
 }
 
 /* --- showing --- */

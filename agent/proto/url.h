@@ -29,6 +29,9 @@ struct url {
 
 /* "url: port 99999, want 1 to 65535". Texts never hold the userinfo or the query. */
 int url_parse(const char *text, struct url *url, struct err *err);
+/* The value of an Authorization header for the user and the password (RFC 7617): "Basic YTpi". False where the URL has neither. */
+enum { URL_BASIC_MAX = 528 };
+bool url_basic(const struct url *url, char out[URL_BASIC_MAX]);
 /* For people and logs: scheme, host, port, path; password and query values as ***. */
 void url_redact(const char *text, char *out, size_t size);
 

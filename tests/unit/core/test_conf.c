@@ -313,7 +313,7 @@ static void test_all_errors_at_once_in_order(void **state)
            "- { type: echo, slo: 2s }\n"
            "target:\n"
            "  url: http://x/\n"
-           "  headers: { Host: a }\n"
+           "  headers: { Upgrade: a }\n"
            "listn: off\n"
            "prestop: true\n",
            "3:3: checks[0].timout: unknown key (did you mean 'timeout'?)\n"
@@ -323,7 +323,7 @@ static void test_all_errors_at_once_in_order(void **state)
            "7:3: checks[3].name: required, as 'echo' is taken by checks[0]\n"
            "7:22: checks[3].slo: 2s, want less than timeout (2s)\n"
            "9:8: target.url: scheme http://, want ws://, wss:// or ws+unix://\n"
-           "10:20: target.headers.Host: the handshake sets this header itself\n"
+           "10:23: target.headers.Upgrade: the handshake sets this header itself\n"
            "11:1: listn: unknown key (did you mean 'listen'?)\n"
            "12:1: prestop: not in this build\n");
 }
@@ -398,6 +398,13 @@ static void test_target_rules(void **state)
            "1:76: target.headers.a b: not a header name\n"
            "1:84: target.headers.X-A: a list, want a text\n"
            "1:96: target.headers.X-B: is there twice\n");
+    refuse("target: { url: 'ws://h/', headers: { Host: 'a b', Sec-WebSocket-Key: x } }\n",
+           "1:44: target.headers.Host: want a host or host:port\n"
+           "1:70: target.headers.Sec-WebSocket-Key: the handshake sets this header itself\n");
+    refuse("target: { url: 'ws://u:hunter2hunter2@h/', token: abcdefgh }\n",
+           "1:51: target.token: goes into the same header as the user in target.url (see target.token_in)\n");
+    refuse("target: { url: 'ws://h/', public_url: 'ws://u@h/', headers: { Authorization: x } }\n",
+           "1:78: target.headers.Authorization: is also set by the user in target.public_url\n");
     refuse("target: { url: 'ws://h/', headers: { A: \"a\\r\\nB: c\", C: '${LINES}', D: '${MARK}' } }\n",
            "1:41: target.headers.A: holds a line break or another control character\n"
            "1:57: target.headers.C: holds a line break or another control character\n"
@@ -623,6 +630,7 @@ static const char full[] =
     "  url: ws://u:hunter2hunter2@h/ws?access_token=abcdefghijkl\n"
     "  headers: { X-Probe: 'a $${b} \"c\" \\d', X-Api-Key: abcdefghijkl, Cookie: 'sid=abcdefghijkl' }\n"
     "  token: mnopqrstuvwx\n"
+    "  token_in: query:t\n" /* the user in the URL has the Authorization header */
     "  subprotocols: ['1.0', a]\n"
     "checks:\n"
     "- { type: echo, fall: 3/5, slo: 1s, gates: [], send: \"a\\n\\t\\x7f\\u0085\\u2028\\ufeff\xc3\xa4 $${x} # 'q'\", size: 3KiB,\n"

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/base/mem.h"
+#include "agent/base/version.h"
 #include "agent/core/fetch.h"
 #include "agent/net/listen.h"
 
@@ -182,6 +183,7 @@ static void a_get_is_plain(void **state)
     assert_asked("\r\nConnection: close\r\n");
     assert_not_asked("Content-Length");
     assert_not_asked("Authorization");
+    assert_asked("\r\nUser-Agent: wshealthd/" WSHEALTHD_VERSION "\r\n");
 }
 
 static void methods_headers_bodies_and_credentials_go_out(void **state)
@@ -196,6 +198,19 @@ static void methods_headers_bodies_and_credentials_go_out(void **state)
     assert_asked("\r\nContent-Length: 4\r\n");
     assert_asked("\r\n\r\ndata");
     assert_asked("\r\nAuthorization: Basic bWU6cGFzcw==\r\n");
+}
+
+static void what_the_caller_says_takes_the_place_of_the_url_and_the_program(void **state)
+{
+    (void)state;
+    script = "HTTP/1.1 204 No Content\r\n\r\n";
+    fetch((struct fetch_request){
+        .host = "chat.example.com", .headers = "user-agent: me\r\nauthorization: Bearer x\r\n", .url = here("me:pass@", "/") });
+    assert_asked("\r\nHost: chat.example.com\r\n");
+    assert_not_asked("127.0.0.1");
+    assert_asked("\r\nuser-agent: me\r\n");
+    assert_not_asked("User-Agent");
+    assert_not_asked("Basic");
 }
 
 static void a_post_without_body_says_so(void **state)
@@ -342,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_server(a_get_is_plain),
         with_server(methods_headers_bodies_and_credentials_go_out),
+        with_server(what_the_caller_says_takes_the_place_of_the_url_and_the_program),
         with_server(a_post_without_body_says_so),
         with_server(the_answer_to_a_head_has_no_body),
         with_server(bodies_may_end_with_the_connection),

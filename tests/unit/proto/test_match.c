@@ -87,7 +87,12 @@ static void test_regex(void **state)
     assert_string_equal(why.text, "text is \"png\", want a match of /^po+ng$/");
     assert_true(try_regex("^.$", slice_str("\xc3\xbc")));
     assert_true(try_regex("^$", slice_make(NULL, 0)));
-    assert_false(try_regex("pong", slice_make("\xff pong", 6)));
+    /* A message that is no UTF-8 is matched byte by byte. */
+    assert_true(try_regex("pong", slice_make("\xff pong", 6)));
+    assert_true(try_regex("^\\xff\\x00.$", slice_make("\xff\0\xfe", 3)));
+    assert_false(try_regex("^pong", slice_make("\xff pong", 6)));
+    assert_non_null(strstr(why.text, "want a match of /^pong/"));
+    assert_false(try_regex("\\x{100}", slice_make("\xff", 1)));
     assert_non_null(strstr(why.text, "cannot be tried on it: UTF-8 error"));
 }
 
@@ -200,6 +205,36 @@ static void test_no_part_of_a_secret_is_shown(void **state)
                  "not leave a part of it\"}"));
     assert_string_equal(why.text, "json /op is \"***\", want \"pong\"");
     secret_forget_all();
+}
+
+static void any_type(const char *value, bool hole, const char *message, bool matches)
+{
+    char pointer[] = "/id", *text = mem_strdup(value);
+    struct match_spec spec = { .json = { { pointer, text } }, .json_count = 1, .any_type = hole };
+    assert_int_equal(try_spec(&spec, slice_str(message)), matches);
+    mem_free(text);
+}
+
+/* YAML cannot say whether the text in place of a hole is a number. */
+static void test_a_hole_is_text_or_number(void **state)
+{
+    (void)state;
+    any_type("\"7\"", true, "{\"id\":7}", true);
+    any_type("\"7\"", true, "{\"id\":7.0}", true);
+    any_type("\"7\"", true, "{\"id\":\"7\"}", true);
+    any_type("\"7\"", true, "{\"id\":8}", false);
+    any_type("\"7\"", true, "{\"id\":true}", false);
+    any_type("\"7\"", false, "{\"id\":7}", false);
+    any_type("\"room 7\"", true, "{\"id\":\"room 7\"}", true);
+    any_type("\"true\"", true, "{\"id\":true}", false);
+    any_type("7", true, "{\"id\":\"7\"}", false);
+    assert_true(match_value_is_hole("\"{{seq}}\""));
+    assert_false(match_value_is_hole("\"a{{seq}}\""));
+    assert_false(match_value_is_hole("\"{{seq}}{{id}}\""));
+    assert_false(match_value_is_hole("\"{{#token}}a{{/token}}\""));
+    assert_false(match_value_is_hole("\"{{}}\""));
+    assert_false(match_value_is_hole("7"));
+    assert_false(match_value_is_hole("\"\""));
 }
 
 static void test_what_is_not_json(void **state)
@@ -350,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_json_pointers),
         cmocka_unit_test(test_json_sentences),
         cmocka_unit_test(test_no_part_of_a_secret_is_shown),
+        cmocka_unit_test(test_a_hole_is_text_or_number),
         cmocka_unit_test(test_what_is_not_json),
         cmocka_unit_test(test_hostile_json),
         cmocka_unit_test(test_all_parts_must_hold),

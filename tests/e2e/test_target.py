@@ -1,0 +1,133 @@
+"""How a target is asked: virtual hosts, users in URLs, who asks, numbers in JSON, binary messages. The server is this test's own."""
+import asyncio
+import base64
+import contextlib
+import json
+import threading
+
+import pytest
+
+from harness import check, only, wshealthd
+from peer import BINARY, TEXT, frame, serve
+
+
+@contextlib.contextmanager
+def served(handler, tls=None):
+    """A server of peer.py on a thread of its own. Yields its port."""
+    loop = asyncio.new_event_loop()
+    server, port = loop.run_until_complete(serve(handler, tls=tls))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield port
+    finally:
+        def end():
+            server.close()
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.call_later(0.05, loop.stop)
+
+        loop.call_soon_threadsafe(end)
+        thread.join(10)
+        loop.close()
+
+
+def written(tmp_path, target, checks, more=""):
+    file = tmp_path / "c.yaml"
+    file.write_text(f"listen: off\nadmin: off\ntarget: {target}\nchecks: {checks}\n{more}")
+    return file
+
+
+def judged(file):
+    return check(None, conf=file, timeout=None)
+
+
+@pytest.mark.parametrize("path", ["local", "public"])
+def test_a_virtual_host_over_loopback(tmp_path, path):
+    async def one_name(peer):
+        await peer.request()
+        if peer.header("Host") != "chat.example.com":
+            await peer.send("HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n")
+            return
+        if peer.header("Upgrade"):
+            await peer.send(peer.response())
+            await peer.serve()
+        else:
+            await peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    with served(one_name) as port:
+        url = f"ws://127.0.0.1:{port}/ws"
+        checks = f"[{{ type: handshake, path: {path} }}, {{ type: http, name: own, path: {path} }}, {{ type: http, name: other, url: 'http://127.0.0.1:{port}/' }}]"
+        code, document = judged(written(tmp_path, f"{{ url: '{url}', public_url: '{url}', headers: {{ Host: chat.example.com }} }}", checks))
+        rows = {row["name"]: row for row in document["checks"]}
+        assert rows["handshake"]["status"] == rows["own"]["status"] == "pass", rows
+        assert code == 1 and rows["other"]["http_status"] == 421, rows  # its own URL has its own authority; it gates nothing
+        code, document = judged(written(tmp_path, f"{{ url: '{url}' }}", f"[{{ type: http, url: 'http://127.0.0.1:{port}/', headers: {{ Host: chat.example.com }} }}]"))
+        assert code == 0, document
+        code, document = check(url, "handshake", flags=("--header", "Host: chat.example.com"))
+        assert code == 0, document
+
+
+def test_user_and_password_of_the_url_are_sent_and_never_shown(tmp_path):
+    seen = []
+
+    async def basic(peer):
+        await peer.request()
+        seen.append((peer.header("Authorization"), peer.header("User-Agent"), peer.header("X-Health")))
+        if peer.header("Upgrade"):
+            await peer.send(peer.response())
+            await peer.serve()
+        else:
+            await peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with served(basic) as port:
+        url = f"ws://CP001:hunter2hunter2@127.0.0.1:{port}/ocpp/CP001"
+        file = written(tmp_path, f"{{ url: '{url}' }}", "[{ type: handshake }, { type: http, headers: { X-Health: a b, User-Agent: curl/8 } }]")
+        code, document = judged(file)
+        assert code == 0, document
+        expected = "Basic " + base64.b64encode(b"CP001:hunter2hunter2").decode()
+        version = wshealthd("--version")[1].split()[1]
+        assert sorted(seen, key=str) == [(expected, "curl/8", "a b"), (expected, f"wshealthd/{version}", None)]
+        _code, out, err = wshealthd("config", "show", file)
+        assert "hunter2" not in out + err and expected.split()[1] not in out, out
+        assert "CP001:***@" in out, out
+
+
+def test_a_number_in_the_place_of_a_hole(tmp_path):
+    """JSON-RPC's ids are numbers, and YAML lets nobody write a hole as one."""
+
+    async def answer(peer, _opcode, data):
+        await peer.send(frame(TEXT, json.dumps({"jsonrpc": "2.0", "id": json.loads(data)["id"], "result": "0xabc"})))
+
+    async def rpc(peer):
+        await peer.upgrade()
+        await peer.serve(on_message=answer)
+
+    dialect = ("dialects:\n  eth:\n    subscribe:\n      send: '{\"id\":{{seq}},\"params\":[\"{{channel}}\"]}'\n"
+               "      expect: { json: { /id: \"{{seq}}\"%s } }\n")
+    with served(rpc) as port:
+        target = f"{{ url: 'ws://127.0.0.1:{port}/', dialect: eth }}"
+        code, document = judged(written(tmp_path, target, "[{ type: subscribe, channel: newHeads }]", dialect % ""))
+        assert code == 0, document
+        # A deadline shows what was awaited with its holes filled.
+        checks = "[{ type: subscribe, channel: newHeads, timeout: 300ms }]"
+        code, document = judged(written(tmp_path, target, checks, dialect % ", /result: \"{{channel}}\""))
+        assert code == 2, document
+        assert '/id = "1"' in only(document)["message"] and '/result = "newHeads"' in only(document)["message"], document
+        assert "{{" not in only(document)["message"], document
+
+
+def test_regex_matches_binary_messages(tmp_path):
+    async def answer(peer, _opcode, _data):
+        await peer.send(frame(BINARY, b"\x83\xff\xa2ok\x00"))
+
+    async def binary(peer):
+        await peer.upgrade()
+        await peer.serve(on_message=answer)
+
+    with served(binary) as port:
+        target = f"{{ url: 'ws://127.0.0.1:{port}/' }}"
+        code, document = judged(written(tmp_path, target, r"[{ type: echo, send: x, expect: { regex: '^\x83.\xa2ok\x00$' } }]"))
+        assert code == 0, document
+        code, document = judged(written(tmp_path, target, r"[{ type: echo, send: x, timeout: 300ms, expect: { regex: '^\x84' } }]"))
+        assert code == 2 and only(document)["reason"] == "echo_mismatch", document
