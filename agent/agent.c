@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/agent_impl.h"
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
+#include "agent/base/process.h"
 #include "agent/base/random.h"
 #include "agent/base/version.h"
 #include "agent/core/event.h"
@@ -117,6 +119,7 @@ static void on_tick(void *user, uint64_t late_ms)
     struct agent *agent = user;
     char text[24];
 
+    log_tick();
     if (late_ms < STALL_REPORT_MS)
         return;
     snprintf(text, sizeof(text), "%llums", (unsigned long long)late_ms);
@@ -201,6 +204,8 @@ static void agent_start(struct agent *agent)
 static void agent_start_serving(struct agent *agent)
 {
     event_log(EVENT_START, "version", WSHEALTHD_VERSION, "target", agent->service_id, "config", agent->config_file, NULL);
+    if (geteuid() == 0 && !process_in_container())
+        event_log(EVENT_RUN_AS_ROOT, "hint", "a user of its own is enough: the agent needs no privilege", NULL);
     loop_signal_open(&agent->hangup, agent->loop, SIGHUP, on_hangup, agent);
     agent->hangup_open = true;
     if (notify_watchdog_ms())

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/base/process.h"
 #include "agent/base/text.h"
 #include "agent/cli.h"
 #include "agent/core/conf.h"
@@ -16,7 +17,7 @@
 struct running {
     struct loop loop;
     struct agent *agent;
-    struct loop_signal term, interrupt;
+    struct loop_signal term, interrupt, quit;
     bool stopping;
 };
 
@@ -25,6 +26,7 @@ static void on_stopped(void *user)
     struct running *running = user;
     loop_signal_close(&running->term);
     loop_signal_close(&running->interrupt);
+    loop_signal_close(&running->quit);
     loop_stop(&running->loop);
 }
 
@@ -51,6 +53,7 @@ static int run_agent(const struct cli *cli, struct conf *conf, const char *file,
     if (running.agent) {
         loop_signal_open(&running.term, &running.loop, SIGTERM, on_signal, &running);
         loop_signal_open(&running.interrupt, &running.loop, SIGINT, on_signal, &running);
+        loop_signal_open(&running.quit, &running.loop, SIGQUIT, on_signal, &running); /* a container's STOPSIGNAL, at times */
         loop_run(&running.loop);
         agent_free(running.agent);
     } else
@@ -63,6 +66,7 @@ static int run_agent(const struct cli *cli, struct conf *conf, const char *file,
 int cli_run(struct cli *cli)
 {
     const char *url = cli->arg_count ? cli->args[0] : NULL, *file;
+    process_stay();
     struct conf *conf = cli_load(cli, url, &file);
     if (!conf)
         return EXIT_UNKNOWN;
@@ -78,6 +82,7 @@ int cli_demo(struct cli *cli)
     struct err err;
     if (port_text && (text_parse_int(port_text, &port) < 0 || port < 0 || port > 65535))
         return cli_error(cli, "--port '%.60s', want 0 to 65535", port_text);
+    process_stay();
     const struct demo_options options = { .port = (uint16_t)port,
                                           .fault = cli_value(cli, "fault"),
                                           .broker = cli_value(cli, "broker"),

@@ -2,9 +2,10 @@
  * wshealthd: argv to command. The table below is the specification of the command line: parsing, usage errors, `wshealthd help` and the
  * COMMANDS section of wshealthd(8) come from its rows. Each command lives in a cli_*.c file.
  */
-#include <signal.h>
 #include <stdio.h>
 
+#include "agent/base/log.h"
+#include "agent/base/process.h"
 #include "agent/cli.h"
 
 #define FLAG_CONFIG "config", "FILE", "the configuration; without it and without a URL: " CLI_CONFIG_FILE, 'c', false
@@ -153,7 +154,9 @@ int main(int argc, char **argv)
 {
     struct cli cli;
     struct err err;
-    signal(SIGPIPE, SIG_IGN);
+    process_init();
+    log_open();
+    process_hide();
     if (cli_parse(&cli, commands, argc, argv, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         return EXIT_UNKNOWN;

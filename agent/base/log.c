@@ -1,11 +1,11 @@
 /*
  * Log lines. Core and above call log_event once for each change; the line is put together in a fixed buffer and leaves in one
- * write(2). 4096 bytes is PIPE_BUF: lines of several writers on a pipe never mix. A line that cannot be written is lost: a full
- * pipe must not stop the probes. Which events exist is said in agent/core/event.h.
+ * write(2). 4096 bytes is PIPE_BUF: lines of several writers on a pipe never mix. A line that cannot be written is dropped and counted,
+ * since a log that nobody reads must not stop the probes (agent/base/sink.c); what repeats itself is counted instead of written
+ * (agent/base/log_rate.c). Which events exist is said in agent/core/event.h.
  */
 #include "agent/base/log.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include "agent/base/clock.h"
+#include "agent/base/log_rate.h"
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
+#include "agent/base/sink.h"
 #include "agent/base/text.h"
 
-enum { LINE_MAX_BYTES = 4096, LINE_TAIL = 8 }; /* the tail: ellipsis, closing quote, brace, newline */
+enum { LINE_MAX_BYTES = SINK_LINE_MAX, LINE_TAIL = 8, LOST_EACH_MS = 1000 }; /* the tail: ellipsis, closing quote, brace, newline */
 
 struct line {
     size_t len;
@@ -27,7 +29,9 @@ struct line {
 
 static enum log_level min_level = LOG_INFO;
 static enum log_format line_format = LOG_LOGFMT;
-static int log_fd = STDERR_FILENO;
+static struct sink sink = { .fd = STDERR_FILENO, .way = SINK_POLL };
+static unsigned long lost_total;
+static uint64_t lost_told_ms;
 
 void log_configure(enum log_level level, enum log_format format)
 {
@@ -40,9 +44,22 @@ bool log_enabled(enum log_level level)
     return level >= min_level;
 }
 
+void log_open(void)
+{
+    sink_open(&sink, STDERR_FILENO, true);
+}
+
 void log_set_fd(int fd)
 {
-    log_fd = fd;
+    sink_open(&sink, fd, false);
+    log_rate_forget();
+    lost_total = 0;
+    lost_told_ms = 0;
+}
+
+unsigned long log_lost(void)
+{
+    return lost_total;
 }
 
 /* All of it or nothing, and never into the tail. */
@@ -145,29 +162,103 @@ static void put_pair(struct line *line, const char *key, const char *value)
     mem_free(scrubbed);
 }
 
-static void write_line(const struct line *line)
-{
-    ssize_t n;
-    do {
-        n = write(log_fd, line->data, line->len);
-    } while (n < 0 && errno == EINTR);
-}
-
-void log_event(enum log_level level, const char *event, ...)
+static void begin_line(struct line *line, enum log_level level, const char *event)
 {
     static const char *const names[] = { "debug", "info", "warn", "error" };
+    char stamp[CLOCK_STAMP_MAX];
+    line->len = 0;
+    line->full = false;
+    clock_stamp(clock_wall_ms(), stamp, sizeof stamp);
+    put_pair(line, "time", stamp);
+    put_pair(line, "level", names[level]);
+    put_pair(line, "event", event);
+}
+
+static bool end_line(struct line *line)
+{
+    put_tail(line, line_format == LOG_JSON ? "}\n" : "\n");
+    bool written = sink_write(&sink, line->data, line->len);
+    lost_total += !written;
+    return written;
+}
+
+/* Tells how many lines were lost, once there is room again. This line is short, and may find room where others find none: once a second. */
+static void tell_lost(void)
+{
+    struct line line;
+    char count[24];
+    uint64_t now_ms = clock_now_ms();
+    unsigned long lost = now_ms >= lost_told_ms + LOST_EACH_MS && sink_ready(&sink) ? sink_take_lost(&sink) : 0;
+    if (lost == 0)
+        return;
+    lost_told_ms = now_ms;
+    snprintf(count, sizeof count, "%lu", lost);
+    begin_line(&line, LOG_WARN, "log_lost");
+    put_pair(&line, "lines", count);
+    put_pair(&line, "message", "nobody read the log, and these lines were dropped");
+    if (end_line(&line))
+        return;
+    sink.lost = lost; /* and not this one besides */
+    lost_total--;
+}
+
+static void tell_more(void)
+{
+    struct line line;
+    char count[24];
+    for (struct log_kind *kind; (kind = log_rate_owing(clock_now_ms()));) {
+        snprintf(count, sizeof count, "%lu", kind->more);
+        kind->more = 0;
+        begin_line(&line, LOG_INFO, "log_more");
+        put_pair(&line, "of", kind->event);
+        if (*kind->subject)
+            put_pair(&line, "subject", kind->subject);
+        put_pair(&line, "lines", count);
+        put_pair(&line, "message", "more like this were left out");
+        end_line(&line);
+    }
+}
+
+void log_tick(void)
+{
+    tell_lost();
+    if (log_enabled(LOG_INFO))
+        tell_more();
+}
+
+/* Whom the line is about, and why: what makes it one of a kind. */
+static bool may_write(const char *event, bool keep, va_list args)
+{
+    static const char *const subjects[] = { "check", "broker", "notifier", "address" };
+    const char *subject = NULL, *reason = NULL;
+    for (const char *key; (key = va_arg(args, const char *));) {
+        const char *value = va_arg(args, const char *);
+        if (strcmp(key, "reason") == 0)
+            reason = value;
+        for (size_t i = 0; !subject && i < sizeof subjects / sizeof subjects[0]; i++)
+            if (strcmp(key, subjects[i]) == 0)
+                subject = value;
+    }
+    return log_rate_take(event, subject, reason, keep, clock_now_ms());
+}
+
+void log_event(int level_and_keep, const char *event, ...)
+{
+    enum log_level level = (enum log_level)(level_and_keep & ~LOG_KEEP);
+    struct line line;
+    va_list args;
+    bool wanted = true;
     if (!log_enabled(level))
         return;
-    struct line line;
-    line.len = 0;
-    line.full = false;
-    char stamp[CLOCK_STAMP_MAX];
-    clock_stamp(clock_wall_ms(), stamp, sizeof stamp);
-    put_pair(&line, "time", stamp);
-    put_pair(&line, "level", names[level]);
-    put_pair(&line, "event", event);
-
-    va_list args;
+    if (min_level > LOG_DEBUG) { /* who asks for every round gets every round */
+        va_start(args, event);
+        wanted = may_write(event, level_and_keep & LOG_KEEP, args);
+        va_end(args);
+    }
+    log_tick();
+    if (!wanted)
+        return;
+    begin_line(&line, level, event);
     va_start(args, event);
     for (const char *key; !line.full && (key = va_arg(args, const char *));) {
         const char *value = va_arg(args, const char *);
@@ -175,6 +266,5 @@ void log_event(enum log_level level, const char *event, ...)
             put_pair(&line, key, value);
     }
     va_end(args);
-    put_tail(&line, line_format == LOG_JSON ? "}\n" : "\n");
-    write_line(&line);
+    end_line(&line);
 }

@@ -1,6 +1,8 @@
 /*
  * One line for each event, in logfmt or JSON, on stderr. Called by agent/core and above only: the layers below return errors.
- * Events come from the closed list in agent/core/event.h. Values are escaped; secrets (agent/base/secret.h) are masked.
+ * Events come from the closed list in agent/core/event.h. Values are escaped; secrets (agent/base/secret.h) are masked. Writing never
+ * waits: a line that cannot be written is dropped, and a later line `log_lost` says how many were. Lines of one kind have a rate (see
+ * agent/base/log_rate.h), and a line `log_more` says how many were left out; with level debug everything is written.
  */
 #ifndef WSHEALTHD_BASE_LOG_H
 #define WSHEALTHD_BASE_LOG_H
@@ -8,13 +10,17 @@
 #include <stdbool.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum { LOG_KEEP = 16 }; /* added to a level: a verdict, which has a wider rate */
 enum log_format { LOG_LOGFMT, LOG_JSON };
 
 void log_configure(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 /* log_event(LOG_WARN, "check_fail", "check", "echo", "reason", "echo_timeout", NULL): pairs of strings up to a NULL; a pair whose
  * value is NULL is left out. Writes `time=… level=warn event=check_fail check=echo …` with one write(2). The line has a ceiling of 4 KiB. */
-void log_event(enum log_level level, const char *event, ...) __attribute__((sentinel));
-void log_set_fd(int fd); /* for tests; 2 at the start */
+void log_event(int level, const char *event, ...) __attribute__((sentinel));
+void log_tick(void);          /* now and then: tells what was lost or left out, when no other line comes */
+unsigned long log_lost(void); /* lines dropped since the start */
+void log_open(void);          /* gives stderr a description of our own; once, before the process becomes undumpable */
+void log_set_fd(int fd);      /* for tests; 2 at the start. The counts begin anew */
 
 #endif

@@ -33,3 +33,9 @@ enum log_level event_level(enum event event)
     panic_if((unsigned)event >= EVENT_COUNT);
     return rows[event].level;
 }
+
+bool event_is_verdict(enum event event)
+{
+    return event == EVENT_READY || event == EVENT_NOT_READY || event == EVENT_DEGRADED || event == EVENT_DEAD ||
+           event == EVENT_LIVE;
+}

@@ -23,6 +23,9 @@
     X(RELOAD, "reload", LOG_INFO, "a new configuration is in force")                                     \
     X(RELOAD_FAILED, "reload_failed", LOG_ERROR, "a new configuration was refused; the old one goes on") \
     X(SHED, "shed", LOG_WARN, "health clients were turned away: too many connections")                   \
+    X(RUN_AS_ROOT, "run_as_root", LOG_WARN, "the agent runs as root, and not in a container")            \
+    X(LOG_LOST, "log_lost", LOG_WARN, "lines were dropped, as nobody read the log")                      \
+    X(LOG_MORE, "log_more", LOG_INFO, "lines of one kind were left out: too many in a short time")       \
     X(AGENT_ERROR, "agent_error", LOG_ERROR, "the agent could not do something it should")
 
 #define EVENT_ENUM(id, ...) EVENT_##id,
@@ -31,7 +34,9 @@ enum event { EVENT_LIST(EVENT_ENUM) EVENT_COUNT };
 const char *event_name(enum event event);
 const char *event_help(enum event event);
 enum log_level event_level(enum event event);
+bool event_is_verdict(enum event event); /* what the log is read for: has a wider rate */
 /* event_log(EVENT_CHECK_FAIL, "check", name, NULL) */
-#define event_log(event, ...) log_event(event_level(event), event_name(event), __VA_ARGS__)
+#define event_log(event, ...) \
+    log_event((int)event_level(event) | (event_is_verdict(event) ? LOG_KEEP : 0), event_name(event), __VA_ARGS__)
 
 #endif

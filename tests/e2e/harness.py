@@ -28,6 +28,7 @@ PATIENCE = 20.0  # bounds every wait; far more than anything here takes
 def environment(**more):
     """The test's own environment, with sanitizers that are fatal and nothing of the machine's proxies or notify sockets."""
     env = {k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "NO_COLOR")}
+    env["WSHEALTHD_COREDUMP"] = "1"  # else /proc/PID is root's, and a test that is not root cannot look into it
     env["ASAN_OPTIONS"] = "detect_leaks=1:abort_on_error=0:exitcode=99:" + env.get("ASAN_OPTIONS", "")
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1:exitcode=99"
     env.update(more)
