@@ -3,13 +3,17 @@
  * sends messages (deflating). They promise bounded memory and bounded output: a bomb stops at max_total. The negotiation is
  * deflate_offer.c; frames are ws.c.
  *
- * A window of 2^8 bytes is the trap here: zlib refuses to deflate raw data with it and, asked in the zlib format, silently uses 2^9.
- * Run-length matches (distance one only) stay within any window. Inflating is done with the largest window whatever was negotiated: zlib
- * holds a distance against what it happens to have at hand, so that with a smaller one the verdict on a sender that points back too far
- * would depend on how its bytes were cut on the way.
+ * A window of 2^8 bytes is a trap when deflating: zlib refuses raw data with it and, asked in the zlib format, silently uses 2^9.
+ * Run-length matches (distance one only) stay within any window.
+ *
+ * Inflating has another one: zlib holds a distance against its window and what the running call has put out, so that the verdict on a
+ * sender that points back too far would depend on how its bytes were cut on the way. With one byte of output for each call that is the
+ * window and nothing else. It costs about 40 ns a byte, and is done only where a window below the largest was negotiated: with the
+ * largest, DEFLATE itself cannot point back further. A decoder of our own beside zlib was the alternative: faster, and a second one to trust.
  */
 #include "agent/proto/deflate.h"
 
+#include <string.h>
 #include <zlib.h>
 
 #include "agent/base/mem.h"
@@ -27,9 +31,14 @@ static const uint8_t message_tail[4] = { 0x00, 0x00, 0xff, 0xff }; /* what the s
 
 struct inflater {
     z_stream z;
-    size_t total; /* of this message, inflated */
+    const char *peer;
+    uint64_t history; /* bytes that the window may reach back to */
+    size_t total;     /* of this message, inflated */
+    uint32_t last;    /* the last four bytes of this message as sent */
+    uint8_t bits;
     bool no_context;
     bool at_boundary; /* of a block, after the last inflate() */
+    bool uncut;       /* the message still had its tail */
 };
 
 struct deflater {
@@ -49,13 +58,17 @@ static void zlib_free(void *user, void *p)
     mem_free(p);
 }
 
-struct inflater *inflater_new(bool no_context_takeover)
+struct inflater *inflater_new(uint8_t bits, bool no_context_takeover, const char *peer)
 {
+    panic_if(bits < 8 || bits > MAX_WBITS);
     struct inflater *inflater = mem_alloc(sizeof *inflater);
+    inflater->peer = peer;
+    inflater->bits = bits;
     inflater->no_context = no_context_takeover;
+    inflater->last = UINT32_MAX;
     inflater->z.zalloc = zlib_alloc;
     inflater->z.zfree = zlib_free;
-    int rc = inflateInit2(&inflater->z, -MAX_WBITS);
+    int rc = inflateInit2(&inflater->z, -bits);
     panic_if(rc != Z_OK);
     return inflater;
 }
@@ -78,18 +91,20 @@ static int fail_size(struct err *err, size_t max_total)
     return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "message inflates past %zu bytes, at most so many are taken", max_total);
 }
 
-/* Room for the next piece of output, or past the limit one byte on the stack, to find out whether more is to come. */
-static size_t offer_room(struct inflater *inflater, struct buf *out, size_t max_total, uint8_t *spare)
+/* A distance that leads out of what there is. Where to is in no message of zlib's, but only one of these can be. */
+static int fail_distance(const struct inflater *inflater, struct err *err)
 {
-    size_t room = max_total - inflater->total;
-    if (room > INFLATE_STEP)
-        room = INFLATE_STEP;
-    if (room > out->max - out->len)
-        room = out->max - out->len;
-    uint8_t *at = room ? buf_reserve(out, room) : NULL;
-    inflater->z.next_out = at ? at : spare;
-    inflater->z.avail_out = at ? (unsigned)room : 1;
-    return at ? room : 0;
+    if (inflater->bits < MAX_WBITS && inflater->history >= 1U << inflater->bits)
+        return err_set(
+            err, REASON_PROTOCOL_ERROR, 1007,
+            "compressed message points back beyond the window of %u bytes, %s_max_window_bits is %u (RFC 7692, 7.1.2.%d)",
+            1U << inflater->bits, inflater->peer, inflater->bits, *inflater->peer == 's' ? 1 : 2);
+    if (inflater->no_context)
+        return err_set(
+            err, REASON_PROTOCOL_ERROR, 1007,
+            "compressed message points back beyond its own beginning, %s_no_context_takeover was agreed (RFC 7692, 7.1.1.%d)",
+            inflater->peer, *inflater->peer == 's' ? 1 : 2);
+    return fail_data(err, "it points back beyond the first byte");
 }
 
 /* What inflate() has left behind, and the end of a DEFLATE stream inside a message (BFINAL, 7.2.3.4): another one may begin, and the
@@ -102,43 +117,96 @@ static void note_boundary(struct inflater *inflater, int rc)
         panic_if(inflateResetKeep(&inflater->z) != Z_OK);
 }
 
-static int inflate_all(struct inflater *inflater, struct slice in, struct buf *out, size_t max_total, struct err *err)
+/* Moves *in to where zlib has got, and remembers the last bytes on the way. */
+static void note_eaten(struct inflater *inflater, struct slice *in)
+{
+    size_t eaten = in->len - inflater->z.avail_in;
+    for (size_t i = eaten > 4 ? eaten - 4 : 0; i < eaten; i++)
+        inflater->last = inflater->last << 8 | in->data[i];
+    *in = slice_skip(*in, eaten);
+}
+
+int inflater_step(struct inflater *inflater, struct slice *in, uint8_t *out, size_t room, size_t *made, struct err *err)
 {
     z_stream *z = &inflater->z;
-    panic_if(in.len > UINT32_MAX);
-    z->next_in = (uint8_t *)(uintptr_t)in.data; /* zlib only reads there */
-    z->avail_in = (unsigned)in.len;
+    bool exact = inflater->bits < MAX_WBITS;
+
+    panic_if(in->len > UINT32_MAX || !room || room > UINT32_MAX);
+    z->next_in = (uint8_t *)(uintptr_t)in->data; /* zlib only reads there */
+    z->avail_in = (unsigned)in->len;
+    *made = 0;
     for (;;) {
-        uint8_t spare;
-        size_t room = offer_room(inflater, out, max_total, &spare);
+        unsigned step = exact ? 1 : (unsigned)(room - *made);
+        z->next_out = out + *made;
+        z->avail_out = step;
         int rc = inflate(z, Z_SYNC_FLUSH);
-        if (!room && !z->avail_out)
-            return fail_size(err, max_total);
-        size_t made = room ? room - z->avail_out : 0;
-        out->len += made;
-        inflater->total += made;
-        if (rc != Z_OK && rc != Z_BUF_ERROR && rc != Z_STREAM_END)
+        unsigned got = step - z->avail_out;
+        *made += got;
+        inflater->total += got;
+        inflater->history += got;
+        if (rc != Z_OK && rc != Z_BUF_ERROR && rc != Z_STREAM_END) {
+            note_eaten(inflater, in);
+            if (z->msg && strcmp(z->msg, "invalid distance too far back") == 0)
+                return fail_distance(inflater, err);
             return fail_data(err, z->msg ? z->msg : "broken");
+        }
         note_boundary(inflater, rc);
-        if (!z->avail_in && (z->avail_out || rc == Z_STREAM_END))
+        if (!z->avail_in && (z->avail_out || rc == Z_STREAM_END)) {
+            note_eaten(inflater, in);
             return 0;
+        }
+        if (*made == room) {
+            note_eaten(inflater, in);
+            return 1;
+        }
     }
+}
+
+struct slice inflater_tail(struct inflater *inflater)
+{
+    inflater->uncut = inflater->at_boundary && inflater->last == 0x0000ffff;
+    return slice_of(message_tail);
+}
+
+int inflater_end(struct inflater *inflater, struct err *err)
+{
+    if (!inflater->at_boundary && inflater->uncut)
+        return err_set(err, REASON_PROTOCOL_ERROR, 1007, "compressed message still has its tail 00 00 ff ff (RFC 7692, 7.2.1)");
+    if (!inflater->at_boundary)
+        return fail_data(err, "it ends inside a block");
+    inflater->total = 0;
+    inflater->last = UINT32_MAX;
+    if (inflater->no_context) {
+        panic_if(inflateReset(&inflater->z) != Z_OK);
+        inflater->history = 0;
+    }
+    return 0;
+}
+
+static int keep_all(struct inflater *inflater, struct slice in, struct buf *out, size_t max_total, struct err *err)
+{
+    uint8_t room[INFLATE_STEP];
+    int more;
+
+    do {
+        size_t made, before = inflater->total, left = max_total - before;
+        more = inflater_step(inflater, &in, room, sizeof room, &made, err);
+        if (left > out->max - out->len)
+            left = out->max - out->len;
+        panic_if(buf_append(out, room, made < left ? made : left) < 0);
+        if (made > left)
+            return fail_size(err, max_total);
+    } while (more > 0);
+    return more;
 }
 
 int inflater_feed(struct inflater *inflater, struct slice in, bool end, struct buf *out, size_t max_total, struct err *err)
 {
-    if (in.len && inflate_all(inflater, in, out, max_total, err) < 0)
+    if (in.len && keep_all(inflater, in, out, max_total, err) < 0)
         return -1;
     if (!end)
         return 0;
-    if (inflate_all(inflater, slice_of(message_tail), out, max_total, err) < 0)
-        return -1;
-    if (!inflater->at_boundary)
-        return fail_data(err, "it ends inside a block");
-    inflater->total = 0;
-    if (inflater->no_context)
-        panic_if(inflateReset(&inflater->z) != Z_OK);
-    return 0;
+    return keep_all(inflater, inflater_tail(inflater), out, max_total, err) < 0 ? -1 : inflater_end(inflater, err);
 }
 
 struct deflater *deflater_new(uint8_t bits, bool no_context_takeover)

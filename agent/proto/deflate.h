@@ -13,12 +13,19 @@ struct deflate_params { /* RFC 7692, 7.1 */
     uint8_t server_bits, client_bits; /* of each side's sending window: 8 to 15, 15 where not negotiated */
 };
 
-struct inflater; /* one direction; about 40 KiB. It takes every window that can be negotiated */
-struct inflater *inflater_new(bool no_context_takeover);
+struct inflater; /* one direction; about 40 KiB with the largest window */
+/* bits: the window that was negotiated for the peer who deflates (8 to 15). peer, "server" or "client", is for the sentences. */
+struct inflater *inflater_new(uint8_t bits, bool no_context_takeover, const char *peer);
 void inflater_free(struct inflater *inflater);
-/* A piece of a compressed message; end: its last piece. Appends to out, never past max_total bytes for the message. Returns 0, or -1:
- * err->code 1007 for data that is not deflate, 1009 over max_total or out's ceiling (the sentence names the rule). After -1 only
- * inflater_free is left. */
+/* Inflates from *in, which is advanced, to at most room bytes (one at least); *made says how many came out, also with -1. 1: room is
+ * full and there may be more; 0: *in is eaten; -1: err->code 1007, the sentence names the rule, and only inflater_free is left. What comes
+ * out, and which rule was broken, does not depend on how the bytes were cut. */
+int inflater_step(struct inflater *inflater, struct slice *in, uint8_t *out, size_t room, size_t *made, struct err *err);
+/* What the sender has cut off a message (RFC 7692, 7.2.1): to be stepped through as the message's last input, before inflater_end. */
+struct slice inflater_tail(struct inflater *inflater);
+int inflater_end(struct inflater *inflater, struct err *err); /* the message is over: 0, or -1 as above */
+/* All of that for a message that is kept: appends a piece of it to out; end: it is the last one. Never past max_total bytes for the
+ * message: -1 with err->code 1009 there and at out's ceiling. */
 int inflater_feed(struct inflater *inflater, struct slice in, bool end, struct buf *out, size_t max_total, struct err *err);
 
 /* One direction; about 30 KiB. bits: the window that was negotiated; what is used is the same or less, and right for 8 too (deflate.c). */

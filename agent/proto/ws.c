@@ -1,7 +1,7 @@
 /*
  * The reader of WebSocket frames (RFC 6455, 5): bytes in, whole messages and control frames out, each broken rule named with its
  * section. Called by whoever holds an upgraded connection, in either role. It promises a bounded memory (max_message, checked against
- * the declared length before anything is kept) and the same outcome however the bytes are split. Sentences are made of numbers and our
+ * the declared length before anything is kept; a client may have what is larger skipped, which keeps nothing of it) and the same outcome however the bytes are split. Sentences are made of numbers and our
  * own words, never of the peer's bytes. The writing side is ws_write.c; answering pings and closes is the caller's.
  */
 #include "agent/proto/ws.h"
@@ -15,6 +15,7 @@
 struct ws_partial {
     struct buf message;
     uint64_t wire_total; /* payload bytes of the message as sent: bounds compressed ones that inflate to nothing */
+    uint64_t size;       /* of the message, inflated, whether it is kept or not */
     uint32_t fragments;
     uint32_t utf8;
     uint8_t control_len;
@@ -60,13 +61,35 @@ void ws_reader_init(struct ws_reader *reader, enum ws_role role, uint32_t max_me
         reader->deflate = *deflate;
 }
 
+void ws_reader_skip(struct ws_reader *reader, struct ws_budget *budget)
+{
+    panic_if(reader->role != WS_CLIENT);
+    reader->skips = true;
+    reader->budget = budget;
+}
+
+/* Lets go of what is kept of the message. */
+static void drop_kept(struct ws_reader *reader)
+{
+    if (reader->budget)
+        reader->budget->used -= reader->partial->message.cap;
+    buf_fini(&reader->partial->message);
+}
+
 static void drop_partial(struct ws_reader *reader)
 {
     if (!reader->partial)
         return;
-    buf_fini(&reader->partial->message);
+    drop_kept(reader);
     mem_free(reader->partial);
     reader->partial = NULL;
+}
+
+static void skip_message(struct ws_reader *reader)
+{
+    reader->skipping = true;
+    if (reader->partial)
+        drop_kept(reader);
 }
 
 static void drop_inflater(struct ws_reader *reader)
@@ -145,6 +168,15 @@ static uint64_t wire_ceiling(const struct ws_reader *reader, bool compressed)
     return max < UINT32_MAX ? max : UINT32_MAX;
 }
 
+/* Is the open message with this frame larger than what may be kept? */
+static bool is_too_long(const struct ws_reader *reader, uint64_t length, bool compressed)
+{
+    uint64_t ceiling = wire_ceiling(reader, compressed);
+    uint64_t before = reader->message_opcode && reader->partial ? reader->partial->wire_total : 0;
+
+    return before > ceiling || length > ceiling - before;
+}
+
 static int check_length(const struct ws_reader *reader, uint64_t length, bool compressed, struct err *err)
 {
     unsigned form = reader->header[1] & 127, opcode = reader->header[0] & 15;
@@ -163,7 +195,9 @@ static int check_length(const struct ws_reader *reader, uint64_t length, bool co
             return err_set(err, REASON_PROTOCOL_ERROR, 1002, "close with 1 byte (RFC 6455, 5.5.1)");
         return 0;
     }
-    if (length > wire_ceiling(reader, compressed) - before)
+    if (!is_too_long(reader, length, compressed))
+        return 0;
+    if (!reader->skips)
         return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "%smessage of %s%" PRIu64 " bytes, at most %u are taken",
                        compressed ? "compressed " : "", reader->header[0] & 0x80 ? "" : "at least ", before + length,
                        (unsigned)reader->max_message);
@@ -186,7 +220,7 @@ static int open_frame(struct ws_reader *reader, struct err *err)
         return -1;
     reader->frame_fin = reader->header[0] & 0x80;
     reader->frame_opcode = (uint8_t)opcode;
-    reader->frame_left = (uint32_t)length;
+    reader->frame_left = length;
     reader->mask_at = 0;
     reader->in_frame = true;
     if (is_control(opcode)) {
@@ -195,7 +229,10 @@ static int open_frame(struct ws_reader *reader, struct err *err)
     } else if (opcode != WS_CONTINUATION) {
         reader->message_opcode = (uint8_t)opcode;
         reader->message_compressed = compressed;
+        reader->skipping = false;
     }
+    if (!is_control(opcode) && !reader->skipping && is_too_long(reader, length, compressed))
+        skip_message(reader); /* without the right to skip, check_length has refused it */
     return 0;
 }
 
@@ -220,53 +257,85 @@ static int fail_utf8(struct err *err, const char *what)
     return err_set(err, REASON_PROTOCOL_ERROR, 1007, "%s (RFC 6455, 8.1)", what);
 }
 
-/* Text that was appended to the message from `from` on: checked as it comes. */
-static int check_text(struct ws_reader *reader, struct slice bytes, struct err *err)
+/* The next bytes of the message, inflated and unmasked: checked as they come, and kept unless it is being skipped. */
+static int take_bytes(struct ws_reader *reader, struct slice bytes, struct err *err)
 {
-    if (reader->message_opcode == WS_TEXT && !utf8_feed(&reader->partial->utf8, bytes))
+    struct ws_partial *partial = reader->partial;
+    struct ws_budget *budget = reader->budget;
+    struct buf *kept = &partial->message;
+    size_t room = reader->max_message - kept->len, before = kept->cap, all = bytes.len;
+    bool too_long = !reader->skipping && all > room;
+
+    partial->size += all;
+    if (too_long && !reader->skips)
+        bytes.len = room; /* their text is judged first: else the verdict would depend on how the bytes were cut */
+    if (!reader->skipping && reader->skips &&
+        (too_long || (budget && all > kept->cap - kept->len && budget->used + all > budget->max)))
+        skip_message(reader);
+    if (!reader->skipping) {
+        panic_if(buf_append_slice(kept, bytes) < 0);
+        if (budget)
+            budget->used += kept->cap - before;
+    }
+    if (reader->message_opcode == WS_TEXT && !utf8_feed(&partial->utf8, bytes))
         return fail_utf8(err, "text is not UTF-8");
+    if (all > bytes.len)
+        return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "message inflates past %u bytes, at most so many are taken",
+                       (unsigned)reader->max_message);
     return 0;
+}
+
+static int inflate_all(struct ws_reader *reader, struct slice in, struct err *err)
+{
+    uint8_t room[4096];
+    int more;
+
+    do {
+        struct err why;
+        size_t made;
+        more = inflater_step(reader->inflater, &in, room, sizeof room, &made, &why);
+        /* What came out before a failure is judged first, again because of the cuts. */
+        if (take_bytes(reader, slice_make(room, made), err) < 0)
+            return -1;
+        if (more < 0)
+            *err = why;
+    } while (more > 0);
+    return more;
 }
 
 static int inflate_piece(struct ws_reader *reader, struct slice piece, bool end, struct err *err)
 {
-    struct buf *out = &reader->partial->message;
-    size_t before = out->len;
     bool client = reader->role == WS_CLIENT;
-    bool no_context = client ? reader->deflate.server_no_context_takeover : reader->deflate.client_no_context_takeover;
+    const struct deflate_params *params = &reader->deflate;
+    bool no_context = client ? params->server_no_context_takeover : params->client_no_context_takeover;
 
     if (!reader->inflater)
-        reader->inflater = inflater_new(no_context);
-    int rc = inflater_feed(reader->inflater, piece, end, out, reader->max_message, err);
-    /* What came out before a failure comes first: else the verdict would depend on how the bytes were cut. */
-    if (out->len > before && check_text(reader, slice_make(out->data + before, out->len - before), err) < 0)
+        reader->inflater = inflater_new(client ? params->server_bits : params->client_bits, no_context, peer_name(reader));
+    if (piece.len && inflate_all(reader, piece, err) < 0)
         return -1;
-    if (rc == 0 && end && no_context)
+    if (!end)
+        return 0;
+    if (inflate_all(reader, inflater_tail(reader->inflater), err) < 0 || inflater_end(reader->inflater, err) < 0)
+        return -1;
+    if (no_context)
         drop_inflater(reader);
-    return rc;
+    return 0;
 }
 
 /* A piece of a data frame, in the role's masking, into the message that is being put together. */
 static int keep_data(struct ws_reader *reader, struct slice piece, struct err *err)
 {
-    struct ws_partial *partial = partial_of(reader);
-    partial->wire_total += piece.len;
-    if (reader->role == WS_CLIENT && reader->message_compressed)
-        return inflate_piece(reader, piece, false, err);
+    partial_of(reader)->wire_total += piece.len;
+    if (reader->role == WS_CLIENT)
+        return reader->message_compressed ? inflate_piece(reader, piece, false, err) : take_bytes(reader, piece, err);
 
-    if (!reader->message_compressed) {
-        size_t before = partial->message.len;
-        panic_if(buf_append_slice(&partial->message, piece) < 0); /* check_length has bounded it */
-        if (reader->role == WS_SERVER)
-            ws_mask(partial->message.data + before, piece.len, reader->header + reader->header_have - 4, reader->mask_at);
-        return check_text(reader, slice_make(partial->message.data + before, piece.len), err);
-    }
-    for (size_t at = 0, n; at < piece.len; at += n) { /* compressed and masked: by way of the stack */
+    for (size_t at = 0, n; at < piece.len; at += n) { /* masked: by way of the stack */
         uint8_t plain[1024];
         n = piece.len - at < sizeof plain ? piece.len - at : sizeof plain;
         memcpy(plain, piece.data + at, n);
         ws_mask(plain, n, reader->header + reader->header_have - 4, reader->mask_at + at);
-        if (inflate_piece(reader, slice_make(plain, n), false, err) < 0)
+        struct slice bytes = slice_make(plain, n);
+        if ((reader->message_compressed ? inflate_piece(reader, bytes, false, err) : take_bytes(reader, bytes, err)) < 0)
             return -1;
     }
     return 0;
@@ -289,7 +358,11 @@ static int finish_close(struct ws_reader *reader, struct slice body, struct ws_m
         message->close_code = (uint16_t)(body.data[0] << 8 | body.data[1]);
         message->body = slice_skip(body, 2);
         if (!ws_close_code_valid(message->close_code))
-            return err_set(err, REASON_PROTOCOL_ERROR, 1002, "close code %u (RFC 6455, 7.4.1)", message->close_code);
+            return err_set(err, REASON_PROTOCOL_ERROR, 1002, "close code %u (RFC 6455, %s)", message->close_code,
+                           message->close_code >= 1000 && message->close_code <= 1015 ? "7.4.1" : "7.4.2");
+        if (message->close_code == WS_CODE_EXTENSION_WANTED && reader->role == WS_CLIENT)
+            return err_set(err, REASON_PROTOCOL_ERROR, 1002,
+                           "close code 1010 from the server, which is the client's (RFC 6455, 7.4.1)");
         if (!utf8_valid(message->body))
             return err_set(err, REASON_PROTOCOL_ERROR, 1007, "close reason is not UTF-8 (RFC 6455, 5.5.1 and 8.1)");
     }
@@ -299,7 +372,8 @@ static int finish_close(struct ws_reader *reader, struct slice body, struct ws_m
 
 static int finish_control(struct ws_reader *reader, struct slice body, struct ws_message *message, struct err *err)
 {
-    *message = (struct ws_message){ .opcode = (enum ws_opcode)reader->frame_opcode, .body = body, .fragments = 1 };
+    *message =
+        (struct ws_message){ .opcode = (enum ws_opcode)reader->frame_opcode, .body = body, .size = body.len, .fragments = 1 };
     return reader->frame_opcode == WS_CLOSE ? finish_close(reader, body, message, err) : 1;
 }
 
@@ -314,8 +388,10 @@ static int finish_message(struct ws_reader *reader, struct ws_message *message, 
     *message = (struct ws_message){
         .opcode = (enum ws_opcode)reader->message_opcode,
         .body = buf_slice(&partial->message),
+        .size = partial->size,
         .fragments = partial->fragments,
         .compressed = reader->message_compressed,
+        .skipped = reader->skipping,
     };
     reader->message_opcode = 0;
     return 1;
@@ -333,7 +409,10 @@ static int finish_in_place(struct ws_reader *reader, struct slice body, struct w
         if (!utf8_complete(utf8))
             return fail_utf8(err, "text ends inside a character: not UTF-8");
     }
-    *message = (struct ws_message){ .opcode = (enum ws_opcode)reader->message_opcode, .body = body, .fragments = 1 };
+    *message = (struct ws_message){ .opcode = (enum ws_opcode)reader->message_opcode, .size = body.len, .fragments = 1 };
+    message->skipped = reader->skipping;
+    if (!reader->skipping)
+        message->body = body;
     reader->message_opcode = 0;
     return 1;
 }
@@ -352,11 +431,11 @@ static int read_payload(struct ws_reader *reader, struct slice *input, struct ws
 {
     struct slice piece = *input;
     if (piece.len > reader->frame_left)
-        piece.len = reader->frame_left;
+        piece.len = (size_t)reader->frame_left;
     bool whole = fits_in_place(reader, *input), control = is_control(reader->frame_opcode);
 
     *input = slice_skip(*input, piece.len);
-    reader->frame_left -= (uint32_t)piece.len;
+    reader->frame_left -= piece.len;
     if (!whole && piece.len) {
         if (control)
             keep_control(reader, piece);

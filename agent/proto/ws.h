@@ -16,14 +16,27 @@ enum ws_role { WS_CLIENT, WS_SERVER }; /* which side we are: a client masks and 
 enum ws_opcode { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
 
 enum { WS_CONTROL_MAX = 125, WS_CLOSE_REASON_MAX = 123, WS_HEADER_MAX = 14 };
-enum { WS_CODE_NONE = 0, WS_CODE_NORMAL = 1000, WS_CODE_NO_STATUS = 1005, WS_CODE_ABNORMAL = 1006 };
+enum {
+    WS_CODE_NONE = 0,
+    WS_CODE_NORMAL = 1000,
+    WS_CODE_NO_STATUS = 1005,
+    WS_CODE_ABNORMAL = 1006,
+    WS_CODE_EXTENSION_WANTED = 1010
+};
 
 struct ws_message {
     enum ws_opcode opcode; /* WS_TEXT, WS_BINARY (whole messages), WS_CLOSE, WS_PING, WS_PONG */
     struct slice body;     /* valid until the next call on the reader; for WS_CLOSE the text behind the code */
+    uint64_t size;         /* of the body, also of one that was not kept */
     uint16_t close_code;   /* WS_CLOSE: the code sent, or WS_CODE_NO_STATUS */
     uint32_t fragments;    /* frames that it came in */
     bool compressed;
+    bool skipped; /* it was judged and not kept (ws_reader_skip): the body is empty */
+};
+
+/* What several readers may keep of unfinished messages together. */
+struct ws_budget {
+    size_t used, max; /* bytes */
 };
 
 struct ws_partial; /* a message or control frame that is not complete yet */
@@ -31,20 +44,25 @@ struct ws_partial; /* a message or control frame that is not complete yet */
 struct ws_reader {
     struct ws_partial *partial; /* exists while something is incomplete, and until the next call after it was completed */
     struct inflater *inflater;  /* from the first compressed message on; with no context takeover, during one only */
+    struct ws_budget *budget;   /* shared with others; NULL: none */
+    uint64_t frame_left;        /* payload bytes of the open frame that are still to come */
     uint32_t max_message;       /* bytes, after inflating */
-    uint32_t frame_left;        /* payload bytes of the open frame that are still to come */
     uint8_t header[WS_HEADER_MAX];
     uint8_t header_have; /* bytes in header[]; the masking key is the last four of a complete one */
     uint8_t role;
     uint8_t message_opcode; /* of the open fragmented message, 0: none */
     uint8_t frame_opcode;
     uint8_t mask_at; /* position in the masking key of the next payload byte */
-    bool frame_fin, message_compressed, in_frame, closed, failed;
+    bool frame_fin : 1, message_compressed : 1, in_frame : 1, closed : 1, failed : 1;
+    bool skips : 1, skipping : 1; /* large messages are not refused; the open message is not kept */
     struct deflate_params deflate;
 };
 
 void ws_reader_init(struct ws_reader *reader, enum ws_role role, uint32_t max_message,
                     const struct deflate_params *deflate /* NULL: none */);
+/* For clients: a message that is larger than max_message (0: than nothing), or for which the budget has no room, is judged like any
+ * other, however large, and told as skipped. Without this call it is message_too_big. budget may be NULL, and must outlive the reader. */
+void ws_reader_skip(struct ws_reader *reader, struct ws_budget *budget);
 void ws_reader_fini(struct ws_reader *reader);
 /* Eats from *input and advances it. 1: *message is filled; 0: everything is eaten, feed more; -1: the peer broke a rule, *err has reason
  * REASON_PROTOCOL_ERROR or REASON_MESSAGE_TOO_BIG, code is the close code to answer with (1002, 1007, 1009), the text names the rule:

@@ -14,9 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { CEILING = 50000 };
 
-static int inflate_cut(struct slice in, uint8_t cut, struct buf *out)
+static int inflate_cut(struct slice in, uint8_t bits, uint8_t cut, struct buf *out)
 {
-    struct inflater *inflater = inflater_new(false);
+    struct inflater *inflater = inflater_new(bits, false, "server");
     struct err err;
     int rc = 0;
     for (size_t at = 0, n; at < in.len && rc == 0; at += n) {
@@ -33,11 +33,11 @@ static int inflate_cut(struct slice in, uint8_t cut, struct buf *out)
     return rc < 0 ? err.code : 0;
 }
 
-static void fuzz_inflate(struct slice in, uint8_t cut)
+static void fuzz_inflate(struct slice in, uint8_t bits, uint8_t cut)
 {
     struct buf whole = BUF_INIT(1 << 20), pieces = BUF_INIT(1 << 20);
-    int verdict = inflate_cut(in, 0, &whole);
-    panic_if(inflate_cut(in, cut, &pieces) != verdict);
+    int verdict = inflate_cut(in, bits, 0, &whole);
+    panic_if(inflate_cut(in, bits, cut, &pieces) != verdict);
     panic_if(verdict == 0 && !slice_equal(buf_slice(&whole), buf_slice(&pieces)));
     buf_fini(&whole);
     buf_fini(&pieces);
@@ -47,7 +47,7 @@ static void fuzz_inflate(struct slice in, uint8_t cut)
 static void fuzz_round_trip(struct slice in, uint8_t bits, bool no_context, size_t step)
 {
     struct deflater *deflater = deflater_new(bits, no_context);
-    struct inflater *inflater = inflater_new(no_context);
+    struct inflater *inflater = inflater_new(bits, no_context, "server");
     for (unsigned i = 0; i < 64 && (in.len || i == 0); i++) {
         struct buf packed = BUF_INIT(1 << 20), back = BUF_INIT(1 << 20);
         struct slice message = slice_make(in.data, in.len < step ? in.len : step);
@@ -98,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_round_trip(in, bits, data[0] & 4, (size_t)data[1] * 16 + 1);
         break;
     default:
-        fuzz_inflate(in, (uint8_t)(data[1] | 1));
+        fuzz_inflate(in, bits, (uint8_t)(data[1] | 1));
     }
     return 0;
 }

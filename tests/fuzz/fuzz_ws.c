@@ -1,5 +1,5 @@
 /*
- * The frame reader against anything. The first byte chooses role, compression and ceiling, the second how the rest is cut into pieces;
+ * The frame reader against anything. The first byte chooses role, compression, ceiling and whether a client skips, the second how the rest is cut into pieces;
  * whole and cut must tell the same messages and come to the same verdict.
  */
 #include <stddef.h>
@@ -27,10 +27,12 @@ static uint64_t mix(uint64_t sum, uint64_t value)
 static uint64_t mix_message(uint64_t sum, const struct ws_message *message, uint32_t max_message)
 {
     panic_if(message->body.len > max_message && message->body.len > WS_CONTROL_MAX);
+    panic_if(message->skipped ? message->body.len || message->size < max_message
+                              : message->opcode != WS_CLOSE && message->size != message->body.len);
     panic_if((message->opcode == WS_TEXT || message->opcode == WS_CLOSE) && !utf8_valid(message->body));
     panic_if(message->opcode == WS_CLOSE && message->close_code != WS_CODE_NO_STATUS && !ws_close_code_valid(message->close_code));
     sum = mix(mix(mix(sum, message->opcode), message->close_code), message->fragments);
-    sum = mix(mix(sum, message->compressed), message->body.len);
+    sum = mix(mix(mix(sum, message->compressed), message->skipped), message->size);
     for (size_t i = 0; i < message->body.len; i++)
         sum = mix(sum, message->body.data[i]);
     return sum;
@@ -46,9 +48,12 @@ static struct outcome play(const uint8_t *data, size_t size, uint8_t choice, uin
         .client_bits = (uint8_t)(8 + (choice >> 5)),
     };
     uint32_t max_message = choice & 8 ? 100000 : 200;
+    struct ws_budget budget = { 0, SIZE_MAX };
     struct ws_reader reader;
     struct outcome outcome = { 0 };
     ws_reader_init(&reader, choice & 1 ? WS_SERVER : WS_CLIENT, max_message, &deflate);
+    if ((choice & 17) == 16)
+        ws_reader_skip(&reader, &budget);
     for (size_t at = 0, n; at < size; at += n) {
         n = cut == 0 ? size : 1 + (at * 31 + cut) % cut;
         if (n > size - at)
@@ -68,6 +73,7 @@ static struct outcome play(const uint8_t *data, size_t size, uint8_t choice, uin
     }
     outcome.mid_message = ws_reader_mid_message(&reader);
     ws_reader_fini(&reader);
+    panic_if(budget.used);
     return outcome;
 }
 

@@ -183,7 +183,7 @@ static void round_trip(uint8_t bits, bool no_context)
 {
     static const size_t lengths[] = { 0, 1, 5, 0, 0, 300, 70000, 5, 4096, 5 };
     struct deflater *deflater = deflater_new(bits, no_context);
-    struct inflater *inflater = inflater_new(no_context);
+    struct inflater *inflater = inflater_new(bits, no_context, "server");
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         struct buf text = BUF_INIT(MAX), packed = BUF_INIT(MAX), back = BUF_INIT(MAX);
         fill(&text, lengths[i]);
@@ -292,7 +292,7 @@ static void test_bounded(void **state)
     uint8_t *zeros = calloc(1, 100000);
     assert_int_equal(deflater_message(deflater, slice_make(zeros, 100000), &packed), 0);
 
-    struct inflater *inflater = inflater_new(false);
+    struct inflater *inflater = inflater_new(15, false, "server");
     assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 99999, &err), -1);
     assert_int_equal(err.code, 1009);
     assert_int_equal(err.reason, REASON_MESSAGE_TOO_BIG);
@@ -300,12 +300,12 @@ static void test_bounded(void **state)
     inflater_free(inflater);
 
     buf_reset(&out);
-    inflater = inflater_new(false);
+    inflater = inflater_new(15, false, "server");
     assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 100000, &err), 0);
     assert_int_equal(out.len, 100000);
     inflater_free(inflater);
 
-    inflater = inflater_new(false); /* the buffer's own ceiling holds too */
+    inflater = inflater_new(15, false, "server"); /* the buffer's own ceiling holds too */
     assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &narrow, 100000, &err), -1);
     assert_int_equal(err.code, 1009);
     assert_true(narrow.len <= 100);
@@ -318,7 +318,7 @@ static void test_bounded(void **state)
     assert_int_equal(deflater_message(deflater, slice_of(noise), &narrow), -1);
     assert_int_equal(narrow.len, 0);
     assert_int_equal(deflater_message(deflater, slice_make(noise, 50), &narrow), 0);
-    inflater = inflater_new(false);
+    inflater = inflater_new(15, false, "server");
     buf_reset(&out);
     assert_int_equal(inflater_feed(inflater, buf_slice(&narrow), true, &out, 100, &err), 0);
     assert_true(slice_equal(buf_slice(&out), slice_make(noise, 50)));
@@ -336,7 +336,7 @@ static void test_ceiling_starts_anew(void **state)
 {
     (void)state;
     struct deflater *deflater = deflater_new(15, false);
-    struct inflater *inflater = inflater_new(false);
+    struct inflater *inflater = inflater_new(15, false, "server");
     struct err err;
     for (int i = 0; i < 10; i++) {
         struct buf packed = BUF_INIT(MAX), out = BUF_INIT(1000);
@@ -353,7 +353,7 @@ static void test_ceiling_starts_anew(void **state)
 static void test_many_final_blocks(void **state)
 {
     (void)state;
-    struct inflater *inflater = inflater_new(false);
+    struct inflater *inflater = inflater_new(15, false, "server");
     struct buf packed = BUF_INIT(MAX), out = BUF_INIT(MAX);
     struct err err;
     for (int i = 0; i < 100000; i++)
@@ -362,6 +362,140 @@ static void test_many_final_blocks(void **state)
     assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 100, &err), 0);
     assert_true(slice_equal_str(buf_slice(&out), "Hello"));
     inflater_free(inflater);
+    buf_fini(&packed);
+    buf_fini(&out);
+}
+
+/* What is broken, in hexadecimal bytes, and the sentence; whole and in random pieces. */
+static void test_window_and_context(void **state)
+{
+    (void)state;
+    struct buf first = BUF_INIT(MAX), second = BUF_INIT(MAX), far = BUF_INIT(MAX);
+    uint8_t noise[600], twice[700];
+    struct deflater *deflater = deflater_new(15, false);
+    struct err err;
+
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (uint8_t)rand_r(&seed);
+    assert_int_equal(deflater_message(deflater, slice_of(noise), &first), 0);
+    assert_int_equal(deflater_message(deflater, slice_of(noise), &second), 0); /* points back by 600 */
+    deflater_free(deflater);
+    memcpy(twice, noise, 600);
+    memcpy(twice + 600, noise, 100);
+    deflater = deflater_new(15, false);
+    assert_int_equal(deflater_message(deflater, slice_of(twice), &far), 0); /* likewise, within one message */
+    deflater_free(deflater);
+
+    for (uint8_t bits = 8; bits <= 15; bits++)
+        for (int no_context = 0; no_context < 2; no_context++)
+            for (int split = 0; split < 20; split++) {
+                struct inflater *inflater = inflater_new(bits, no_context, split & 1 ? "client" : "server");
+                struct buf out = BUF_INIT(MAX);
+                struct slice in = no_context ? buf_slice(&first) : buf_slice(&far);
+                char want[160];
+                int rc = 0;
+
+                if (no_context) {
+                    assert_int_equal(inflater_feed(inflater, in, true, &out, MAX, &err), 0);
+                    in = buf_slice(&second);
+                }
+                while (in.len && rc == 0) {
+                    size_t n = split < 2 ? in.len : 1 + (size_t)rand_r(&seed) % 7;
+                    n = n < in.len ? n : in.len;
+                    rc = inflater_feed(inflater, slice_make(in.data, n), n == in.len, &out, MAX, &err);
+                    in = slice_skip(in, n);
+                }
+                if (no_context)
+                    snprintf(
+                        want, sizeof want,
+                        "compressed message points back beyond its own beginning, %s_no_context_takeover was agreed (RFC 7692, "
+                        "7.1.1.%d)",
+                        split & 1 ? "client" : "server", split & 1 ? 2 : 1);
+                else
+                    snprintf(want, sizeof want,
+                             "compressed message points back beyond the window of %u bytes, %s_max_window_bits is %u (RFC 7692, "
+                             "7.1.2.%d)",
+                             1U << bits, split & 1 ? "client" : "server", bits, split & 1 ? 2 : 1);
+                assert_int_equal(rc, no_context || bits < 10 ? -1 : 0);
+                if (rc < 0) {
+                    assert_string_equal(err.text, want);
+                    assert_int_equal(err.code, 1007);
+                }
+                inflater_free(inflater);
+                buf_fini(&out);
+            }
+    buf_fini(&first);
+    buf_fini(&second);
+    buf_fini(&far);
+}
+
+/* A distance of exactly the window is the last that is allowed (RFC 7692, 7.1.2.1). */
+static void test_window_edge(void **state)
+{
+    (void)state;
+    struct buf packed = BUF_INIT(MAX), out = BUF_INIT(MAX);
+    struct err err;
+
+    /* 256 stored bytes, then in a fixed block a match of length 3 (257: 0000001) and distance 256 (code 15, extra bits 1111111 - 193 = 63,
+     * 6 extra bits 111111) or 257 (code 16, 7 extra bits 0). */
+    for (int over = 0; over < 2; over++) {
+        unsigned bits = 0, count = 0;
+        const char *text = over ? "0"
+                                  "10"
+                                  "0000001"
+                                  "10000"
+                                  "0000000"
+                                  "0000000"
+                                : "0"
+                                  "10"
+                                  "0000001"
+                                  "01111"
+                                  "111111"
+                                  "0000000";
+        buf_reset(&packed);
+        buf_reset(&out);
+        buf_append(&packed, "\0\x02\x01\xfd\xfe", 5); /* 258 bytes: 0x0102 */
+        for (int i = 0; i < 258; i++)
+            buf_append_char(&packed, (char)i);
+        for (; *text; text++) {
+            bits |= (unsigned)(*text - '0') << count;
+            if (++count == 8) {
+                buf_append_char(&packed, (char)bits);
+                bits = count = 0;
+            }
+        }
+        if (count)
+            buf_append_char(&packed, (char)bits);
+        buf_append(&packed, "\0", 1); /* the stored block that the tail completes, where the last one ended inside a byte */
+        struct inflater *inflater = inflater_new(8, false, "server");
+        int rc = inflater_feed(inflater, buf_slice(&packed), false, &out, MAX, &err);
+        assert_int_equal(rc, over ? -1 : 0);
+        if (over)
+            assert_non_null(strstr(err.text, "beyond the window of 256 bytes"));
+        else
+            assert_int_equal(out.len, 261);
+        inflater_free(inflater);
+    }
+    buf_fini(&packed);
+    buf_fini(&out);
+}
+
+static void test_tail_not_cut(void **state)
+{
+    (void)state;
+    struct deflater *deflater = deflater_new(15, false);
+    struct buf packed = BUF_INIT(MAX), out = BUF_INIT(MAX);
+    struct err err;
+
+    assert_int_equal(deflater_message(deflater, slice_str("hello"), &packed), 0);
+    struct inflater *inflater = inflater_new(15, false, "server");
+    assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, MAX, &err), 0);
+    buf_append(&packed, "\0\0\xff\xff", 4);
+    assert_int_equal(inflater_feed(inflater, buf_slice(&packed), false, &out, MAX, &err), 0);
+    assert_int_equal(inflater_feed(inflater, slice_make(NULL, 0), true, &out, MAX, &err), -1);
+    assert_string_equal(err.text, "compressed message still has its tail 00 00 ff ff (RFC 7692, 7.2.1)");
+    inflater_free(inflater);
+    deflater_free(deflater);
     buf_fini(&packed);
     buf_fini(&out);
 }
@@ -382,6 +516,9 @@ int main(void)
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_ceiling_starts_anew),
         cmocka_unit_test(test_many_final_blocks),
+        cmocka_unit_test(test_window_and_context),
+        cmocka_unit_test(test_window_edge),
+        cmocka_unit_test(test_tail_not_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,8 @@ static void tell(struct buf *story, const struct ws_message *message)
     buf_append_str(story, "(");
     tell_body(story, message->body);
     buf_append_str(story, ")");
+    if (message->skipped)
+        buf_printf(story, "skipped %llu", (unsigned long long)message->size);
     if (message->fragments != 1)
         buf_printf(story, "/%u", message->fragments);
     buf_append_str(story, message->compressed ? "z " : " ");
@@ -94,6 +96,22 @@ static void assert_story(enum ws_role role, const struct deflate_params *deflate
         char *story = story_of(role, deflate, bytes, i == 0 ? bytes.len : i == 1 ? 1 : 0);
         assert_string_equal(story, want);
         mem_free(story);
+    }
+}
+
+static void assert_skipping_story(uint32_t max_message, size_t budget_max, struct slice bytes, const char *want)
+{
+    for (int i = 0; i < SPLITS; i++) {
+        struct ws_budget budget = { 0, budget_max };
+        struct ws_reader reader;
+        struct buf story = BUF_INIT(1 << 20);
+        ws_reader_init(&reader, WS_CLIENT, max_message, &deflate_on);
+        ws_reader_skip(&reader, &budget);
+        play(&reader, bytes, i == 0 ? bytes.len : i == 1 ? 1 : 0, &story);
+        ws_reader_fini(&reader);
+        assert_string_equal(buf_str(&story), want);
+        assert_int_equal(budget.used, 0);
+        buf_fini(&story);
     }
 }
 
@@ -182,6 +200,7 @@ static void test_masked_frames(void **state)
         { "81 85 00000000 'Hello' 82 80 01020304", "text(Hello) binary() " },
         { "01 81 01000000 60 89 81 02000000 60 80 82 01020304 6360", "ping(b) text(abb)/2 " },
         { "88 82 01010101 02e9", "close 1000() " },
+        { "88 82 00000000 03f2", "close 1010() " }, /* a client may */
         { "81 05 'Hello'", "! 1002 unmasked frame from the client (RFC 6455, 5.1)" },
         { "88 00", "! 1002 unmasked frame from the client (RFC 6455, 5.1)" },
         { "81 81 01000000 81", "! 1007 text is not UTF-8 (RFC 6455, 8.1)" },
@@ -203,14 +222,16 @@ static void test_closes(void **state)
         { "88 02 1387", "close 4999() " },
         { "88 00 81 01 'a' ff ff ff", "close 1005() " }, /* whatever comes behind it is nobody's business (5.5.1) */
         { "88 01 03", "! 1002 close with 1 byte (RFC 6455, 5.5.1)" },
-        { "88 02 0000", "! 1002 close code 0 (RFC 6455, 7.4.1)" },
-        { "88 02 03e7", "! 1002 close code 999 (RFC 6455, 7.4.1)" },
+        { "88 02 0000", "! 1002 close code 0 (RFC 6455, 7.4.2)" },
+        { "88 02 03e7", "! 1002 close code 999 (RFC 6455, 7.4.2)" },
         { "88 02 03ec", "! 1002 close code 1004 (RFC 6455, 7.4.1)" },
         { "88 02 03ed", "! 1002 close code 1005 (RFC 6455, 7.4.1)" },
         { "88 02 03ee", "! 1002 close code 1006 (RFC 6455, 7.4.1)" },
         { "88 02 03f7", "! 1002 close code 1015 (RFC 6455, 7.4.1)" },
-        { "88 02 0bb7", "! 1002 close code 2999 (RFC 6455, 7.4.1)" },
-        { "88 02 1388", "! 1002 close code 5000 (RFC 6455, 7.4.1)" },
+        { "88 02 03f2", "! 1002 close code 1010 from the server, which is the client's (RFC 6455, 7.4.1)" },
+        { "88 02 03f8", "! 1002 close code 1016 (RFC 6455, 7.4.2)" },
+        { "88 02 0bb7", "! 1002 close code 2999 (RFC 6455, 7.4.2)" },
+        { "88 02 1388", "! 1002 close code 5000 (RFC 6455, 7.4.2)" },
         { "88 04 03e8 c328", "! 1007 close reason is not UTF-8 (RFC 6455, 5.5.1 and 8.1)" },
         { "88 04 03e8 e282", "! 1007 close reason is not UTF-8 (RFC 6455, 5.5.1 and 8.1)" },
         { "08 02 03e8", "! 1002 fragmented close (RFC 6455, 5.5)" },
@@ -316,7 +337,8 @@ static void test_deflate_frames(void **state)
         { "c1 01 00", "text()z " },                               /* 7.2.3.6: empty */
         { "81 01 'a' c1 07 f248cdc9c90700 81 01 'b'", "text(a) text(Hello)z text(b) " },
         { "c1 04 ffffffff", "! 1007 compressed message is not DEFLATE data: invalid block type (RFC 7692, 7.2.2)" },
-        { "c1 05 f200110000", "! 1007 compressed message is not DEFLATE data: invalid distance too far back (RFC 7692, 7.2.2)" },
+        { "c1 05 f200110000",
+          "! 1007 compressed message is not DEFLATE data: it points back beyond the first byte (RFC 7692, 7.2.2)" },
         { "c1 00", "! 1007 compressed message is not DEFLATE data: it ends inside a block (RFC 7692, 7.2.2)" },
         { "c1 03 f248cd", "! 1007 compressed message is not DEFLATE data: it ends inside a block (RFC 7692, 7.2.2)" },
         { "c9 01 'a'", "! 1002 RSV1 set on a ping frame (RFC 7692, 6.1)" },
@@ -544,6 +566,72 @@ static void test_close_names(void **state)
     assert_string_equal(ws_close_code_name(999), "");
 }
 
+/* What is too large for a check that skips is judged, told and not kept. */
+static void test_skipping(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t max;
+        const char *bytes, *story;
+    } table[] = {
+        { 4, "81 05 'Hello' 81 04 'Hell'", "text()skipped 5 text(Hell) " },
+        { 0, "81 05 'Hello' 81 00 89 01 'p' 8a 01 'q'", "text()skipped 5 text() ping(p) pong(q) " },
+        { 4, "01 03 'Hel' 89 01 'p' 80 02 'lo' 82 01 'x'", "ping(p) text()skipped 5/2 binary(x) " },
+        { 4, "01 05 'Hello' 00 01 'a' 80 01 'b' 82 01 'x'", "text()skipped 7/3 binary(x) " },
+        { 4, "c1 07 f2 48 cd c9 c9 07 00 c1 07 f2 48 cd c9 c9 07 00", "text()skipped 5z text()skipped 5z " },
+        { 5, "c1 07 f2 48 cd c9 c9 07 00 c1 05 f2 00 11 00 00", "text(Hello)z text(Hello)z " }, /* RFC 7692, 7.2.3.1 and .2 */
+        { 4, "41 03 f2 48 cd 80 04 c9 c9 07 00 c1 05 f2 00 11 00 00",
+          "text()skipped 5/2z text()skipped 5z " }, /* the window lives on */
+        /* What breaks a rule is found whether it is kept or not. */
+        { 0, "81 03 e2 82 61", "! 1007 text is not UTF-8 (RFC 6455, 8.1)" },
+        { 0, "81 02 e2 82", "! 1007 text ends inside a character: not UTF-8 (RFC 6455, 8.1)" },
+        { 0, "01 02 e2 82 80 02 61 61", "! 1007 text is not UTF-8 (RFC 6455, 8.1)" },
+        { 0, "c1 04 ffffffff", "! 1007 compressed message is not DEFLATE data: invalid block type (RFC 7692, 7.2.2)" },
+        { 0, "01 05 'Hello' 81 01 'x'", "! 1002 text inside a fragmented message (RFC 6455, 5.4)" },
+        { 4, "82 7f 8000000000000000", "! 1002 64-bit length with the top bit set (RFC 6455, 5.2)" },
+        { 4, "82 7f 7fffffffffffffff 'abc'", "..." },
+        { 4, "02 7f 7fffffffffffffff x5000:61", "..." },
+        { 100000, "82 7e c350 x50000:61", "binary(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa... 50000) " },
+        { 4000, "82 7e c350 x50000:61 81 01 'x'", "binary()skipped 50000 text(x) " },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct buf bytes = script(table[i].bytes);
+        assert_skipping_story(table[i].max, SIZE_MAX, buf_slice(&bytes), table[i].story);
+        buf_fini(&bytes);
+    }
+}
+
+/* Several readers share one budget for what is unfinished: a message that finds no room is skipped, and the room comes back. */
+static void test_budget(void **state)
+{
+    (void)state;
+    struct ws_budget budget = { 0, 120000 };
+    struct ws_reader readers[4];
+    struct ws_message message;
+    struct err err;
+    struct buf begin = script("02 7e c350 x50000:61"), end = script("80 01 'z'");
+
+    for (size_t i = 0; i < 4; i++) {
+        ws_reader_init(&readers[i], WS_CLIENT, 1 << 20, NULL);
+        ws_reader_skip(&readers[i], &budget);
+        struct slice input = buf_slice(&begin);
+        assert_int_equal(ws_reader_next(&readers[i], &input, &message, &err), 0);
+        assert_true(budget.used <= 2 * budget.max);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        struct slice input = buf_slice(&end);
+        assert_int_equal(ws_reader_next(&readers[i], &input, &message, &err), 1);
+        assert_int_equal(message.size, 50001);
+        assert_int_equal(message.skipped, i > 1);
+        assert_int_equal(message.body.len, i > 1 ? 0 : 50001);
+    }
+    for (size_t i = 0; i < 4; i++)
+        ws_reader_fini(&readers[i]);
+    assert_int_equal(budget.used, 0);
+    buf_fini(&begin);
+    buf_fini(&end);
+}
+
 int main(void)
 {
     const char *given = getenv("WSHEALTHD_SEED");
@@ -561,6 +649,8 @@ int main(void)
         cmocka_unit_test(test_at_the_ceiling),
         cmocka_unit_test(test_zero_copy_and_small),
         cmocka_unit_test(test_inflater_goes_without_context),
+        cmocka_unit_test(test_skipping),
+        cmocka_unit_test(test_budget),
         cmocka_unit_test(test_mask),
         cmocka_unit_test(test_write_lengths),
         cmocka_unit_test(test_write_ceiling),
