@@ -74,8 +74,11 @@ static void drop_attempts(struct dial *dial)
 static void dial_free(struct dial *dial)
 {
     timer_stop(&dial->timer);
-    if (dial->lookup != NULL)
+    if (dial->lookup != NULL) {
+        dial->report->resolve_queued = resolve_is_queued(dial->lookup);
+        dial->report->lookup = NULL;
         resolve_cancel(dial->lookup);
+    }
     drop_attempts(dial);
     if (dial->securing != NULL)
         stream_close_now(dial->securing); /* our alert, if there is one, is on its way */
@@ -306,6 +309,7 @@ static void on_resolved(void *user, const struct resolve_answer *answer)
     struct dial *dial = user;
     struct err err;
     dial->lookup = NULL;
+    dial->report->lookup = NULL;
     if (answer->error != 0) {
         dial_resolve_err(&dial->target, answer->error, answer->sys_errno, &err);
         fail(dial, &err);
@@ -315,21 +319,11 @@ static void on_resolved(void *user, const struct resolve_answer *answer)
     start_connecting(dial);
 }
 
-/* An address in text needs no resolver. */
-static bool take_literal(struct dial *dial)
-{
-    struct sockaddr_storage address = { 0 };
-    const char *host = dial->target.url->host;
-    if (uv_ip4_addr(host, 0, (struct sockaddr_in *)&address) != 0 && uv_ip6_addr(host, 0, (struct sockaddr_in6 *)&address) != 0)
-        return false;
-    add_address(dial, &address);
-    return true;
-}
-
 struct dial *dial_start(struct loop *loop, const struct dial_target *target, const struct dial_events *events, void *user,
                         struct dial_report *report)
 {
     struct dial *dial = mem_alloc(sizeof *dial);
+    struct resolve_answer known = { 0 };
     memset(report, 0, sizeof *report);
     dial->loop = loop;
     dial->target = *target;
@@ -339,12 +333,15 @@ struct dial *dial_start(struct loop *loop, const struct dial_target *target, con
     dial->report = report;
     timer_init(&dial->timer, loop, on_timer, dial);
     dial->phase_start_ns = clock_now_ns();
-    if (target->url->is_unix || take_literal(dial)) {
+    if (target->url->is_unix || resolve_without(target->url->host, &known)) {
+        if (known.count > 0)
+            interleave(dial, &known);
         start_connecting(dial);
         report->resolve_ns = 0;
         return dial;
     }
     dial->lookup = resolve_start(loop, target->url->host, on_resolved, dial);
+    report->lookup = dial->lookup;
     if (dial->lookup == NULL) {
         dial_resolve_err(&dial->target, EAI_SYSTEM, EMFILE, &dial->failure);
         timer_start(&dial->timer, 0);

@@ -27,6 +27,8 @@ struct dial_report {
     char address[128];                       /* the one connected to, or tried last: "127.0.0.1:8080", "unix:/path" */
     struct tls_info tls;                     /* also after a failed verification */
     bool tls_answered;                       /* the peer has sent something that looks like TLS */
+    const struct lookup *lookup;             /* while it runs */
+    bool resolve_queued;                     /* cancelled while the lookup waited for a thread of the agent's */
 };
 
 struct dial_events {
@@ -42,8 +44,8 @@ struct dial *dial_start(struct loop *loop, const struct dial_target *target, con
                         struct dial_report *report);
 void dial_cancel(struct dial *dial); /* no callback comes any more; report is final when it returns */
 enum phase dial_phase(const struct dial *dial);
-/* The error for a deadline that passed in this phase: "no answer from the resolver for example.test within 2s", reason by phase.
- * PHASE_TLS adds a hint that the port may be a plain one. Works before or after dial_cancel: it needs only report and target. */
+/* The error for a deadline that passed in this phase: "no answer from the resolver for example.test within 2s", reason by phase;
+ * agent_error where the lookup had not begun, as the agent looks up too many other names. PHASE_TLS adds a hint that the port may be a plain one. Works before or after dial_cancel: it needs only report and target. */
 int dial_timeout_err(const struct dial_target *target, const struct dial_report *report, uint64_t timeout_ms, struct err *err);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "agent/base/text.h"
 #include "agent/net/dial_impl.h"
+#include "agent/net/resolve.h"
 
 void dial_address_text(const struct dial_target *target, const struct sockaddr_storage *address, char *out, size_t size)
 {
@@ -98,6 +99,10 @@ int dial_timeout_err(const struct dial_target *target, const struct dial_report 
 {
     char within[32];
     text_format_duration((int64_t)timeout_ms, within, sizeof within);
+    if (!report->resolved && (report->resolve_queued || (report->lookup != NULL && resolve_is_queued(report->lookup))))
+        return err_set(err, REASON_AGENT_ERROR, EAGAIN,
+                       "resolve %s: %d other names are being looked up, and no thread was free within %s", target->url->host,
+                       RESOLVE_THREADS_MAX, within);
     if (!report->resolved)
         return err_set(err, REASON_DNS_FAILURE, ETIMEDOUT, "no answer from the resolver for %s within %s", target->url->host,
                        within);

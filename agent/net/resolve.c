@@ -1,8 +1,9 @@
 /*
- * The threads behind name resolution. Owns every thread of the net layer. The resolver is shared by the loop and its threads and counted
- * by reference, so that a thread that comes back late finds it still there, sees that nobody awaits the answer, and leaves quietly.
+ * The threads behind name resolution (agent/net/resolve.h). The resolver is shared by the loop and its threads and counted by
+ * reference, so that a thread that comes back late finds it still there, sees that the loop has gone, and leaves quietly.
  *
- * Everything in struct resolver is guarded by its mutex, but for `outstanding`, which only the loop's thread touches.
+ * A query belongs to the loop's thread but for its answer, which its thread writes until the query is in `done`. What both touch is
+ * guarded by the mutex: `done`, `queued`, `threads`, `refs`, `closed`.
  */
 #include "agent/net/resolve.h"
 
@@ -11,7 +12,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/list.h"
 #include "agent/base/mem.h"
 #include "agent/net/thread.h"
@@ -19,20 +22,40 @@
 struct resolver {
     uv_async_t wake; /* first: its close callback gives up the loop's reference */
     pthread_mutex_t lock;
-    struct list queued, done;
+    struct list queued, done; /* of queries, by node */
     unsigned refs, threads;
+    bool closed; /* the loop has gone: a thread frees its query itself */
+    /* The loop's alone: */
+    struct list flying; /* of queries, by flying: those that are not answered yet */
+    struct list kept;   /* of answers that came too late for whoever asked */
+    unsigned kept_count;
     unsigned outstanding; /* lookups that somebody awaits; they keep the loop running */
 };
 
-enum lookup_state { LOOKUP_QUEUED, LOOKUP_RUNNING, LOOKUP_DONE };
+/* One name in flight. */
+struct query {
+    struct list node;   /* in queued or done; in neither while its thread runs */
+    struct list flying; /* in the resolver's */
+    struct list lookups;
+    bool started; /* guarded by the lock */
+    bool known;   /* no thread has asked: the answer was there */
+    char *host;
+    struct resolve_answer answer;
+};
+
+/* Somebody who waits for it. */
 struct lookup {
-    struct list node; /* in queued or done */
+    struct list node; /* in the query's lookups */
     struct resolver *resolver;
-    enum lookup_state state;
-    bool abandoned; /* nobody awaits it: its thread frees it */
+    struct query *query;
     void (*on_done)(void *user, const struct resolve_answer *answer);
     void *user;
+};
+
+struct kept {
+    struct list node;
     char *host;
+    uint64_t until_ms;
     struct resolve_answer answer;
 };
 
@@ -58,10 +81,12 @@ void resolve_set_source(void (*replacement)(const char *host, struct resolve_ans
     source = replacement == NULL ? ask_system : replacement;
 }
 
-static void lookup_free(struct lookup *lookup)
+/* --- the threads ---------------------------------------------------------------------------------------------------- */
+
+static void query_free(struct query *query)
 {
-    mem_free(lookup->host);
-    mem_free(lookup);
+    mem_free(query->host);
+    mem_free(query);
 }
 
 /* Called with the lock held; releases it. */
@@ -80,18 +105,17 @@ static void *run_thread(void *arg)
     struct resolver *resolver = arg;
     pthread_mutex_lock(&resolver->lock);
     while (!list_empty(&resolver->queued)) {
-        struct lookup *lookup = list_entry(resolver->queued.next, struct lookup, node);
-        list_remove(&lookup->node);
-        lookup->state = LOOKUP_RUNNING;
+        struct query *query = list_entry(resolver->queued.next, struct query, node);
+        list_remove(&query->node);
+        query->started = true;
         pthread_mutex_unlock(&resolver->lock);
-        source(lookup->host, &lookup->answer);
+        source(query->host, &query->answer);
         pthread_mutex_lock(&resolver->lock);
-        if (lookup->abandoned) {
-            lookup_free(lookup);
+        if (resolver->closed) {
+            query_free(query);
             continue;
         }
-        lookup->state = LOOKUP_DONE;
-        list_push(&resolver->done, &lookup->node);
+        list_push(&resolver->done, &query->node);
         uv_async_send(&resolver->wake);
     }
     resolver->threads--;
@@ -99,32 +123,95 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
+/* Called with the lock held. */
+static int start_thread(struct resolver *resolver)
+{
+    int status = thread_start(run_thread, resolver);
+    if (status == 0) {
+        resolver->threads++;
+        resolver->refs++;
+    }
+    return status;
+}
+
+/* --- answers that came late ----------------------------------------------------------------------------------------- */
+
+static void kept_drop(struct resolver *resolver, struct kept *kept)
+{
+    list_remove(&kept->node);
+    resolver->kept_count--;
+    mem_free(kept->host);
+    mem_free(kept);
+}
+
+static struct kept *kept_find(struct resolver *resolver, const char *host)
+{
+    uint64_t now_ms = clock_now_ms();
+    struct kept *found = NULL;
+    list_each_safe (node, &resolver->kept) {
+        struct kept *kept = list_entry(node, struct kept, node);
+        if (kept->until_ms < now_ms)
+            kept_drop(resolver, kept);
+        else if (strcasecmp(kept->host, host) == 0)
+            found = kept;
+    }
+    return found;
+}
+
+/* The newest answer for a name; a failure, or one that came in time, drops what was kept. */
+static void keep(struct resolver *resolver, const struct query *query, bool late)
+{
+    struct kept *kept = kept_find(resolver, query->host);
+    if (kept != NULL)
+        kept_drop(resolver, kept);
+    if (!late || query->answer.error != 0)
+        return;
+    if (resolver->kept_count == RESOLVE_KEPT_MAX)
+        kept_drop(resolver, list_entry(resolver->kept.next, struct kept, node));
+    kept = mem_alloc(sizeof *kept);
+    kept->host = mem_strdup(query->host);
+    kept->until_ms = clock_now_ms() + RESOLVE_KEPT_MS;
+    kept->answer = query->answer;
+    list_push(&resolver->kept, &kept->node);
+    resolver->kept_count++;
+}
+
+/* --- the loop's side ------------------------------------------------------------------------------------------------ */
+
 static void settle(struct resolver *resolver)
 {
     if (--resolver->outstanding == 0)
         uv_unref((uv_handle_t *)&resolver->wake);
 }
 
-static struct lookup *take_done(struct resolver *resolver)
+static struct query *take_done(struct resolver *resolver)
 {
-    struct lookup *lookup = NULL;
+    struct query *query = NULL;
     pthread_mutex_lock(&resolver->lock);
     if (!list_empty(&resolver->done)) {
-        lookup = list_entry(resolver->done.next, struct lookup, node);
-        list_remove(&lookup->node);
+        query = list_entry(resolver->done.next, struct query, node);
+        list_remove(&query->node);
     }
     pthread_mutex_unlock(&resolver->lock);
-    return lookup;
+    return query;
 }
 
 static void on_wake(uv_async_t *wake)
 {
     struct resolver *resolver = (struct resolver *)wake;
-    /* One at a time: a callback may cancel another lookup that is done. */
-    for (struct lookup *lookup; (lookup = take_done(resolver)) != NULL;) {
-        settle(resolver);
-        lookup->on_done(lookup->user, &lookup->answer);
-        lookup_free(lookup);
+    for (struct query *query; (query = take_done(resolver)) != NULL;) {
+        list_remove(&query->flying); /* who asks from now on asks anew */
+        if (!query->known)
+            keep(resolver, query, list_empty(&query->lookups));
+        /* One at a time: a callback may cancel others. */
+        while (!list_empty(&query->lookups)) {
+            struct lookup *lookup = list_entry(query->lookups.next, struct lookup, node);
+            list_remove(&lookup->node);
+            settle(resolver);
+            lookup->on_done(lookup->user, &query->answer);
+            mem_free(lookup);
+        }
+        query_free(query);
     }
 }
 
@@ -141,20 +228,84 @@ static struct resolver *resolver_get(struct loop *loop)
     pthread_mutex_init(&resolver->lock, NULL);
     list_init(&resolver->queued);
     list_init(&resolver->done);
+    list_init(&resolver->flying);
+    list_init(&resolver->kept);
     resolver->refs = 1;
     return loop->resolver = resolver;
 }
 
-/* Called with the lock held. */
-static int start_thread(struct resolver *resolver)
+static struct query *query_new(struct resolver *resolver, const char *host)
 {
-    int status = thread_start(run_thread, resolver);
+    struct query *query = mem_alloc(sizeof *query);
+    list_init(&query->node);
+    list_init(&query->lookups);
+    query->host = mem_strdup(host);
+    list_push(&resolver->flying, &query->flying);
+    return query;
+}
 
-    if (status == 0) {
-        resolver->threads++;
-        resolver->refs++;
+/* The answer is there: it comes with the next turn of the loop. */
+static void query_done(struct resolver *resolver, struct query *query)
+{
+    pthread_mutex_lock(&resolver->lock);
+    list_remove(&query->node);
+    list_push(&resolver->done, &query->node);
+    pthread_mutex_unlock(&resolver->lock);
+    uv_async_send(&resolver->wake);
+}
+
+static void query_begin(struct resolver *resolver, struct query *query)
+{
+    int status = 0;
+    bool nobody; /* will ever take it from the queue */
+    pthread_mutex_lock(&resolver->lock);
+    list_push(&resolver->queued, &query->node);
+    if (resolver->threads < RESOLVE_THREADS_MAX)
+        status = start_thread(resolver);
+    nobody = status != 0 && resolver->threads == 0;
+    pthread_mutex_unlock(&resolver->lock);
+    if (!nobody)
+        return;
+    query->answer.error = EAI_SYSTEM;
+    query->answer.sys_errno = status;
+    query_done(resolver, query);
+}
+
+static struct query *query_find(struct resolver *resolver, const char *host)
+{
+    list_each (node, &resolver->flying) {
+        struct query *query = list_entry(node, struct query, flying);
+        if (strcasecmp(query->host, host) == 0)
+            return query;
     }
-    return status;
+    return NULL;
+}
+
+/* The query that will answer: one with the answer in it, the one in flight, or a new one. */
+static struct query *query_for(struct resolver *resolver, const char *host)
+{
+    struct resolve_answer known;
+    const struct kept *kept;
+    bool have = resolve_without(host, &known);
+    struct query *query = have ? NULL : query_find(resolver, host);
+    if (!have && (kept = kept_find(resolver, host)) != NULL) {
+        known = kept->answer;
+        have = true;
+        if (query == NULL)
+            query_begin(resolver, query_new(resolver, host)); /* the answer for the next round */
+    }
+    if (!have && query != NULL)
+        return query;
+    query = query_new(resolver, host);
+    if (have) {
+        list_remove(&query->flying); /* nobody else shall share it */
+        query->started = query->known = true;
+        query->answer = known;
+        query_done(resolver, query);
+    } else {
+        query_begin(resolver, query);
+    }
+    return query;
 }
 
 struct lookup *resolve_start(struct loop *loop, const char *host, void (*on_done)(void *user, const struct resolve_answer *answer),
@@ -167,37 +318,40 @@ struct lookup *resolve_start(struct loop *loop, const char *host, void (*on_done
     lookup->resolver = resolver;
     lookup->on_done = on_done;
     lookup->user = user;
-    lookup->host = mem_strdup(host);
+    lookup->query = query_for(resolver, host);
+    list_push(&lookup->query->lookups, &lookup->node);
     if (resolver->outstanding++ == 0)
         uv_ref((uv_handle_t *)&resolver->wake);
-    pthread_mutex_lock(&resolver->lock);
-    list_push(&resolver->queued, &lookup->node);
-    int status = resolver->threads < RESOLVE_THREADS_MAX ? start_thread(resolver) : 0;
-    if (status != 0 && resolver->threads == 0) { /* nobody will ever take it from the queue */
-        list_remove(&lookup->node);
-        lookup->state = LOOKUP_DONE;
-        lookup->answer.error = EAI_SYSTEM;
-        lookup->answer.sys_errno = status;
-        list_push(&resolver->done, &lookup->node);
-        uv_async_send(&resolver->wake);
-    }
-    pthread_mutex_unlock(&resolver->lock);
     return lookup;
+}
+
+bool resolve_is_queued(const struct lookup *lookup)
+{
+    pthread_mutex_lock(&lookup->resolver->lock);
+    bool queued = !lookup->query->started;
+    pthread_mutex_unlock(&lookup->resolver->lock);
+    return queued;
 }
 
 void resolve_cancel(struct lookup *lookup)
 {
     struct resolver *resolver = lookup->resolver;
-    pthread_mutex_lock(&resolver->lock);
-    bool running = lookup->state == LOOKUP_RUNNING;
-    if (running)
-        lookup->abandoned = true;
-    else
-        list_remove(&lookup->node);
-    pthread_mutex_unlock(&resolver->lock);
-    if (!running)
-        lookup_free(lookup);
+    struct query *query = lookup->query;
+    list_remove(&lookup->node);
+    mem_free(lookup);
     settle(resolver);
+    if (!list_empty(&query->lookups))
+        return;
+    /* Not begun, and wanted by nobody: it would only keep a thread from others. */
+    pthread_mutex_lock(&resolver->lock);
+    bool idle = !query->started && !list_empty(&query->node);
+    if (idle)
+        list_remove(&query->node);
+    pthread_mutex_unlock(&resolver->lock);
+    if (!idle)
+        return;
+    list_remove(&query->flying);
+    query_free(query);
 }
 
 static void on_wake_closed(uv_handle_t *handle)
@@ -212,8 +366,19 @@ void resolver_close(struct loop *loop)
     struct resolver *resolver = loop->resolver;
     if (resolver == NULL)
         return;
-    /* With every lookup cancelled no thread touches wake any more. What is outstanding is a dial that was not cancelled. */
+    /* What is outstanding is a dial that was not cancelled. */
     panic_if(resolver->outstanding != 0);
     loop->resolver = NULL;
+    list_each_safe (node, &resolver->kept)
+        kept_drop(resolver, list_entry(node, struct kept, node));
+    pthread_mutex_lock(&resolver->lock);
+    resolver->closed = true; /* no thread touches wake any more */
+    list_each_safe (node, &resolver->done)
+        query_free(list_entry(node, struct query, node));
+    list_each_safe (node, &resolver->queued)
+        query_free(list_entry(node, struct query, node));
+    list_init(&resolver->done);
+    list_init(&resolver->queued);
+    pthread_mutex_unlock(&resolver->lock);
     uv_close((uv_handle_t *)&resolver->wake, on_wake_closed);
 }

@@ -1,7 +1,14 @@
 /*
- * Names to addresses, off the loop. A lookup runs getaddrinfo on a thread of its own, at most RESOLVE_THREADS_MAX at once, further ones
- * wait. There is no pool: the threads end with the queue. Not libuv's pool, because that is joined when the process exits, and so a
- * resolver that does not answer would hold up the shutdown; and because two stuck names would block all others.
+ * Names to addresses, off the loop. A lookup runs getaddrinfo, so that nsswitch.conf holds (files, DNS, mDNS, systemd-resolved), which an
+ * asynchronous DNS library (c-ares) does not know. Each distinct name has one query in flight, on a thread of its own, which all who
+ * ask for that name share: a name whose resolver does not answer costs one thread, whoever gives up on it, and keeps no other name
+ * waiting. There is no pool: the threads end with their queries. Not libuv's pool, because that is joined when the process exits, and so a
+ * resolver that does not answer would hold up the shutdown.
+ *
+ * Addresses in text, `localhost` and names below .localhost (RFC 6761, 6.3) are answered without any resolver.
+ *
+ * A query that takes longer than whoever asked would wait goes on. Its answer, when it is one, serves those who ask next, and each time
+ * the next query is begun at once: so a resolver that takes 4 s is followed with a delay of one round.
  *
  * Async contract: resolve_start never calls back inside itself and calls on_done exactly once, unless cancelled first.
  */
@@ -12,7 +19,8 @@
 
 #include "agent/net/loop.h"
 
-enum { RESOLVE_THREADS_MAX = 8, RESOLVE_ADDRESSES_MAX = 16 };
+/* More names at once than threads: the rest wait for a thread. A configuration seldom has a tenth of it. */
+enum { RESOLVE_THREADS_MAX = 64, RESOLVE_ADDRESSES_MAX = 16, RESOLVE_KEPT_MS = 60000, RESOLVE_KEPT_MAX = 64 };
 
 struct resolve_answer {
     int error;     /* EAI_*; 0: at least one address */
@@ -24,12 +32,19 @@ struct resolve_answer {
 struct lookup;
 struct lookup *resolve_start(struct loop *loop, const char *host, void (*on_done)(void *user, const struct resolve_answer *answer),
                              void *user);
-/* No callback comes any more. A lookup that has begun goes on in its thread, touches nothing of the loop's, and frees itself. */
+/* No callback comes any more. A query that has begun goes on in its thread and touches nothing of the caller's. */
 void resolve_cancel(struct lookup *lookup);
-/* For loop_fini: abandons every lookup. Returns at once, whatever the resolver does. */
+/* Has the query not begun, as there are too many others? Then it is the agent that is late, and not the resolver. */
+bool resolve_is_queued(const struct lookup *lookup);
+/* For loop_fini: abandons every query. Returns at once, whatever the resolver does. */
 void resolver_close(struct loop *loop);
 
-/* For tests: runs on the lookup's thread in place of getaddrinfo. NULL puts that back. */
+/* Addresses in text, and what /etc/hosts (or else RFC 6761) says of localhost; false: a name for a resolver. */
+bool resolve_without(const char *host, struct resolve_answer *answer);
+
+/* For tests: runs on the query's thread in place of getaddrinfo. NULL puts that back. */
 void resolve_set_source(void (*source)(const char *host, struct resolve_answer *answer));
+/* For tests: another file than /etc/hosts. */
+void resolve_set_hosts(const char *path);
 
 #endif

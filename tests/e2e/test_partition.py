@@ -3,8 +3,6 @@
 Nobody closes anything: the agent, the server and the broker all go on, and only deadlines tell. Nothing of it is the server's fault.
 """
 import contextlib
-import ctypes
-import os
 import re
 import subprocess
 import time
@@ -12,10 +10,10 @@ import time
 import pytest
 
 from harness import PYTHON, SERVERS, agent, check, echo_server, free_port, process, until
+from network import own_network
 from relay import relay
 from test_rabbitmq import HOME, Rabbit
 
-CLONE_NEWNET = 0x40000000
 INTERVAL, TIMEOUT = 0.2, 1.0
 # No answer; and, once the connection has been given up, no other.
 LOST = ("fail", "broker_timeout", "shared"), ("fail", "broker_unreachable", "shared")
@@ -42,20 +40,8 @@ class Namespace:
 @pytest.fixture
 def namespace(tool):
     nft, ip = tool("nft"), tool("ip")
-    if os.geteuid() != 0:
-        pytest.skip("a network namespace needs root")
-    libc = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if libc.unshare(CLONE_NEWNET):
-            pytest.skip(f"unshare: {os.strerror(ctypes.get_errno())}")
-        try:
-            subprocess.run([ip, "link", "set", "lo", "up"], check=True, timeout=20)
-            yield Namespace(nft)
-        finally:
-            assert libc.setns(before, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-    finally:
-        os.close(before)
+    with own_network(ip):
+        yield Namespace(nft)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ static char dir[] = "/tmp/net-dial-XXXXXX";
 
 /* --- names of our own ----------------------------------------------------------------------------------------------- */
 
-static atomic_int gate_open;
+static atomic_int gate_open, slow_done;
 
 static void add(struct resolve_answer *answer, const char *text)
 {
@@ -50,10 +50,11 @@ static void fake_source(const char *host, struct resolve_answer *answer)
         add(answer, "127.0.0.10");
     } else if (strcmp(host, "one.test") == 0) {
         add(answer, "127.0.0.1");
-    } else if (strcmp(host, "slow.test") == 0) {
+    } else if (strncmp(host, "slow", 4) == 0) {
         while (!atomic_load(&gate_open))
             usleep(1000);
         add(answer, "127.0.0.1");
+        atomic_fetch_add(&slow_done, 1);
     }
 }
 
@@ -283,6 +284,36 @@ static void test_cancel_while_resolving(void **state)
     assert_int_equal(dialled.done, 0);
 }
 
+/* The agent looks up so many other names that it has no thread for this one: its own fault, and not the resolver's. */
+static void test_a_lookup_that_never_began(void **state)
+{
+    (void)state;
+    static struct dialled dialled[RESOLVE_THREADS_MAX + 1];
+    struct dial *dials[RESOLVE_THREADS_MAX + 1];
+    struct err err;
+    char host[32];
+    for (int i = 0; i <= RESOLVE_THREADS_MAX; i++) {
+        snprintf(host, sizeof host, "slow%d.test", i);
+        dials[i] = dial_begin(&loop, &dialled[i], host, 80, NULL);
+    }
+    int done_before = atomic_load(&slow_done);
+    run_for(&loop, 20);
+    struct dialled *last = &dialled[RESOLVE_THREADS_MAX];
+    dial_timeout_err(&last->target, &last->report, 2000, &err);
+    assert_int_equal(err.reason, REASON_AGENT_ERROR);
+    for (int i = 0; i <= RESOLVE_THREADS_MAX; i++)
+        dial_cancel(dials[i]);
+    dial_timeout_err(&last->target, &last->report, 2000, &err);
+    assert_int_equal(err.reason, REASON_AGENT_ERROR);
+    assert_string_equal(err.text, "resolve slow64.test: 64 other names are being looked up, and no thread was free within 2s");
+    dial_timeout_err(&dialled[0].target, &dialled[0].report, 2000, &err);
+    assert_int_equal(err.reason, REASON_DNS_FAILURE);
+    atomic_store(&gate_open, 1);
+    for (int i = 0; i < 1000 && atomic_load(&slow_done) < done_before + RESOLVE_THREADS_MAX; i++)
+        usleep(10000);
+    run_for(&loop, 20);
+}
+
 static void test_cancel_while_connecting(void **state)
 {
     (void)state;
@@ -353,6 +384,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_first_that_connects_wins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_address_when_the_first_is_silent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lookup_that_never_began, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_while_connecting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ipv6_literal, setup, teardown),
