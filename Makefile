@@ -1,6 +1,6 @@
 # One non-recursive Makefile. Everything that is built goes below $(BUILD), one directory for each flavour:
 #   release  what is installed         asan  tests (ASan, UBSan)       tsan  what has threads       fuzz  libFuzzer (clang)
-# Targets: all demo test lint tsan fuzz bench install deps docs clean. `make help` says more.
+# Targets: all demo test lint tsan fuzz bench fresh install uninstall deps docs clean. `make help` says more.
 
 BUILD      ?= build
 CC         ?= cc
@@ -13,15 +13,21 @@ FUZZ_SECONDS ?= 10
 # V=1 shows whole command lines.
 Q := $(if $(V),,@)
 
+# For what runs before anything is built: tests/tools/deps and tests/tools/fresh.
+export BUILD KAFKA TESTS FRESH
+
 VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/base/version.h)
 
+UNITS   := wshealthd.service wshealthd@.service wshealthd.socket
+
 .DEFAULT_GOAL := all
+PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
 # --- set-up ---------------------------------------------------------------------------------------------------------
 # Targets that a newcomer types first install what is missing, then run make again so that pkg-config sees it.
-DEPS_STAMP := $(shell tests/tools/deps --check build >/dev/null 2>&1 && echo yes)
+DEPS_STAMP := $(shell BUILD='$(BUILD)' KAFKA='$(KAFKA)' tests/tools/deps --check build >/dev/null 2>&1 && echo yes)
 
 ifeq ($(DEPS_STAMP),yes)
 
@@ -32,18 +38,18 @@ LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS))
 # libnats is opened when a nats broker is: the name it was built for.
 NATS_SONAME := $(shell readelf -d $$($(PKG_CONFIG) --variable=libdir libnats)/libnats.so | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
 CPPFLAGS += -DNATS_SONAME=$(NATS_SONAME) $(shell $(PKG_CONFIG) --cflags libnats)
-# KAFKA=0 leaves the kafka broker out. librdkafka is opened when a kafka broker is, so that nobody else pays its megabyte.
-KAFKA ?= $(shell $(PKG_CONFIG) --exists rdkafka && echo 1 || echo 0)
-ifeq ($(KAFKA),1)
+# librdkafka is opened when a kafka broker is, so that nobody else pays its megabyte. Where its header is missing, or with KAFKA=0, the type is left out.
+WITH_KAFKA := $(or $(KAFKA),$(shell $(PKG_CONFIG) --exists rdkafka && echo 1 || echo 0))
+ifeq ($(WITH_KAFKA),1)
   CPPFLAGS += -DWSHEALTHD_KAFKA $(shell $(PKG_CONFIG) --cflags rdkafka)
 endif
-# llhttp: a library of its own on Debian 13, C sources of node-llhttp on Debian 12.
-LLHTTP_SRC ?= /usr/share/llhttp
+# llhttp: a library of its own on Debian 13, C sources of node-llhttp on Debian 12 (tests/tools/deps unpacks them below $(BUILD)).
+LLHTTP_SRC ?= $(firstword $(patsubst %/llhttp.c,%,$(wildcard /usr/share/llhttp/llhttp.c $(BUILD)/llhttp/usr/share/llhttp/llhttp.c)))
 ifeq ($(shell $(PKG_CONFIG) --exists libllhttp && echo y),y)
   CPPFLAGS += $(shell $(PKG_CONFIG) --cflags libllhttp)
   LIBS     += $(shell $(PKG_CONFIG) --libs libllhttp)
 else
-  LLHTTP_INC  ?= $(firstword $(patsubst %/llhttp.h,%,$(wildcard $(LLHTTP_SRC)/llhttp.h /usr/share/include/llhttp/llhttp.h)))
+  LLHTTP_INC  ?= $(firstword $(patsubst %/llhttp.h,%,$(wildcard $(LLHTTP_SRC)/llhttp.h $(LLHTTP_SRC:%/share/llhttp=%/share/include/llhttp)/llhttp.h)))
   CPPFLAGS    += -isystem $(LLHTTP_INC)
   LLHTTP_UNITS := llhttp api http
 endif
@@ -71,7 +77,7 @@ SRC_proto := $(sort $(wildcard agent/proto/*.c))
 SRC_net   := $(sort $(wildcard agent/net/*.c))
 SRC_core  := $(sort $(wildcard agent/core/*.c))
 SRC_probes := $(sort $(wildcard probes/*.c probes/dialects/*.c))
-SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(KAFKA)),,brokers/kafka%),$(wildcard brokers/*.c)))
+SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(WITH_KAFKA)),,brokers/kafka%),$(wildcard brokers/*.c)))
 SRC_app   := $(sort $(filter-out agent/main.c,$(wildcard agent/*.c)))
 SRC_main  := agent/main.c
 ALL_SRC   := $(SRC_base) $(SRC_proto) $(SRC_net) $(SRC_core) $(SRC_probes) $(SRC_brokers) $(SRC_app) $(SRC_main)
@@ -85,9 +91,13 @@ LINK_probes := probes core net proto base
 LINK_brokers := brokers core net proto base
 LINK_app    := app probes brokers core net proto base
 
+# What the compiler is told. It changes when a library comes or goes (Kafka's), and everything is compiled again then.
+FLAGS_STAMP := $(BUILD)/flags
+$(shell mkdir -p $(BUILD) && printf '%s\n' '$(CC) $(CPPFLAGS) $(COMMON) $(CFLAGS)' | cmp -s - $(FLAGS_STAMP) || printf '%s\n' '$(CC) $(CPPFLAGS) $(COMMON) $(CFLAGS)' >$(FLAGS_STAMP))
+
 # $(1) flavour
 define flavour
-$(BUILD)/$(1)/%.o: %.c
+$(BUILD)/$(1)/%.o: %.c $(FLAGS_STAMP)
 	@mkdir -p $$(@D)
 	@echo "  CC      $$@"
 	$$(Q)$$(CC_$(1)) $$(CPPFLAGS) $$(COMMON) $$(CFLAGS) $$(CFLAGS_$(1)) -MMD -MP -c -o $$@ $$<
@@ -134,16 +144,19 @@ $(BENCHES): $(BUILD)/release/%: %.c $(wildcard tests/bench/*.h)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CPPFLAGS) $(CSTD) -O2 -g -Wl,--no-as-needed -o $@ $< $(LIBS) -lpthread
 
-.PHONY: all
-all: $(BUILD)/release/wshealthd
+# On all cores where no -j was given.
+.PHONY: all all-now
+all:
+	@$(MAKE) --no-print-directory $(PARALLEL) all-now
+all-now: $(BUILD)/release/wshealthd
 
-.PHONY: unit
-unit: $(call units_of,asan)
+.PHONY: unit-now
+unit-now: $(call units_of,asan)
 	tests/tools/run-units $(BUILD)/asan/tests/unit
 
-.PHONY: e2e
-e2e: $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
-	$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e $(PYTEST_ARGS)
+.PHONY: e2e-now
+e2e-now: $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
+	WSHEALTHD_BUILD=$(abspath $(BUILD)) $(PYTHON) -B -m pytest -v -p no:cacheprovider tests/e2e $(PYTEST_ARGS)
 
 # What test, lint, tsan, fuzz and bench do once everything is installed.
 .PHONY: check lint-now tsan-now fuzz-now bench-now
@@ -166,7 +179,6 @@ $(MANUALS): $(BUILD)/docs/%: docs/%.in docs/fill $(BUILD)/release/wshealthd
 	docs/fill $(BUILD)/release/wshealthd $< >$@
 .PHONY: docs-now install-now
 docs-now: $(MANUALS)
-UNITS := wshealthd.service wshealthd@.service wshealthd.socket
 install-now: $(BUILD)/release/wshealthd $(MANUALS)
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd lib/systemd/system)
 	install -s -m 755 $(BUILD)/release/wshealthd $(DESTDIR)$(PREFIX)/bin/wshealthd
@@ -186,34 +198,44 @@ unit-release: $(call units_of,release)
 -include $(patsubst %.c,$(BUILD)/tsan/%.d,$(ALL_SRC) $(TEST_SRC)) $(patsubst %.c,$(BUILD)/fuzz/%.d,$(ALL_SRC) $(TEST_SRC))
 
 else # the build's own packages are missing
-all unit e2e check unit-release:
+all:
 	tests/tools/deps build
-	$(MAKE) $@
-.PHONY: all unit e2e check unit-release
+	$(MAKE) --no-print-directory $@
+.PHONY: all
 endif
 
 # --- tests: each installs what is missing, then runs make again, on all cores where no -j was given ---------------------
-PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
-.PHONY: test lint tsan fuzz bench
+.PHONY: unit e2e test lint tsan fuzz bench
+unit:
+	tests/tools/deps build unit
+	$(MAKE) --no-print-directory $(PARALLEL) unit-now
+e2e:
+	tests/tools/deps build unit test
+	tests/tools/npm $(BUILD)
+	$(MAKE) --no-print-directory $(PARALLEL) e2e-now
 test:
-	tests/tools/deps build test
+	tests/tools/deps build unit test
 	tests/tools/npm $(BUILD)
 	$(MAKE) --no-print-directory $(PARALLEL) check
 lint:
-	tests/tools/deps build test lint
+	tests/tools/deps build unit test lint
 	$(MAKE) --no-print-directory lint-now
 tsan:
-	tests/tools/deps build test
+	tests/tools/deps build unit test
 	$(MAKE) --no-print-directory $(PARALLEL) tsan-now
 fuzz:
 	tests/tools/deps build fuzz
 	$(MAKE) --no-print-directory $(PARALLEL) fuzz-now
 bench:
-	tests/tools/deps build test bench
+	tests/tools/deps build unit test bench
 	$(MAKE) --no-print-directory $(PARALLEL) bench-now
+# All that README promises, on a bare Debian of its own: RELEASE=bookworm or trixie; FRESH='make all && make unit' is less.
+.PHONY: fresh
+fresh:
+	@tests/tools/fresh $(or $(RELEASE),trixie)
 
 # --- for users: likewise ------------------------------------------------------------------------------------------------
-.PHONY: demo docs install help
+.PHONY: demo docs install uninstall help
 demo:
 	tests/tools/deps build
 	$(MAKE) --no-print-directory $(PARALLEL) all
@@ -224,6 +246,12 @@ docs:
 install:
 	tests/tools/deps build
 	$(MAKE) --no-print-directory $(PARALLEL) install-now
+# What install has put there; configuration in /etc/wshealthd stays.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/wshealthd $(DESTDIR)$(PREFIX)/share/man/man8/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man5/wshealthd.yaml.5 \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wshealthd/,README.md LICENSE wshealthd.yaml) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS))
+	-rmdir $(DESTDIR)$(PREFIX)/share/doc/wshealthd
 help:
 	@echo 'make          the program: $(BUILD)/release/wshealthd'
 	@echo 'make demo     a WebSocket server to break, and the agent beside it (DEMO="--fault silent-drop")'
@@ -233,14 +261,15 @@ help:
 	@echo 'make fuzz     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench    the figures, beside their references'
 	@echo 'make docs     the manual pages, in $(BUILD)/docs'
-	@echo 'make install  program, manual, units (DESTDIR=, PREFIX=$(PREFIX))'
-	@echo 'make deps     installs what all of this needs'
+	@echo 'make fresh    all of this on a bare Debian in a directory of its own, as root (RELEASE=bookworm or trixie)'
+	@echo 'make install  program, manual, units (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'
+	@echo 'make deps     installs what all of this needs (KAFKA=0: without librdkafka; TESTS=lean: tests without what is large)'
 	@echo 'make clean    removes $(BUILD)'
 	@echo 'Each installs the Debian packages that it lacks, with sudo where you are not root. BUILD=DIR builds elsewhere, V=1 shows commands.'
 
 .PHONY: deps
 deps:
-	tests/tools/deps build test lint fuzz bench
+	tests/tools/deps build unit test lint fuzz bench
 
 .PHONY: clean
 clean:

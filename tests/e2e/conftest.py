@@ -16,6 +16,13 @@ def pytest_configure():
             raise pytest.UsageError(f"{binary} is not built: run make test")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Each skipped test by its name: pytest's own summary folds them by line of source."""
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        terminalreporter.write_line(f"skipped: {report.nodeid}: {reason.removeprefix('Skipped: ')}")
+
+
 @pytest.fixture(scope="session")
 def certs(tmp_path_factory):
     return Certs(tmp_path_factory.mktemp("certs"))

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +24,8 @@ SERVERS = pathlib.Path(__file__).resolve().parent / "servers"
 MODULES = BUILD / "npm" / "node_modules"
 EXIT = {"pass": 0, "warn": 1, "fail": 2}
 PATIENCE = 20.0  # bounds every wait; far more than anything here takes
+
+given = set()  # ports
 
 
 def environment(**more):
@@ -75,9 +78,20 @@ def until(what, condition, seconds=PATIENCE, pause=0.02):
 
 
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port below the kernel's own range, so that no outgoing connection takes it before the server does; each pytest worker has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 12000 + worker % 8 * 2400
+    while True:
+        port = random.randrange(first, first + 2400)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in given:
+            given.add(port)
+            return port
 
 
 def connects(port, host="127.0.0.1"):

@@ -4,8 +4,10 @@ With nchan_redis_storage_mode nostore a message is what is published and nothing
 that nchan's script in Redis writes first, which PUBLISH alone cannot.)
 """
 import contextlib
+import os
 import pathlib
 import signal
+import subprocess
 
 import pytest
 
@@ -46,6 +48,19 @@ checks:
 """
 
 
+def own_state():
+    """What a user puts before nginx: nchan makes directories in /var/lib/nginx whatever the configuration says, so there it gets a file system
+    of its own, as root of one user namespace, and is itself again in a second one."""
+    if os.geteuid() == 0:
+        return []
+    inner = ["unshare", "--user", f"--map-user={os.geteuid()}", f"--map-group={os.getegid()}"]
+    outer = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /var/lib/nginx && exec "$@"', "sh", *inner]
+    done = subprocess.run([*outer, "true"], capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode:
+        pytest.skip(f"nginx with nchan needs /var/lib/nginx, and a user namespace for it: {done.stderr.strip()}")
+    return outer
+
+
 @contextlib.contextmanager
 def nchan(tool, directory, redis_port):
     nginx = tool("nginx")
@@ -53,7 +68,7 @@ def nchan(tool, directory, redis_port):
         pytest.skip("libnginx-mod-nchan is missing")
     port = free_port()
     (directory / "nginx.conf").write_text(NGINX.format(module=MODULE, dir=directory, port=port, redis=redis_port))
-    with process(nginx, "-e", directory / "error.log", "-p", directory, "-c", directory / "nginx.conf", port=port) as child:
+    with process(*own_state(), nginx, "-e", directory / "error.log", "-p", directory, "-c", directory / "nginx.conf", port=port) as child:
         until("nchan is on Redis", lambda: "upstream bus: ready" in (directory / "error.log").read_text())
         child.port, child.url = port, f"ws://127.0.0.1:{port}/ws/room"
         yield child

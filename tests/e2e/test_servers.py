@@ -117,7 +117,7 @@ http {{
                       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}
     location /cut {{ proxy_pass http://127.0.0.1:{quiet}; proxy_http_version 1.1; proxy_read_timeout 1s;
                      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}
-    location /plain {{ proxy_pass http://127.0.0.1:{behind}; }}
+    location /plain {{ proxy_pass http://127.0.0.1:{behind}; proxy_http_version 1.1; proxy_set_header Connection ""; }}
     location /dead {{ proxy_pass http://127.0.0.1:{nobody}; proxy_http_version 1.1;
                       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}
   }}

@@ -1,4 +1,6 @@
 # Action Cable without Rails around it, on the subscription adapter that CABLE_URL names: rackup it with puma.
+# Action Cable uses the whole of concurrent-ruby, and since 7.2 relies on others to have loaded it.
+require "concurrent"
 require "action_cable"
 require "action_controller"
 require "logger"

@@ -18,6 +18,11 @@ class Broken(Exception):
     pass
 
 
+def path_of(socket):
+    """The path of the request; websockets 14 and later keep it in the request only."""
+    return socket.request.path if hasattr(socket, "request") else socket.path
+
+
 def must(condition, what):
     if not condition:
         raise Broken(what)
@@ -76,7 +81,7 @@ class Pusher(Server):
     ping, pong = {"event": "pusher:ping", "data": {}}, {"event": "pusher:pong", "data": {}}
 
     async def hello(self):
-        must(self.socket.path.startswith("/app/key"), "the path has no application key")
+        must(path_of(self.socket).startswith("/app/key"), "the path has no application key")
         await self.say({"event": "pusher:connection_established", "data": json.dumps({"socket_id": "1.1", "activity_timeout": 30})})
 
     async def take(self, message):
@@ -115,7 +120,7 @@ class Centrifugo(Server):
 
 class Phoenix(Server):
     async def hello(self):
-        must("vsn=2.0.0" in self.socket.path, "the path asks for no serializer")
+        must("vsn=2.0.0" in path_of(self.socket), "the path asks for no serializer")
 
     async def take(self, message):
         join_ref, ref, topic, event, payload = message
