@@ -19,154 +19,19 @@
 #include "agent/base/random.h"
 #include "agent/base/text.h"
 #include "agent/core/talk_engine.h"
-#include "agent/proto/template.h"
 #include "probes/delivery.h"
 #include "probes/registry.h"
 
 enum { NS_PER_MS = 1000000, GOING_AWAY = 1001 };
 
-static const struct delivery_opts *delivery_opts(const struct run *run)
-{
-    return run->opts;
-}
-
-/* --- heartbeats --- */
-
-static void judge_when_complete(struct run *run)
-{
-    struct delivery_state *state = run->state;
-
-    if (!run->active)
-        return;
-    for (size_t i = 0; i < state->beat_count; i++)
-        if (!state->beats[i].taken || !state->beats[i].control_ns || !state->beats[i].websocket_ns)
-            return;
-    state->lost_streak = 0;
-    delivery_judge(run);
-}
-
-static void on_taken(void *user, const struct err *err, uint64_t rtt_ns)
-{
-    struct beat *beat = user;
-
-    (void)rtt_ns;
-    beat->taken = true;
-    if (err)
-        run_finish_err(beat->run, err); /* the broker's own reason */
-    else
-        judge_when_complete(beat->run);
-}
-
-/* A heartbeat of ours that has come on one of the legs. */
-static void take_own(struct run *run, const struct heartbeat *heartbeat, enum delivery_leg leg, uint64_t received_ns, bool again)
-{
-    struct delivery_state *state = run->state;
-    struct delivery_stats *stats = run->stats->delivery;
-    uint64_t index = heartbeat->seq - state->first_seq, took_ns, *came_ns;
-    bool late;
-
-    if (heartbeat->seq < state->first_seq || index >= state->beat_count) { /* of a round that has been judged */
-        stats->heartbeats[again ? DELIVERY_DUPLICATE : DELIVERY_LATE] += leg == LEG_WEBSOCKET;
-        return;
-    }
-    came_ns = leg == LEG_CONTROL ? &state->beats[index].control_ns : &state->beats[index].websocket_ns;
-    if (*came_ns) {
-        stats->heartbeats[DELIVERY_DUPLICATE] += leg == LEG_WEBSOCKET;
-        return;
-    }
-    *came_ns = received_ns;
-    took_ns = received_ns - state->beats[index].sent_ns;
-    prom_observe(&stats->legs[leg], (double)took_ns / 1e9);
-    late = !run->active || took_ns > (uint64_t)delivery_opts(run)->within_ms * NS_PER_MS;
-    if (leg == LEG_WEBSOCKET)
-        stats->heartbeats[late ? DELIVERY_LATE : DELIVERY_RECEIVED]++;
-    judge_when_complete(run);
-}
-
-/* What is known of a heartbeat's source. Order is promised within one channel only, so with several there is none. */
-static enum heartbeat_news note(struct run *run, const struct heartbeat *heartbeat, bool own, uint64_t received_ns)
-{
-    struct delivery_state *state = run->state;
-    struct delivery_stats *stats = run->stats->delivery;
-    enum heartbeat_news news = heartbeat_note(&state->book, heartbeat, received_ns / NS_PER_MS);
-
-    stats->others += !own;
-    stats->sources = state->book.count - (own || state->book_has_own);
-    state->book_has_own = state->book_has_own || own;
-    if (channels_count(state->channels) > 1)
-        return HEARTBEAT_NEW;
-    stats->heartbeats[DELIVERY_REORDERED] += own && news == HEARTBEAT_REORDERED;
-    return news;
-}
-
-static void take_payload(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns)
-{
-    struct delivery_state *state = run->state;
-    enum heartbeat_news news = HEARTBEAT_NEW;
-    struct heartbeat heartbeat;
-    bool own;
-
-    if (!heartbeat_find(payload, &heartbeat))
-        return;
-    own = heartbeat_same_source(&heartbeat, &state->self);
-    if (leg == LEG_WEBSOCKET)
-        news = note(run, &heartbeat, own, received_ns);
-    if (own)
-        take_own(run, &heartbeat, leg, received_ns, news == HEARTBEAT_DUPLICATE);
-}
+/* --- the round: what is still missing is asked for, what is ready is used --- */
 
 static void on_control(void *user, struct slice body, uint64_t received_ns)
 {
     const struct feed *feed = user;
 
-    take_payload(feed->state->run, body, LEG_CONTROL, received_ns);
+    delivery_take(feed->state->run, body, LEG_CONTROL, received_ns);
 }
-
-static int expand(const char *template, const char *fallback, const struct template_vars *vars, struct buf *out, struct err *err)
-{
-    if (template_expand(slice_str(template ? template : fallback), vars, out, err) < 0) {
-        err->reason = REASON_AGENT_ERROR;
-        return err_prefix(err, "publish");
-    }
-    return 0;
-}
-
-static int feed_topic(const struct feed *feed, struct buf *topic, struct err *err)
-{
-    struct template_vars vars = { .channel = feed->name };
-
-    return expand(feed->state->dialect.publish.topic, "{{channel}}", &vars, topic, err);
-}
-
-static int beat_send(struct beat *beat, uint64_t seq, struct err *err)
-{
-    struct run *run = beat->run;
-    struct delivery_state *state = run->state;
-    struct buf topic = BUF_INIT(BROKER_TOPIC_MAX - 1), body = BUF_INIT(BROKER_BODY_MAX);
-    struct template_vars vars = { .channel = beat->feed->name, .id = state->self.agent, .seq = seq, .json = true };
-    char text[HEARTBEAT_MAX];
-    int rc;
-
-    state->self.seq = seq;
-    state->self.sent_ms = vars.now_ms = clock_wall_ms();
-    heartbeat_write(&state->self, text);
-    vars.payload = slice_str(text);
-    rc = feed_topic(beat->feed, &topic, err);
-    if (rc == 0)
-        rc = expand(state->dialect.publish.body, "{{payload}}", &vars, &body, err);
-    if (rc == 0) {
-        beat->sent = true;
-        beat->ask.on_answer = on_taken;
-        beat->ask.user = beat;
-        beat->sent_ns = clock_now_ns();
-        broker_publish(state->broker, &beat->ask, buf_slice(&topic), buf_slice(&body), (uint64_t)run->conf->timeout_ms);
-    }
-    buf_fini(&topic);
-    buf_fini(&body);
-    return rc;
-}
-
-/* --- the round: what is still missing is asked for, what is ready is used --- */
 
 static struct feed *feed_of(struct delivery_state *state, const char *name)
 {
@@ -182,7 +47,7 @@ static void on_control_state(void *user, bool confirmed, const struct err *err)
 {
     struct feed *feed = user;
 
-    feed->refused = err && broker_is_up(feed->state->broker); /* else it is gone, and comes back with the connection */
+    feed->again = err && broker_is_up(feed->state->broker); /* else it is gone, and comes back with the connection */
     if (err)
         run_finish_err(feed->state->run, err);
     else if (confirmed)
@@ -196,7 +61,7 @@ static struct feed *feed_new(struct delivery_state *state, const char *name, str
 
     feed->state = state;
     snprintf(feed->name, sizeof(feed->name), "%s", name);
-    if (feed_topic(feed, &topic, err) < 0) {
+    if (delivery_topic(feed, &topic, err) < 0) {
         buf_fini(&topic);
         mem_free(feed);
         return NULL;
@@ -210,17 +75,13 @@ static struct feed *feed_new(struct delivery_state *state, const char *name, str
     return feed;
 }
 
-/* What the broker has refused may be allowed, or exist, by now. */
+/* What the broker has refused may be allowed, or exist, by now; what it has not answered may have been lost. */
 static void feed_ask_again(struct feed *feed)
 {
-    char topic[BROKER_TOPIC_MAX];
-
-    if (!feed->refused || !broker_is_up(feed->state->broker))
+    if (!feed->again || !broker_is_up(feed->state->broker))
         return;
-    feed->refused = false;
-    memcpy(topic, feed->listener.topic, sizeof(topic));
-    broker_unlisten(&feed->listener);
-    broker_listen(feed->state->broker, &feed->listener, topic);
+    feed->again = false;
+    broker_listen_again(&feed->listener);
 }
 
 static int beat_advance(struct beat *beat, uint64_t seq, struct err *err)
@@ -230,11 +91,12 @@ static int beat_advance(struct beat *beat, uint64_t seq, struct err *err)
 
     if (dialogue_is_ready(state->dialogue) && !feed->asked) {
         feed->asked = true;
+        feed->asked_ns = clock_now_ns();
         if (dialogue_subscribe(state->dialogue, feed->name, err) < 0)
             return -1;
     }
     if (!beat->sent && feed->subscribed && feed->listener.confirmed)
-        return beat_send(beat, seq, err);
+        return delivery_beat_send(beat, seq, err);
     return 0;
 }
 
@@ -258,12 +120,16 @@ static void end_opening(struct run *run)
     state->opening = false;
 }
 
-/* Told apart at the deadline: a server that lost its subscription answers pings, a connection that died in silence does not. */
+/* Told apart at the deadline: a server that lost its subscription answers pings, a connection that died in silence does not. A ping that is
+ * still owed its pong stays the one that is judged, or rounds that end early would give a dead connection more time each. */
 static void ping_session(struct run *run)
 {
     struct delivery_state *state = run->state;
 
+    if (state->pinged_ns && !state->alive)
+        return;
     state->alive = false;
+    state->pinged_ns = clock_now_ns();
     random_bytes(state->ping, sizeof(state->ping));
     conn_send(dialogue_conn(state->dialogue), WS_PING, slice_of(state->ping));
 }
@@ -282,8 +148,10 @@ static void on_ready(void *user)
 static void on_subscribed(void *user, const char *channel, const struct err *err)
 {
     struct run *run = user;
-    struct feed *feed = feed_of(run->state, channel);
+    struct delivery_state *state = run->state;
+    struct feed *feed = feed_of(state, channel);
 
+    state->alive = true;
     if (err) {
         if (feed)
             feed->asked = false; /* asked for again in the next round */
@@ -301,23 +169,34 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     struct delivery_state *state = run->state;
 
     (void)received_ns;
-    if (message->opcode == WS_PONG && slice_equal(message->body, slice_of(state->ping)))
+    if (message->opcode != WS_PONG || slice_equal(message->body, slice_of(state->ping)))
         state->alive = true;
 }
 
 static void on_payload(void *user, const char *channel, struct slice payload, uint64_t received_ns)
 {
+    struct run *run = user;
+    struct delivery_state *state = run->state;
+
     (void)channel;
-    take_payload(user, payload, LEG_WEBSOCKET, received_ns);
+    state->alive = true;
+    delivery_take(run, payload, LEG_WEBSOCKET, received_ns);
 }
 
-static void forget_subscriptions(struct delivery_state *state)
+/* The connection is gone, and what was asked on it with it. */
+static void leave_session(struct run *run)
 {
+    struct delivery_state *state = run->state;
+
     list_each (node, &state->feeds) {
         struct feed *feed = list_entry(node, struct feed, node);
 
         feed->asked = feed->subscribed = false;
     }
+    state->lost_streak = 0;
+    state->pinged_ns = 0;
+    state->alive = false;
+    run->stats->held = 0;
 }
 
 static void on_lost(void *user, const struct err *cause)
@@ -326,8 +205,7 @@ static void on_lost(void *user, const struct err *cause)
     struct delivery_state *state = run->state;
     struct err err = *cause;
 
-    forget_subscriptions(state);
-    run->stats->held = 0;
+    leave_session(run);
     if (state->opening) {
         end_opening(run);
         run->report.phase = reason_phase(err.reason);
@@ -413,6 +291,48 @@ static int beats_begin(struct run *run, struct err *err)
     return 0;
 }
 
+/* Has nothing come since a ping that is so old? */
+static bool is_dead(const struct run *run, uint64_t age_ms)
+{
+    const struct delivery_state *state = run->state;
+
+    return dialogue_is_ready(state->dialogue) && state->pinged_ns && !state->alive &&
+           clock_now_ns() - state->pinged_ns >= age_ms * NS_PER_MS;
+}
+
+/* A channel that was asked for a timeout ago and more, without an answer. */
+static bool is_unanswered(const struct run *run)
+{
+    struct delivery_state *state = run->state;
+    uint64_t now_ns = clock_now_ns(), timeout_ns = (uint64_t)run->conf->timeout_ms * NS_PER_MS;
+
+    list_each (node, &state->feeds) {
+        const struct feed *feed = list_entry(node, struct feed, node);
+
+        if (feed->asked && !feed->subscribed && now_ns - feed->asked_ns >= timeout_ns)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * What earlier rounds have left behind, whatever ended them. Where a confirmation never came, a new connection asks for all channels anew.
+ * Asking again over the old one would be refused by servers that have the subscription and whose confirmation was lost ("already
+ * subscribed"), and would have others deliver twice. Until this round began, a late confirmation was still welcome.
+ */
+static void leave_stale_session(struct run *run)
+{
+    struct delivery_state *state = run->state;
+
+    if (is_dead(run, (uint64_t)run->conf->timeout_ms)) {
+        dialogue_drop(state->dialogue);
+        leave_session(run);
+    } else if (dialogue_is_ready(state->dialogue) && is_unanswered(run)) {
+        dialogue_close(state->dialogue, GOING_AWAY);
+        leave_session(run);
+    }
+}
+
 static void delivery_start(struct run *run)
 {
     struct delivery_state *state = run->state;
@@ -421,79 +341,81 @@ static void delivery_start(struct run *run)
     if (!state->broker)
         session_begin(run);
     run->report.phase = PHASE_OPEN;
+    leave_stale_session(run);
+    if (dialogue_is_ready(state->dialogue)) /* also while the broker is down: the connection is to be there when it comes back */
+        ping_session(run);
     if (broker_is_waiting(state->broker)) {
         run->report.phase = PHASE_NONE;
         run_finish_err(run, broker_why(state->broker));
     } else if (beats_begin(run, &err) < 0 || (!conn_busy(dialogue_conn(state->dialogue)) && connect_dialogue(run, &err) < 0)) {
         run_finish_err(run, &err);
     } else {
-        if (dialogue_is_ready(state->dialogue))
-            ping_session(run);
         advance(run);
     }
+}
+
+/* The deadline has passed before the connection was ready: it is given up, whatever the verdict will be. */
+static bool leave_unready(struct run *run, struct err *err)
+{
+    struct delivery_state *state = run->state;
+
+    if (dialogue_is_ready(state->dialogue))
+        return false;
+    if (conn_busy(dialogue_conn(state->dialogue)))
+        dialogue_timeout_err(state->dialogue, (uint64_t)run->conf->timeout_ms, err);
+    else
+        err_set(err, REASON_UPGRADE_TIMEOUT, 0, "there is no connection");
+    if (state->opening)
+        end_opening(run);
+    dialogue_drop(state->dialogue);
+    leave_session(run);
+    return true;
+}
+
+static void finish_in(struct run *run, enum phase phase, const struct err *err)
+{
+    run->report.phase = phase;
+    run_finish_err(run, err);
+}
+
+/* Notes every channel that is not subscribed, so that it is among the next round's; names one. NULL: all are. */
+static const struct feed *note_unsubscribed(struct delivery_state *state)
+{
+    const struct feed *found = NULL;
+
+    for (size_t i = 0; i < state->beat_count; i++)
+        if (!state->beats[i].feed->subscribed) {
+            channels_failed(state->channels, i);
+            found = found ? found : state->beats[i].feed;
+        }
+    return found;
 }
 
 /* Which of the things that must be there before a heartbeat can be sent is missing? */
 static bool finish_unprepared(struct run *run, const char *limit)
 {
     struct delivery_state *state = run->state;
-    struct err err;
+    const struct feed *unsubscribed;
+    bool control;
 
-    if (!broker_is_up(state->broker)) {
-        run->report.phase = PHASE_NONE;
-        run_finish_err(run, broker_why(state->broker));
+    unsubscribed = note_unsubscribed(state);
+    if (unsubscribed) {
+        run_finish(run, REASON_SUBSCRIBE_TIMEOUT, "the subscription to %.100s was not confirmed within %s", unsubscribed->name,
+                   limit);
         return true;
     }
-    if (!dialogue_is_ready(state->dialogue)) {
-        dialogue_timeout_err(state->dialogue, (uint64_t)run->conf->timeout_ms, &err);
-        if (state->opening)
-            end_opening(run);
-        dialogue_drop(state->dialogue);
-        forget_subscriptions(state);
-        run->report.phase = reason_phase(err.reason);
-        run_finish_err(run, &err);
-        return true;
-    }
+    for (size_t i = 0; i < state->beat_count; i++)
+        state->beats[i].feed->again |= !state->beats[i].feed->listener.confirmed;
     for (size_t i = 0; i < state->beat_count; i++) {
-        struct feed *feed = state->beats[i].feed;
-
-        if (!feed->subscribed) {
-            feed->asked = false;
-            run_finish(run, REASON_SUBSCRIBE_TIMEOUT, "the subscription to %.100s was not confirmed within %s", feed->name, limit);
-            return true;
-        }
-        if (!feed->listener.confirmed || !state->beats[i].taken) {
-            run->report.phase = PHASE_NONE;
-            run_finish(run, REASON_BROKER_TIMEOUT, "the broker has not confirmed %s within %s",
-                       feed->listener.confirmed ? "the heartbeat" : "the agent's own subscription", limit);
-            return true;
-        }
+        control = state->beats[i].feed->listener.confirmed;
+        if (control && state->beats[i].taken)
+            continue;
+        run->report.phase = PHASE_NONE;
+        run_finish(run, REASON_BROKER_TIMEOUT, "the broker has not confirmed %s within %s",
+                   control ? "the heartbeat" : "the agent's own subscription", limit);
+        return true;
     }
     return false;
-}
-
-static void leave_session(struct run *run)
-{
-    struct delivery_state *state = run->state;
-
-    forget_subscriptions(state);
-    state->lost_streak = 0;
-    run->stats->held = 0;
-}
-
-static bool finish_dead(struct run *run, const char *limit)
-{
-    struct delivery_state *state = run->state;
-    bool missing = false;
-
-    for (size_t i = 0; i < state->beat_count; i++)
-        missing = missing || !state->beats[i].websocket_ns;
-    if (state->alive || !missing)
-        return false;
-    dialogue_drop(state->dialogue);
-    leave_session(run);
-    run_finish(run, REASON_SILENT_DROP, "nothing came on the subscribed connection within %s, not even a pong", limit);
-    return true;
 }
 
 /*
@@ -514,15 +436,30 @@ static void reconnect_if_lost(struct run *run)
     leave_session(run);
 }
 
+/* What is dead or half open goes first, and then the verdict comes: a broker's fault must not keep a dead connection. */
 static void delivery_late(struct run *run)
 {
+    struct delivery_state *state = run->state;
+    bool unready, dead = is_dead(run, (uint64_t)run->conf->timeout_ms / 2);
     char limit[32];
+    struct err err;
 
     text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
-    if (finish_unprepared(run, limit) || finish_dead(run, limit))
-        return;
-    delivery_judge(run);
-    reconnect_if_lost(run);
+    unready = leave_unready(run, &err);
+    if (dead) {
+        dialogue_drop(state->dialogue);
+        leave_session(run);
+    }
+    if (!broker_is_up(state->broker)) {
+        finish_in(run, PHASE_NONE, broker_why(state->broker));
+    } else if (unready) {
+        finish_in(run, reason_phase(err.reason), &err);
+    } else if (dead) {
+        run_finish(run, REASON_SILENT_DROP, "nothing came on the subscribed connection within %s, not even a pong", limit);
+    } else if (!finish_unprepared(run, limit)) {
+        delivery_judge(run);
+        reconnect_if_lost(run);
+    }
 }
 
 static void delivery_stop(struct run *run)

@@ -1,4 +1,5 @@
-/* What the files of the delivery check share: probes/delivery.c holds the conversation, probes/delivery_judge.c the verdict. */
+/* What the files of the delivery check share: probes/delivery.c holds the connections, probes/delivery_beats.c the
+ * heartbeats, probes/delivery_judge.c the verdict. */
 #ifndef WSHEALTHD_PROBES_DELIVERY_H
 #define WSHEALTHD_PROBES_DELIVERY_H
 
@@ -23,8 +24,9 @@ struct feed {
     struct delivery_state *state;
     char name[CHANNEL_NAME_MAX + 1];
     struct broker_listener listener;
-    bool refused;           /* the listener, by the broker */
+    bool again;             /* the listener was refused or not answered, or nothing came on it: the next round asks again */
     bool asked, subscribed; /* on the WebSocket */
+    uint64_t asked_ns;      /* when */
 };
 
 /* One heartbeat of the round. */
@@ -44,8 +46,9 @@ struct delivery_state {
     struct dialogue *dialogue;
     struct conn_report report;
     bool opening;
-    uint8_t ping[8];      /* of this round: does the subscribed connection still live? */
-    bool alive;           /* its pong has come, or a heartbeat has */
+    uint8_t ping[8];      /* does the subscribed connection still live? */
+    uint64_t pinged_ns;   /* 0: no ping on this connection yet */
+    bool alive;           /* since that ping something has come: its pong, a confirmation, any message */
     unsigned lost_streak; /* rounds in a row that were lost on this connection */
     struct channels *channels;
     struct list feeds;
@@ -57,6 +60,10 @@ struct delivery_state {
     bool book_has_own;
 };
 
+/* A message of one leg: is there a heartbeat in it? The round is judged when the last one has come. */
+void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns);
+int delivery_topic(const struct feed *feed, struct buf *topic, struct err *err);
+int delivery_beat_send(struct beat *beat, uint64_t seq, struct err *err);
 /* Every heartbeat of the round has come, or the deadline has: finishes the round by what is in state->beats. */
 void delivery_judge(struct run *run);
 

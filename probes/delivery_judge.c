@@ -25,6 +25,7 @@ static void weigh_beat(struct delivery_state *state, size_t i, struct tally *tal
     const struct beat *beat = &state->beats[i];
     uint64_t took_ns = beat->websocket_ns - beat->sent_ns;
 
+    beat->feed->again |= !beat->control_ns; /* the agent's own subscription may be gone, and the broker does not say so */
     if (!beat->websocket_ns) {
         channels_failed(state->channels, i);
         state->run->stats->delivery->heartbeats[DELIVERY_LOST]++;

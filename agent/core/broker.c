@@ -3,7 +3,7 @@
  * reconnect, backoff with full jitter. Called by drivers from below and by probes from above; it judges nothing. Every callback to a probe
  * runs from the loop: what can be answered at once is answered in the next turn.
  */
-#include "agent/core/broker.h"
+#include "agent/core/broker_own.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,29 +14,6 @@
 #include "agent/base/text.h"
 
 enum { NS_PER_MS = 1000000, CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16, SAME_MOMENT_NS = 5 * NS_PER_MS };
-
-/* WAITING: for the next attempt. CLOSING: the driver lets go, then WAITING or gone. */
-enum phase_of { BROKER_WAITING, BROKER_OPENING, BROKER_UP, BROKER_CLOSING };
-
-struct broker {
-    struct loop *loop;
-    const struct broker_conf *conf;
-    struct tls_context *tls;
-    void *state;
-    enum phase_of phase;
-    unsigned failures;     /* attempts in a row that did not come up */
-    struct timer timer;    /* the next attempt, the deadline of opening or closing */
-    struct timer asks_due; /* the earliest deadline of an ask; 0 when one is to be answered now */
-    struct list asks, listeners, watches;
-    struct timer ping_due; /* no answer by then: the connection is given up, whatever the deadlines of those who asked */
-    uint64_t ping_due_ns;
-    bool pinging; /* a ping of the driver's is under way: it answers every probe */
-    uint64_t next_token;
-    struct err why; /* why it is not up */
-    bool ending;
-    void (*on_freed)(void *user);
-    void *freed_user;
-};
 
 /* --- what drivers read --- */
 
@@ -279,102 +256,6 @@ void broker_published(struct broker *broker, uint64_t token, const struct err *e
     asks_answer(broker, false, token, err);
 }
 
-/* --- subscriptions --- */
-
-static bool topic_wanted(const struct broker *broker, const char *topic)
-{
-    list_each (node, &broker->listeners)
-        if (strcmp(list_entry(node, struct broker_listener, node)->topic, topic) == 0)
-            return true;
-    return false;
-}
-
-static void topic_state(struct broker *broker, struct slice topic, bool confirmed, const struct err *err)
-{
-    list_each_safe (node, &broker->listeners) {
-        struct broker_listener *listener = list_entry(node, struct broker_listener, node);
-        bool changed = listener->confirmed != confirmed || err;
-
-        if (topic.data && !slice_equal_str(topic, listener->topic))
-            continue;
-        listener->confirmed = confirmed;
-        if (changed && listener->on_state)
-            listener->on_state(listener->user, confirmed, err);
-    }
-}
-
-static void topic_subscribe(struct broker *broker, const char *topic)
-{
-    struct err err;
-
-    if (broker->conf->type->subscribe(broker, slice_str(topic)) < 0) {
-        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "the subscription to %s could not be sent", topic);
-        topic_state(broker, slice_str(topic), false, &err);
-    }
-}
-
-/* Each topic once, however many listen to it. */
-static void subscribe_all(struct broker *broker)
-{
-    list_each (node, &broker->listeners) {
-        const struct broker_listener *listener = list_entry(node, struct broker_listener, node);
-        bool first = true;
-
-        for (struct list *before = broker->listeners.next; first && before != node; before = before->next)
-            first = strcmp(list_entry(before, struct broker_listener, node)->topic, listener->topic) != 0;
-        if (first)
-            topic_subscribe(broker, listener->topic);
-    }
-}
-
-void broker_listen(struct broker *broker, struct broker_listener *listener, const char *topic)
-{
-    bool known = topic_wanted(broker, topic);
-
-    panic_if(strlen(topic) >= BROKER_TOPIC_MAX);
-    snprintf(listener->topic, sizeof(listener->topic), "%s", topic);
-    listener->broker = broker;
-    listener->confirmed = false;
-    if (known)
-        list_each (node, &broker->listeners)
-            if (strcmp(list_entry(node, struct broker_listener, node)->topic, topic) == 0)
-                listener->confirmed = list_entry(node, struct broker_listener, node)->confirmed;
-    list_push(&broker->listeners, &listener->node);
-    if (!known && broker->phase == BROKER_UP)
-        topic_subscribe(broker, topic);
-}
-
-void broker_unlisten(struct broker_listener *listener)
-{
-    struct broker *broker = listener->broker;
-
-    if (!broker)
-        return;
-    list_remove(&listener->node);
-    listener->broker = NULL;
-    if (broker->phase == BROKER_UP && !topic_wanted(broker, listener->topic))
-        broker->conf->type->unsubscribe(broker, slice_str(listener->topic));
-}
-
-void broker_subscribed(struct broker *broker, struct slice topic, const struct err *err)
-{
-    if (broker->phase != BROKER_UP)
-        return;
-    topic_state(broker, topic, err == NULL, err);
-}
-
-void broker_message(struct broker *broker, struct slice topic, struct slice body, uint64_t received_ns)
-{
-    if (broker->phase != BROKER_UP)
-        return;
-    list_each_safe (node, &broker->listeners) {
-        struct broker_listener *listener = list_entry(node, struct broker_listener, node);
-
-        if (slice_equal_str(topic, listener->topic))
-            listener->on_message(listener->user, body, received_ns);
-    }
-}
-
 /* --- watching --- */
 
 void broker_watch(struct broker *broker, struct broker_watch *watch)
@@ -457,7 +338,7 @@ static void broker_fail(struct broker *broker, const struct err *err)
     timer_start(&broker->timer, 0);
     if (was_up) { /* first those who watch: what they judge now, an answer to an ask would make them judge twice */
         tell_watches(broker, false, &broker->why);
-        topic_state(broker, (struct slice){ NULL, 0 }, false, &broker->why);
+        broker_topic_state(broker, (struct slice){ NULL, 0 }, false, &broker->why);
     }
     asks_answer(broker, true, 0, &broker->why);
 }
@@ -469,7 +350,7 @@ void broker_up(struct broker *broker)
     broker->phase = BROKER_UP;
     broker->failures = 0;
     timer_stop(&broker->timer);
-    subscribe_all(broker);
+    broker_subscribe_all(broker);
     ping_for_asks(broker);
     tell_watches(broker, true, NULL);
 }

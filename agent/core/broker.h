@@ -82,12 +82,16 @@ struct broker_listener { /* a wish for a topic; kept over reconnects. Embedded; 
     struct list node;
     struct broker *broker;
     char topic[BROKER_TOPIC_MAX];
-    bool confirmed; /* the broker has confirmed the subscription of the connection of now */
+    bool confirmed;    /* the broker has confirmed the subscription of the connection of now */
+    uint64_t asked_ns; /* the topic was asked for then, and no answer has come; 0: none is owed */
     void (*on_state)(void *user, bool confirmed, const struct err *err); /* changed; err says why not. May be NULL */
     void (*on_message)(void *user, struct slice body, uint64_t received_ns);
     void *user;
 };
 void broker_listen(struct broker *broker, struct broker_listener *listener, const char *topic);
+/* Asks for the topic again: it was refused, the answer got lost, or nothing comes on it. Does nothing where the last answer may still come
+ * (the broker's timeout has not passed), and where the broker is not up, as all topics are asked for when it comes up. */
+void broker_listen_again(struct broker_listener *listener);
 void broker_unlisten(struct broker_listener *listener);
 
 struct broker_watch { /* who wants to hear at once when it goes down or comes up; embedded; zero it first */

@@ -365,6 +365,37 @@ static void test_subscriptions_come_back(void **state)
     assert_int_equal(puppet.unsubscribes, 1);
 }
 
+/* A topic is asked for again where its answer got lost or was no, but not while the answer may still come, and once for all who listen. */
+static void test_a_topic_is_asked_for_again(void **state)
+{
+    struct broker_listener one = { .on_message = on_message, .on_state = on_state }, two = one;
+    struct err err;
+
+    (void)state;
+    broker_listen(broker, &one, "news");
+    broker_listen_again(&one); /* not up: asked for when it is */
+    assert_int_equal(puppet.subscribes, 0);
+    broker_start(broker);
+    run();
+    broker_listen(broker, &two, "news");
+    broker_listen_again(&one);
+    broker_listen_again(&two);
+    assert_int_equal(puppet.subscribes, 1);
+    err_set(&err, REASON_BROKER_AUTH_FAILED, 0, "no permission");
+    broker_subscribed(broker, slice_str("news"), &err);
+    broker_listen_again(&two);
+    broker_listen_again(&one);
+    assert_int_equal(puppet.unsubscribes, 1);
+    assert_int_equal(puppet.subscribes, 2);
+    broker_subscribed(broker, slice_str("news"), NULL);
+    assert_true(one.confirmed && two.confirmed);
+    broker_listen_again(&one); /* nothing comes on it, though it was confirmed */
+    assert_false(one.confirmed || two.confirmed);
+    assert_int_equal(puppet.subscribes, 3);
+    broker_unlisten(&one);
+    broker_unlisten(&two);
+}
+
 static void test_cancelled_asks_are_not_answered(void **state)
 {
     struct broker_ask ask = ask_of_mine();
@@ -390,6 +421,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_opening_has_a_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open_that_fails_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_subscriptions_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_topic_is_asked_for_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_asks_are_not_answered, setup, teardown),
     };
 

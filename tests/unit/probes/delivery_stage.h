@@ -25,7 +25,7 @@ struct peer {
     struct stream *stream;
     struct http_reader *http;
     struct ws_reader reader;
-    bool open;
+    bool open, dead; /* dead: nothing comes through any more */
     struct peer *next;
 };
 
@@ -35,6 +35,8 @@ static struct peer *peers;
 static unsigned accepted;
 static char asked_for[8][128]; /* texts of clients */
 static unsigned asked_count;
+static unsigned unconfirmed; /* so many texts of clients get no answer; then each gets "ok" */
+static bool confirms;
 
 static void peer_gone(struct peer *peer)
 {
@@ -56,7 +58,7 @@ static void peer_write(struct peer *peer, enum ws_opcode opcode, struct slice bo
 static void server_say(struct slice body)
 {
     for (struct peer *peer = peers; peer; peer = peer->next)
-        if (peer->open)
+        if (peer->open && !peer->dead)
             peer_write(peer, WS_TEXT, body);
 }
 
@@ -66,6 +68,8 @@ static void peer_message(struct peer *peer, const struct ws_message *message)
         peer_write(peer, WS_PONG, message->body);
     else if (message->opcode == WS_TEXT && asked_count < 8)
         snprintf(asked_for[asked_count++], sizeof(asked_for[0]), "%.*s", (int)message->body.len, (const char *)message->body.data);
+    if (message->opcode == WS_TEXT && confirms && asked_count > unconfirmed)
+        peer_write(peer, WS_TEXT, slice_str("ok"));
 }
 
 static void on_peer_data(void *user, struct slice data)
@@ -86,7 +90,9 @@ static void on_peer_data(void *user, struct slice data)
         peer->open = true;
     }
     while (peer->open && ws_reader_next(&peer->reader, &data, &message, &err) > 0)
-        if (message.opcode == WS_CLOSE)
+        if (peer->dead)
+            continue;
+        else if (message.opcode == WS_CLOSE)
             peer_gone(peer);
         else
             peer_message(peer, &message);
@@ -115,6 +121,13 @@ static void on_accept(void *user, struct stream *stream)
     stream_start(stream, &peer_events, peer);
 }
 
+/* The connections of now are cut off without a word; new ones are well. */
+static void kill_peers(void)
+{
+    for (struct peer *peer = peers; peer; peer = peer->next)
+        peer->dead = true;
+}
+
 static void drop_peers(void)
 {
     for (struct peer *peer = peers; peer; peer = peer->next)
@@ -124,8 +137,10 @@ static void drop_peers(void)
 /* --- a broker that does what the test says --- */
 
 static struct puppet {
-    bool down;                  /* refuses to open */
-    bool deaf;                  /* answers nothing */
+    bool down;      /* refuses to open */
+    bool deaf;      /* answers nothing */
+    bool forgetful; /* answers no subscription */
+    bool publishes_unanswered;
     bool no_control;            /* delivers nothing to the agent */
     bool no_server;             /* the server gets nothing from it, or passes nothing on */
     bool twice;                 /* the server passes everything on twice */
@@ -260,7 +275,7 @@ static int puppet_publish(struct broker *broker, struct slice topic, struct slic
     (void)broker;
     snprintf(puppet.topics[n], sizeof(puppet.topics[0]), "%.*s", (int)topic.len, (const char *)topic.data);
     snprintf(puppet.bodies[n], sizeof(puppet.bodies[0]), "%.*s", (int)body.len, (const char *)body.data);
-    if (puppet.deaf)
+    if (puppet.deaf || puppet.publishes_unanswered)
         return 0;
     later(LATER_PUBLISHED, NOTHING, NOTHING, token, 0);
     if (puppet.why)
@@ -276,7 +291,7 @@ static int puppet_subscribe(struct broker *broker, struct slice topic)
 {
     (void)broker;
     puppet.subscribed++;
-    if (!puppet.deaf)
+    if (!puppet.deaf && !puppet.forgetful)
         later(LATER_SUBSCRIBED, topic, NOTHING, 0, 0);
     return 0;
 }
@@ -382,7 +397,8 @@ static void begin(const char *timeout, const char *more)
     list_init(&puppet.pending);
     list_init(&server_pending);
     peers = NULL;
-    accepted = asked_count = 0;
+    accepted = asked_count = unconfirmed = 0;
+    confirms = false;
     assert_int_equal(loop_init(&loop, &err), 0);
     assert_int_equal(listen_address_parse("127.0.0.1:0", &address, &err), 0);
     listener = listener_open(&loop, &address, &options, on_accept, NULL, &err);

@@ -393,6 +393,140 @@ static void test_message_of_another_channel_is_none(void **state)
     end();
 }
 
+/* --- answers that never come: each of them is over with the next round --- */
+
+#define CONFIRMED "    subscribe: { send: 'sub {{channel}}', expect: { equals: ok } }\n"
+
+/* A new connection asks once: the old one may have the subscription, and only its confirmation was lost. */
+static void test_lost_confirmation(void **state)
+{
+    (void)state;
+    begin(SOON, ONE "    within: 150ms\n" CONFIRMED);
+    confirms = true;
+    unconfirmed = 1;
+    assert_judged(play(1), RESULT_FAIL, REASON_SUBSCRIBE_TIMEOUT, "news was not confirmed within 200ms");
+    assert_judged(play(1), RESULT_PASS, REASON_NONE, NULL);
+    assert_int_equal(asked_count, 2);
+    assert_int_equal(accepted, 2);
+    end();
+}
+
+/* A server that confirms nothing is asked once a round, however long. */
+static void test_unconfirmed_for_long(void **state)
+{
+    (void)state;
+    begin(SOON, ONE CONFIRMED);
+    assert_judged(play(5), RESULT_FAIL, REASON_SUBSCRIBE_TIMEOUT, NULL);
+    assert_int_equal(asked_count, 5);
+    assert_int_equal(accepted, 5);
+    end();
+}
+
+static void confirm_late(struct timer *timer, void *user)
+{
+    (void)timer;
+    (void)user;
+    server_say(slice_str("ok"));
+}
+
+/* Late is better than never: until the next round begins, the confirmation is still welcome. */
+static void test_late_confirmation(void **state)
+{
+    struct timer timer = { 0 };
+
+    (void)state;
+    begin("50ms", ONE "    within: 40ms\n" CONFIRMED);
+    assert_judged(play(1), RESULT_FAIL, REASON_SUBSCRIBE_TIMEOUT, NULL);
+    timer_init(&timer, &loop, confirm_late, NULL);
+    timer_start(&timer, 1);
+    play(1);
+    assert_int_equal(accepted, 1);
+    assert_int_equal(asked_count, 1);
+    end();
+}
+
+/* The agent's own subscription: the broker has lost its answer. It is asked again when the broker's own timeout (1 s) has passed. */
+static void test_lost_control_confirmation(void **state)
+{
+    (void)state;
+    begin(SOON, ONE "    within: 150ms\n");
+    puppet.forgetful = true;
+    assert_judged(play(1), RESULT_FAIL, REASON_BROKER_TIMEOUT, "the agent's own subscription");
+    puppet.forgetful = false;
+    while (check_view(stage.check)->status != RESULT_PASS && stage.rounds < 20)
+        play(1);
+    assert_judged(check_view(stage.check), RESULT_PASS, REASON_NONE, NULL);
+    assert_int_equal(puppet.subscribed, 2);
+    end();
+}
+
+static void hear_again(unsigned round)
+{
+    (void)round;
+    puppet.no_control = false;
+}
+
+/* The broker has dropped the agent's subscription without a word. */
+static void test_control_is_asked_again(void **state)
+{
+    (void)state;
+    begin(SOON, ONE "    within: 150ms\n");
+    puppet.no_control = true;
+    stage.on_round = hear_again;
+    assert_judged(play(1), RESULT_PASS, REASON_NONE, "the agent's own subscription");
+    play(1);
+    assert_int_equal(puppet.subscribed, 2);
+    assert_int_equal(puppet.published, 2);
+    end();
+}
+
+static void die_then_lose_the_broker(unsigned round)
+{
+    if (round == 2) {
+        kill_peers();
+        puppet.down = true;
+        later(LATER_DOWN, NOTHING, NOTHING, 0, 0);
+    }
+    if (round == 7)
+        puppet.down = false;
+}
+
+/* The connection dies in silence while the broker is down: rounds that end with the broker's fault still find that. */
+static void test_dead_connection_beside_a_broker_that_is_down(void **state)
+{
+    (void)state;
+    begin("80ms", ONE "    within: 70ms\n");
+    stage.on_round = die_then_lose_the_broker;
+    play(7);
+    while (check_view(stage.check)->status != RESULT_PASS && stage.rounds < SEEN_MAX)
+        play(1);
+    assert_int_equal(accepted, 2);
+    for (unsigned i = 2; i < stage.rounds; i++)
+        assert_int_not_equal(stage.reasons[i], REASON_SILENT_DROP);
+    end();
+}
+
+static void die_with_unanswered_publishes(unsigned round)
+{
+    if (round == 1)
+        kill_peers();
+    puppet.publishes_unanswered = round < 3;
+}
+
+static void test_dead_connection_beside_a_broker_that_does_not_answer(void **state)
+{
+    (void)state;
+    begin(SOON, ONE "    within: 150ms\n");
+    stage.on_round = die_with_unanswered_publishes;
+    play(2);
+    assert_int_equal(stage.reasons[1], REASON_SILENT_DROP);
+    while (check_view(stage.check)->status != RESULT_PASS && stage.rounds < 20)
+        play(1);
+    assert_judged(check_view(stage.check), RESULT_PASS, REASON_NONE, NULL);
+    assert_int_equal(accepted, 2);
+    end();
+}
+
 /* --- many channels --- */
 
 static unsigned tried(void)
@@ -477,6 +611,13 @@ int main(void)
         cmocka_unit_test(test_foreign_heartbeats),
         cmocka_unit_test(test_wrapped_and_unwrapped),
         cmocka_unit_test(test_message_of_another_channel_is_none),
+        cmocka_unit_test(test_lost_confirmation),
+        cmocka_unit_test(test_unconfirmed_for_long),
+        cmocka_unit_test(test_late_confirmation),
+        cmocka_unit_test(test_lost_control_confirmation),
+        cmocka_unit_test(test_control_is_asked_again),
+        cmocka_unit_test(test_dead_connection_beside_a_broker_that_is_down),
+        cmocka_unit_test(test_dead_connection_beside_a_broker_that_does_not_answer),
         cmocka_unit_test(test_samples_rotate),
         cmocka_unit_test(test_one_channel_of_many_is_lost),
         cmocka_unit_test(test_end_in_a_round),

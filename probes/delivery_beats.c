@@ -1,0 +1,145 @@
+/*
+ * Heartbeats of a delivery check: how they are written and published, and what is known of those that come (their source, order, time on
+ * each leg). Called by probes/delivery.c, which holds the connections; judged by probes/delivery_judge.c.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/proto/template.h"
+#include "probes/delivery.h"
+
+enum { NS_PER_MS = 1000000 };
+
+static const struct delivery_opts *delivery_opts(const struct run *run)
+{
+    return run->opts;
+}
+
+static void judge_when_complete(struct run *run)
+{
+    struct delivery_state *state = run->state;
+
+    if (!run->active)
+        return;
+    for (size_t i = 0; i < state->beat_count; i++)
+        if (!state->beats[i].taken || !state->beats[i].control_ns || !state->beats[i].websocket_ns)
+            return;
+    state->lost_streak = 0;
+    delivery_judge(run);
+}
+
+static void on_taken(void *user, const struct err *err, uint64_t rtt_ns)
+{
+    struct beat *beat = user;
+
+    (void)rtt_ns;
+    beat->taken = true;
+    if (err)
+        run_finish_err(beat->run, err); /* the broker's own reason */
+    else
+        judge_when_complete(beat->run);
+}
+
+/* A heartbeat of ours that has come on one of the legs. */
+static void take_own(struct run *run, const struct heartbeat *heartbeat, enum delivery_leg leg, uint64_t received_ns, bool again)
+{
+    struct delivery_state *state = run->state;
+    struct delivery_stats *stats = run->stats->delivery;
+    uint64_t index = heartbeat->seq - state->first_seq, took_ns, *came_ns;
+    bool late;
+
+    if (heartbeat->seq < state->first_seq || index >= state->beat_count) { /* of a round that has been judged */
+        stats->heartbeats[again ? DELIVERY_DUPLICATE : DELIVERY_LATE] += leg == LEG_WEBSOCKET;
+        return;
+    }
+    came_ns = leg == LEG_CONTROL ? &state->beats[index].control_ns : &state->beats[index].websocket_ns;
+    if (*came_ns) {
+        stats->heartbeats[DELIVERY_DUPLICATE] += leg == LEG_WEBSOCKET;
+        return;
+    }
+    *came_ns = received_ns;
+    took_ns = received_ns - state->beats[index].sent_ns;
+    prom_observe(&stats->legs[leg], (double)took_ns / 1e9);
+    late = !run->active || took_ns > (uint64_t)delivery_opts(run)->within_ms * NS_PER_MS;
+    if (leg == LEG_WEBSOCKET)
+        stats->heartbeats[late ? DELIVERY_LATE : DELIVERY_RECEIVED]++;
+    judge_when_complete(run);
+}
+
+/* What is known of a heartbeat's source. Order is promised within one channel only, so with several there is none. */
+static enum heartbeat_news note(struct run *run, const struct heartbeat *heartbeat, bool own, uint64_t received_ns)
+{
+    struct delivery_state *state = run->state;
+    struct delivery_stats *stats = run->stats->delivery;
+    enum heartbeat_news news = heartbeat_note(&state->book, heartbeat, received_ns / NS_PER_MS);
+
+    stats->others += !own;
+    stats->sources = state->book.count - (own || state->book_has_own);
+    state->book_has_own = state->book_has_own || own;
+    if (channels_count(state->channels) > 1)
+        return HEARTBEAT_NEW;
+    stats->heartbeats[DELIVERY_REORDERED] += own && news == HEARTBEAT_REORDERED;
+    return news;
+}
+
+void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns)
+{
+    struct delivery_state *state = run->state;
+    enum heartbeat_news news = HEARTBEAT_NEW;
+    struct heartbeat heartbeat;
+    bool own;
+
+    if (!heartbeat_find(payload, &heartbeat))
+        return;
+    own = heartbeat_same_source(&heartbeat, &state->self);
+    if (leg == LEG_WEBSOCKET)
+        news = note(run, &heartbeat, own, received_ns);
+    if (own)
+        take_own(run, &heartbeat, leg, received_ns, news == HEARTBEAT_DUPLICATE);
+}
+
+static int expand(const char *template, const char *fallback, const struct template_vars *vars, struct buf *out, struct err *err)
+{
+    if (template_expand(slice_str(template ? template : fallback), vars, out, err) < 0) {
+        err->reason = REASON_AGENT_ERROR;
+        return err_prefix(err, "publish");
+    }
+    return 0;
+}
+
+int delivery_topic(const struct feed *feed, struct buf *topic, struct err *err)
+{
+    struct template_vars vars = { .channel = feed->name };
+
+    return expand(feed->state->dialect.publish.topic, "{{channel}}", &vars, topic, err);
+}
+
+int delivery_beat_send(struct beat *beat, uint64_t seq, struct err *err)
+{
+    struct run *run = beat->run;
+    struct delivery_state *state = run->state;
+    struct buf topic = BUF_INIT(BROKER_TOPIC_MAX - 1), body = BUF_INIT(BROKER_BODY_MAX);
+    struct template_vars vars = { .channel = beat->feed->name, .id = state->self.agent, .seq = seq, .json = true };
+    char text[HEARTBEAT_MAX];
+    int rc;
+
+    state->self.seq = seq;
+    state->self.sent_ms = vars.now_ms = clock_wall_ms();
+    heartbeat_write(&state->self, text);
+    vars.payload = slice_str(text);
+    rc = delivery_topic(beat->feed, &topic, err);
+    if (rc == 0)
+        rc = expand(state->dialect.publish.body, "{{payload}}", &vars, &body, err);
+    if (rc == 0) {
+        beat->sent = true;
+        beat->ask.on_answer = on_taken;
+        beat->ask.user = beat;
+        beat->sent_ns = clock_now_ns();
+        broker_publish(state->broker, &beat->ask, buf_slice(&topic), buf_slice(&body), (uint64_t)run->conf->timeout_ms);
+    }
+    buf_fini(&topic);
+    buf_fini(&body);
+    return rc;
+}
