@@ -16,6 +16,7 @@
 enum {
     ADMIN_MODE = 0660,
     ADMIN_CONNECTIONS = 32,
+    ADMIN_PENDING_BYTES = 4 << 20,
     ADMIN_REQUEST_MS = 5000,
     ADMIN_IDLE_MS = 30000,
     ADMIN_HEAD_BYTES = 8 << 10,
@@ -129,6 +130,7 @@ struct httpd *admin_open(struct loop *loop, const struct listen_address *address
     *kept = *source;
     const struct httpd_options options = {
         .max_connections = ADMIN_CONNECTIONS,
+        .max_pending_bytes = ADMIN_PENDING_BYTES,
         .request_timeout_ms = ADMIN_REQUEST_MS,
         .idle_timeout_ms = ADMIN_IDLE_MS,
         .max_head_bytes = ADMIN_HEAD_BYTES,

@@ -1,72 +1,153 @@
 /*
- * The connections of the HTTP server: who is there, what each owes and until when, and who is turned away. Called by agent/serve.c and
- * agent/admin.c, which answer; leaves reading to http1 and the texts to httpd_answer.c.
+ * The connections of the HTTP server: who is there, what each owes and until when, and who gives way. Called by agent/serve.c and
+ * agent/admin.c, which answer; leaves reading to http1, the texts to httpd_answer.c, the choice of who gives way to httpd_seat.c.
  *
  * A connection is idle, in the middle of a request, or waiting for its client to take an answer, and each of these has a deadline that
- * no trickle of bytes moves. While an answer waits, nothing is read: what a client can make us keep is one answer and one read's worth
- * of pipelined requests. All answers of one read go out in one write, from a buffer that all connections share.
+ * no trickle of bytes moves. While an answer waits, nothing is read: what a client can make us keep is a small piece of an answer and one
+ * read's worth of pipelined requests. A large answer is kept once for all that wait for it, and goes out in pieces.
+ *
+ * Nobody is turned away. Where there is no room, accepting stops, and one connection gives way in the next turn of the loop, when all that
+ * has come by then has been read: whoever has brought a whole request is answered before. A 503 that means "too busy" would read as a verdict.
+ *
+ * One client's requests have a budget for each turn, and so have all clients together; the rest of them waits for the next turn.
  */
 #include "agent/httpd.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "agent/base/budget.h"
 #include "agent/base/clock.h"
 #include "agent/base/list.h"
 #include "agent/base/mem.h"
 #include "agent/httpd_answer.h"
+#include "agent/httpd_seat.h"
+#include "agent/proto/proxy_read.h"
 
 enum {
-    HTTPD_BODY_MAX = 16 << 20,    /* of one answer; the largest is /metrics */
-    HTTPD_BATCH_BYTES = 64 << 10, /* answers are written when they come to so much */
+    HTTPD_BODY_MAX = 16 << 20,     /* of one answer; the largest is /metrics */
+    HTTPD_BATCH_BYTES = 8 << 10,   /* answers are written when they come to so much, and large ones in such pieces */
+    HTTPD_READ_BYTES = 8 << 10,    /* of one read: what a client that does not take its answers can have waiting */
+    HTTPD_SOCKET_BYTES = 32 << 10, /* in the kernel, each way */
     HTTPD_OUT_MAX = HTTPD_BODY_MAX + 2 * HTTPD_BATCH_BYTES,
     HTTPD_KEPT_BYTES = 128 << 10, /* larger buffers are given back */
     HTTPD_LINGER_MS = 500,
+    HTTPD_SHORT_LINGER_MS = 50,
+    HTTPD_LINGERING_FEW = 64, /* over it those who do not close their side get less time, over four times that none */
     HTTPD_SHED_EVERY_MS = 10000,
+    HTTPD_CLOSE_BYTES = 16 << 20, /* of unfinished answers that are still sent when the server closes */
+    TURN_REQUESTS = 32,           /* of one client in one turn of the loop */
+    TURN_BYTES = 256 << 10,
+    TURN_CLIENT_US = 500,
+    TURN_ALL_US = 2000, /* of all clients; beyond it each still gets one request */
 };
 
 enum conn_state { CONN_IDLE, CONN_READING, CONN_WRITING };
+
+/* The connections of one address. */
+struct holder {
+    struct list node;
+    size_t count;
+    char name[64];
+};
 
 struct httpd {
     struct loop *loop;
     struct listener *listener;
     struct httpd_options options;
-    struct list idle, busy; /* connections; idle ones from the longest idle to the newest */
+    struct list conns, turns; /* all connections; those that go on in the next turn */
+    struct list holders;
     unsigned conn_count;
+    struct seat *seats;            /* scratch, one for each connection */
+    struct conn **seated;          /* the connection of each seat */
     struct buf out, headers, body; /* the answers under way */
     struct httpd_date date;
+    struct timer turn, room; /* room: running while accepting has stopped */
+    uint64_t turn_ms;        /* libuv's time of the turn that turn_until_ns belongs to */
+    uint64_t turn_until_ns;
     uint64_t shed_ms; /* when on_shed was last called */
+    bool full;        /* accepting has stopped */
+    unsigned full_by; /* the number of connections at that time: one fewer is room, whatever was short */
     bool serving;     /* a handler may be running: closing waits for it */
     bool closing;
 };
 
 struct conn {
-    struct list node;
+    struct list node, turn_node;
     struct httpd *httpd;
     struct stream *stream;
     struct http_reader *reader;
+    struct holder *holder;
     struct timer timer;
     uint64_t due_ms, armed_ms; /* the timer may be set earlier than due: it then looks and sleeps on */
+    uint64_t since_ms;         /* in its state; CONN_WRITING: since something was last taken */
     enum conn_state state;
     bool answered; /* since the state was last set */
+    bool proven;   /* has brought a whole request */
+    bool preamble; /* a PROXY preamble may come first */
+    bool ending;   /* nothing more is answered */
+    bool paused;
     bool peer_local;
-    struct buf unread; /* requests that wait until the client has taken its answers */
+    struct shared *rest; /* a large answer on its way, from rest_at on; NULL: none */
+    size_t rest_at;
+    struct buf unread; /* requests that wait: for the client to take its answers, or for the next turn */
 };
 
 /* --- the life of a connection ---------------------------------------------------------------------------------------- */
 
+static struct holder *hold(struct httpd *httpd, const struct stream *stream)
+{
+    char name[sizeof((struct holder *)0)->name];
+    stream_peer(stream, name, sizeof name);
+    list_each (node, &httpd->holders) {
+        struct holder *holder = list_entry(node, struct holder, node);
+        if (strcmp(holder->name, name) == 0) {
+            holder->count++;
+            return holder;
+        }
+    }
+    struct holder *holder = mem_alloc(sizeof *holder);
+    snprintf(holder->name, sizeof holder->name, "%s", name);
+    holder->count = 1;
+    list_init(&holder->node);
+    list_push(&httpd->holders, &holder->node);
+    return holder;
+}
+
+static void let_go(struct holder *holder)
+{
+    if (--holder->count)
+        return;
+    list_remove(&holder->node);
+    mem_free(holder);
+}
+
 static void conn_free(struct conn *conn)
 {
+    struct httpd *httpd = conn->httpd;
     list_remove(&conn->node);
+    list_remove(&conn->turn_node);
     timer_stop(&conn->timer);
     http_reader_free(conn->reader);
     buf_fini(&conn->unread);
-    conn->httpd->conn_count--;
+    shared_unref(conn->rest);
+    let_go(conn->holder);
+    httpd->conn_count--;
     mem_free(conn);
+    if (httpd->full && !httpd->closing)
+        timer_start(&httpd->room, 0);
+}
+
+/* Whoever does not close its own side holds a descriptor of ours for so long. */
+static uint32_t linger_ms(const struct httpd *httpd)
+{
+    size_t lingering = httpd->loop->lingering;
+    return lingering < HTTPD_LINGERING_FEW ? HTTPD_LINGER_MS : lingering < 4 * HTTPD_LINGERING_FEW ? HTTPD_SHORT_LINGER_MS : 1;
 }
 
 static void conn_close(struct conn *conn)
 {
-    stream_close(conn->stream, HTTPD_LINGER_MS);
+    stream_close(conn->stream, linger_ms(conn->httpd));
     conn_free(conn);
 }
 
@@ -93,14 +174,11 @@ static void enter(struct conn *conn, enum conn_state state)
     if (state == CONN_IDLE && conn->state == CONN_READING && !conn->answered)
         fresh = false; /* blank lines in front of a request are no request */
     conn->answered = false;
-    if (state != conn->state || fresh) {
-        list_remove(&conn->node);
-        list_push(state == CONN_IDLE ? &conn->httpd->idle : &conn->httpd->busy, &conn->node);
-        conn->state = state;
-    }
+    conn->state = state;
     if (!fresh)
         return;
     uint64_t now_ms = clock_now_ms();
+    conn->since_ms = now_ms;
     conn->due_ms = now_ms + (state == CONN_IDLE ? options->idle_timeout_ms : options->request_timeout_ms);
     arm(conn, now_ms);
 }
@@ -118,9 +196,35 @@ static void answer_error(struct conn *conn, int status, const char *sentence)
     struct httpd *httpd = conn->httpd;
     buf_reset(&httpd->body);
     buf_printf(&httpd->body, "%s: %s\n", httpd_status_text(status), sentence);
-    write_answer(
-        conn, &(struct httpd_answer){
-                  .status = status, .content_type = "text/plain; charset=utf-8", .body = buf_slice(&httpd->body), .close = true });
+    write_answer(conn, &(struct httpd_answer){ .status = status,
+                                               .content_type = "text/plain; charset=utf-8",
+                                               .body = buf_slice(&httpd->body),
+                                               .head_only = http_reader_is_head(conn->reader),
+                                               .close = true });
+}
+
+/* What the handler has made becomes the answer. A large body is kept apart, and goes out in pieces behind the headers. */
+static void write_reply(struct conn *conn, struct httpd_reply *reply, bool go_on)
+{
+    struct httpd *httpd = conn->httpd;
+    const struct http_head *head = http_reader_head(conn->reader);
+    bool head_only = slice_equal_str(head->method, "HEAD");
+    if (!reply->shared && httpd->body.len > HTTPD_BATCH_BYTES)
+        reply->shared = shared_take(&httpd->body);
+    struct slice body = reply->shared ? shared_slice(reply->shared) : buf_slice(&httpd->body);
+    write_answer(conn, &(struct httpd_answer){ .status = reply->status,
+                                               .content_type = reply->content_type,
+                                               .headers = buf_slice(&httpd->headers),
+                                               .body = body,
+                                               .head_only = head_only || reply->shared,
+                                               .close = !go_on,
+                                               .old = head->minor == 0 });
+    if (reply->shared && !head_only && body.len) {
+        conn->rest = reply->shared;
+        conn->rest_at = 0;
+    } else {
+        shared_unref(reply->shared);
+    }
 }
 
 /* True when the connection goes on. */
@@ -131,8 +235,9 @@ static bool answer_request(struct conn *conn)
     struct httpd_request request = {
         .method = head->method, .head = head, .body = http_reader_body(conn->reader), .peer_local = conn->peer_local
     };
+    conn->proven = true;
     if (httpd_split_target(&request, head->target) < 0) {
-        answer_error(conn, 400, "the request target must be a path");
+        answer_error(conn, 400, "the request target must be a path, or a URL with a valid host");
         return false;
     }
     buf_reset(&httpd->headers);
@@ -141,16 +246,10 @@ static bool answer_request(struct conn *conn)
         .status = 404, .content_type = "text/plain; charset=utf-8", .headers = &httpd->headers, .body = &httpd->body
     };
     httpd->options.handle(httpd->options.user, &request, &reply);
-    if (httpd->body.len == 0 && reply.status != 200)
+    if (!reply.shared && httpd->body.len == 0 && reply.status != 200)
         buf_printf(&httpd->body, "%s\n", httpd_status_text(reply.status));
     bool go_on = http_reader_keep_alive(conn->reader) && !httpd->closing;
-    write_answer(conn, &(struct httpd_answer){ .status = reply.status,
-                                               .content_type = reply.content_type,
-                                               .headers = buf_slice(&httpd->headers),
-                                               .body = buf_slice(&httpd->body),
-                                               .head_only = slice_equal_str(head->method, "HEAD"),
-                                               .close = !go_on,
-                                               .old = head->minor == 0 });
+    write_reply(conn, &reply, go_on);
     return go_on;
 }
 
@@ -159,9 +258,9 @@ static bool serve_one(struct conn *conn, struct slice *input)
 {
     struct err err;
     enum http_progress progress;
-    do
-        progress = http_reader_feed(conn->reader, input, &err);
-    while (progress == HTTP_HEAD);
+    while ((progress = http_reader_feed(conn->reader, input, &err)) == HTTP_HEAD)
+        if (input->len == 0 && http_reader_wants_continue(conn->reader))
+            buf_append_str(&conn->httpd->out, "HTTP/1.1 100 Continue\r\n\r\n");
     if (progress == HTTP_MORE)
         return true;
     if (progress != HTTP_DONE) {
@@ -185,75 +284,156 @@ static int flush(struct conn *conn)
     return status;
 }
 
-/* Answers what is in input, until the client has to take its answers first. True while the connection lives. */
-static bool serve_input(struct conn *conn, struct slice *input)
+/* Pieces of the large answer, until the kernel takes no more. */
+static int push_rest(struct conn *conn, struct budget *budget)
+{
+    while (conn->rest && stream_pending(conn->stream) == 0 && budget_left(budget)) {
+        struct slice left = slice_skip(shared_slice(conn->rest), conn->rest_at);
+        size_t len = left.len < HTTPD_BATCH_BYTES ? left.len : HTTPD_BATCH_BYTES;
+        if (stream_write(conn->stream, slice_make(left.data, len)) < 0)
+            return -1;
+        conn->rest_at += len;
+        conn->since_ms = clock_now_ms();
+        budget_spend(budget, len);
+        if (len < left.len)
+            continue;
+        shared_unref(conn->rest);
+        conn->rest = NULL;
+    }
+    return 0;
+}
+
+/* All clients of one turn share its time. Who comes when that is over gets one request answered, and the rest in a later turn: a client that
+ * brings one request, as a probe does, never waits for those who bring a thousand. */
+static struct budget begin_budget(struct httpd *httpd)
+{
+    uint64_t turn_ms = uv_now(&httpd->loop->uv), now_ns = clock_now_ns();
+    if (turn_ms != httpd->turn_ms) {
+        httpd->turn_ms = turn_ms;
+        httpd->turn_until_ns = now_ns + (uint64_t)TURN_ALL_US * 1000;
+    }
+    bool over = now_ns >= httpd->turn_until_ns;
+    return budget_of(over ? 1 : TURN_REQUESTS, TURN_BYTES, over ? 0 : TURN_CLIENT_US);
+}
+
+/* Answers what is in input, until the client has to take its answers first or its turn is over. -1: the connection is broken. */
+static int serve_input(struct conn *conn, struct slice *input)
 {
     struct httpd *httpd = conn->httpd;
-    bool go_on = true;
-    while (input->len && go_on && stream_pending(conn->stream) == 0) {
-        go_on = serve_one(conn, input);
-        if (httpd->out.len >= HTTPD_BATCH_BYTES && flush(conn) < 0) {
-            conn_drop(conn);
-            return false;
-        }
+    struct budget budget = begin_budget(httpd);
+    while (!conn->ending && !conn->rest && input->len && stream_pending(conn->stream) == 0 && budget_left(&budget)) {
+        size_t before = httpd->out.len;
+        conn->ending = !serve_one(conn, input);
+        budget_spend(&budget, httpd->out.len - before);
+        if ((httpd->out.len >= HTTPD_BATCH_BYTES || conn->rest) && (flush(conn) < 0 || push_rest(conn, &budget) < 0))
+            return -1;
     }
-    if (flush(conn) < 0) {
-        conn_drop(conn);
-        return false;
-    }
-    if (!go_on) {
-        conn_close(conn);
-        return false;
-    }
-    return true;
+    return flush(conn) < 0 || push_rest(conn, &budget) < 0 ? -1 : 0;
+}
+
+static void hold_reading(struct conn *conn, bool hold)
+{
+    if (hold == conn->paused)
+        return;
+    conn->paused = hold;
+    if (hold)
+        stream_pause(conn->stream);
+    else
+        stream_resume(conn->stream);
 }
 
 static void settle(struct conn *conn)
 {
-    if (stream_pending(conn->stream))
+    bool writing = stream_pending(conn->stream) > 0, more = conn->rest || conn->unread.len;
+    if (writing || conn->rest)
         enter(conn, CONN_WRITING);
     else
         enter(conn, http_reader_started(conn->reader) ? CONN_READING : CONN_IDLE);
+    if (more && !writing && list_empty(&conn->turn_node)) {
+        list_push(&conn->httpd->turns, &conn->turn_node);
+        if (!timer_active(&conn->httpd->turn))
+            timer_start(&conn->httpd->turn, 0);
+    }
+    hold_reading(conn, writing || more);
 }
 
+static void shrink_pending(struct httpd *httpd);
 static void finish_close(struct httpd *httpd);
 
-/* Everything that may run a handler goes through here: a handler may close the server that it runs in. */
-static void serve(struct conn *conn, struct slice input)
+/* Everything that may run a handler goes through here: a handler may close the server that it runs in. False: the server is gone. */
+static bool serve(struct conn *conn, struct slice input)
 {
     struct httpd *httpd = conn->httpd;
     bool again = conn->unread.data == input.data && input.len; /* input is what was left over */
     httpd->serving = true;
-    if (serve_input(conn, &input)) {
+    if (serve_input(conn, &input) < 0) {
+        conn_drop(conn);
+    } else if (conn->ending && !conn->rest) {
+        conn_close(conn);
+    } else {
         if (again)
             buf_consume(&conn->unread, conn->unread.len - input.len);
         else
             buf_append_slice(&conn->unread, input);
+        if (conn->unread.len == 0)
+            buf_fini(&conn->unread);
         settle(conn);
         if (conn->state == CONN_WRITING)
-            stream_pause(conn->stream);
-        else if (again)
-            stream_resume(conn->stream);
+            shrink_pending(httpd);
     }
     httpd->serving = false;
-    if (httpd->closing)
-        finish_close(httpd);
+    if (!httpd->closing)
+        return true;
+    finish_close(httpd);
+    return false;
+}
+
+/* Is it clear by now whether a PROXY preamble comes first? Takes it out of what has been read. False while more is needed, or where the
+ * connection has been closed for it. */
+static bool pass_preamble(struct conn *conn)
+{
+    struct proxy_source source;
+    struct err err;
+    size_t len;
+    enum proxy_found found = proxy_read(buf_slice(&conn->unread), &source, &len, &err);
+    if (found == PROXY_PART) {
+        enter(conn, CONN_READING);
+        return false;
+    }
+    conn->preamble = false;
+    if (found == PROXY_BAD) {
+        answer_error(conn, err.code, err.text);
+        if (flush(conn) < 0)
+            conn_drop(conn);
+        else
+            conn_close(conn);
+        return false;
+    }
+    if (found == PROXY_FOUND) {
+        buf_consume(&conn->unread, len);
+        /* Who can reach this port can write any address here: it may only take rights away. */
+        conn->peer_local = conn->peer_local && (!source.known || source.loopback);
+    }
+    return conn->unread.len > 0;
 }
 
 static void on_data(void *user, struct slice data)
 {
-    serve(user, data);
+    struct conn *conn = user;
+    if (!conn->preamble) {
+        serve(conn, data);
+        return;
+    }
+    buf_append_slice(&conn->unread, data);
+    if (pass_preamble(conn))
+        serve(conn, buf_slice(&conn->unread));
 }
 
 static void on_drain(void *user)
 {
     struct conn *conn = user;
-    if (conn->unread.len) {
-        serve(conn, buf_slice(&conn->unread));
-        return;
-    }
-    settle(conn);
-    stream_resume(conn->stream);
+    conn->since_ms = clock_now_ms();
+    serve(conn, buf_slice(&conn->unread));
 }
 
 static void on_end(void *user, const struct err *err)
@@ -265,6 +445,24 @@ static void on_end(void *user, const struct err *err)
 }
 
 static const struct stream_events conn_events = { .on_data = on_data, .on_end = on_end, .on_drain = on_drain };
+
+/* Goes on with those whose turn was over, each once, until the turn of all is over too. */
+static void on_turn(struct timer *timer, void *user)
+{
+    struct httpd *httpd = user;
+    size_t waiting = 0;
+    list_each (node, &httpd->turns)
+        waiting++;
+    (void)begin_budget(httpd);
+    while (waiting-- && !list_empty(&httpd->turns) && clock_now_ns() < httpd->turn_until_ns) {
+        struct conn *conn = list_entry(httpd->turns.next, struct conn, turn_node);
+        list_remove(&conn->turn_node);
+        if (!serve(conn, buf_slice(&conn->unread)))
+            return;
+    }
+    if (!list_empty(&httpd->turns))
+        timer_start(timer, 0);
+}
 
 static void on_timer(struct timer *timer, void *user)
 {
@@ -289,50 +487,131 @@ static void on_timer(struct timer *timer, void *user)
     conn_close(conn);
 }
 
-/* --- accepting --------------------------------------------------------------------------------------------------------- */
+/* --- room ------------------------------------------------------------------------------------------------------------- */
 
-static void turn_away(struct httpd *httpd, struct stream *stream)
+static void note_shed(struct httpd *httpd)
 {
-    static const char body[] = "Service Unavailable: too many connections\n";
-    httpd_write_answer(
-        &httpd->out, &httpd->date,
-        &(struct httpd_answer){
-            .status = 503, .content_type = "text/plain; charset=utf-8", .body = slice_make(body, sizeof body - 1), .close = true });
-    stream_write(stream, buf_slice(&httpd->out)); /* whether it takes the news or not */
-    buf_reset(&httpd->out);
-    stream_close(stream, HTTPD_LINGER_MS);
     uint64_t now_ms = clock_now_ms();
-    if (httpd->options.on_shed && (httpd->shed_ms == 0 || now_ms - httpd->shed_ms >= HTTPD_SHED_EVERY_MS)) {
-        httpd->shed_ms = now_ms;
-        httpd->options.on_shed(httpd->options.user);
-    }
+    if (!httpd->options.on_shed || (httpd->shed_ms != 0 && now_ms - httpd->shed_ms < HTTPD_SHED_EVERY_MS))
+        return;
+    httpd->shed_ms = now_ms;
+    httpd->options.on_shed(httpd->options.user);
 }
+
+static struct seat seat_of(const struct conn *conn)
+{
+    enum seat_state state = SEAT_OWES;
+    if (conn->state == CONN_WRITING)
+        state = SEAT_TAKES;
+    else if (!list_empty(&conn->turn_node))
+        state = SEAT_SERVED;
+    else if (conn->state == CONN_IDLE && conn->proven)
+        state = SEAT_IDLE;
+    return (struct seat){ state, conn->since_ms, conn->holder->count };
+}
+
+/* The one that gives way, or NULL and the time until somebody may. */
+static struct conn *find_victim(struct httpd *httpd, bool writers_only, uint64_t *again_ms)
+{
+    size_t count = 0;
+    list_each (node, &httpd->conns) {
+        struct conn *conn = list_entry(node, struct conn, node);
+        if (writers_only && conn->state != CONN_WRITING)
+            continue;
+        httpd->seated[count] = conn;
+        httpd->seats[count++] = seat_of(conn);
+    }
+    ptrdiff_t chosen = seat_choose(httpd->seats, count, clock_now_ms(), again_ms);
+    return chosen == SEAT_NOBODY ? NULL : httpd->seated[chosen];
+}
+
+/* At once: what is wanted is its place, and its descriptor. */
+static void give_way(struct conn *conn)
+{
+    bool idle = conn->state == CONN_IDLE && conn->proven;
+    struct httpd *httpd = conn->httpd;
+    stream_close_now(conn->stream);
+    conn_free(conn);
+    if (!idle)
+        note_shed(httpd);
+}
+
+static bool has_room(void *user)
+{
+    const struct httpd *httpd = user;
+    return httpd->conn_count < httpd->options.max_connections;
+}
+
+static void on_full(void *user)
+{
+    struct httpd *httpd = user;
+    httpd->full = true;
+    httpd->full_by = httpd->conn_count;
+    timer_start(&httpd->room, 0);
+}
+
+/* In the turn behind the one that found no room, when everything that had come by then has been read; and again, until there is some. A
+ * connection that ended meanwhile has made room as well. */
+static void on_room(struct timer *timer, void *user)
+{
+    struct httpd *httpd = user;
+    uint64_t again_ms;
+    if (httpd->conn_count >= httpd->full_by || !has_room(httpd)) {
+        struct conn *victim = find_victim(httpd, false, &again_ms);
+        if (!victim) {
+            timer_start(timer, again_ms);
+            return;
+        }
+        give_way(victim);
+        timer_stop(timer);
+    }
+    httpd->full = false;
+    listener_resume(httpd->listener);
+}
+
+static size_t pending_bytes(const struct httpd *httpd)
+{
+    size_t sum = shared_live_bytes();
+    list_each (node, &httpd->conns) {
+        const struct conn *conn = list_entry(node, struct conn, node);
+        sum += stream_pending(conn->stream) + conn->unread.cap;
+    }
+    return sum;
+}
+
+/* All answers that wait for their readers have one ceiling together. Who has just asked is never dropped for it. */
+static void shrink_pending(struct httpd *httpd)
+{
+    uint64_t again_ms;
+    struct conn *victim;
+    while (pending_bytes(httpd) > httpd->options.max_pending_bytes && (victim = find_victim(httpd, true, &again_ms)) != NULL)
+        give_way(victim);
+}
+
+/* --- accepting --------------------------------------------------------------------------------------------------------- */
 
 static void on_accept(void *user, struct stream *stream)
 {
     struct httpd *httpd = user;
-    if (httpd->conn_count >= httpd->options.max_connections) {
-        if (list_empty(&httpd->idle)) {
-            turn_away(httpd, stream);
-            return;
-        }
-        conn_close(list_entry(httpd->idle.next, struct conn, node));
-    }
     const struct httpd_options *options = &httpd->options;
     struct conn *conn = mem_alloc(sizeof *conn);
     conn->httpd = httpd;
     conn->stream = stream;
+    conn->holder = hold(httpd, stream);
     conn->peer_local = stream_peer_local(stream);
+    conn->preamble = options->proxy_protocol;
     conn->reader = http_reader_new(HTTP_KIND_REQUEST, &(struct http_limits){ options->max_head_bytes, options->max_body_bytes });
-    buf_init(&conn->unread, LOOP_SLAB_BYTES);
+    buf_init(&conn->unread, PROXY_READ_MAX + HTTPD_READ_BYTES);
     timer_init(&conn->timer, httpd->loop, on_timer, conn);
     list_init(&conn->node);
-    list_push(&httpd->idle, &conn->node);
+    list_init(&conn->turn_node);
+    list_push(&httpd->conns, &conn->node);
     httpd->conn_count++;
-    uint64_t now_ms = clock_now_ms();
-    conn->due_ms = now_ms + options->request_timeout_ms; /* who connects should have something to ask */
-    arm(conn, now_ms);
+    conn->since_ms = clock_now_ms();
+    conn->due_ms = conn->since_ms + options->request_timeout_ms; /* who connects should have something to ask */
+    arm(conn, conn->since_ms);
     stream_set_max_pending(stream, HTTPD_OUT_MAX);
+    stream_set_read_max(stream, HTTPD_READ_BYTES);
     stream_start(stream, &conn_events, conn);
 }
 
@@ -342,33 +621,58 @@ struct httpd *httpd_open(struct loop *loop, const struct listen_address *address
                          const struct httpd_options *options, struct err *err)
 {
     struct httpd *httpd = mem_alloc(sizeof *httpd);
+    struct listen_options with_room = *listen;
     httpd->loop = loop;
     httpd->options = *options;
-    list_init(&httpd->idle);
-    list_init(&httpd->busy);
+    list_init(&httpd->conns);
+    list_init(&httpd->turns);
+    list_init(&httpd->holders);
+    timer_init(&httpd->turn, loop, on_turn, httpd);
+    timer_init(&httpd->room, loop, on_room, httpd);
     buf_init(&httpd->out, HTTPD_OUT_MAX);
     buf_init(&httpd->headers, HTTPD_BATCH_BYTES);
     buf_init(&httpd->body, HTTPD_BODY_MAX);
-    httpd->listener = listener_open(loop, address, listen, on_accept, httpd, err);
-    if (httpd->listener)
-        return httpd;
-    mem_free(httpd);
-    return NULL;
+    with_room.receive_bytes = with_room.unsent_bytes = HTTPD_SOCKET_BYTES;
+    with_room.has_room = has_room;
+    with_room.on_full = on_full;
+    httpd->listener = listener_open(loop, address, &with_room, on_accept, httpd, err);
+    if (!httpd->listener) {
+        mem_free(httpd);
+        return NULL;
+    }
+    httpd->seats = mem_alloc(options->max_connections * sizeof *httpd->seats);
+    httpd->seated = mem_alloc(options->max_connections * sizeof(struct conn *));
+    return httpd;
 }
 
-static void close_all(struct list *conns)
+/* What is left of a large answer goes to the kernel's care at the end: for those who have been taking it, and up to a limit. */
+static void end_conn(struct conn *conn, size_t *bytes, uint64_t now_ms)
 {
-    while (!list_empty(conns))
-        conn_close(list_entry(conns->next, struct conn, node));
+    struct slice left = conn->rest ? slice_skip(shared_slice(conn->rest), conn->rest_at) : (struct slice){ 0 };
+    bool stalled = conn->state == CONN_WRITING && now_ms - conn->since_ms >= SEAT_GRACE_MS;
+    if (!stalled && conn->state == CONN_WRITING)
+        stream_unbound(conn->stream);
+    if (stalled || left.len > *bytes || (left.len && stream_write(conn->stream, left) < 0)) {
+        conn_drop(conn);
+        return;
+    }
+    *bytes -= left.len;
+    conn_close(conn);
 }
 
 static void finish_close(struct httpd *httpd)
 {
-    close_all(&httpd->idle);
-    close_all(&httpd->busy);
+    size_t bytes = HTTPD_CLOSE_BYTES;
+    uint64_t now_ms = clock_now_ms();
+    while (!list_empty(&httpd->conns))
+        end_conn(list_entry(httpd->conns.next, struct conn, node), &bytes, now_ms);
+    timer_stop(&httpd->turn);
+    timer_stop(&httpd->room);
     buf_fini(&httpd->out);
     buf_fini(&httpd->headers);
     buf_fini(&httpd->body);
+    mem_free(httpd->seats);
+    mem_free(httpd->seated);
     if (httpd->options.fini)
         httpd->options.fini(httpd->options.user);
     mem_free(httpd);

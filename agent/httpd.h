@@ -7,6 +7,7 @@
 
 #include "agent/base/buf.h"
 #include "agent/base/err.h"
+#include "agent/base/shared.h"
 #include "agent/net/listen.h"
 #include "agent/proto/http1.h"
 
@@ -14,13 +15,14 @@ struct httpd_request {
     struct slice method, path, query; /* path without the query, percent-encoding left as it is */
     const struct http_head *head;
     struct slice body;
-    bool peer_local; /* loopback or a unix socket */
+    bool peer_local; /* loopback or a unix socket; behind a PROXY preamble the client that it names must be local as well */
 };
 struct httpd_reply {
     int status;
     const char *content_type;
     struct buf *headers; /* further header lines, each ended by \r\n */
     struct buf *body;
+    struct shared *shared; /* in the place of body: a text that many share. The server takes over this one reference */
 };
 /* The handler sets status, content_type and body; an empty body other than of a 200 becomes the status in words. Answers go out with
  * Date, Content-Length and Cache-Control: no-store; HEAD is answered like GET, without the body.
@@ -29,14 +31,17 @@ struct httpd_reply {
 bool httpd_query(const struct httpd_request *request, const char *name, char *out, size_t size);
 
 struct httpd_options {
-    unsigned max_connections; /* over it the oldest idle one is closed, else the new one (503) */
-    uint32_t
-        request_timeout_ms; /* for the whole of a request: 408; for taking an answer: dropped; for a new client's first byte: closed */
+    /* Over it somebody gives way (agent/httpd_seat.h): nobody who comes is turned away, and who cannot be accepted yet waits in the kernel. */
+    unsigned max_connections;
+    size_t max_pending_bytes; /* of all answers that wait for their readers: over it the one that has stalled longest is dropped */
+    /* For the whole of a request: 408; for taking an answer: dropped; for a new client's first byte: closed. */
+    uint32_t request_timeout_ms;
     uint32_t idle_timeout_ms; /* between requests on a kept connection */
     size_t max_head_bytes;    /* 431 */
     size_t max_body_bytes;    /* 413 */
+    bool proxy_protocol;      /* connections may begin with a PROXY preamble, version 1 or 2; those without are served too */
     void (*handle)(void *user, const struct httpd_request *request, struct httpd_reply *reply); /* reply starts as 404 */
-    void (*on_shed)(void *user); /* a connection was turned away: at most once in ten seconds; may be NULL */
+    void (*on_shed)(void *user); /* somebody had to give way: at most once in ten seconds; may be NULL */
     void (*fini)(void *user);    /* the server is gone and user is needed no more; may be NULL. Not after a failed httpd_open */
     void *user;
 };

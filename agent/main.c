@@ -119,7 +119,7 @@ static const struct cli_flag help_flags[] = { { "roff", NULL, NULL, 0, false }, 
 
 static const struct cli_command commands[] = {
     { "run", "[-c FILE] [URL]", "runs the agent",
-      "Serves /ready, /live, /startup, /health, /status and /metrics on `listen` (0.0.0.0:9717) until SIGTERM or SIGINT; a second "
+      "Serves /ready, /live, /startup, /health, /status and /metrics on `listen` ([::]:9717) until SIGTERM or SIGINT; a second "
       "signal "
       "ends it at once. A URL takes the place of the file's target.",
       1, run_flags, run_examples, cli_run },

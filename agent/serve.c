@@ -19,7 +19,8 @@ static const char type_prometheus[] = "text/plain; version=0.0.4; charset=utf-8"
 static const char type_openmetrics[] = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 enum {
-    SERVE_CONNECTIONS = 256,
+    SERVE_CONNECTIONS = 512,
+    SERVE_PENDING_BYTES = 4 << 20,
     SERVE_REQUEST_MS = 5000,
     SERVE_IDLE_MS = 120000, /* longer than the usual scrape interval, so that scrapers keep their connection */
     SERVE_HEAD_BYTES = 8 << 10,
@@ -227,6 +228,7 @@ struct httpd *serve_open(struct loop *loop, const struct listen_address *address
     *kept = *source;
     const struct httpd_options options = {
         .max_connections = SERVE_CONNECTIONS,
+        .max_pending_bytes = SERVE_PENDING_BYTES,
         .request_timeout_ms = SERVE_REQUEST_MS,
         .idle_timeout_ms = SERVE_IDLE_MS,
         .max_head_bytes = SERVE_HEAD_BYTES,

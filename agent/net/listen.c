@@ -3,11 +3,13 @@
  * through this.
  *
  * Accepts through a poll handle and not through uv_listen: libuv answers exhausted descriptors by accepting and closing whoever waits,
- * while waiting clients are better served by an accept queue that goes on when descriptors are free again.
+ * while waiting clients are better served by an accept queue that goes on when there is room again.
  */
 #include "agent/net/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,14 +20,26 @@
 #include "agent/net/stream_impl.h"
 
 /* At most ACCEPT_BURST connections in one turn, so that a flood of them does not keep the others waiting. */
-enum { LISTEN_BACKLOG = 511, ACCEPT_BURST = 32, ACCEPT_PAUSE_MS = 100 };
+enum {
+    LISTEN_BACKLOG =
+        4096, /* the kernel cuts it to net.core.somaxconn; a flood must not fill it before its connections can be cleared away */
+    ACCEPT_BURST = 32,
+    ACCEPT_PAUSE_MS = 100,
+    RESERVE_MAX = 4,
+    REFILL_MS = 20,
+};
 
 struct listener {
     uv_poll_t poll; /* first: its close callback frees the listener */
     int fd;
     bool is_unix;
     uint16_t port;
-    struct timer pause; /* out of descriptors: when to try again */
+    bool stopped;             /* accepting has stopped until listener_resume */
+    struct timer pause;       /* out of descriptors: when to try again */
+    int reserve[RESERVE_MAX]; /* descriptors of /dev/null, given up when there are no others; -1: given up */
+    struct timer refill;      /* while a reserve is missing */
+    bool (*has_room)(void *user);
+    void (*on_full)(void *user);
     void (*on_accept)(void *user, struct stream *stream);
     void *user;
     char path[URL_UNIX_MAX]; /* of the socket file that we made; "" for others */
@@ -50,8 +64,33 @@ static int fail(const struct listen_address *address, int error, const char *wha
 
 /* --- binding -------------------------------------------------------------------------------------------------------- */
 
-static int bind_tcp(const struct listen_address *address, struct err *err)
+/* Connections take these over from the listening socket. SO_SNDBUF would bound what is sent and not confirmed as well, and with it the speed
+ * of a long way. */
+static void set_buffers(int fd, const struct listen_options *options)
 {
+    if (options->receive_bytes)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &options->receive_bytes, sizeof options->receive_bytes);
+    if (options->unsent_bytes)
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &options->unsent_bytes, sizeof options->unsent_bytes);
+}
+
+static bool has_ipv6(void)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || errno != EAFNOSUPPORT;
+}
+
+static int bind_tcp(const struct listen_address *given, struct err *err)
+{
+    /* A host without IPv6 still has its IPv4 half of [::]. */
+    struct listen_address any = { .host = "0.0.0.0" };
+    const struct listen_address *address = given;
+    if (strcmp(given->host, "::") == 0 && !has_ipv6()) {
+        any.port = given->port;
+        address = &any;
+    }
     struct sockaddr_storage storage = { 0 };
     struct sockaddr *name = (struct sockaddr *)&storage;
     socklen_t len = sizeof(struct sockaddr_in);
@@ -153,11 +192,56 @@ static int take_fd(int fd, struct err *err)
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
+void listener_resume(struct listener *listener)
+{
+    listener->stopped = false;
+    timer_stop(&listener->pause);
+    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+}
+
 static void on_pause_over(struct timer *timer, void *user)
 {
     (void)timer;
-    struct listener *listener = user;
-    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    listener_resume(user);
+}
+
+static void stop_accepting(struct listener *listener)
+{
+    listener->stopped = true;
+    uv_poll_stop(&listener->poll);
+    if (listener->on_full)
+        listener->on_full(listener->user);
+    else
+        timer_start(&listener->pause, ACCEPT_PAUSE_MS);
+}
+
+/* One of the reserve is free for whoever is accepted next. */
+static bool spend_reserve(struct listener *listener)
+{
+    for (int i = 0; i < RESERVE_MAX; i++) {
+        if (listener->reserve[i] < 0)
+            continue;
+        close(listener->reserve[i]);
+        listener->reserve[i] = -1;
+        if (!timer_active(&listener->refill))
+            timer_start(&listener->refill, REFILL_MS);
+        return true;
+    }
+    return false;
+}
+
+static bool fill_reserve(struct listener *listener)
+{
+    for (int i = 0; i < RESERVE_MAX; i++)
+        if (listener->reserve[i] < 0 && (listener->reserve[i] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+            return false;
+    return true;
+}
+
+static void on_refill(struct timer *timer, void *user)
+{
+    if (!fill_reserve(user))
+        timer_start(timer, REFILL_MS);
 }
 
 static void hand_over(struct listener *listener, int fd)
@@ -177,12 +261,18 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     for (int i = 0; i < ACCEPT_BURST && !uv_is_closing((uv_handle_t *)poll); i++) {
+        if (listener->has_room && !listener->has_room(listener->user)) {
+            if (i == 0) /* else it is not known whether anybody waits: the next event tells */
+                stop_accepting(listener);
+            return;
+        }
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && spend_reserve(listener))
+            fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             hand_over(listener, fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            uv_poll_stop(poll);
-            timer_start(&listener->pause, ACCEPT_PAUSE_MS);
+            stop_accepting(listener);
             return;
         } else if (errno != ECONNABORTED && errno != EINTR) {
             return; /* EAGAIN, or an error of the network that was waiting on the new socket: the next event tells more */
@@ -218,6 +308,9 @@ struct listener *listener_open(struct loop *loop, const struct listen_address *a
     struct listener *listener = mem_alloc(sizeof *listener);
     listener->on_accept = on_accept;
     listener->user = user;
+    listener->has_room = options->has_room;
+    listener->on_full = options->on_full;
+    memset(listener->reserve, -1, sizeof listener->reserve);
     bool activated = options->fd >= 0;
     if (activated)
         listener->fd = take_fd(options->fd, err);
@@ -228,12 +321,17 @@ struct listener *listener_open(struct loop *loop, const struct listen_address *a
     if (listener->fd < 0)
         goto out;
     inspect(listener);
+    if (!listener->is_unix)
+        set_buffers(listener->fd, options);
     int status = uv_poll_init(&loop->uv, &listener->poll, listener->fd); /* makes it non-blocking too */
     if (status != 0) {
         err_set(err, REASON_NONE, -status, "listen: cannot poll the socket: %s", uv_strerror(status));
         goto out;
     }
     timer_init(&listener->pause, loop, on_pause_over, listener);
+    timer_init(&listener->refill, loop, on_refill, listener);
+    if (!fill_reserve(listener))
+        timer_start(&listener->refill, REFILL_MS);
     uv_poll_start(&listener->poll, UV_READABLE, on_readable);
     return listener;
 out:
@@ -252,6 +350,10 @@ static void on_poll_closed(uv_handle_t *handle)
 void listener_close(struct listener *listener)
 {
     timer_stop(&listener->pause);
+    timer_stop(&listener->refill);
+    for (int i = 0; i < RESERVE_MAX; i++)
+        if (listener->reserve[i] >= 0)
+            close(listener->reserve[i]);
     remove_file(listener);
     uv_close((uv_handle_t *)&listener->poll, on_poll_closed);
     close(listener->fd);

@@ -23,6 +23,7 @@ struct loop {
     size_t heap_len, heap_cap;
     uint8_t *slab;             /* what sockets read into; valid during one on_data only */
     uint8_t *plain_slab;       /* what TLS decrypts into, likewise; NULL until the first TLS stream */
+    size_t lingering;          /* streams that are closed and wait for their peer's FIN */
     struct resolver *resolver; /* agent/net/resolve.c; NULL until the first name is looked up */
 };
 

@@ -8,6 +8,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +28,7 @@ struct stream *stream_new(struct loop *loop, bool is_unix)
         uv_tcp_nodelay(&stream->uv.tcp, 1); /* set when the socket is made */
     }
     stream->max_pending = STREAM_PENDING_DEFAULT;
+    stream->read_max = LOOP_SLAB_BYTES;
     return stream;
 }
 
@@ -47,13 +50,28 @@ bool stream_is_leaving(const uv_handle_t *handle)
     return ((const struct stream *)(const void *)handle)->leaving;
 }
 
+void stream_set_read_max(struct stream *stream, uint32_t bytes)
+{
+    panic_if(bytes == 0 || bytes > LOOP_SLAB_BYTES);
+    stream->read_max = bytes;
+}
+
+void stream_unbound(struct stream *stream)
+{
+    uv_os_fd_t fd;
+    int all = INT_MAX;
+    if (stream->is_open && stream->uv.handle.type == UV_TCP && uv_fileno(&stream->uv.handle, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &all, sizeof all);
+}
+
 /* --- reading -------------------------------------------------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct loop *loop = handle->loop->data;
-    *buf = uv_buf_init((char *)loop->slab, LOOP_SLAB_BYTES);
+    const struct stream *stream = (const struct stream *)(const void *)handle;
+    *buf = uv_buf_init((char *)loop->slab, stream->read_max);
 }
 
 void stream_deliver(struct stream *stream, struct slice data)
@@ -161,6 +179,8 @@ void stream_resume(struct stream *stream)
 static void on_closed(uv_handle_t *handle)
 {
     struct stream *stream = (struct stream *)handle;
+    struct loop *loop = handle->loop->data;
+    loop->lingering -= stream->lingers;
     if (stream->outbox != NULL) {
         mem_free(stream->outbox->flight);
         mem_free(stream->outbox->next);
@@ -207,6 +227,8 @@ void stream_close(struct stream *stream, uint32_t linger_ms)
     struct outbox *outbox = stream_outbox(stream);
     timer_init(&outbox->linger, stream_loop(stream), on_linger_over, stream);
     outbox->linger.internal = true;
+    stream->lingers = true;
+    stream_loop(stream)->lingering++;
     timer_start(&outbox->linger, linger_ms);
     if (!stream->ended)
         stream_read_on(stream);

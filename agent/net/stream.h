@@ -37,6 +37,10 @@ void stream_resume(struct stream *stream);
 enum { STREAM_PENDING_DEFAULT = 1 << 20 };
 int stream_write(struct stream *stream, struct slice data);
 void stream_set_max_pending(struct stream *stream, uint32_t bytes); /* at most 1 GiB */
+void stream_set_read_max(struct stream *stream,
+                         uint32_t bytes); /* the most that one on_data brings; by default LOOP_SLAB_BYTES. Not for TLS */
+void stream_unbound(
+    struct stream *stream); /* the kernel takes as much as it likes again, where the listener had bounded that (unsent_bytes) */
 size_t stream_pending(const struct stream *stream);
 /* Sends what is pending, close_notify and FIN, then closes when the peer has closed too; a peer that has not within linger_ms is dropped.
  * What it still sends meanwhile is thrown away. With linger_ms 0 the handle closes at once, and what the kernel has not taken is lost. */

@@ -32,13 +32,14 @@ struct stream {
     void *user;
     struct outbox *outbox;
     struct tls_link *tls;
-    uint32_t max_pending;
+    uint32_t max_pending, read_max;
     int16_t broken;   /* the errno that writing met first */
     bool is_open : 1; /* connected or accepted */
     bool started : 1; /* stream_start was called */
     bool paused : 1;
     bool ended : 1;   /* the peer is done, and on_end was called where anybody wants to know */
     bool leaving : 1; /* its owner has closed it */
+    bool lingers : 1; /* counted in loop->lingering */
 };
 
 /* Not connected yet. For the dial's connect requests, and for accepted descriptors, which it then owns; 0 or libuv's error. */

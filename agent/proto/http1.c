@@ -492,6 +492,18 @@ bool http_reader_keep_alive(const struct http_reader *reader)
     return head->minor >= 1 || http_header_has_token(head, "Connection", "keep-alive");
 }
 
+bool http_reader_is_head(const struct http_reader *reader)
+{
+    return reader->kind == HTTP_KIND_REQUEST && reader->fields > 0 &&
+           slice_equal_str(slice_of_span(&reader->head.text, reader->line_spans[0]), "HEAD");
+}
+
+bool http_reader_wants_continue(const struct http_reader *reader)
+{
+    return reader->stage == STAGE_BODY && reader->framing != FRAMING_NONE && reader->head.minor >= 1 &&
+           http_header_has_token(&reader->head, "Expect", "100-continue");
+}
+
 bool http_reader_started(const struct http_reader *reader)
 {
     return reader->stage != STAGE_HEAD || reader->head.text.len > 0;

@@ -67,6 +67,10 @@ const struct http_head *http_reader_head(const struct http_reader *reader);
 struct slice http_reader_body(const struct http_reader *reader);
 uint64_t http_reader_body_total(const struct http_reader *reader); /* with what was dropped */
 bool http_reader_keep_alive(const struct http_reader *reader);     /* by version and Connection; valid from HTTP_HEAD on */
-bool http_reader_started(const struct http_reader *reader);        /* has a byte of the current message come? */
+bool http_reader_is_head(
+    const struct http_reader *reader); /* a request whose method is HEAD, also one that was refused: no body may answer it */
+/* From HTTP_HEAD on: the client waits for a 100 before it sends the body (Expect: 100-continue, RFC 9110, 10.1.1). */
+bool http_reader_wants_continue(const struct http_reader *reader);
+bool http_reader_started(const struct http_reader *reader); /* has a byte of the current message come? */
 
 #endif

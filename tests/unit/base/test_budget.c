@@ -15,6 +15,7 @@ static unsigned count(struct budget budget, size_t bytes, uint64_t ns)
     unsigned done = 0;
     while (done < 1000 && budget_left(&budget)) {
         fake.mono_ns += ns;
+        clock_set_fake(&fake);
         budget_spend(&budget, bytes);
         done++;
     }

@@ -141,7 +141,7 @@ static void test_defaults(void **state)
 {
     struct conf *conf = load(TARGET);
     (void)state;
-    assert_string_equal(conf->listen, "0.0.0.0:9717");
+    assert_string_equal(conf->listen, "[::]:9717");
     assert_true(conf->listen_on && conf->admin_on);
     assert_int_equal(conf->listen_address.port, 9717);
     assert_true(conf->admin_address.is_unix);

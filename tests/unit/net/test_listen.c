@@ -190,23 +190,83 @@ static void test_burst(void **state)
     listener_close(listener);
 }
 
-/* Clients wait in the queue while there are no descriptors, and are served when there are. */
+static struct stream *kept[8];
+
+static void on_accept_keep(void *user, struct stream *stream)
+{
+    (void)user;
+    kept[accepted++] = stream;
+}
+
+static void set_descriptors(rlim_t most)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = most;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void turns(int count)
+{
+    for (int i = 0; i < count; i++)
+        uv_run(&loop.uv, UV_RUN_NOWAIT);
+}
+
+/* The first few are served from the reserve when there are no descriptors; the others wait in the queue until there are. */
 static void test_out_of_descriptors_pauses(void **state)
 {
     (void)state;
-    struct rlimit before, none;
-    struct listener *listener = open_tcp("127.0.0.1", 0, NULL);
-    int waiting = connect_plain(listener_port(listener));
-    int lowest = dup(waiting);
-    close(lowest);
+    struct rlimit before;
+    struct listen_address address = { .host = "127.0.0.1" };
+    struct listener *listener = listener_open(&loop, &address, &(struct listen_options){ .fd = -1 }, on_accept_keep, NULL, NULL);
+    int waiting[6];
+    for (int i = 0; i < 6; i++)
+        waiting[i] = connect_plain(listener_port(listener));
     getrlimit(RLIMIT_NOFILE, &before);
-    none = before;
-    none.rlim_cur = (rlim_t)lowest;
-    setrlimit(RLIMIT_NOFILE, &none);
-    for (int i = 0; i < 5; i++)
-        uv_run(&loop.uv, UV_RUN_NOWAIT);
+    set_descriptors(3);
+    turns(5);
+    assert_int_equal(accepted, 4);
+    set_descriptors(before.rlim_cur);
+    while (accepted < 6)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    for (int i = 0; i < 6; i++) {
+        stream_close_now(kept[i]);
+        close(waiting[i]);
+    }
+    listener_close(listener);
+}
+
+static bool room;
+static unsigned full;
+
+static bool has_room(void *user)
+{
+    (void)user;
+    return room;
+}
+
+static void on_full(void *user)
+{
+    (void)user;
+    full++;
+}
+
+/* Without room nobody is accepted and nobody is turned away, and on_full is called once, until accepting goes on. */
+static void test_without_room_clients_wait(void **state)
+{
+    (void)state;
+    struct listen_address address = { .host = "127.0.0.1" };
+    struct listen_options options = { .fd = -1, .has_room = has_room, .on_full = on_full };
+    struct listener *listener = listener_open(&loop, &address, &options, on_accept, NULL, NULL);
+    int waiting = connect_plain(listener_port(listener));
+    turns(5);
     assert_int_equal(accepted, 0);
-    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(full, 1);
+    listener_resume(listener);
+    turns(5);
+    assert_int_equal(full, 2);
+    room = true;
+    listener_resume(listener);
     run_until(&loop, &accepted);
     assert_int_equal(accepted, 1);
     close(waiting);
@@ -258,6 +318,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_activated_descriptor, setup, teardown),
         cmocka_unit_test_setup_teardown(test_burst, setup, teardown),
         cmocka_unit_test_setup_teardown(test_out_of_descriptors_pauses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_without_room_clients_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_by_its_own_callback, setup, teardown),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
