@@ -27,6 +27,13 @@ static int source_details(void *user)
     return agent->generation->conf->details;
 }
 
+static bool source_proxy_protocol(void *user)
+{
+    const struct agent *agent = user;
+
+    return agent->generation->conf->proxy_protocol;
+}
+
 static void source_drain(void *user, bool on)
 {
     agent_drain(user, on);
@@ -39,7 +46,7 @@ static int source_reload(void *user, struct conf_errors *errors)
 
 static struct httpd *open_face(struct agent *agent, const struct conf *conf, int fd, struct err *err)
 {
-    struct serve_source source = { source_view, source_details, agent };
+    struct serve_source source = { source_view, source_details, source_proxy_protocol, agent };
     struct httpd *face = serve_open(agent->loop, &conf->listen_address, fd, &source, err);
     char port[8];
 

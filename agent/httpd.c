@@ -18,10 +18,8 @@
 
 #include "agent/base/budget.h"
 #include "agent/base/clock.h"
-#include "agent/base/list.h"
 #include "agent/base/mem.h"
-#include "agent/httpd_answer.h"
-#include "agent/httpd_seat.h"
+#include "agent/httpd_impl.h"
 #include "agent/proto/proxy_read.h"
 
 enum {
@@ -33,8 +31,7 @@ enum {
     HTTPD_KEPT_BYTES = 128 << 10, /* larger buffers are given back */
     HTTPD_LINGER_MS = 500,
     HTTPD_SHORT_LINGER_MS = 50,
-    HTTPD_LINGERING_FEW = 64, /* over it those who do not close their side get less time, over four times that none */
-    HTTPD_SHED_EVERY_MS = 10000,
+    HTTPD_LINGERING_FEW = 64,     /* over it those who do not close their side get less time, over four times that none */
     HTTPD_CLOSE_BYTES = 16 << 20, /* of unfinished answers that are still sent when the server closes */
     TURN_REQUESTS = 32,           /* of one client in one turn of the loop */
     TURN_BYTES = 256 << 10,
@@ -42,87 +39,9 @@ enum {
     TURN_ALL_US = 2000, /* of all clients; beyond it each still gets one request */
 };
 
-enum conn_state { CONN_IDLE, CONN_READING, CONN_WRITING };
-
-/* The connections of one address. */
-struct holder {
-    struct list node;
-    size_t count;
-    char name[64];
-};
-
-struct httpd {
-    struct loop *loop;
-    struct listener *listener;
-    struct httpd_options options;
-    struct list conns, turns; /* all connections; those that go on in the next turn */
-    struct list holders;
-    unsigned conn_count;
-    struct seat *seats;            /* scratch, one for each connection */
-    struct conn **seated;          /* the connection of each seat */
-    struct buf out, headers, body; /* the answers under way */
-    struct httpd_date date;
-    struct timer turn, room; /* room: running while accepting has stopped */
-    uint64_t turn_ms;        /* libuv's time of the turn that turn_until_ns belongs to */
-    uint64_t turn_until_ns;
-    uint64_t shed_ms; /* when on_shed was last called */
-    bool full;        /* accepting has stopped */
-    unsigned full_by; /* the number of connections at that time: one fewer is room, whatever was short */
-    bool serving;     /* a handler may be running: closing waits for it */
-    bool closing;
-};
-
-struct conn {
-    struct list node, turn_node;
-    struct httpd *httpd;
-    struct stream *stream;
-    struct http_reader *reader;
-    struct holder *holder;
-    struct timer timer;
-    uint64_t due_ms, armed_ms; /* the timer may be set earlier than due: it then looks and sleeps on */
-    uint64_t since_ms;         /* in its state; CONN_WRITING: since something was last taken */
-    enum conn_state state;
-    bool answered; /* since the state was last set */
-    bool proven;   /* has brought a whole request */
-    bool preamble; /* a PROXY preamble may come first */
-    bool ending;   /* nothing more is answered */
-    bool paused;
-    bool peer_local;
-    struct shared *rest; /* a large answer on its way, from rest_at on; NULL: none */
-    size_t rest_at;
-    struct buf unread; /* requests that wait: for the client to take its answers, or for the next turn */
-};
-
 /* --- the life of a connection ---------------------------------------------------------------------------------------- */
 
-static struct holder *hold(struct httpd *httpd, const struct stream *stream)
-{
-    char name[sizeof((struct holder *)0)->name];
-    stream_peer(stream, name, sizeof name);
-    list_each (node, &httpd->holders) {
-        struct holder *holder = list_entry(node, struct holder, node);
-        if (strcmp(holder->name, name) == 0) {
-            holder->count++;
-            return holder;
-        }
-    }
-    struct holder *holder = mem_alloc(sizeof *holder);
-    snprintf(holder->name, sizeof holder->name, "%s", name);
-    holder->count = 1;
-    list_init(&holder->node);
-    list_push(&httpd->holders, &holder->node);
-    return holder;
-}
-
-static void let_go(struct holder *holder)
-{
-    if (--holder->count)
-        return;
-    list_remove(&holder->node);
-    mem_free(holder);
-}
-
-static void conn_free(struct conn *conn)
+void httpd_conn_free(struct conn *conn)
 {
     struct httpd *httpd = conn->httpd;
     list_remove(&conn->node);
@@ -131,7 +50,7 @@ static void conn_free(struct conn *conn)
     http_reader_free(conn->reader);
     buf_fini(&conn->unread);
     shared_unref(conn->rest);
-    let_go(conn->holder);
+    httpd_let_go(conn->holder);
     httpd->conn_count--;
     mem_free(conn);
     if (httpd->full && !httpd->closing)
@@ -148,13 +67,13 @@ static uint32_t linger_ms(const struct httpd *httpd)
 static void conn_close(struct conn *conn)
 {
     stream_close(conn->stream, linger_ms(conn->httpd));
-    conn_free(conn);
+    httpd_conn_free(conn);
 }
 
 static void conn_drop(struct conn *conn)
 {
     stream_abort(conn->stream);
-    conn_free(conn);
+    httpd_conn_free(conn);
 }
 
 static void arm(struct conn *conn, uint64_t now_ms)
@@ -357,7 +276,6 @@ static void settle(struct conn *conn)
     hold_reading(conn, writing || more);
 }
 
-static void shrink_pending(struct httpd *httpd);
 static void finish_close(struct httpd *httpd);
 
 /* Everything that may run a handler goes through here: a handler may close the server that it runs in. False: the server is gone. */
@@ -379,7 +297,7 @@ static bool serve(struct conn *conn, struct slice input)
             buf_fini(&conn->unread);
         settle(conn);
         if (conn->state == CONN_WRITING)
-            shrink_pending(httpd);
+            httpd_shrink_pending(httpd);
     }
     httpd->serving = false;
     if (!httpd->closing)
@@ -487,107 +405,6 @@ static void on_timer(struct timer *timer, void *user)
     conn_close(conn);
 }
 
-/* --- room ------------------------------------------------------------------------------------------------------------- */
-
-static void note_shed(struct httpd *httpd)
-{
-    uint64_t now_ms = clock_now_ms();
-    if (!httpd->options.on_shed || (httpd->shed_ms != 0 && now_ms - httpd->shed_ms < HTTPD_SHED_EVERY_MS))
-        return;
-    httpd->shed_ms = now_ms;
-    httpd->options.on_shed(httpd->options.user);
-}
-
-static struct seat seat_of(const struct conn *conn)
-{
-    enum seat_state state = SEAT_OWES;
-    if (conn->state == CONN_WRITING)
-        state = SEAT_TAKES;
-    else if (!list_empty(&conn->turn_node))
-        state = SEAT_SERVED;
-    else if (conn->state == CONN_IDLE && conn->proven)
-        state = SEAT_IDLE;
-    return (struct seat){ state, conn->since_ms, conn->holder->count };
-}
-
-/* The one that gives way, or NULL and the time until somebody may. */
-static struct conn *find_victim(struct httpd *httpd, bool writers_only, uint64_t *again_ms)
-{
-    size_t count = 0;
-    list_each (node, &httpd->conns) {
-        struct conn *conn = list_entry(node, struct conn, node);
-        if (writers_only && conn->state != CONN_WRITING)
-            continue;
-        httpd->seated[count] = conn;
-        httpd->seats[count++] = seat_of(conn);
-    }
-    ptrdiff_t chosen = seat_choose(httpd->seats, count, clock_now_ms(), again_ms);
-    return chosen == SEAT_NOBODY ? NULL : httpd->seated[chosen];
-}
-
-/* At once: what is wanted is its place, and its descriptor. */
-static void give_way(struct conn *conn)
-{
-    bool idle = conn->state == CONN_IDLE && conn->proven;
-    struct httpd *httpd = conn->httpd;
-    stream_close_now(conn->stream);
-    conn_free(conn);
-    if (!idle)
-        note_shed(httpd);
-}
-
-static bool has_room(void *user)
-{
-    const struct httpd *httpd = user;
-    return httpd->conn_count < httpd->options.max_connections;
-}
-
-static void on_full(void *user)
-{
-    struct httpd *httpd = user;
-    httpd->full = true;
-    httpd->full_by = httpd->conn_count;
-    timer_start(&httpd->room, 0);
-}
-
-/* In the turn behind the one that found no room, when everything that had come by then has been read; and again, until there is some. A
- * connection that ended meanwhile has made room as well. */
-static void on_room(struct timer *timer, void *user)
-{
-    struct httpd *httpd = user;
-    uint64_t again_ms;
-    if (httpd->conn_count >= httpd->full_by || !has_room(httpd)) {
-        struct conn *victim = find_victim(httpd, false, &again_ms);
-        if (!victim) {
-            timer_start(timer, again_ms);
-            return;
-        }
-        give_way(victim);
-        timer_stop(timer);
-    }
-    httpd->full = false;
-    listener_resume(httpd->listener);
-}
-
-static size_t pending_bytes(const struct httpd *httpd)
-{
-    size_t sum = shared_live_bytes();
-    list_each (node, &httpd->conns) {
-        const struct conn *conn = list_entry(node, struct conn, node);
-        sum += stream_pending(conn->stream) + conn->unread.cap;
-    }
-    return sum;
-}
-
-/* All answers that wait for their readers have one ceiling together. Who has just asked is never dropped for it. */
-static void shrink_pending(struct httpd *httpd)
-{
-    uint64_t again_ms;
-    struct conn *victim;
-    while (pending_bytes(httpd) > httpd->options.max_pending_bytes && (victim = find_victim(httpd, true, &again_ms)) != NULL)
-        give_way(victim);
-}
-
 /* --- accepting --------------------------------------------------------------------------------------------------------- */
 
 static void on_accept(void *user, struct stream *stream)
@@ -597,9 +414,9 @@ static void on_accept(void *user, struct stream *stream)
     struct conn *conn = mem_alloc(sizeof *conn);
     conn->httpd = httpd;
     conn->stream = stream;
-    conn->holder = hold(httpd, stream);
+    conn->holder = httpd_hold(httpd, stream);
     conn->peer_local = stream_peer_local(stream);
-    conn->preamble = options->proxy_protocol;
+    conn->preamble = options->proxy_protocol && options->proxy_protocol(options->user);
     conn->reader = http_reader_new(HTTP_KIND_REQUEST, &(struct http_limits){ options->max_head_bytes, options->max_body_bytes });
     buf_init(&conn->unread, PROXY_READ_MAX + HTTPD_READ_BYTES);
     timer_init(&conn->timer, httpd->loop, on_timer, conn);
@@ -628,13 +445,13 @@ struct httpd *httpd_open(struct loop *loop, const struct listen_address *address
     list_init(&httpd->turns);
     list_init(&httpd->holders);
     timer_init(&httpd->turn, loop, on_turn, httpd);
-    timer_init(&httpd->room, loop, on_room, httpd);
+    timer_init(&httpd->room, loop, httpd_on_room, httpd);
     buf_init(&httpd->out, HTTPD_OUT_MAX);
     buf_init(&httpd->headers, HTTPD_BATCH_BYTES);
     buf_init(&httpd->body, HTTPD_BODY_MAX);
     with_room.receive_bytes = with_room.unsent_bytes = HTTPD_SOCKET_BYTES;
-    with_room.has_room = has_room;
-    with_room.on_full = on_full;
+    with_room.has_room = httpd_has_room;
+    with_room.on_full = httpd_on_full;
     httpd->listener = listener_open(loop, address, &with_room, on_accept, httpd, err);
     if (!httpd->listener) {
         mem_free(httpd);

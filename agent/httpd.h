@@ -39,7 +39,8 @@ struct httpd_options {
     uint32_t idle_timeout_ms; /* between requests on a kept connection */
     size_t max_head_bytes;    /* 431 */
     size_t max_body_bytes;    /* 413 */
-    bool proxy_protocol;      /* connections may begin with a PROXY preamble, version 1 or 2; those without are served too */
+    /* May a connection begin with a PROXY preamble, version 1 or 2? Those without are served too. NULL: no */
+    bool (*proxy_protocol)(void *user);
     void (*handle)(void *user, const struct httpd_request *request, struct httpd_reply *reply); /* reply starts as 404 */
     void (*on_shed)(void *user); /* somebody had to give way: at most once in ten seconds; may be NULL */
     void (*fini)(void *user);    /* the server is gone and user is needed no more; may be NULL. Not after a failed httpd_open */

@@ -213,6 +213,12 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
     serve_answer(source->view(source->user), source->details(source->user), request, reply);
 }
 
+static bool proxy_protocol(void *user)
+{
+    const struct serve_source *source = user;
+    return source->proxy_protocol && source->proxy_protocol(source->user);
+}
+
 static void on_shed(void *user)
 {
     (void)user;
@@ -233,6 +239,7 @@ struct httpd *serve_open(struct loop *loop, const struct listen_address *address
         .idle_timeout_ms = SERVE_IDLE_MS,
         .max_head_bytes = SERVE_HEAD_BYTES,
         .max_body_bytes = SERVE_BODY_BYTES,
+        .proxy_protocol = proxy_protocol,
         .handle = handle,
         .on_shed = on_shed,
         .fini = mem_free,

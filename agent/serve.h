@@ -9,7 +9,8 @@
 
 struct serve_source {
     const struct agent_view *(*view)(void *user);
-    int (*details)(void *user); /* enum conf_details: may change with a reload */
+    int (*details)(void *user);         /* enum conf_details: may change with a reload */
+    bool (*proxy_protocol)(void *user); /* likewise; NULL: no */
     void *user;
 };
 /* Copies source; what its user points at must outlive the server. */

@@ -79,6 +79,7 @@ struct conf {
     char *listen, *admin; /* NULL or "off": none */
     struct listen_address listen_address, admin_address;
     bool listen_on, admin_on;
+    bool proxy_protocol; /* connections to listen may begin with a PROXY preamble */
     int details;
     int log_level, log_format;
     struct target_conf target;

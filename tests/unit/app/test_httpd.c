@@ -59,6 +59,12 @@ static void on_shed(void *user)
     shed++;
 }
 
+static bool takes_preambles(void *user)
+{
+    (void)user;
+    return true;
+}
+
 static void fini(void *user)
 {
     (void)user;
@@ -581,7 +587,7 @@ static void a_proxy_preamble_is_passed_over(void **state)
     (void)state;
     static const char binary[] =
         "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\1\x0a\0\0\2\0\1\0\2GET /v2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    options.proxy_protocol = true;
+    options.proxy_protocol = takes_preambles;
     open_server();
     assert_in(ask("PROXY TCP4 10.0.0.1 10.0.0.2 33333 9717\r\nGET /v1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
               "[GET|/v1||0]");
