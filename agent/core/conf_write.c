@@ -43,7 +43,8 @@ static void put_default(struct buf *out, const struct opt *row)
 {
     if (row->fallback && row->kind == OPT_STRINGS)
         buf_printf(out, " [%s]", row->fallback);
-    else if (row->fallback && row->kind == OPT_ENUM && row->fallback[strspn(row->fallback, "0123456789.")] == 0)
+    else if (row->fallback && ((row->kind == OPT_ENUM && row->fallback[strspn(row->fallback, "0123456789.")] == 0) ||
+                               (row->kind == OPT_STRING && row->fallback[0] == '['))) /* a number, a list, to YAML */
         buf_printf(out, " \"%s\"", row->fallback);
     else if (row->fallback)
         buf_printf(out, " %s", row->fallback);
