@@ -43,6 +43,11 @@ WITH_KAFKA := $(or $(KAFKA),$(shell $(PKG_CONFIG) --exists rdkafka && echo 1 || 
 ifeq ($(WITH_KAFKA),1)
   CPPFLAGS += -DWSHEALTHD_KAFKA $(shell $(PKG_CONFIG) --cflags rdkafka)
 endif
+# The same for libmosquitto and mqtt brokers (MQTT=0).
+WITH_MQTT := $(or $(MQTT),$(shell $(PKG_CONFIG) --exists libmosquitto && echo 1 || echo 0))
+ifeq ($(WITH_MQTT),1)
+  CPPFLAGS += -DWSHEALTHD_MQTT $(shell $(PKG_CONFIG) --cflags libmosquitto)
+endif
 # llhttp: a library of its own on Debian 13, C sources of node-llhttp on Debian 12 (tests/tools/deps unpacks them below $(BUILD)).
 LLHTTP_SRC ?= $(firstword $(patsubst %/llhttp.c,%,$(wildcard /usr/share/llhttp/llhttp.c $(BUILD)/llhttp/usr/share/llhttp/llhttp.c)))
 ifeq ($(shell $(PKG_CONFIG) --exists libllhttp && echo y),y)
@@ -77,7 +82,7 @@ SRC_proto := $(sort $(wildcard agent/proto/*.c))
 SRC_net   := $(sort $(wildcard agent/net/*.c))
 SRC_core  := $(sort $(wildcard agent/core/*.c))
 SRC_probes := $(sort $(wildcard probes/*.c probes/dialects/*.c))
-SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(WITH_KAFKA)),,brokers/kafka%),$(wildcard brokers/*.c)))
+SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(WITH_KAFKA)),,brokers/kafka%) $(if $(filter 1,$(WITH_MQTT)),,brokers/mqtt%),$(wildcard brokers/*.c)))
 SRC_app   := $(sort $(filter-out agent/main.c,$(wildcard agent/*.c)))
 SRC_main  := agent/main.c
 ALL_SRC   := $(SRC_base) $(SRC_proto) $(SRC_net) $(SRC_core) $(SRC_probes) $(SRC_brokers) $(SRC_app) $(SRC_main)

@@ -3,6 +3,9 @@
 
 const struct broker_type *const broker_registry[] = {
     &broker_redis,  &broker_nats, &broker_rabbitmq,
+#ifdef WSHEALTHD_MQTT
+    &broker_mqtt,
+#endif
 #ifdef WSHEALTHD_KAFKA
     &broker_kafka,
 #endif

@@ -5,6 +5,9 @@
 #include "agent/core/broker.h"
 
 extern const struct broker_type broker_redis, broker_nats, broker_rabbitmq, broker_memory;
+#ifdef WSHEALTHD_MQTT
+extern const struct broker_type broker_mqtt;
+#endif
 #ifdef WSHEALTHD_KAFKA
 extern const struct broker_type broker_kafka;
 #endif

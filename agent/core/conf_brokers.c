@@ -15,7 +15,7 @@
 enum { SHOWN_MAX = 48, SCHEMES_MAX = 64, SCHEME_TEXT_MAX = 32, URL_TEXT_MAX = 8 << 10, LIST_TEXT_MAX = 384 };
 
 /* Brokers that the manual promises and that a build may leave out. */
-static const char *const optional_types[] = { "kafka", NULL };
+static const char *const optional_types[] = { "kafka", "mqtt", "mqtts", NULL };
 
 static const struct broker_type *const *types_of(const struct conf_env *env)
 {

@@ -36,6 +36,8 @@ static const struct scheme schemes[] = {
     { "tls", 4222, true, false },
     { "amqp", 5672, false, false },
     { "amqps", 5671, true, false },
+    { "mqtt", 1883, false, false },
+    { "mqtts", 8883, true, false },
 };
 enum { SCHEME_COUNT = sizeof schemes / sizeof schemes[0], PORT_MAX = 65535, LABEL_MAX = 63, SHOWN_MAX = 48 };
 /* What a person may have meant. A broker's URL is looked at for its scheme before it comes here. */
