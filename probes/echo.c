@@ -10,7 +10,7 @@
 enum { EXCERPT_CHARS = 60 };
 
 struct echo_opts {
-    char *send;
+    struct opt_bytes send;
     struct opt_match expect;
 };
 
@@ -27,9 +27,9 @@ static enum turn send_message(struct talk *talk)
 
     random_bytes(&id, sizeof(id));
     snprintf(state->unique, sizeof(state->unique), "wshealthd-%016" PRIx64, id);
-    state->sent = slice_str(opts->send ? opts->send : state->unique);
+    state->sent = opts->send.data ? slice_make(opts->send.data, opts->send.len) : slice_str(state->unique);
     talk_late(talk, REASON_ECHO_TIMEOUT, "no message came");
-    return talk_send(talk, WS_TEXT, state->sent);
+    return talk_send(talk, opts->send.binary ? WS_BINARY : WS_TEXT, state->sent);
 }
 
 static bool is_answer(const struct echo_opts *opts, const struct echo_state *state, const struct ws_message *message,
@@ -66,10 +66,11 @@ static enum turn await_answer(struct talk *talk)
 
 static const struct opt echo_rows[] = {
     { .name = "send",
-      .kind = OPT_STRING,
+      .kind = OPT_BYTES,
       .offset = offsetof(struct echo_opts, send),
       .max = 65536,
-      .help = "the text message to send; without it a unique text" },
+      .flags = OPT_LITERAL,
+      .help = "the message to send, a text or { base64: ... } for a binary one; without it a unique text" },
     { .name = "expect",
       .kind = OPT_MATCH,
       .offset = offsetof(struct echo_opts, expect),

@@ -199,6 +199,8 @@ static void http_start(struct run *run)
         url_parse(opts->url, &state->url, NULL); /* http_check has seen it */
     else
         request.server_name = run->target->tls.server_name;
+    if (!opts->url)
+        request.proxy = (enum proxy_version)run->target->proxy_protocol;
     run->report.phase = PHASE_RESOLVE;
     if (!opts->url)
         host = target_host(run, &err, &failed);

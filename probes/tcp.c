@@ -41,10 +41,14 @@ static void tcp_start(struct run *run)
     struct tcp_state *state = run->state;
     const struct tcp_opts *opts = run->opts;
 
+    struct dial_target target = { .url = &state->url };
+
     state->url = *run->url;
     if (opts->address)
         tcp_url(opts, &state->url, NULL); /* tcp_check has seen it */
-    dialing_start(run, &state->url, NULL, NULL, tcp_judge);
+    else
+        target.proxy = (enum proxy_version)run->target->proxy_protocol;
+    dialing_start(run, &target, tcp_judge);
 }
 
 static const struct opt tcp_rows[] = {

@@ -50,7 +50,12 @@ static void judge_dates(struct run *run, const struct dial_report *report)
 
 static void tls_start(struct run *run)
 {
-    dialing_start(run, run->url, run->tls, run->target->tls.server_name, judge_dates);
+    const struct dial_target target = { .url = run->url,
+                                        .tls = run->tls,
+                                        .server_name = run->target->tls.server_name,
+                                        .proxy = (enum proxy_version)run->target->proxy_protocol };
+
+    dialing_start(run, &target, judge_dates);
 }
 
 static const struct opt tls_rows[] = {

@@ -44,6 +44,7 @@ struct target_conf {
     char *token_in;
     struct tls_conf tls;
     int compression;
+    int proxy_protocol; /* enum proxy_version */
     char *dialect_name; /* "raw" by default */
     /* read from the above */
     const struct dialect *dialect;    /* never NULL once sealed */

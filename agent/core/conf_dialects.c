@@ -117,8 +117,6 @@ static void check_keepalive(const struct dialect *dialect, struct trail *trail, 
     const bool beats = dialect->keepalive.beat.data != NULL, timed = dialect->keepalive.every_ms != 0;
     if (report_has_below(report, trail->text)) /* what is wrong by itself is not judged again */
         return;
-    if (asked && !answered)
-        complain(report, trail, "keepalive.match", "needs send, the answer");
     if (answered && !asked)
         complain(report, trail, "keepalive.send", "needs match, what it is the answer to");
     if (beats && !timed)

@@ -218,7 +218,9 @@ static void put_type(struct buf *out, const struct opt *row)
         [OPT_SECTION] = "a mapping",       [OPT_BYTES] = "a text with holes, or { base64: ... }",
     };
     char words[TEXT_SIZE];
-    if (names[row->kind])
+    if (row->kind == OPT_BYTES && row->flags & OPT_LITERAL)
+        buf_append_str(out, "a text, or { base64: ... }");
+    else if (names[row->kind])
         buf_append_str(out, names[row->kind]);
     if (is_part(row))
         buf_append_str(out, " as in `dialects`, put over the target's dialect");

@@ -65,8 +65,9 @@ const struct opt dialect_message_rows[] = {
     { 0 },
 };
 const struct opt dialect_keepalive_rows[] = {
-    SPEC("match", keepalive.match, "what the server sends to see whether the client is there"),
-    SEND(keepalive.send, "the answer to it, whenever it comes"),
+    SPEC("match", keepalive.match,
+         "what the server sends to see whether the client is there, or to show that it is; no message of a channel"),
+    SEND(keepalive.send, "the answer to it, whenever it comes; without it none is sent"),
     { .name = "beat",
       .kind = OPT_BYTES,
       .offset = AT(keepalive.beat),

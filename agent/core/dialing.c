@@ -50,12 +50,12 @@ static void on_fail(void *user, const struct err *err)
 
 static const struct dial_events dial_events = { on_open, on_fail };
 
-void dialing_start(struct run *run, const struct url *url, struct tls_context *tls, const char *server_name,
+void dialing_start(struct run *run, const struct dial_target *target,
                    void (*judge)(struct run *run, const struct dial_report *report))
 {
     struct dialing *dialing = run->state;
 
-    dialing->target = (struct dial_target){ url, tls, server_name };
+    dialing->target = *target;
     dialing->judge = judge;
     run->report.phase = PHASE_RESOLVE;
     dialing->dial = dial_start(run->loop, &dialing->target, &dial_events, run, &dialing->report);

@@ -13,8 +13,8 @@ struct dialing { /* the first member of the probe's state */
                   const struct dial_report *report); /* connected, and the connection closed again: finish the round */
 };
 
-/* url and server_name live as long as the round. A dial that fails finishes the round by itself. */
-void dialing_start(struct run *run, const struct url *url, struct tls_context *tls, const char *server_name,
+/* What target points at lives as long as the round. A dial that fails finishes the round by itself. */
+void dialing_start(struct run *run, const struct dial_target *target,
                    void (*judge)(struct run *run, const struct dial_report *report));
 void dialing_late(struct run *run); /* the type's late and stop */
 void dialing_stop(struct run *run);

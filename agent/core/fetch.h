@@ -9,9 +9,10 @@ struct fetch_request {
     const struct url *url;
     struct tls_context *tls;
     const char *server_name; /* NULL: the url's host */
-    const char *method;      /* NULL: GET */
-    const char *host;        /* the Host header; NULL: the url's authority */
-    const char *headers;     /* further lines, each ended by \r\n; NULL: none. A User-Agent is added where they have none */
+    enum proxy_version proxy;
+    const char *method;  /* NULL: GET */
+    const char *host;    /* the Host header; NULL: the url's authority */
+    const char *headers; /* further lines, each ended by \r\n; NULL: none. A User-Agent is added where they have none */
     struct slice body;
     size_t max_body_bytes;
     uint64_t timeout_ms; /* named in the error of a passed deadline; fetch keeps it itself */

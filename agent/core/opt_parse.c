@@ -289,7 +289,7 @@ static int parse_string(const struct opt *row, char **field, const char *text, s
 
 static int set_bytes(const struct opt *row, struct opt_bytes *field, struct slice bytes, bool binary, struct err *err)
 {
-    if (check_length(row, bytes.len, "bytes", err) || template_check(bytes, err))
+    if (check_length(row, bytes.len, "bytes", err) || (!(row->flags & OPT_LITERAL) && template_check(bytes, err)))
         return -1;
     mem_free(field->data);
     *field = (struct opt_bytes){ mem_strndup(bytes.len ? (const void *)bytes.data : "", bytes.len), bytes.len, binary };

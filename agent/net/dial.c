@@ -145,6 +145,22 @@ static void secure(struct dial *dial, struct stream *stream)
         on_secured(dial, &err);
 }
 
+/* --- the PROXY protocol's header ------------------------------------------------------------------------------------ */
+
+/* The kernel has room for it: nothing was written yet. What breaks is found by whoever reads or writes next. */
+static void introduce(const struct dial *dial, struct stream *stream)
+{
+    struct buf header = BUF_INIT(PROXY_HEADER_MAX);
+    struct sockaddr_storage from, to;
+    int from_len = sizeof from, to_len = sizeof to;
+    bool known = !dial->target.url->is_unix && uv_tcp_getsockname(&stream->uv.tcp, (struct sockaddr *)&from, &from_len) == 0 &&
+                 uv_tcp_getpeername(&stream->uv.tcp, (struct sockaddr *)&to, &to_len) == 0;
+    proxy_write(&header, dial->target.proxy, known ? (const struct sockaddr *)&from : NULL,
+                known ? (const struct sockaddr *)&to : NULL);
+    stream_write(stream, buf_slice(&header));
+    buf_fini(&header);
+}
+
 /* --- connecting ----------------------------------------------------------------------------------------------------- */
 
 static void connect_next(struct dial *dial);
@@ -189,6 +205,8 @@ static void on_connected(uv_connect_t *req, int status)
         timer_stop(&dial->timer);
         drop_attempts(dial);
         mem_free(attempt);
+        if (dial->target.proxy != PROXY_OFF)
+            introduce(dial, stream);
         if (dial->target.tls != NULL)
             secure(dial, stream);
         else

@@ -10,14 +10,16 @@
 #define WSHEALTHD_NET_DIAL_H
 
 #include "agent/net/stream.h"
+#include "agent/proto/proxy_write.h"
 #include "agent/proto/url.h"
 
 enum { DIAL_STAGGER_MS = 100, DIAL_ADDRESSES_MAX = 8 };
 
 struct dial_target {
-    const struct url *url;   /* host and port, or unix_path; must live until the dial ends */
-    struct tls_context *tls; /* NULL: plain. The dial takes a reference of its own */
-    const char *server_name; /* for SNI and verification; NULL: the host. Must live as long as the url */
+    const struct url *url;    /* host and port, or unix_path; must live until the dial ends */
+    struct tls_context *tls;  /* NULL: plain. The dial takes a reference of its own */
+    const char *server_name;  /* for SNI and verification; NULL: the host. Must live as long as the url */
+    enum proxy_version proxy; /* the header that goes out before anything else, TLS included */
 };
 
 /* Filled while the dial goes on, so that it tells the truth at any moment. Owned by the caller; must outlive the dial. */

@@ -3,6 +3,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import threading
 
 import pytest
@@ -12,10 +13,14 @@ from peer import BINARY, TEXT, frame, serve
 
 
 @contextlib.contextmanager
-def served(handler, tls=None):
+def served(handler, tls=None, start=None):
     """A server of peer.py on a thread of its own. Yields its port."""
     loop = asyncio.new_event_loop()
-    server, port = loop.run_until_complete(serve(handler, tls=tls))
+    if start:
+        server = loop.run_until_complete(start())
+        port = server.sockets[0].getsockname()[1]
+    else:
+        server, port = loop.run_until_complete(serve(handler, tls=tls))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
@@ -115,6 +120,74 @@ def test_a_number_in_the_place_of_a_hole(tmp_path):
         assert code == 2, document
         assert '/id = "1"' in only(document)["message"] and '/result = "newHeads"' in only(document)["message"], document
         assert "{{" not in only(document)["message"], document
+
+
+def test_a_binary_message_is_sent_and_a_keepalive_needs_no_answer(tmp_path):
+    heard = []
+
+    async def answer(peer, opcode, data):
+        heard.append((opcode, data))
+        await peer.send(frame(TEXT, "tick"), frame(opcode, data))
+
+    async def echo(peer):
+        await peer.upgrade()
+        await peer.serve(on_message=answer)
+
+    with served(echo) as port:
+        dialect = "dialects: { ticks: { keepalive: { match: { equals: tick } } } }\n"
+        file = written(tmp_path, f"{{ url: 'ws://127.0.0.1:{port}/', dialect: ticks }}", "[{ type: echo, send: { base64: AP97e/4= } }]", dialect)
+        code, document = judged(file)
+        assert code == 0, document
+        assert heard == [(BINARY, b"\x00\xff{{\xfe")], heard
+        _code, out, _err = wshealthd("config", "show", file)
+        assert "base64: \"AP97e/4=\"" in out, out
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_the_proxy_header_goes_before_everything(tmp_path, certs, version, scheme):
+    """A port that takes connections from a load balancer only: reads the header, then is a plain or TLS server."""
+    seen = []
+    tls = None
+    if scheme == "wss":
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*certs.leaf("good"))
+
+    async def inner(peer):
+        await peer.request()
+        if peer.header("Upgrade"):
+            await peer.send(peer.response())
+            await peer.serve()
+        else:
+            await peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async def pump(reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    # The header is taken off in front of the server: asyncio cannot begin TLS behind bytes that it has read already.
+    async def front(reader, writer):
+        head = b""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            head = await reader.readuntil(b"\r\n") if version == "v1" else await reader.readexactly(28)
+        seen.append((head, writer.get_extra_info("peername"), writer.get_extra_info("sockname")))
+        down, up = await asyncio.open_connection("127.0.0.1", behind)
+        await asyncio.gather(pump(reader, up), pump(down, writer))
+
+    with served(inner, tls=tls) as behind, served(None, start=lambda: asyncio.start_server(front, "127.0.0.1", 0)) as port:
+        target = f"{{ url: '{scheme}://localhost:{port}/', proxy_protocol: {version}, tls: {{ ca_file: {certs.ca} }} }}"
+        types = ["handshake", "ping", "http", "tcp"] + (["tls"] if tls else [])
+        code, document = judged(written(tmp_path, target, "[" + ", ".join(f"{{ type: {t} }}" for t in types) + "]"))
+        assert code == 0, document
+        assert len(seen) == len(types), seen
+        for head, source, destination in seen:
+            if version == "v1":
+                assert head == f"PROXY TCP4 127.0.0.1 127.0.0.1 {source[1]} {destination[1]}\r\n".encode()
+            else:
+                assert head[:16] == b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+                assert head[16:] == bytes([127, 0, 0, 1] * 2) + source[1].to_bytes(2, "big") + destination[1].to_bytes(2, "big")
 
 
 def test_regex_matches_binary_messages(tmp_path):

@@ -510,7 +510,7 @@ static void test_dialects_that_are_wrong(void **state)
            "w.yaml:3:33: dialects.a.subprotocols[0]: 'a b' is not a token (RFC 6455, 4.1: letters, digits and !#$%&'*+-.^_`|~)\n"
            "w.yaml:3:58: dialects.a.keepalive.send: needs match, what it is the answer to\n"
            "w.yaml:4:14: dialects.b.path: holds a blank, a # or a control character\n"
-           "w.yaml:5:28: dialects.c.keepalive.match: needs send, the answer\n"
+           /* a match without send: what comes is the keep-alive, and wants no answer */
            "w.yaml:5:49: dialects.c.keepalive.beat: needs every\n"
            "w.yaml:6:28: dialects.d.keepalive.every: needs beat\n");
     refuse("target: { url: 'ws://h/', dialect: chat, token_in: message }\ndialects: { chat: }\n",
