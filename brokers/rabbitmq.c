@@ -105,13 +105,19 @@ static void rabbitmq_close(struct broker *broker)
 
 /* --- what the broker refuses --- */
 
-static enum reason reason_of(uint16_t code, const char *text)
+/* The whole text is looked at: names in front may be long, and what is shown of it is cut. */
+static bool says(struct slice text, const char *words)
 {
-    switch (code) {
+    return slice_find(text, slice_str(words)) >= 0;
+}
+
+static enum reason reason_of(const struct amqp_event *event)
+{
+    switch (event->code) {
     case CODE_ACCESS_REFUSED:
         return REASON_BROKER_AUTH_FAILED;
-    case CODE_NOT_ALLOWED: /* of the virtual host: "access to vhost 'x' refused for user 'y'", "vhost x not found" */
-        return strstr(text, "refused") ? REASON_BROKER_AUTH_FAILED : REASON_BROKER_UNREACHABLE;
+    case CODE_NOT_ALLOWED:
+        return says(event->text, "refused for user") ? REASON_BROKER_AUTH_FAILED : REASON_BROKER_UNREACHABLE;
     case CODE_NOT_FOUND:
     case CODE_RESOURCE_LOCKED:
     case CODE_PRECONDITION_FAILED:
@@ -121,10 +127,27 @@ static enum reason reason_of(uint16_t code, const char *text)
     }
 }
 
-void rabbitmq_refusal(const struct rabbitmq *rabbit, uint16_t code, struct slice text, struct err *err)
+/*
+ * One code for four things: "access to vhost 'x' refused for user 'y'", the same with ": connection limit (1) is reached" behind it (of the
+ * user's limit likewise), "vhost x not found", and "vhost 'x' is down". Only the first is about credentials.
+ */
+static void vhost_refusal(const struct rabbitmq *rabbit, const struct amqp_event *event, const char *said, struct err *err)
 {
+    uint16_t code = event->code;
+    if (says(event->text, "limit") && (says(event->text, "reached") || says(event->text, "exceeded")))
+        err_set(err, REASON_BROKER_UNREACHABLE, BROKER_HINT_FULL, "the virtual host '%s' takes no more connections: %s",
+                rabbit->vhost, said);
+    else if (code == CODE_NOT_ALLOWED && says(event->text, "not found"))
+        err_set(err, REASON_BROKER_NOT_DELIVERING, BROKER_HINT_ABSENT, "there is no virtual host '%s': %s", rabbit->vhost, said);
+    else
+        err_set(err, reason_of(event), code, "the broker refused the virtual host '%s': %s", rabbit->vhost, said);
+}
+
+void rabbitmq_refusal(const struct rabbitmq *rabbit, const struct amqp_event *event, struct err *err)
+{
+    uint16_t code = event->code;
     char said[ERR_TEXT_MAX / 2];
-    text_excerpt(text, 160, said, sizeof said);
+    text_excerpt(event->text, 160, said, sizeof said);
     if (code == CODE_CONNECTION_FORCED)
         err_set(err, REASON_BROKER_UNREACHABLE, code, "the broker is closing its connections: %s", said);
     else if (rabbit->stage == STAGE_LOGIN && code == CODE_ACCESS_REFUSED)
@@ -133,15 +156,17 @@ void rabbitmq_refusal(const struct rabbitmq *rabbit, uint16_t code, struct slice
         err_set(err, REASON_BROKER_AUTH_FAILED, code,
                 "the broker refused a ping, which needs permission to write to amq.default: %s", said);
     else if (rabbit->stage == STAGE_OPENING)
-        err_set(err, reason_of(code, said), code, "the broker refused the virtual host '%s': %s", rabbit->vhost, said);
+        vhost_refusal(rabbit, event, said, err);
+    else if (code == CODE_NOT_FOUND)
+        err_set(err, REASON_BROKER_NOT_DELIVERING, BROKER_HINT_ABSENT, "the broker does not have what was asked for: %s", said);
     else
-        err_set(err, reason_of(code, said), code, "the broker refused: %s", said);
+        err_set(err, reason_of(event), code, "the broker refused: %s", said);
 }
 
 static void on_refused(struct rabbitmq *rabbit, const struct amqp_event *event)
 {
     struct err err;
-    rabbitmq_refusal(rabbit, event->code, event->text, &err);
+    rabbitmq_refusal(rabbit, event, &err);
     amqp_put_close_ok(&rabbit->out);
     rabbitmq_send(rabbit);
     rabbitmq_down(rabbit, &err);

@@ -50,7 +50,7 @@ struct rabbitmq {
 /* rabbitmq.c */
 int rabbitmq_send(struct rabbitmq *rabbit); /* what is in out. -1: the stream is broken, and on_end is coming */
 void rabbitmq_down(struct rabbitmq *rabbit, const struct err *err);
-void rabbitmq_refusal(const struct rabbitmq *rabbit, uint16_t code, struct slice text, struct err *err);
+void rabbitmq_refusal(const struct rabbitmq *rabbit, const struct amqp_event *event, struct err *err);
 
 /* rabbitmq_flow.c: publishing, pings and bindings on an open connection. */
 int rabbitmq_ping(struct broker *broker);

@@ -317,7 +317,7 @@ static void on_channel_close(struct rabbitmq *rabbit, const struct amqp_event *e
 {
     struct bind *bind;
     struct err err;
-    rabbitmq_refusal(rabbit, event->code, event->text, &err);
+    rabbitmq_refusal(rabbit, event, &err);
     if (event->channel == CHANNEL_CONSUME) {
         rabbitmq_down(rabbit, &err);
         return;

@@ -15,26 +15,27 @@ struct meaning {
     const char *prefix;
     enum reason reason;
     const char *says; /* behind the name of the server */
+    int hint;         /* enum broker_hint */
 };
 
 static const struct meaning meanings[] = {
-    { "NOAUTH", REASON_BROKER_AUTH_FAILED, "wants a user or password, and the URL has none" },
-    { "WRONGPASS", REASON_BROKER_AUTH_FAILED, "refuses the user or the password" },
-    { "ERR invalid password", REASON_BROKER_AUTH_FAILED, "refuses the password" },
-    { "ERR AUTH", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one" },
-    { "ERR Client sent AUTH, but no password is set", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one" },
-    { "DENIED", REASON_BROKER_AUTH_FAILED, "is in protected mode and takes local clients only: set a password or an ACL there" },
-    { "ERR max number of clients", REASON_BROKER_UNREACHABLE, "takes no more clients: maxclients is reached" },
-    { "READONLY", REASON_BROKER_READ_ONLY, "takes no writes: it is a replica" },
-    { "MASTERDOWN", REASON_BROKER_READ_ONLY, "is a replica that has lost its master" },
-    { "MISCONF", REASON_BROKER_READ_ONLY, "refuses writes: it cannot save to disk" },
-    { "NOREPLICAS", REASON_BROKER_READ_ONLY, "refuses writes: too few replicas follow it (min-replicas-to-write)" },
-    { "OOM", REASON_BROKER_BLOCKED, "refuses writes: its memory is used up (maxmemory)" },
-    { "LOADING", REASON_BROKER_BLOCKED, "is still loading its dataset" },
-    { "BUSY", REASON_BROKER_BLOCKED, "is busy with a script" },
-    { "CLUSTERDOWN", REASON_BROKER_UNREACHABLE, "is in a cluster that is down, or where nobody serves the slot" },
-    { "MOVED", REASON_BROKER_UNREACHABLE, "is a node of a cluster and redirects; want mode: cluster" },
-    { "ASK", REASON_BROKER_UNREACHABLE, "is a node of a cluster and redirects; want mode: cluster" },
+    { "NOAUTH", REASON_BROKER_AUTH_FAILED, "wants a user or password, and the URL has none", 0 },
+    { "WRONGPASS", REASON_BROKER_AUTH_FAILED, "refuses the user or the password", 0 },
+    { "ERR invalid password", REASON_BROKER_AUTH_FAILED, "refuses the password", 0 },
+    { "ERR AUTH", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one", 0 },
+    { "ERR Client sent AUTH, but no password is set", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one", 0 },
+    { "DENIED", REASON_BROKER_AUTH_FAILED, "is in protected mode and takes local clients only: set a password or an ACL there", 0 },
+    { "ERR max number of clients", REASON_BROKER_UNREACHABLE, "takes no more clients: maxclients is reached", BROKER_HINT_FULL },
+    { "READONLY", REASON_BROKER_READ_ONLY, "takes no writes: it is a replica", 0 },
+    { "MASTERDOWN", REASON_BROKER_READ_ONLY, "is a replica that has lost its master", 0 },
+    { "MISCONF", REASON_BROKER_READ_ONLY, "refuses writes: it cannot save to disk", 0 },
+    { "NOREPLICAS", REASON_BROKER_READ_ONLY, "refuses writes: too few replicas follow it (min-replicas-to-write)", 0 },
+    { "OOM", REASON_BROKER_BLOCKED, "refuses writes: its memory is used up (maxmemory)", 0 },
+    { "LOADING", REASON_BROKER_BLOCKED, "is still loading its dataset", 0 },
+    { "BUSY", REASON_BROKER_BLOCKED, "is busy with a script", 0 },
+    { "CLUSTERDOWN", REASON_BROKER_UNREACHABLE, "is in a cluster that is down, or where nobody serves the slot", 0 },
+    { "MOVED", REASON_BROKER_UNREACHABLE, "is a node of a cluster and redirects; want mode: cluster", 0 },
+    { "ASK", REASON_BROKER_UNREACHABLE, "is a node of a cluster and redirects; want mode: cluster", 0 },
 };
 
 bool redis_error_is(const struct resp_reply *reply, const char *prefix)
@@ -100,7 +101,7 @@ int redis_judge(const struct redis_link *link, enum redis_doing doing, const str
         return err_set(err, REASON_BROKER_AUTH_FAILED, 0, "%s does not permit this user %s (%s)", link->name, advice(doing), shown);
     for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
         if (redis_error_is(reply, meanings[i].prefix))
-            return err_set(err, meanings[i].reason, 0, "%s %s (%s)", link->name, meanings[i].says, shown);
+            return err_set(err, meanings[i].reason, meanings[i].hint, "%s %s (%s)", link->name, meanings[i].says, shown);
     if (doing == REDIS_DO_AUTH)
         return err_set(err, REASON_BROKER_AUTH_FAILED, 0, "%s refuses AUTH", link->name);
     return err_set(err, fallback_reason(doing), 0, "%s refuses %s: %s", link->name, named(doing), shown);

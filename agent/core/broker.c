@@ -61,7 +61,12 @@ void broker_err_of_dial(const struct err *dial, struct err *out)
 {
     enum reason reason = dial->reason == REASON_AGENT_ERROR ? REASON_AGENT_ERROR : REASON_BROKER_UNREACHABLE;
 
-    err_set(out, reason, dial->code, "%s", dial->text);
+    bool untrusted = dial->reason == REASON_TLS_CERT_UNTRUSTED || dial->reason == REASON_TLS_CERT_EXPIRED ||
+                     dial->reason == REASON_TLS_CERT_NOT_YET_VALID || dial->reason == REASON_TLS_HOSTNAME_MISMATCH;
+
+    if (dial->reason == REASON_TLS_CLIENT_CERT_REJECTED)
+        reason = REASON_BROKER_AUTH_FAILED;
+    err_set(out, reason, untrusted ? BROKER_HINT_UNTRUSTED : dial->code, "%s", dial->text);
 }
 
 /* --- asks --- */

@@ -47,6 +47,17 @@ struct tls_context *broker_tls(struct broker *broker); /* made with the configur
 /* url with ${file:…} read anew: user, password, host, port. -1: agent_error. */
 int broker_url(const struct broker *broker, struct url *url, struct err *err);
 
+/*
+ * What a reason of a broker's alone does not tell, as err->code, so that the diagnosis need not say "down" of a broker that runs. Far above
+ * every errno and reply code, which drivers put there too.
+ */
+enum broker_hint {
+    BROKER_HINT_ABSENT = 100001, /* what the configuration names is not there: a virtual host, exchange, topic, stream */
+    BROKER_HINT_FULL,            /* it takes no more connections */
+    BROKER_HINT_UNTRUSTED,       /* its certificate is not believed: the authority, the name or the dates */
+    BROKER_HINT_OLD_CLIENT,      /* good credentials may be refused, as the client library here is too old */
+};
+
 /* What drivers report. err->reason is one of broker_unreachable, broker_auth_failed, broker_timeout, broker_read_only, broker_blocked,
  * broker_not_delivering, agent_error. dial's reasons are turned into broker_unreachable (broker_auth_failed for a refused certificate) with
  * broker_err_of_dial. */

@@ -220,6 +220,7 @@ static bool judge(struct check *check, const struct ending *ending)
     memcpy(view->message, ending->text, sizeof(view->message));
     view->http_status = report->http_status;
     view->close_code = report->close_code;
+    view->broker_hint = report->broker_hint;
     view->last_ms = clock_wall_ms();
     memcpy(view->have_phase, report->have_phase, sizeof(view->have_phase));
     memcpy(view->phase_ns, report->phase_ns, sizeof(view->phase_ns));
@@ -230,6 +231,7 @@ static bool judge(struct check *check, const struct ending *ending)
     if (!still_shared && is_news) {
         view->last_fault = ending->reason;
         view->last_fault_scope = view->scope;
+        view->last_fault_hint = report->broker_hint;
         memcpy(view->last_fault_message, ending->text, sizeof(view->last_fault_message));
     }
     if (changed)
@@ -314,6 +316,8 @@ void run_warn(struct run *run, enum reason reason, const char *fmt, ...)
 
 void run_finish_err(struct run *run, const struct err *err)
 {
+    if (run->active && err->code >= BROKER_HINT_ABSENT)
+        run->report.broker_hint = err->code;
     end_with(run, RESULT_FAIL, err->reason, err->text);
 }
 

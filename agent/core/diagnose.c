@@ -187,9 +187,10 @@ static const struct rule *find_in(const struct rule *rules, size_t count, unsign
     return NULL;
 }
 
-static const struct rule *find_rule(unsigned facts, const struct check_view *main, enum reason reason)
+static const struct rule *find_rule(unsigned facts, const struct check_view *main, const struct check_fault *fault)
 {
-    int code = reason == REASON_CLOSED_BY_SERVER ? main->close_code : main->http_status;
+    enum reason reason = fault->reason;
+    int code = fault->hint ? fault->hint : reason == REASON_CLOSED_BY_SERVER ? main->close_code : main->http_status;
     const struct rule *rule = find_in(diagnose_broker_rules, diagnose_broker_rule_count, facts, reason, code);
     return rule ? rule : find_in(diagnose_rules, diagnose_rule_count, facts, reason, code);
 }
@@ -379,7 +380,7 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
     struct check_fault fault = { .message = "" };
     check_fault_of(main, &fault);
     unsigned facts = facts_of_main(main, &fault) | facts_around(view, main);
-    const struct rule *rule = find_rule(facts, main, fault.reason);
+    const struct rule *rule = find_rule(facts, main, &fault);
     panic_if(!rule);
     out->cause = cause_name(rule->cause);
     say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), broker_name_of(view, main));

@@ -14,6 +14,9 @@
     X(NOTHING_CHECKED, "nothing_checked", "no check is configured")                                                              \
     X(AGENT_STALLED, "agent_stalled", "the agent itself is starved or was suspended, so that its rounds are void")               \
     X(AGENT_ERROR, "agent_error", "the agent could not do its work, so that its rounds are void")                                \
+    X(BROKER_ABSENT, "broker_absent", "the broker runs, and what the configuration names is not there")                          \
+    X(BROKER_FULL, "broker_full", "the broker takes no more connections: a limit of its own is reached")                         \
+    X(BROKER_UNTRUSTED, "broker_untrusted", "the broker's certificate is not believed: its authority, name or dates")            \
     X(BROKER_DOWN, "broker_down", "there is no connection to the broker")                                                        \
     X(BROKER_AUTH, "broker_auth", "the broker refuses the credentials")                                                          \
     X(BROKER_READ_ONLY, "broker_read_only", "the broker takes no writes: a replica, or a full or failing disk")                  \
@@ -102,7 +105,7 @@ struct rule {
     enum cause cause;
     unsigned need, without;            /* all of need, none of without */
     enum reason reasons[RULE_REASONS]; /* one of these; none: any */
-    int low, high;                     /* range of the close code (closed_by_server) or HTTP status (else); 0: any */
+    int low, high; /* range of the close code (closed_by_server), the broker's hint or HTTP status (else); 0: any */
     /* No full stop: the check's message may follow. {broker} is the broker's name, or "the broker". NULL: the reason's help */
     const char *plain;
     const char *advice[RULE_ADVICE];

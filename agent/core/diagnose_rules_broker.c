@@ -3,12 +3,55 @@
  * other rules: these reasons are told apart by themselves. {broker} stands for the broker's name. Of a shared fault diagnose.c adds what it
  * means for this instance.
  */
+#include "agent/core/broker.h"
 #include "agent/core/diagnose_rules.h"
 
 #define R(name) REASON_##name
 
 const struct rule diagnose_broker_rules[] = {
     /* --- the broker, for everybody --------------------------------------------------------------------------------------- */
+    {
+        .cause = CAUSE_BROKER_ABSENT,
+        .reasons = { R(BROKER_NOT_DELIVERING), R(BROKER_UNREACHABLE) },
+        .low = BROKER_HINT_ABSENT,
+        .high = BROKER_HINT_ABSENT,
+        .plain = "{broker} runs, and does not have what the configuration names",
+        .advice = { "Compare the virtual host, exchange, topic or stream in brokers with those of the broker: names are "
+                    "case-sensitive",
+                    "If it was there before: it has been deleted, or the broker has lost its data and came back empty",
+                    "The server under test may use the same: see its log" },
+    },
+    {
+        .cause = CAUSE_BROKER_FULL,
+        .reasons = { R(BROKER_UNREACHABLE) },
+        .low = BROKER_HINT_FULL,
+        .high = BROKER_HINT_FULL,
+        .plain = "{broker} runs, and takes no more connections: a limit is reached",
+        .advice = { "Look who holds the connections: a client that leaks them, or many instances that came at once",
+                    "Raise the limit (of the virtual host, the user, or the whole broker) when they are all wanted",
+                    "Servers that lose their connection now will not get it back: do not restart them" },
+    },
+    {
+        .cause = CAUSE_BROKER_UNTRUSTED,
+        .reasons = { R(BROKER_UNREACHABLE) },
+        .low = BROKER_HINT_UNTRUSTED,
+        .high = BROKER_HINT_UNTRUSTED,
+        .plain = "{broker} runs, and the agent does not believe its certificate",
+        .advice = { "Compare brokers.tls.ca_file with the authority that has signed the broker's certificate: one of them was "
+                    "rotated",
+                    "See its names and its last day: openssl s_client -connect HOST:PORT -showcerts",
+                    "The server under test has trust of its own: whether it is hit too, its log knows" },
+    },
+    {
+        .cause = CAUSE_BROKER_AUTH,
+        .reasons = { R(BROKER_AUTH_FAILED) },
+        .low = BROKER_HINT_OLD_CLIENT,
+        .high = BROKER_HINT_OLD_CLIENT,
+        .plain = "The login at {broker} fails, and the client library of this agent is known to fail there with good credentials",
+        .advice = { "Use sasl_mechanism: PLAIN (over TLS), or an agent with librdkafka 2.6.1 or later",
+                    "Prove the credentials with another client before they are changed",
+                    "The server under test is not hit by this unless it uses the same library" },
+    },
     {
         .cause = CAUSE_BROKER_AUTH,
         .reasons = { R(BROKER_AUTH_FAILED) },

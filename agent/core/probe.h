@@ -53,6 +53,7 @@ struct run_report {
     bool have_rtt;
     uint64_t rtt_ns;
     int http_status, close_code; /* 0: none */
+    int broker_hint;             /* enum broker_hint; 0: none */
     int64_t cert_not_after_ms;   /* 0: none seen */
 };
 

@@ -8,7 +8,9 @@
 
 static struct check_fault last_round(const struct check_view *check)
 {
-    return (struct check_fault){ .reason = check->reason, .scope = check->scope, .message = check->message };
+    return (struct check_fault){
+        .reason = check->reason, .scope = check->scope, .message = check->message, .hint = check->broker_hint
+    };
 }
 
 /* What the state came from; a view that does not know it has only its last round to tell. */
@@ -16,8 +18,10 @@ static struct check_fault last_fault(const struct check_view *check)
 {
     if (check->last_fault == REASON_NONE)
         return last_round(check);
-    return (
-        struct check_fault){ .reason = check->last_fault, .scope = check->last_fault_scope, .message = check->last_fault_message };
+    return (struct check_fault){ .reason = check->last_fault,
+                                 .scope = check->last_fault_scope,
+                                 .message = check->last_fault_message,
+                                 .hint = check->last_fault_hint };
 }
 
 bool check_fault_of(const struct check_view *check, struct check_fault *fault)

@@ -26,6 +26,7 @@ struct check_view {
     enum scope scope;
     char message[512];           /* the sentence, "" for a plain pass */
     int http_status, close_code; /* 0: null */
+    int broker_hint;             /* enum broker_hint; 0: none */
     int64_t since_ms, last_ms;   /* wall; of the state, of the last round; 0: null */
     bool have_phase[PHASE_COUNT];
     uint64_t phase_ns[PHASE_COUNT], total_ns;
@@ -35,6 +36,7 @@ struct check_view {
     enum reason last_fault;      /* reason of the fault that the state is in: what /ready names */
     enum scope last_fault_scope;
     char last_fault_message[512];
+    int last_fault_hint;
     struct check_stats stats;
 };
 
@@ -44,6 +46,7 @@ struct check_fault {
     enum reason reason;
     enum scope scope;
     const char *message; /* may be "" */
+    int hint;            /* enum broker_hint */
     bool recovering;     /* the last round passed, but not yet enough of them */
 };
 bool check_fault_of(const struct check_view *check, struct check_fault *fault);

@@ -89,18 +89,23 @@ def settings(url, options="", checks=""):
             f"checks:\n  - {{ name: bus, type: broker, broker: bus, interval: 300ms, fall: 1, gates: [ready] }}\n{checks}")
 
 
-def probe(directory, url, options=""):
-    """One round of the broker's check. (reason, message)."""
+def judge(directory, url, options=""):
+    """One round of the broker's check. (reason, message, cause)."""
     file = directory / "probe.yaml"
     file.write_text(settings(url, options))
     _, document = check(None, timeout=None, conf=file)
     found = next(c for c in document["checks"] if c["name"] == "bus")
-    return found["reason"], found["message"]
+    return found["reason"], found["message"], document["diagnosis"]["cause"]
 
 
-def refused(directory, url, want_reason, want_text, options=""):
-    reason, message = probe(directory, url, options)
+def probe(directory, url, options=""):
+    return judge(directory, url, options)[:2]
+
+
+def refused(directory, url, want_reason, want_text, options="", cause=None):
+    reason, message, found = judge(directory, url, options)
     assert reason == want_reason and want_text in message, f"{reason}: {message}"
+    assert cause in (None, found), f"{found}: {message}"
 
 
 def until_reason(child, reason):
@@ -119,10 +124,28 @@ def test_passes(rabbit, tmp_path):
 
 def test_refused(rabbit, tmp_path):
     refused(tmp_path, rabbit.url(user="guest:wrong-one"), "broker_auth_failed", "refused the credentials: ACCESS_REFUSED")
-    refused(tmp_path, rabbit.url("/missing"), "broker_unreachable", "the virtual host 'missing': NOT_ALLOWED")
-    refused(tmp_path, rabbit.url(), "broker_not_delivering", "no exchange 'nope' in vhost '/'", "exchange: nope")
+    refused(tmp_path, rabbit.url("/missing"), "broker_not_delivering", "there is no virtual host 'missing': NOT_ALLOWED", cause="broker_absent")
+    refused(tmp_path, rabbit.url(), "broker_not_delivering", "no exchange 'nope' in vhost '/'", "exchange: nope", cause="broker_absent")
     refused(tmp_path, f"amqp://127.0.0.1:{free_port()}", "broker_unreachable", "connection refused")
     refused(tmp_path, f"amqp://127.0.0.1:{rabbit.tls_port}", "broker_unreachable", "")
+
+
+def test_no_permission_for_the_virtual_host(rabbit, tmp_path):
+    rabbit.ctl("add_vhost", "closed")
+    refused(tmp_path, rabbit.url("/closed", user="guest:guest"), "broker_auth_failed", "access to vhost 'closed' refused", cause="broker_auth")
+
+
+def test_connection_limits(rabbit, tmp_path):
+    """One code of the protocol for a missing permission and for a full house: only the first is about credentials."""
+    rabbit.ctl("add_vhost", "full")
+    rabbit.ctl("set_permissions", "-p", "full", "guest", ".*", ".*", ".*")
+    rabbit.ctl("set_vhost_limits", "-p", "full", '{"max-connections": 0}')
+    refused(tmp_path, rabbit.url("/full"), "broker_unreachable", "takes no more connections", cause="broker_full")
+    rabbit.ctl("clear_vhost_limits", "-p", "full")
+    rabbit.ctl("set_user_limits", "guest", '{"max-connections": 0}')
+    refused(tmp_path, rabbit.url("/full"), "broker_unreachable", "takes no more connections", cause="broker_full")
+    rabbit.ctl("clear_user_limits", "guest", "max-connections")
+    assert probe(tmp_path, rabbit.url("/full"))[0] is None
 
 
 def test_permissions(rabbit, tmp_path):
@@ -137,7 +160,7 @@ def test_tls(rabbit, certs, tmp_path):
     url = rabbit.url(scheme="amqps")
     assert probe(tmp_path, url, f"tls: {{ ca_file: {certs.ca} }}")[0] is None
     assert probe(tmp_path, url, "tls: { verify: false }")[0] is None
-    refused(tmp_path, url, "broker_unreachable", "not in the system's authorities")
+    refused(tmp_path, url, "broker_unreachable", "not in the system's authorities", cause="broker_untrusted")
     refused(tmp_path, url, "broker_unreachable", "other.test", f"tls: {{ ca_file: {certs.ca}, server_name: other.test }}")
     refused(tmp_path, rabbit.url(scheme="amqps").replace(str(rabbit.tls_port), str(rabbit.port)), "broker_unreachable", "")
 
