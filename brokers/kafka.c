@@ -48,8 +48,7 @@ struct kafka {
     struct list feeds, wishes, refusals;
     unsigned wish_count, refusal_count;
     struct timer later, more;
-    char detail[KAFKA_TEXT_MAX]; /* what the library has said of connections since something went well, and what that means */
-    enum reason detail_reason;
+    struct err why; /* what the library has said of connections since something went well; REASON_NONE: nothing */
 };
 
 static const struct kafka_lib *lib_of(const struct kafka *kafka)
@@ -74,13 +73,12 @@ static void drop_all(struct kafka *kafka)
     list_init(&kafka->refusals);
 }
 
-static void down(struct kafka *kafka, enum reason reason, const char *text)
+static void down(struct kafka *kafka, const struct err *cause)
 {
-    struct err err;
+    struct err err = *cause; /* it may lie in what is dropped */
     if (kafka->gone)
         return;
     kafka->gone = true;
-    err_set(&err, reason, 0, "%s", text);
     drop_all(kafka);
     broker_down(kafka->broker, &err);
 }
@@ -353,7 +351,7 @@ static void on_followed(struct kafka *kafka, const struct kafka_letter *letter)
             tell_feed(kafka, feed, NULL);
         return;
     }
-    err_set(&err, letter->fault.reason, 0, "%s", letter->fault.text);
+    err_set(&err, letter->fault.reason, letter->fault.hint, "%s", letter->fault.text);
     while (!kafka->gone && (wish = next_untold(kafka, feed))) {
         list_remove(&wish->node);
         kafka->wish_count--;
@@ -372,10 +370,11 @@ static void on_delivered(struct kafka *kafka, const rd_kafka_message_t *message)
     uint64_t token = (uint64_t)(uintptr_t)message->_private;
     struct err err;
     if (message->err)
-        err_set(&err, kafka_reason(message->err), 0, "the message was not taken: %s%s%s", lib->err2str(message->err),
-                *kafka->detail ? "; before that: " : "", kafka->detail);
+        err_set(&err, kafka_reason(message->err), message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? BROKER_HINT_ABSENT : 0,
+                "the message was not taken: %s%s%s", lib->err2str(message->err), kafka->why.reason ? "; before that: " : "",
+                kafka->why.reason ? kafka->why.text : "");
     else
-        kafka->detail[0] = 0;
+        kafka->why.reason = REASON_NONE;
     report(kafka, token, message->err ? &err : NULL);
 }
 
@@ -409,24 +408,25 @@ static void on_partition_end(struct kafka *kafka, const rd_kafka_topic_partition
         tell_feed(kafka, feed, NULL);
 }
 
-/* One broker of several may come and go; that all are gone, or that the credentials are refused, is the end of this connection. */
+/*
+ * One broker of several may come and go; that all are gone, or that the credentials are refused, is the end of this connection. A group is
+ * looked up by the library although the agent does not use one (partitions are assigned by hand): that it may not be seen is no fault.
+ */
 static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
 {
     const struct kafka_lib *lib = lib_of(kafka);
     rd_kafka_resp_err_t code = lib->event_error(event);
-    const char *said = lib->event_error_string(event);
     rd_kafka_topic_partition_t *place = lib->event_topic_partition(event);
-    char text[KAFKA_TEXT_MAX];
-    text_excerpt(slice_str(said ? said : lib->err2str(code)), 180, text, sizeof text);
+    struct err err;
+    kafka_explain(lib, broker_opts(kafka->broker), code, lib->event_error_string(event), &err);
     if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF && place)
         on_partition_end(kafka, place);
-    else if (kafka_reason(code) == REASON_BROKER_AUTH_FAILED && !place)
-        down(kafka, REASON_BROKER_AUTH_FAILED, text);
-    else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-        down(kafka, REASON_BROKER_UNREACHABLE, *kafka->detail ? kafka->detail : text);
-    else if (!place) {
-        snprintf(kafka->detail, sizeof kafka->detail, "%s", text);
-        kafka->detail_reason = kafka_reason(code);
+    else if (!place && code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        down(kafka, kafka->why.reason ? &kafka->why : &err);
+    else if (!place && code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+        kafka->why = err;
+        if (err.reason == REASON_BROKER_AUTH_FAILED)
+            down(kafka, &err);
     }
     if (place)
         lib->topic_partition_destroy(place);
@@ -484,27 +484,26 @@ static void on_more(struct timer *timer, void *user)
 
 static void on_greeted(struct kafka *kafka, const struct kafka_fault *fault)
 {
+    struct err err;
     take_events(kafka); /* what the library has said tells more than the fault */
     if (fault->reason == REASON_NONE) {
         kafka->up = !kafka->gone;
-        kafka->detail[0] = 0;
+        kafka->why.reason = REASON_NONE;
         if (kafka->up)
             broker_up(kafka->broker);
         return;
     }
-    if (*kafka->detail)
-        down(kafka, kafka->detail_reason, kafka->detail);
-    else
-        down(kafka, fault->reason, fault->text);
+    err_set(&err, fault->reason, fault->hint, "%s", fault->text);
+    down(kafka, kafka->why.reason ? &kafka->why : &err);
 }
 
 static void on_pong(struct kafka *kafka, const struct kafka_fault *fault)
 {
     struct err err;
     if (fault->reason != REASON_NONE)
-        err_set(&err, fault->reason, 0, "%s", fault->text);
+        err_set(&err, fault->reason, fault->hint, "%s", fault->text);
     else
-        kafka->detail[0] = 0;
+        kafka->why.reason = REASON_NONE;
     broker_pong(kafka->broker, fault->reason != REASON_NONE ? &err : NULL);
 }
 
@@ -589,6 +588,7 @@ const struct broker_type broker_kafka = {
     .opts_size = sizeof(struct kafka_opts),
     .state_size = sizeof(struct kafka),
     .check = kafka_check,
+    .warns = kafka_warns,
     .open = kafka_open,
     .ping = kafka_ping,
     .publish = kafka_publish,

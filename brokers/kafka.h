@@ -1,6 +1,6 @@
 /*
- * What the files of the kafka driver share. kafka.c speaks to the core on the loop; kafka_conf.c reads options and the URL and says what
- * an error means; kafka_asker.c has the thread for every call of librdkafka that may wait; kafka_lib.c opens the library.
+ * What the files of the kafka driver share. kafka.c speaks to the core on the loop; kafka_conf.c reads options and the URL, kafka_fault.c
+ * says what an error means; kafka_asker.c has the thread for every call of librdkafka that may wait; kafka_lib.c opens the library.
  */
 #ifndef WSHEALTHD_BROKERS_KAFKA_H
 #define WSHEALTHD_BROKERS_KAFKA_H
@@ -49,6 +49,8 @@ enum { KAFKA_TEXT_MAX = 320, KAFKA_TOPIC_MAX = 249, KAFKA_PARTITIONS_MAX = 1024,
     X(incremental_assign)           \
     X(incremental_unassign)         \
     X(produceva)                    \
+    X(version)                      \
+    X(version_str)                  \
     X(error_code)                   \
     X(error_destroy)
 struct kafka_lib {
@@ -56,7 +58,8 @@ struct kafka_lib {
     KAFKA_CALLS(KAFKA_MEMBER)
 #undef KAFKA_MEMBER
 };
-const struct kafka_lib *kafka_lib(struct err *err); /* NULL: err says what is missing. Loop only; whoever has it may pass it on */
+const struct kafka_lib *kafka_lib(
+    struct err *err); /* NULL: err, where there is one, says what is missing. Loop only; whoever has it may pass it on */
 
 struct kafka_opts {
     char *topic, *ping_topic;
@@ -67,11 +70,20 @@ struct kafka_opts {
 /* What is wrong, as a thread may say it. */
 struct kafka_fault {
     enum reason reason; /* REASON_NONE: nothing */
+    int hint;           /* enum broker_hint */
     char text[KAFKA_TEXT_MAX];
 };
 void kafka_fault_set(struct kafka_fault *fault, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* kafka_fault.c */
+enum reason kafka_reason(rd_kafka_resp_err_t code);
+/* An error of a connection's, said may be NULL. */
+void kafka_explain(const struct kafka_lib *lib, const struct kafka_opts *opts, rd_kafka_resp_err_t code, const char *said,
+                   struct err *err);
+
 /* kafka_conf.c */
+bool kafka_scram_fails(const struct kafka_lib *lib, const struct kafka_opts *opts); /* at Kafka 4, whatever the credentials */
+bool kafka_warns(const struct broker_conf *conf, char *text, size_t size);
 extern const struct opt kafka_rows[];
 int kafka_check(const struct broker_conf *conf, struct err *err);
 struct kafka_confs { /* each belongs to rd_kafka_new once that has succeeded */
@@ -80,7 +92,6 @@ struct kafka_confs { /* each belongs to rd_kafka_new once that has succeeded */
 int kafka_confs_new(const struct kafka_lib *lib, const struct broker_conf *conf, const char *url, struct kafka_confs *confs,
                     struct err *err);
 void kafka_confs_free(const struct kafka_lib *lib, struct kafka_confs *confs); /* what has not become a handle */
-enum reason kafka_reason(rd_kafka_resp_err_t code);
 
 /*
  * One connection's handles, shared by the loop, the asker's thread and those of the library. The asker makes them and destroys them; the

@@ -80,6 +80,7 @@ static rd_kafka_t *make(struct kafka_client *client, rd_kafka_type_t type, rd_ka
 
 static void fault_of_topic(const struct kafka_lib *lib, const struct rd_kafka_metadata_topic *topic, struct kafka_fault *fault)
 {
+    fault->hint = topic->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? BROKER_HINT_ABSENT : 0;
     if (topic->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
         kafka_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "there is no topic %.249s", topic->topic);
     else if (topic->err)

@@ -1,8 +1,7 @@
 /*
- * Options and URL of a kafka broker, as properties of librdkafka, and what its error codes mean. Called by brokers/kafka.c on the loop.
+ * Options and URL of a kafka broker, as properties of librdkafka, and what is wrong with them. Called by brokers/kafka.c on the loop.
  * Promises that every queue and every wait of the library has a ceiling, and that no error has a secret in it.
  */
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +15,7 @@ enum { URL_BYTES_MAX = 8 << 10, SETUP_MIN_MS = 1000, PROPERTY_MAX = 64 };
 enum { SECURITY_PLAINTEXT, SECURITY_SSL, SECURITY_SASL_PLAINTEXT, SECURITY_SASL_SSL };
 static const char *const securities[] = { "plaintext", "ssl", "sasl_plaintext", "sasl_ssl", NULL };
 static const char *const mechanisms[] = { "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", NULL };
+enum { MECHANISM_PLAIN, SCRAM_MENDED = 0x020601ff };
 enum { TLS_1_2 = 2 }; /* the index of "1.2" in tls.min_version */
 
 const struct opt kafka_rows[] = {
@@ -121,6 +121,30 @@ static bool is_tls(const struct kafka_opts *opts)
     return opts->security == SECURITY_SSL || opts->security == SECURITY_SASL_SSL;
 }
 
+static bool has_tls(const struct tls_conf *tls)
+{
+    return tls->ca_file || tls->cert_file || tls->key_file || !tls->verify;
+}
+
+/* Kafka 4 looks at a nonce that older releases of the library send wrongly, and calls that invalid credentials. */
+bool kafka_scram_fails(const struct kafka_lib *lib, const struct kafka_opts *opts)
+{
+    return is_sasl(opts) && opts->mechanism != MECHANISM_PLAIN && lib->version() < SCRAM_MENDED;
+}
+
+bool kafka_warns(const struct broker_conf *conf, char *text, size_t size)
+{
+    const struct kafka_lib *lib = kafka_lib(NULL);
+    if (!lib || !kafka_scram_fails(lib, conf->opts))
+        return false;
+    snprintf(
+        text, size,
+        "librdkafka %s cannot log in at Kafka 4 with %s, good credentials or not: that was mended in 2.6.1; PLAIN works, and SCRAM "
+        "at Kafka 3",
+        lib->version_str(), mechanisms[((const struct kafka_opts *)conf->opts)->mechanism]);
+    return true;
+}
+
 int kafka_check(const struct broker_conf *conf, struct err *err)
 {
     const struct kafka_opts *opts = conf->opts;
@@ -133,6 +157,9 @@ int kafka_check(const struct broker_conf *conf, struct err *err)
         rc = err_set(err, REASON_NONE, 0, "security_protocol: %s, want a URL with user and password", securities[opts->security]);
     else if (rc == 0 && conf->tls.server_name)
         rc = err_set(err, REASON_NONE, 0, "tls: server_name cannot be set for kafka, each of whose brokers has a name of its own");
+    else if (rc == 0 && !is_tls(opts) && has_tls(&conf->tls))
+        rc = err_set(err, REASON_NONE, 0, "security_protocol: %s, want %s, as tls is set", securities[opts->security],
+                     is_sasl(opts) ? "sasl_ssl" : "ssl");
     else if (rc == 0 && conf->tls.min_version != TLS_1_2)
         rc = err_set(err, REASON_NONE, 0, "tls: min_version cannot be set for kafka, want \"1.2\"");
     buf_fini(&url.servers);
@@ -284,51 +311,4 @@ void kafka_confs_free(const struct kafka_lib *lib, struct kafka_confs *confs)
     if (confs->consumer)
         lib->conf_destroy(confs->consumer);
     *confs = (struct kafka_confs){ NULL, NULL };
-}
-
-/* --- what is wrong --- */
-
-void kafka_fault_set(struct kafka_fault *fault, enum reason reason, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(fault->text, sizeof fault->text, fmt, args);
-    va_end(args);
-    fault->reason = reason;
-}
-
-enum reason kafka_reason(rd_kafka_resp_err_t code)
-{
-    switch ((int)code) {
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM:
-    case RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE:
-        return REASON_BROKER_AUTH_FAILED;
-    case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
-    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
-        return REASON_BROKER_TIMEOUT;
-    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
-    case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
-    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
-    case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
-    case RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED:
-    case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-        return REASON_BROKER_BLOCKED;
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-        return REASON_BROKER_NOT_DELIVERING;
-    default:
-        return REASON_BROKER_UNREACHABLE;
-    }
 }

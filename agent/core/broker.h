@@ -27,6 +27,8 @@ struct broker_type {
     const struct opt *opts;   /* rows of its own options, or NULL */
     size_t opts_size, state_size;                                  /* state is zeroed before each open */
     int (*check)(const struct broker_conf *conf, struct err *err); /* rules across options, the URL's parts; may be NULL */
+    bool (*warns)(const struct broker_conf *conf, char *text,
+                  size_t size); /* what is to be known at the start; false: nothing. Or NULL */
     int (*open)(struct broker *broker,
                 struct err *err);       /* connect, authenticate, learn whether it is writable: broker_up or broker_down */
     int (*ping)(struct broker *broker); /* a round trip that also proves it writable and delivering: broker_pong */

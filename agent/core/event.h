@@ -26,6 +26,7 @@
     X(RUN_AS_ROOT, "run_as_root", LOG_WARN, "the agent runs as root, and not in a container")            \
     X(LOG_LOST, "log_lost", LOG_WARN, "lines were dropped, as nobody read the log")                      \
     X(LOG_MORE, "log_more", LOG_INFO, "lines of one kind were left out: too many in a short time")       \
+    X(BROKER_WARNING, "broker_warning", LOG_WARN, "a broker may not work as it is configured")           \
     X(AGENT_ERROR, "agent_error", LOG_ERROR, "the agent could not do something it should")
 
 #define EVENT_ENUM(id, ...) EVENT_##id,

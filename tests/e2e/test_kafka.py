@@ -98,6 +98,7 @@ def test_configuration(mock_kafka):
     assert "security_protocol: plaintext, want sasl_plaintext or sasl_ssl" in wrong("kafka://user:secret-word@a")
     assert "secret-word" not in wrong("kafka://user:secret-word@a")
     assert "want a URL with user and password" in wrong("kafka://a", "security_protocol: sasl_ssl")
+    assert "security_protocol: plaintext, want ssl, as tls is set" in wrong("kafka://a", "tls: { ca_file: /etc/ssl/certs/ca-certificates.crt }")
     assert "server_name cannot be set" in wrong("kafka://a", "tls: { server_name: x }")
 
 

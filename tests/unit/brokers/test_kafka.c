@@ -415,12 +415,94 @@ static void test_reasons(void **state)
     assert_int_equal(kafka_reason(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), REASON_BROKER_NOT_DELIVERING);
 }
 
+static void test_tls_beside_plaintext(void **state)
+{
+    static const char *const securities[][2] = { { "plaintext", "want ssl, as tls is set" },
+                                                 { "sasl_plaintext", "want sasl_ssl, as tls is set" },
+                                                 { "ssl", NULL } };
+    struct err err;
+    (void)state;
+    conf_init();
+    conf.tls.ca_file = (char *)(uintptr_t) "/etc/ssl/ca.pem";
+    for (size_t i = 0; i < sizeof securities / sizeof *securities; i++) {
+        conf.url = (char *)(uintptr_t)(i == 1 ? "kafka://user:pw@a" : "kafka://a");
+        option("security_protocol", securities[i][0]);
+        assert_int_equal(broker_kafka.check(&conf, &err), securities[i][1] ? -1 : 0);
+        if (securities[i][1])
+            assert_non_null(strstr(err.text, securities[i][1]));
+    }
+    opt_fini(broker_kafka.opts, conf.opts);
+    mem_free(conf.opts);
+}
+
+/* What the library really says, by its releases 2.0 and 2.8, to servers that are not as they should be. */
+static void test_explanations(void **state)
+{
+    static const struct {
+        rd_kafka_resp_err_t code;
+        const char *said;
+        enum reason reason;
+        int hint;
+    } cases[] = {
+        { RD_KAFKA_RESP_ERR__SSL,
+          "ssl://a:1/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker certificate "
+          "could "
+          "not be verified",
+          REASON_BROKER_UNREACHABLE, BROKER_HINT_UNTRUSTED },
+        { RD_KAFKA_RESP_ERR__SSL,
+          "ssl://a:1/bootstrap: SSL handshake failed: error:0A00045C:SSL routines::tlsv13 alert certificate required",
+          REASON_BROKER_AUTH_FAILED, 0 },
+        { RD_KAFKA_RESP_ERR__TRANSPORT,
+          "a:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
+          REASON_BROKER_UNREACHABLE, 0 },
+        { RD_KAFKA_RESP_ERR__TRANSPORT, "a:1/1: Connection setup timed out in state CONNECT (after 1000ms in state CONNECT)",
+          REASON_BROKER_UNREACHABLE, 0 },
+        { RD_KAFKA_RESP_ERR__TRANSPORT, "a:1/1: Connection setup timed out in state APIVERSION_QUERY (after 1003ms)",
+          REASON_BROKER_TIMEOUT, 0 },
+        { RD_KAFKA_RESP_ERR__TIMED_OUT, "a:1/1: 1 request(s) timed out: disconnect (after 2013ms in state UP)",
+          REASON_BROKER_TIMEOUT, 0 },
+        { RD_KAFKA_RESP_ERR__AUTHENTICATION, "a:1/bootstrap: SASL authentication error: Authentication failed",
+          REASON_BROKER_AUTH_FAILED, 0 },
+    };
+    struct kafka_opts *opts;
+    struct err err;
+    (void)state;
+    lib = kafka_lib(&err);
+    assert_non_null(lib);
+    conf_init();
+    opts = conf.opts;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kafka_explain(lib, opts, cases[i].code, cases[i].said, &err);
+        if (err.reason != cases[i].reason || err.code != cases[i].hint)
+            fail_msg("%s: %s, hint %d", cases[i].said, reason_name(err.reason), err.code);
+    }
+    option("security_protocol", "sasl_plaintext");
+    option("sasl_mechanism", "SCRAM-SHA-256");
+    kafka_explain(lib, opts, RD_KAFKA_RESP_ERR__AUTHENTICATION, "Authentication failed", &err);
+    assert_int_equal(err.reason, REASON_BROKER_AUTH_FAILED);
+    assert_int_equal(err.code, lib->version() < 0x020601ff ? BROKER_HINT_OLD_CLIENT : 0);
+    char text[512];
+    assert_int_equal(broker_kafka.warns(&conf, text, sizeof text), lib->version() < 0x020601ff);
+    opt_fini(broker_kafka.opts, conf.opts);
+    mem_free(conf.opts);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check), cmocka_unit_test(test_reasons), TEST(ping),      TEST(topics),      TEST(one_topic_with_keys),
-        TEST(comes_and_goes),         TEST(ping_that_is_produced),    TEST(no_leader), TEST(down_and_up), TEST(topic_too_long),
+        cmocka_unit_test(test_tls_beside_plaintext),
+        cmocka_unit_test(test_explanations),
+        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_reasons),
+        TEST(ping),
+        TEST(topics),
+        TEST(one_topic_with_keys),
+        TEST(comes_and_goes),
+        TEST(ping_that_is_produced),
+        TEST(no_leader),
+        TEST(down_and_up),
+        TEST(topic_too_long),
         TEST(unknown_property),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

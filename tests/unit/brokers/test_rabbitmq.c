@@ -596,7 +596,8 @@ static void test_vhost_missing(void **state)
 {
     (void)state;
     server.refuse_open = 530;
-    want_why(REASON_BROKER_UNREACHABLE, "the virtual host '/': NOT_ALLOWED - vhost x not found");
+    want_why(REASON_BROKER_NOT_DELIVERING, "there is no virtual host '/': NOT_ALLOWED - vhost x not found");
+    assert_int_equal(broker_why(broker)->code, BROKER_HINT_ABSENT);
 }
 
 static void test_exchange_missing(void **state)

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
+#include "agent/core/broker.h"
 #include "agent/core/diagnose_rules.h"
 #include "tests/unit/core/views.h"
 
@@ -679,8 +680,30 @@ static void test_every_combination(void **state)
     (void)state;
     static const char *const types[] = { "handshake", "ping",      "echo",     "hold",   "http",      "tcp",
                                          "tls",       "subscribe", "delivery", "broker", "unheard-of" };
-    static const int codes[] = { 0,    101,  200,  404,  426,  429,  500,  502,  503,  504,
-                                 1000, 1001, 1003, 1005, 1008, 1009, 1011, 1012, 1013, 4400 };
+    static const int codes[] = { 0,
+                                 101,
+                                 200,
+                                 404,
+                                 426,
+                                 429,
+                                 500,
+                                 502,
+                                 503,
+                                 504,
+                                 1000,
+                                 1001,
+                                 1003,
+                                 1005,
+                                 1008,
+                                 1009,
+                                 1011,
+                                 1012,
+                                 1013,
+                                 4400,
+                                 BROKER_HINT_ABSENT,
+                                 BROKER_HINT_FULL,
+                                 BROKER_HINT_UNTRUSTED,
+                                 BROKER_HINT_OLD_CLIENT };
     for (unsigned n = REASON_NONE + 1; n < REASON_AGENT_STALLED; n++)
         for (size_t type = 0; type < sizeof types / sizeof types[0]; type++)
             for (unsigned bits = 0; bits < 24; bits++)
@@ -694,7 +717,10 @@ static void test_every_combination(void **state)
                             check_blank(&world.checks[i]);
                     struct check_view *check = world_add(&world, "x", types[type], public ? "public" : "local", gates ? BOTH : 0);
                     check_set_fault(check, warn ? STATE_WARN : STATE_FAIL, (enum reason)n, "peer");
-                    check->close_code = check->http_status = codes[code];
+                    if (codes[code] >= BROKER_HINT_ABSENT)
+                        check->broker_hint = check->last_fault_hint = codes[code];
+                    else
+                        check->close_code = check->http_status = codes[code];
                     check_diagnosis();
                 }
 }
