@@ -25,7 +25,7 @@
 #include "probes/dialects/registry.h"
 #include "probes/registry.h"
 
-enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, FIRST_SPREAD_MS = 2, FIRST_SPREAD_MAX_MS = 20 };
+enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, FIRST_SPREAD_MS = 2, FIRST_SPREAD_MAX_MS = 20, NEWS_SPREAD_MS = 20 };
 
 static const char *process_env(const char *name)
 {
@@ -70,15 +70,17 @@ void agent_update(struct agent *agent)
 {
     struct verdict old = agent->view.verdict, *now = &agent->view.verdict;
     const struct conf *conf = agent->generation->conf;
-    struct verdict_policy policy = { conf->shared_faults_fail, (uint64_t)conf->liveness_after_ms };
+    struct verdict_policy policy = { conf->shared_faults_fail, conf->probe_faults_fail, (uint64_t)conf->liveness_after_ms };
     char line[256];
 
     for (size_t i = 0; i < agent->check_count; i++) {
         const struct check_view *view = agent->views[i];
 
-        agent->inputs[i] = (struct health_input){ &view->health, view->last_fault_scope, view->gates };
+        bool witness = check_is_witness(agent->checks[i]) && check_conf(agent->checks[i])->path == PATH_LOCAL;
+
+        agent->inputs[i] = (struct health_input){ &view->health, view->last_fault_scope, view->gates, witness };
     }
-    *now = verdict_of(agent->inputs, agent->check_count, &policy, agent->draining, old.started);
+    *now = verdict_of(agent->inputs, agent->check_count, &policy, agent->draining, &old);
     agent->view.generation++;
     agent->stale = true;
     if (!verdict_equal(&old, now)) {
@@ -111,6 +113,20 @@ static void on_judged(void *user, struct check *check, bool changed)
     agent_update(agent);
     if (agent->options.once && ++agent->judged == agent->check_count && agent->options.on_done)
         timer_start(&agent->done, 0); /* later: the check is still inside its round */
+}
+
+/* What one check of a target sees, the others on its path should see soon: it makes the diagnosis whole, and a recovery too. */
+static void on_news(void *user, struct check *check, bool failed)
+{
+    struct agent *agent = user;
+    uint64_t delay_ms = 0;
+
+    for (size_t i = 0; i < agent->check_count; i++) {
+        struct check *other = agent->checks[i];
+
+        if (other && other != check && check_is_witness(other) && check_conf(other)->path == check_conf(check)->path)
+            check_hurry(other, failed, delay_ms += NEWS_SPREAD_MS);
+    }
 }
 
 /* A stall is over: what failed before it is no evidence for /live. */
@@ -152,9 +168,16 @@ static void on_hangup(void *user, int number)
 void agent_start_check(struct agent *agent, struct check *check, size_t index)
 {
     uint64_t delay_ms = index * FIRST_SPREAD_MS;
+    size_t place = 0, places = 0;
 
-    (void)agent;
-    check_start(check, delay_ms < FIRST_SPREAD_MAX_MS ? delay_ms : FIRST_SPREAD_MAX_MS + random_below(FIRST_SPREAD_MAX_MS));
+    for (size_t i = 0; i < agent->check_count; i++)
+        if (check_is_witness(agent->checks[i]) == check_is_witness(check)) {
+            place += i < index;
+            places++;
+        }
+    if (delay_ms >= FIRST_SPREAD_MAX_MS)
+        delay_ms = FIRST_SPREAD_MAX_MS + random_below(FIRST_SPREAD_MAX_MS);
+    check_start(check, delay_ms, place, places);
 }
 
 static void view_init(struct agent *agent)
@@ -229,6 +252,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     agent->host.loop = loop;
     agent->host.once = options->once;
     agent->host.on_judged = on_judged;
+    agent->host.on_news = on_news;
     agent->host.user = agent;
     agent->host.find_broker = agent_find_broker;
     random_bytes(&nonce, sizeof(nonce));

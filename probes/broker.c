@@ -87,6 +87,7 @@ const struct probe_type probe_broker = {
     .opts = broker_check_rows,
     .opts_size = sizeof(struct broker_opts),
     .state_size = sizeof(struct broker_check_state),
+    .gates = GATE_READY,
     .session = true,
     .uses_brokers = true,
     .on_timeout = REASON_BROKER_TIMEOUT,

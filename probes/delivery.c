@@ -511,6 +511,7 @@ const struct probe_type probe_delivery = {
     .opts_size = sizeof(struct delivery_opts),
     .state_size = sizeof(struct delivery_state),
     .gates = GATE_READY,
+    .websocket = true,
     .session = true,
     .uses_brokers = true,
     .delivers = true,

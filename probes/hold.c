@@ -48,6 +48,7 @@ struct hold_state {
     uint64_t proof_ns;       /* how long a replacement must live */
     uint8_t ping[8];         /* payload of this round's pings */
     struct timer pace;       /* the round goes on in a moment: many pings are not sent at once */
+    bool barred;             /* of the round: the target refuses the probe, and a connection that is missing was not opened */
     bool lost;               /* a loss has been judged since the last round began: one fault, one verdict */
 };
 
@@ -111,7 +112,11 @@ static void round_settle(struct run *run)
     if (!run->active || state->opening || state->awaited || state->next < (size_t)hold_opts(run)->connections)
         return;
     if (run->once)
-        return; /* the only round lasts until its deadline, to see early closes (hold_late) */
+        return;          /* the only round lasts until its deadline, to see early closes (hold_late) */
+    if (state->barred) { /* those that are held are well; the state stays as it is until the others may be tried */
+        run_skip(run, run_barred_until_ns(run));
+        return;
+    }
     if (clock_now_ns() < state->proven_ns) {
         run_skip(run, state->proven_ns);
         return;
@@ -246,6 +251,10 @@ static bool held_open(struct held *held)
     struct hold_state *state = run->state;
     struct err err;
 
+    if (!run_may_connect(run)) {
+        state->barred = true;
+        return true;
+    }
     held->report = mem_alloc(sizeof(*held->report));
     held->opening = true;
     if (held_connect(held, &err) < 0) {
@@ -257,6 +266,12 @@ static bool held_open(struct held *held)
     return true;
 }
 
+/* Where the server may refuse all of them, one is enough to find out: each refusal may count against the address. */
+static size_t opening_max(const struct run *run)
+{
+    return run->stats->held == 0 || run_backs_off(run) ? 1 : OPENING_MAX;
+}
+
 /* Goes on through the connections: opens what is missing, a few at a time, recycles what is old, pings the rest. */
 static void open_more(struct run *run)
 {
@@ -266,7 +281,7 @@ static void open_more(struct run *run)
 
     if (timer_active(&state->pace))
         return;
-    while (run->active && state->next < (size_t)opts->connections && state->opening < OPENING_MAX) {
+    while (run->active && state->next < (size_t)opts->connections && state->opening < opening_max(run)) {
         struct held *held = &state->held[state->next++];
         bool old;
 
@@ -315,7 +330,7 @@ static void hold_start(struct run *run)
         random_bytes(state->ping, sizeof(state->ping));
     timer_stop(&state->pace); /* of a round that ended early */
     state->next = 0;
-    state->lost = false;
+    state->lost = state->barred = false;
     run->report.phase = PHASE_RESOLVE;
     open_more(run);
 }
@@ -423,6 +438,7 @@ const struct probe_type probe_hold = {
     .opts_size = sizeof(struct hold_opts),
     .state_size = sizeof(struct hold_state),
     .gates = GATE_READY,
+    .websocket = true,
     .session = true,
     .on_timeout = REASON_SILENT_DROP,
     .start = hold_start,

@@ -269,6 +269,7 @@ const struct probe_type probe_subscribe = {
     .opts_size = sizeof(struct subscribe_opts),
     .state_size = sizeof(struct subscribe_state),
     .gates = GATE_READY,
+    .websocket = true,
     .session = true,
     .on_timeout = REASON_SUBSCRIBE_TIMEOUT,
     .check = subscribe_check,

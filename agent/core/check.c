@@ -4,67 +4,23 @@
  * A round ends in round_end, which is idempotent: the first call wins, later ones find run.active false. It promises that a probe is
  * told to let go (stop) before the next round starts, and that a round which failed while the agent itself was late is void.
  */
-#include "agent/core/check.h"
+#include "agent/core/check_impl.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "agent/base/mem.h"
-#include "agent/base/random.h"
 #include "agent/base/secret.h"
 #include "agent/base/text.h"
+#include "agent/core/backoff.h"
 #include "agent/core/broker.h"
+#include "agent/core/conn_offer.h"
 #include "agent/core/event.h"
 #include "agent/core/talk_engine.h"
+#include "agent/proto/jwt.h"
 
-enum { NS_PER_MS = 1000000 };
-
-struct check {
-    struct check_host *host;
-    struct generation *generation;
-    struct generation *tls_from; /* whose TLS contexts are in use: the newest, over reloads */
-    const struct check_conf *conf;
-    struct run run;
-    struct talk *talk; /* of types with steps */
-    struct timer schedule, deadline;
-    bool session_live; /* a session type's start has been called at least once */
-    bool hurry;        /* the next round comes soon: a session has just lost something */
-    bool extra;        /* the round that ends was an event of its own: the next one keeps its place */
-    uint64_t next_due_ns;
-    uint64_t void_since_ns; /* a gap of ours that ended later makes a failure void */
-    struct check_view view;
-};
-
-/* --- the schedule --- */
-
-static void schedule_next(struct check *check)
-{
-    const struct check_conf *conf = check->conf;
-    uint64_t interval_ns = (uint64_t)conf->interval_ms * NS_PER_MS, now_ns = clock_now_ns(), delay_ns;
-    uint32_t swing_ms = (uint32_t)(conf->interval_ms * conf->jitter_percent / 100);
-
-    if (check->host->once)
-        return;
-    /* A fixed grid from the first round on, jitter around it: rounds neither drift nor bunch up after a slow one. */
-    if (!check->extra)
-        check->next_due_ns += interval_ns;
-    check->extra = false;
-    if (check->next_due_ns < now_ns)
-        check->next_due_ns = now_ns;
-    delay_ns = check->next_due_ns - now_ns;
-    if (swing_ms) {
-        uint64_t swing_ns = (uint64_t)swing_ms * NS_PER_MS, shift_ns = (uint64_t)random_below(2 * swing_ms + 1) * NS_PER_MS;
-
-        delay_ns = delay_ns + shift_ns > swing_ns ? delay_ns + shift_ns - swing_ns : 0;
-    }
-    if (check->hurry && delay_ns > interval_ns / 8) {
-        delay_ns = interval_ns / 16 + (uint64_t)random_below((uint32_t)(conf->interval_ms / 16 + 1)) * NS_PER_MS;
-        check->next_due_ns = now_ns + delay_ns;
-    }
-    check->hurry = false;
-    timer_start_ns(&check->schedule, delay_ns);
-}
+/* --- a round --- */
 
 static void round_stop(struct check *check)
 {
@@ -81,8 +37,11 @@ static void on_schedule(struct timer *timer, void *user)
 
     (void)timer;
     panic_if(run->active);
+    if (check_wait_for_turn(check))
+        return;
     memset(&run->report, 0, sizeof(run->report));
     run->active = true;
+    check->late = false;
     run->started_ns = check->void_since_ns = clock_now_ns();
     if (!run->type->session && run->state)
         memset(run->state, 0, run->type->state_size);
@@ -100,6 +59,7 @@ static void on_deadline(struct timer *timer, void *user)
     struct check *check = user;
 
     (void)timer;
+    check->late = true;
     if (check->talk)
         talk_engine_late(check->talk);
     else
@@ -201,6 +161,77 @@ static void log_state(const struct check *check)
               "phase", bad ? phase_name(view->phase) : NULL, "message", bad ? view->message : NULL, NULL);
 }
 
+/* The server's own process has said something, whatever it was. */
+static bool heard(const struct run_report *report, enum reason reason)
+{
+    bool certificate = reason_phase(reason) == PHASE_TLS && reason != REASON_TLS_HANDSHAKE_FAILED;
+
+    return report->http_status || report->answered || certificate;
+}
+
+static bool heard_behind(const struct run_report *report)
+{
+    return report->spoke || report->have_rtt || (report->close_code && report->close_code != WS_CODE_ABNORMAL);
+}
+
+/* The token's own `exp` is over: that it is refused is nobody's fault but the agent's. */
+static bool token_is_over(const struct check *check, char *ago, size_t size)
+{
+    struct buf token = BUF_INIT(CONN_REQUEST_MAX);
+    int64_t exp_s, now_s = clock_wall_ms() / 1000;
+    bool over = check->run.target->token && opt_expand(check->run.target->token, &token, NULL) == 0 &&
+                jwt_exp(buf_slice(&token), &exp_s) && exp_s <= now_s;
+
+    if (over)
+        text_format_duration((now_s - exp_s) * 1000, ago, size);
+    buf_fini(&token);
+    return over;
+}
+
+/* Is it known to be the agent's own doing? The sentence then says so. */
+static bool own_doing(const struct check *check, struct ending *ending)
+{
+    char ago[32];
+    size_t len = strlen(ending->text);
+
+    if (ending->result == RESULT_VOID)
+        return ending->reason == REASON_AGENT_ERROR;
+    if (ending->result != RESULT_FAIL || !backoff_is_refusal(ending->reason, check->run.report.close_code) ||
+        ending->reason == REASON_RATE_LIMITED || !token_is_over(check, ago, sizeof(ago)))
+        return false;
+    snprintf(ending->text + len, sizeof(ending->text) - len, "; the agent's token expired %s ago, by its own exp", ago);
+    return true;
+}
+
+/* Nothing that is wrong with a broker is this instance's alone. */
+static enum scope scope_of(const struct check *check, enum reason reason)
+{
+    enum scope scope = reason_scope(reason);
+
+    return check_is_broker(&check->view) && scope != SCOPE_NONE ? SCOPE_SHARED : scope;
+}
+
+static void note_evidence(struct check *check, const struct ending *ending, bool own)
+{
+    const struct run_report *report = &check->run.report;
+    bool behind = heard_behind(report), answered = behind || heard(report, ending->reason);
+    struct health_evidence evidence = { ending->result, ending->reason, scope_of(check, ending->reason), own,
+                                        answered,       behind,         check->late && !answered };
+
+    if (ending->reason == REASON_TLS_HANDSHAKE_FAILED)
+        evidence.no_answer = evidence.no_answer && !report->tls_answered;
+    health_note(&check->view.health, &evidence, clock_now_ms());
+}
+
+/* What a close frame says may be a refusal: then it is the probe that is refused, and the server is well. */
+static void apply_refusal(const struct check *check, struct ending *ending)
+{
+    const char *said = strstr(ending->text, ": \"");
+
+    if (ending->reason == REASON_CLOSED_BY_SERVER)
+        ending->reason = backoff_close_reason(check->run.report.close_code, slice_str(said ? said : ""));
+}
+
 /* Copies the round into the view; true when the check's state has changed. */
 static bool judge(struct check *check, const struct ending *ending)
 {
@@ -208,15 +239,15 @@ static bool judge(struct check *check, const struct ending *ending)
     const struct run_report *report = &check->run.report;
     const struct check_conf *conf = check->conf;
     struct health_policy policy = { (uint32_t)conf->rise, (uint32_t)conf->fall.count, (uint32_t)conf->fall.of };
-    bool still_shared = health_still_shared(&view->health, &policy, ending->result, reason_scope(ending->reason),
-                                            view->last_fault_scope, clock_now_ms());
-    bool changed = health_round(&view->health, &policy, ending->result, clock_now_ms());
+    enum scope scope = scope_of(check, ending->reason);
+    bool still_shared = health_still_shared(&view->health, &policy, ending->result, scope, view->last_fault_scope);
+    bool changed = health_round(&view->health, &policy, ending->result);
 
     view->judged = true;
     view->status = ending->result;
     view->reason = ending->reason;
     view->phase = ending->phase;
-    view->scope = reason_scope(ending->reason);
+    view->scope = scope;
     memcpy(view->message, ending->text, sizeof(view->message));
     view->http_status = report->http_status;
     view->close_code = report->close_code;
@@ -256,7 +287,7 @@ static void note_void(struct check *check, const struct ending *ending)
 static void round_end(struct run *run, struct ending *ending)
 {
     struct check *check = run->check;
-    bool changed = false;
+    bool changed = false, own;
 
     if (!run->active)
         return;
@@ -266,16 +297,23 @@ static void round_end(struct run *run, struct ending *ending)
     secret_scrub(ending->text);
     apply_slo(check, ending);
     apply_void(check, ending);
+    apply_refusal(check, ending);
+    own = own_doing(check, ending);
     count_round(check, ending);
     log_round(check, ending);
     if (ending->result == RESULT_VOID)
         note_void(check, ending);
     else
         changed = judge(check, ending);
+    note_evidence(check, ending, own);
+    if (ending->result != RESULT_VOID)
+        check_tell_backoff(check, ending->result, ending->reason);
     if (changed)
         log_state(check);
     round_stop(check);
-    schedule_next(check);
+    check_schedule_next(check);
+    if (check->host->on_news && check_is_witness(check) && (changed || check->pace.fast == 1))
+        check->host->on_news(check->host->user, check, check->view.health.failed_bits & 1);
     check->host->on_judged(check->host->user, check, changed);
 }
 
@@ -332,7 +370,8 @@ void run_event(struct run *run, const struct err *err)
         run->report.phase = PHASE_OPEN;
         run->active = true;
         run->started_ns = clock_now_ns();
-        check->extra = true;
+        check->pace.extra = true;
+        check->late = false;
         /* It may be the late answer to a sleep of ours that ended less than a timeout ago. */
         check->void_since_ns = run->started_ns - (uint64_t)check->conf->timeout_ms * NS_PER_MS;
     }
@@ -345,15 +384,14 @@ void run_event(struct run *run, const struct err *err)
 void run_skip(struct run *run, uint64_t until_ns)
 {
     struct check *check = run->check;
-    uint64_t now_ns = clock_now_ns();
+    struct pace_options options = check_pace_options(check);
 
     panic_if(!run->type->session);
     if (!run->active)
         return;
     run->active = false;
     timer_stop(&check->deadline);
-    check->next_due_ns = until_ns > now_ns ? until_ns : now_ns;
-    timer_start_ns(&check->schedule, check->next_due_ns - now_ns);
+    check_schedule_in(check, pace_skip_ns(&check->pace, &options, clock_now_ns(), until_ns));
 }
 
 struct broker *run_broker(const struct run *run, const char *name)
@@ -431,13 +469,15 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     return check;
 }
 
-void check_start(struct check *check, uint64_t delay_ms)
+void check_start(struct check *check, uint64_t delay_ms, size_t place, size_t places)
 {
-    check->next_due_ns = clock_now_ns() + delay_ms * NS_PER_MS;
-    timer_start(&check->schedule, delay_ms);
-    /* From the second round on every check has its own place in the interval. */
-    if (delay_ms < (uint64_t)check->conf->interval_ms)
-        check->next_due_ns -= (uint64_t)random_below((uint32_t)(check->conf->interval_ms / 2)) * NS_PER_MS;
+    uint64_t interval_ns = (uint64_t)check->conf->interval_ms * NS_PER_MS;
+
+    check_schedule_in(check, delay_ms * NS_PER_MS);
+    /* All first rounds come at once. From the second one on every check has its own place in the interval. */
+    check->pace.due_ns = check->due_ns;
+    if (place + 1 < places)
+        check->pace.due_ns -= interval_ns / places * (places - 1 - place);
 }
 
 void check_free(struct check *check)

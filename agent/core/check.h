@@ -5,6 +5,7 @@
 #ifndef WSHEALTHD_CORE_CHECK_H
 #define WSHEALTHD_CORE_CHECK_H
 
+#include "agent/core/backoff.h"
 #include "agent/core/conn.h"
 #include "agent/core/generation.h"
 #include "agent/core/probe.h"
@@ -17,15 +18,22 @@ struct check_host {
     struct loop *loop;
     struct conn_group group;
     struct stall stall;
+    struct backoff backoff[2];                                        /* by path: one for all checks together */
     bool once;                                                        /* one round each, no schedule */
     void (*on_judged)(void *user, struct check *check, bool changed); /* after every round, also void ones */
+    /* Rounds of this check begin to speak against its state: those of the others had better come soon. May be NULL. */
+    void (*on_news)(void *user, struct check *check, bool failed);
     struct broker *(*find_broker)(void *user, const char *name);
     char nonce[9]; /* of this process: two agents with one name do not take each other's heartbeats */
     void *user;
 };
 
 struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf);
-void check_start(struct check *check, uint64_t delay_ms); /* the first round; later ones by interval and jitter */
+/* The first round; later ones by interval and jitter. `place` of `places` is where in the interval it stands: those of one target spread evenly. */
+void check_start(struct check *check, uint64_t delay_ms, size_t place, size_t places);
+/* The next round comes that soon, where that tells more than its state does: the last news of its target failed, or passed. */
+void check_hurry(struct check *check, bool failed, uint64_t delay_ms);
+bool check_is_witness(const struct check *check); /* does it speak WebSocket with the target? */
 /* Ends everything of it and frees it; also in the middle of a round, but not from inside its own callbacks. */
 void check_free(struct check *check);
 const struct check_view *check_view(const struct check *check);

@@ -133,6 +133,7 @@ struct check_conf *conf_add_check(struct conf *conf, const char *type, const str
 void conf_take_defaults(struct check_conf *check, const struct check_conf *defaults)
 {
     check->interval_ms = defaults->interval_ms;
+    check->fast_ms = defaults->fast_ms;
     check->timeout_ms = defaults->timeout_ms;
     check->rise = defaults->rise;
     check->fall = defaults->fall;

@@ -67,8 +67,8 @@ struct broker_conf {
 struct check_conf {
     char *name;
     const struct probe_type *type;
-    void *opts;                                                    /* the type's own options, type->opts_size bytes */
-    int64_t interval_ms, timeout_ms, rise, jitter_percent, slo_ms; /* slo 0: none */
+    void *opts;                                                             /* the type's own options, type->opts_size bytes */
+    int64_t interval_ms, fast_ms, timeout_ms, rise, jitter_percent, slo_ms; /* slo 0: none */
     struct opt_window fall;
     unsigned gates; /* GATE_* */
     int path;       /* enum conf_path */
@@ -84,8 +84,8 @@ struct conf {
     int details;
     int log_level, log_format;
     struct target_conf target;
-    int shared_faults; /* index into "degrade", "fail" */
-    bool shared_faults_fail;
+    int shared_faults, probe_faults; /* index into "degrade", "fail" */
+    bool shared_faults_fail, probe_faults_fail;
     int64_t liveness_after_ms;
     struct check_conf *checks; /* the enabled ones and the others, in the file's order */
     size_t check_count;

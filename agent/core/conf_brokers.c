@@ -356,7 +356,7 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
             return;
         }
         conf_take_defaults(check, defaults);
-        check->gates = 0;
+        check->gates = check->type->gates; /* its faults are shared: they degrade */
         mem_free(check->name);
         check->name = mem_strdup(broker->name);
         panic_if(broker_row(check) && opt_set(check->type->opts, check->opts, "broker", broker->name, &err));

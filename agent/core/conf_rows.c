@@ -202,6 +202,14 @@ static const struct opt readiness_rows[] = {
       .fallback = "degrade",
       .words = shared_words,
       .help = "what the fault of something that all instances share does to /ready: degrade leaves it at 200" },
+    { .name = "probe_faults",
+      .kind = OPT_ENUM,
+      .offset = CONF(probe_faults),
+      .fallback = "degrade",
+      .words = shared_words,
+      .help =
+          "what a fault of the agent's own means (its token, what it trusts, its pace) does to /ready once the check has passed: "
+          "degrade leaves it at 200" },
     { .name = "degraded_weight",
       .kind = OPT_PERCENT,
       .fallback = "100%",
@@ -215,7 +223,7 @@ static const struct opt liveness_rows[] = {
       .offset = CONF(liveness_after_ms),
       .fallback = "30s",
       .max = HOURS(24),
-      .help = "a live-gated check must fail this long, without a pass, before /live is 503" },
+      .help = "a live-gated check must find nobody who answers for this long before /live is 503" },
     { 0 },
 };
 
@@ -280,6 +288,12 @@ const struct opt conf_rows[] = {
         .name = "interval", .kind = OPT_DURATION, .offset = CHECK(interval_ms), .fallback = "5s", .min = 100, .max = HOURS(24), \
         .help = "from the beginning of one round to that of the next; a round that takes longer delays it"                      \
     }
+#define FAST_ROW                                                                                                                   \
+    {                                                                                                                              \
+        .name = "fast_interval", .kind = OPT_DURATION, .offset = CHECK(fast_ms), .fallback = "500ms", .min = 50, .max = HOURS(24), \
+        .help =                                                                                                                    \
+            "the same while rounds contradict the check's state, so that it is soon settled; at most rise + fall rounds in a row"  \
+    }
 #define TIMEOUT_ROW                                                                                                            \
     {                                                                                                                          \
         .name = "timeout", .kind = OPT_DURATION, .offset = CHECK(timeout_ms), .fallback = "2s", .min = 10, .max = MINUTES(10), \
@@ -301,7 +315,7 @@ const struct opt conf_rows[] = {
         .help = "each interval is shortened or lengthened at random by up to this much"            \
     }
 
-const struct opt default_rows[] = { INTERVAL_ROW, TIMEOUT_ROW, RISE_ROW, FALL_ROW, JITTER_ROW, { 0 } };
+const struct opt default_rows[] = { INTERVAL_ROW, FAST_ROW, TIMEOUT_ROW, RISE_ROW, FALL_ROW, JITTER_ROW, { 0 } };
 
 const struct opt check_rows[] = {
     { .name = "name",
@@ -311,6 +325,7 @@ const struct opt check_rows[] = {
       .max = 64,
       .help = "its name in logs, metrics and answers: letters, digits, _ . and -; by default the type" },
     INTERVAL_ROW,
+    FAST_ROW,
     TIMEOUT_ROW,
     RISE_ROW,
     FALL_ROW,

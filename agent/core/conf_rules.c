@@ -356,6 +356,7 @@ static void check_identity(struct conf *conf)
 void conf_check_rules(struct conf *conf, const struct conf_env *env, struct report *report)
 {
     conf->shared_faults_fail = conf->shared_faults == 1;
+    conf->probe_faults_fail = conf->probe_faults == 1;
     check_listen(conf, report);
     check_identity(conf);
     check_target(&conf->target, report);

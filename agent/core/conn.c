@@ -11,6 +11,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/backoff.h"
 #include "agent/core/conn_offer.h"
 
 enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 512, FAREWELL_BYTES_MAX = 1 << 20 };
@@ -216,6 +217,8 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     struct err err;
 
     setup->report->http_status = head->status;
+    if (head->status != 101 && http_header(head, "Retry-After"))
+        setup->report->retry_after_ms = backoff_retry_after_ms(*http_header(head, "Retry-After"), clock_wall_ms());
     if (upgrade_check_response(head, &setup->offer.offer, setup->key, &agreed, &err) < 0) {
         conn_lost(conn, &err);
         return;
@@ -244,6 +247,7 @@ static void on_data(void *user, struct slice data)
         take_frames(conn, data, now_ns);
         return;
     }
+    conn->setup->report->answered = true;
     switch (http_reader_feed(conn->setup->reader, &data, &err)) {
     case HTTP_HEAD:
         take_head(conn, data, now_ns);

@@ -21,9 +21,11 @@ enum { CONN_MESSAGE_MAX = 4 << 20, CONN_LINGER_MS = 1000 };
 /* What the handshake has done so far; true at any moment. Owned by the opener; must live until on_open or the end. */
 struct conn_report {
     struct dial_report dial;
-    bool requested;      /* the upgrade request was sent: the phase is upgrade */
-    uint64_t upgrade_ns; /* from the request to the judged answer, or to its failure */
-    int http_status;     /* 0: none came */
+    bool requested;          /* the upgrade request was sent: the phase is upgrade */
+    uint64_t upgrade_ns;     /* from the request to the judged answer, or to its failure */
+    int http_status;         /* 0: none came */
+    bool answered;           /* a byte of an answer came */
+    uint64_t retry_after_ms; /* Retry-After of an answer that is no 101; 0: none */
     char subprotocol[WS_SUBPROTOCOL_MAX];
     bool deflate;
 };

@@ -43,7 +43,6 @@ static unsigned failures_in_window(const struct health *health, uint32_t of)
 static void judge_good(struct health *health, const struct health_policy *policy, enum result result)
 {
     health->failed_bits <<= 1;
-    health->failing_since_ms = 0;
     if (health->good_streak != UINT32_MAX)
         health->good_streak++;
     bool was_good = health->state == STATE_PASS || health->state == STATE_WARN;
@@ -55,26 +54,23 @@ static void judge_good(struct health *health, const struct health_policy *policy
     health->passed_once = true;
 }
 
-static void judge_failed(struct health *health, const struct health_policy *policy, uint64_t now_ms)
+static void judge_failed(struct health *health, const struct health_policy *policy)
 {
     health->failed_bits = health->failed_bits << 1 | 1;
     health->good_streak = 0;
-    if (!health->failing_since_ms)
-        health->failing_since_ms = now_ms;
-    health->last_failed_ms = now_ms;
     if (failures_in_window(health, policy->fall_of) >= policy->fall_count)
         health->state = STATE_FAIL;
 }
 
-bool health_round(struct health *health, const struct health_policy *policy, enum result result, uint64_t now_ms)
+bool health_round(struct health *health, const struct health_policy *policy, enum result result)
 {
-    panic_if((unsigned)result >= RESULT_COUNT || now_ms == 0);
+    panic_if((unsigned)result >= RESULT_COUNT);
     if (result == RESULT_VOID)
         return false;
     enum state before = health->state;
     remember(health, result);
     if (result == RESULT_FAIL)
-        judge_failed(health, policy, now_ms);
+        judge_failed(health, policy);
     else
         judge_good(health, policy, result);
     return health->state != before;
@@ -82,11 +78,10 @@ bool health_round(struct health *health, const struct health_policy *policy, enu
 
 /*
  * A shared fault turns into a local one only after `fall` rounds of that. When a broker comes back, servers may be a moment later than their
- * agents to subscribe again, on all instances at once: that must not take them all out. And what the broker did is no evidence against
- * the server: for liveness, its failing begins with the turn.
+ * agents to subscribe again, on all instances at once: that must not take them all out.
  */
 bool health_still_shared(struct health *health, const struct health_policy *policy, enum result result, enum scope scope,
-                         enum scope fault_scope, uint64_t now_ms)
+                         enum scope fault_scope)
 {
     bool was_failing = health->state == STATE_FAIL || health->failed_bits & 1;
 
@@ -97,50 +92,166 @@ bool health_still_shared(struct health *health, const struct health_policy *poli
         return false;
     }
     health->local_streak++;
-    if (!was_failing || fault_scope != SCOPE_SHARED)
-        return false;
-    if (health->local_streak < policy->fall_count)
-        return true;
-    health_resume(health, now_ms);
-    return false;
+    return was_failing && fault_scope == SCOPE_SHARED && health->local_streak < policy->fall_count;
 }
 
-/* last_failed_ms stays: it is now older than failing_since_ms, and so no evidence until a further round fails. */
+bool health_contradicted(const struct health *health)
+{
+    bool failed = health->failed_bits & 1;
+
+    if (health->state == STATE_UNKNOWN)
+        return health->rounds > 0;
+    return failed != (health->state == STATE_FAIL);
+}
+
+/*
+ * A restart mends a server that nothing listens for any more, that takes no connections, or that says nothing. It mends no token, no
+ * certificate and no route; and whoever answers, with whatever, runs. A connection that is reset proves neither: it is not counted.
+ */
+static bool is_mute(const struct health_evidence *evidence)
+{
+    if (evidence->result != RESULT_FAIL)
+        return false;
+    switch (evidence->reason) {
+    case REASON_CONNECT_REFUSED:
+    case REASON_CONNECT_TIMEOUT:
+        return !evidence->answered;
+    case REASON_TLS_HANDSHAKE_FAILED:
+    case REASON_UPGRADE_TIMEOUT:
+        return evidence->no_answer;
+    case REASON_SILENT_DROP:
+        return !evidence->spoke;
+    default:
+        return false;
+    }
+}
+
+static void note_mute(struct health *health, bool behind, uint64_t now_ms)
+{
+    if (!health->mute_since_ms)
+        health->mute_since_ms = now_ms;
+    health->last_mute_ms = now_ms;
+    health->mute_behind = behind;
+}
+
+void health_note(struct health *health, const struct health_evidence *evidence, uint64_t now_ms)
+{
+    bool failed = evidence->result == RESULT_FAIL;
+
+    panic_if(now_ms == 0);
+    health->own_doing = evidence->own_doing;
+    if (evidence->result == RESULT_VOID)
+        return;
+    health->shared_once = health->shared_once || (failed && evidence->scope == SCOPE_SHARED);
+    health->probe_once = health->probe_once || (failed && evidence->scope == SCOPE_PROBE);
+    if (evidence->answered)
+        health->answered_ms = now_ms;
+    if (evidence->spoke)
+        health->spoke_ms = now_ms;
+    if (is_mute(evidence))
+        note_mute(health, evidence->reason == REASON_SILENT_DROP, now_ms);
+    else
+        health->mute_since_ms = 0;
+}
+
+/* last_mute_ms stays: it is now older than mute_since_ms, and so no evidence until a further round is mute. */
 void health_resume(struct health *health, uint64_t now_ms)
 {
     panic_if(now_ms == 0);
-    if (health->failing_since_ms)
-        health->failing_since_ms = now_ms;
+    if (health->mute_since_ms)
+        health->mute_since_ms = now_ms;
 }
 
-/* Evidence, not elapsed time: two failed rounds, that far apart, with none between them that was good. An agent that has not been able
- * to look is unsure, and who is unsure does not have a server killed. */
-static bool dead(const struct health_input *input, uint64_t after_ms)
+/* The last sign of life of the server's process that any check has seen. Behind an upgrade that something else may have answered, only
+ * what was said there counts. */
+static uint64_t last_sign_ms(const struct health_input *inputs, size_t count, bool behind)
+{
+    uint64_t last_ms = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t sign_ms = behind ? inputs[i].health->spoke_ms : inputs[i].health->answered_ms;
+
+        if (inputs[i].witness && sign_ms > last_ms)
+            last_ms = sign_ms;
+    }
+    return last_ms;
+}
+
+/* Evidence, not elapsed time: two mute rounds, that far apart, with nothing between them that was not, and no sign of life seen by another
+ * check. An agent that has not been able to look is unsure, and who is unsure does not have a server killed. */
+static bool dead(const struct health_input *inputs, size_t count, const struct health_input *input, uint64_t after_ms)
 {
     const struct health *health = input->health;
-    return (input->gates & GATE_LIVE) && health->state == STATE_FAIL && input->scope == SCOPE_LOCAL && health->failing_since_ms &&
-           health->last_failed_ms >= health->failing_since_ms && health->last_failed_ms - health->failing_since_ms >= after_ms;
+    uint64_t since_ms = health->mute_since_ms, sign_ms;
+
+    if (!(input->gates & GATE_LIVE) || health->state != STATE_FAIL || !since_ms)
+        return false;
+    sign_ms = last_sign_ms(inputs, count, health->mute_behind);
+    if (sign_ms > since_ms)
+        since_ms = sign_ms;
+    return health->last_mute_ms >= since_ms && health->last_mute_ms - since_ms >= after_ms;
+}
+
+bool health_unstarted(const struct health *health)
+{
+    return !health->passed_once && !health->shared_once && !health->probe_once && !health->own_doing;
+}
+
+/* Has it passed once, or is it kept from that by nothing that a roll-out should stop for? */
+static bool is_admitted(const struct health *health)
+{
+    return health->passed_once || health->shared_once || health->own_doing;
+}
+
+/* What a ready-gated check does to /ready. */
+enum effect { EFFECT_NONE, EFFECT_DEGRADES, EFFECT_KEEPS_OUT };
+
+static enum effect effect_of(const struct health_input *input, const struct verdict_policy *policy, bool admitted)
+{
+    const struct health *health = input->health;
+    bool first_failures = health->state == STATE_UNKNOWN && (health->failed_bits & 1);
+
+    if (health->state == STATE_WARN)
+        return EFFECT_DEGRADES;
+    if (health->state == STATE_UNKNOWN && health->own_doing)
+        return policy->probe_faults_fail ? EFFECT_KEEPS_OUT : EFFECT_DEGRADES;
+    if (health->state != STATE_FAIL && !first_failures)
+        return EFFECT_NONE;
+    switch (input->scope) {
+    case SCOPE_SHARED:
+        return policy->shared_faults_fail ? EFFECT_KEEPS_OUT : EFFECT_DEGRADES;
+    case SCOPE_PROBE:
+        /* An instance that has been in rotation stays there also when a reload brings a check that is refused from the start. */
+        if (policy->probe_faults_fail || !(health->passed_once || health->own_doing || admitted))
+            return EFFECT_KEEPS_OUT;
+        return EFFECT_DEGRADES;
+    default:
+        return first_failures ? EFFECT_NONE : EFFECT_KEEPS_OUT; /* /startup waits for it, or it has just come by a reload */
+    }
 }
 
 struct verdict verdict_of(const struct health_input *inputs, size_t count, const struct verdict_policy *policy, bool draining,
-                          bool started)
+                          const struct verdict *before)
 {
-    bool all_passed_once = true, blocked = false, blemished = false, reported = false, live = true;
+    bool started = true, admitted = true, blocked = false, blemished = false, reported = false, live = true;
     for (size_t i = 0; i < count; i++) {
         const struct health_input *input = &inputs[i];
         enum state state = input->health->state;
-        bool excused = input->scope == SCOPE_SHARED && !policy->shared_faults_fail;
-        live = live && !dead(input, policy->liveness_after_ms);
+        live = live && !dead(inputs, count, input, policy->liveness_after_ms);
         if (!(input->gates & GATE_READY)) {
             reported = reported || state == STATE_WARN || state == STATE_FAIL;
             continue;
         }
-        all_passed_once = all_passed_once && input->health->passed_once;
-        blocked = blocked || (state == STATE_FAIL && !excused);
-        blemished = blemished || state == STATE_WARN || (state == STATE_FAIL && excused);
+        started = started && !health_unstarted(input->health);
+        admitted = admitted && is_admitted(input->health);
+        enum effect effect = effect_of(input, policy, before->admitted);
+        blocked = blocked || effect == EFFECT_KEEPS_OUT;
+        blemished = blemished || effect == EFFECT_DEGRADES;
     }
-    struct verdict verdict = { .live = live, .started = started || all_passed_once, .draining = draining };
-    verdict.ready = verdict.started && !draining && !blocked;
+    struct verdict verdict = { .live = live, .draining = draining };
+    verdict.started = before->started || started;
+    verdict.admitted = before->admitted || admitted;
+    verdict.ready = verdict.admitted && !draining && !blocked;
     verdict.degraded = verdict.ready && blemished;
     verdict.status = !verdict.ready ? RESULT_FAIL : verdict.degraded || reported ? RESULT_WARN : RESULT_PASS;
     return verdict;

@@ -31,7 +31,8 @@ struct probe_type {
     const struct opt *opts;       /* rows for the type's own options, or NULL */
     size_t opts_size, state_size; /* state is zeroed before each round; for a session type, once */
     unsigned gates;               /* by default */
-    bool session;                 /* the run lives as long as the check: start is called for each round, and run_event in between */
+    bool websocket; /* without steps: it speaks WebSocket with the target, and backs off with the other checks that do */
+    bool session;   /* the run lives as long as the check: start is called for each round, and run_event in between */
     int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
     bool (*needs_tls)(const void *opts);             /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool wants_wss;                 /* it makes sense only for a URL with TLS: the configuration refuses it for others */
@@ -55,6 +56,10 @@ struct run_report {
     int http_status, close_code; /* 0: none */
     int broker_hint;             /* enum broker_hint; 0: none */
     int64_t cert_not_after_ms;   /* 0: none seen */
+    uint64_t retry_after_ms;     /* what a refusal asks for; 0: nothing */
+    bool tls_answered;           /* the peer has sent something that looks like TLS */
+    bool answered;               /* the peer has begun an answer to the upgrade */
+    bool spoke;                  /* something came behind the upgrade */
 };
 
 /* One round of a check, or the life of a session check. */
@@ -87,6 +92,11 @@ void run_finish_err(struct run *run, const struct err *err);
 void run_event(struct run *run, const struct err *err);
 /* Session types: the round proves nothing before that moment; it ends without being judged or counted, and the next one comes then. */
 void run_skip(struct run *run, uint64_t until_ns);
+/* May it open a connection now? After a refusal few attempts are made, one in each round at most: the rest of a round goes on without. */
+bool run_may_connect(struct run *run);
+/* When the next attempt may be made, for run_skip; monotonic. */
+uint64_t run_barred_until_ns(const struct run *run);
+bool run_backs_off(const struct run *run);
 /* The broker of that name; NULL: none is configured (the configuration has refused that). Types that call it say uses_brokers. */
 struct broker *run_broker(const struct run *run, const char *name);
 uint64_t run_deadline_ns(const struct run *run); /* monotonic; of the round under way */

@@ -118,7 +118,7 @@ static void put_check(const struct check_view *check, bool full, struct buf *out
 static bool is_cause(const struct agent_view *view, const struct check_view *check, enum report_question question)
 {
     enum state state = check->health.state;
-    bool waited_for = gates_ready(check) && !check->health.passed_once && !view->verdict.started;
+    bool waited_for = gates_ready(check) && health_unstarted(&check->health) && !view->verdict.started;
     struct check_fault fault;
     switch (question) {
     case REPORT_LIVE:

@@ -43,6 +43,9 @@ void talk_engine_report(struct run *run, const struct conn_report *report, bool 
     report_phase(run, PHASE_TLS, tls && dial->connected, dial->tls_ns);
     report_phase(run, PHASE_UPGRADE, report->requested, report->upgrade_ns);
     run->report.http_status = report->http_status;
+    run->report.answered = run->report.answered || report->answered;
+    run->report.tls_answered = dial->tls_answered || dial->secured;
+    run->report.retry_after_ms = report->retry_after_ms;
     if (dial->tls.have_cert)
         run->report.cert_not_after_ms = dial->tls.not_after_ms;
 }
@@ -113,6 +116,7 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     struct talk *talk = user;
 
     talk->frames++;
+    talk->run->report.spoke = true;
     talk->current = message;
     talk->received_ns = received_ns;
     talk_advance(talk);

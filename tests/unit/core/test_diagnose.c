@@ -444,8 +444,8 @@ static void test_dead(void **state)
 {
     (void)state;
     fail_all(REASON_UPGRADE_TIMEOUT, "");
-    handshake->health.failing_since_ms = 1000;
-    handshake->health.last_failed_ms = 61000;
+    handshake->health.mute_since_ms = 1000;
+    handshake->health.last_mute_ms = 61000;
     judged();
     assert_false(world.view.verdict.live);
     assert_true(advises("/live says 503"));

@@ -15,11 +15,10 @@
 #define READY GATE_READY
 #define LIVE GATE_LIVE
 
-/* Plays '#' pass, '~' warn, '.' fail, 'v' void, a second apart; gives the states that came: "upwf". */
+/* Plays '#' pass, '~' warn, '.' fail, 'v' void, gives the states that came: "upwf". */
 static const char *play(struct health *health, struct health_policy policy, const char *rounds)
 {
     static char states[256];
-    static uint64_t now_ms = 1000;
     size_t n = 0;
     for (; *rounds; rounds++) {
         enum result result = *rounds == '#'   ? RESULT_PASS
@@ -27,7 +26,7 @@ static const char *play(struct health *health, struct health_policy policy, cons
                              : *rounds == '.' ? RESULT_FAIL
                                               : RESULT_VOID;
         enum state before = health->state;
-        bool changed = health_round(health, &policy, result, now_ms += 1000);
+        bool changed = health_round(health, &policy, result);
         assert_int_equal(changed, before != health->state);
         states[n++] = "upwf"[health->state];
     }
@@ -138,22 +137,20 @@ static void test_history(void **state)
     assert_int_equal(health.rounds, 4 + HEALTH_HISTORY);
 }
 
-static void test_failing_since(void **state)
+/* The last round speaks against the state: the next one comes soon. */
+static void test_contradicted(void **state)
 {
     (void)state;
-    struct health health = { 0 };
-    const struct health_policy policy = { 2, 2, 2 };
-    health_round(&health, &policy, RESULT_PASS, 1);
-    assert_int_equal(health.failing_since_ms, 0);
-    health_round(&health, &policy, RESULT_FAIL, 10);
-    health_round(&health, &policy, RESULT_FAIL, 20);
-    assert_int_equal(health.failing_since_ms, 10);
-    assert_int_equal(health.last_failed_ms, 20);
-    health_round(&health, &policy, RESULT_WARN, 30); /* one good round, not yet a recovery */
-    assert_int_equal(health.state, STATE_FAIL);
-    assert_int_equal(health.failing_since_ms, 0);
-    health_round(&health, &policy, RESULT_FAIL, 40);
-    assert_int_equal(health.failing_since_ms, 40);
+    static const struct {
+        const char *rounds;
+        bool contradicted;
+    } rows[] = { { "", false },     { "#", true },       { "##", false },     { "##.", true }, { "##.#", false }, { "##..", false },
+                 { "##..#", true }, { "##..##", false }, { "##..#.", false }, { ".", true },   { "##.v", true } };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct health health = { 0 };
+        play(&health, (struct health_policy){ 2, 2, 2 }, rows[i].rounds);
+        assert_int_equal(health_contradicted(&health), rows[i].contradicted);
+    }
 }
 
 /* --- rounds against a naive model --------------------------------------------------------------------------------------- */
@@ -206,36 +203,32 @@ static void test_random_rounds(void **state)
         for (int round = 0; round < 100; round++) {
             enum result result = random_result(fail_percent);
             bool once = health.passed_once;
-            health_round(&health, &policy, result, (uint64_t)round + 1);
+            health_round(&health, &policy, result);
             model_round(&model, &policy, result);
             assert_int_equal(health.state, model.state);
             assert_int_equal(health.passed_once, once || model.state == STATE_PASS || model.state == STATE_WARN);
             assert_int_equal(health.rounds, model.count);
-            if (result == RESULT_PASS || result == RESULT_WARN)
-                assert_int_equal(health.failing_since_ms, 0);
         }
     }
 }
 
 /* --- the verdict --------------------------------------------------------------------------------------------------------- */
 
-static const struct verdict_policy degrade = { false, 30000 }, strict = { true, 30000 };
+static const struct verdict_policy degrade = { false, false, 30000 }, strict = { true, true, 30000 };
+static const struct verdict fresh_verdict, used_verdict = { .started = true, .admitted = true };
 
 static struct health in_state(enum state wanted)
 {
     struct health health = { .state = wanted, .passed_once = wanted != STATE_UNKNOWN };
-    if (wanted == STATE_FAIL) {
-        health.failing_since_ms = 1000;
-        health.last_failed_ms = 2000;
-    }
+    health.failed_bits = wanted == STATE_FAIL;
     return health;
 }
 
 static struct verdict judge_one(enum state wanted, enum scope scope, unsigned gates, const struct verdict_policy *policy)
 {
     struct health health = in_state(wanted);
-    struct health_input input = { &health, scope, gates };
-    return verdict_of(&input, 1, policy, false, false);
+    struct health_input input = { &health, scope, gates, true };
+    return verdict_of(&input, 1, policy, false, &fresh_verdict);
 }
 
 static void test_verdict_of_one_check(void **state)
@@ -250,6 +243,10 @@ static void test_verdict_of_one_check(void **state)
     v = judge_one(STATE_FAIL, SCOPE_SHARED, READY, &degrade);
     assert_true(v.ready && v.degraded && v.status == RESULT_WARN);
     v = judge_one(STATE_FAIL, SCOPE_SHARED, READY, &strict);
+    assert_true(!v.ready && !v.degraded && v.status == RESULT_FAIL);
+    v = judge_one(STATE_FAIL, SCOPE_PROBE, READY, &degrade);
+    assert_true(v.ready && v.degraded && v.live && v.status == RESULT_WARN);
+    v = judge_one(STATE_FAIL, SCOPE_PROBE, READY, &strict);
     assert_true(!v.ready && !v.degraded && v.status == RESULT_FAIL);
     v = judge_one(STATE_UNKNOWN, SCOPE_NONE, READY, &degrade);
     assert_true(!v.ready && !v.started && v.live && v.status == RESULT_FAIL);
@@ -269,7 +266,7 @@ static void test_what_only_reports_never_gates(void **state)
 static void test_no_checks(void **state)
 {
     (void)state;
-    struct verdict v = verdict_of(NULL, 0, &degrade, false, false);
+    struct verdict v = verdict_of(NULL, 0, &degrade, false, &fresh_verdict);
     assert_true(v.ready && v.live && v.started && v.status == RESULT_PASS);
 }
 
@@ -277,8 +274,8 @@ static void test_draining(void **state)
 {
     (void)state;
     struct health health = in_state(STATE_WARN);
-    struct health_input input = { &health, SCOPE_LOCAL, READY };
-    struct verdict v = verdict_of(&input, 1, &degrade, true, true);
+    struct health_input input = { &health, SCOPE_LOCAL, READY, true };
+    struct verdict v = verdict_of(&input, 1, &degrade, true, &used_verdict);
     assert_true(!v.ready && v.draining && !v.degraded && v.live && v.started && v.status == RESULT_FAIL);
 }
 
@@ -286,53 +283,173 @@ static void test_started_latches(void **state)
 {
     (void)state;
     struct health a = in_state(STATE_PASS), b = in_state(STATE_UNKNOWN);
-    struct health_input inputs[] = { { &a, SCOPE_NONE, READY }, { &b, SCOPE_NONE, READY } };
-    assert_false(verdict_of(inputs, 2, &degrade, false, false).started);
+    struct health_input inputs[] = { { &a, SCOPE_NONE, READY, true }, { &b, SCOPE_NONE, READY, true } };
+    assert_false(verdict_of(inputs, 2, &degrade, false, &fresh_verdict).started);
     /* a new check after a reload does not take the instance out */
-    struct verdict v = verdict_of(inputs, 2, &degrade, false, true);
+    struct verdict v = verdict_of(inputs, 2, &degrade, false, &used_verdict);
     assert_true(v.started && v.ready);
     /* passed once, failing now: started, not ready */
     b = in_state(STATE_FAIL);
-    v = verdict_of(inputs, 2, &degrade, false, false);
+    v = verdict_of(inputs, 2, &degrade, false, &fresh_verdict);
     assert_false(v.started && v.ready);
 }
 
-static bool live_after(enum scope scope, unsigned gates, uint64_t since_ms, uint64_t last_ms)
+/* --- from the start: what has never passed ---------------------------------------------------------------------------- */
+
+/* A check that has failed so often for that, and never passed. */
+static struct health never_passed(enum reason reason, bool own, unsigned rounds)
 {
-    struct health health = in_state(STATE_FAIL);
-    health.failing_since_ms = since_ms;
-    health.last_failed_ms = last_ms;
-    struct health_input input = { &health, scope, gates };
-    return verdict_of(&input, 1, &degrade, false, true).live;
+    struct health health = { 0 };
+    const struct health_policy policy = { 1, 2, 2 };
+    struct health_evidence evidence = { RESULT_FAIL, reason, reason_scope(reason), own, true, false, false };
+    for (unsigned i = 0; i < rounds; i++) {
+        health_round(&health, &policy, RESULT_FAIL);
+        health_note(&health, &evidence, 1000 + i);
+    }
+    return health;
 }
 
-static void test_live_needs_evidence(void **state)
+static struct verdict at_start(enum reason reason, bool own, unsigned rounds, const struct verdict_policy *policy)
+{
+    struct health good = in_state(STATE_PASS), other = never_passed(reason, own, rounds);
+    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true }, { &other, reason_scope(reason), READY, true } };
+    return verdict_of(inputs, 2, policy, false, &fresh_verdict);
+}
+
+/* An outage of the broker must not eat one restarted instance after the other. */
+static void test_broker_down_from_the_start(void **state)
 {
     (void)state;
-    assert_true(live_after(SCOPE_LOCAL, LIVE, 1000, 30999));
-    assert_false(live_after(SCOPE_LOCAL, LIVE, 1000, 31000));
-    assert_true(live_after(SCOPE_LOCAL, READY, 1000, 91000));
-    assert_true(live_after(SCOPE_SHARED, READY | LIVE, 1000, 91000));
-    assert_true(live_after(SCOPE_LOCAL, LIVE, 0, 91000)); /* the last round was good */
+    for (unsigned rounds = 1; rounds < 4; rounds++) {
+        struct verdict v = at_start(REASON_BROKER_UNREACHABLE, false, rounds, &degrade);
+        assert_true(v.ready && v.degraded && v.started && v.live && v.status == RESULT_WARN);
+        v = at_start(REASON_BROKER_UNREACHABLE, false, rounds, &strict);
+        assert_true(!v.ready && v.started);
+        v = at_start(REASON_SUBSCRIBE_TIMEOUT, false, rounds, &degrade); /* what is local still counts */
+        assert_true(!v.ready && !v.started);
+    }
 }
 
-/* 10 s of failures, a night of sleep, one more failure: that is no 30 s of failing. */
+/* A roll-out whose new version refuses everybody stops; what is the agent's own doing does not stop it, and neither restarts the server. */
+static void test_refused_from_the_start(void **state)
+{
+    (void)state;
+    for (unsigned rounds = 1; rounds < 4; rounds++) {
+        struct verdict v = at_start(REASON_UPGRADE_UNAUTHORIZED, false, rounds, &degrade);
+        assert_true(!v.ready && v.started && v.live);
+        v = at_start(REASON_UPGRADE_UNAUTHORIZED, true, rounds, &degrade);
+        assert_true(v.ready && v.degraded && v.started);
+        v = at_start(REASON_UPGRADE_UNAUTHORIZED, true, rounds, &strict);
+        assert_true(!v.ready && v.started);
+    }
+    /* the file of the token cannot be read: nothing could be judged at all */
+    struct health good = in_state(STATE_PASS), blind = { 0 };
+    struct health_evidence evidence = { RESULT_VOID, REASON_AGENT_ERROR, SCOPE_NONE, true, false, false, false };
+    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true }, { &blind, SCOPE_NONE, READY, true } };
+    health_note(&blind, &evidence, 1000);
+    struct verdict v = verdict_of(inputs, 2, &degrade, false, &fresh_verdict);
+    assert_true(v.ready && v.degraded && v.started);
+}
+
+/* A reload brings a check that is refused from its first round on, on all instances at once. */
+static void test_refused_check_after_a_reload(void **state)
+{
+    (void)state;
+    struct health good = in_state(STATE_PASS), refused = never_passed(REASON_LOGIN_REJECTED, false, 3);
+    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true }, { &refused, SCOPE_PROBE, READY, true } };
+    struct verdict v = verdict_of(inputs, 2, &degrade, false, &used_verdict);
+    assert_true(v.ready && v.degraded);
+}
+
+/* --- /live ---------------------------------------------------------------------------------------------------------- */
+
+static void note(struct health *health, enum reason reason, bool answered, bool spoke, uint64_t now_ms)
+{
+    const struct health_policy policy = { 1, 2, 2 };
+    struct health_evidence evidence = {
+        reason ? RESULT_FAIL : RESULT_PASS, reason, reason_scope(reason), false, answered, spoke, !answered
+    };
+    health_round(health, &policy, evidence.result);
+    health_note(health, &evidence, now_ms);
+}
+
+static bool live_by(const struct health *health, const struct health *other, unsigned gates, bool witness)
+{
+    struct health_input inputs[] = { { health, SCOPE_LOCAL, gates, true }, { other, SCOPE_LOCAL, 0, witness } };
+    return verdict_of(inputs, other ? 2 : 1, &degrade, false, &used_verdict).live;
+}
+
+static bool live_after(enum reason reason, bool answered, bool spoke, unsigned gates, uint64_t last_ms)
+{
+    struct health health = { 0 };
+    note(&health, reason, answered, spoke, 1000);
+    note(&health, reason, answered, spoke, last_ms);
+    return live_by(&health, NULL, gates, true);
+}
+
+/* Whatever a restart cannot mend, and whoever answers: /live stays. */
+static void test_live_needs_silence(void **state)
+{
+    (void)state;
+    for (int i = 1; i < REASON_COUNT; i++) {
+        enum reason reason = (enum reason)i;
+        bool mendable = reason == REASON_CONNECT_REFUSED || reason == REASON_CONNECT_TIMEOUT || reason == REASON_UPGRADE_TIMEOUT ||
+                        reason == REASON_TLS_HANDSHAKE_FAILED || reason == REASON_SILENT_DROP;
+        assert_int_equal(live_after(reason, false, false, LIVE, 31000), !mendable);
+        assert_true(live_after(reason, false, false, LIVE, 30999));
+        assert_true(live_after(reason, false, false, READY, 91000));
+        assert_int_equal(live_after(reason, true, false, LIVE, 91000), reason != REASON_SILENT_DROP); /* the 101 came */
+        assert_true(live_after(reason, true, true, LIVE, 91000));
+    }
+}
+
+static void test_live_counts_without_interruption(void **state)
+{
+    (void)state;
+    struct health health = { 0 };
+    for (uint64_t s = 1; s < 100; s++) { /* every tenth round is answered with a 503 */
+        note(&health, s % 10 ? REASON_UPGRADE_TIMEOUT : REASON_UPGRADE_REFUSED, s % 10 == 0, false, s * 5000);
+        assert_true(live_by(&health, NULL, LIVE, true) || s % 10 > 6);
+    }
+}
+
+/* Another check's connection is alive, so the process runs. One that goes another way says nothing. */
+static void test_live_and_other_witnesses(void **state)
+{
+    (void)state;
+    struct health mute = { 0 }, other = { 0 };
+    note(&mute, REASON_UPGRADE_TIMEOUT, false, false, 1000);
+    note(&other, REASON_NONE, true, true, 20000);
+    note(&mute, REASON_UPGRADE_TIMEOUT, false, false, 49000);
+    assert_true(live_by(&mute, &other, LIVE, true));
+    assert_false(live_by(&mute, &other, LIVE, false));
+    note(&mute, REASON_UPGRADE_TIMEOUT, false, false, 50000); /* and 30 s after the last sign of life it is dead */
+    assert_false(live_by(&mute, &other, LIVE, true));
+    /* behind the upgrade: that upgrades go on says nothing, a pong does */
+    struct health silent = { 0 }, upgrades = { 0 };
+    note(&silent, REASON_SILENT_DROP, true, false, 1000);
+    note(&silent, REASON_SILENT_DROP, true, false, 40000);
+    note(&upgrades, REASON_NONE, true, false, 39000);
+    assert_false(live_by(&silent, &upgrades, LIVE, true));
+    note(&upgrades, REASON_NONE, true, true, 39000);
+    assert_true(live_by(&silent, &upgrades, LIVE, true));
+}
+
+/* 10 s of silence, a night of sleep, one more silent round: that is no 30 s. */
 static void test_sleep_is_no_evidence(void **state)
 {
     (void)state;
     struct health health = { 0 };
-    const struct health_policy policy = { 1, 2, 2 };
-    struct health_input input = { &health, SCOPE_LOCAL, LIVE };
-    health_round(&health, &policy, RESULT_FAIL, 1000);
-    health_round(&health, &policy, RESULT_FAIL, 11000);
+    note(&health, REASON_CONNECT_REFUSED, false, false, 1000);
+    note(&health, REASON_CONNECT_REFUSED, false, false, 11000);
     health_resume(&health, 9000000);
-    assert_true(verdict_of(&input, 1, &degrade, false, true).live);
-    health_round(&health, &policy, RESULT_FAIL, 9001000);
-    assert_true(verdict_of(&input, 1, &degrade, false, true).live);
-    health_round(&health, &policy, RESULT_FAIL, 9029999);
-    assert_true(verdict_of(&input, 1, &degrade, false, true).live);
-    health_round(&health, &policy, RESULT_FAIL, 9030000);
-    assert_false(verdict_of(&input, 1, &degrade, false, true).live);
+    assert_true(live_by(&health, NULL, LIVE, true));
+    note(&health, REASON_CONNECT_REFUSED, false, false, 9001000);
+    assert_true(live_by(&health, NULL, LIVE, true));
+    note(&health, REASON_CONNECT_REFUSED, false, false, 9029999);
+    assert_true(live_by(&health, NULL, LIVE, true));
+    note(&health, REASON_CONNECT_REFUSED, false, false, 9030000);
+    assert_false(live_by(&health, NULL, LIVE, true));
 }
 
 static void test_resume_of_the_healthy(void **state)
@@ -340,7 +457,7 @@ static void test_resume_of_the_healthy(void **state)
     (void)state;
     struct health health = { 0 }, before;
     const struct health_policy policy = { 1, 2, 2 };
-    health_round(&health, &policy, RESULT_PASS, 1000);
+    health_round(&health, &policy, RESULT_PASS);
     before = health;
     health_resume(&health, 500000);
     assert_memory_equal(&before, &health, sizeof health);
@@ -350,34 +467,43 @@ static void test_resume_of_the_healthy(void **state)
 static void test_random_verdicts(void **state)
 {
     (void)state;
+    static const enum scope scopes[] = { SCOPE_LOCAL, SCOPE_SHARED, SCOPE_PROBE };
     srand(11);
     for (int game = 0; game < 20000; game++) {
         struct health health[4];
         struct health_input inputs[4];
         size_t count = (size_t)(rand() % 5);
-        bool draining = rand() % 8 == 0, started = rand() % 2, fails = rand() % 2;
-        struct verdict_policy policy = { fails, 30000 };
-        bool local_fault = false, shared_fault = false, warned = false, all_once = true, reports = false, dead = false;
+        bool draining = rand() % 8 == 0, shared_fails = rand() % 2, probe_fails = rand() % 2;
+        struct verdict before = { .started = rand() % 2 };
+        before.admitted = before.started && rand() % 2;
+        struct verdict_policy policy = { shared_fails, probe_fails, 30000 };
+        bool keeps_out = false, degrades = false, all_judged = true, all_admitted = true, reports = false;
         for (size_t i = 0; i < count; i++) {
             enum state s = (enum state)(rand() % STATE_COUNT);
+            enum scope scope = scopes[rand() % 3];
+            bool failed = s == STATE_FAIL;
             health[i] = in_state(s);
-            health[i].passed_once = (s != STATE_UNKNOWN && s != STATE_FAIL) || rand() % 2;
-            health[i].last_failed_ms = rand() % 2 ? 5000 : 50000;
-            inputs[i] = (struct health_input){ &health[i], rand() % 2 ? SCOPE_LOCAL : SCOPE_SHARED, (unsigned)rand() % 4 };
-            bool ready = inputs[i].gates & READY, failed = s == STATE_FAIL, local = inputs[i].scope == SCOPE_LOCAL;
-            local_fault |= ready && failed && local;
-            shared_fault |= ready && failed && !local;
-            warned |= ready && s == STATE_WARN;
+            health[i].passed_once = (s != STATE_UNKNOWN && s != STATE_FAIL) || (s == STATE_FAIL && rand() % 2);
+            health[i].shared_once = failed && scope == SCOPE_SHARED;
+            health[i].probe_once = failed && scope == SCOPE_PROBE;
+            health[i].own_doing = failed && scope == SCOPE_PROBE && rand() % 2;
+            inputs[i] = (struct health_input){ &health[i], scope, (unsigned)rand() % 4, true };
+            bool ready = inputs[i].gates & READY, once = health[i].passed_once, own = health[i].own_doing;
+            bool excused = scope == SCOPE_SHARED  ? !shared_fails
+                           : scope == SCOPE_PROBE ? !probe_fails && (once || own || before.admitted)
+                                                  : false;
+            keeps_out |= ready && failed && !excused;
+            degrades |= ready && (s == STATE_WARN || (failed && excused));
             reports |= !ready && (failed || s == STATE_WARN);
-            all_once &= !ready || health[i].passed_once;
-            dead |= (inputs[i].gates & LIVE) && failed && local && health[i].last_failed_ms - 1000 >= 30000;
+            all_judged &= !ready || once || (failed && scope != SCOPE_LOCAL);
+            all_admitted &= !ready || once || (failed && (scope == SCOPE_SHARED || own));
         }
-        struct verdict v = verdict_of(inputs, count, &policy, draining, started);
-        assert_int_equal(v.started, started || all_once);
-        assert_int_equal(v.live, !dead);
+        struct verdict v = verdict_of(inputs, count, &policy, draining, &before);
+        assert_int_equal(v.started, before.started || all_judged);
+        assert_true(v.live);
         assert_int_equal(v.draining, draining);
-        assert_int_equal(v.ready, v.started && !draining && !local_fault && !(fails && shared_fault));
-        assert_int_equal(v.degraded, v.ready && (warned || shared_fault));
+        assert_int_equal(v.ready, (before.admitted || all_admitted) && !draining && !keeps_out);
+        assert_int_equal(v.degraded, v.ready && degrades);
         assert_int_equal(v.status, !v.ready ? RESULT_FAIL : v.degraded || reports ? RESULT_WARN : RESULT_PASS);
     }
 }
@@ -404,14 +530,19 @@ int main(void)
         cmocka_unit_test(test_largest_window),
         cmocka_unit_test(test_void_is_not_judged),
         cmocka_unit_test(test_history),
-        cmocka_unit_test(test_failing_since),
+        cmocka_unit_test(test_contradicted),
         cmocka_unit_test(test_random_rounds),
         cmocka_unit_test(test_verdict_of_one_check),
         cmocka_unit_test(test_what_only_reports_never_gates),
         cmocka_unit_test(test_no_checks),
         cmocka_unit_test(test_draining),
         cmocka_unit_test(test_started_latches),
-        cmocka_unit_test(test_live_needs_evidence),
+        cmocka_unit_test(test_broker_down_from_the_start),
+        cmocka_unit_test(test_refused_from_the_start),
+        cmocka_unit_test(test_refused_check_after_a_reload),
+        cmocka_unit_test(test_live_needs_silence),
+        cmocka_unit_test(test_live_counts_without_interruption),
+        cmocka_unit_test(test_live_and_other_witnesses),
         cmocka_unit_test(test_sleep_is_no_evidence),
         cmocka_unit_test(test_resume_of_the_healthy),
         cmocka_unit_test(test_random_verdicts),

@@ -135,8 +135,8 @@ static void test_dead(void **state)
 {
     (void)state;
     check_fail(handshake, REASON_UPGRADE_TIMEOUT, "no answer within 2s");
-    handshake->health.failing_since_ms = 1000;
-    handshake->health.last_failed_ms = 99000;
+    handshake->health.mute_since_ms = 1000;
+    handshake->health.last_mute_ms = 99000;
     check_fail(echo, REASON_UPGRADE_TIMEOUT, "no answer within 2s");
     world_judge(&world, false, true);
     assert_string_equal(plain(REPORT_LIVE, false, true), "dead\n[-]handshake fail upgrade_timeout no answer within 2s\n");

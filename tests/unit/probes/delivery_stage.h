@@ -430,7 +430,7 @@ static const struct check_view *play(unsigned rounds)
 {
     if (!stage.stop_after) {
         broker_start(stage.broker);
-        check_start(stage.check, 0);
+        check_start(stage.check, 0, 0, 1);
     }
     stage.stop_after = stage.rounds + rounds;
     loop_run(&loop);

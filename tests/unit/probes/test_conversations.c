@@ -119,7 +119,7 @@ static void play_scene(const struct scene *scene)
         struct play play;
 
         play_begin(&play, scene, (enum cut)cut, seed, scene->rounds == 0);
-        check_start(play.check, 0);
+        check_start(play.check, 0, 0, 1);
         loop_run(&play.loop);
         view = check_view(play.check);
         if (view->status != scene->status || view->reason != scene->reason ||
@@ -305,7 +305,7 @@ static void test_hold_drops_are_not_forgiven(void **state)
     (void)state;
     drops_left = 1000;
     play_begin(&play, &scene, CUT_WHOLE, 1, false);
-    check_start(play.check, 0);
+    check_start(play.check, 0, 0, 1);
     loop_run(&play.loop);
     assert_int_equal(check_view(play.check)->health.state, STATE_FAIL);
     assert_null(strchr(check_view(play.check)->health.history, '#'));
@@ -322,7 +322,7 @@ static void test_hold_recovers(void **state)
     (void)state;
     drops_left = 2;
     play_begin(&play, &scene, CUT_WHOLE, 1, false);
-    check_start(play.check, 0);
+    check_start(play.check, 0, 0, 1);
     loop_run(&play.loop);
     assert_int_equal(check_view(play.check)->health.state, STATE_PASS);
     assert_int_equal(play.script.accepted, 3);
@@ -337,7 +337,7 @@ static void test_hold_keeps(void **state)
 
     (void)state;
     play_begin(&play, &scene, CUT_WHOLE, 1, false);
-    check_start(play.check, 0);
+    check_start(play.check, 0, 0, 1);
     loop_run(&play.loop);
     assert_int_equal(check_view(play.check)->health.state, STATE_PASS);
     assert_int_equal(play.script.accepted, 3);

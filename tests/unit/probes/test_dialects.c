@@ -460,7 +460,7 @@ static void check_once(struct scene *scene, struct conf *conf, enum result statu
     generation = generation_new(conf, &err);
     assert_non_null(generation);
     check = check_new(&host, generation, &conf->checks[0]);
-    check_start(check, 0);
+    check_start(check, 0, 0, 1);
     loop_run(&scene->loop);
     view = check_view(check);
     if (view->status != status || view->reason != reason || !strstr(view->message, words))

@@ -1,0 +1,35 @@
+/* What agent/core/check.c and agent/core/check_schedule.c share. */
+#ifndef WSHEALTHD_CORE_CHECK_IMPL_H
+#define WSHEALTHD_CORE_CHECK_IMPL_H
+
+#include "agent/core/check.h"
+#include "agent/core/pace.h"
+
+enum { NS_PER_MS = 1000000 };
+
+struct check {
+    struct check_host *host;
+    struct generation *generation;
+    struct generation *tls_from; /* whose TLS contexts are in use: the newest, over reloads */
+    const struct check_conf *conf;
+    struct run run;
+    struct talk *talk; /* of types with steps */
+    struct timer schedule, deadline;
+    bool session_live; /* a session type's start has been called at least once */
+    bool hurry;        /* the next round comes soon: a session has just lost something */
+    bool claimed;      /* the round under way may open a connection, though the target has refused some */
+    bool refused;      /* its last judged round was refused */
+    bool late;         /* the round under way has reached its deadline */
+    struct pace pace;
+    uint64_t due_ns;        /* when the schedule's timer fires */
+    uint64_t void_since_ns; /* a gap of ours that ended later makes a failure void */
+    struct check_view view;
+};
+
+void check_schedule_in(struct check *check, uint64_t delay_ns);
+void check_schedule_next(struct check *check); /* a round has been judged */
+struct pace_options check_pace_options(const struct check *check);
+bool check_wait_for_turn(struct check *check); /* true: the round comes later */
+void check_tell_backoff(struct check *check, enum result result, enum reason reason);
+
+#endif

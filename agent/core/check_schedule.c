@@ -1,0 +1,122 @@
+/*
+ * Owns when a check's rounds come (agent/core/check_impl.h): the grid, what comes sooner, and the turns that checks of a target take while it
+ * refuses them. Called by agent/core/check.c, by the agent, and by probes through struct run. The arithmetic is pure and elsewhere
+ * (pace.c, backoff.c).
+ */
+#include "agent/base/random.h"
+#include "agent/core/check_impl.h"
+
+enum { BARRED_SPREAD_MS = 250 };
+
+/* --- the schedule --- */
+
+void check_schedule_in(struct check *check, uint64_t delay_ns)
+{
+    check->due_ns = clock_now_ns() + delay_ns;
+    timer_start_ns(&check->schedule, delay_ns);
+}
+
+struct pace_options check_pace_options(const struct check *check)
+{
+    const struct check_conf *conf = check->conf;
+
+    return (struct pace_options){ (uint64_t)conf->interval_ms * NS_PER_MS, (uint64_t)conf->fast_ms * NS_PER_MS,
+                                  (uint32_t)conf->rise + (uint32_t)conf->fall.count };
+}
+
+void check_schedule_next(struct check *check)
+{
+    const struct check_conf *conf = check->conf;
+    struct pace_options options = check_pace_options(check);
+    uint32_t swing_ms = (uint32_t)(conf->interval_ms * conf->jitter_percent / 100);
+    int64_t shift_ns = swing_ms ? ((int64_t)random_below(2 * swing_ms + 1) - swing_ms) * NS_PER_MS : 0;
+    uint64_t delay_ns;
+
+    if (check->host->once)
+        return;
+    delay_ns = pace_next_ns(&check->pace, &options, check->run.started_ns, clock_now_ns(), health_contradicted(&check->view.health),
+                            shift_ns);
+    if (check->hurry && delay_ns > options.interval_ns / 8) {
+        delay_ns = options.interval_ns / 16 + (uint64_t)random_below((uint32_t)(conf->interval_ms / 16 + 1)) * NS_PER_MS;
+        check->pace.extra = true;
+    }
+    check->hurry = false;
+    check_schedule_in(check, delay_ns);
+}
+
+void check_hurry(struct check *check, bool failed, uint64_t delay_ms)
+{
+    bool agrees = failed == (check->view.health.state == STATE_FAIL);
+    uint64_t now_ns = clock_now_ns(), fast_ns = (uint64_t)check->conf->fast_ms * NS_PER_MS;
+
+    if (check->run.active || agrees || !timer_active(&check->schedule) || now_ns - check->run.started_ns < fast_ns ||
+        check->due_ns <= now_ns + delay_ms * NS_PER_MS)
+        return;
+    check->pace.extra = true;
+    check_schedule_in(check, delay_ms * NS_PER_MS);
+}
+
+bool check_is_witness(const struct check *check)
+{
+    return check->run.type->steps || check->run.type->websocket;
+}
+
+/* --- the back-off of its target --- */
+
+static struct backoff *backoff_of(const struct check *check)
+{
+    return &check->host->backoff[check->conf->path == PATH_PUBLIC];
+}
+
+bool run_backs_off(const struct run *run)
+{
+    return backoff_of(run->check)->level > 0;
+}
+
+uint64_t run_barred_until_ns(const struct run *run)
+{
+    return clock_now_ns() + backoff_wait_ms(backoff_of(run->check), clock_now_ms()) * NS_PER_MS;
+}
+
+bool run_may_connect(struct run *run)
+{
+    struct check *check = run->check;
+
+    if (!check->claimed)
+        check->claimed = check->host->once || backoff_claim(backoff_of(check), clock_now_ms());
+    return check->claimed;
+}
+
+/* A round that must connect waits for its turn, and keeps its state meanwhile; over connections that are held, rounds go on. It asks
+ * again each interval, since a pass of another check ends the waiting. */
+bool check_wait_for_turn(struct check *check)
+{
+    uint64_t wait_ms;
+
+    check->claimed = false;
+    if (!check_is_witness(check) || check->view.stats.held || run_may_connect(&check->run))
+        return false;
+    wait_ms = backoff_wait_ms(backoff_of(check), clock_now_ms());
+    if (wait_ms > (uint64_t)check->conf->interval_ms)
+        wait_ms = (uint64_t)check->conf->interval_ms;
+    check_schedule_in(check, (wait_ms + random_below(BARRED_SPREAD_MS)) * NS_PER_MS);
+    return true;
+}
+
+void check_tell_backoff(struct check *check, enum result result, enum reason reason)
+{
+    struct backoff *backoff = backoff_of(check);
+
+    if (!check_is_witness(check) || check->host->once)
+        return;
+    if (result != RESULT_FAIL) {
+        if (check->refused)
+            backoff_passed(backoff);
+        check->refused = false;
+    } else if (backoff_is_refusal(reason, check->run.report.close_code)) {
+        check->refused = true;
+        backoff_refused(backoff, check->run.started_ns / NS_PER_MS, clock_now_ms(), check->run.report.retry_after_ms);
+    } else if (reason_scope(reason) == SCOPE_LOCAL) {
+        backoff_other(backoff);
+    }
+}
