@@ -83,29 +83,36 @@ void httpd_write_answer(struct buf *out, struct httpd_date *date, const struct h
         buf_append_slice(out, answer->body);
 }
 
+/* What is behind the authority of an absolute target; NULL data where the authority is none (RFC 9110, 4.2.1: a host must be there). */
 static struct slice cut_authority(struct slice target)
 {
     static const char *const schemes[] = { "http://", "https://" };
     for (size_t i = 0; i < 2; i++) {
-        size_t len = strlen(schemes[i]);
+        size_t len = strlen(schemes[i]), end = len;
         if (target.len < len || !slice_equal_nocase(slice_make(target.data, len), schemes[i]))
             continue;
-        struct slice rest = slice_skip(target, len);
-        while (rest.len && rest.data[0] != '/' && rest.data[0] != '?')
-            rest = slice_skip(rest, 1);
-        return rest.len && rest.data[0] == '/' ? rest : slice_str("/");
+        while (end < target.len && target.data[end] != '/' && target.data[end] != '?')
+            end++;
+        struct slice authority = slice_make(target.data + len, end - len), rest = slice_skip(target, end);
+        if (authority.len == 0 || authority.data[0] == ':' || !http_is_authority(authority))
+            return (struct slice){ 0 };
+        return rest.len ? rest : slice_str("/");
     }
     return target;
 }
 
 int httpd_split_target(struct httpd_request *request, struct slice target)
 {
+    bool relative = target.len == 0 || target.data[0] == '?';
     target = cut_authority(target);
     const uint8_t *mark = target.len ? memchr(target.data, '?', target.len) : NULL;
     size_t len = mark ? (size_t)(mark - target.data) : target.len;
-    request->path = slice_make(target.data, len);
+    bool rootless = mark && len == 0 && !relative; /* http://host?query */
+    request->path = rootless ? slice_str("/") : slice_make(target.data, len);
     request->query = slice_skip(target, mark ? len + 1 : len);
-    if (len && target.data[0] == '/')
+    if (target.len == 0)
+        return -1;
+    if (target.data[0] == '/' || rootless)
         return 0;
     /* The two methods with targets of their own are answered with 405, like every other that is not served. */
     return slice_equal_str(request->method, "CONNECT") || slice_equal_str(request->method, "OPTIONS") ? 0 : -1;

@@ -1,10 +1,9 @@
 /*
- * HTTP/1.x heads and bodies on llhttp, for both sides. Everything is decided on our own copy of the start line and the headers:
- * llhttp 8 and 9 differ in what they refuse and in how they name it. Bytes in, head and body out; no sockets.
+ * HTTP/1.x heads and bodies, for both sides. Bytes in, head and body out; no sockets.
  *
  * Strict: lines end with CRLF (a bare CR or LF, a NUL or another control character, and folded headers are refused), names are
  * tokens directly followed by the colon, Content-Length comes once and never beside Transfer-Encoding, a request of HTTP/1.1 has
- * one Host. The same verdict whole, byte by byte and in any split.
+ * one Host, and a valid one. The same verdict whole, byte by byte and in any split.
  *
  * Errors: err->reason is http_malformed, or connection_reset where the peer closed before the head was complete. For requests
  * err->code is the status to answer with (400, 413, 431, 501, 505).
@@ -39,6 +38,9 @@ const struct slice *http_header_nth(const struct http_head *head, const char *na
 /* Is the token in the comma-separated list of any header of that name (RFC 9110, 5.6.1; any case)? */
 bool http_header_has_token(const struct http_head *head, const char *name, const char *token);
 
+/* Is this a host, perhaps with a port, as Host and an absolute target have it (RFC 9110, 7.2)? Empty is. */
+bool http_is_authority(struct slice s);
+
 enum http_kind { HTTP_KIND_REQUEST, HTTP_KIND_RESPONSE };
 struct http_limits {
     size_t max_head_bytes; /* start line and headers; over it: HTTP_TOO_LARGE */
@@ -53,7 +55,7 @@ enum http_progress {
     HTTP_TOO_LARGE, /* over a limit: *err says which */
 };
 
-struct http_reader; /* heap; holds the llhttp parser, the head and the body */
+struct http_reader; /* heap; holds the head and the body */
 struct http_reader *http_reader_new(enum http_kind kind, const struct http_limits *limits);
 void http_reader_free(struct http_reader *reader);
 void http_reader_reset(struct http_reader *reader); /* for the next message on a kept connection; keeps the memory */

@@ -4,6 +4,7 @@
  */
 #include "agent/proto/http1_head.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "agent/base/text.h"
@@ -71,6 +72,66 @@ bool http_is_token(struct slice s)
     return s.len > 0;
 }
 
+static bool is_hex(uint8_t c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+/* RFC 3986, 3.2.2: unreserved, sub-delims and percent-encoded bytes. Returns its length. */
+static size_t scan_name(struct slice s)
+{
+    size_t i = 0;
+    while (i < s.len) {
+        uint8_t c = s.data[i];
+        bool alnum = is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (c == '%' && s.len - i > 2 && is_hex(s.data[i + 1]) && is_hex(s.data[i + 2]))
+            i += 3;
+        else if (alnum || (c != 0 && strchr("-._~!$&'()*+,;=", c)))
+            i++;
+        else
+            break;
+    }
+    return i;
+}
+
+/* "[…]": an address of IPv6 (perhaps with a zone, as some clients leave it in). Returns its length, or 0. */
+static size_t scan_literal(struct slice s)
+{
+    const uint8_t *end = memchr(s.data, ']', s.len);
+    char text[INET6_ADDRSTRLEN];
+    uint8_t address[sizeof(struct in6_addr)];
+    size_t len = end ? (size_t)(end - s.data) - 1 : 0, i = 0;
+    if (len == 0)
+        return 0;
+    const uint8_t *zone = memchr(s.data + 1, '%', len);
+    size_t shown = zone ? (size_t)(zone - s.data) - 1 : len;
+    for (size_t at = shown; at < len; at++)
+        if (s.data[1 + at] <= ' ' || s.data[1 + at] >= 0x7f)
+            return 0;
+    if (shown >= sizeof text)
+        return 0;
+    for (; i < shown; i++)
+        text[i] = (char)s.data[1 + i];
+    text[i] = '\0';
+    return inet_pton(AF_INET6, text, address) == 1 ? len + 2 : 0;
+}
+
+bool http_is_authority(struct slice s)
+{
+    if (s.len == 0)
+        return true; /* an empty Host says that the target has none */
+    size_t len = s.data[0] == '[' ? scan_literal(s) : scan_name(s);
+    struct slice port = slice_skip(s, len);
+    if (port.len == 0)
+        return true;
+    if (len == 0 || port.data[0] != ':')
+        return false;
+    for (size_t i = 1; i < port.len; i++)
+        if (!is_digit(port.data[i]))
+            return false;
+    return true;
+}
+
 /* Peers that speak something else are the commonest mistake of all: say what it looks like. */
 static const char *guess(struct slice bytes)
 {
@@ -108,13 +169,13 @@ static int parse_version(struct slice text, struct http_head *head)
 
 static bool version_known(const struct http_head *head)
 {
-    return head->major == 1 && head->minor <= 1;
+    return head->major == 1; /* a higher minor version is taken for the highest that we know (RFC 9110, 2.5) */
 }
 
 static int parse_status_line(struct slice line, struct http_head *head, struct err *err)
 {
     if (line.len < 8 || parse_version(slice_make(line.data, 8), head) < 0 || !version_known(head))
-        return bad_value(err, 0, "version must be HTTP/1.0 or HTTP/1.1, not", slice_make(line.data, line.len < 8 ? line.len : 8));
+        return bad_value(err, 0, "version must be HTTP/1.x, not", slice_make(line.data, line.len < 8 ? line.len : 8));
     struct slice rest = slice_skip(line, 8);
     if (rest.len < 4 || rest.data[0] != ' ' || !is_digit(rest.data[1]) || !is_digit(rest.data[2]) || !is_digit(rest.data[3]) ||
         rest.data[1] == '0' || (rest.len > 4 && rest.data[4] != ' '))
@@ -144,7 +205,7 @@ static int parse_request_line(struct slice line, struct http_head *head, struct 
     if (parse_version(version, head) < 0)
         return bad_value(err, 400, "request line ends with no HTTP version but with", version);
     if (!version_known(head))
-        return bad_value(err, 505, "version must be HTTP/1.0 or HTTP/1.1, not", version);
+        return bad_value(err, 505, "version must be HTTP/1.x, not", version);
     return 0;
 }
 
@@ -226,6 +287,9 @@ int http_judge_fields(enum http_kind kind, const struct http_head *head, bool no
             return http_bad(err, 400, "a request of HTTP/1.1 must have a Host header");
         if (http_header_nth(head, "Host", 1))
             return http_bad(err, 400, "Host is given more than once");
+        const struct slice *host = http_header(head, "Host");
+        if (host && !http_is_authority(*host))
+            return bad_value(err, 400, "Host is not a host with a port or without:", *host);
     }
     return 0;
 }

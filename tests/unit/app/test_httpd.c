@@ -232,6 +232,8 @@ static void a_request_is_answered(void **state)
     assert_in(answer, "[GET|/p|q|0]");
     answer = ask("GET http://other.example HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert_in(answer, "[GET|/||0]");
+    answer = ask("GET http://other.example?q HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_in(answer, "[GET|/|q|0]");
 }
 
 static void head_has_the_length_and_no_body(void **state)
@@ -338,6 +340,11 @@ static void broken_requests_are_refused_and_closed(void **state)
         { "GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 400 Bad Request\r\n" },
         { "G@T / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
         { "GET relative HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
+        { "GET ?x HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
+        { "GET http:///live HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
+        { "GET http://:80/live HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
+        { "GET http://u@a/live HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
+        { "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
         { "GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
         { "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n" },
         { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n", "HTTP/1.1 413 Content Too Large\r\n" },
