@@ -44,20 +44,34 @@ static void diagnose_if_stale(struct agent *agent)
     diagnose(&agent->view, &agent->view.diagnosis);
 }
 
-static void log_verdict(struct agent *agent, const struct verdict *old)
+static void on_story(void *user, const struct story_line *line)
 {
-    const struct verdict *now = &agent->view.verdict;
-    const char *cause, *sentence;
+    struct agent *agent = user;
+    bool other = strcmp(line->was->cause, line->is->cause) != 0;
+
+    event_log(line->event, "cause", line->is->cause, "was", other ? line->was->cause : NULL, "message", line->is->sentence, NULL);
+    if (agent->options.on_told)
+        agent->options.on_told(agent->options.user, line);
+}
+
+static void on_settled(struct timer *timer, void *user)
+{
+    struct agent *agent = user;
+
+    (void)timer;
+    story_due(&agent->story);
+}
+
+/* /ready has changed already; what is told of it waits until the cause is clear. */
+static void tell(struct agent *agent)
+{
+    uint64_t now_ms = clock_now_ms();
 
     diagnose_if_stale(agent);
-    cause = agent->view.diagnosis.cause;
-    sentence = agent->view.diagnosis.sentence;
-    if (now->ready != old->ready)
-        event_log(now->ready ? EVENT_READY : EVENT_NOT_READY, "cause", cause, "message", sentence, NULL);
-    if (now->degraded && !old->degraded)
-        event_log(EVENT_DEGRADED, "cause", cause, "message", sentence, NULL);
-    if (now->live != old->live)
-        event_log(now->live ? EVENT_LIVE : EVENT_DEAD, "cause", cause, "message", sentence, NULL);
+    if (!story_update(&agent->story, &agent->view, now_ms))
+        timer_stop(&agent->settling);
+    else
+        timer_start(&agent->settling, agent->story.due_ms > now_ms ? agent->story.due_ms - now_ms : 0);
 }
 
 static bool verdict_equal(const struct verdict *a, const struct verdict *b)
@@ -70,7 +84,9 @@ void agent_update(struct agent *agent)
 {
     struct verdict old = agent->view.verdict, *now = &agent->view.verdict;
     const struct conf *conf = agent->generation->conf;
-    struct verdict_policy policy = { conf->shared_faults_fail, conf->probe_faults_fail, (uint64_t)conf->liveness_after_ms };
+    bool strict = agent->options.once; /* `check` reports rounds, whatever their scope */
+    struct verdict_policy policy = { strict || conf->shared_faults_fail, strict || conf->probe_faults_fail,
+                                     (uint64_t)conf->liveness_after_ms };
     char line[256];
 
     for (size_t i = 0; i < agent->check_count; i++) {
@@ -83,12 +99,11 @@ void agent_update(struct agent *agent)
     *now = verdict_of(agent->inputs, agent->check_count, &policy, agent->draining, &old);
     agent->view.generation++;
     agent->stale = true;
-    if (!verdict_equal(&old, now)) {
-        log_verdict(agent, &old);
-        if (agent->options.serve) {
-            report_line(&agent->view, line, sizeof(line));
-            notify_send("STATUS=%s", line);
-        }
+    if (agent->options.serve)
+        tell(agent);
+    if (agent->options.serve && !verdict_equal(&old, now)) {
+        report_line(&agent->view, line, sizeof(line));
+        notify_send("STATUS=%s", line);
     }
     if (agent->options.on_change && !agent->on_stopped)
         agent->options.on_change(agent->options.user, agent_view(agent));
@@ -260,6 +275,9 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     conn_group_init(&agent->host.group, loop);
     timer_init(&agent->done, loop, on_done_timer, agent);
     timer_init(&agent->stopping, loop, NULL, NULL);
+    timer_init(&agent->settling, loop, on_settled, agent);
+    agent->story.tell = on_story;
+    agent->story.user = agent;
     timer_init(&agent->watchdog, loop, on_watchdog, agent);
     view_init(agent);
     if (options->serve) /* before the first line is written */
@@ -312,6 +330,8 @@ void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
     agent->stop_by_ms = clock_now_ms() + STOP_MAX_MS;
     timer_stop(&agent->done);
     timer_stop(&agent->watchdog);
+    timer_stop(&agent->settling);
+    story_due(&agent->story);
     stall_fini(&agent->host.stall);
     if (agent->options.serve) {
         notify_send("STOPPING=1");

@@ -6,6 +6,7 @@
 #define WSHEALTHD_AGENT_AGENT_H
 
 #include "agent/core/conf.h"
+#include "agent/core/story.h"
 #include "agent/core/view.h"
 #include "agent/net/loop.h"
 
@@ -18,7 +19,9 @@ struct agent_options {
     bool serve;              /* HTTP face, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
     bool once;               /* one round of each check, then on_done */
     void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */
-    void (*on_done)(void *user);                                  /* once: every check has been judged (or was void) */
+    void (*on_told)(void *user,
+                    const struct story_line *line); /* a change of the verdict or its cause, once that is clear; may be NULL */
+    void (*on_done)(void *user);                    /* once: every check has been judged (or was void) */
     void *user;
 };
 

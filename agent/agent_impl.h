@@ -4,6 +4,7 @@
 
 #include "agent/agent.h"
 #include "agent/core/check.h"
+#include "agent/core/story.h"
 
 struct agent {
     struct loop *loop;
@@ -29,7 +30,8 @@ struct agent {
     struct httpd *face, *admin; /* NULL: off */
     struct loop_signal hangup;
     bool hangup_open;
-    struct timer done, stopping, watchdog;
+    struct timer done, stopping, watchdog, settling;
+    struct story story; /* what is told of the verdict, in the log and by the demo */
     uint64_t stop_by_ms;
     void (*on_stopped)(void *user);
     void *stopped_user;

@@ -49,8 +49,7 @@ struct demo {
     size_t line_len;
     bool stopping;
     char directory[64]; /* of the admin socket; "" where none could be made */
-    char url[64], word[16], cause[64];
-    bool live;
+    char url[64];
 };
 
 static void say(struct buf *text)
@@ -62,38 +61,25 @@ static void say(struct buf *text)
 
 /* --- what the agent thinks --------------------------------------------------------------------------------------------- */
 
-/* The word for the verdict: the first line of /ready. */
-static void ready_word(const struct agent_view *view, char *out, size_t size)
-{
-    struct buf text = BUF_INIT(TEXT_MAX);
-    report_plain(view, REPORT_READY, false, true, &text);
-    snprintf(out, size, "%.*s", (int)strcspn(buf_str(&text), "\n"), buf_str(&text));
-    buf_fini(&text);
-}
-
-static void on_change(void *user, const struct agent_view *view)
+static void on_told(void *user, const struct story_line *line)
 {
     struct demo *demo = user;
     struct buf text = BUF_INIT(TEXT_MAX);
-    char word[sizeof demo->word], stamp[16];
+    char stamp[16];
     time_t now = time(NULL);
     struct tm local;
 
-    ready_word(view, word, sizeof word);
+    if (demo->stopping)
+        return;
     strftime(stamp, sizeof stamp, "%H:%M:%S", localtime_r(&now, &local));
-    if (*demo->word && !demo->stopping) {
-        if (strcmp(word, demo->word) != 0)
-            buf_printf(&text, "%s  %s -> %s: %s\n", stamp, demo->word, word, view->diagnosis.sentence);
-        else if (strcmp(view->diagnosis.cause, demo->cause) != 0)
-            buf_printf(&text, "%s  still %s: %s\n", stamp, word, view->diagnosis.sentence);
-        if (view->verdict.live != demo->live)
-            buf_printf(&text, "%s  %s\n", stamp,
-                       view->verdict.live ? "dead -> live: /live answers 200 again"
-                                          : "live -> dead: /live answers 503, by which Kubernetes would restart the server");
-    }
-    snprintf(demo->word, sizeof demo->word, "%s", word);
-    snprintf(demo->cause, sizeof demo->cause, "%s", view->diagnosis.cause);
-    demo->live = view->verdict.live;
+    if (line->event == EVENT_LIVE || line->event == EVENT_DEAD)
+        buf_printf(&text, "%s  %s\n", stamp,
+                   line->event == EVENT_LIVE ? "dead -> live: /live answers 200 again"
+                                             : "live -> dead: /live answers 503, by which Kubernetes would restart the server");
+    else if (strcmp(line->was->word, line->is->word) == 0)
+        buf_printf(&text, "%s  still %s: %s\n", stamp, line->is->word, line->is->sentence);
+    else if (line->event != EVENT_DEGRADED || line->was->ready)
+        buf_printf(&text, "%s  %s -> %s: %s\n", stamp, line->was->word, line->is->word, line->is->sentence);
     say(&text);
 }
 
@@ -434,7 +420,7 @@ static void on_published(void *user, struct slice body)
 
 static int start_beside(struct demo *demo, const struct demo_options *options, struct err *err)
 {
-    const struct agent_options agent_options = { .serve = true, .on_change = on_change, .user = demo };
+    const struct agent_options agent_options = { .serve = true, .on_told = on_told, .user = demo };
     int fault;
 
     if (make_conf(demo, options, err) < 0)

@@ -67,19 +67,32 @@ static bool is_public(const struct check_view *check)
 /* --- the main fault ---------------------------------------------------------------------------------------------------- */
 
 /* How much a check's state matters to somebody who was woken up; 0: nothing is wrong. */
-enum weight { WEIGHT_NONE, WEIGHT_WARN, WEIGHT_READY_WARN, WEIGHT_FAIL, WEIGHT_LIVE_FAIL, WEIGHT_SHARED_FAIL, WEIGHT_READY_FAIL };
+enum weight {
+    WEIGHT_NONE,
+    WEIGHT_WARN,
+    WEIGHT_READY_WARN,
+    WEIGHT_FAIL,
+    WEIGHT_LIVE_FAIL,
+    WEIGHT_PROBE_FAIL,
+    WEIGHT_SHARED_FAIL,
+    WEIGHT_READY_FAIL
+};
 
 static enum weight weight_of(const struct check_view *check)
 {
     struct check_fault fault;
     enum state state = check->health.state;
-    if ((state != STATE_FAIL && state != STATE_WARN) || !check_fault_of(check, &fault))
+    if (state == STATE_PASS || !check_fault_of(check, &fault))
         return WEIGHT_NONE;
-    bool ready = check->gates & GATE_READY;
+    bool ready = check->gates & GATE_READY, elsewhere = fault.scope == SCOPE_SHARED || fault.scope == SCOPE_PROBE;
+    if (state == STATE_UNKNOWN && !(ready && elsewhere)) /* has just failed for the first time */
+        return WEIGHT_NONE;
     if (state == STATE_WARN)
         return ready ? WEIGHT_READY_WARN : WEIGHT_WARN;
     if (ready)
-        return fault.scope == SCOPE_SHARED ? WEIGHT_SHARED_FAIL : WEIGHT_READY_FAIL;
+        return fault.scope == SCOPE_SHARED  ? WEIGHT_SHARED_FAIL
+               : fault.scope == SCOPE_PROBE ? WEIGHT_PROBE_FAIL
+                                            : WEIGHT_READY_FAIL;
     return check->gates & GATE_LIVE ? WEIGHT_LIVE_FAIL : WEIGHT_FAIL;
 }
 
@@ -324,6 +337,19 @@ static void tell_shared(const struct agent_view *view, struct diagnosis *out)
         say_plain(out, "has not been in rotation yet");
 }
 
+/* Nor is a refused probe: users come with tokens of their own. */
+static void tell_probe(const struct agent_view *view, struct diagnosis *out)
+{
+    const struct verdict *verdict = &view->verdict;
+    say_plain(out, "; it is the probe that is hit, which says nothing of clients, and the instance ");
+    if (verdict->ready)
+        say_plain(out, "stays in rotation, degraded");
+    else if (verdict->admitted)
+        say_plain(out, "is out of rotation");
+    else
+        say_plain(out, "is kept out until the check has passed once");
+}
+
 /* The server has failed and a broker too: which was first? */
 static void tell_both(const struct check_view *main, const struct check_view *broker, struct diagnosis *out)
 {
@@ -353,10 +379,12 @@ static void tell_broker(const struct agent_view *view, const struct check_view *
                         struct diagnosis *out)
 {
     const struct check_view *broken = broken_broker(view);
-    if (main->health.state != STATE_FAIL)
+    if (main->health.state == STATE_WARN)
         return;
     if (fault->scope == SCOPE_SHARED)
         tell_shared(view, out);
+    else if (fault->scope == SCOPE_PROBE && (main->gates & GATE_READY))
+        tell_probe(view, out);
     else if (broken && broken != main && kind_of(main) != KIND_PLAIN)
         tell_both(main, broken, out);
 }
@@ -482,17 +510,29 @@ static unsigned failed_rounds(const struct check_view *check)
 
 static void tell_healthy(const struct agent_view *view, struct diagnosis *out)
 {
-    const struct check_view *shaky = NULL;
+    const struct check_view *shaky = NULL, *failing = NULL;
+    bool all_judged = true;
     out->cause = cause_name(CAUSE_HEALTHY);
-    for (size_t i = 0; i < view->check_count; i++)
-        if (failed_rounds(view->checks[i]) > (shaky ? failed_rounds(shaky) : 0))
-            shaky = view->checks[i];
-    say_plain(out, "All checks pass");
-    if (!shaky)
-        return;
-    char tail[160];
-    snprintf(tail, sizeof tail, "; %s failed %u of its last %zu rounds", shaky->name, failed_rounds(shaky),
-             strlen(shaky->health.history));
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        if (failed_rounds(check) > (shaky ? failed_rounds(shaky) : 0))
+            shaky = check;
+        if (check->judged && check->status == RESULT_FAIL)
+            failing = failing ? failing : check;
+        all_judged = all_judged && check->judged;
+    }
+    say_plain(out, failing      ? "No check has failed for good"
+                   : all_judged ? "All checks pass"
+                                : "All checks that have been judged pass");
+    char tail[160] = "";
+    if (failing && failing->health.rounds == 1)
+        snprintf(tail, sizeof tail, "; the first round of %s failed", failing->name);
+    else if (failing)
+        snprintf(tail, sizeof tail, "; the last round of %s failed, as %u of its last %zu did", failing->name,
+                 failed_rounds(failing), strlen(failing->health.history));
+    else if (shaky)
+        snprintf(tail, sizeof tail, "; %s failed %u of its last %zu rounds", shaky->name, failed_rounds(shaky),
+                 strlen(shaky->health.history));
     say(out, tail);
 }
 
@@ -500,7 +540,7 @@ void diagnose(const struct agent_view *view, struct diagnosis *out)
 {
     memset(out, 0, sizeof *out);
     const struct check_view *main = main_fault(view);
-    bool blocked = main && weight_of(main) >= WEIGHT_SHARED_FAIL;
+    bool blocked = main && weight_of(main) >= WEIGHT_PROBE_FAIL;
     if (view->verdict.draining)
         tell_draining(view, out);
     else if (view->check_count == 0)

@@ -11,6 +11,8 @@
     X(READY, "ready", LOG_INFO, "/ready turned to 200")                                                  \
     X(NOT_READY, "not_ready", LOG_WARN, "/ready turned to 503")                                          \
     X(DEGRADED, "degraded", LOG_WARN, "ready, but with a warning or a shared fault")                     \
+    X(RESTORED, "restored", LOG_INFO, "ready as before, and no longer degraded")                         \
+    X(CAUSE, "cause", LOG_INFO, "/ready stays as it is, and its cause is another one")                   \
     X(DEAD, "dead", LOG_ERROR, "/live turned to 503")                                                    \
     X(LIVE, "live", LOG_INFO, "/live turned back to 200")                                                \
     X(CHECK_PASS, "check_pass", LOG_INFO, "a check's state became pass")                                 \

@@ -326,7 +326,8 @@ for _code, _why in ((999, "below 1000"), (1004, "reserved"), (1005, "never sent"
     _rule(f"close-{_code}", f"close code {_code}: {_why}", "7.4", close(_code), words=(str(_code),))
 for _code, _text in ((1000, b""), (1001, b"going away"), (1003, b"only JSON"), (1008, b"token expired"), (1011, b"boom"),
                      (1012, b"restarting"), (1013, b"try later"), (3000, b"please log in"), (4001, b"who are you?")):
-    _frames(f"close-{_code}", f"closes with {_code}", "closed_by_server", (str(_code), *([_text.decode()] if _text else [])),
+    _reason = "login_rejected" if b"token" in _text or b"log in" in _text else "closed_by_server"  # a close frame that says whom it refuses
+    _frames(f"close-{_code}", f"closes with {_code}", _reason, (str(_code), *([_text.decode()] if _text else [])),
             close(_code, _text), code=_code, checks=("ping", "echo", "hold") if _code == 1011 else ("ping",))
 _frames("close-no-code", "closes without a code", "closed_by_server", ("1005",), close(), code=1005)
 _frames("declared-huge", "promises a frame of a tebibyte", "message_too_big", (), declared(BINARY, 1 << 40), checks=("ping", "echo"))

@@ -515,6 +515,36 @@ static void test_faults_of_the_broker(void **state)
     }
 }
 
+/* Whoever reads that the probe is refused must not restart the server. */
+static void test_probe_faults_and_rotation(void **state)
+{
+    (void)state;
+    fail_all(REASON_UPGRADE_UNAUTHORIZED, "status 401 Unauthorized, want 101");
+    assert_cause("token_refused");
+    assert_true(world.view.verdict.ready && world.view.verdict.degraded && world.view.verdict.live);
+    assert_non_null(strstr(world.view.diagnosis.plain, "says nothing of clients, and the instance stays in rotation, degraded"));
+    for (size_t i = 0; i < world.view.check_count; i++)
+        world.checks[i].health.passed_once = false;
+    world_judge(&world, false, false);
+    assert_false(world.view.verdict.ready);
+    assert_non_null(strstr(world.view.diagnosis.plain, "is kept out until the check has passed once"));
+}
+
+/* "All checks pass" is said only where they do. */
+static void test_healthy_does_not_contradict_itself(void **state)
+{
+    (void)state;
+    struct check_view *tls = check_blank(world_add(&world, "certificate", "tls", "local", 0));
+    judged();
+    assert_string_equal(world.view.diagnosis.sentence, "All checks that have been judged pass");
+    check_set_fault(tls, STATE_UNKNOWN, REASON_TLS_CERT_UNTRUSTED, "not trusted");
+    tls->judged = true;
+    tls->health.rounds = 1;
+    strcpy(tls->health.history, ".");
+    judged();
+    assert_string_equal(world.view.diagnosis.sentence, "No check has failed for good; the first round of certificate failed");
+}
+
 /* The sentence follows the verdict, not a wish. */
 static void test_shared_faults_and_rotation(void **state)
 {
@@ -792,6 +822,8 @@ int main(void)
         T(test_dead),
         B(test_server_detached),
         B(test_faults_of_the_broker),
+        cmocka_unit_test_setup(test_probe_faults_and_rotation, set_up),
+        cmocka_unit_test_setup(test_healthy_does_not_contradict_itself, set_up),
         B(test_shared_faults_and_rotation),
         B(test_delivery_slow),
         B(test_broker_slow),
