@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/core/event.h"
 #include "agent/core/report.h"
@@ -25,6 +26,20 @@ enum {
     SERVE_IDLE_MS = 120000, /* longer than the usual scrape interval, so that scrapers keep their connection */
     SERVE_HEAD_BYTES = 8 << 10,
     SERVE_BODY_BYTES = 4 << 10,
+    TEXT_KEPT_NS = 1000000000, /* how long a text is given to others as well */
+    TEXT_SHARE = 100,          /* where things have changed it is made anew, for at most one part in so many of the time */
+};
+
+/* The long answers are made once for all who ask within a moment: of 200 checks they cost milliseconds. */
+enum text { TEXT_METRICS, TEXT_OPENMETRICS, TEXT_STATUS, TEXT_STATUS_FULL, TEXT_COUNT };
+struct kept_text {
+    struct shared *shared; /* NULL: none */
+    uint64_t generation;   /* of the view that it was made from */
+    uint64_t made_ns, cost_ns;
+};
+struct face {
+    struct serve_source source;
+    struct kept_text texts[TEXT_COUNT];
 };
 
 /* One request on its way to its route. */
@@ -32,6 +47,7 @@ struct ask {
     const struct agent_view *view;
     bool full; /* may the client see addresses and texts? */
     const struct httpd_request *request;
+    struct kept_text *texts; /* NULL: none are kept */
 };
 
 /* --- what the client wants ------------------------------------------------------------------------------------------- */
@@ -144,19 +160,50 @@ static void answer_healthz(const struct ask *ask, struct httpd_reply *reply)
     buf_append_str(reply->body, "ok\n");
 }
 
+static void make_text(const struct ask *ask, enum text text, struct buf *out)
+{
+    if (text == TEXT_STATUS || text == TEXT_STATUS_FULL)
+        report_status_json(ask->view, text == TEXT_STATUS_FULL, out);
+    else
+        metric_write(ask->view, text == TEXT_OPENMETRICS, out);
+}
+
+static bool is_fresh(const struct kept_text *kept, const struct agent_view *view, uint64_t now_ns)
+{
+    uint64_t age_ns = now_ns - kept->made_ns;
+    if (!kept->shared || age_ns >= TEXT_KEPT_NS)
+        return false;
+    return kept->generation == view->generation || age_ns < kept->cost_ns * TEXT_SHARE;
+}
+
+static void answer_text(const struct ask *ask, enum text text, struct httpd_reply *reply)
+{
+    struct kept_text *kept = ask->texts ? &ask->texts[text] : NULL;
+    uint64_t now_ns = clock_now_ns();
+    reply->status = 200;
+    if (!kept) {
+        make_text(ask, text, reply->body);
+        return;
+    }
+    if (!is_fresh(kept, ask->view, now_ns)) {
+        make_text(ask, text, reply->body);
+        shared_unref(kept->shared);
+        *kept = (struct kept_text){ shared_take(reply->body), ask->view->generation, now_ns, clock_now_ns() - now_ns };
+    }
+    reply->shared = shared_ref(kept->shared);
+}
+
 static void answer_status(const struct ask *ask, struct httpd_reply *reply)
 {
-    reply->status = 200;
     reply->content_type = type_json;
-    report_status_json(ask->view, ask->full, reply->body);
+    answer_text(ask, ask->full ? TEXT_STATUS_FULL : TEXT_STATUS, reply);
 }
 
 static void answer_metrics(const struct ask *ask, struct httpd_reply *reply)
 {
     bool openmetrics = accepts(ask, "application/openmetrics-text", "1.0.0");
-    reply->status = 200;
     reply->content_type = openmetrics ? type_openmetrics : type_prometheus;
-    metric_write(ask->view, openmetrics, reply->body);
+    answer_text(ask, openmetrics ? TEXT_OPENMETRICS : TEXT_METRICS, reply);
 }
 
 static const struct route {
@@ -193,29 +240,44 @@ bool serve_question(const struct agent_view *view, bool full, const struct httpd
     if (!route || !route->question)
         return false;
     if (!refuse_method(request, reply))
-        route->answer(&(struct ask){ view, full, request }, reply);
+        route->answer(&(struct ask){ view, full, request, NULL }, reply);
     return true;
 }
 
 /* --- the server -------------------------------------------------------------------------------------------------------- */
 
-void serve_answer(const struct agent_view *view, int details, const struct httpd_request *request, struct httpd_reply *reply)
+static void answer(const struct agent_view *view, int details, const struct httpd_request *request, struct kept_text *texts,
+                   struct httpd_reply *reply)
 {
     const struct route *route = find_route(request->path);
     bool full = details == DETAILS_FULL || (details == DETAILS_AUTO && request->peer_local);
     if (!refuse_method(request, reply) && route)
-        route->answer(&(struct ask){ view, full, request }, reply);
+        route->answer(&(struct ask){ view, full, request, texts }, reply);
+}
+
+void serve_answer(const struct agent_view *view, int details, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    answer(view, details, request, NULL, reply);
 }
 
 static void handle(void *user, const struct httpd_request *request, struct httpd_reply *reply)
 {
-    const struct serve_source *source = user;
-    serve_answer(source->view(source->user), source->details(source->user), request, reply);
+    struct face *face = user;
+    const struct serve_source *source = &face->source;
+    answer(source->view(source->user), source->details(source->user), request, face->texts, reply);
+}
+
+static void free_face(void *user)
+{
+    struct face *face = user;
+    for (int i = 0; i < TEXT_COUNT; i++)
+        shared_unref(face->texts[i].shared);
+    mem_free(face);
 }
 
 static bool proxy_protocol(void *user)
 {
-    const struct serve_source *source = user;
+    const struct serve_source *source = &((struct face *)user)->source;
     return source->proxy_protocol && source->proxy_protocol(source->user);
 }
 
@@ -230,8 +292,8 @@ static void on_shed(void *user)
 struct httpd *serve_open(struct loop *loop, const struct listen_address *address, int fd, const struct serve_source *source,
                          struct err *err)
 {
-    struct serve_source *kept = mem_alloc(sizeof *kept);
-    *kept = *source;
+    struct face *face = mem_alloc(sizeof *face);
+    face->source = *source;
     const struct httpd_options options = {
         .max_connections = SERVE_CONNECTIONS,
         .max_pending_bytes = SERVE_PENDING_BYTES,
@@ -242,11 +304,11 @@ struct httpd *serve_open(struct loop *loop, const struct listen_address *address
         .proxy_protocol = proxy_protocol,
         .handle = handle,
         .on_shed = on_shed,
-        .fini = mem_free,
-        .user = kept,
+        .fini = free_face,
+        .user = face,
     };
     struct httpd *httpd = httpd_open(loop, address, &(struct listen_options){ .fd = fd }, &options, err);
     if (!httpd)
-        mem_free(kept);
+        mem_free(face);
     return httpd;
 }

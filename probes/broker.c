@@ -90,6 +90,7 @@ const struct probe_type probe_broker = {
     .gates = GATE_READY,
     .session = true,
     .uses_brokers = true,
+    .series = SERIES_RTT,
     .on_timeout = REASON_BROKER_TIMEOUT,
     .start = broker_check_start,
     .late = broker_check_late,

@@ -85,6 +85,8 @@ const struct probe_type probe_echo = {
     .opts_size = sizeof(struct echo_opts),
     .state_size = sizeof(struct echo_state),
     .gates = GATE_READY,
+    .series = SERIES_TALK,
+    .reasons = (const enum reason[]){ REASON_ECHO_TIMEOUT, REASON_ECHO_MISMATCH, REASON_NONE },
     .on_timeout = REASON_ECHO_TIMEOUT,
     .steps = (const struct step[]){ { "message", send_message }, { "answer", await_answer }, { 0 } },
 };

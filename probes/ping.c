@@ -34,6 +34,8 @@ const struct probe_type probe_ping = {
     .summary = "A ping frame is answered by a pong with the same payload (RFC 6455, 5.5.2 and 5.5.3)",
     .state_size = sizeof(struct ping_state),
     .gates = GATE_READY,
+    .series = SERIES_TALK,
+    .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },
     .on_timeout = REASON_SILENT_DROP,
     .steps = (const struct step[]){ { "ping", send_ping }, { "pong", await_pong }, { 0 } },
 };

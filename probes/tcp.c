@@ -67,6 +67,7 @@ const struct probe_type probe_tcp = {
     .opts_size = sizeof(struct tcp_opts),
     .state_size = sizeof(struct tcp_state),
     .check = tcp_check,
+    .series = SERIES_DIAL,
     .on_timeout = REASON_CONNECT_TIMEOUT,
     .start = tcp_start,
     .late = dialing_late,

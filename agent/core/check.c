@@ -6,6 +6,7 @@
  */
 #include "agent/core/check_impl.h"
 
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -416,6 +417,24 @@ static const char *broker_option(const struct check_conf *conf)
     return row ? *(char *const *)opt_field(row, conf->opts) : NULL;
 }
 
+/* What a check with an address of its own dials is not known here: it may be a name. */
+static struct series series_of(const struct check *check)
+{
+    const struct probe_type *type = check->run.type;
+    const struct url *url = check->run.url;
+    bool plain = type->series & SERIES_REFUSALS; /* it dials the target and nothing else */
+    struct in6_addr address;
+    bool number = url->is_unix || inet_pton(AF_INET, url->host, &address) == 1 || inet_pton(AF_INET6, url->host, &address) == 1;
+
+    return (struct series){
+        .known = true,
+        .name = !plain || !number,
+        .tls = url->tls || type->wants_wss || (type->needs_tls && type->needs_tls(check->conf->opts)),
+        .parts = type->series,
+        .reasons = type->reasons,
+    };
+}
+
 static void view_init(struct check *check)
 {
     struct check_view *view = &check->view;
@@ -425,6 +444,7 @@ static void view_init(struct check *check)
     view->name = conf->name;
     view->type = conf->type->name;
     view->path = conf->path == PATH_PUBLIC ? "public" : "local";
+    view->series = series_of(check);
     view->summary = conf->type->summary;
     view->gates = conf->gates;
     view->broker = broker_option(conf);

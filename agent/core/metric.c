@@ -1,7 +1,7 @@
 /*
  * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the HTTP face for /metrics
- * and by the manual's table. Promises that every series exists from the first scrape: label values come from the closed sets of
- * agent/base/reason.h and of metric.h. Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.
+ * and by the manual's table. Promises that every series that can occur exists from the first scrape, and no other: label values come from
+ * the closed sets of agent/base/reason.h and of metric.h, as far as the check's type can give them. Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.
  */
 #include "agent/core/metric.h"
 
@@ -77,7 +77,64 @@ static bool begins_with(const char *text, const char *part)
     return strncmp(text, part, strlen(part)) == 0;
 }
 
-/* Can this check give this reason? By the families that their names make, so that a new reason is listed by itself. */
+/* Reasons that only some types give: these name them. */
+static bool is_special(enum reason reason)
+{
+    switch (reason) {
+    case REASON_TLS_CERT_EXPIRING:
+    case REASON_SILENT_DROP:
+    case REASON_ECHO_TIMEOUT:
+    case REASON_ECHO_MISMATCH:
+    case REASON_SUBSCRIBE_TIMEOUT:
+    case REASON_SUBSCRIBE_REJECTED:
+    case REASON_RECONNECT_SLOW:
+    case REASON_RESUME_FAILED:
+    case REASON_PAYLOAD_LIMIT:
+    case REASON_HTTP_STATUS:
+    case REASON_HTTP_BODY:
+    case REASON_AUTH_REJECTED:
+    case REASON_AUTH_NOT_ENFORCED:
+    case REASON_AUTH_EXPIRY_IGNORED:
+    case REASON_AUTH_REFRESH_FAILED:
+    case REASON_ORIGIN_REJECTED:
+    case REASON_ORIGIN_NOT_ENFORCED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_own(const struct series *series, enum reason reason)
+{
+    for (const enum reason *own = series->reasons; own && *own != REASON_NONE; own++)
+        if (*own == reason)
+            return true;
+    return false;
+}
+
+/* Can the way to the target and the target's answers give this reason? A new reason is listed by itself, by its phase. */
+static bool phase_gives(const struct check_view *check, enum reason reason)
+{
+    const struct series *series = &check->series;
+    if (!series->known || is_own(series, reason))
+        return true;
+    if (is_special(reason))
+        return false;
+    switch (reason_phase(reason)) {
+    case PHASE_RESOLVE:
+        return series->name;
+    case PHASE_TLS:
+        return series->tls;
+    case PHASE_UPGRADE:
+        return series->parts & SERIES_REFUSALS;
+    case PHASE_OPEN:
+        return reason == REASON_SLOW ? check->slo_ms > 0 : series->parts & SERIES_FRAMES;
+    default:
+        return true;
+    }
+}
+
+/* Can this check give this reason? By the families that their names make, and by what its type does. */
 static bool reason_listed(const struct check_view *check, enum reason reason)
 {
     const char *name = reason_name(reason);
@@ -85,7 +142,34 @@ static bool reason_listed(const struct check_view *check, enum reason reason)
         return false;
     if (check_is_broker(check))
         return begins_with(name, "broker_") || begins_with(name, "agent_") || reason == REASON_SLOW;
-    return check->stats.delivery || !(begins_with(name, "broker_") || begins_with(name, "delivery_"));
+    if (begins_with(name, "broker_") || begins_with(name, "delivery_"))
+        return check->stats.delivery;
+    return phase_gives(check, reason);
+}
+
+/* The durations that a check can measure. */
+static bool phase_listed(const struct check_view *check, enum phase phase)
+{
+    const struct series *series = &check->series;
+    if (!series->known || phase == PHASE_NONE)
+        return true;
+    switch (phase) {
+    case PHASE_RESOLVE:
+        return series->parts & SERIES_DIAL && series->name;
+    case PHASE_CONNECT:
+        return series->parts & SERIES_DIAL;
+    case PHASE_TLS:
+        return series->parts & SERIES_DIAL && series->tls;
+    case PHASE_UPGRADE:
+        return series->parts & SERIES_UPGRADE;
+    default:
+        return series->parts & SERIES_OPEN;
+    }
+}
+
+static bool part_listed(const struct check_view *check, unsigned part)
+{
+    return !check->series.known || check->series.parts & part;
 }
 
 static double state_value(enum state state)
@@ -189,13 +273,17 @@ static void write_duration(struct prom *prom, const struct check_view *check)
 {
     for (unsigned i = 1; i <= PHASE_COUNT; i++) { /* the whole round last */
         enum phase phase = (enum phase)(i % PHASE_COUNT);
+        if (!phase_listed(check, phase))
+            continue;
+        prom_buckets(prom, phase == PHASE_NONE ? PROM_USUAL : PROM_COARSE);
         prom_sample_histogram(prom, &check->stats.phase[phase], CHECK_LABELS(check), "phase", phase_label(phase), NULL);
     }
 }
 
 static void write_rtt(struct prom *prom, const struct check_view *check)
 {
-    prom_sample_histogram(prom, &check->stats.rtt, CHECK_LABELS(check), NULL);
+    if (part_listed(check, SERIES_RTT))
+        prom_sample_histogram(prom, &check->stats.rtt, CHECK_LABELS(check), NULL);
 }
 
 static void write_last_round(struct prom *prom, const struct check_view *check)
@@ -205,18 +293,20 @@ static void write_last_round(struct prom *prom, const struct check_view *check)
 
 static void write_closes(struct prom *prom, const struct check_view *check)
 {
-    for (unsigned i = 0; i < CLOSE_LABEL_COUNT; i++)
+    for (unsigned i = 0; i < CLOSE_LABEL_COUNT && part_listed(check, SERIES_FRAMES); i++)
         prom_sample(prom, (double)check->stats.closes[i], "check", check->name, "code", close_rows[i].name, NULL);
 }
 
 static void write_held(struct prom *prom, const struct check_view *check)
 {
-    prom_sample(prom, (double)check->stats.held, "check", check->name, NULL);
+    if (part_listed(check, SERIES_HELD))
+        prom_sample(prom, (double)check->stats.held, "check", check->name, NULL);
 }
 
 static void write_cert(struct prom *prom, const struct check_view *check)
 {
-    prom_sample(prom, timestamp_value(check->stats.cert_not_after_ms), "check", check->name, NULL);
+    if (!check->series.known || check->series.tls)
+        prom_sample(prom, timestamp_value(check->stats.cert_not_after_ms), "check", check->name, NULL);
 }
 
 #define BROKER_LABELS(c) "broker", (c)->name, "type", (c)->broker_type ? (c)->broker_type : ""
@@ -308,6 +398,7 @@ int metric_write(const struct agent_view *view, bool openmetrics, struct buf *ou
     for (size_t i = 0; i < FAMILIES; i++) {
         const struct family *family = &families[i];
         prom_family(&scrape.prom, family->type, family->name, family->help);
+        prom_buckets(&scrape.prom, family->of_agent ? PROM_ALL : PROM_USUAL);
         if (family->of_agent)
             family->of_agent(&scrape);
         for (size_t j = 0; family->of_check && j < view->check_count; j++)

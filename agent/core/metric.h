@@ -38,6 +38,25 @@ struct delivery_stats {
     unsigned sources;                      /* how many others there are, as far as they are remembered */
 };
 
+/* Which series the checks of a type have, beside those that every check has. What cannot occur is not listed: it would be most of the text. */
+enum {
+    SERIES_DIAL = 1,     /* durations of resolve (of a name), connect, tls (where it speaks TLS) */
+    SERIES_UPGRADE = 2,  /* duration of the upgrade, or of an answer to a request */
+    SERIES_OPEN = 4,     /* duration of the conversation */
+    SERIES_REFUSALS = 8, /* failures of the upgrade */
+    SERIES_FRAMES = 16,  /* failures behind the upgrade, and close codes */
+    SERIES_RTT = 32,
+    SERIES_HELD = 64, /* connections held open */
+    SERIES_HANDSHAKE = SERIES_DIAL | SERIES_UPGRADE | SERIES_REFUSALS,
+    SERIES_TALK = SERIES_HANDSHAKE | SERIES_OPEN | SERIES_FRAMES | SERIES_RTT,
+};
+struct series {
+    bool known;                 /* false: everything is listed */
+    bool name, tls;             /* it looks up a name; it speaks TLS */
+    unsigned parts;             /* SERIES_* */
+    const enum reason *reasons; /* of its type; ends with REASON_NONE; NULL: none */
+};
+
 struct check_stats {
     uint64_t rounds[RESULT_COUNT];
     uint64_t failures[REASON_COUNT];
@@ -51,7 +70,7 @@ struct check_stats {
 };
 
 struct agent_view;
-/* /metrics; complete from the first scrape. -1 when the buffer's ceiling cut it (about 24 KiB for each check is enough). */
+/* /metrics; complete from the first scrape. -1 when the buffer's ceiling cut it (about 16 KiB for each check is enough). */
 int metric_write(const struct agent_view *view, bool openmetrics, struct buf *out);
 void metric_write_roff(struct buf *out); /* the manual's table */
 

@@ -38,6 +38,8 @@ struct probe_type {
     bool wants_wss;                 /* it makes sense only for a URL with TLS: the configuration refuses it for others */
     bool uses_brokers;              /* its checks begin anew when a reload changes a broker */
     bool delivers;                  /* its stats have a delivery part */
+    unsigned series;                /* SERIES_* (agent/core/metric.h): what /metrics shows of its checks */
+    const enum reason *reasons;     /* those that only this type gives; ends with REASON_NONE. NULL: none */
     enum reason on_timeout;         /* what a passed deadline means once the connection is open */
     const struct step *steps;       /* ends with a step without name; NULL where `start` is used */
     void (*start)(struct run *run); /* begin a round; ends with run_finish or run_warn, now or later */

@@ -37,6 +37,7 @@ struct check_view {
     enum scope last_fault_scope;
     char last_fault_message[512];
     int last_fault_hint;
+    struct series series;
     struct check_stats stats;
 };
 

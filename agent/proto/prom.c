@@ -4,7 +4,6 @@
  */
 #include "agent/proto/prom.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,7 +31,7 @@ void prom_observe(struct prom_histogram *histogram, double seconds)
 
 void prom_begin(struct prom *prom, struct buf *out, bool openmetrics)
 {
-    *prom = (struct prom){ .out = out, .openmetrics = openmetrics };
+    *prom = (struct prom){ .out = out, .openmetrics = openmetrics, .buckets = PROM_ALL };
 }
 
 static void put(struct prom *prom, const void *data, size_t len)
@@ -53,9 +52,22 @@ int prom_finish(struct prom *prom)
     return prom->failed ? -1 : 0;
 }
 
+/* As it is in nearly every label: nothing to escape. */
+static bool is_plain(const char *text)
+{
+    for (; *text; text++)
+        if (*text < 0x20 || *text >= 0x7f || *text == '\\' || *text == '"')
+            return false;
+    return true;
+}
+
 /* Backslash and newline, quotes where they would end the value, and U+FFFD for what is not UTF-8. */
 static void put_escaped(struct prom *prom, const char *text, bool quotes)
 {
+    if (is_plain(text)) {
+        put_str(prom, text);
+        return;
+    }
     struct slice rest = slice_str(text);
     while (rest.len) {
         size_t len = text_char_len(rest);
@@ -114,9 +126,22 @@ void prom_family(struct prom *prom, enum prom_type type, const char *name, const
     put_str(prom, "\n");
 }
 
-/* The shortest form that reads back as the same number. */
+/* Digits from the end of out; where they begin. */
+static const char *format_count(uint64_t count, char out[NUMBER_MAX])
+{
+    char *at = out + NUMBER_MAX;
+    *--at = '\0';
+    do
+        *--at = (char)('0' + count % 10);
+    while ((count /= 10) != 0);
+    return at;
+}
+
+/* The shortest form that reads back as the same number; most are counts, and cheap. */
 static const char *format_number(double value, char out[NUMBER_MAX])
 {
+    if (value >= 0 && value < 1e15 && (double)(uint64_t)value == value)
+        return format_count((uint64_t)value, out);
     if (isnan(value))
         return "NaN";
     if (isinf(value))
@@ -195,8 +220,13 @@ static const char *format_bound(const struct prom *prom, size_t i, char out[NUMB
 static void put_count(struct prom *prom, uint64_t count)
 {
     char number[NUMBER_MAX];
-    snprintf(number, sizeof number, "%" PRIu64 "\n", count);
-    put_str(prom, number);
+    put_str(prom, format_count(count, number));
+    put_str(prom, "\n");
+}
+
+void prom_buckets(struct prom *prom, unsigned buckets)
+{
+    prom->buckets = buckets;
 }
 
 void prom_sample_histogram(struct prom *prom, const struct prom_histogram *histogram, ...)
@@ -214,12 +244,19 @@ void prom_sample_histogram(struct prom *prom, const struct prom_histogram *histo
     va_end(labels);
     size_t labels_len = prom->out->len - labels_at;
     put_str(prom, labels_len ? ",le=\"" : "le=\"");
-    put_str(prom, format_bound(prom, 0, number));
-    put_str(prom, "\"} ");
-    put_count(prom, count += histogram->counts[0]);
-    for (size_t i = 1; i <= PROM_BUCKETS; i++) {
-        put_line(prom, "_bucket", labels_at, labels_len, format_bound(prom, i, number));
-        put_count(prom, count += histogram->counts[i]);
+    bool first = true;
+    for (size_t i = 0; i <= PROM_BUCKETS; i++) {
+        count += histogram->counts[i];
+        if (i < PROM_BUCKETS && !(prom->buckets >> i & 1))
+            continue;
+        if (!first) {
+            put_line(prom, "_bucket", labels_at, labels_len, format_bound(prom, i, number));
+        } else {
+            put_str(prom, format_bound(prom, i, number));
+            put_str(prom, "\"} ");
+            first = false;
+        }
+        put_count(prom, count);
     }
     put_line(prom, "_sum", labels_at, labels_len, NULL);
     put_str(prom, format_number(histogram->sum, number));

@@ -16,11 +16,19 @@ struct prom {
     bool openmetrics, failed;
     const char *name; /* of the open family */
     enum prom_type type;
+    unsigned buckets; /* of the histograms that follow */
 };
 
 /* Buckets shared by every duration in this program, in seconds; the last, +Inf, is implied. */
 enum { PROM_BUCKETS = 14 };
 extern const double prom_bounds[PROM_BUCKETS];
+
+/* Which of them are written; all are counted. Each is a line for each series, so what few people look at in detail has few. */
+enum {
+    PROM_ALL = (1 << PROM_BUCKETS) - 1,
+    PROM_USUAL = 1 << 1 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 9, /* 1, 5, 25, 100, 500 ms */
+    PROM_COARSE = 1 << 6 | 1 << 9,                           /* 50, 500 ms */
+};
 
 struct prom_histogram {
     uint64_t counts[PROM_BUCKETS + 1]; /* not cumulative; the last is +Inf */
@@ -32,6 +40,7 @@ void prom_begin(struct prom *prom, struct buf *out, bool openmetrics);
 int prom_finish(struct prom *prom); /* writes "# EOF" in OpenMetrics; -1 when the ceiling cut it */
 /* name without _total, _bucket, … ; for PROM_COUNTER and PROM_INFO the suffix is added as the format wants. */
 void prom_family(struct prom *prom, enum prom_type type, const char *name, const char *help);
+void prom_buckets(struct prom *prom, unsigned buckets); /* PROM_ALL at first */
 /* labels: "check", "echo", "type", "echo", NULL - values are escaped. */
 void prom_sample(struct prom *prom, double value, ...) __attribute__((sentinel));
 void prom_sample_histogram(struct prom *prom, const struct prom_histogram *histogram, ...) __attribute__((sentinel));

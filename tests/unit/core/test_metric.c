@@ -182,6 +182,55 @@ static void test_reasons_by_type(void **state)
     }
 }
 
+/* What a type cannot measure or give is not listed; what it can is there from the first scrape. */
+static void test_series_by_type(void **state)
+{
+    (void)state;
+    static const enum reason silent[] = { REASON_SILENT_DROP, REASON_NONE };
+    static const struct {
+        struct series series;
+        const char *there, *absent; /* blanks between; "P:" phases, "R:" reasons, others families */
+    } rows[] = {
+        { { true, false, false, SERIES_DIAL, NULL },
+          "P:connect P:total R:connect_refused R:agent_stalled",
+          "P:resolve P:tls P:upgrade P:open R:dns_failure R:tls_cert_expired R:upgrade_refused R:protocol_error R:echo_timeout "
+          "R:slow "
+          "rtt closes held cert" },
+        { { true, true, true, SERIES_TALK, silent },
+          "P:resolve P:connect P:tls P:upgrade P:open P:total R:dns_failure R:tls_cert_expired R:upgrade_refused R:protocol_error "
+          "R:silent_drop R:rate_limited R:login_rejected rtt closes cert",
+          "R:tls_cert_expiring R:echo_timeout R:http_status R:subscribe_timeout R:origin_rejected R:payload_limit held" },
+        { { true, false, false, SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD, silent },
+          "P:total R:upgrade_refused R:closed_abnormal rtt closes held",
+          "P:connect P:open R:tls_cert_expired R:echo_mismatch cert" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        world.checks[0].series = rows[i].series;
+        const char *text = scrape(false);
+        for (int wanted = 0; wanted < 2; wanted++) {
+            char words[512], series[256];
+            snprintf(words, sizeof words, "%s", wanted ? rows[i].there : rows[i].absent);
+            for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
+                if (word[1] == ':')
+                    snprintf(series, sizeof series, "{check=\"handshake\",type=\"handshake\",path=\"local\",%s=\"%s\"} 0\n",
+                             *word == 'P' ? "phase" : "reason", word + 2);
+                else
+                    snprintf(series, sizeof series, "%s{check=\"handshake\"%s",
+                             strcmp(word, "rtt") == 0      ? "wshealthd_check_rtt_seconds_count"
+                             : strcmp(word, "closes") == 0 ? "wshealthd_connection_closes_total"
+                             : strcmp(word, "held") == 0   ? "wshealthd_held_connections"
+                                                           : "wshealthd_tls_cert_not_after_timestamp_seconds",
+                             strcmp(word, "closes") == 0 ? ",code=\"1006\"" : "");
+                size_t count = count_of(text, series);
+                if (*word == 'P')
+                    count /= 2; /* _sum and _count */
+                if (count != (size_t)wanted)
+                    fail_msg("row %zu: %s comes %zu times, want %d", i, word, count, wanted);
+            }
+        }
+    }
+}
+
 /* Whatever is no broker and delivers nothing has none of their series. */
 static void test_brokers_and_deliveries_only(void **state)
 {
@@ -345,6 +394,7 @@ int main(void)
         T(test_families_of_the_contract),
         T(test_complete_from_the_first_scrape),
         T(test_reasons_by_type),
+        T(test_series_by_type),
         T(test_brokers_and_deliveries_only),
         T(test_delivery_names),
         T(test_no_series_appears_later),

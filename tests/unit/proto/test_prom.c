@@ -149,14 +149,35 @@ static void test_the_ceiling_is_reported(void **state)
     buf_fini(&whole);
 }
 
+/* Fewer buckets are written than counted; each holds what is below it all the same. */
+static void buckets_may_be_fewer(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT(4096);
+    struct prom prom;
+    struct prom_histogram histogram = { 0 };
+    prom_observe(&histogram, 0.0001);
+    prom_observe(&histogram, 0.04);
+    prom_observe(&histogram, 0.3);
+    prom_observe(&histogram, 60);
+    prom_begin(&prom, &out, false);
+    prom_family(&prom, PROM_HISTOGRAM, "x_seconds", "X.");
+    prom_buckets(&prom, PROM_COARSE);
+    prom_sample_histogram(&prom, &histogram, "check", "a", NULL);
+    assert_int_equal(prom_finish(&prom), 0);
+    assert_non_null(strstr(buf_str(&out), "x_seconds_bucket{check=\"a\",le=\"0.05\"} 2\n"
+                                          "x_seconds_bucket{check=\"a\",le=\"0.5\"} 3\n"
+                                          "x_seconds_bucket{check=\"a\",le=\"+Inf\"} 4\n"
+                                          "x_seconds_sum{check=\"a\"} 60.3401\n"
+                                          "x_seconds_count{check=\"a\"} 4\n"));
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text_format),
-        cmocka_unit_test(test_openmetrics),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_observing),
-        cmocka_unit_test(test_the_ceiling_is_reported),
+        cmocka_unit_test(buckets_may_be_fewer), cmocka_unit_test(test_text_format), cmocka_unit_test(test_openmetrics),
+        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_observing),   cmocka_unit_test(test_the_ceiling_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
