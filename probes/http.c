@@ -9,6 +9,7 @@
 #include "agent/core/conn_offer.h"
 #include "agent/core/fetch.h"
 #include "agent/core/probe.h"
+#include "agent/proto/words.h"
 #include "probes/registry.h"
 
 enum { HTTP_BODY_MAX = 65536, HTTP_HEADERS_COUNT_MAX = 32, HTTP_HEADERS_BYTES_MAX = 64 << 10, HTTP_STATUS_RANGES = 8 };
@@ -125,7 +126,7 @@ static void on_done(void *user, const struct fetch_result *result)
     struct run *run = user;
     struct http_state *state = run->state;
     const struct http_opts *opts = run->opts;
-    char wanted[96], excerpt[200];
+    char wanted[96], excerpt[WORDS_BYTES], words[WORDS_BYTES];
     struct err why;
 
     state->fetch = NULL;
@@ -137,9 +138,11 @@ static void on_done(void *user, const struct fetch_result *result)
     run->report.phase = PHASE_OPEN;
     if (!status_wanted(opts, result->head->status)) {
         describe_wanted(opts, wanted, sizeof(wanted));
-        run_finish(run, REASON_HTTP_STATUS, "status %d, want %s", result->head->status, wanted);
+        words_of_response(result->head, result->body, words);
+        run_finish(run, REASON_HTTP_STATUS, "status %d, want %s%s%s%s", result->head->status, wanted, *words ? ": \"" : "", words,
+                   *words ? "\"" : "");
     } else if (opts->expect.match && !match_try(opts->expect.match, result->body, &why)) {
-        text_excerpt(result->body, 40, excerpt, sizeof(excerpt));
+        text_excerpt(result->body, WORDS_CHARS, excerpt, sizeof(excerpt));
         run_finish(run, REASON_HTTP_BODY, "the body, \"%s\", does not match: %s", excerpt, why.text);
     } else {
         run_finish(run, REASON_NONE, NULL);

@@ -357,6 +357,8 @@ void run_finish_err(struct run *run, const struct err *err)
 {
     if (run->active && err->code >= BROKER_HINT_ABSENT)
         run->report.broker_hint = err->code;
+    if (run->active && err->reason == REASON_LOGIN_REJECTED && err->code >= 4000) /* said before the close frame is sent */
+        run->report.close_code = err->code;
     end_with(run, RESULT_FAIL, err->reason, err->text);
 }
 

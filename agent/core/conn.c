@@ -13,8 +13,9 @@
 #include "agent/base/text.h"
 #include "agent/core/backoff.h"
 #include "agent/core/conn_offer.h"
+#include "agent/core/dialect.h"
 
-enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 512, FAREWELL_BYTES_MAX = 1 << 20 };
+enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250, FAREWELL_BYTES_MAX = 1 << 20 };
 
 struct conn_setup {
     struct dial *dial;
@@ -25,6 +26,13 @@ struct conn_setup {
     char key[WS_KEY_LEN + 1];
     struct http_reader *reader;
     uint64_t requested_ns;
+    const struct target_conf *conf;
+    /* A response that is no 101: why it was judged so, while its body, where servers say why, is waited for. */
+    bool refused;
+    struct err refusal;
+    struct timer patience;
+    uint8_t first[16]; /* the first bytes that came, to tell what is no HTTP/1.1 */
+    size_t first_len;
 };
 
 /* A stream whose owner is gone and whose peer is given time to answer the close frame. */
@@ -105,6 +113,7 @@ static void setup_free(struct conn *conn)
         dial_cancel(setup->dial);
     if (setup->reader)
         http_reader_free(setup->reader);
+    timer_stop(&setup->patience);
     conn_offer_fini(&setup->offer);
     mem_free(setup);
     conn->setup = NULL;
@@ -124,7 +133,7 @@ static void conn_release(struct conn *conn)
 
 static void upgrade_stop_clock(struct conn_setup *setup)
 {
-    if (setup->report->requested)
+    if (setup->report->requested && !setup->refused)
         setup->report->upgrade_ns = clock_now_ns() - setup->requested_ns;
 }
 
@@ -207,6 +216,38 @@ static void take_frames(struct conn *conn, struct slice data, uint64_t now_ns)
     }
 }
 
+/* The sentence of a refusal, with what has come of its body. */
+static void explain_refusal(const struct conn_setup *setup, struct err *err)
+{
+    *err = setup->refusal;
+    upgrade_explain(http_reader_head(setup->reader), http_reader_body(setup->reader), &setup->offer.offer,
+                    setup->conf->dialect && setup->conf->dialect->hides_origin, err);
+}
+
+static void refuse(struct conn *conn)
+{
+    struct err err;
+
+    explain_refusal(conn->setup, &err);
+    conn_lost(conn, &err);
+}
+
+static void on_patience(struct timer *timer, void *user)
+{
+    (void)timer;
+    refuse(user);
+}
+
+/* More of the body of a refusal. It ends where the response does, at the ceiling, or when patience does. */
+static void take_refusal(struct conn *conn, struct slice data)
+{
+    struct err err;
+
+    if (http_reader_feed(conn->setup->reader, &data, &err) != HTTP_MORE ||
+        http_reader_body_total(conn->setup->reader) >= BODY_BYTES_MAX)
+        refuse(conn);
+}
+
 /* The head is here: judge it, and on success become an open connection. */
 static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
 {
@@ -220,7 +261,15 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     if (head->status != 101 && http_header(head, "Retry-After"))
         setup->report->retry_after_ms = backoff_retry_after_ms(*http_header(head, "Retry-After"), clock_wall_ms());
     if (upgrade_check_response(head, &setup->offer.offer, setup->key, &agreed, &err) < 0) {
-        conn_lost(conn, &err);
+        if (head->status == 101 || err.reason == REASON_UPGRADE_REDIRECT) {
+            conn_lost(conn, &err);
+            return;
+        }
+        upgrade_stop_clock(setup);
+        setup->refused = true;
+        setup->refusal = err;
+        timer_start(&setup->patience, REFUSAL_WAIT_MS);
+        take_refusal(conn, rest);
         return;
     }
     setup->report->upgrade_ns = now_ns - setup->requested_ns;
@@ -237,6 +286,15 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
         take_frames(conn, rest, now_ns);
 }
 
+static void note_first(struct conn_setup *setup, struct slice data)
+{
+    size_t room = sizeof(setup->first) - setup->first_len, len = data.len < room ? data.len : room;
+
+    if (len)
+        memcpy(setup->first + setup->first_len, data.data, len);
+    setup->first_len += len;
+}
+
 static void on_data(void *user, struct slice data)
 {
     struct conn *conn = user;
@@ -248,6 +306,11 @@ static void on_data(void *user, struct slice data)
         return;
     }
     conn->setup->report->answered = true;
+    if (conn->setup->refused) {
+        take_refusal(conn, data);
+        return;
+    }
+    note_first(conn->setup, data);
     switch (http_reader_feed(conn->setup->reader, &data, &err)) {
     case HTTP_HEAD:
         take_head(conn, data, now_ns);
@@ -255,6 +318,9 @@ static void on_data(void *user, struct slice data)
     case HTTP_BAD:
     case HTTP_TOO_LARGE:
         err.reason = REASON_HTTP_MALFORMED;
+        if (upgrade_is_http2(slice_make(conn->setup->first, conn->setup->first_len)))
+            err_set(&err, REASON_HTTP_MALFORMED, 0,
+                    "the server answers in HTTP/2, and a WebSocket begins with HTTP/1.1: let it take that as well");
         conn_lost(conn, &err);
         return;
     case HTTP_MORE:
@@ -269,6 +335,10 @@ static void on_end(void *user, const struct err *cause)
     const char *how = cause->reason == REASON_NONE ? "closed" : "reset";
     struct err err;
 
+    if (conn->setup && conn->setup->refused) {
+        refuse(conn);
+        return;
+    }
     if (conn->setup && cause->reason == REASON_TLS_HANDSHAKE_FAILED)
         err = *cause; /* TLS 1.3: a refused client certificate shows only now */
     else if (conn->setup && http_reader_started(conn->setup->reader))
@@ -335,6 +405,8 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     }
     setup->url = options->url;
     setup->report = report;
+    setup->conf = options->target;
+    timer_init(&setup->patience, options->group->loop, on_patience, conn);
     setup->target.url = options->url;
     setup->target.tls = options->url->tls ? options->tls : NULL;
     setup->target.server_name = options->target->tls.server_name;
@@ -442,6 +514,10 @@ int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *e
     panic_if(!setup);
     if (!setup->report->requested)
         return dial_timeout_err(&setup->target, &setup->report->dial, timeout_ms, err);
+    if (setup->refused) {
+        explain_refusal(setup, err);
+        return -1;
+    }
     upgrade_stop_clock(conn->setup);
     text_format_duration((int64_t)timeout_ms, limit, sizeof(limit));
     if (http_reader_started(setup->reader))

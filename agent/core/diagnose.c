@@ -203,7 +203,9 @@ static const struct rule *find_in(const struct rule *rules, size_t count, unsign
 static const struct rule *find_rule(unsigned facts, const struct check_view *main, const struct check_fault *fault)
 {
     enum reason reason = fault->reason;
-    int code = fault->hint ? fault->hint : reason == REASON_CLOSED_BY_SERVER ? main->close_code : main->http_status;
+    int code = fault->hint                                                            ? fault->hint
+               : reason == REASON_CLOSED_BY_SERVER || reason == REASON_LOGIN_REJECTED ? main->close_code
+                                                                                      : main->http_status;
     const struct rule *rule = find_in(diagnose_broker_rules, diagnose_broker_rule_count, facts, reason, code);
     return rule ? rule : find_in(diagnose_rules, diagnose_rule_count, facts, reason, code);
 }

@@ -220,7 +220,8 @@ const struct rule diagnose_rules[] = {
         .plain = "The server takes connections and ends them before it answers the upgrade",
         .advice = { "Look at the server's log for this moment: a crash on connect, or a limit of connections",
                     "If the port speaks TLS, the URL must begin with wss://; a TLS port hangs up on plain requests",
-                    "If it has a list of allowed clients, the agent's address must be on it" },
+                    "If it takes connections from a load balancer only, set target.proxy_protocol; if from listed clients, list "
+                    "the agent's address" },
     },
 
     /* --- an answer, but not the right one ------------------------------------------------------------------------------- */
@@ -246,7 +247,8 @@ const struct rule diagnose_rules[] = {
         .high = 404,
         .plain = "There is no WebSocket under this path",
         .advice = { "Compare the path of the URL with the server's route, down to the last slash",
-                    "If it worked before, a release has moved the route" },
+                    "If it worked before, a release has moved the route",
+                    "Rails answers 404 to a missing or foreign Origin, too: set target.origin" },
     },
     {
         .cause = CAUSE_UPGRADE_NOT_PASSED,
@@ -279,8 +281,9 @@ const struct rule diagnose_rules[] = {
         .low = 400,
         .high = 499,
         .plain = "The server does not take the request for a WebSocket upgrade",
-        .advice = { "Check what it wants beside the upgrade: a subprotocol, a query parameter, a header (target.headers)",
-                    "A proxy in between must pass the Upgrade and Connection headers, with HTTP/1.1" },
+        .advice = { "Compare the path of the URL with the server's route: several libraries answer 400 for another one",
+                    "Check what it wants beside the upgrade: a subprotocol, a query parameter, a header (target.headers)",
+                    "If it says nothing else, look at proxies in between: they must pass Upgrade and Connection, with HTTP/1.1" },
     },
     {
         .cause = CAUSE_UPSTREAM_DOWN,

@@ -105,7 +105,7 @@ struct rule {
     enum cause cause;
     unsigned need, without;            /* all of need, none of without */
     enum reason reasons[RULE_REASONS]; /* one of these; none: any */
-    int low, high; /* range of the close code (closed_by_server), the broker's hint or HTTP status (else); 0: any */
+    int low, high; /* range of the close code (closed_by_server, login_rejected), the broker's hint or HTTP status (else); 0: any */
     /* No full stop: the check's message may follow. {broker} is the broker's name, or "the broker". NULL: the reason's help */
     const char *plain;
     const char *advice[RULE_ADVICE];

@@ -130,6 +130,25 @@ const struct rule diagnose_broker_rules[] = {
     },
 
     /* --- what the server says in its dialect ------------------------------------------------------------------------------ */
+    /* Pusher's codes for a quota that is used up (https://pusher.com/docs/channels/library_auth_reference/pusher-websockets-protocol). */
+    {
+        .cause = CAUSE_SERVER_OVERLOADED,
+        .reasons = { R(LOGIN_REJECTED) },
+        .low = 4004,
+        .high = 4004,
+        .plain = "The server turns new connections away: the application's quota is used up",
+        .advice = { "Compare the number of connections with the application's limit", "Raise the limit, or look for clients that "
+                                                                                      "leave connections behind" },
+    },
+    {
+        .cause = CAUSE_SERVER_OVERLOADED,
+        .reasons = { R(LOGIN_REJECTED) },
+        .low = 4100,
+        .high = 4100,
+        .plain = "The server turns new connections away: it is over its capacity",
+        .advice = { "Compare the number of connections with the server's or the application's limit",
+                    "Raise the limit, or add instances" },
+    },
     {
         .cause = CAUSE_LOGIN_REFUSED,
         .reasons = { R(LOGIN_REJECTED), R(AUTH_REJECTED) },

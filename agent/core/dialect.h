@@ -49,8 +49,9 @@ struct dialect {
     struct {
         char *topic, *body; /* the broker's side; unset: {{channel}} and {{payload}} */
     } publish;
-    int framing;     /* enum dialect_framing */
-    bool json_holes; /* texts are JSON: holes are escaped for it */
+    int framing;       /* enum dialect_framing */
+    bool hides_origin; /* built-in ones: the server answers 404 to an Origin that it does not allow */
+    bool json_holes;   /* texts are JSON: holes are escaped for it */
 };
 
 extern const struct opt dialect_rows[]; /* fields of struct dialect, for `dialects:` */

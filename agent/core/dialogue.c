@@ -11,6 +11,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/core/dialogue_parts.h"
+#include "agent/proto/words.h"
 
 enum { ANSWERS_MAX = 16 };
 
@@ -166,12 +167,15 @@ static bool is_keepalive(struct dialogue *dialogue, struct effort *effort, struc
 static bool take_before_ready(struct dialogue *dialogue, struct slice unit)
 {
     struct effort effort = { EFFORT_BYTES };
-    char shown[SHOWN_BYTES];
+    char shown[WORDS_BYTES];
     struct err err;
+    int code;
 
     if (effort_try(&effort, dialogue->reject, unit)) {
-        text_excerpt(unit, SHOWN_CHARS, shown, sizeof(shown));
-        err_set(&err, REASON_LOGIN_REJECTED, 0, "the server refused the client: \"%s\"", shown);
+        words_of(unit, shown);
+        code = words_code(unit);
+        err_set(&err, REASON_LOGIN_REJECTED, code,
+                code ? "the server refused the client: \"%s\" (%d)" : "the server refused the client: \"%s\"", shown, code);
         return fail(dialogue, WS_CODE_NORMAL, &err);
     }
     if (effort_try(&effort, dialogue->expect, unit))

@@ -9,6 +9,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/core/dialogue_parts.h"
+#include "agent/proto/words.h"
 
 enum { EXTRACT_BYTES_MAX = 8 << 20, NS_PER_MS = 1000000 };
 
@@ -36,14 +37,14 @@ static bool confirm(struct dialogue *dialogue, struct subscription *subscription
 
 static bool refuse(struct dialogue *dialogue, struct subscription *subscription, struct slice unit)
 {
-    char shown[SHOWN_BYTES], name[SHOWN_BYTES], *channel = subscription->channel;
+    char shown[WORDS_BYTES], name[SHOWN_BYTES], *channel = subscription->channel;
     struct err err;
     bool there;
 
     subscription->channel = NULL;
     subscription_free(subscription);
     dialogue->subscription_count--;
-    text_excerpt(unit, SHOWN_CHARS, shown, sizeof(shown));
+    words_of(unit, shown);
     text_excerpt(slice_str(channel), SHOWN_CHARS, name, sizeof(name));
     err_set(&err, REASON_SUBSCRIBE_REJECTED, 0, "the server refused channel \"%s\": \"%s\"", name, shown);
     there = tell_subscribed(dialogue, channel, &err);

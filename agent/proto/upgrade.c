@@ -13,6 +13,7 @@
 #include "agent/base/random.h"
 #include "agent/base/text.h"
 #include "agent/proto/base64.h"
+#include "agent/proto/words.h"
 
 enum { KEY_BYTES = 16, SHOWN_CHARS = 60, SHOWN_MAX = SHOWN_CHARS * 4 + 16 };
 
@@ -179,6 +180,7 @@ static const char *status_hint(int status)
     case 200:
         return ": something answers plain HTTP here; is the path right, and does a proxy in between pass the Upgrade header on?";
     case 400:
+        return ": is the path right, and does a proxy in between pass the Upgrade header on?";
     case 426:
         return ": does a proxy in between drop the Upgrade header?";
     case 404:
@@ -209,6 +211,52 @@ static int judge_status(const struct http_head *head, struct err *err)
     if (status == 429)
         return err_set(err, REASON_RATE_LIMITED, status, "status %d%s%s, want 101", status, gap, reason);
     return err_set(err, REASON_UPGRADE_REFUSED, status, "status %d%s%s, want 101%s", status, gap, reason, status_hint(status));
+}
+
+/* What the configuration can do about it, where status and words tell. NULL: they do not. */
+static const char *refusal_advice(const struct http_head *head, struct slice body, const struct upgrade_offer *offer,
+                                  bool hides_origin)
+{
+    const int status = head->status;
+
+    if (status == 505 || status == 464 || words_mention(body, "HTTP/2") || words_mention(body, "Unknown ALPN"))
+        return "the server takes HTTP/2 only, and a WebSocket begins with HTTP/1.1: let it take that as well";
+    if ((status == 403 || status == 400) && words_mention(body, "origin"))
+        return "set target.origin to one that it allows";
+    if (hides_origin && status == 404)
+        return "a missing or foreign Origin gets this answer as well: set target.origin to one that it allows";
+    if (offer->deflate && status < 500 &&
+        (words_mention(body, "permessage-deflate") || words_mention(body, "max_window_bits") || words_mention(body, "extension")))
+        return "it refuses the offer of permessage-deflate: set target.compression: off";
+    return NULL;
+}
+
+void upgrade_explain(const struct http_head *head, struct slice body, const struct upgrade_offer *offer, bool hides_origin,
+                     struct err *err)
+{
+    char words[WORDS_BYTES], reason[SHOWN_MAX];
+    const char *advice = refusal_advice(head, body, offer, hides_origin);
+
+    words_of_response(head, body, words);
+    if (!*words && !advice)
+        return;
+    shown(head->reason, reason);
+    err_set(err, err->reason, err->code, "status %d%s%s, want 101%s%s%s%s%s", head->status, *reason ? " " : "", reason,
+            *words ? ": \"" : "", words, *words ? "\"" : "",
+            advice               ? "; "
+            : head->status < 300 ? status_hint(head->status)
+                                 : "",
+            advice ? advice : "");
+}
+
+bool upgrade_is_http2(struct slice bytes)
+{
+    enum { HEADER = 9, SETTINGS = 4, GOAWAY = 7 };
+
+    /* Length, type, flags and stream 0. A settings frame is a row of six bytes each. */
+    if (bytes.len < HEADER || bytes.data[0] || bytes.data[5] || bytes.data[6] || bytes.data[7] || bytes.data[8])
+        return false;
+    return (bytes.data[3] == SETTINGS && (bytes.data[1] << 8 | bytes.data[2]) % 6 == 0) || bytes.data[3] == GOAWAY;
 }
 
 static int judge_switch(const struct http_head *head, struct err *err)

@@ -34,6 +34,13 @@ int upgrade_write_request(struct buf *out, const struct upgrade_offer *offer, co
 int upgrade_check_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
                            struct upgrade_agreed *agreed, struct err *err);
 
+/* The error of a response that is no 101, once its body is here, or as much of it as was waited for: the server's own words in the place of
+ * guesses, and what has to be set where they tell. hides_origin: the server answers 404 to an Origin that it does not like. */
+void upgrade_explain(const struct http_head *head, struct slice body, const struct upgrade_offer *offer, bool hides_origin,
+                     struct err *err);
+/* Do these bytes, in the place of a response, begin a connection of HTTP/2 (RFC 9113, 3.4: the server's SETTINGS)? */
+bool upgrade_is_http2(struct slice bytes);
+
 /* Server: 0 and the accept value, or -1 with err->code the status to answer with (400, 405, 426) and what was wrong. */
 int upgrade_check_request(const struct http_head *head, bool offer_deflate, char accept[WS_ACCEPT_LEN + 1],
                           struct upgrade_agreed *agreed, char *extensions, size_t extensions_size, struct err *err);

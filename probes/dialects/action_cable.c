@@ -26,5 +26,6 @@ const struct dialect dialect_action_cable = {
     .message = { .match = { DIALECT_JSON({ "/identifier", IDENTIFIER }) }, .payload = "/message" },
     .keepalive = { .match = { .contains = "\"ping\"", DIALECT_JSON({ "/type", "\"ping\"" }) } },
     .publish = { .body = "{{payload_json}}" },
+    .hides_origin = true,
     .json_holes = true,
 };

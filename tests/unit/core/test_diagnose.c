@@ -236,6 +236,19 @@ static void test_statuses(void **state)
     assert_status(503, "server_overloaded");
     assert_status(504, "upstream_down");
     assert_status(999, "upgrade_refused");
+    /* Pusher's codes: a quota is no matter of the token */
+    static const struct {
+        int code;
+        const char *cause;
+    } logins[] = {
+        { 0, "login_refused" }, { 4001, "login_refused" }, { 4004, "server_overloaded" }, { 4100, "server_overloaded" }
+    };
+    for (size_t i = 0; i < sizeof logins / sizeof logins[0]; i++) {
+        fail_all(REASON_LOGIN_REJECTED, "");
+        for (size_t k = 0; k < world.view.check_count; k++)
+            world.checks[k].close_code = logins[i].code;
+        assert_cause(logins[i].cause);
+    }
     fail_all(REASON_RATE_LIMITED, "status 429 Too Many Requests, want 101");
     assert_cause("rate_limited");
     fail_all(REASON_FLOOD, "");
