@@ -2,8 +2,8 @@
  * `hold`: connections that stay open, the way users' do. A session check: it keeps its connections between rounds, a round pings all of
  * them and opens what is missing, and a loss is judged the moment it happens (run_event).
  *
- * A connection that took a lost one's place proves nothing before it has lived longer than the lost one did: rounds until then end
- * without a verdict (run_skip), or a server that drops every connection after 200 ms would alternate between fail and pass for ever.
+ * What losses mean is policy, and lives in probes/hold_ages.h: a connection that took a lost one's place proves nothing before it has lived
+ * longer than the lost one did, or a server that cuts every connection after 12 s would pass between two cuts.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,12 +16,13 @@
 #include "agent/core/dialogue.h"
 #include "agent/core/probe.h"
 #include "agent/core/talk_engine.h"
+#include "probes/hold_ages.h"
 #include "probes/registry.h"
 
-enum { PACED_MIN = 8, PACED_TURNS_MAX = 250, OPENING_MAX = 16, MASS = 10, NS_PER_MS = 1000000, PROOF_SLACK_MS = 100 };
+enum { PACED_MIN = 8, PACED_TURNS_MAX = 250, OPENING_MAX = 16, MASS = 10, NS_PER_MS = 1000000, KICK_MS = 300 };
 
 struct hold_opts {
-    int64_t connections, for_ms;
+    int64_t connections, for_ms, max_age_ms;
     bool idle;
 };
 
@@ -35,7 +36,8 @@ struct held { /* small: there may be thousands */
         struct conn_report *report; /* while it opens */
         uint64_t opened_ns;         /* from then on */
     };
-    uint32_t life_ms; /* recycled after this */
+    uint64_t since_ns; /* when it began to open, or was pinged */
+    uint32_t life_ms;  /* recycled after this */
     bool opening, awaits_pong;
 };
 
@@ -43,13 +45,11 @@ struct hold_state {
     struct held *held;       /* opts->connections of them, made by the first round */
     size_t opening, awaited; /* how many open, how many owe a pong */
     size_t next;             /* of the round: the next to look at */
-    uint64_t pinged_ns;      /* the last ping of the round was sent then */
-    uint64_t proven_ns;      /* rounds before this moment prove nothing */
-    uint64_t proof_ns;       /* how long a replacement must live */
     uint8_t ping[8];         /* payload of this round's pings */
     struct timer pace;       /* the round goes on in a moment: many pings are not sent at once */
     bool barred;             /* of the round: the target refuses the probe, and a connection that is missing was not opened */
-    bool lost;               /* a loss has been judged since the last round began: one fault, one verdict */
+    struct hold_ages ages;   /* of what was lost */
+    enum hold_level told;    /* losses have been judged as that since the last round began: one fault, one verdict */
 };
 
 static const struct hold_opts *hold_opts(const struct run *run)
@@ -104,6 +104,42 @@ static void held_end_opening(struct held *held)
     held->opening = false;
 }
 
+static enum hold_level judge_losses(const struct run *run, struct err *err)
+{
+    const struct hold_state *state = run->state;
+    struct hold_policy policy = { (uint64_t)hold_opts(run)->connections, hold_opts(run)->idle };
+
+    return hold_ages_judge(&state->ages, clock_now_ns(), &policy, err);
+}
+
+/* Ends the round by what the losses come to. Their close codes were counted when they came. */
+static void finish_by_losses(struct run *run)
+{
+    struct err err;
+    enum hold_level level = judge_losses(run, &err);
+
+    if (level == HOLD_WELL) {
+        run_finish(run, REASON_NONE, NULL);
+        return;
+    }
+    run->report.phase = PHASE_OPEN;
+    run->report.close_code = err.code;
+    run->report.close_counted = true;
+    if (level == HOLD_FAIL)
+        run_finish_err(run, &err);
+    else
+        run_warn(run, err.reason, "%s", err.text);
+}
+
+static void note_lives(struct run *run)
+{
+    struct hold_state *state = run->state;
+
+    for (size_t i = 0; state->ages.count && i < (size_t)hold_opts(run)->connections; i++)
+        if (held_is_open(&state->held[i]) && !state->held[i].opening)
+            hold_ages_lived(&state->ages, clock_now_ns(), state->held[i].opened_ns, false);
+}
+
 /* Everything asked of this round has been answered: is it a pass? */
 static void round_settle(struct run *run)
 {
@@ -112,17 +148,12 @@ static void round_settle(struct run *run)
     if (!run->active || state->opening || state->awaited || state->next < (size_t)hold_opts(run)->connections)
         return;
     if (run->once)
-        return;          /* the only round lasts until its deadline, to see early closes (hold_late) */
-    if (state->barred) { /* those that are held are well; the state stays as it is until the others may be tried */
+        return; /* the only round lasts until its deadline, to see early closes (hold_late) */
+    note_lives(run);
+    if (state->barred) /* those that are held are well; the state stays as it is until the others may be tried */
         run_skip(run, run_barred_until_ns(run));
-        return;
-    }
-    if (clock_now_ns() < state->proven_ns) {
-        run_skip(run, state->proven_ns);
-        return;
-    }
-    state->proof_ns = 0;
-    run_finish(run, REASON_NONE, NULL);
+    else
+        finish_by_losses(run);
 }
 
 /* How many connections one turn may look at. In one go, a thousand pings and their pongs would hold up everybody else on the loop. */
@@ -141,8 +172,8 @@ static void held_ping(struct held *held)
     if (held->awaits_pong || conn_send(held_conn(held), WS_PING, slice_of(state->ping)) < 0)
         return; /* a connection that breaks says so itself */
     held->awaits_pong = true;
+    held->since_ns = clock_now_ns();
     state->awaited++;
-    state->pinged_ns = clock_now_ns();
 }
 
 static void open_more(struct run *run);
@@ -161,8 +192,6 @@ static void on_open(void *user)
     held->opened_ns = clock_now_ns();
     /* Up to a tenth longer, so that many connections are not recycled at one moment. */
     held->life_ms = (uint32_t)(for_ms + random_below((uint32_t)(for_ms / 10)));
-    if (state->proof_ns && held->opened_ns + state->proof_ns > state->proven_ns)
-        state->proven_ns = held->opened_ns + state->proof_ns;
     if (!hold_opts(run)->idle)
         held_ping(held);
     open_more(run);
@@ -173,13 +202,18 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     struct held *held = user;
     struct run *run = held->run;
     struct hold_state *state = run->state;
+    uint64_t rtt_ns;
 
     if (message->opcode != WS_PONG || !held->awaits_pong || !slice_equal(message->body, slice_of(state->ping)))
         return;
     held->awaits_pong = false;
     state->awaited--;
-    run->report.have_rtt = true; /* of the slowest connection: the last pong */
-    run->report.rtt_ns = received_ns - state->pinged_ns;
+    rtt_ns = received_ns > held->since_ns ? received_ns - held->since_ns : 0;
+    if (!run->report.have_rtt || rtt_ns > run->report.rtt_ns) /* of the slowest connection */
+        run->report.rtt_ns = rtt_ns;
+    run->report.have_rtt = true;
+    if (!held->life_ms) /* it has survived its silence to the end */
+        hold_ages_lived(&state->ages, clock_now_ns(), held->opened_ns, true);
     round_settle(run);
 }
 
@@ -195,36 +229,63 @@ static void lost_opening(struct held *held, const struct err *err)
     run_finish_err(run, err);
 }
 
+/* A close code that comes just after the agent has asked for another connection: it may have ended its own session. */
+static bool is_kicked(const struct held *held, const struct err *cause)
+{
+    uint64_t newest_ns = held->run->group->requested_ns;
+
+    return cause->reason == REASON_CLOSED_BY_SERVER && newest_ns > held->opened_ns &&
+           clock_now_ns() - newest_ns < (uint64_t)KICK_MS * NS_PER_MS;
+}
+
+/* It was open, and is not any more; true when that is a fault. */
+static bool note_loss(struct held *held, const struct err *cause)
+{
+    struct run *run = held->run;
+    struct hold_state *state = run->state;
+    uint64_t now_ns = clock_now_ns(), age_ns = now_ns - held->opened_ns, max_age_ms = (uint64_t)hold_opts(run)->max_age_ms;
+
+    run->stats->held--;
+    if (held->awaits_pong)
+        state->awaited--;
+    held->awaits_pong = false;
+    if (max_age_ms && age_ns >= max_age_ms * NS_PER_MS) {
+        hold_ages_lived(&state->ages, now_ns, held->opened_ns, true); /* a full life, by the server's rules */
+        return false;
+    }
+    run->stats->lost++;
+    run->stats->lost_age_ns = age_ns;
+    hold_ages_lost(&state->ages, now_ns, held->opened_ns, is_kicked(held, cause), cause);
+    return true;
+}
+
 static void on_lost(void *user, const struct err *cause)
 {
     struct held *held = user;
     struct run *run = held->run;
     struct hold_state *state = run->state;
-    uint64_t age_ns, most_ns = (uint64_t)run->conf->interval_ms * NS_PER_MS * 3 / 4;
-    char age[32];
-    struct err err = *cause;
+    enum hold_level level = HOLD_WELL;
+    struct err err;
 
     if (held->opening) {
         lost_opening(held, cause);
         return;
     }
-    run->stats->held--;
-    if (held->awaits_pong)
-        state->awaited--;
-    held->awaits_pong = false;
-    age_ns = clock_now_ns() - held->opened_ns;
-    state->proof_ns = 2 * age_ns + (uint64_t)PROOF_SLACK_MS * NS_PER_MS;
-    if (state->proof_ns > most_ns)
-        state->proof_ns = most_ns;
-    if (state->lost) { /* the same fault once more: counted, not judged */
+    if (note_loss(held, cause))
+        level = judge_losses(run, &err);
+    if (run->once && level == HOLD_WARN)
+        level = HOLD_FAIL;      /* whoever asks once is told what happened, and judges himself */
+    if (level <= state->told) { /* no fault, or the same once more: counted, not judged */
         if (cause->code)
             run->stats->closes[close_label(cause->code)]++;
+        round_settle(run);
         return;
     }
-    state->lost = true;
-    text_format_elapsed(age_ns, age, sizeof(age));
-    err_prefix(&err, "a held connection was lost after %s", age);
-    run_event(run, &err);
+    state->told = level;
+    if (level == HOLD_FAIL)
+        run_event(run, &err);
+    else
+        run_event_warn(run, &err);
 }
 
 static const struct conn_events conn_events = { on_open, on_message, on_lost };
@@ -257,6 +318,7 @@ static bool held_open(struct held *held)
     }
     held->report = mem_alloc(sizeof(*held->report));
     held->opening = true;
+    held->since_ns = clock_now_ns();
     if (held_connect(held, &err) < 0) {
         held_end_opening(held);
         run_finish_err(run, &err);
@@ -298,6 +360,7 @@ static void open_more(struct run *run)
             continue;
         }
         if (old) {
+            hold_ages_lived(&state->ages, clock_now_ns(), held->opened_ns, true);
             held_close(held, WS_CODE_NORMAL);
             run->stats->held--;
         }
@@ -315,51 +378,108 @@ static void on_pace(struct timer *timer, void *user)
     open_more(user);
 }
 
+/* Lets go of a connection whose pong has not come. */
+static void drop_silent(struct held *held)
+{
+    struct err err;
+
+    err_set(&err, REASON_SILENT_DROP, 0, "it gave no pong");
+    note_loss(held, &err);
+    held_drop(held);
+}
+
+/* How many connections have owed a pong for so long? */
+static size_t count_silent(const struct run *run, uint64_t wait_ms, size_t *well)
+{
+    struct hold_state *state = run->state;
+    uint64_t now_ns = clock_now_ns();
+    size_t silent = 0;
+
+    *well = 0;
+    for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++) {
+        struct held *held = &state->held[i];
+
+        if (held->awaits_pong && now_ns - held->since_ns >= wait_ms * NS_PER_MS)
+            silent++;
+        else if (!held->opening && held_is_open(held))
+            ++*well;
+    }
+    return silent;
+}
+
+static void drop_all_silent(struct run *run, uint64_t wait_ms)
+{
+    struct hold_state *state = run->state;
+    uint64_t now_ns = clock_now_ns();
+
+    for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++)
+        if (state->held[i].awaits_pong && now_ns - state->held[i].since_ns >= wait_ms * NS_PER_MS)
+            drop_silent(&state->held[i]);
+}
+
+/* Lets go of connections that did not open in time: the next round opens them anew. *err says where they were. */
+static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
+{
+    struct hold_state *state = run->state;
+    uint64_t now_ns = clock_now_ns();
+
+    for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++) {
+        struct held *held = &state->held[i];
+
+        if (!held->opening || now_ns - held->since_ns < wait_ms * NS_PER_MS)
+            continue;
+        if (hold_speaks(run))
+            dialogue_timeout_err(held->dialogue, (uint64_t)run->conf->timeout_ms, err);
+        else
+            conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, err);
+        held_drop(held);
+        held_end_opening(held);
+        state->opening--;
+    }
+}
+
 static void hold_start(struct run *run)
 {
     struct hold_state *state = run->state;
     size_t count = (size_t)hold_opts(run)->connections;
+    uint64_t timeout_ms = (uint64_t)run->conf->timeout_ms;
+    struct err err;
 
     if (!state->held) {
         state->held = mem_alloc(count * sizeof(*state->held));
         for (size_t i = 0; i < count; i++)
             state->held[i].run = run;
         timer_init(&state->pace, run->loop, on_pace, run);
+        run->stats->holds = true;
     }
-    if (!state->awaited) /* pongs that an early end left behind still fit */
-        random_bytes(state->ping, sizeof(state->ping));
     timer_stop(&state->pace); /* of a round that ended early */
     state->next = 0;
-    state->lost = state->barred = false;
+    state->barred = false;
+    state->told = HOLD_WELL;
     run->report.phase = PHASE_RESOLVE;
+    /* Losses end rounds early. What such a round was still waiting for is given up when its time is over, or a connection that died in silence
+     * would be kept as long as another one is cut again and again. */
+    drop_all_silent(run, timeout_ms);
+    drop_opening(run, timeout_ms, &err);
+    if (!state->awaited) /* pongs that an early end left behind still fit */
+        random_bytes(state->ping, sizeof(state->ping));
     open_more(run);
 }
 
-/* Lets go of the connections that owe something: the next round opens them anew. Returns how many owed a pong. */
-static size_t drop_late(struct run *run, struct err *opening)
+/* Nothing at all answers: that is no matter of ages, the server hangs. In `idle`, only those that were asked could answer. Where others do
+ * answer, those that were pinged just now may still. */
+static bool finish_silent(struct run *run, const char *limit)
 {
-    struct hold_state *state = run->state;
-    size_t silent = 0;
+    int64_t count = hold_opts(run)->connections;
+    size_t well, silent = count_silent(run, 0, &well);
+    bool some = !run->once && (well || hold_opts(run)->idle);
 
-    for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++) {
-        struct held *held = &state->held[i];
-
-        if (held->opening) {
-            if (hold_speaks(run))
-                dialogue_timeout_err(held->dialogue, (uint64_t)run->conf->timeout_ms, opening);
-            else
-                conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, opening);
-            held_drop(held);
-            held_end_opening(held);
-        } else if (held->awaits_pong) {
-            silent++;
-            run->stats->held--;
-            held->awaits_pong = false;
-            held_drop(held);
-        }
-    }
-    state->opening = state->awaited = 0;
-    return silent;
+    drop_all_silent(run, some ? (uint64_t)run->conf->timeout_ms / 2 : 0);
+    if (!silent || some)
+        return false;
+    run->report.phase = PHASE_OPEN;
+    run_finish(run, REASON_SILENT_DROP, "%zu of %" PRId64 " held connections gave no pong within %s", silent, count, limit);
+    return true;
 }
 
 static void hold_late(struct run *run)
@@ -369,22 +489,26 @@ static void hold_late(struct run *run)
     bool complete = state->next >= (size_t)count;
     char limit[32];
     struct err err;
-    size_t silent;
 
     timer_stop(&state->pace);
     err_clear(&err);
-    silent = drop_late(run, &err);
     text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
-    if (silent) {
-        run->report.phase = PHASE_OPEN;
-        run_finish(run, REASON_SILENT_DROP, "%zu of %" PRId64 " held connections gave no pong within %s", silent, count, limit);
-    } else if (err.reason != REASON_NONE) {
+    drop_opening(run, 0, &err);
+    if (finish_silent(run, limit))
+        return;
+    if (err.reason != REASON_NONE) {
         run->report.phase = reason_phase(err.reason);
         run_finish_err(run, &err);
     } else if (!complete) {
         run_finish(run, REASON_UPGRADE_TIMEOUT, "%u of %" PRId64 " connections were open after %s", run->stats->held, count, limit);
-    } else {
+    } else if (run->once) {
         run_finish(run, REASON_NONE, "%" PRId64 " connections held for %s", count, limit);
+    } else {
+        note_lives(run);
+        if (state->barred)
+            run_skip(run, run_barred_until_ns(run));
+        else
+            finish_by_losses(run);
     }
 }
 
@@ -421,13 +545,19 @@ static const struct opt hold_rows[] = {
       .offset = offsetof(struct hold_opts, for_ms),
       .fallback = "60s",
       .min = 100,
-      .max = 7 * 86400000,
+      .max = 7 * (int64_t)86400000,
       .help = "each is closed and replaced after this long" },
     { .name = "idle",
       .kind = OPT_BOOL,
       .offset = offsetof(struct hold_opts, idle),
       .fallback = "false",
       .help = "send nothing until `for` is over, to find what cuts idle connections" },
+    { .name = "max_age",
+      .kind = OPT_DURATION,
+      .offset = offsetof(struct hold_opts, max_age_ms),
+      .min = 1,
+      .max = 7 * (int64_t)86400000,
+      .help = "a connection that is cut at this age or later has had a full life: for servers that recycle their clients" },
     { 0 },
 };
 

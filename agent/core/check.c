@@ -124,7 +124,7 @@ static void count_round(struct check *check, const struct ending *ending)
     stats->last_round_ms = clock_wall_ms();
     if (ending->result == RESULT_FAIL || ending->result == RESULT_VOID)
         stats->failures[ending->reason]++;
-    if (report->close_code)
+    if (report->close_code && !report->close_counted)
         stats->closes[close_label(report->close_code)]++;
     if (report->cert_not_after_ms)
         stats->cert_not_after_ms = report->cert_not_after_ms;
@@ -362,7 +362,7 @@ void run_finish_err(struct run *run, const struct err *err)
     end_with(run, RESULT_FAIL, err->reason, err->text);
 }
 
-void run_event(struct run *run, const struct err *err)
+static void event_begin(struct run *run, const struct err *err)
 {
     struct check *check = run->check;
 
@@ -381,7 +381,18 @@ void run_event(struct run *run, const struct err *err)
     if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
         run->report.close_code = err->code;
     check->hurry = check->view.health.state != STATE_FAIL;
+}
+
+void run_event(struct run *run, const struct err *err)
+{
+    event_begin(run, err);
     run_finish_err(run, err);
+}
+
+void run_event_warn(struct run *run, const struct err *err)
+{
+    event_begin(run, err);
+    run_warn(run, err->reason, "%s", err->text);
 }
 
 void run_skip(struct run *run, uint64_t until_ns)

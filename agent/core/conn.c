@@ -366,7 +366,7 @@ static void on_dial_open(void *user, struct stream *stream)
     conn->stream = stream;
     setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
     upgrade_key(setup->key);
-    setup->requested_ns = clock_now_ns();
+    setup->requested_ns = conn->group->requested_ns = clock_now_ns();
     setup->report->requested = true;
     stream_start(stream, &stream_events, conn);
     if (upgrade_write_request(&request, &setup->offer.offer, setup->key) < 0) {

@@ -43,7 +43,8 @@ struct conn_events {
 struct conn_group {
     struct loop *loop;
     struct list farewells;
-    struct conn *current; /* whose callback is running; NULL once its owner has let go of it there */
+    struct conn *current;  /* whose callback is running; NULL once its owner has let go of it there */
+    uint64_t requested_ns; /* when the last of them has asked for its upgrade: servers may end an older session then */
 };
 void conn_group_init(struct conn_group *group, struct loop *loop);
 void conn_group_fini(struct conn_group *group); /* cuts what still lingers */

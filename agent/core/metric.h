@@ -66,7 +66,9 @@ struct check_stats {
     int64_t last_round_ms;           /* wall */
     int64_t cert_not_after_ms;       /* wall, 0: none seen */
     struct delivery_stats *delivery; /* of delivery checks; NULL for others */
+    bool holds;                      /* it keeps connections, and counts what becomes of them */
     uint32_t held;                   /* connections held open now */
+    uint64_t lost, lost_age_ns;      /* held connections that were lost, ever; the age of the last one */
 };
 
 struct agent_view;

@@ -57,6 +57,7 @@ struct run_report {
     uint64_t rtt_ns;
     int http_status, close_code; /* 0: none */
     int broker_hint;             /* enum broker_hint; 0: none */
+    bool close_counted;          /* in an earlier round: it is shown again */
     int64_t cert_not_after_ms;   /* 0: none seen */
     uint64_t retry_after_ms;     /* what a refusal asks for; 0: nothing */
     bool tls_answered;           /* the peer has sent something that looks like TLS */
@@ -92,6 +93,7 @@ void run_warn(struct run *run, enum reason reason, const char *fmt, ...) __attri
 void run_finish_err(struct run *run, const struct err *err);
 /* Session types, between rounds: something failed just now; judged at once as a failed round. During a round it finishes that. */
 void run_event(struct run *run, const struct err *err);
+void run_event_warn(struct run *run, const struct err *err); /* the same, as a warning */
 /* Session types: the round proves nothing before that moment; it ends without being judged or counted, and the next one comes then. */
 void run_skip(struct run *run, uint64_t until_ns);
 /* May it open a connection now? After a refusal few attempts are made, one in each round at most: the rest of a round goes on without. */

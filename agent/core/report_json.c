@@ -129,6 +129,14 @@ static void put_check(struct json_out *json, const struct check_view *check, boo
     put_timings(json, check);
     json_out_key(json, "rtt_ms");
     put_ms(json, check->judged && check->have_rtt, check->rtt_ns);
+    if (check->stats.holds) {
+        json_out_key(json, "held");
+        json_out_int(json, check->stats.held);
+        json_out_key(json, "losses");
+        json_out_int(json, (int64_t)check->stats.lost);
+        json_out_key(json, "last_loss_age_ms");
+        put_ms(json, check->stats.lost != 0, check->stats.lost_age_ns);
+    }
     json_out_object_end(json);
 }
 

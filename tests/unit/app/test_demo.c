@@ -193,7 +193,7 @@ static void on_stop_timer(struct timer *timer, void *user)
     agent_stop(held->bench->agent, on_stopped, held->bench);
 }
 
-/* The fault comes when the connections are open; what is then said of them ends the test. */
+/* The fault comes when the connections are open; what is then said of them ends the test. The first loss is a warning. */
 static void on_held_change(void *user, const struct agent_view *view)
 {
     struct held *held = user;
@@ -201,7 +201,7 @@ static void on_held_change(void *user, const struct agent_view *view)
     if (check->judged && check->status == RESULT_PASS && !held->passed) {
         held->passed = true;
         demo_server_set_faults(held->bench->server, held->fault);
-    } else if (check->judged && check->status == RESULT_FAIL && held->reason == REASON_NONE) {
+    } else if (check->judged && check->status != RESULT_PASS && held->reason == REASON_NONE) {
         held->reason = check->reason;
         timer_start(&held->stop, 0);
     }
