@@ -248,6 +248,7 @@ static void *run(void *arg)
     while ((letter = mailbox_take(client->box)))
         answer(client, list_entry(letter, struct kafka_letter, letter));
     let_go(client);
+    thread_let_go();
     count_add(-1);
     return NULL;
 }

@@ -537,6 +537,7 @@ static void *run(void *arg)
         broker_letter_discard(&pending->letter->letter);
         mem_free(pending);
     }
+    thread_let_go();
     mqtt_link_unref(worker->link);
     mqtt_plan_free(worker->plan);
     mem_free(worker);

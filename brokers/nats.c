@@ -256,7 +256,7 @@ static void report(struct broker *broker, struct nats_state *state, const struct
     struct err err = { 0 };
     const struct err *fault = NULL;
     if (letter->fault.reason != REASON_NONE) {
-        err_set(&err, letter->fault.reason, 0, "%s", letter->fault.text);
+        err_set(&err, letter->fault.reason, letter->fault.hint, "%s", letter->fault.text);
         fault = &err;
     }
     switch (letter->kind) {

@@ -32,6 +32,7 @@ void nats_plan_free(struct nats_plan *plan);
 /* What is wrong, as a thread may say it: err_set is the loop's. */
 struct nats_fault {
     enum reason reason; /* REASON_NONE: nothing */
+    int hint;           /* enum broker_hint */
     char text[NATS_TEXT_MAX];
 };
 void nats_fault_set(struct nats_fault *fault, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

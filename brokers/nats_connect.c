@@ -3,12 +3,14 @@
  * timeout. Promises one attempt without reconnecting, as reconnecting is the core's: a publish while the library reconnects would block,
  * or be kept and replayed when it is stale. Every failure becomes a reason and a sentence; sentences are cleaned by the loop.
  */
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "agent/base/mem.h"
+#include "agent/core/broker.h"
 #include "brokers/nats.h"
 
 /* A frozen server is noticed after PING_MS * PINGS_OUT, and at most one interval more. */
@@ -39,13 +41,14 @@ static const char *without_place(const char *text)
 
 /*
  * The server has hung up before its first PONG. In TLS 1.3 the handshake is over for us before it has seen our certificate, and whether its
- * alert or the end of the connection is noticed first is chance.
+ * alert or the end of the connection is noticed first is chance. Releases before 3.8 then say that a PONG is missing, later ones that the
+ * connection is closed.
  */
-static bool fault_of_hang_up(const struct nats_plan *plan, const char *text, struct nats_fault *fault)
+static bool fault_of_hang_up(const struct nats_plan *plan, natsStatus status, const char *text, struct nats_fault *fault)
 {
     bool tls = plan->secure || plan->ca_file != NULL || plan->cert_file != NULL;
-    if (strstr(text, "Expected 'PONG', got ''") == NULL && strstr(text, "SSL_write error") == NULL &&
-        strstr(text, "SSL_read error") == NULL)
+    if (status != NATS_CONNECTION_CLOSED && strstr(text, "Expected 'PONG', got ''") == NULL &&
+        strstr(text, "SSL_write error") == NULL && strstr(text, "SSL_read error") == NULL)
         return false;
     if (tls)
         nats_fault_set(fault, REASON_BROKER_AUTH_FAILED,
@@ -61,9 +64,12 @@ static void fault_of_tls(const struct nats_plan *plan, const char *text, struct 
     const char *found = strstr(text, prefix);
     if (refused_certificate(text))
         nats_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the client certificate, or wants one: %s", plan->where, text);
-    else
+    else {
+        /* "SSL handshake error: 20:unable to get …": the number is that of the verification. */
+        fault->hint = found != NULL && isdigit((unsigned char)found[sizeof prefix - 1]) ? BROKER_HINT_UNTRUSTED : 0;
         nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "TLS with %s failed: %s", plan->where,
                        found != NULL ? found + sizeof prefix - 1 : text);
+    }
 }
 
 void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *text, struct nats_fault *fault)
@@ -224,7 +230,7 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
         if (s == NATS_CONNECTION_AUTH_FAILED && signs)
             s = natsConnection_Connect(&connection, options);
         const char *text = s == NATS_OK ? NULL : nats_GetLastError(NULL);
-        if (s != NATS_OK && (text == NULL || !fault_of_hang_up(plan, text, fault)))
+        if (s != NATS_OK && !fault_of_hang_up(plan, s, text == NULL ? "" : text, fault))
             nats_fault_of(plan, s, text, fault);
     }
     natsOptions_Destroy(options);
@@ -252,6 +258,7 @@ static void fault_of_jetstream(const char *what, natsStatus status, jsErrCode co
         nats_fault_set(fault, reason, "%s: JetStream is not enabled for this account: %s", what, text);
         return;
     case JSStreamNotFoundErr:
+        fault->hint = BROKER_HINT_ABSENT;
         nats_fault_set(fault, reason, "%s: there is no such stream", what);
         return;
     case JSStreamSealedErr:

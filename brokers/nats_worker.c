@@ -544,6 +544,7 @@ static void *run(void *arg)
     }
     let_go(worker);
     alarm_close(worker);
+    thread_let_go();
     worker_unref(worker);
     return NULL;
 }

@@ -1,6 +1,7 @@
 /* Threads (agent/net/thread.h). Called on the loop's thread; whoever starts one says how it ends. */
 #include "agent/net/thread.h"
 
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -23,4 +24,9 @@ int thread_start(void *(*run)(void *arg), void *arg)
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return status;
+}
+
+void thread_let_go(void)
+{
+    OPENSSL_thread_stop();
 }
