@@ -249,7 +249,7 @@ def test_nothing_of_tls_is_left_at_the_end(tmp_path, certs):
     """The agent is stopped at whatever moment of connecting anew; a thread that has told that it ends may not have freed its part yet."""
     cert, key = certs.leaf("good")
     with nats(tmp_path, f"tls {{ cert_file: '{cert}', key_file: '{key}', ca_file: '{certs.ca}', verify: true }}") as server:
-        tls = settings(f"tls://127.0.0.1:{server.port}", f"tls: {{ ca_file: {certs.ca} }}").replace("max: 300ms", "max: 20ms")
+        tls = settings(f"tls://127.0.0.1:{server.port}", f"tls: {{ ca_file: {certs.ca} }}").replace("max: 300ms", "min: 10ms, max: 20ms")
         for _ in range(5):
             with agent(tls, tmp_path) as running:
                 until("the broker refuses", lambda: broker_of(running)["reason"] == "broker_auth_failed")
