@@ -134,15 +134,36 @@ static void ping_session(struct run *run)
     conn_send(dialogue_conn(state->dialogue), WS_PING, slice_of(state->ping));
 }
 
+static void finish_in(struct run *run, enum phase phase, const struct err *err)
+{
+    run->report.phase = phase;
+    run_finish_err(run, err);
+}
+
+/* What can be proven without the broker has been: the connection is there. If the broker has come meanwhile, the next round comes at once. */
+static void finish_bare(struct run *run)
+{
+    struct delivery_state *state = run->state;
+
+    if (broker_is_up(state->broker))
+        run_skip(run, clock_now_ns());
+    else
+        finish_in(run, PHASE_NONE, broker_why(state->broker));
+}
+
 static void on_ready(void *user)
 {
     struct run *run = user;
+    struct delivery_state *state = run->state;
 
     end_opening(run);
     run->report.phase = PHASE_OPEN;
     run->stats->held = 1;
     ping_session(run);
-    advance(run);
+    if (run->active && state->bare)
+        finish_bare(run);
+    else
+        advance(run);
 }
 
 static void on_subscribed(void *user, const char *channel, const struct err *err)
@@ -344,9 +365,13 @@ static void delivery_start(struct run *run)
     leave_stale_session(run);
     if (dialogue_is_ready(state->dialogue)) /* also while the broker is down: the connection is to be there when it comes back */
         ping_session(run);
-    if (broker_is_waiting(state->broker)) {
-        run->report.phase = PHASE_NONE;
-        run_finish_err(run, broker_why(state->broker));
+    state->bare = broker_is_waiting(state->broker);
+    if (state->bare) {
+        beats_end(state);
+        if (dialogue_is_ready(state->dialogue))
+            finish_bare(run);
+        else if (!conn_busy(dialogue_conn(state->dialogue)) && connect_dialogue(run, &err) < 0)
+            run_finish_err(run, &err);
     } else if (beats_begin(run, &err) < 0 || (!conn_busy(dialogue_conn(state->dialogue)) && connect_dialogue(run, &err) < 0)) {
         run_finish_err(run, &err);
     } else {
@@ -370,12 +395,6 @@ static bool leave_unready(struct run *run, struct err *err)
     dialogue_drop(state->dialogue);
     leave_session(run);
     return true;
-}
-
-static void finish_in(struct run *run, enum phase phase, const struct err *err)
-{
-    run->report.phase = phase;
-    run_finish_err(run, err);
 }
 
 /* Notes every channel that is not subscribed, so that it is among the next round's; names one. NULL: all are. */
@@ -440,22 +459,26 @@ static void reconnect_if_lost(struct run *run)
 static void delivery_late(struct run *run)
 {
     struct delivery_state *state = run->state;
-    bool unready, dead = is_dead(run, (uint64_t)run->conf->timeout_ms / 2);
+    bool unready, refused, dead = is_dead(run, (uint64_t)run->conf->timeout_ms / 2);
     char limit[32];
     struct err err;
 
     text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
+    /* Who takes no connection is at fault whatever the broker does. Behind the upgrade a server may wait for the broker. */
+    refused = !dialogue_is_ready(state->dialogue) && !dialogue_opened_ns(state->dialogue);
     unready = leave_unready(run, &err);
     if (dead) {
         dialogue_drop(state->dialogue);
         leave_session(run);
     }
-    if (!broker_is_up(state->broker)) {
+    if (!broker_is_up(state->broker) && !(state->bare && refused)) {
         finish_in(run, PHASE_NONE, broker_why(state->broker));
     } else if (unready) {
         finish_in(run, reason_phase(err.reason), &err);
     } else if (dead) {
         run_finish(run, REASON_SILENT_DROP, "nothing came on the subscribed connection within %s, not even a pong", limit);
+    } else if (state->bare) {
+        finish_bare(run);
     } else if (!finish_unprepared(run, limit)) {
         delivery_judge(run);
         reconnect_if_lost(run);

@@ -46,6 +46,7 @@ struct delivery_state {
     struct dialogue *dialogue;
     struct conn_report report;
     bool opening;
+    bool bare;            /* the broker is down: the round asks only whether this server takes the connection */
     uint8_t ping[8];      /* does the subscribed connection still live? */
     uint64_t pinged_ns;   /* 0: no ping on this connection yet */
     bool alive;           /* since that ping something has come: its pong, a confirmation, any message */
