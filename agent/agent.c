@@ -369,6 +369,11 @@ const struct agent_view *agent_view(struct agent *agent)
     return &agent->view;
 }
 
+void agent_forget_refusals(struct agent *agent)
+{
+    memset(agent->host.backoff, 0, sizeof(agent->host.backoff));
+}
+
 void agent_drain(struct agent *agent, bool on)
 {
     if (agent->draining == on)

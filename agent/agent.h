@@ -34,6 +34,8 @@ void agent_stop(struct agent *agent, void (*on_stopped)(void *user),
 void agent_free(struct agent *agent);                     /* after on_stopped */
 const struct agent_view *agent_view(struct agent *agent); /* current; valid until the loop turns */
 void agent_drain(struct agent *agent, bool on);
+void agent_forget_refusals(
+    struct agent *agent); /* whoever knows that the target refuses no more: the checks return to their pace */
 /* Reads the configuration file again. 0, or -1: the errors, and nothing has changed. */
 int agent_reload(struct agent *agent, struct conf_errors *errors);
 

@@ -202,7 +202,7 @@ static void change_checks(struct agent *agent, struct generation *generation, si
         check_free(agent->checks[i]);
     agent_drop_old_brokers(agent);
     agent_set_checks(agent, checks, count);
-    memset(agent->host.backoff, 0, sizeof(agent->host.backoff)); /* whoever reloads may have mended what was refused */
+    agent_forget_refusals(agent); /* whoever reloads may have mended what was refused */
     for (size_t i = 0; i < count; i++)
         if (fresh[i])
             agent_start_check(agent, checks[i], i);

@@ -161,6 +161,7 @@ static void set_faults(struct demo *demo, demo_fault_set faults)
 
 static void clear_faults(struct demo *demo)
 {
+    agent_forget_refusals(demo->agent); /* else a demo of a refusal would have a tail of half a minute */
     set_faults(demo, 0);
 }
 

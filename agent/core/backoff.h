@@ -16,6 +16,7 @@ enum { BACKOFF_FIRST_MS = 10000, BACKOFF_MAX_MS = 60000, BACKOFF_RETRY_AFTER_MAX
 struct backoff {         /* of one path; zero it to start */
     uint32_t level;      /* refusals in a row; 0: everybody goes at his own pace */
     uint32_t last_level; /* what the level was before something else than a refusal came; the next refusal goes on from there */
+    bool behind;         /* the last refusal came behind the upgrade: that others are upgraded does not end it */
     uint64_t since_ms;   /* monotonic; of the refusal that raised the level last */
     uint64_t until_ms;   /* monotonic; no attempt before that */
 };

@@ -106,15 +106,17 @@ bool check_wait_for_turn(struct check *check)
 void check_tell_backoff(struct check *check, enum result result, enum reason reason)
 {
     struct backoff *backoff = backoff_of(check);
+    bool upgraded = check->run.report.http_status == 101; /* over a connection of this round */
 
     if (!check_is_witness(check) || check->host->once)
         return;
     if (result != RESULT_FAIL) {
-        if (check->refused)
+        if (check->refused || (!backoff->behind && upgraded))
             backoff_passed(backoff);
         check->refused = false;
     } else if (backoff_is_refusal(reason, check->run.report.close_code)) {
         check->refused = true;
+        backoff->behind = upgraded;
         backoff_refused(backoff, check->run.started_ns / NS_PER_MS, clock_now_ms(), check->run.report.retry_after_ms);
     } else if (reason_scope(reason) == SCOPE_LOCAL) {
         backoff_other(backoff);

@@ -20,7 +20,7 @@ REASONS = {
     "huge-frame": {"message_too_big"}, "detach-broker": {"delivery_lost"}, "broker-down": {"broker_unreachable"},
     "broker-read-only": {"broker_read_only"}, "broker-mute": {"broker_not_delivering"}, "chatty": None,
 }
-STAYS_READY = {"slow-echo", "broker-down", "broker-read-only", "broker-mute"}
+STAYS_READY = {"slow-echo", "unauthorized", "broker-down", "broker-read-only", "broker-mute"}
 
 
 class Demo:
