@@ -364,7 +364,8 @@ void agent_free(struct agent *agent)
 const struct agent_view *agent_view(struct agent *agent)
 {
     diagnose_if_stale(agent);
-    agent->view.loop_lag = agent->host.stall.lag;
+    agent->view.loop_lag = agent->loop->turns;
+    prom_merge(&agent->view.loop_lag, &agent->host.stall.lag);
     agent->view.stalls = agent->host.stall.stalls;
     return &agent->view;
 }

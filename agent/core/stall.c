@@ -24,9 +24,12 @@ static void on_timer(struct timer *timer, void *user)
 {
     struct stall *stall = user;
     uint64_t now_ns = clock_now_ns(), boot_ns = clock_boot_ns();
-    uint64_t late_ns = lateness_ns(stall, now_ns, boot_ns), late_ms = late_ns / NS_PER_MS;
+    uint64_t late_ns = lateness_ns(stall, now_ns, boot_ns), late_ms = late_ns / NS_PER_MS,
+             longest_ns = loop_take_longest(timer->loop);
 
-    prom_observe(&stall->lag, (double)late_ns / 1e9);
+    /* Long turns are counted by the loop itself. What they do not explain is a process or host that was stopped. */
+    if (late_ms >= STALL_GAP_MIN_MS && late_ns > 2 * longest_ns)
+        prom_observe(&stall->lag, (double)late_ns / 1e9);
     if (late_ms >= STALL_GAP_MIN_MS) {
         stall->gaps[stall->next_gap++ % STALL_GAPS] = (struct stall_gap){ now_ns, late_ns };
         stall->stalls += late_ms >= STALL_REPORT_MS;

@@ -17,8 +17,8 @@ struct stall {
         uint64_t end_ns, late_ns;
     } gaps[STALL_GAPS]; /* the latest gaps worth remembering, a ring */
     unsigned next_gap;
-    uint64_t stalls; /* gaps of STALL_REPORT_MS and more */
-    struct prom_histogram lag;
+    uint64_t stalls;                               /* gaps of STALL_REPORT_MS and more */
+    struct prom_histogram lag;                     /* of the gaps that were no long turn of the loop */
     void (*on_tick)(void *user, uint64_t late_ms); /* after each tick */
     void *user;
 };

@@ -134,6 +134,33 @@ bool timer_active(const struct timer *timer)
     return timer->slot != 0;
 }
 
+/* What a turn has worked: its time less what it has waited in the kernel. Everything runs on this one loop, so that whoever comes meanwhile
+ * waits for the end of the turn: a slow answer is a long turn. */
+static uint64_t turn_work_ns(const struct loop *loop, uint64_t now_ns, uint64_t idle_ns)
+{
+    uint64_t passed_ns = now_ns - loop->turn_ns, waited_ns = idle_ns - loop->turn_idle_ns;
+    return passed_ns > waited_ns ? passed_ns - waited_ns : 0;
+}
+
+static void on_turned(uv_check_t *check)
+{
+    struct loop *loop = check->data;
+    uint64_t now_ns = uv_hrtime(), idle_ns = uv_metrics_idle_time(&loop->uv), work_ns = turn_work_ns(loop, now_ns, idle_ns);
+    loop->turn_ns = now_ns;
+    loop->turn_idle_ns = idle_ns;
+    if (work_ns > loop->longest_ns)
+        loop->longest_ns = work_ns;
+    prom_observe(&loop->turns, (double)work_ns / 1e9);
+}
+
+uint64_t loop_take_longest(struct loop *loop)
+{
+    uint64_t work_ns = turn_work_ns(loop, uv_hrtime(), uv_metrics_idle_time(&loop->uv));
+    uint64_t longest_ns = work_ns > loop->longest_ns ? work_ns : loop->longest_ns;
+    loop->longest_ns = 0;
+    return longest_ns;
+}
+
 int loop_init(struct loop *loop, struct err *err)
 {
     memset(loop, 0, sizeof *loop);
@@ -144,6 +171,12 @@ int loop_init(struct loop *loop, struct err *err)
     loop->uv.data = loop;
     uv_timer_init(&loop->uv, &loop->clock);
     loop->clock.data = loop;
+    uv_loop_configure(&loop->uv, UV_METRICS_IDLE_TIME);
+    uv_check_init(&loop->uv, &loop->turned);
+    loop->turned.data = loop;
+    loop->turn_ns = uv_hrtime();
+    uv_check_start(&loop->turned, on_turned);
+    uv_unref((uv_handle_t *)&loop->turned);
     loop->slab = mem_alloc(LOOP_SLAB_BYTES);
     return 0;
 }
@@ -162,7 +195,7 @@ void loop_stop(struct loop *loop)
 static void check_closed(uv_handle_t *handle, void *user)
 {
     const struct loop *loop = user;
-    bool ours = handle == (const uv_handle_t *)&loop->clock;
+    bool ours = handle == (const uv_handle_t *)&loop->clock || handle == (const uv_handle_t *)&loop->turned;
     bool stream = handle->type == UV_TCP || handle->type == UV_NAMED_PIPE;
     bool leaked = !ours && !uv_is_closing(handle) && !(stream && stream_is_leaving(handle));
     panic_if(leaked);
@@ -190,6 +223,7 @@ void loop_fini(struct loop *loop)
     uv_walk(&loop->uv, check_closed, loop);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     uv_close((uv_handle_t *)&loop->clock, NULL);
+    uv_close((uv_handle_t *)&loop->turned, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     int status = uv_loop_close(&loop->uv);
     panic_if(status != 0);

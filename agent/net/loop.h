@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "agent/base/err.h"
+#include "agent/proto/prom.h"
 
 enum { LOOP_SLAB_BYTES = 65536 };
 
@@ -17,9 +18,13 @@ struct timer;
 struct resolver;
 struct loop {
     uv_loop_t uv;
-    uv_timer_t clock;    /* fires for the earliest timer of the heap */
-    uint64_t armed_ms;   /* what the clock is set to, on libuv's time; 0: not running */
-    struct timer **heap; /* by due_ns */
+    uv_timer_t clock;               /* fires for the earliest timer of the heap */
+    uv_check_t turned;              /* after each turn */
+    uint64_t turn_ns, turn_idle_ns; /* when the last turn ended, and how long the loop had waited by then */
+    uint64_t longest_ns;            /* the longest turn since loop_take_longest */
+    struct prom_histogram turns;    /* how long each turn worked: so long did others wait that came in it */
+    uint64_t armed_ms;              /* what the clock is set to, on libuv's time; 0: not running */
+    struct timer **heap;            /* by due_ns */
     size_t heap_len, heap_cap;
     uint8_t *slab;             /* what sockets read into; valid during one on_data only */
     uint8_t *plain_slab;       /* what TLS decrypts into, likewise; NULL until the first TLS stream */
@@ -41,6 +46,7 @@ struct timer {
 int loop_init(struct loop *loop, struct err *err);
 void loop_run(struct loop *loop); /* until loop_stop, or nothing is left to wait for */
 void loop_stop(struct loop *loop);
+uint64_t loop_take_longest(struct loop *loop); /* the longest turn since the last call, in ns, up to this moment */
 /* Runs what is closing to its end, at most for the longest linger_ms, then frees. Every stream, listener, signal and dial has been closed
  * by its owner (anything else is a leak, and panics); timers need not be stopped, but must still be there. A name that is still being looked up is abandoned. */
 void loop_fini(struct loop *loop);

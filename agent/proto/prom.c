@@ -29,6 +29,13 @@ void prom_observe(struct prom_histogram *histogram, double seconds)
     histogram->sum += seconds > 0 ? seconds : 0;
 }
 
+void prom_merge(struct prom_histogram *histogram, const struct prom_histogram *other)
+{
+    for (size_t i = 0; i <= PROM_BUCKETS; i++)
+        histogram->counts[i] += other->counts[i];
+    histogram->sum += other->sum;
+}
+
 void prom_begin(struct prom *prom, struct buf *out, bool openmetrics)
 {
     *prom = (struct prom){ .out = out, .openmetrics = openmetrics, .buckets = PROM_ALL };

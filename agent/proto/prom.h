@@ -35,6 +35,7 @@ struct prom_histogram {
     double sum;
 };
 void prom_observe(struct prom_histogram *histogram, double seconds);
+void prom_merge(struct prom_histogram *histogram, const struct prom_histogram *other); /* adds what the other one has counted */
 
 void prom_begin(struct prom *prom, struct buf *out, bool openmetrics);
 int prom_finish(struct prom *prom); /* writes "# EOF" in OpenMetrics; -1 when the ceiling cut it */

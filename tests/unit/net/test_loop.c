@@ -244,9 +244,39 @@ static void test_signals_do_not_keep_it_running(void **state)
     loop_signal_close(&sig);
 }
 
+static void work_for_30_ms(struct timer *timer, void *user)
+{
+    (void)timer;
+    (void)user;
+    for (uint64_t until_ns = uv_hrtime() + 30000000; uv_hrtime() < until_ns;)
+        continue;
+}
+
+/* A turn that works long is counted as such, and one that only waits is not. */
+static void test_long_turns_are_counted(void **state)
+{
+    (void)state;
+    struct loop own;
+    struct timer timer = { 0 };
+    uint64_t count = 0;
+    assert_int_equal(loop_init(&own, NULL), 0);
+    timer_init(&timer, &own, work_for_30_ms, NULL);
+    timer_start(&timer, 300);
+    loop_run(&own);
+    uint64_t longest_ns = loop_take_longest(&own);
+    assert_true(longest_ns >= 30000000);
+    for (size_t i = 0; i <= PROM_BUCKETS; i++)
+        if (i == PROM_BUCKETS || prom_bounds[i] > 0.025)
+            count += own.turns.counts[i];
+    assert_true(count >= 1);
+    assert_true(own.turns.sum >= 0.03);
+    loop_fini(&own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_long_turns_are_counted),
         cmocka_unit_test_setup_teardown(test_in_order_of_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped_is_forgotten_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_again_moves_it, setup, teardown),
