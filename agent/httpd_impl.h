@@ -30,6 +30,7 @@ struct httpd {
     uint64_t turn_ms;        /* libuv's time of the turn that turn_until_ns belongs to */
     uint64_t turn_until_ns;
     uint64_t shed_ms; /* when on_shed was last called */
+    bool waited;      /* since accepting stopped, as nobody could go */
     bool full;        /* accepting has stopped */
     unsigned full_by; /* the number of connections at that time: one fewer is room, whatever was short */
     bool serving;     /* a handler may be running: closing waits for it */

@@ -104,21 +104,25 @@ void httpd_on_full(void *user)
 }
 
 /* In the turn behind the one that found no room, when everything that had come by then has been read; and again, until there is some. A
- * connection that ended meanwhile has made room as well. */
+ * connection that ended meanwhile has made room as well. Where descriptors are short and nobody can go, somebody else holds them: whether
+ * one is free again is only known by trying. */
 void httpd_on_room(struct timer *timer, void *user)
 {
     struct httpd *httpd = user;
+    bool crowded = !httpd_has_room(httpd);
     uint64_t again_ms;
-    if (httpd->conn_count >= httpd->full_by || !httpd_has_room(httpd)) {
+    if (httpd->conn_count >= httpd->full_by || crowded) {
         struct conn *victim = find_victim(httpd, false, &again_ms);
-        if (!victim) {
+        if (!victim && (crowded || !httpd->waited)) {
+            httpd->waited = true;
             timer_start(timer, again_ms);
             return;
         }
-        give_way(victim);
+        if (victim)
+            give_way(victim);
         timer_stop(timer);
     }
-    httpd->full = false;
+    httpd->full = httpd->waited = false;
     listener_resume(httpd->listener);
 }
 

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -637,6 +638,25 @@ static void a_refused_head_has_no_body(void **state)
     }
 }
 
+/* Others hold every descriptor, and there is no connection that could give one back: accepting goes on when there are some again. */
+static void accepting_goes_on_when_descriptors_are_free_again(void **state)
+{
+    struct rlimit before, none;
+    (void)state;
+    open_server();
+    int fd = dial_server();
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = before;
+    none.rlim_cur = 3; /* lower than what the reserve could give */
+    setrlimit(RLIMIT_NOFILE, &none);
+    put_text(fd, "GET /late HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let_settle();
+    assert_int_equal(handled, 0);
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_starts(get_all(fd), "HTTP/1.1 200 ");
+    assert_still_serving();
+}
+
 /* --- closing ------------------------------------------------------------------------------------------------------------------ */
 
 static void closing_finishes_what_is_being_written(void **state)
@@ -713,6 +733,7 @@ int main(void)
         with_loop(idle_connections_give_way),
         with_loop(when_all_are_busy_the_longest_gives_way),
         with_loop(a_flood_of_half_requests_starves_nobody),
+        with_loop(accepting_goes_on_when_descriptors_are_free_again),
         with_loop(a_pipeline_does_not_keep_others_waiting),
         with_loop(a_large_answer_is_kept_once_for_all),
         with_loop(a_proxy_preamble_is_passed_over),
