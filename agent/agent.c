@@ -218,7 +218,8 @@ void agent_set_checks(struct agent *agent, struct check **checks, size_t count)
         agent->views[i] = check_view(checks[i]);
     agent->view.checks = agent->views;
     agent->view.check_count = count;
-    url_redact(agent->generation->conf->target.url, agent->service_id, sizeof(agent->service_id));
+    url_redact(agent->shown_url ? agent->shown_url : agent->generation->conf->target.url, agent->service_id,
+               sizeof(agent->service_id));
     agent->view.service_id = agent->service_id;
 }
 
@@ -264,6 +265,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     agent->generation = generation;
     agent->options = *options;
     agent->config_file = mem_strdup(options->config_file);
+    agent->shown_url = options->shown_url;
     agent->host.loop = loop;
     agent->host.once = options->once;
     agent->host.on_judged = on_judged;

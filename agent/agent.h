@@ -16,6 +16,7 @@ struct agent;
 struct agent_options {
     const char *config_file; /* NULL: none; what reload reads again */
     const char *url;         /* takes the place of the file's target, also after a reload; NULL: the file's. Outlives the agent */
+    const char *shown_url;   /* what the report calls the target; NULL: its URL. Outlives the agent */
     bool serve;              /* HTTP face, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
     bool once;               /* one round of each check, then on_done */
     void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */

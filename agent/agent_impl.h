@@ -26,6 +26,7 @@ struct agent {
     bool draining;
     bool stale; /* the diagnosis is older than the checks; made when somebody reads it */
     struct agent_view view;
+    const char *shown_url; /* NULL: the target's */
     char service_id[512];
     struct httpd *face, *admin; /* NULL: off */
     struct loop_signal hangup;

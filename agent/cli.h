@@ -108,4 +108,7 @@ int cli_config(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_version(struct cli *cli);
 
+/* The text with flags in the place of keys, where flags are the source (agent/cli_flags.c). To be freed. file: is there one, too? */
+char *cli_name_flags(const struct cli *cli, bool file, const char *text);
+
 #endif

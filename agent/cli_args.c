@@ -40,6 +40,17 @@ static const struct cli_flag *flag_lettered(const struct cli_command *command, c
     return NULL;
 }
 
+/* What people would type a secret behind. */
+static bool is_secret(const char *name)
+{
+    static const char *const secrets[] = { "token", "bearer",        "password", "pass", "secret",
+                                           "auth",  "authorization", "api-key",  "user", "key" };
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++)
+        if (strcmp(name, secrets[i]) == 0)
+            return true;
+    return false;
+}
+
 static int unknown_flag(const struct cli_command *command, const char *word, struct err *err)
 {
     const char *names[NAMES_MAX], *dashes = strncmp(word, "--", 2) == 0 ? "--" : "-";
@@ -50,6 +61,12 @@ static int unknown_flag(const struct cli_command *command, const char *word, str
         if (flag->help)
             names[count++] = flag->name;
     text_excerpt(slice_make(name, strcspn(name, "=")), 40, typed, sizeof typed);
+    if (is_secret(typed) && flag_named(command, "token-file", strlen("token-file")))
+        return err_set(
+            err, REASON_NONE, 0,
+            "wshealthd %s: unknown flag %s%s (did you mean '--token-file'? Secrets are never flags: every process of the host "
+            "can read those)",
+            command->name, dashes, typed);
     nearest = text_nearest(typed, names, count);
     if (nearest)
         return err_set(err, REASON_NONE, 0, "wshealthd %s: unknown flag %s%s (did you mean '--%s'?)", command->name, dashes, typed,

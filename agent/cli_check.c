@@ -308,8 +308,11 @@ static bool apply(const struct cli *cli, struct conf *conf, const char *file, co
     if (choose_checks(cli, conf, file, url) < 0 || set_checks(cli, conf, url) < 0 || set_channel(cli, conf) < 0)
         goto out;
     well = conf_seal(conf, &agent_conf_env, &errors) == 0;
-    if (!well)
-        cli_conf_errors(&errors);
+    if (!well) {
+        char *named = cli_name_flags(cli, file != NULL, buf_str(&errors.text));
+        fputs(named, stderr);
+        mem_free(named);
+    }
 out:
     conf_errors_fini(&errors);
     return well;
@@ -329,7 +332,7 @@ struct conf *cli_check_conf(const struct cli *cli)
     return conf;
 }
 
-static int print_report(const struct cli *cli, const struct agent_view *view)
+static int print_report(const struct cli *cli, bool has_file, const struct agent_view *view)
 {
     struct buf out = BUF_INIT(CLI_TEXT_MAX);
     struct cli_terminal terminal = cli_terminal();
@@ -340,6 +343,10 @@ static int print_report(const struct cli *cli, const struct agent_view *view)
         report_nagios(view, &out);
     else
         report_human(view, &style, &out);
+    char *named = cli_name_flags(cli, has_file, buf_str(&out));
+    buf_reset(&out);
+    buf_append_str(&out, named);
+    mem_free(named);
     if (out.len && out.data[out.len - 1] != '\n')
         buf_append_char(&out, '\n');
     int code = cli_print(cli, &out, report_exit_code(view));
@@ -367,13 +374,22 @@ int cli_check(struct cli *cli)
     int code;
     if (cli_has(cli, "json") && cli_has(cli, "nagios"))
         return cli_error(cli, "--json and --nagios exclude each other");
+    if (cli_has(cli, "trace"))
+        return cli_error(cli, "--trace is not in this version");
+    const char *http = cli_value(cli, "http");
+    if (http && strcmp(http, "1.1") != 0)
+        return cli_error(
+            cli, strcmp(http, "2") == 0 ? "--http 2 is not in this version, which speaks HTTP/1.1" : "--http %s: want 1.1 or 2",
+            http);
     conf = cli_check_conf(cli);
     if (!conf)
         return EXIT_UNKNOWN;
     log_configure(LOG_ERROR, LOG_LOGFMT); /* the result says the rest */
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
-    const struct agent_options options = { .once = true, .on_done = on_over, .user = &loop };
+    const struct agent_options options = {
+        .once = true, .shown_url = cli->arg_count ? cli->args[0] : NULL, .on_done = on_over, .user = &loop
+    };
     if (loop_init(&loop, &err) < 0) {
         conf_unref(conf);
         return cli_error(cli, "%s", err.text);
@@ -382,12 +398,15 @@ int cli_check(struct cli *cli)
     conf_unref(conf);
     if (agent) {
         loop_run(&loop);
-        code = print_report(cli, agent_view(agent));
+        code = print_report(cli, cli_has(cli, "config") || !cli->arg_count, agent_view(agent));
         agent_stop(agent, on_over, &loop);
         loop_run(&loop);
         agent_free(agent);
-    } else
-        code = cli_error(cli, "%s", err.text);
+    } else {
+        char *named = cli_name_flags(cli, cli_has(cli, "config") || !cli->arg_count, err.text);
+        code = cli_error(cli, "%s", named);
+        mem_free(named);
+    }
     loop_fini(&loop);
     return code;
 }

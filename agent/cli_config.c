@@ -66,6 +66,10 @@ static int write_new(const struct cli *cli, const char *file, const struct buf *
     if (!file)
         return cli_print(cli, out, EXIT_PASS);
     int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    const char *slash = strrchr(file, '/');
+    if (fd < 0 && errno == ENOENT && slash && slash != file)
+        return cli_error(cli, "%s: there is no directory %.*s: make it first (mkdir -p %.*s)", file, (int)(slash - file), file,
+                         (int)(slash - file), file);
     if (fd < 0)
         return cli_error(cli, "%s: %s", file, errno == EEXIST ? "exists already, and is left as it is" : strerror(errno));
     ssize_t written = write(fd, out->data, out->len);

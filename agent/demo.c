@@ -183,13 +183,28 @@ static int find_fault(const struct demo *demo, const char *name, struct err *err
     return fault;
 }
 
+/* A command that is closer to what was typed than any fault. */
+static const char *nearest_command(const char *typed)
+{
+    enum { COMMANDS = sizeof commands / sizeof *commands };
+    const char *names[COMMANDS];
+
+    for (size_t i = 0; i < COMMANDS; i++)
+        names[i] = commands[i].name;
+    return text_nearest(typed, names, COMMANDS);
+}
+
 static void switch_fault(struct demo *demo, const char *name, bool on)
 {
     demo_fault_set faults = demo_server_faults(demo->server);
     struct err err;
     int fault = find_fault(demo, name, &err);
 
-    if (fault < 0)
+    const char *near = fault < 0 && on ? nearest_command(name) : NULL;
+
+    if (near)
+        printf("unknown command '%.40s' (did you mean '%s'?); 'help' says what there is\n", name, near);
+    else if (fault < 0)
         printf("%s; 'help' says what else there is\n", err.text);
     else
         set_faults(demo, on ? faults | DEMO_FAULT_BIT(fault) : faults & ~DEMO_FAULT_BIT(fault));

@@ -393,6 +393,16 @@ static bool is_one_of(const char *const *words, const char *word)
     return false;
 }
 
+/* The section beside which a key stands that belongs into it: the indentation was forgotten. */
+static const char *section_of(const struct reader_part parts[2], const char *key)
+{
+    for (size_t i = 0; i < 2; i++)
+        for (const struct opt *row = parts[i].rows; row && row->name; row++)
+            if (row->kind == OPT_SECTION && opt_find(row->rows, key))
+                return row->name;
+    return NULL;
+}
+
 static void report_unknown(struct reader *reader, const struct node *node, const struct reader_part parts[2],
                            const char *const *others)
 {
@@ -404,7 +414,10 @@ static void report_unknown(struct reader *reader, const struct node *node, const
     for (; others && *others && count < NAMES_MAX; others++)
         names[count++] = *others;
     const char *near = text_nearest(node->key, names, count);
-    if (near)
+    const char *below = section_of(parts, node->key);
+    if (below)
+        report_at(reader->report, node->key_mark, reader->trail.text, "is a key of '%s': move it below that, and indent it", below);
+    else if (near)
         report_at(reader->report, node->key_mark, reader->trail.text, "unknown key (did you mean '%s'?)", near);
     else
         report_at(reader->report, node->key_mark, reader->trail.text, "unknown key");

@@ -103,6 +103,49 @@ static bool has_variable(struct slice text, yaml_mark_t mark)
     return false;
 }
 
+/* What libyaml says, and what it means to somebody who has only written a file. */
+static const struct {
+    const char *problem, *context, *plain;
+} sayings[] = {
+    { "mapping values are not allowed", "",
+      "a key and its value in the wrong place: a line that is indented further than the one above it, or a second ': ' on a line, "
+      "which needs quotes around the value" },
+    { "did not find expected key", "block mapping",
+      "this line's indentation fits no key above it: keys that belong together begin in the same column" },
+    { "did not find expected '-' indicator", "",
+      "this line's indentation fits nothing above it: the entries of a list begin with '- ' in the same column" },
+    { "could not find expected ':'", "",
+      "a key without ': ' behind it, or a value that goes on in the next line without being indented" },
+    { "block sequence entries are not allowed", "",
+      "a list cannot begin here: put its first '- ' on a line of its own, below its key" },
+    { "cannot start any token", "", "a value cannot begin with this character: put quotes around it" },
+    { "unexpected end of stream", "quoted", "a quote that was opened is not closed" },
+    { "did not find expected ',' or '}'", "", "want , or } here" },
+    { "did not find expected ',' or ']'", "", "want , or ] here" },
+    { "did not find expected node content", "", "a value is missing here" },
+    { "unknown escape character", "",
+      "a backslash in double quotes that YAML does not know; in single quotes it stands for itself" },
+    { "unexpected document indicator", "quoted", "a quote that was opened is not closed" },
+};
+
+static void report_plainly(struct builder *builder, const yaml_parser_t *parser, const char *problem)
+{
+    const char *context = parser->context ? parser->context : "", *plain = problem;
+    struct mark begun = mark_of(parser->context_mark), mark = mark_of(parser->problem_mark);
+    char where[64] = "";
+    bool known = false;
+    for (size_t i = 0; !known && i < sizeof sayings / sizeof sayings[0]; i++) {
+        known = strstr(problem, sayings[i].problem) && strstr(context, sayings[i].context);
+        plain = known ? sayings[i].plain : plain;
+    }
+    if (*context && (begun.line != mark.line || begun.column != mark.column))
+        snprintf(where, sizeof where, " (what it belongs to begins at %u:%u)", begun.line, begun.column);
+    report_at(builder->report, mark, NULL, "%s%s%s", plain, where,
+              strstr(context, "flow") && has_variable(builder->text, parser->problem_mark)
+                  ? "; inside { } and [ ], ${…} needs quotes around it"
+                  : "");
+}
+
 static void fail_syntax(struct builder *builder, const yaml_parser_t *parser)
 {
     const char *problem = parser->problem ? parser->problem : "not YAML";
@@ -112,13 +155,8 @@ static void fail_syntax(struct builder *builder, const yaml_parser_t *parser)
                   (unsigned)parser->problem_value & 0xff);
     else if (char_at(builder->text, parser->problem_mark) == '\t')
         report_at(builder->report, mark_of(parser->problem_mark), NULL, "a tab, want blanks for indentation");
-    else if (parser->context)
-        report_at(builder->report, mark_of(parser->problem_mark), NULL, "%s (%s)%s", problem, parser->context,
-                  strstr(parser->context, "flow") && has_variable(builder->text, parser->problem_mark)
-                      ? "; inside { } and [ ], ${…} needs quotes around it"
-                      : "");
     else
-        report_at(builder->report, mark_of(parser->problem_mark), NULL, "%s", problem);
+        report_plainly(builder, parser, problem);
 }
 
 /* A new node in its place: the root, the next of a list, or the value of the key before it. */

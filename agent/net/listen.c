@@ -6,6 +6,7 @@
  * while waiting clients are better served by an accept queue that goes on when there is room again.
  */
 #include "agent/net/listen.h"
+#include "agent/net/listen_holder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,20 @@ static bool has_ipv6(void)
     return fd >= 0 || errno != EAFNOSUPPORT;
 }
 
+/* Who is in the way, where that can be seen, and what can be done about it. */
+static void fail_taken(const struct listen_address *address, struct err *err)
+{
+    char holder[80], text[240];
+    listen_holder(address->port, holder, sizeof holder);
+    if (strncmp(holder, "wshealthd ", 10) == 0)
+        snprintf(text, sizeof text,
+                 "address already in use by another agent, %s: each on a host needs a `listen` and an `admin` of its own", holder);
+    else
+        snprintf(text, sizeof text, "address already in use%s%s: choose another address, or end what listens there",
+                 *holder ? " by " : "", holder);
+    fail(address, EADDRINUSE, text, err);
+}
+
 static int bind_tcp(const struct listen_address *given, struct err *err)
 {
     /* A host without IPv6 still has its IPv4 half of [::]. */
@@ -107,7 +122,10 @@ static int bind_tcp(const struct listen_address *given, struct err *err)
     if (name->sa_family == AF_INET6) /* [::] takes IPv4 too, whatever the host's default */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (bind(fd, name, len) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
-        fail(address, errno, NULL, err);
+        if (errno == EADDRINUSE)
+            fail_taken(address, err);
+        else
+            fail(address, errno, NULL, err);
         close(fd);
         return -1;
     }
@@ -156,7 +174,8 @@ static int bind_unix(struct listener *listener, const struct listen_address *add
             goto out;
         }
         if (!is_stale(&name)) {
-            fail(address, EADDRINUSE, "another process listens there", err);
+            fail(address, EADDRINUSE,
+                 "another process listens there (another agent? Each on a host needs a `listen` and an `admin` of its own)", err);
             goto out;
         }
         unlink(name.sun_path);

@@ -461,7 +461,7 @@ static void test_yaml_that_is_none(void **state)
     static const struct {
         const char *text, *want;
     } cases[] = {
-        { "a: 'b", "1:6: found unexpected end of stream (while scanning a quoted scalar)\n" },
+        { "a: 'b", "1:6: a quote that was opened is not closed (what it belongs to begins at 1:4)\n" },
         { "a:\n\tb: c\n", "2:1: a tab, want blanks for indentation\n" },
         { "a: [1, 2\nb: 3\n", NULL },
         { "a: &x b\nc: *x\n", "2:4: aliases are not supported, want the value itself\n" },
@@ -474,8 +474,18 @@ static void test_yaml_that_is_none(void **state)
         { "a: \"\\0\"\n", "1:4: holds a NUL byte\n" },
         { "a: b\n\xc3\x28", "2:2: not UTF-8 text\n" },
         { "\xc3\xa4: \x02", NULL },
-        { "a: b\n  c: d\n", NULL },
-        { "a: { b: ${C}, d: e }\n", "1:10: did not find expected ',' or '}' (while parsing a flow mapping); inside { } and [ ], "
+        { "a: b\n  c: d\n",
+          "2:4: a key and its value in the wrong place: a line that is indented further than the one above it, or a "
+          "second ': ' on a line, which needs quotes around the value\n" },
+        { "a:\n    b: c\n  d: e\n",
+          "3:3: this line's indentation fits no key above it: keys that belong together begin in the same column "
+          "(what it belongs to begins at 1:1)\n" },
+        { "a:\n  - b\n c: d\n", NULL },
+        { "a:\n  - b\n  c\n", NULL },
+        { "a: - b\n", "1:4: a list cannot begin here: put its first '- ' on a line of its own, below its key\n" },
+        { "a: @b\n", "1:4: a value cannot begin with this character: put quotes around it\n" },
+        { "a: \"\\d\"\n", NULL },
+        { "a: { b: ${C}, d: e }\n", "1:10: want , or } here (what it belongs to begins at 1:4); inside { } and [ ], "
                                     "${…} needs quotes around it\n" },
         { "%YAML 9.9\n---\na: b\n", NULL },
         { "[[[[[[[[[[[[[[[[[[[[[[", "1:17: nested too deep\n" },

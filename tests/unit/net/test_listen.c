@@ -121,13 +121,20 @@ static void test_tcp_port_and_taken(void **state)
 {
     (void)state;
     struct err err;
-    char want[64];
+    char want[256], comm[32] = "";
+    FILE *file = fopen("/proc/self/comm", "re"); /* the test itself is in the way */
+    assert_non_null(file);
+    assert_non_null(fgets(comm, sizeof comm, file));
+    fclose(file);
+    comm[strcspn(comm, "\n")] = '\0';
     struct listener *listener = open_tcp("127.0.0.1", 0, &err);
     assert_non_null(listener);
     int port = listener_port(listener);
     assert_true(port > 0);
     assert_null(open_tcp("127.0.0.1", port, &err));
-    snprintf(want, sizeof want, "listen 127.0.0.1:%d: address already in use", port);
+    snprintf(want, sizeof want,
+             "listen 127.0.0.1:%d: address already in use by %s (process %d): choose another address, or end what listens there",
+             port, comm, (int)getpid());
     assert_string_equal(err.text, want);
     assert_null(open_tcp("192.0.2.1", 1, &err));
     assert_non_null(strstr(err.text, "listen 192.0.2.1:1: "));
