@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 10
 Q := $(if $(V),,@)
 
 # For what runs before anything is built: tests/tools/deps and tests/tools/fresh.
-export BUILD KAFKA TESTS FRESH
+export BUILD KAFKA MQTT TESTS FRESH
 
 VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/base/version.h)
 
