@@ -155,7 +155,8 @@ void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log,
         fault_of_errno(plan, error, fault);
     else if (code == MOSQ_ERR_KEEPALIVE)
         letter_fault_set(fault, REASON_BROKER_TIMEOUT, "%s does not answer pings", plan->where);
-    else if (code == MOSQ_ERR_PROTOCOL || code == MOSQ_ERR_MALFORMED_PACKET || code == MOSQ_ERR_MALFORMED_UTF8)
+    else if (code == MOSQ_ERR_PROTOCOL || code == MOSQ_ERR_NOMEM || code == MOSQ_ERR_MALFORMED_PACKET ||
+             code == MOSQ_ERR_MALFORMED_UTF8)
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "what %s says is not MQTT (%s)", plan->where, MQTT(strerror)(code));
     else
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s: %s", plan->where,
