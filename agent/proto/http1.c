@@ -1,16 +1,21 @@
 /*
- * The HTTP/1.x reader. It gathers a head into one buffer of its own, refusing at once what no HTTP sender writes, and splits it into lines
- * and fields when it is complete; bodies by length, until the end, or chunked (http1_chunked.c). Where the head ends is known by our own
- * count, so that not one byte behind a 101 is lost or eaten twice.
+ * The HTTP/1.x reader. It gathers a head into one buffer of its own, refusing at once what no HTTP sender writes, and reads the start
+ * line itself: llhttp knows a closed list of methods and treats 101 and upgrades differently from version to version. llhttp splits the
+ * header fields of the complete head. Where the head ends is known by our own count, so that not one byte behind a 101 is lost or eaten
+ * twice.
  *
- * A library (llhttp) did the splitting once. Everything that matters was decided here all the same, as its versions differ in what they
- * refuse, and where both had an opinion (a comma behind "chunked") they came to differ in where a message ends. What was left for it, a
- * name up to the colon, is not worth that, nor 300 MB of Node.js to build on Debian 12.
+ * Where the message ends is decided in one place, http1_head.c, and carried out here and in http1_chunked.c. llhttp undid chunked bodies
+ * once: its versions differ in what they take for chunked (a tab or a comma behind the word) and in what they let pass inside, so that a
+ * request could be swallowed and a valid answer called malformed.
  *
- * Called by agent/core (client) and agent/httpd.c, agent/demo.c (server). Leaves the meaning of a head to http1_head.c.
+ * Called by agent/core (client) and agent/httpd.c, agent/demo.c (server).
  */
 #include "agent/proto/http1.h"
 
+/* llhttp has a method of that name; here it is a progress. */
+#define HTTP_HEAD LLHTTP_METHOD_HEAD
+#include <llhttp.h>
+#undef HTTP_HEAD
 #include <string.h>
 
 #include "agent/base/mem.h"
@@ -39,12 +44,69 @@ struct http_reader {
     unsigned interim;          /* 1xx responses passed over */
     struct span line_spans[2]; /* method and target, or reason */
     bool no_body;
+    bool over, in_name; /* splitting the fields: there are too many; llhttp has begun a name */
     enum http_framing framing;
     uint64_t left; /* FRAMING_LENGTH: bytes to come */
     struct buf body;
     uint64_t body_total;
     struct chunked chunked; /* FRAMING_CHUNKED */
 };
+
+/* --- llhttp ----------------------------------------------------------------------------------------------------------- */
+
+/* One execute covers the whole head, so pieces of a name or value lie side by side: they are joined by stretching the slice. */
+static void stretch(struct slice *slice, const char *at, size_t len)
+{
+    if (!slice->data)
+        slice->data = (const uint8_t *)at;
+    slice->len = (size_t)((const uint8_t *)at + len - slice->data);
+}
+
+static int on_name(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http_reader *reader = parser->data;
+    struct http_head *head = &reader->head;
+    if (!reader->in_name) {
+        if (head->header_count == HTTP_HEADERS_MAX) {
+            reader->over = true;
+            return -1;
+        }
+        head->headers[head->header_count++] = (struct http_header){ 0 };
+        reader->in_name = true;
+    }
+    stretch(&head->headers[head->header_count - 1].name, at, len);
+    return 0;
+}
+
+static int on_name_complete(llhttp_t *parser)
+{
+    struct http_reader *reader = parser->data;
+    reader->in_name = false;
+    return 0;
+}
+
+static int on_value(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http_reader *reader = parser->data;
+    if (reader->head.header_count)
+        stretch(&reader->head.headers[reader->head.header_count - 1].value, at, len);
+    return 0;
+}
+
+static int on_pause(llhttp_t *parser)
+{
+    (void)parser;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+    .on_header_field = on_name,
+    .on_header_field_complete = on_name_complete,
+    .on_header_value = on_value,
+    .on_headers_complete = on_pause,
+};
+
+/* --- the body's bytes --------------------------------------------------------------------------------------------------- */
 
 static int keep_body(struct http_reader *reader, const void *data, size_t len)
 {
@@ -142,35 +204,62 @@ static void place_start_line(struct http_reader *reader)
     head->target = slice_of_span(&head->text, reader->line_spans[1]);
 }
 
-/* One line without its CRLF becomes a field. RFC 9112, 5: nothing stands between the name and the colon. */
-static int add_field(struct http_reader *reader, struct slice line, struct err *err)
+/* The line of the head that holds position `at`, for a sentence. */
+static void excerpt_line(const struct http_reader *reader, size_t at, char *out, size_t size)
 {
-    struct http_head *head = &reader->head;
-    const uint8_t *colon = memchr(line.data, ':', line.len);
-    struct slice name = slice_make(line.data, colon ? (size_t)(colon - line.data) : 0);
-    if (!colon || !http_is_token(name)) {
-        char shown[EXCERPT_MAX];
-        text_excerpt(line, EXCERPT_CHARS, shown, sizeof shown);
-        return http_bad(err, 400, "%s header is not \"name: value\": \"%s\"", kind_name(reader), shown);
+    const uint8_t *text = reader->head.text.data;
+    size_t len = reader->head.text.len, from = at < len ? at : len, to = from;
+    while (from > 0 && text[from - 1] != '\n')
+        from--;
+    while (to < len && text[to] != '\r' && text[to] != '\n')
+        to++;
+    text_excerpt(slice_make(text + from, to - from), EXCERPT_CHARS, out, size);
+}
+
+/* RFC 9112, 5: nothing stands between the name and the colon. */
+static int check_field(struct http_reader *reader, struct http_header *field, struct err *err)
+{
+    const struct buf *text = &reader->head.text;
+    size_t end = field->name.len ? (size_t)(field->name.data + field->name.len - text->data) : reader->fields;
+    if (!http_is_token(field->name) || text->data[end] != ':') {
+        char line[EXCERPT_MAX];
+        excerpt_line(reader, end, line, sizeof line);
+        return http_bad(err, 400, "%s header is not \"name: value\": \"%s\"", kind_name(reader), line);
     }
-    head->headers[head->header_count++] = (struct http_header){ name, slice_trim(slice_skip(line, name.len + 1)) };
+    field->value = slice_trim(field->value);
     return 0;
 }
 
-/* The head is complete, and its text moves no more. Every line ends with CRLF, as check_new_bytes has seen to. */
+/*
+ * The head is complete, and its text moves no more. llhttp sees a start line of ours in front of the peer's fields: what it makes of
+ * methods, versions and statuses is then the same in every version, and its leave to combine Content-Length and Transfer-Encoding keeps
+ * that decision in http1_head.c.
+ */
 static enum http_progress split_fields(struct http_reader *reader, struct err *err)
 {
-    const struct buf *text = &reader->head.text;
-    struct slice rest = slice_make(text->data + reader->fields, text->len - reader->fields - 2); /* without the blank line */
-    while (rest.len) {
-        const uint8_t *lf = memchr(rest.data, '\n', rest.len);
-        size_t len = (size_t)(lf - rest.data) - 1;
-        if (reader->head.header_count == HTTP_HEADERS_MAX)
-            return too_large(reader, err, 431, "header fields are", HTTP_HEADERS_MAX);
-        if (add_field(reader, slice_make(rest.data, len), err) < 0)
-            return refuse(reader);
-        rest = slice_skip(rest, len + 2);
+    static const char neutral[] = "POST / HTTP/1.1\r\n";
+    struct http_head *head = &reader->head;
+    const char *fields = (const char *)head->text.data + reader->fields;
+    llhttp_t parser;
+    llhttp_init(&parser, HTTP_REQUEST, &settings);
+    parser.data = reader;
+    llhttp_set_lenient_chunked_length(&parser, 1);
+    llhttp_set_lenient_transfer_encoding(&parser, 1);
+    llhttp_errno_t start = llhttp_execute(&parser, neutral, sizeof neutral - 1);
+    panic_if(start != HPE_OK);
+    llhttp_errno_t end = llhttp_execute(&parser, fields, head->text.len - reader->fields);
+    if (reader->over)
+        return too_large(reader, err, 431, "header fields are", HTTP_HEADERS_MAX);
+    if (end != HPE_PAUSED) {
+        const char *at = llhttp_get_error_pos(&parser);
+        char line[EXCERPT_MAX];
+        excerpt_line(reader, at ? (size_t)(at - (const char *)head->text.data) : reader->fields, line, sizeof line);
+        http_bad(err, 400, "%s header is not \"name: value\": \"%s\"", kind_name(reader), line);
+        return refuse(reader);
     }
+    for (size_t i = 0; i < head->header_count; i++)
+        if (check_field(reader, &head->headers[i], err) < 0)
+            return refuse(reader);
     return HTTP_MORE;
 }
 
@@ -184,6 +273,7 @@ static void begin_head(struct http_reader *reader)
     reader->stage = STAGE_HEAD;
     reader->line = reader->fields = reader->checked = 0;
     reader->line_count = 0;
+    reader->over = reader->in_name = false;
 }
 
 static enum http_progress end_head(struct http_reader *reader, struct err *err)
