@@ -149,7 +149,8 @@ void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log,
                          last_part(last_log));
     else if (plan->tls && last_log[0] != '\0')
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "TLS with %s failed: %s", plan->where, last_part(last_log));
-    else if (code == MOSQ_ERR_CONN_LOST || code == MOSQ_ERR_NO_CONN)
+    else if (code == MOSQ_ERR_CONN_LOST || code == MOSQ_ERR_NO_CONN ||
+             (code == MOSQ_ERR_ERRNO && (error == EPIPE || error == ECONNRESET)))
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s has closed the connection", plan->where);
     else if (code == MOSQ_ERR_ERRNO && error != 0)
         fault_of_errno(plan, error, fault);
@@ -157,7 +158,7 @@ void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log,
         letter_fault_set(fault, REASON_BROKER_TIMEOUT, "%s does not answer pings", plan->where);
     else if (code == MOSQ_ERR_PROTOCOL || code == MOSQ_ERR_NOMEM || code == MOSQ_ERR_MALFORMED_PACKET ||
              code == MOSQ_ERR_MALFORMED_UTF8)
-        letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "what %s says is not MQTT (%s)", plan->where, MQTT(strerror)(code));
+        letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "what %s says is not MQTT", plan->where);
     else
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s: %s", plan->where,
                          code >= 128 ? MQTT(reason_string)(code) : MQTT(strerror)(code));
