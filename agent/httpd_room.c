@@ -9,7 +9,7 @@
 #include "agent/base/mem.h"
 #include "agent/httpd_impl.h"
 
-enum { HTTPD_SHED_EVERY_MS = 10000 };
+enum { HTTPD_SHED_EVERY_MS = 10000, GIVE_WAY_MAX = 32 /* in one turn: the listener accepts as many */ };
 
 /* --- addresses --------------------------------------------------------------------------------------------------------- */
 
@@ -113,12 +113,15 @@ void httpd_on_room(struct timer *timer, void *user)
     uint64_t again_ms;
     if (httpd->conn_count >= httpd->full_by || crowded) {
         struct conn *victim = find_victim(httpd, false, &again_ms);
+        size_t waiting = listener_waiting(httpd->listener);
         if (!victim && (crowded || !httpd->waited)) {
             httpd->waited = true;
             timer_start(timer, again_ms);
             return;
         }
-        if (victim)
+        /* As many as wait: one in a turn would be too slow for whoever stands behind hundreds of others. */
+        for (size_t gone = 0; victim;
+             victim = ++gone < waiting && gone < GIVE_WAY_MAX ? find_victim(httpd, false, &again_ms) : NULL)
             give_way(victim);
         timer_stop(timer);
     }

@@ -378,6 +378,16 @@ void listener_close(struct listener *listener)
     close(listener->fd);
 }
 
+/* Of a listening socket the kernel reports the length of its accept queue in the place of the unacknowledged segments. */
+size_t listener_waiting(const struct listener *listener)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof info;
+    if (listener->is_unix || getsockopt(listener->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return 1;
+    return info.tcpi_unacked;
+}
+
 uint16_t listener_port(const struct listener *listener)
 {
     return listener->port;

@@ -26,6 +26,8 @@ struct listener *listener_open(struct loop *loop, const struct listen_address *a
                                void (*on_accept)(void *user, struct stream *stream), void *user, struct err *err);
 void listener_close(struct listener *listener);  /* unlinks the unix socket it made */
 void listener_resume(struct listener *listener); /* harmless where accepting has not stopped */
+size_t listener_waiting(
+    const struct listener *listener); /* who waits to be accepted; 1 where the kernel does not tell (unix sockets) */
 uint16_t listener_port(const struct listener *listener);
 
 #endif
