@@ -242,7 +242,7 @@ static const struct dialogue_events dialogue_events = { on_ready, on_subscribed,
 static int connect_dialogue(struct run *run, struct err *err)
 {
     struct delivery_state *state = run->state;
-    struct conn_options options = { run->group, run->target, run->url, run->tls, true };
+    struct conn_options options = { run->group, run->target, run->url, run->tls, true, false };
 
     if (dialogue_open(state->dialogue, &options, &state->dialect, state->self.agent, &state->report, err) < 0)
         return -1;

@@ -17,6 +17,7 @@ struct echo_opts {
 struct echo_state {
     char unique[40];
     struct slice sent;
+    bool perhaps; /* a message that was too large to be kept may have been the answer */
 };
 
 static enum turn send_message(struct talk *talk)
@@ -43,6 +44,18 @@ static bool is_answer(const struct echo_opts *opts, const struct echo_state *sta
     return false;
 }
 
+/* Without `expect` the answer is what was sent, which is never so large. */
+static void note_skipped(struct talk *talk, const struct ws_message *message)
+{
+    struct echo_state *state = talk_state(talk);
+    const struct echo_opts *opts = talk_opts(talk);
+
+    state->perhaps = opts->expect.match != NULL;
+    talk_late(talk, state->perhaps ? REASON_MESSAGE_TOO_BIG : REASON_ECHO_MISMATCH,
+              "a message of %" PRIu64 " bytes came, which is more than is kept%s, and none matched", message->size,
+              state->perhaps ? ": the answer may have been that one" : "");
+}
+
 static enum turn await_answer(struct talk *talk)
 {
     const struct echo_state *state = talk_state(talk);
@@ -54,10 +67,16 @@ static enum turn await_answer(struct talk *talk)
     while (talk_receive(talk, &message)) {
         if (message.opcode != WS_TEXT && message.opcode != WS_BINARY)
             continue;
+        if (message.skipped) {
+            note_skipped(talk, &message);
+            continue;
+        }
         if (is_answer(opts, state, &message, &why)) {
             talk_answered(talk);
             return TURN_DONE;
         }
+        if (state->perhaps)
+            continue;
         text_excerpt(message.body, EXCERPT_CHARS, excerpt, sizeof(excerpt));
         talk_late(talk, REASON_ECHO_MISMATCH, "messages came, none matched; the last, \"%s\": %s: no match", excerpt, why.text);
     }

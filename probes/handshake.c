@@ -8,6 +8,7 @@
 const struct probe_type probe_handshake = {
     .name = "handshake",
     .summary = "A fresh connection is upgraded: 101, Accept, subprotocol and extensions, strictly (RFC 6455, 4)",
+    .ignores_messages = true,
     .gates = GATE_READY | GATE_LIVE,
     .series = SERIES_HANDSHAKE,
     .on_timeout = REASON_UPGRADE_TIMEOUT,

@@ -48,6 +48,7 @@ struct hold_state {
     uint8_t ping[8];         /* payload of this round's pings */
     struct timer pace;       /* the round goes on in a moment: many pings are not sent at once */
     bool barred;             /* of the round: the target refuses the probe, and a connection that is missing was not opened */
+    bool foreign;            /* likewise: a pong with other data has come */
     struct hold_ages ages;   /* of what was lost */
     enum hold_level told;    /* losses have been judged as that since the last round began: one fault, one verdict */
 };
@@ -171,6 +172,7 @@ static void held_ping(struct held *held)
 
     if (held->awaits_pong || conn_send(held_conn(held), WS_PING, slice_of(state->ping)) < 0)
         return; /* a connection that breaks says so itself */
+    conn_asked(held_conn(held));
     held->awaits_pong = true;
     held->since_ns = clock_now_ns();
     state->awaited++;
@@ -204,8 +206,12 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     struct hold_state *state = run->state;
     uint64_t rtt_ns;
 
-    if (message->opcode != WS_PONG || !held->awaits_pong || !slice_equal(message->body, slice_of(state->ping)))
+    if (message->opcode != WS_PONG || !held->awaits_pong)
         return;
+    if (!slice_equal(message->body, slice_of(state->ping))) {
+        state->foreign = true;
+        return;
+    }
     held->awaits_pong = false;
     state->awaited--;
     rtt_ns = received_ns > held->since_ns ? received_ns - held->since_ns : 0;
@@ -295,8 +301,12 @@ static int held_connect(struct held *held, struct err *err)
 {
     struct run *run = held->run;
     bool mass = hold_opts(run)->connections >= MASS;
-    struct conn_options options = { run->group, run->target, run->url, mass ? run->tls_resume : run->tls,
-                                    run->target->compression == COMPRESSION_REQUIRED };
+    struct conn_options options = { run->group,
+                                    run->target,
+                                    run->url,
+                                    mass ? run->tls_resume : run->tls,
+                                    run->target->compression == COMPRESSION_REQUIRED,
+                                    !hold_speaks(run) };
 
     if (!hold_speaks(run))
         return conn_open(&held->conn, &options, &conn_events, held, held->report, err);
@@ -383,25 +393,29 @@ static void drop_silent(struct held *held)
 {
     struct err err;
 
-    err_set(&err, REASON_SILENT_DROP, 0, "it gave no pong");
+    if (!conn_flooded(held_conn(held), &err))
+        err_set(&err, REASON_SILENT_DROP, 0, "it gave no pong");
     note_loss(held, &err);
     held_drop(held);
 }
 
 /* How many connections have owed a pong for so long? */
-static size_t count_silent(const struct run *run, uint64_t wait_ms, size_t *well)
+static size_t count_silent(const struct run *run, uint64_t wait_ms, size_t *well, struct err *flood)
 {
     struct hold_state *state = run->state;
     uint64_t now_ns = clock_now_ns();
     size_t silent = 0;
 
     *well = 0;
+    err_clear(flood);
     for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++) {
         struct held *held = &state->held[i];
 
         if (held->awaits_pong && now_ns - held->since_ns >= wait_ms * NS_PER_MS)
             silent++;
-        else if (!held->opening && held_is_open(held))
+        if (held->awaits_pong && flood->reason == REASON_NONE && !conn_flooded(held_conn(held), flood))
+            err_clear(flood);
+        if (!held->awaits_pong && !held->opening && held_is_open(held))
             ++*well;
     }
     return silent;
@@ -454,7 +468,7 @@ static void hold_start(struct run *run)
     }
     timer_stop(&state->pace); /* of a round that ended early */
     state->next = 0;
-    state->barred = false;
+    state->barred = state->foreign = false;
     state->told = HOLD_WELL;
     run->report.phase = PHASE_RESOLVE;
     /* Losses end rounds early. What such a round was still waiting for is given up when its time is over, or a connection that died in silence
@@ -470,15 +484,22 @@ static void hold_start(struct run *run)
  * answer, those that were pinged just now may still. */
 static bool finish_silent(struct run *run, const char *limit)
 {
+    const struct hold_state *state = run->state;
     int64_t count = hold_opts(run)->connections;
-    size_t well, silent = count_silent(run, 0, &well);
+    struct err flood;
+    size_t well, silent = count_silent(run, 0, &well, &flood);
     bool some = !run->once && (well || hold_opts(run)->idle);
 
     drop_all_silent(run, some ? (uint64_t)run->conf->timeout_ms / 2 : 0);
     if (!silent || some)
         return false;
     run->report.phase = PHASE_OPEN;
-    run_finish(run, REASON_SILENT_DROP, "%zu of %" PRId64 " held connections gave no pong within %s", silent, count, limit);
+    if (flood.reason != REASON_NONE)
+        run_finish_err(run, &flood);
+    else
+        run_finish(run, state->foreign ? REASON_PROTOCOL_ERROR : REASON_SILENT_DROP,
+                   "%zu of %" PRId64 " held connections gave no pong%s within %s%s", silent, count,
+                   state->foreign ? " with the ping's data" : "", limit, state->foreign ? ", but others (RFC 6455, 5.5.3)" : "");
     return true;
 }
 

@@ -194,7 +194,7 @@ static void first_round(struct run *run)
 static void subscribe_start(struct run *run)
 {
     struct subscribe_state *state = run->state;
-    struct conn_options options = { run->group, run->target, run->url, run->tls, true };
+    struct conn_options options = { run->group, run->target, run->url, run->tls, true, false };
     struct err err;
 
     if (!state->channels)

@@ -6,16 +6,19 @@
  */
 #include "agent/core/conn.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/core/backoff.h"
+#include "agent/core/conn_farewell.h"
+#include "agent/core/conn_intake.h"
 #include "agent/core/conn_offer.h"
 #include "agent/core/dialect.h"
 
-enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250, FAREWELL_BYTES_MAX = 1 << 20 };
+enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250 };
 
 struct conn_setup {
     struct dial *dial;
@@ -34,74 +37,6 @@ struct conn_setup {
     uint8_t first[16]; /* the first bytes that came, to tell what is no HTTP/1.1 */
     size_t first_len;
 };
-
-/* A stream whose owner is gone and whose peer is given time to answer the close frame. */
-struct farewell {
-    struct list node;
-    struct stream *stream;
-    struct timer timer;
-    size_t swallowed;
-};
-
-void conn_group_init(struct conn_group *group, struct loop *loop)
-{
-    group->loop = loop;
-    group->current = NULL;
-    list_init(&group->farewells);
-}
-
-static void farewell_end(struct farewell *farewell)
-{
-    timer_stop(&farewell->timer);
-    list_remove(&farewell->node);
-    stream_close_now(farewell->stream);
-    mem_free(farewell);
-}
-
-void conn_group_fini(struct conn_group *group)
-{
-    list_each_safe (node, &group->farewells)
-        farewell_end(list_entry(node, struct farewell, node));
-}
-
-bool conn_group_idle(const struct conn_group *group)
-{
-    return list_empty(&group->farewells);
-}
-
-static void on_farewell_timer(struct timer *timer, void *user)
-{
-    (void)timer;
-    farewell_end(user);
-}
-
-static void on_farewell_data(void *user, struct slice data)
-{
-    struct farewell *farewell = user;
-
-    farewell->swallowed += data.len;
-    if (farewell->swallowed > FAREWELL_BYTES_MAX)
-        farewell_end(farewell);
-}
-
-static void on_farewell_end(void *user, const struct err *err)
-{
-    (void)err;
-    farewell_end(user);
-}
-
-static const struct stream_events farewell_events = { .on_data = on_farewell_data, .on_end = on_farewell_end };
-
-static void farewell_begin(struct conn_group *group, struct stream *stream)
-{
-    struct farewell *farewell = mem_alloc(sizeof(*farewell));
-
-    farewell->stream = stream;
-    list_push(&group->farewells, &farewell->node);
-    timer_init(&farewell->timer, group->loop, on_farewell_timer, farewell);
-    timer_start(&farewell->timer, CONN_LINGER_MS);
-    stream_start(stream, &farewell_events, farewell);
-}
 
 static void setup_free(struct conn *conn)
 {
@@ -123,6 +58,7 @@ static void setup_free(struct conn *conn)
 static void conn_release(struct conn *conn)
 {
     setup_free(conn);
+    conn_drop_rest(conn);
     ws_reader_fini(&conn->reader);
     if (conn->deflater)
         deflater_free(conn->deflater);
@@ -153,7 +89,7 @@ static void conn_lost(struct conn *conn, const struct err *err)
 }
 
 /* As conn_lost, but the peer is still owed an answer: our close frame, and time to read it. */
-static void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err)
+void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err)
 {
     const struct conn_events *events = conn->events;
     void *user = conn->user;
@@ -178,42 +114,20 @@ static void lost_by_close(struct conn *conn, const struct ws_message *message)
     conn_lost_politely(conn, message->close_code, &err);
 }
 
-/* False: the connection is gone. */
-static bool take_message(struct conn *conn, const struct ws_message *message, uint64_t now_ns)
+bool conn_take_message(struct conn *conn, const struct ws_message *message, uint64_t received_ns)
 {
     struct conn_group *group = conn->group;
 
-    if (message->opcode == WS_PING) {
-        conn_send(conn, WS_PONG, message->body);
-        return conn->stream != NULL;
-    }
     if (message->opcode == WS_CLOSE) {
         lost_by_close(conn, message);
         return false;
     }
     group->current = conn;
-    conn->events->on_message(conn->user, message, now_ns);
+    conn->events->on_message(conn->user, message, received_ns);
     if (group->current != conn)
         return false;
     group->current = NULL;
     return true;
-}
-
-static void take_frames(struct conn *conn, struct slice data, uint64_t now_ns)
-{
-    struct ws_message message;
-    struct err err;
-
-    for (;;) {
-        int got = ws_reader_next(&conn->reader, &data, &message, &err);
-
-        if (got < 0) {
-            conn_lost_politely(conn, (uint16_t)err.code, &err);
-            return;
-        }
-        if (got == 0 || !take_message(conn, &message, now_ns))
-            return;
-    }
 }
 
 /* The sentence of a refusal, with what has come of its body. */
@@ -276,14 +190,16 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     memcpy(setup->report->subprotocol, agreed.subprotocol, sizeof(agreed.subprotocol));
     setup->report->deflate = agreed.deflate.on;
     setup_free(conn);
-    ws_reader_init(&conn->reader, WS_CLIENT, CONN_MESSAGE_MAX, &agreed.deflate);
+    ws_reader_init(&conn->reader, WS_CLIENT, conn->ignores_messages ? 0 : CONN_MESSAGE_MAX, &agreed.deflate);
+    ws_reader_skip(&conn->reader, &conn->group->budget);
+    conn->intake = (struct conn_intake){ .since_ns = now_ns };
     group->current = conn;
     conn->events->on_open(conn->user);
     if (group->current != conn)
         return;
     group->current = NULL;
     if (rest.len)
-        take_frames(conn, rest, now_ns);
+        conn_take_frames(conn, rest, now_ns);
 }
 
 static void note_first(struct conn_setup *setup, struct slice data)
@@ -302,7 +218,7 @@ static void on_data(void *user, struct slice data)
     struct err err;
 
     if (!conn->setup) {
-        take_frames(conn, data, now_ns);
+        conn_take_frames(conn, data, now_ns);
         return;
     }
     conn->setup->report->answered = true;
@@ -364,6 +280,7 @@ static void on_dial_open(void *user, struct stream *stream)
 
     setup->dial = NULL;
     conn->stream = stream;
+    stream_take_turns(stream);
     setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
     upgrade_key(setup->key);
     setup->requested_ns = conn->group->requested_ns = clock_now_ns();
@@ -415,6 +332,7 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     conn->events = events;
     conn->user = user;
     conn->group = options->group;
+    conn->ignores_messages = options->ignores_messages;
     setup->dial = dial_start(options->group->loop, &setup->target, &dial_events, conn, &report->dial);
     return 0;
 }

@@ -16,7 +16,11 @@
 #include "agent/proto/upgrade.h"
 #include "agent/proto/ws.h"
 
-enum { CONN_MESSAGE_MAX = 4 << 20, CONN_LINGER_MS = 1000 };
+enum {
+    CONN_MESSAGE_MAX = 4 << 20,    /* a larger message is judged and not kept: told as skipped */
+    CONN_UNFINISHED_MAX = 8 << 20, /* kept of unfinished messages, of all connections of a group together */
+    CONN_LINGER_MS = 1000,
+};
 
 /* What the handshake has done so far; true at any moment. Owned by the opener; must live until on_open or the end. */
 struct conn_report {
@@ -32,7 +36,7 @@ struct conn_report {
 
 struct conn_events {
     void (*on_open)(void *user);
-    /* Text, binary and pong. received_ns is when the bytes came in. The body is valid during the call. */
+    /* Text, binary and pong; never ping: the newest of a turn is answered. received_ns is when the bytes came in. The body is valid during the call. */
     void (*on_message)(void *user, const struct ws_message *message, uint64_t received_ns);
     /* err->reason: the dial's, the upgrade's, protocol_error, message_too_big, closed_by_server (err->code: the close code), or
      * closed_abnormal (1006). */
@@ -43,6 +47,7 @@ struct conn_events {
 struct conn_group {
     struct loop *loop;
     struct list farewells;
+    struct ws_budget budget;
     struct conn *current;  /* whose callback is running; NULL once its owner has let go of it there */
     uint64_t requested_ns; /* when the last of them has asked for its upgrade: servers may end an older session then */
 };
@@ -50,7 +55,13 @@ void conn_group_init(struct conn_group *group, struct loop *loop);
 void conn_group_fini(struct conn_group *group); /* cuts what still lingers */
 bool conn_group_idle(const struct conn_group *group);
 
+/* What has come since the owner has asked something. */
+struct conn_intake {
+    uint64_t since_ns, bytes, inflated, messages;
+};
+
 struct conn_setup;
+struct conn_rest;
 struct conn {
     struct stream *stream;
     const struct conn_events *events;
@@ -58,7 +69,10 @@ struct conn {
     struct conn_group *group;
     struct conn_setup *setup;  /* NULL once it is open */
     struct deflater *deflater; /* made by the first compressed message that is sent */
+    struct conn_rest *rest;    /* what this turn of the loop had no time for; NULL mostly */
+    struct conn_intake intake;
     struct ws_reader reader;
+    bool ignores_messages;
 };
 
 struct conn_options {
@@ -67,6 +81,7 @@ struct conn_options {
     const struct url *url;
     struct tls_context *tls;
     bool offer_deflate;
+    bool ignores_messages; /* the owner needs pongs only: text and binary messages are judged, and not kept however small */
 };
 
 /* Zero the conn before its first use. 0, or -1 when a ${file:…} of the target cannot be read (agent_error): no callback comes then. */
@@ -81,6 +96,11 @@ void conn_close(struct conn *conn, uint16_t code,
 void conn_drop(struct conn *conn);  /* at once, no close frame */
 void conn_abort(struct conn *conn); /* at once, RST */
 void conn_tls_info(const struct conn *conn, struct tls_info *info);
+/* The owner asks something now: conn_flooded counts from here. Without it, from the upgrade on. */
+void conn_asked(struct conn *conn);
+/* For a deadline: has the peer sent so much that its answer, if there is one, could not be reached? Then *err is the reason flood; or
+ * message_too_big in the middle of a message that is announced as larger than what is kept. */
+bool conn_flooded(const struct conn *conn, struct err *err);
 /* The error for a deadline that passed before it was open; the reason says in which phase. */
 int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err);
 

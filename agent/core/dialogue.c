@@ -5,6 +5,8 @@
  */
 #include "agent/core/dialogue.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/clock.h"
@@ -216,6 +218,24 @@ static bool take_unit(struct dialogue *dialogue, const struct ws_message *messag
     return tell_message(dialogue, &part, received_ns);
 }
 
+/* Too large to be kept, or there was no room. What was asked may be answered behind it; a stream has lost its place. */
+static void take_skipped(struct dialogue *dialogue, const struct ws_message *message, uint64_t received_ns)
+{
+    char text[80];
+    struct err err;
+
+    snprintf(text, sizeof(text), "a message of %" PRIu64 " bytes, which is more than is kept", message->size);
+    if (framing_is_stream(&dialogue->framing)) {
+        err_set(&err, REASON_MESSAGE_TOO_BIG, 1009, "%s (at most %d)", text, CONN_MESSAGE_MAX);
+        fail(dialogue, 1009, &err);
+        return;
+    }
+    if (dialogue->stage != STAGE_READY || !list_empty(&dialogue->pending))
+        note_last(dialogue, slice_str(text));
+    if (dialogue->stage == STAGE_READY)
+        tell_message(dialogue, message, received_ns);
+}
+
 static void on_message(void *user, const struct ws_message *message, uint64_t received_ns)
 {
     struct dialogue *dialogue = user;
@@ -226,6 +246,10 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     if (message->opcode != WS_TEXT && message->opcode != WS_BINARY) {
         if (dialogue->stage == STAGE_READY)
             tell_message(dialogue, message, received_ns);
+        return;
+    }
+    if (message->skipped) {
+        take_skipped(dialogue, message, received_ns);
         return;
     }
     dialogue->answers = 0;
@@ -318,6 +342,7 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
     timer_init(&dialogue->beat, options->group->loop, on_beat, dialogue);
     timer_init(&dialogue->settle, options->group->loop, dialogue_on_settle, dialogue);
     framing_init(&dialogue->framing, (enum dialect_framing)dialect->framing);
+    dialogue->framing.budget = &options->group->budget;
     if (prepare(dialogue, err) == 0 && conn_open(&dialogue->conn, options, &conn_events, dialogue, report, err) == 0)
         return 0;
     release(dialogue);

@@ -19,15 +19,31 @@ void framing_init(struct framing *framing, enum dialect_framing kind)
     buf_init(&framing->words, FRAMING_UNIT_MAX + 64);
 }
 
+static void charge(struct framing *framing)
+{
+    if (!framing->budget)
+        return;
+    framing->budget->used += framing->rest.cap - framing->charged;
+    framing->charged = framing->rest.cap;
+}
+
 void framing_fini(struct framing *framing)
 {
     buf_fini(&framing->rest);
+    charge(framing);
     buf_fini(&framing->words);
 }
 
-static bool is_stream(const struct framing *framing)
+bool framing_is_stream(const struct framing *framing)
 {
     return framing->kind == FRAMING_STOMP || framing->kind == FRAMING_MQTT || framing->kind == FRAMING_NATS;
+}
+
+static bool is_over_budget(const struct framing *framing, size_t more)
+{
+    const struct ws_budget *budget = framing->budget;
+
+    return budget && more > framing->rest.cap - framing->rest.len && budget->used + more > budget->max;
 }
 
 /* FRAMING_MESSAGE hands out empty messages, too: data that is not NULL says that there is one. */
@@ -37,8 +53,11 @@ void framing_feed(struct framing *framing, struct slice message)
     framing->units = 0;
     if (!framing->input.data)
         framing->input.data = (const uint8_t *)"";
-    if (is_stream(framing) && buf_append_slice(&framing->rest, message) < 0)
+    if (!framing_is_stream(framing))
+        return;
+    if (is_over_budget(framing, message.len) || buf_append_slice(&framing->rest, message) < 0)
         framing->need = FRAMING_UNIT_MAX + 1; /* told by framing_next */
+    charge(framing);
 }
 
 static int too_big(struct err *err)
@@ -345,6 +364,7 @@ int framing_next(struct framing *framing, struct slice *unit, struct err *err)
         framing->at = 0;
         if (!framing->rest.len)
             buf_fini(&framing->rest); /* a connection that is quiet costs nothing */
+        charge(framing);
     }
     return rc;
 }

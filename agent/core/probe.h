@@ -36,6 +36,7 @@ struct probe_type {
     int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
     bool (*needs_tls)(const void *opts);             /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool wants_wss;                 /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    bool ignores_messages;          /* its steps need pongs at most: the server's messages are judged, and not kept */
     bool uses_brokers;              /* its checks begin anew when a reload changes a broker */
     bool delivers;                  /* its stats have a delivery part */
     unsigned series;                /* SERIES_* (agent/core/metric.h): what /metrics shows of its checks */

@@ -160,7 +160,7 @@ struct talk *talk_engine_new(struct run *run)
 void talk_engine_start(struct talk *talk, struct conn_group *group)
 {
     struct run *run = talk->run;
-    struct conn_options options = { group, run->target, run->url, run->tls, true };
+    struct conn_options options = { group, run->target, run->url, run->tls, true, !talk->dialogue && run->type->ignores_messages };
     struct err err;
     int rc;
 
@@ -186,7 +186,9 @@ static void late_opening(struct talk *talk)
     uint64_t timeout_ms = (uint64_t)run->conf->timeout_ms;
     struct err err;
 
-    if (talk->dialogue)
+    if (talk->dialogue && conn_flooded(talk_conn(talk), &err))
+        ; /* the greeting or the confirmation of connect may be somewhere in it */
+    else if (talk->dialogue)
         dialogue_timeout_err(talk->dialogue, timeout_ms, &err);
     else
         conn_timeout_err(&talk->conn, timeout_ms, &err);
@@ -200,6 +202,7 @@ static void late_opening(struct talk *talk)
 void talk_engine_late(struct talk *talk)
 {
     struct run *run = talk->run;
+    struct err flood;
     char limit[32];
 
     if (!talk_is_open(talk)) {
@@ -207,6 +210,10 @@ void talk_engine_late(struct talk *talk)
         return;
     }
     talk_open_phase(talk);
+    if (conn_flooded(talk_conn(talk), &flood)) {
+        run_finish_err(run, &flood);
+        return;
+    }
     text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
     if (talk->late.text[0])
         run_finish(run, talk->late.reason, "%s within %s", talk->late.text, limit);

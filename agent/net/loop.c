@@ -161,6 +161,28 @@ uint64_t loop_take_longest(struct loop *loop)
     return longest_ns;
 }
 
+/* Nobody was refused: all have been read, and a new round begins. */
+static void on_turn(uv_prepare_t *prepare)
+{
+    struct loop *loop = prepare->data;
+    loop->turn++;
+    if (!loop->refused)
+        loop->round++;
+    loop->refused = false;
+    loop->read_ns = loop->work_ns = 0;
+}
+
+bool loop_work(const struct loop *loop, uint64_t *began_ns)
+{
+    *began_ns = uv_hrtime();
+    return loop->work_ns < (uint64_t)LOOP_TURN_US * 1000;
+}
+
+void loop_work_done(struct loop *loop, uint64_t began_ns)
+{
+    loop->work_ns += uv_hrtime() - began_ns;
+}
+
 int loop_init(struct loop *loop, struct err *err)
 {
     memset(loop, 0, sizeof *loop);
@@ -177,6 +199,11 @@ int loop_init(struct loop *loop, struct err *err)
     loop->turn_ns = uv_hrtime();
     uv_check_start(&loop->turned, on_turned);
     uv_unref((uv_handle_t *)&loop->turned);
+    uv_prepare_init(&loop->uv, &loop->opens_turn);
+    loop->opens_turn.data = loop;
+    uv_prepare_start(&loop->opens_turn, on_turn);
+    uv_unref((uv_handle_t *)&loop->opens_turn);
+    loop->turn = loop->round = 1;
     loop->slab = mem_alloc(LOOP_SLAB_BYTES);
     return 0;
 }
@@ -195,7 +222,8 @@ void loop_stop(struct loop *loop)
 static void check_closed(uv_handle_t *handle, void *user)
 {
     const struct loop *loop = user;
-    bool ours = handle == (const uv_handle_t *)&loop->clock || handle == (const uv_handle_t *)&loop->turned;
+    bool ours = handle == (const uv_handle_t *)&loop->clock || handle == (const uv_handle_t *)&loop->turned ||
+                handle == (const uv_handle_t *)&loop->opens_turn;
     bool stream = handle->type == UV_TCP || handle->type == UV_NAMED_PIPE;
     bool leaked = !ours && !uv_is_closing(handle) && !(stream && stream_is_leaving(handle));
     panic_if(leaked);
@@ -224,6 +252,7 @@ void loop_fini(struct loop *loop)
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     uv_close((uv_handle_t *)&loop->clock, NULL);
     uv_close((uv_handle_t *)&loop->turned, NULL);
+    uv_close((uv_handle_t *)&loop->opens_turn, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     int status = uv_loop_close(&loop->uv);
     panic_if(status != 0);

@@ -12,7 +12,11 @@
 #include "agent/base/err.h"
 #include "agent/proto/prom.h"
 
-enum { LOOP_SLAB_BYTES = 65536 };
+enum {
+    LOOP_SLAB_BYTES = 65536,
+    LOOP_TURN_BYTES = 16384, /* of a stream that takes turns (agent/net/stream.h), in one turn of the loop */
+    LOOP_TURN_US = 4000,     /* of all these streams together, in one turn; and as much again for what was put off (loop_work) */
+};
 
 struct timer;
 struct resolver;
@@ -25,10 +29,15 @@ struct loop {
     struct prom_histogram turns;    /* how long each turn worked: so long did others wait that came in it */
     uint64_t armed_ms;              /* what the clock is set to, on libuv's time; 0: not running */
     struct timer **heap;            /* by due_ns */
+    uv_prepare_t opens_turn;        /* begins a turn, before sockets are looked at */
     size_t heap_len, heap_cap;
     uint8_t *slab;             /* what sockets read into; valid during one on_data only */
     uint8_t *plain_slab;       /* what TLS decrypts into, likewise; NULL until the first TLS stream */
     size_t lingering;          /* streams that are closed and wait for their peer's FIN */
+    uint16_t turn;             /* the number of this one */
+    uint16_t round;            /* of turns in which each stream that takes turns is read once */
+    bool refused;              /* one of them was not read in this turn: its round is not over */
+    uint64_t read_ns, work_ns; /* what this turn has spent on reading them, and on what was put off */
     struct resolver *resolver; /* agent/net/resolve.c; NULL until the first name is looked up */
 };
 
@@ -56,6 +65,11 @@ void timer_start(struct timer *timer, uint64_t ms); /* once; starts anew when it
 void timer_start_ns(struct timer *timer, uint64_t ns);
 void timer_stop(struct timer *timer);
 bool timer_active(const struct timer *timer);
+
+/* What a peer can make dear is cut into pieces, each behind a timer of 0 ms. May one more be done in this turn? Then loop_work_done, with the
+ * time since loop_work. False: try again in the next turn, when others have had theirs. */
+bool loop_work(const struct loop *loop, uint64_t *began_ns);
+void loop_work_done(struct loop *loop, uint64_t began_ns);
 
 /* Signals, on the loop; they do not keep it running. fn gets the number. At most LOOP_SIGNALS_MAX in the process. */
 enum { LOOP_SIGNALS_MAX = 8 };

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "agent/base/mem.h"
@@ -66,12 +67,43 @@ void stream_unbound(struct stream *stream)
 
 /* --- reading -------------------------------------------------------------------------------------------------------- */
 
+/* May it be read in this turn? Where not, the kernel keeps what has come, and epoll tells again in the next one. */
+static bool claim_turn(struct stream *stream, struct loop *loop)
+{
+    if (stream->turn == loop->turn || (stream->takes_turns && stream->round == loop->round))
+        return false;
+    if (stream->takes_turns && loop->read_ns >= (uint64_t)LOOP_TURN_US * 1000) {
+        loop->refused = true;
+        return false;
+    }
+    stream->turn = loop->turn;
+    stream->round = loop->round;
+    return true;
+}
+
+/* No buffer: libuv tells it as UV_ENOBUFS and reads nothing. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct loop *loop = handle->loop->data;
-    const struct stream *stream = (const struct stream *)(const void *)handle;
-    *buf = uv_buf_init((char *)loop->slab, stream->read_max);
+    struct stream *stream = (struct stream *)(void *)handle;
+    bool may = claim_turn(stream, loop);
+    *buf = uv_buf_init(may ? (char *)loop->slab : NULL, may ? stream->read_max : 0);
+}
+
+void stream_take_turns(struct stream *stream)
+{
+    stream->takes_turns = true;
+    stream_set_read_max(stream, LOOP_TURN_BYTES);
+}
+
+size_t stream_unread(const struct stream *stream)
+{
+    uv_os_fd_t fd;
+    int waiting = 0;
+    if (uv_fileno(&stream->uv.handle, &fd) != 0 || ioctl(fd, FIONREAD, &waiting) != 0 || waiting < 0)
+        waiting = 0;
+    return (size_t)waiting + stream_tls_unread(stream);
 }
 
 void stream_deliver(struct stream *stream, struct slice data)
@@ -118,11 +150,8 @@ static void read_lingering(struct stream *stream, ssize_t got)
     stream_kill(stream);
 }
 
-static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
+static void take_read(struct stream *stream, ssize_t got, const uv_buf_t *buf)
 {
-    struct stream *stream = (struct stream *)handle;
-    if (got == 0)
-        return;
     if (stream->leaving)
         read_lingering(stream, got);
     else if (got < 0 && stream->tls != NULL)
@@ -133,6 +162,19 @@ static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
         stream_tls_feed(stream, (const uint8_t *)buf->base, (size_t)got);
     else
         stream_deliver(stream, slice_make(buf->base, (size_t)got));
+}
+
+static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
+{
+    struct stream *stream = (struct stream *)handle;
+    struct loop *loop = handle->loop->data;
+    if (got == 0 || (got == UV_ENOBUFS && buf->base == NULL))
+        return;
+    uint64_t began_ns = uv_hrtime();
+    bool takes_turns = stream->takes_turns;
+    take_read(stream, got, buf);
+    if (takes_turns)
+        loop->read_ns += uv_hrtime() - began_ns;
 }
 
 void stream_read_on(struct stream *stream)

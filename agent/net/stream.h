@@ -29,6 +29,11 @@ struct stream_events {
 
 /* Sets the callbacks and starts reading. A stream that was just handed over is not read before this. */
 void stream_start(struct stream *stream, const struct stream_events *events, void *user);
+/* Any stream is read at most once in a turn of the loop, so that a peer that never stops sending cannot keep the others waiting. For one
+ * whose bytes are dear (a target's: they inflate, and are matched) that is not enough: those that take turns get LOOP_TURN_BYTES at a time
+ * and LOOP_TURN_US together, and each is read once before any is read again. */
+void stream_take_turns(struct stream *stream);
+size_t stream_unread(const struct stream *stream); /* bytes that have come and were not handed out, as far as is known */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 /* Writes at once what the kernel takes and keeps the rest (copied). 0, or -1 and nothing of data is taken: when what is pending and data

@@ -34,12 +34,15 @@ struct stream {
     struct tls_link *tls;
     uint32_t max_pending, read_max;
     int16_t broken;   /* the errno that writing met first */
+    uint16_t turn;    /* of the loop in which it was read last */
+    uint16_t round;   /* likewise, where it takes turns */
     bool is_open : 1; /* connected or accepted */
     bool started : 1; /* stream_start was called */
     bool paused : 1;
     bool ended : 1;   /* the peer is done, and on_end was called where anybody wants to know */
     bool leaving : 1; /* its owner has closed it */
     bool lingers : 1; /* counted in loop->lingering */
+    bool takes_turns : 1;
 };
 
 /* Not connected yet. For the dial's connect requests, and for accepted descriptors, which it then owns; 0 or libuv's error. */
@@ -74,5 +77,6 @@ bool stream_tls_resume(struct stream *stream);
 void stream_tls_pause(struct stream *stream);
 void stream_tls_bye(struct stream *stream); /* close_notify */
 void stream_tls_free(struct stream *stream);
+size_t stream_tls_unread(const struct stream *stream); /* of what came while it was paused */
 
 #endif

@@ -296,6 +296,11 @@ bool stream_tls_resume(struct stream *stream)
     return held != NULL;
 }
 
+size_t stream_tls_unread(const struct stream *stream)
+{
+    return stream->tls != NULL && stream->tls->held != NULL ? stream->tls->held->len : 0;
+}
+
 void stream_tls_eof(struct stream *stream, int status)
 {
     struct tls_link *link = stream->tls;

@@ -7,17 +7,20 @@ and prints the ports, for trying by hand.
 """
 import asyncio
 import dataclasses
+import hashlib
 import json
 import socket
 import ssl
 import sys
 import threading
 import warnings
+import zlib
 
 from certs import Certs
 from peer import BINARY, CLOSE, CONT, PING, PONG, TEXT, Peer, close, declared, deflated, frame, serve
 
 HEADERS_END = "\r\n\r\n"
+SNCT = "; server_no_context_takeover; client_no_context_takeover"
 
 
 @dataclasses.dataclass
@@ -286,13 +289,23 @@ async def _(p):
     await p.serve()
 
 
+NOISE = "".join(hashlib.sha512(bytes([i])).hexdigest() for i in range(5)).encode()  # 640 bytes
+FAR = NOISE + NOISE[:100]
+
+
+def taken_over():
+    """The same text twice, the second pointing back into the first."""
+    z = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return [frame(TEXT, (z.compress(NOISE[:300]) + z.flush(zlib.Z_SYNC_FLUSH))[:-4], rsv=4) for _ in range(2)]
+
+
 # --- frames that break a rule -------------------------------------------------------------------------------------------------------
 def _frames(name, what, reason, words, *frames, code=None, checks=("ping",), timeout="5s", deflate=False):
     """Upgrades, then sends these frames and stays."""
 
     @fault(name, what, *(fail(check, reason, "open", *words, code=code, timeout=timeout) for check in checks))
     async def _(p):
-        await (p.upgrade_deflate() if deflate else p.upgrade())
+        await (p.upgrade_deflate(deflate if isinstance(deflate, str) else "") if deflate else p.upgrade())
         await p.send(*frames)
         await p.hang()
 
@@ -330,14 +343,25 @@ for _code, _text in ((1000, b""), (1001, b"going away"), (1003, b"only JSON"), (
     _frames(f"close-{_code}", f"closes with {_code}", _reason, (str(_code), *([_text.decode()] if _text else [])),
             close(_code, _text), code=_code, checks=("ping", "echo", "hold") if _code == 1011 else ("ping",))
 _frames("close-no-code", "closes without a code", "closed_by_server", ("1005",), close(), code=1005)
-_frames("declared-huge", "promises a frame of a tebibyte", "message_too_big", (), declared(BINARY, 1 << 40), checks=("ping", "echo"))
+@fault("declared-huge", "promises a frame of a tebibyte and brings none", good("handshake"), fail("ping", "silent_drop", "open"),
+       fail("echo", "message_too_big", "open"))
+async def _(p):
+    await p.upgrade(declared(BINARY, 1 << 40))
+    await p.hang()
+
+
+_rule("close-1010", "a close code that only a client sends", "7.4.1", close(1010), words=("1010",))
+_rule("deflate-tail", "a compressed message with its tail", "7692, 7.2.1", frame(TEXT, deflated(b"hello") + b"\0\0\xff\xff", rsv=4), deflate=True)
+_rule("deflate-takeover", "a window that was to be empty is used", "7692, 7.1.1.1", *taken_over(), deflate="; server_no_context_takeover")
+_rule("deflate-window", "a distance of 640 in a window of 512", "7692, 7.1.2.1", frame(TEXT, deflated(FAR), rsv=4),
+      deflate="; server_max_window_bits=9")
 _rule("deflate-garbage", "compressed data that is not deflate", "7692", frame(TEXT, b"\xff\xff\xff\xff", rsv=4), deflate=True)
 _rule("deflate-control", "a compressed control frame", "", frame(PING, b"x", rsv=4), deflate=True)
 _rule("deflate-continuation", "RSV1 on a continuation", "", frame(TEXT, b"a", fin=False), frame(CONT, b"b", rsv=4), deflate=True)
 _rule("deflate-utf8", "a compressed text that is not UTF-8", "8.1", frame(TEXT, deflated(b"caf\xe9!"), rsv=4), deflate=True)
 
 
-@fault("endless-fragments", "a message that never ends", fail("echo", "message_too_big", "open", timeout="15s"))
+@fault("endless-fragments", "a message that never ends", good("handshake"), fail("echo", "flood", "open", "MiB"), fail("ping", "flood", "open"))
 async def _(p):
     await p.upgrade()
     await p.send(frame(BINARY, b"x" * 65536, fin=False))
@@ -345,11 +369,33 @@ async def _(p):
         await p.send(frame(CONT, b"x" * 65536, fin=False))
 
 
-@fault("deflate-bomb", "64 MiB of zeros in 64 KiB", fail("echo", "message_too_big", "open", timeout="10s"))
+BOMB = frame(BINARY, deflated(bytes(64 << 20)), rsv=4)
+SNAPSHOT = frame(TEXT, b'{"snapshot":"' + b"x" * (5 << 20) + b'"}')
+EXPECT = ("--send", "marco", "--expect", "marco")
+
+
+@fault("deflate-bomb", "64 MiB of zeros in 64 KiB, and no answer", good("handshake"), fail("ping", "silent_drop", "open", timeout="10s"),
+       fail("echo", "echo_mismatch", "open", "67108864 bytes", timeout="10s"),
+       fail("echo", "message_too_big", "open", "67108864 bytes", "may have been", timeout="10s", flags=EXPECT))
 async def _(p):
-    await p.upgrade_deflate()
-    await p.send(frame(BINARY, deflated(bytes(64 << 20)), rsv=4))
+    await p.upgrade_deflate(SNCT)
+    await p.send(BOMB)
     await p.hang()
+
+
+@fault("bomb-and-echo", "64 MiB of zeros in 64 KiB, and answers", good("handshake"), good("ping", timeout="10s"), good("echo", timeout="10s"),
+       good("echo", timeout="10s", flags=EXPECT))
+async def _(p):
+    await p.upgrade_deflate(SNCT)
+    await p.send(BOMB)
+    await p.serve()
+
+
+@fault("big-snapshot", "pushes 5 MiB to whoever connects, and answers", good("handshake"), good("ping"), good("echo"), good("hold"),
+       good("echo", flags=EXPECT))
+async def _(p):
+    await p.upgrade(SNAPSHOT)
+    await p.serve()
 
 
 # --- connections that end, or do not --------------------------------------------------------------------------------------------------
@@ -395,7 +441,7 @@ async def _(p):
     await p.serve(pongs=False)
 
 
-@fault("wrong-pong", "pongs with another payload", fail("ping", "silent_drop", "open"))
+@fault("wrong-pong", "pongs with another payload", fail("ping", "protocol_error", "open", "5.5.3"), fail("hold", "protocol_error", "open", "5.5.3"))
 async def _(p):
     await p.upgrade()
     while True:
@@ -404,7 +450,7 @@ async def _(p):
             await p.send(frame(PONG, b"something else"))
 
 
-@fault("empty-pong", "pongs with no payload", fail("ping", "silent_drop", "open"))
+@fault("empty-pong", "pongs with no payload", fail("ping", "protocol_error", "open", "5.5.3"))
 async def _(p):
     await p.upgrade()
     while True:

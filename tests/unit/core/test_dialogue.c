@@ -36,7 +36,7 @@ struct stage {
 
 static void opened(struct stage *stage)
 {
-    struct conn_options options = { &stage->group, &stage->target, &stage->target.local, NULL, false };
+    struct conn_options options = { &stage->group, &stage->target, &stage->target.local, NULL, false, false };
     struct err err;
 
     if (dialogue_open(stage->dialogue, &options, stage->dialect, "agent-1", &stage->report, &err) < 0)

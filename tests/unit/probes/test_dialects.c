@@ -342,7 +342,7 @@ static void play_whole(const struct play *play, enum cut cut)
     struct scene *scene = &talker.scene;
     struct conn_group group;
     struct target_conf target = { .token = (char *)(uintptr_t)play->token, .token_place = TOKEN_MESSAGE, .dialect = play->dialect };
-    struct conn_options options = { &group, &target, &target.local, NULL, false };
+    struct conn_options options = { &group, &target, &target.local, NULL, false, false };
     struct conn_report report;
     struct err err;
     char url[64], subscribed[80], payload[160];

@@ -1,0 +1,10 @@
+/* Connections whose owner has let go of them: the goodbye of agent/core/conn.h. */
+#ifndef WSHEALTHD_CORE_CONN_FAREWELL_H
+#define WSHEALTHD_CORE_CONN_FAREWELL_H
+
+#include "agent/core/conn.h"
+
+/* The close frame has been written: takes the stream, and gives the peer CONN_LINGER_MS to answer and to close. */
+void farewell_begin(struct conn_group *group, struct stream *stream);
+
+#endif
