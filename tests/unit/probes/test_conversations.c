@@ -66,9 +66,11 @@ static struct conf *scene_conf(const struct scene *scene, unsigned port)
     struct conf *conf;
     struct buf text = BUF_INIT(4096);
 
+    const char *timeout = !ends_by_deadline(scene) ? "20s" : scene->status == RESULT_PASS && !scene->rounds ? "2s" : "400ms";
+
     conf_errors_init(&errors);
-    buf_printf(&text, "target: { url: \"ws://127.0.0.1:%u/ws\" }\nchecks:\n  - type: %s\n    timeout: %s\n", port, scene->type,
-               ends_by_deadline(scene) ? "400ms\n    interval: 500ms" : "20s\n    interval: 30s");
+    buf_printf(&text, "target: { url: \"ws://127.0.0.1:%u/ws\" }\nchecks:\n  - type: %s\n    timeout: %s\n    interval: 500ms\n",
+               port, scene->type, timeout);
     for (size_t i = 0; i + 1 < 8 && scene->options[i]; i += 2)
         buf_printf(&text, "    %s: %s\n", scene->options[i], scene->options[i + 1]);
     conf = conf_load_text("scene", buf_slice(&text), &env, &errors);
