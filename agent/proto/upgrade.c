@@ -219,7 +219,7 @@ static const char *refusal_advice(const struct http_head *head, struct slice bod
 {
     const int status = head->status;
 
-    if (status == 505 || status == 464 || words_mention(body, "HTTP/2") || words_mention(body, "Unknown ALPN"))
+    if (status == 505 || status == 464 || words_mention(body, "HTTP/2") || words_mention(body, "ALPN protocol"))
         return "the server takes HTTP/2 only, and a WebSocket begins with HTTP/1.1: let it take that as well";
     if ((status == 403 || status == 400) && words_mention(body, "origin"))
         return "set target.origin to one that it allows";

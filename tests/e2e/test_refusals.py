@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness import check, only, wshealthd
+from harness import MODULES, check, connects, environment, free_port, only, process, wshealthd
 from peer import TEXT, close, frame
 from test_target import judged, served, written
 
@@ -148,3 +148,30 @@ def test_a_server_that_ends_every_connection_may_want_a_proxy_header():
     with served(close_at_once) as port:
         _code, out, _err = wshealthd("check", f"ws://127.0.0.1:{port}/", "--type", "handshake")
         assert "target.proxy_protocol" in out, out
+
+
+NODE = """
+const fs = require('fs'), http = require('http'), http2 = require('http2');
+const { WebSocketServer } = require('ws');
+const [cert, key, plain, secure] = process.argv.slice(2);
+const server = http.createServer((q, a) => a.end('page'));
+new WebSocketServer({ server, path: '/right' });
+server.listen(Number(plain), '127.0.0.1');
+http2.createSecureServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key) }, (q, a) => a.end('h2')).listen(Number(secure), '127.0.0.1');
+"""
+
+
+def test_node_s_ws_and_its_http2(tmp_path, node, certs):
+    """The real ones: ws answers 400 to a path that is not its own, and an HTTP/2 server answers 403 to who speaks HTTP/1.1."""
+    plain, secure = free_port(), free_port()
+    script = tmp_path / "server.js"
+    script.write_text(NODE)
+    with process(node, script, *certs.leaf("good"), plain, secure, ready=lambda _: connects(plain) and connects(secure),
+                 env=environment(NODE_PATH=str(MODULES))):
+        code, document = check(f"ws://127.0.0.1:{plain}/right", "handshake")
+        assert code == 0, document
+        code, document = check(f"ws://127.0.0.1:{plain}/wrong", "handshake")
+        assert code == 2 and only(document)["http_status"] == 400, document
+        assert "path" in document["diagnosis"]["advice"][0], document
+        _code, document = check(f"wss://127.0.0.1:{secure}/", "handshake", flags=("--ca", certs.ca))
+        assert "HTTP/2" in only(document)["message"], document

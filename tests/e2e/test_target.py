@@ -3,12 +3,13 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import ssl
 import threading
 
 import pytest
 
-from harness import check, only, wshealthd
+from harness import check, free_port, only, process, wshealthd
 from peer import BINARY, TEXT, frame, serve
 
 
@@ -204,3 +205,38 @@ def test_regex_matches_binary_messages(tmp_path):
         assert code == 0, document
         code, document = judged(written(tmp_path, target, r"[{ type: echo, send: x, timeout: 300ms, expect: { regex: '^\x84' } }]"))
         assert code == 2 and only(document)["reason"] == "echo_mismatch", document
+
+
+NGINX = """
+daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log notice; {user}
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3; uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;
+  server {{ listen 127.0.0.1:{port} proxy_protocol default_server; return 421 "no such host here"; }}
+  server {{
+    listen 127.0.0.1:{port} proxy_protocol;
+    server_name chat.example.com;
+    location / {{
+      proxy_pass http://127.0.0.1:{server}; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+    }}
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_nginx_with_virtual_hosts_behind_the_proxy_protocol(tmp_path, tool, server, version):
+    """A real server that wants both: the PROXY header before anything, and a name that is not the address."""
+    nginx, port = tool("nginx"), free_port()
+    user = "user root;" if os.geteuid() == 0 else ""
+    (tmp_path / "nginx.conf").write_text(NGINX.format(dir=tmp_path, port=port, server=server.port, user=user))
+    url = f"ws://127.0.0.1:{port}/ws"
+    with process(nginx, "-e", tmp_path / "start.log", "-p", tmp_path, "-c", tmp_path / "nginx.conf", port=port):
+        checks = "[{ type: handshake }, { type: ping }, { type: echo }]"
+        code, document = judged(written(tmp_path, f"{{ url: '{url}', proxy_protocol: {version}, headers: {{ Host: chat.example.com }} }}", checks))
+        assert code == 0, document
+        code, document = judged(written(tmp_path, f"{{ url: '{url}', proxy_protocol: {version} }}", "[{ type: handshake }]"))
+        assert code == 2 and "no such host here" in only(document)["message"], document
+        code, document = judged(written(tmp_path, f"{{ url: '{url}', headers: {{ Host: chat.example.com }} }}", "[{ type: handshake }]"))
+        assert code == 2 and any("proxy_protocol" in line for line in document["diagnosis"]["advice"]), document
