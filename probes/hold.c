@@ -294,7 +294,7 @@ static void on_lost(void *user, const struct err *cause)
         run_event_warn(run, &err);
 }
 
-static const struct conn_events conn_events = { on_open, on_message, on_lost };
+static const struct conn_events conn_events = { .on_open = on_open, .on_message = on_message, .on_lost = on_lost };
 static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost };
 
 static int held_connect(struct held *held, struct err *err)

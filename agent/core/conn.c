@@ -189,6 +189,7 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     setup->report->upgrade_ns = now_ns - setup->requested_ns;
     memcpy(setup->report->subprotocol, agreed.subprotocol, sizeof(agreed.subprotocol));
     setup->report->deflate = agreed.deflate.on;
+    setup->report->remark = agreed.remark;
     setup_free(conn);
     ws_reader_init(&conn->reader, WS_CLIENT, conn->ignores_messages ? 0 : CONN_MESSAGE_MAX, &agreed.deflate);
     ws_reader_skip(&conn->reader, &conn->group->budget);

@@ -32,12 +32,15 @@ struct conn_report {
     uint64_t retry_after_ms; /* Retry-After of an answer that is no 101; 0: none */
     char subprotocol[WS_SUBPROTOCOL_MAX];
     bool deflate;
+    const char *remark; /* of upgrade_agreed */
 };
 
 struct conn_events {
     void (*on_open)(void *user);
     /* Text, binary and pong; never ping: the newest of a turn is answered. received_ns is when the bytes came in. The body is valid during the call. */
     void (*on_message)(void *user, const struct ws_message *message, uint64_t received_ns);
+    /* What came with the messages just told has been looked at, as far as this turn allows. May be NULL. */
+    void (*on_taken)(void *user);
     /* err->reason: the dial's, the upgrade's, protocol_error, message_too_big, closed_by_server (err->code: the close code), or
      * closed_abnormal (1006). */
     void (*on_lost)(void *user, const struct err *err);

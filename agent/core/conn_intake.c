@@ -108,6 +108,14 @@ static bool take_slice(struct conn *conn, struct slice *data, uint64_t received_
             break;
     }
     send_pong(conn, &pong);
+    if (!conn->events->on_taken)
+        return true;
+    struct conn_group *group = conn->group;
+    group->current = conn;
+    conn->events->on_taken(conn->user);
+    if (group->current != conn)
+        return false;
+    group->current = NULL;
     return true;
 }
 

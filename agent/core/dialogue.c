@@ -284,7 +284,7 @@ static void on_conn_lost(void *user, const struct err *cause)
     lost(dialogue, &err);
 }
 
-static const struct conn_events conn_events = { on_open, on_message, on_conn_lost };
+static const struct conn_events conn_events = { .on_open = on_open, .on_message = on_message, .on_lost = on_conn_lost };
 
 static void on_beat(struct timer *timer, void *user)
 {

@@ -24,8 +24,9 @@ struct talk {
     uint64_t received_ns;             /* of the message taken last */
     uint64_t sent_ns;
     uint64_t opened_ns;
-    unsigned frames; /* that came since it opened */
-    struct err late; /* text: "" where the step's name must do */
+    bool in_message, passed; /* the steps are done, and the rest of what came is being looked at */
+    unsigned frames;         /* that came since it opened */
+    struct err late;         /* text: "" where the step's name must do */
 };
 
 static void report_phase(struct run *run, enum phase phase, bool have, uint64_t ns)
@@ -69,8 +70,24 @@ static void talk_open_phase(struct talk *talk)
 
 static void talk_finish(struct talk *talk)
 {
+    const char *remark = talk->run->type->steps->name ? NULL : talk->report.remark; /* the handshake's business alone */
+
     talk_open_phase(talk);
-    run_finish(talk->run, REASON_NONE, NULL);
+    if (remark)
+        talk->run->report.phase = PHASE_UPGRADE;
+    if (remark)
+        run_warn(talk->run, REASON_UPGRADE_INVALID, "%s", remark);
+    else
+        run_finish(talk->run, REASON_NONE, NULL);
+}
+
+/* The answer has come. What came with it is looked at first: a frame behind it that breaks a rule is the same server's. */
+static void talk_pass(struct talk *talk)
+{
+    if (talk->in_message)
+        talk->passed = true; /* until on_taken, which follows before anything else */
+    else
+        talk_finish(talk);
 }
 
 /* Runs steps until one waits or the round is over. After a finish nothing of the talk is touched: the connection is gone. */
@@ -82,7 +99,7 @@ static void talk_advance(struct talk *talk)
         const struct step *step = &steps[talk->step];
 
         if (!step->name) {
-            talk_finish(talk);
+            talk_pass(talk);
             return;
         }
         switch (step->run(talk)) {
@@ -92,7 +109,7 @@ static void talk_advance(struct talk *talk)
         case TURN_WAIT:
             return;
         case TURN_DONE:
-            talk_finish(talk);
+            talk_pass(talk);
             return;
         case TURN_FAIL:
             panic_if(talk->run->active); /* talk_fail and talk_send have told why */
@@ -115,12 +132,24 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
 {
     struct talk *talk = user;
 
+    if (talk->passed)
+        return;
     talk->frames++;
     talk->run->report.spoke = true;
     talk->current = message;
     talk->received_ns = received_ns;
+    talk->in_message = !talk->dialogue; /* a dialogue does not tell what was taken */
     talk_advance(talk);
+    talk->in_message = false;
     talk->current = NULL;
+}
+
+static void on_taken(void *user)
+{
+    struct talk *talk = user;
+
+    if (talk->passed)
+        talk_finish(talk);
 }
 
 static void on_lost(void *user, const struct err *err)
@@ -128,6 +157,10 @@ static void on_lost(void *user, const struct err *err)
     struct talk *talk = user;
     struct run *run = talk->run;
 
+    if (talk->passed && err->reason != REASON_PROTOCOL_ERROR) { /* it may end when it has answered */
+        talk_finish(talk);
+        return;
+    }
     if (talk->dialogue && !talk->opened_ns && dialogue_opened_ns(talk->dialogue)) { /* lost before connect was confirmed */
         talk->opened_ns = dialogue_opened_ns(talk->dialogue);
         talk_engine_report(run, &talk->report, run->url->tls);
@@ -144,7 +177,9 @@ static void on_lost(void *user, const struct err *err)
     run_finish_err(run, err);
 }
 
-static const struct conn_events conn_events = { on_open, on_message, on_lost };
+static const struct conn_events conn_events = {
+    .on_open = on_open, .on_message = on_message, .on_taken = on_taken, .on_lost = on_lost
+};
 static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost };
 
 struct talk *talk_engine_new(struct run *run)
@@ -169,6 +204,7 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
     talk->current = NULL;
     talk->sent_ns = talk->received_ns = talk->opened_ns = 0;
     talk->frames = 0;
+    talk->passed = talk->in_message = false;
     talk->late.text[0] = 0;
     run->report.phase = PHASE_RESOLVE;
     if (talk->dialogue)

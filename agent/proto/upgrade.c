@@ -351,6 +351,16 @@ static int judge_subprotocol(const struct http_head *head, const struct upgrade_
                    shown(*value, text), *offered ? offered : "none");
 }
 
+/* Browsers and proxies take no notice: to refuse such a server would take it out while all its users are well. */
+static const char *remark_on(const struct http_head *head)
+{
+    if (http_header(head, "Content-Length"))
+        return "a 101 with Content-Length, which no 1xx response may have (RFC 9110, 8.6)";
+    if (http_header(head, "Transfer-Encoding"))
+        return "a 101 with Transfer-Encoding, which no 1xx response may have (RFC 9112, 6.1)";
+    return NULL;
+}
+
 int upgrade_check_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
                            struct upgrade_agreed *agreed, struct err *err)
 {
@@ -358,6 +368,7 @@ int upgrade_check_response(const struct http_head *head, const struct upgrade_of
     if (judge_status(head, err) < 0 || judge_switch(head, err) < 0 || judge_accept(head, key, err) < 0 ||
         judge_extensions(head, offer, &agreed->deflate, err) < 0)
         return -1;
+    agreed->remark = remark_on(head);
     return judge_subprotocol(head, offer, agreed->subprotocol, err);
 }
 

@@ -24,6 +24,7 @@ struct upgrade_offer {
 struct upgrade_agreed {
     char subprotocol[WS_SUBPROTOCOL_MAX]; /* "" where none was chosen */
     struct deflate_params deflate;
+    const char *remark; /* the answer breaks a rule that no client minds; NULL: none */
 };
 
 void upgrade_key(char key[WS_KEY_LEN + 1]);                           /* 16 random bytes in base64 (4.1) */

@@ -299,6 +299,33 @@ def taken_over():
     return [frame(TEXT, (z.compress(NOISE[:300]) + z.flush(zlib.Z_SYNC_FLUSH))[:-4], rsv=4) for _ in range(2)]
 
 
+def _remark(name, what, section, *cases, **changes):
+    @fault(name, what, Case("handshake", "warn", "upgrade_invalid", "upgrade", (section,), timeout="5s"), good("ping"), good("echo"))
+    async def _(p):
+        await p.upgrade(**changes)
+        await p.serve()
+
+
+_remark("101-with-length", "a 101 with Content-Length", "9110, 8.6", Content_Length="0")
+_remark("101-with-coding", "a 101 with Transfer-Encoding", "9112, 6.1", Transfer_Encoding="chunked")
+
+
+@fault("broken-behind-answer", "answers, and breaks a rule in the same packet", fail("ping", "protocol_error", "open", "5.1", timeout="5s"),
+       fail("echo", "protocol_error", "open", "5.1", timeout="5s"))
+async def _(p):
+    await p.upgrade()
+    while True:
+        opcode, data = await p.frame()
+        await p.send(frame(PONG if opcode == PING else opcode, data), frame(TEXT, "masked", mask=b"abcd"))
+
+
+@fault("close-behind-answer", "answers, and closes in the same packet", good("ping"), good("echo"))
+async def _(p):
+    await p.upgrade()
+    opcode, data = await p.frame()
+    await p.send(frame(PONG if opcode == PING else opcode, data), close(1000))
+
+
 # --- frames that break a rule -------------------------------------------------------------------------------------------------------
 def _frames(name, what, reason, words, *frames, code=None, checks=("ping",), timeout="5s", deflate=False):
     """Upgrades, then sends these frames and stays."""
