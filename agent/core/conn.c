@@ -98,7 +98,7 @@ void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err)
     events->on_lost(user, err);
 }
 
-static void lost_by_close(struct conn *conn, const struct ws_message *message)
+static void lost_by_close(struct conn *conn, const struct ws_message *message, size_t behind)
 {
     struct err err;
     char text[160] = "";
@@ -111,15 +111,19 @@ static void lost_by_close(struct conn *conn, const struct ws_message *message)
     else
         err_set(&err, REASON_CLOSED_BY_SERVER, message->close_code, "the server closed the connection with code %u%s%s%s%s%s%s",
                 message->close_code, *name ? " (" : "", name, *name ? ")" : "", *text ? ": \"" : "", text, *text ? "\"" : "");
+    if (behind) {
+        size_t len = strlen(err.text);
+        snprintf(err.text + len, sizeof(err.text) - len, ", and sent %zu bytes behind its close frame (RFC 6455, 5.5.1)", behind);
+    }
     conn_lost_politely(conn, message->close_code, &err);
 }
 
-bool conn_take_message(struct conn *conn, const struct ws_message *message, uint64_t received_ns)
+bool conn_take_message(struct conn *conn, const struct ws_message *message, size_t behind, uint64_t received_ns)
 {
     struct conn_group *group = conn->group;
 
     if (message->opcode == WS_CLOSE) {
-        lost_by_close(conn, message);
+        lost_by_close(conn, message, behind);
         return false;
     }
     group->current = conn;

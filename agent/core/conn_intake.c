@@ -102,7 +102,7 @@ static bool take_slice(struct conn *conn, struct slice *data, uint64_t received_
         }
         if (got > 0 && message.opcode == WS_PING)
             note_ping(&pong, message.body);
-        else if (got > 0 && !conn_take_message(conn, &message, received_ns))
+        else if (got > 0 && !conn_take_message(conn, &message, data->len, received_ns))
             return false;
         if (clock_now_ns() >= until_ns)
             break;

@@ -11,8 +11,8 @@
 void conn_take_frames(struct conn *conn, struct slice data, uint64_t received_ns);
 void conn_drop_rest(struct conn *conn); /* what was put off */
 
-/* conn.c: any message but a ping. False: the connection is gone. */
-bool conn_take_message(struct conn *conn, const struct ws_message *message, uint64_t received_ns);
+/* conn.c: any message but a ping, and how many bytes came behind it at once. False: the connection is gone. */
+bool conn_take_message(struct conn *conn, const struct ws_message *message, size_t behind, uint64_t received_ns);
 /* conn.c: over by the peer's doing, but it is owed our close frame, and time to read it. */
 void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err);
 

@@ -369,6 +369,7 @@ for _code, _text in ((1000, b""), (1001, b"going away"), (1003, b"only JSON"), (
     _reason = "login_rejected" if b"token" in _text or b"log in" in _text else "closed_by_server"  # a close frame that says whom it refuses
     _frames(f"close-{_code}", f"closes with {_code}", _reason, (str(_code), *([_text.decode()] if _text else [])),
             close(_code, _text), code=_code, checks=("ping", "echo", "hold") if _code == 1011 else ("ping",))
+_frames("data-behind-close", "closes, and goes on", "closed_by_server", ("5.5.1", "7 bytes"), close(1000) + frame(TEXT, "hello"), code=1000)
 _frames("close-no-code", "closes without a code", "closed_by_server", ("1005",), close(), code=1005)
 @fault("declared-huge", "promises a frame of a tebibyte and brings none", good("handshake"), fail("ping", "silent_drop", "open"),
        fail("echo", "message_too_big", "open"))
