@@ -227,7 +227,8 @@ static void on_end(void *user, const struct err *cause)
     struct redis_link *link = user;
     const char *how = cause->reason == REASON_NONE ? "closed" : "reset";
     struct err err;
-    if (cause->reason == REASON_TLS_HANDSHAKE_FAILED) /* with TLS 1.3 a client certificate is refused only now */
+    if (cause->reason == REASON_TLS_HANDSHAKE_FAILED ||
+        cause->reason == REASON_TLS_CLIENT_CERT_REJECTED) /* with TLS 1.3 a client certificate is refused only now */
         err_set(&err, link->answered ? REASON_BROKER_UNREACHABLE : REASON_BROKER_AUTH_FAILED, 0, "%s: %s", link->name, cause->text);
     else if (!link->answered)
         err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s %s the connection without an answer%s", link->name, how,

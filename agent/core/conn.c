@@ -260,7 +260,7 @@ static void on_end(void *user, const struct err *cause)
         refuse(conn);
         return;
     }
-    if (conn->setup && cause->reason == REASON_TLS_HANDSHAKE_FAILED)
+    if (conn->setup && (cause->reason == REASON_TLS_HANDSHAKE_FAILED || cause->reason == REASON_TLS_CLIENT_CERT_REJECTED))
         err = *cause; /* TLS 1.3: a refused client certificate shows only now */
     else if (conn->setup && http_reader_started(conn->setup->reader))
         err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection in the middle of its response", how);

@@ -19,7 +19,7 @@ struct stream_events {
     /* Bytes from the peer, valid during the call only (they lie in the loop's slab). The callback may close the stream. */
     void (*on_data)(void *user, struct slice data);
     /* The peer is done: err->reason is REASON_NONE for a clean end (FIN, close_notify), REASON_CONNECTION_RESET for a reset,
-     * REASON_TLS_HANDSHAKE_FAILED for broken TLS records and for a client certificate that a TLS 1.3 server refuses only now; err->text
+     * REASON_TLS_HANDSHAKE_FAILED for broken TLS records, REASON_TLS_CLIENT_CERT_REJECTED where a TLS 1.3 server says so only now; err->text
      * says it. A TLS peer that closes without close_notify counts as a clean end, and the text tells. What was written and is still
      * pending may be lost or not. The stream is still to be closed by its owner. */
     void (*on_end)(void *user, const struct err *err);

@@ -87,20 +87,20 @@ static void finish(struct tls_link *link, const struct err *err)
     on_done(user, err);
 }
 
-static void finish_failed(struct tls_link *link, const char *text)
+static void finish_failed(struct tls_link *link, enum reason reason, const char *text)
 {
     struct err err;
-    err_set(&err, REASON_TLS_HANDSHAKE_FAILED, 0, "%s", text);
+    err_set(&err, reason, 0, "%s", text);
     finish(link, &err);
 }
 
 /* Why an SSL call failed that was not merely waiting. */
-static void explain(const struct tls_link *link, char *out, size_t size)
+static enum reason explain(const struct tls_link *link, char *out, size_t size)
 {
-    if (link->stream->broken != 0)
-        snprintf(out, size, "the connection was lost: %s", uv_strerror(-link->stream->broken));
-    else
-        tls_failure_text(link, out, size);
+    if (link->stream->broken == 0)
+        return tls_failure_text(link, out, size);
+    snprintf(out, size, "the connection was lost: %s", uv_strerror(-link->stream->broken));
+    return REASON_TLS_HANDSHAKE_FAILED;
 }
 
 static void shake(struct tls_link *link)
@@ -119,8 +119,8 @@ static void shake(struct tls_link *link)
         finish(link, &err);
         return;
     }
-    explain(link, text, sizeof text);
-    finish_failed(link, text);
+    enum reason reason = explain(link, text, sizeof text);
+    finish_failed(link, reason, text);
 }
 
 /* An address in text is verified as an address, and must not be sent as SNI (RFC 6066, 3). A final dot is the resolver's business. */
@@ -198,7 +198,7 @@ static bool looks_like_tls(struct tls_link *link, const uint8_t *data, size_t le
     const uint8_t *line_end = memchr(data, '\r', len);
     text_excerpt(slice_make(data, line_end != NULL ? (size_t)(line_end - data) : len), 32, begin, sizeof begin);
     snprintf(text, sizeof text, "the peer does not speak TLS, it answered \"%s\"; is this the plain port?", begin);
-    finish_failed(link, text);
+    finish_failed(link, REASON_TLS_HANDSHAKE_FAILED, text);
     return false;
 }
 
@@ -212,6 +212,7 @@ static bool wants_data(const struct stream *stream)
 static void read_failed(struct tls_link *link, int status)
 {
     char text[256];
+    enum reason reason;
     switch (SSL_get_error(link->ssl, status)) {
     case SSL_ERROR_WANT_READ:
         break;
@@ -223,8 +224,8 @@ static void read_failed(struct tls_link *link, int status)
                    link->stream->broken != 0 ? uv_strerror(-link->stream->broken) : "the peer takes no more data");
         break;
     default:
-        tls_failure_text(link, text, sizeof text);
-        stream_end(link->stream, REASON_TLS_HANDSHAKE_FAILED, 0, "TLS: %s", text);
+        reason = tls_failure_text(link, text, sizeof text);
+        stream_end(link->stream, reason, 0, "TLS: %s", text);
     }
 }
 
@@ -308,8 +309,9 @@ void stream_tls_eof(struct stream *stream, int status)
     if (link->failed)
         return;
     if (link->check != NULL)
-        finish_failed(link, reset ? "the server reset the connection during the handshake"
-                                  : "the server closed the connection during the handshake");
+        finish_failed(link, REASON_TLS_HANDSHAKE_FAILED,
+                      reset ? "the server reset the connection during the handshake"
+                            : "the server closed the connection during the handshake");
     else if (reset)
         stream_end(stream, REASON_CONNECTION_RESET, ECONNRESET, "the peer reset the connection");
     else

@@ -197,13 +197,15 @@ static bool is_about_certificate(int alert)
            alert == SSL_AD_ACCESS_DENIED || alert == TLS13_AD_CERTIFICATE_REQUIRED;
 }
 
-static void alert_text(const struct tls_link *link, int alert, char *out, size_t size)
+/* What is wrong with the client's certificate is the agent's own affair, and no broken TLS. */
+static enum reason alert_text(const struct tls_link *link, int alert, char *out, size_t size)
 {
     const char *word = SSL_alert_desc_string_long(alert);
     bool no_cert = link->cert_wanted && (is_about_certificate(alert) || alert == SSL_AD_HANDSHAKE_FAILURE);
+    bool refused = is_about_certificate(alert) && link->context->has_cert;
     if (no_cert || alert == TLS13_AD_CERTIFICATE_REQUIRED)
         snprintf(out, size, "the server wants a client certificate, and none is configured (alert %d)", alert);
-    else if (is_about_certificate(alert) && link->context->has_cert)
+    else if (refused)
         snprintf(out, size, "the server refused our client certificate (alert %d, %s)", alert, word);
     else if (alert == SSL_AD_PROTOCOL_VERSION)
         snprintf(out, size, "the server does not speak TLS 1.%d or later (alert %d, %s)", link->context->min_version - 10, alert,
@@ -214,17 +216,20 @@ static void alert_text(const struct tls_link *link, int alert, char *out, size_t
         snprintf(out, size, "the server does not serve this name (alert %d, %s)", alert, word);
     else
         snprintf(out, size, "the server ended TLS with alert %d (%s)", alert, word);
+    return no_cert || refused || alert == TLS13_AD_CERTIFICATE_REQUIRED ? REASON_TLS_CLIENT_CERT_REJECTED
+                                                                        : REASON_TLS_HANDSHAKE_FAILED;
 }
 
-void tls_failure_text(const struct tls_link *link, char *out, size_t size)
+enum reason tls_failure_text(const struct tls_link *link, char *out, size_t size)
 {
     unsigned long error = ERR_peek_error();
     int reason = ERR_GET_REASON(error);
     bool of_ssl = ERR_GET_LIB(error) == ERR_LIB_SSL;
     if (of_ssl && reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255)
-        alert_text(link, reason - SSL_AD_REASON_OFFSET, out, size);
-    else if (of_ssl && (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION))
+        return alert_text(link, reason - SSL_AD_REASON_OFFSET, out, size);
+    if (of_ssl && (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION))
         snprintf(out, size, "the server chose an older version than TLS 1.%d", link->context->min_version - 10);
     else
         tls_error_text(out, size);
+    return REASON_TLS_HANDSHAKE_FAILED;
 }

@@ -53,6 +53,6 @@ void tls_info_of_cert(struct tls_info *info, X509 *cert);
 void tls_info_of_connection(struct tls_info *info, const SSL *ssl);
 /* The reason at the head of OpenSSL's error queue, in words. tls_failure_text knows alerts and what they mean on this connection. */
 void tls_error_text(char *out, size_t size);
-void tls_failure_text(const struct tls_link *link, char *out, size_t size);
+enum reason tls_failure_text(const struct tls_link *link, char *out, size_t size);
 
 #endif

@@ -449,7 +449,7 @@ static void expect_refusal_after_open(const struct tls_options *options, const c
     stream_start(dialled.stream, &heard_events, &heard);
     stream_write(dialled.stream, slice_str("GET / HTTP/1.1\r\n\r\n"));
     run_until(&loop, &heard.ends);
-    assert_int_equal(heard.end.reason, REASON_TLS_HANDSHAKE_FAILED);
+    assert_int_equal(heard.end.reason, REASON_TLS_CLIENT_CERT_REJECTED);
     if (strstr(heard.end.text, text) == NULL)
         fail_msg("want \"%s\" in \"%s\"", text, heard.end.text);
     stream_close(dialled.stream, 1000);
@@ -478,7 +478,7 @@ static void test_client_certificates(void **state)
 
     start_demanding(TLS1_2_VERSION);
     dial_tls(&dialled, "chat.test", &trusting);
-    assert_int_equal(dialled.err.reason, REASON_TLS_HANDSHAKE_FAILED);
+    assert_int_equal(dialled.err.reason, REASON_TLS_CLIENT_CERT_REJECTED);
     assert_non_null(strstr(dialled.err.text, "the server wants a client certificate"));
     dial_tls(&dialled, "chat.test", &stranger);
     assert_non_null(strstr(dialled.err.text, "the server refused our client certificate"));
