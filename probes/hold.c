@@ -228,9 +228,10 @@ static void lost_opening(struct held *held, const struct err *err)
 {
     struct run *run = held->run;
     struct hold_state *state = run->state;
-
     state->opening--;
     held_end_opening(held);
+    if (reason_scope(err->reason) == SCOPE_LOCAL)
+        hold_ages_outage(&state->ages);
     run->report.phase = reason_phase(err->reason);
     run_finish_err(run, err);
 }
@@ -239,7 +240,6 @@ static void lost_opening(struct held *held, const struct err *err)
 static bool is_kicked(const struct held *held, const struct err *cause)
 {
     uint64_t newest_ns = held->run->group->requested_ns;
-
     return cause->reason == REASON_CLOSED_BY_SERVER && newest_ns > held->opened_ns &&
            clock_now_ns() - newest_ns < (uint64_t)KICK_MS * NS_PER_MS;
 }

@@ -3,7 +3,10 @@
  *
  *     one loss                                                        warn, for five minutes or until it is outlived
  *     again, the replacement, at a similar age                        fail
- *     again and again, the replacements, at any age                   fail: five generations in five minutes, a tenth of the connections
+ *     the same with the server down each time                         fail at the third: it crashes at that age
+ *     again and again, the replacements, at any age                   fail: five generations in five minutes, a tenth of the connections.
+ *                                                                     Those that went with the whole server do not count: that fault was
+ *                                                                     judged when it happened, and is over when the server is back
  *     the server says goodbye (1000, 1001, 1012) after a minute       warn, however often: it recycles its clients
  *     any cut after more than ten minutes                             warn, however often
  *     a close code just after a new connection of the agent's own     warn: the agent has done it
@@ -32,6 +35,7 @@ enum {
     SLACK_MS = 100,   /* beyond the age of a lost connection, to outlive it */
     SIMILAR_MS = 250,
     SELF_KICKS_MIN = 2,
+    CRASHES_MIN = 3, /* outages at a similar age that are a pattern and not chance */
 };
 
 static bool is_polite(const struct err *err)
@@ -75,6 +79,12 @@ void hold_ages_lost(struct hold_ages *ages, uint64_t now_ns, uint64_t opened_ns,
                                                       .kicked = kicked };
 }
 
+void hold_ages_outage(struct hold_ages *ages)
+{
+    if (ages->count && !ages->losses[ages->count - 1].outlived)
+        ages->losses[ages->count - 1].outage = true;
+}
+
 void hold_ages_lived(struct hold_ages *ages, uint64_t now_ns, uint64_t opened_ns, bool to_the_end)
 {
     uint64_t age_ns = now_ns - opened_ns;
@@ -97,7 +107,7 @@ static bool similar(uint64_t a_ns, uint64_t b_ns)
 struct chain {
     uint32_t length; /* each loss of it is of a connection that was opened after the one before */
     uint64_t shortest_ns, longest_ns;
-    uint32_t kicked, polite;
+    uint32_t kicked, polite, outages;
 };
 
 static void chain_add(struct chain *chain, const struct hold_loss *loss)
@@ -107,6 +117,7 @@ static void chain_add(struct chain *chain, const struct hold_loss *loss)
     chain->length++;
     chain->kicked += loss->kicked;
     chain->polite += loss->polite;
+    chain->outages += loss->outage;
 }
 
 /* The newest loss and those before it that nothing has outlived, at similar ages. */
@@ -138,7 +149,7 @@ static struct chain churn_of(const struct hold_ages *ages, uint64_t now_ns, uint
     for (size_t i = 0; i < ages->count; i++) {
         const struct hold_loss *loss = &ages->losses[i];
 
-        if (loss->polite || loss->age_ns > LONG_S * SECOND_NS || now_ns - loss->last_ns > CHURN_S * SECOND_NS)
+        if (loss->polite || loss->outage || loss->age_ns > LONG_S * SECOND_NS || now_ns - loss->last_ns > CHURN_S * SECOND_NS)
             continue;
         lost += loss->count;
         if (loss->opened_ns < after_ns)
@@ -201,7 +212,7 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
     }
     pattern = pattern_of(ages, now_ns);
     churn = churn_of(ages, now_ns, policy->connections);
-    if (pattern.length >= 2) {
+    if (pattern.length >= (pattern.outages == pattern.length ? CRASHES_MIN : 2)) {
         bool recycled = pattern.polite == pattern.length && newest->age_ns >= POLITE_S * SECOND_NS;
         bool mild = recycled || newest->age_ns > LONG_S * SECOND_NS;
 

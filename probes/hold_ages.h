@@ -24,6 +24,7 @@ struct hold_loss {
     uint32_t count;
     bool polite;   /* closed with 1000, 1001 or 1012: the server took its leave */
     bool kicked;   /* by a close code, just after the agent itself had opened another connection */
+    bool outage;   /* nothing could take its place: the server was down, and the round said so */
     bool outlived; /* a connection that was opened later has lived longer */
 };
 
@@ -43,6 +44,8 @@ struct hold_policy {
 
 /* A connection that was opened then has been lost now. `kicked`: see struct hold_loss. */
 void hold_ages_lost(struct hold_ages *ages, uint64_t now_ns, uint64_t opened_ns, bool kicked, const struct err *err);
+/* A new connection could not be opened: what was lost just now was lost with the whole server. */
+void hold_ages_outage(struct hold_ages *ages);
 /* A connection that was opened then is well. `to_the_end`: it was recycled after a full life, so nothing is left to be proven. */
 void hold_ages_lived(struct hold_ages *ages, uint64_t now_ns, uint64_t opened_ns, bool to_the_end);
 /* What that comes to. Fills err (reason, close code, sentence) unless all is well. */

@@ -228,6 +228,33 @@ static void test_cuts_at_any_age(void **state)
     assert_said("cut after ");
 }
 
+/* A server that goes down and comes back is judged while it is down: its return is not held against it. */
+static void test_outages(void **state)
+{
+    static const uint64_t lives_ms[] = { 19000, 2000, 5000, 1000, 8000, 3000, 12000, 1500, 6500 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lives_ms) / sizeof(lives_ms[0]); i++) {
+        uint64_t opened_ms = now_ms;
+
+        now_ms += lives_ms[i];
+        hold_ages_lived(&ages, ns(now_ms), ns(opened_ms), false);
+        lose(opened_ms, 1006);
+        hold_ages_outage(&ages);
+        now_ms += 500;
+        assert_int_equal(judge(), HOLD_WARN);
+    }
+    setup(NULL);
+    for (int i = 1; i <= 4; i++) { /* one that crashes at an age is another matter */
+        now_ms += 30000;
+        lose(now_ms - 30000, 1006);
+        hold_ages_outage(&ages);
+        assert_int_equal(judge(), i < 3 ? HOLD_WARN : HOLD_FAIL);
+        now_ms += 1000;
+    }
+    assert_said("cut after 30.0s, 4 times: ");
+}
+
 static void test_few_of_many(void **state)
 {
     (void)state;
@@ -308,6 +335,7 @@ int main(void)
         cmocka_unit_test_setup(test_one_loss_an_hour, setup),
         cmocka_unit_test_setup(test_recycling_is_a_warning, setup),
         cmocka_unit_test_setup(test_cuts_at_any_age, setup),
+        cmocka_unit_test_setup(test_outages, setup),
         cmocka_unit_test_setup(test_few_of_many, setup),
         cmocka_unit_test_setup(test_the_same_age_is_not_a_replacement, setup),
         cmocka_unit_test_setup(test_recycled_to_the_end, setup),
