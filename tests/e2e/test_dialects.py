@@ -168,7 +168,7 @@ def test_graphql_transport_ws(module, tmp_path):
     with process(module("graphql-ws", "graphql"), SERVERS / "graphql_ws.js", port, port=port, env=npm_env(WSHEALTHD_TOKEN=TOKEN)):
         confirmed("graphql-transport-ws", url, "greetings", "--token-file", token)
         status, reason, message = says("graphql-transport-ws", url, "greetings")
-        assert (status, reason) == ("fail", "closed_by_server") and "4403" in message, message
+        assert (status, reason) == ("fail", "login_rejected") and "4403" in message, message
 
 
 # --- MQTT ---
