@@ -8,13 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/base/clock.h"
+#include "agent/base/budget.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "brokers/kafka.h"
 #include "brokers/registry.h"
 
-enum { EVENTS_PER_TURN = 256, LETTERS_MAX = 4096, LETTER_BYTES_MAX = 1 << 20, REFUSALS_MAX = 4096, WISHES_MAX = 16384 };
+enum { EVENTS_PER_TURN = 256, US_PER_TURN = 2000, LETTERS_MAX = 4096 };
+enum { LETTER_BYTES_MAX = 1 << 20, REFUSALS_MAX = 4096, WISHES_MAX = 16384 };
 
 /* A topic of Kafka's that is consumed. */
 struct feed {
@@ -193,8 +194,7 @@ static void produce(struct kafka *kafka, const char *topic, struct slice key, st
     rd_kafka_error_t *error = lib->produceva(kafka->client->producer, parts, key.len ? 5 : 4);
     if (!error)
         return;
-    rd_kafka_resp_err_t code = lib->error_code(error);
-    refuse(kafka, token, kafka_reason(code), lib->err2str(code));
+    refuse(kafka, token, kafka_reason(lib->error_code(error)), lib->err2str(lib->error_code(error)));
     lib->error_destroy(error);
 }
 
@@ -460,11 +460,12 @@ static bool take_event(struct kafka *kafka, rd_kafka_queue_t *queue)
     return true;
 }
 
-/* The library nudges when a queue was empty, so both are read until they are, though not for longer than a turn may take. */
+/* The library nudges when a queue was empty: both are read until they are, though not for longer than a turn may take. */
 static void take_events(struct kafka *kafka)
 {
+    struct budget budget = budget_of(EVENTS_PER_TURN, SIZE_MAX, US_PER_TURN);
     atomic_store(&kafka->client->nudged, false);
-    for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
+    for (; budget_left(&budget); budget_spend(&budget, 0)) {
         bool produced = take_event(kafka, kafka->client->producer_events);
         bool consumed = take_event(kafka, kafka->client->consumer_events);
         if (!produced && !consumed)

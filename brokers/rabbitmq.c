@@ -47,6 +47,7 @@ static void let_go(struct rabbitmq *rabbit)
     timer_stop(&rabbit->pulse);
     if (rabbit->dial)
         dial_cancel(rabbit->dial);
+    intake_stop(&rabbit->intake);
     if (rabbit->stream)
         stream_close_now(rabbit->stream);
     amqp_reader_free(rabbit->reader);
@@ -60,6 +61,7 @@ static void let_go(struct rabbitmq *rabbit)
 /* Without a goodbye. What it has not taken by now is not to reach it later, when the way is free again: the kernel would go on sending it. */
 static void cut_off(struct rabbitmq *rabbit)
 {
+    intake_stop(&rabbit->intake);
     if (rabbit->stream)
         stream_abort(rabbit->stream);
     rabbit->stream = NULL;
@@ -285,17 +287,24 @@ static void on_event(struct rabbitmq *rabbit, const struct amqp_event *event)
 
 /* --- the transport --- */
 
+static bool take(void *user, struct slice *data)
+{
+    struct rabbitmq *rabbit = user;
+    struct amqp_event event;
+    struct err err;
+    enum amqp_progress progress = amqp_reader_feed(rabbit->reader, data, &event, &err);
+    if (progress == AMQP_EVENT)
+        on_event(rabbit, &event);
+    else if (progress == AMQP_BAD)
+        rabbitmq_down(rabbit, &err);
+    return progress == AMQP_EVENT;
+}
+
 static void on_data(void *user, struct slice data)
 {
     struct rabbitmq *rabbit = user;
-    enum amqp_progress progress = AMQP_MORE;
-    struct amqp_event event;
-    struct err err;
     rabbit->silent = 0;
-    while (rabbit->reader && (progress = amqp_reader_feed(rabbit->reader, &data, &event, &err)) == AMQP_EVENT)
-        on_event(rabbit, &event);
-    if (rabbit->reader && progress == AMQP_BAD)
-        rabbitmq_down(rabbit, &err);
+    intake_data(&rabbit->intake, data);
 }
 
 static void on_end(void *user, const struct err *end)
@@ -319,6 +328,7 @@ static void on_dialled(void *user, struct stream *stream)
     rabbit->stream = stream;
     rabbit->reader = amqp_reader_new(BROKER_BODY_MAX);
     rabbit->stage = STAGE_LOGIN;
+    intake_start(&rabbit->intake, stream, take, rabbit);
     stream_start(stream, &stream_events, rabbit);
     amqp_put_greeting(&rabbit->out);
     rabbitmq_send(rabbit);

@@ -3,6 +3,7 @@
 #define WSHEALTHD_BROKERS_RABBITMQ_H
 
 #include "agent/core/broker.h"
+#include "agent/net/intake.h"
 #include "agent/proto/amqp.h"
 
 /*
@@ -30,6 +31,7 @@ struct rabbitmq {
     struct dial *dial;
     struct stream *stream;
     struct amqp_reader *reader;
+    struct intake intake;
     struct buf out;
     char vhost[AMQP_NAME_MAX + 1], queue[AMQP_NAME_MAX + 1];
     uint32_t frame_bytes;

@@ -7,6 +7,7 @@
 #define WSHEALTHD_BROKERS_REDIS_H
 
 #include "agent/core/broker.h"
+#include "agent/net/intake.h"
 #include "agent/proto/resp.h"
 
 enum {
@@ -71,6 +72,7 @@ struct redis_link {
     struct dial *dial;
     struct stream *stream;
     struct resp_reader *reader;
+    struct intake intake;
     struct list requests;
     unsigned waiting; /* how many */
     struct buf out;   /* not written yet: the connection is not there, or the turn not over */

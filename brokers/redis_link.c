@@ -203,23 +203,29 @@ static void take_reply(struct redis_link *link, const struct resp_reply *reply, 
     redis_request_free(request);
 }
 
-static void on_data(void *user, struct slice data)
+/* One reply. What it has the driver say goes out at once: the rest may wait for the next turn. */
+static bool take(void *user, struct slice *data)
 {
     struct redis_link *link = user;
-    uint64_t received_ns = clock_now_ns();
     struct resp_reply *reply;
     struct err err;
-    int got = 1;
-    while (!link->dead && (got = resp_reader_next(link->reader, &data, &reply, &err)) == 1) {
-        take_reply(link, reply, received_ns);
+    int got = resp_reader_next(link->reader, data, &reply, &err);
+    if (got == 1) {
+        take_reply(link, reply, clock_now_ns());
         resp_reply_free(reply);
-    }
-    if (got < 0) {
+    } else if (got < 0) {
         err_prefix(&err, "%s", link->name);
         err.reason = REASON_BROKER_UNREACHABLE;
         link_lost(link, &err);
     }
     redis_flush(link->redis);
+    return got == 1;
+}
+
+static void on_data(void *user, struct slice data)
+{
+    struct redis_link *link = user;
+    intake_data(&link->intake, data);
 }
 
 static void on_end(void *user, const struct err *cause)
@@ -248,6 +254,7 @@ static void on_dial_open(void *user, struct stream *stream)
     link->dial = NULL;
     link->stream = stream;
     stream_set_max_pending(stream, REDIS_OUT_MAX);
+    intake_start(&link->intake, stream, take, link);
     stream_start(stream, &events, link);
     link_flush(link);
 }
@@ -285,6 +292,8 @@ struct redis_link *redis_link_open(struct redis *redis, const struct url *url, e
     list_init(&link->requests);
     buf_init(&link->out, REDIS_OUT_MAX);
     link->reader = resp_reader_new(BROKER_REPLY_MAX);
+    if (use == REDIS_PUBSUB)
+        resp_reader_pass_over(link->reader);
     link->target.url = &link->url;
     link->target.tls = url->tls ? broker_tls(redis->broker) : NULL;
     link->target.server_name = broker_conf(redis->broker)->tls.server_name;
@@ -299,6 +308,7 @@ void redis_link_close(struct redis_link *link)
 {
     if (link->dial)
         dial_cancel(link->dial);
+    intake_stop(&link->intake);
     if (link->stream && list_empty(&link->requests))
         stream_close_now(link->stream);
     else if (link->stream)

@@ -1,14 +1,17 @@
 /*
  * The mailbox between the loop and a foreign thread. Owns its uv_async_t, the mutex and both queues; brokers whose library has threads use
  * it, and nothing else in the agent touches a thread but the resolver. Promises that the loop holds the mutex for the length of a list
- * operation only, and that what one turn hands over was there when the turn began: a thread that posts without pause can't keep the loop.
+ * operation only, and that one turn hands over so much and no more: a thread that posts without pause can't keep the loop.
  * What is in a letter is left to its owner.
  */
 #include "agent/net/mailbox.h"
 
 #include <pthread.h>
 
+#include "agent/base/budget.h"
 #include "agent/base/mem.h"
+
+enum { LETTERS_PER_TURN = 256, BYTES_PER_TURN = 1 << 20, US_PER_TURN = 2000 };
 
 struct queue {
     struct list letters;
@@ -76,12 +79,23 @@ static void discard_turn(struct mailbox *box)
 static void on_wake(uv_async_t *wake)
 {
     struct mailbox *box = (struct mailbox *)wake;
+    struct budget budget = budget_of(LETTERS_PER_TURN, BYTES_PER_TURN, US_PER_TURN);
+    struct letter *letter;
+    /* Only when those of an earlier turn are gone: else they would no longer count against the ceiling, and more and more were waiting. */
     pthread_mutex_lock(&box->lock);
-    move_all(&box->to_loop, &box->turn);
+    if (list_empty(&box->turn))
+        move_all(&box->to_loop, &box->turn);
     pthread_mutex_unlock(&box->lock);
-    /* mailbox_close in a callback empties the turn. */
-    for (struct letter *letter; (letter = next_of_turn(box)) != NULL;)
+    while (budget_left(&budget) && (letter = next_of_turn(box)) != NULL) { /* mailbox_close in a callback empties the turn */
+        size_t bytes = letter->bytes;
         box->type->on_letter(box->user, letter);
+        budget_spend(&budget, bytes);
+    }
+    pthread_mutex_lock(&box->lock);
+    bool more = !box->closed && (!list_empty(&box->turn) || !list_empty(&box->to_loop.letters));
+    pthread_mutex_unlock(&box->lock);
+    if (more)
+        uv_async_send(&box->wake);
 }
 
 struct mailbox *mailbox_new(struct loop *loop, const struct mailbox_type *type, void *user, struct err *err)

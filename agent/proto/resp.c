@@ -7,6 +7,7 @@
 #include "agent/proto/resp.h"
 
 #include <hiredis/hiredis.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/mem.h"
@@ -29,6 +30,9 @@ struct resp_reader {
     size_t header_len, line_len;
     size_t bulk_left; /* with its line end */
     bool after_cr, broken;
+    bool passes;  /* texts that are too large are passed over */
+    bool passing; /* … as the one is that is being read */
+    bool held;    /* the header of a text is kept from hiredis until it is known whether the text is passed over */
 };
 
 /* --- replies --- */
@@ -115,6 +119,11 @@ void resp_reader_free(struct resp_reader *reader)
     mem_free(reader);
 }
 
+void resp_reader_pass_over(struct resp_reader *reader)
+{
+    reader->passes = true;
+}
+
 bool resp_reader_mid_reply(const struct resp_reader *reader)
 {
     return reader->bytes > 0;
@@ -156,7 +165,9 @@ static int begin_bulk(struct resp_reader *reader, int64_t length, struct err *er
         element_done(reader);
         return 0;
     }
-    if ((uint64_t)length > reader->max_bytes - reader->bytes)
+    reader->passing =
+        reader->passes && length > 0 && (uint64_t)length > reader->max_bytes - reader->bytes && length <= RESP_PASSED_MAX;
+    if ((uint64_t)length > reader->max_bytes - reader->bytes && !reader->passing)
         return err_set(err, REASON_NONE, 0, "a reply with a text of %lld bytes, at most %zu are taken", (long long)length,
                        reader->max_bytes);
     reader->bulk_left = (size_t)length + 2;
@@ -228,10 +239,26 @@ static int read_line(struct resp_reader *reader, char c, struct err *err)
     return 0;
 }
 
-/* Walks up to the reply's end; *used is how far it came. */
+static int feed(struct resp_reader *reader, const void *bytes, size_t len, struct err *err)
+{
+    if (len && redisReaderFeed(reader->hiredis, bytes, len) != REDIS_OK)
+        return err_set(err, REASON_NONE, 0, "no memory for a reply");
+    return 0;
+}
+
+/* The header of a text has ended: hiredis gets it now, or that of an empty text in its place. */
+static int feed_held(struct resp_reader *reader, struct err *err)
+{
+    char text[HEADER_MAX + 8];
+    int len = reader->passing ? snprintf(text, sizeof text, "$0\r\n\r\n") : snprintf(text, sizeof text, "$%s\r\n", reader->header);
+    reader->held = false;
+    return feed(reader, text, (size_t)len, err);
+}
+
+/* Walks up to the reply's end and feeds hiredis; *used is how far it came. */
 static int scan(struct resp_reader *reader, struct slice data, size_t *used, struct err *err)
 {
-    size_t at = 0;
+    size_t at = 0, fed = 0; /* what is before `fed` is done with */
     while (at < data.len && reader->left[0]) {
         size_t step = 1;
         char c = (char)data.data[at];
@@ -239,12 +266,25 @@ static int scan(struct resp_reader *reader, struct slice data, size_t *used, str
         if (reader->scan == SCAN_BULK) {
             step = data.len - at < reader->bulk_left ? data.len - at : reader->bulk_left;
             reader->bulk_left -= step;
-            if (reader->bulk_left == 0)
+            if (reader->passing) {
+                fed = at + step;
+                reader->bytes -= step;
+            }
+            if (reader->bulk_left == 0) {
+                reader->passing = false;
                 element_done(reader);
+            }
         } else if (reader->scan == SCAN_TYPE) {
             rc = read_type(reader, c, err);
+            reader->held = rc == 0 && c == '$';
+            if (reader->held)
+                rc = feed(reader, data.data + fed, at - fed, err);
         } else if (reader->scan == SCAN_HEADER) {
             rc = read_header(reader, c, err);
+            if (rc == 0 && reader->held && c == '\n')
+                rc = feed_held(reader, err);
+            if (reader->type == '$')
+                fed = at + step;
         } else {
             rc = read_line(reader, c, err);
         }
@@ -256,7 +296,7 @@ static int scan(struct resp_reader *reader, struct slice data, size_t *used, str
             return err_set(err, REASON_NONE, 0, "a reply of more than %zu bytes", reader->max_bytes);
     }
     *used = at;
-    return 0;
+    return reader->held ? 0 : feed(reader, data.data + fed, at - fed, err);
 }
 
 static int take_reply(struct resp_reader *reader, struct resp_reply **reply, struct err *err)
@@ -287,8 +327,6 @@ int resp_reader_next(struct resp_reader *reader, struct slice *data, struct resp
         reader->scan = SCAN_TYPE;
     }
     rc = scan(reader, *data, &used, err);
-    if (rc == 0 && redisReaderFeed(reader->hiredis, (const char *)data->data, used) != REDIS_OK)
-        rc = err_set(err, REASON_NONE, 0, "no memory for a reply");
     if (rc == 0) {
         *data = slice_skip(*data, used);
         rc = reader->left[0] ? 0 : take_reply(reader, reply, err);

@@ -13,7 +13,7 @@
 #include "agent/base/buf.h"
 #include "agent/base/err.h"
 
-enum { RESP_ELEMENTS_MAX = 4096, RESP_DEPTH_MAX = 7, RESP_LINE_MAX = 4096, RESP_ARGS_MAX = 16 };
+enum { RESP_ELEMENTS_MAX = 4096, RESP_DEPTH_MAX = 7, RESP_LINE_MAX = 4096, RESP_ARGS_MAX = 16, RESP_PASSED_MAX = 512 << 20 };
 
 enum resp_kind { RESP_TEXT, RESP_ARRAY, RESP_INTEGER, RESP_NIL, RESP_STATUS, RESP_ERROR };
 
@@ -30,6 +30,9 @@ void resp_reply_free(struct resp_reply *reply);                                /
 struct resp_reader;
 struct resp_reader *resp_reader_new(size_t max_reply_bytes);
 void resp_reader_free(struct resp_reader *reader); /* NULL is fine */
+/* From now on a text that is larger than the ceiling, of up to RESP_PASSED_MAX bytes, is passed over without being kept, and stands as an
+ * empty one in its reply: others may publish what they like on a topic. */
+void resp_reader_pass_over(struct resp_reader *reader);
 /*
  * Takes bytes off the front of *data. 1: *reply is a whole reply, now the caller's; there may be more behind it. 0: all bytes are taken, the
  * reply is not whole yet. -1: no RESP2, or larger than is taken; the sentence says what (reason: REASON_NONE), and the reader stays broken.

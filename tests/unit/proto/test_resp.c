@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/base/mem.h"
 #include "agent/proto/resp.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -112,6 +113,43 @@ static void test_a_pipeline(void **state)
     resp_reply_free(reply);
     assert_int_equal(data.len, 1);
     resp_reader_free(reader);
+}
+
+/* Somebody else's large message on our topic: it is not kept, and what follows is read as ever. */
+static void test_what_is_passed_over(void **state)
+{
+    (void)state;
+    enum { LARGE = 3 * MAX };
+    char *text = mem_alloc(LARGE + 128);
+    int len = sprintf(text, "*3\r\n$7\r\nmessage\r\n$1\r\nt\r\n$%d\r\n", LARGE);
+    memset(text + len, 'x', LARGE);
+    strcpy(text + len + LARGE, "\r\n+OK\r\n");
+    size_t all = (size_t)len + LARGE + strlen("\r\n+OK\r\n");
+    for (size_t piece = 1; piece <= 1 << 17; piece = piece < 70 ? piece + 1 : piece * 7) {
+        struct resp_reader *reader = resp_reader_new(MAX);
+        struct resp_reply *reply;
+        struct err err;
+        unsigned replies = 0;
+        resp_reader_pass_over(reader);
+        for (size_t at = 0; at < all; at += piece) {
+            struct slice data = slice_make(text + at, all - at < piece ? all - at : piece);
+            int got;
+            while ((got = resp_reader_next(reader, &data, &reply, &err)) == 1) {
+                if (replies++ == 0) {
+                    assert_int_equal(resp_count(reply), 3);
+                    assert_true(resp_item_is(reply, 1, "t"));
+                    assert_int_equal(resp_text(resp_item(reply, 2)).len, 0);
+                } else {
+                    assert_true(resp_is_status(reply, "OK"));
+                }
+                resp_reply_free(reply);
+            }
+            assert_int_equal(got, 0);
+        }
+        assert_int_equal(replies, 2);
+        resp_reader_free(reader);
+    }
+    mem_free(text);
 }
 
 /* Refused when it is announced: nothing of that size is ever allocated. */
@@ -233,9 +271,13 @@ static void test_slots(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),           cmocka_unit_test(test_a_pipeline),
-        cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_ceilings_hold_for_the_whole_reply),
-        cmocka_unit_test(test_commands),        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_a_pipeline),
+        cmocka_unit_test(test_what_is_passed_over),
+        cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_ceilings_hold_for_the_whole_reply),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_slots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
