@@ -303,6 +303,22 @@ def test_cluster(tmp_path, cluster):
 # --- what is no Redis ---
 
 
+def test_a_large_message_of_somebody_elses(tmp_path, server):
+    """It is not kept, and the connection is not given up for it."""
+    checks = "  - { name: news, type: delivery, broker: bus, channel: news, within: 300ms, timeout: 2s, interval: 500ms, fall: 1 }\n"
+    with redis(tmp_path) as broker:
+        conf = (settings(broker.url) + broker_check() + checks).replace("ws://127.0.0.1:1/", server.url)
+        with agent(conf, tmp_path) as running:
+            turns(running, "at first", None)
+            until("the agent has subscribed", lambda: cli(broker.port, "PUBSUB", "NUMSUB", "news").split()[-1] == "1")
+            for _ in range(3):
+                subprocess.run(["redis-cli", "-p", str(broker.port), "-x", "PUBLISH", "news"], input=b"x" * (3 << 20), check=True,
+                               stdout=subprocess.DEVNULL, timeout=20)
+            until("the broker delivers, and the server does not", lambda: running.check("news")["reason"] == "delivery_lost")
+            assert watch(running)["reason"] is None
+            assert "event=check_fail check=bus" not in running.err()
+
+
 def test_what_is_no_redis(tmp_path):
     fails(tmp_path, f"redis://127.0.0.1:{free_port()}", "broker_unreachable", "connection refused")
     for answer, words in ((b"HTTP/1.1 400 Bad Request\r\n\r\n", "begins with 'H'"), (b"*1000000000\r\n", "1000000000 elements"), (b"", "")):
