@@ -92,7 +92,15 @@ void delivery_judge(struct run *run)
         weigh_beat(state, i, &tally);
     run->report.have_rtt = tally.slowest_ns != 0;
     run->report.rtt_ns = tally.slowest_ns;
-    if (tally.lost) {
+    if (tally.lost &&
+        delivery_never_arrived(run->stats->delivery)) { /* a check that was never right says nothing of what the server has lost */
+        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
+        run_finish(
+            run, REASON_DELIVERY_LOST,
+            "no heartbeat has ever arrived through this server %s, though the broker delivers them to the agent: compare topic and "
+            "form (publish, message) with what the server itself uses",
+            where);
+    } else if (tally.lost) {
         name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
         run_finish(run, REASON_DELIVERY_LOST,
                    "published, and delivered by the broker to the agent, but not by this server to its client %s", where);

@@ -206,7 +206,7 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
         err_set(
             err, ages->reason, ages->code,
             "each new connection of the agent's own ends an older one, %u times: %s. The server seems to allow one session for the "
-            "same token: set share_connection: true on the checks, connections: 1 here, or remove checks",
+            "same token: set connections: 1 here and remove checks that connect anew (ping, handshake), or remove this one",
             kicked, ages->why);
         return HOLD_WARN;
     }

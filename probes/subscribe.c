@@ -160,7 +160,7 @@ static void on_subscribed(void *user, const char *channel, const struct err *err
     state->answered[i] = true;
     if (++state->confirmed < state->count)
         return;
-    if (!match_spec_empty(&state->dialect.subscribe.expect)) {
+    if (dialogue_confirms(state->dialogue)) {
         run->report.have_rtt = true; /* of the slowest channel */
         run->report.rtt_ns = clock_now_ns() - state->asked_ns;
     }

@@ -357,8 +357,11 @@ static void read_row(struct reader *reader, const struct opt *row, const struct 
     report_place(reader->report, reader->trail.text, node->mark);
     if (row->flags & OPT_FUTURE)
         return read_future(reader, row, node);
-    if (node_is_null(node))
+    if (node_is_null(node)) {
+        if (row->kind == OPT_SPEC)
+            ((struct match_spec *)opt_field(row, base))->dropped = true;
         return;
+    }
     switch (row->kind) {
     case OPT_SECTION:
         read_map(reader, node, (const struct reader_part[2]){ { row->rows, opt_field(row, base) }, { NULL, NULL } }, NULL);

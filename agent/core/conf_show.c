@@ -158,7 +158,7 @@ static void show_match(struct buf *out, const struct match_spec *spec, int depth
     const struct {
         const char *name, *text;
     } parts[] = { { "equals", spec->equals }, { "contains", spec->contains }, { "regex", spec->regex } };
-    buf_append_char(out, '\n');
+    buf_append_str(out, spec->dropped ? " null\n" : "\n");
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (!parts[i].text)
             continue;

@@ -216,7 +216,7 @@ static void add_scalar(struct builder *builder, const yaml_event_t *event)
     if (event->data.scalar.tag)
         return fail(builder, mark, "tags are not supported");
     if (memchr(value, 0, len))
-        return fail(builder, mark, "holds a NUL byte");
+        return fail(builder, mark, "holds a NUL byte: write {{0x00}} where a text has holes, or { base64: ... }");
     if (awaits_key(builder)) {
         builder->key = mem_strndup(value, len);
         builder->key_mark = mark;

@@ -152,6 +152,7 @@ static unsigned facts_of_main(const struct check_view *main, const struct check_
     facts |= check_is_broker(main) ? ON_BROKER : 0;
     facts |= fault->scope == SCOPE_SHARED ? IS_SHARED : 0;
     facts |= main->health.state == STATE_WARN ? IS_WARNING : 0;
+    facts |= main->stats.delivery && delivery_never_arrived(main->stats.delivery) ? NEVER_ARRIVED : 0;
     return facts;
 }
 

@@ -95,8 +95,9 @@ enum {
     ON_HTTP = 1 << 9,
     ON_TCP = 1 << 10,
     ON_BROKER = 1 << 11,
-    IS_SHARED = 1 << 12,  /* the fault's scope */
-    IS_WARNING = 1 << 13, /* the main check is in warn, not in fail */
+    IS_SHARED = 1 << 12,     /* the fault's scope */
+    NEVER_ARRIVED = 1 << 14, /* the main check delivers, and nothing has come through the server since the agent began */
+    IS_WARNING = 1 << 13,    /* the main check is in warn, not in fail */
 };
 
 enum { RULE_REASONS = 6, RULE_ADVICE = 3 };

@@ -112,12 +112,21 @@ const struct rule diagnose_broker_rules[] = {
     /* --- this server, between the broker and its clients ---------------------------------------------------------------- */
     {
         .cause = CAUSE_SERVER_DETACHED,
+        .need = NEVER_ARRIVED,
+        .reasons = { R(DELIVERY_LOST) },
+        .plain = "What is published on {broker} has never reached this server's clients, though the broker delivers to the agent",
+        .advice = { "Compare the topic and form of what the check publishes with the server's own (publish, message): see config "
+                    "show",
+                    "If other instances deliver with the same configuration: this one has no subscription on the broker, restart "
+                    "it" },
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
         .reasons = { R(DELIVERY_LOST) },
         .plain = "The server has lost its subscription: messages published on {broker} do not reach its clients, though the broker "
                  "delivers to the agent",
         .advice = { "It is this instance only: restart the server, or let it subscribe anew if it can",
-                    "Look at the server's log for its last reconnect to the broker: many come back without their subscriptions",
-                    "If it has never worked: compare the topic and form of what the check publishes with the server's own" },
+                    "Look at the server's log for its last reconnect to the broker: many come back without their subscriptions" },
     },
     {
         .cause = CAUSE_DELIVERY_SLOW,

@@ -160,5 +160,7 @@ void dialect_overlay(struct dialect *out, const struct dialect *base, const stru
         for (const struct opt *row = part->rows; row->name; row++)
             if (opt_is_set(row, over))
                 memcpy((char *)&result + row->offset, (const char *)over + row->offset, field_size(row));
+    if (!match_spec_empty(&over->subscribe.expect)) /* the check knows what this server says */
+        result.may_confirm = false;
     *out = result;
 }

@@ -49,7 +49,10 @@ struct dialect {
     struct {
         char *topic, *body; /* the broker's side; unset: {{channel}} and {{payload}} */
     } publish;
-    int framing;       /* enum dialect_framing */
+    int framing; /* enum dialect_framing */
+    /* Some servers of the family confirm subscriptions and some never do: silence, without `reject`, is a yes until the first confirmation was
+     * seen. For built-in dialects. */
+    bool may_confirm;
     bool hides_origin; /* built-in ones: the server answers 404 to an Origin that it does not allow */
     bool json_holes;   /* texts are JSON: holes are escaped for it */
 };

@@ -14,6 +14,7 @@
 
 enum {
     DIALOGUE_SETTLE_MS = 200,
+    DIALOGUE_MAYBE_MS = 500,            /* the same, where a confirmation may come and need not (struct dialect, may_confirm) */
     DIALOGUE_SUBSCRIPTIONS_MAX = 10000, /* of one connection */
     DIALOGUE_SEND_MAX = 1 << 20,
 };
@@ -41,6 +42,8 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
 bool dialogue_is_ready(const struct dialogue *dialogue);
 struct conn *dialogue_conn(struct dialogue *dialogue);        /* for pings and messages of the owner's own */
 uint64_t dialogue_opened_ns(const struct dialogue *dialogue); /* when the upgrade was done; 0: not yet. Kept when it is lost */
+/* Has the server ever confirmed a subscription by a word, on this connection or an earlier one of this dialogue? */
+bool dialogue_confirms(const struct dialogue *dialogue);
 /* on_subscribed follows. A channel that is confirmed already is not asked for again. -1: agent_error, or the connection is breaking. */
 int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct err *err);
 /* The last message that nothing took while something was awaited, cut; "" where none came. For a deadline's sentence. */

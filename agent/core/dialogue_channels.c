@@ -105,11 +105,21 @@ static struct subscription *find_subscription(struct list *head, const char *cha
 }
 
 /* When it counts as confirmed without a word. 0: only by one. */
-static uint64_t silence_due(const struct subscription *subscription)
+static uint64_t silence_due(const struct dialogue *dialogue, const struct subscription *subscription)
 {
-    if (subscription->expect)
-        return 0;
-    return clock_now_ns() + (subscription->reject ? (uint64_t)DIALOGUE_SETTLE_MS * NS_PER_MS : 0);
+    uint64_t settle_ms = subscription->reject ? DIALOGUE_SETTLE_MS : 0;
+
+    if (subscription->expect) {
+        if (!dialogue->speaker.dialect->may_confirm || dialogue->confirms)
+            return 0;
+        settle_ms = DIALOGUE_MAYBE_MS;
+    }
+    return clock_now_ns() + settle_ms * NS_PER_MS;
+}
+
+bool dialogue_confirms(const struct dialogue *dialogue)
+{
+    return dialogue->confirms;
 }
 
 int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct err *err)
@@ -135,7 +145,7 @@ int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct er
         subscription = subscription_new(&dialogue->speaker, channel, dialogue->seq, err);
         if (!subscription)
             return -1;
-        subscription->due_ns = silence_due(subscription);
+        subscription->due_ns = silence_due(dialogue, subscription);
         dialogue->subscription_count++;
     }
     list_push(&dialogue->pending, &subscription->node);
@@ -168,8 +178,10 @@ int dialogue_confirmation(struct dialogue *dialogue, struct effort *effort, stru
             continue;
         if (effort_try(effort, subscription->reject, unit))
             return refuse(dialogue, subscription, unit) ? 1 : -1;
-        if (effort_try(effort, subscription->expect, unit))
-            return confirm(dialogue, subscription) ? 1 : -1;
+        if (!effort_try(effort, subscription->expect, unit))
+            continue;
+        dialogue->confirms = true;
+        return confirm(dialogue, subscription) ? 1 : -1;
     }
     return 0;
 }

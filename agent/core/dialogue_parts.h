@@ -66,6 +66,7 @@ struct dialogue {
     struct match *keepalive;
     struct match *message; /* NULL: every message, or each subscription has its own */
     char *prefix;          /* of message, where it has no channel in it */
+    bool confirms;         /* dialogue_confirms; kept when the connection goes */
     bool per_channel;      /* messages are told apart by their subscription's match */
     struct framing framing;
     struct list pending, confirmed; /* subscriptions; the confirmed whose messages came last are at the end */

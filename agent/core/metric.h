@@ -37,6 +37,11 @@ struct delivery_stats {
     uint64_t others;                       /* those of other sources, on the WebSocket */
     unsigned sources;                      /* how many others there are, as far as they are remembered */
 };
+/* Has no heartbeat of ours come through the server yet, in time or not? */
+static inline bool delivery_never_arrived(const struct delivery_stats *stats)
+{
+    return !stats->heartbeats[DELIVERY_RECEIVED] && !stats->heartbeats[DELIVERY_LATE] && !stats->heartbeats[DELIVERY_DUPLICATE];
+}
 
 /* Which series the checks of a type have, beside those that every check has. What cannot occur is not listed: it would be most of the text. */
 enum {

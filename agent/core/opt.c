@@ -159,7 +159,7 @@ static bool same_pairs(const struct opt_pairs *a, const struct opt_pairs *b)
 static bool same_match(const struct match_spec *a, const struct match_spec *b)
 {
     bool same = same_text(a->equals, b->equals) && same_text(a->contains, b->contains) && same_text(a->regex, b->regex) &&
-                a->json_count == b->json_count;
+                a->json_count == b->json_count && a->dropped == b->dropped;
     for (size_t i = 0; same && i < a->json_count; i++)
         same = same_text(a->json[i].pointer, b->json[i].pointer) && same_text(a->json[i].value, b->json[i].value);
     return same;
@@ -233,7 +233,7 @@ bool opt_is_set(const struct opt *row, const void *base)
     case OPT_MATCH:
         return ((const struct opt_match *)field)->match != NULL;
     case OPT_SPEC:
-        return !match_spec_empty(field);
+        return ((const struct match_spec *)field)->dropped || !match_spec_empty(field);
     case OPT_BYTES:
         return ((const struct opt_bytes *)field)->data != NULL;
     case OPT_SECTION:

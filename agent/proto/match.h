@@ -21,6 +21,7 @@ struct match_spec {
         char *value;   /* JSON text */
     } json[MATCH_POINTERS_MAX];
     size_t json_count;
+    bool dropped;      /* said to be nothing, so that a check can take away what its dialect awaits. Otherwise empty */
     unsigned any_type; /* bit i: json[i] is a string, and a number that is written alike matches as well ("1" and 1) */
 };
 

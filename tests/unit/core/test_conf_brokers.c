@@ -561,6 +561,27 @@ static void test_parts_in_checks(void **state)
            "w.yaml:3:56: checks[0].greeting: unknown key\n");
 }
 
+/* null takes away what the dialect awaits; a part that is left out stays as it is. */
+static void test_parts_are_dropped(void **state)
+{
+    struct conf *conf = load("target: { url: 'ws://h', dialect: c }\nbrokers: [{ type: ram }]\n"
+                             "dialects: { c: { subscribe: { send: s, expect: { equals: ok }, reject: { equals: no } } } }\n"
+                             "checks:\n- { name: one, type: delivery, channel: news, subscribe: { expect: null } }\n"
+                             "- { name: two, type: delivery, channel: news, subscribe: { send: t } }\n");
+    const struct delivery_opts *one = conf->checks[0].opts, *two = conf->checks[1].opts;
+    struct dialect dialect;
+    (void)state;
+    dialect_overlay(&dialect, conf->target.dialect, &one->over);
+    assert_true(match_spec_empty(&dialect.subscribe.expect));
+    assert_string_equal(dialect.subscribe.reject.equals, "no");
+    assert_string_equal(dialect.subscribe.send.data, "s");
+    dialect_overlay(&dialect, conf->target.dialect, &two->over);
+    assert_string_equal(dialect.subscribe.expect.equals, "ok");
+    conf_unref(conf);
+    refuse("target: { url: 'ws://h' }\nchecks: [{ type: echo, send: \"a\\0\" }]\n",
+           "w.yaml:2:30: holds a NUL byte: write {{0x00}} where a text has holes, or { base64: ... }\n");
+}
+
 static void test_subscribing_needs_a_dialect(void **state)
 {
     (void)state;
@@ -712,6 +733,7 @@ int main(void)
         TEST(test_dialects_make_a_difference),
         TEST(test_parts_in_checks),
         TEST(test_subscribing_needs_a_dialect),
+        TEST(test_parts_are_dropped),
         TEST(test_identity),
         TEST(test_show_loads_again),
         TEST(test_starter),

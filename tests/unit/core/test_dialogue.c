@@ -439,6 +439,45 @@ static void test_silence_confirms(void **state)
     end(&stage);
 }
 
+/* A family of servers of which some confirm: silence is a yes until one has confirmed by a word. */
+static const struct dialect maybe = {
+    .name = "maybe",
+    .subscribe = { .send = TEXT("+{{channel}}"), .expect = { .equals = "ok {{channel}}" }, .reject = { .equals = "-{{channel}}" } },
+    .may_confirm = true
+};
+
+static void serve_maybe(struct peer *peer, const struct ws_message *message)
+{
+    if (slice_equal_str(message->body, "+b"))
+        say(peer, "-b");
+    else if (slice_equal_str(message->body, "+yes"))
+        say(peer, "ok yes");
+}
+
+static void test_silence_confirms_until_a_word_was_heard(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    begin(&stage, &maybe, serve_maybe);
+    stage.channels[0] = "a";
+    stage.channels[1] = "b";
+    opened(&stage);
+    run_until(&stage, "subscribed a;");
+    assert_string_equal(buf_str(&stage.said),
+                        "ready;refused b subscribe_rejected: the server refused channel \"b\": \"-b\";subscribed a;");
+    assert_false(dialogue_confirms(stage.dialogue));
+    assert_int_equal(dialogue_subscribe(stage.dialogue, "yes", &(struct err){ 0 }), 0);
+    run_until(&stage, "subscribed yes;");
+    assert_true(dialogue_confirms(stage.dialogue));
+    assert_int_equal(dialogue_subscribe(stage.dialogue, "c", &(struct err){ 0 }), 0);
+    assert_int_equal(dialogue_subscribe(stage.dialogue, "yes", &(struct err){ 0 }), 0);
+    stage.said.len = 0;
+    run_until(&stage, "subscribed yes;");
+    assert_null(strstr(buf_str(&stage.said), "subscribed c"));
+    end(&stage);
+}
+
 /* --- names that could mean something --- */
 
 static const struct dialect quoting = {
@@ -711,6 +750,7 @@ int main(void)
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_no_confirmation),
         cmocka_unit_test(test_silence_confirms),
+        cmocka_unit_test(test_silence_confirms_until_a_word_was_heard),
         cmocka_unit_test(test_names_are_quoted),
         cmocka_unit_test(test_raw),
         cmocka_unit_test(test_let_go_anywhere),

@@ -302,7 +302,7 @@ static void test_self_kick(void **state)
         assert_int_equal(judge(), HOLD_WARN);
     }
     assert_said("each new connection of the agent's own ends an older one, 6 times");
-    assert_said("share_connection: true");
+    assert_said("one session for the same token: set connections: 1 here");
     for (int i = 0; i < 6; i++) { /* others that come when nothing of ours began */
         now_ms += 1500;
         hold_ages_lost(&ages, ns(now_ms), ns(now_ms - 1400), false, &err);
