@@ -471,7 +471,7 @@ static void test_yaml_that_is_none(void **state)
         { "a: !x {}\n", "1:4: tags are not supported\n" },
         { "a: b\n---\nc: d\n", "2:1: a second document, want one in a file\n" },
         { "? [a]\n: b\n", "1:3: a key must be a plain word\n" },
-        { "a: \"\\0\"\n", "1:4: holds a NUL byte\n" },
+        { "a: \"\\0\"\n", "1:4: holds a NUL byte: write {{0x00}} where a text has holes, or { base64: ... }\n" },
         { "a: b\n\xc3\x28", "2:2: not UTF-8 text\n" },
         { "\xc3\xa4: \x02", NULL },
         { "a: b\n  c: d\n",
