@@ -6,7 +6,8 @@
  *     the same with the server down each time                         fail at the third: it crashes at that age
  *     again and again, the replacements, at any age                   fail: five generations in five minutes, a tenth of the connections.
  *                                                                     Those that went with the whole server do not count: that fault was
- *                                                                     judged when it happened, and is over when the server is back
+ *                                                                     judged when it happened, and is over when the server is back.
+ *                                                                     A minute without a loss ends it
  *     the server says goodbye (1000, 1001, 1012) after a minute       warn, however often: it recycles its clients
  *     any cut after more than ten minutes                             warn, however often
  *     a close code just after a new connection of the agent's own     warn: the agent has done it
@@ -35,6 +36,7 @@ enum {
     SLACK_MS = 100,   /* beyond the age of a lost connection, to outlive it */
     SIMILAR_MS = 250,
     SELF_KICKS_MIN = 2,
+    CALM_S = 60,     /* without a loss for so long, what was lost at different ages is over */
     CRASHES_MIN = 3, /* outages at a similar age that are a pattern and not chance */
 };
 
@@ -143,9 +145,12 @@ static struct chain pattern_of(const struct hold_ages *ages, uint64_t now_ns)
 /* Generations lost within the window, at any age, without a goodbye. */
 static struct chain churn_of(const struct hold_ages *ages, uint64_t now_ns, uint64_t connections)
 {
+    const struct hold_loss *newest = &ages->losses[ages->count - 1];
     struct chain chain = { 0 };
     uint64_t after_ns = 0, lost = 0;
 
+    if (newest->outage || now_ns - newest->last_ns > CALM_S * SECOND_NS)
+        return chain;
     for (size_t i = 0; i < ages->count; i++) {
         const struct hold_loss *loss = &ages->losses[i];
 

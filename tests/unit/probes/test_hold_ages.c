@@ -245,6 +245,24 @@ static void test_outages(void **state)
         assert_int_equal(judge(), HOLD_WARN);
     }
     setup(NULL);
+    for (int i = 0; i < 8; i++) { /* ... nor what was wrong before it went down */
+        now_ms += lives_ms[i];
+        lose(now_ms - lives_ms[i], 1006);
+    }
+    assert_int_equal(judge(), HOLD_FAIL);
+    now_ms += 20500;
+    lose(now_ms - 20000, 1006);
+    hold_ages_outage(&ages);
+    assert_int_equal(judge(), HOLD_WARN);
+    setup(NULL);
+    for (int i = 0; i < 7; i++) { /* a minute without a loss is enough */
+        now_ms += lives_ms[i];
+        lose(now_ms - lives_ms[i], 1006);
+    }
+    assert_int_equal(judge(), HOLD_FAIL);
+    now_ms += 61000;
+    assert_int_equal(judge(), HOLD_WARN);
+    setup(NULL);
     for (int i = 1; i <= 4; i++) { /* one that crashes at an age is another matter */
         now_ms += 30000;
         lose(now_ms - 30000, 1006);
