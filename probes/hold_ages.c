@@ -109,7 +109,7 @@ static bool similar(uint64_t a_ns, uint64_t b_ns)
 struct chain {
     uint32_t length; /* each loss of it is of a connection that was opened after the one before */
     uint64_t shortest_ns, longest_ns;
-    uint32_t kicked, polite, outages;
+    uint32_t kicked, polite;
 };
 
 static void chain_add(struct chain *chain, const struct hold_loss *loss)
@@ -119,7 +119,6 @@ static void chain_add(struct chain *chain, const struct hold_loss *loss)
     chain->length++;
     chain->kicked += loss->kicked;
     chain->polite += loss->polite;
-    chain->outages += loss->outage;
 }
 
 /* The newest loss and those before it that nothing has outlived, at similar ages. */
@@ -217,7 +216,7 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
     }
     pattern = pattern_of(ages, now_ns);
     churn = churn_of(ages, now_ns, policy->connections);
-    if (pattern.length >= (pattern.outages == pattern.length ? CRASHES_MIN : 2)) {
+    if (pattern.length >= (newest->outage ? CRASHES_MIN : 2)) {
         bool recycled = pattern.polite == pattern.length && newest->age_ns >= POLITE_S * SECOND_NS;
         bool mild = recycled || newest->age_ns > LONG_S * SECOND_NS;
 
