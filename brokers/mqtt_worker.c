@@ -60,7 +60,7 @@ struct worker {
     uint64_t deadline_ns; /* of connecting */
     struct list pending;  /* requests that the broker has not acknowledged */
     int wire, inner;      /* the connection, and our end of the pair whose other end the library has; -1: none */
-    bool reached;         /* the connection is there */
+    bool reached, heard;  /* the connection is there; the broker has sent something */
     struct pipe in, out;
     size_t unanswered; /* bytes that came since something was whole */
     char last_log[LETTER_TEXT_MAX / 2];
@@ -144,8 +144,17 @@ static void end_by_code(struct worker *worker, int code)
 {
     if (worker->life == OVER)
         return;
+    /* In TLS 1.3 the handshake is over for us before the broker has seen our certificate, and whether its alert or the end of the connection
+     * is noticed first is chance. */
+    bool hung_up = worker->plan->tls && worker->life == CONNECTING && worker->heard && worker->last_log[0] == '\0' &&
+                   (code == MOSQ_ERR_CONN_LOST || code == MOSQ_ERR_ERRNO);
     worker->life = OVER;
-    mqtt_fault_of(worker->plan, code, worker->last_log, &worker->fault);
+    if (hung_up)
+        letter_fault_set(&worker->fault, REASON_BROKER_AUTH_FAILED,
+                         "%s hung up right after the TLS handshake: it refuses the client certificate, or wants one",
+                         worker->plan->where);
+    else
+        mqtt_fault_of(worker->plan, code, worker->last_log, &worker->fault);
 }
 
 static struct pending *find_pending(struct worker *worker, int id, bool subscription)
@@ -208,8 +217,9 @@ static void on_disconnect(struct mosquitto *client, void *user, int code)
     struct worker *worker = user;
     (void)client;
     /* Brokers of 3.1.1 that do not know 5 may close without a CONNACK (3.1.2.2). */
-    worker->refused_version = worker->refused_version || (worker->protocol == MQTT_PROTOCOL_5 && worker->life == CONNECTING &&
-                                                          code == MOSQ_ERR_CONN_LOST && worker->last_log[0] == '\0');
+    worker->refused_version =
+        worker->refused_version || (worker->protocol == MQTT_PROTOCOL_5 && worker->life == CONNECTING &&
+                                    code == MOSQ_ERR_CONN_LOST && !worker->plan->tls && worker->last_log[0] == '\0');
     end_by_code(worker, code);
 }
 
@@ -376,6 +386,7 @@ static void pump_both(struct worker *worker)
         end_by_code(worker, errno == ECONNRESET || errno == EPIPE ? MOSQ_ERR_CONN_LOST : MOSQ_ERR_ERRNO);
     else if (in < 0)
         shutdown(worker->inner, SHUT_WR);
+    worker->heard = worker->heard || in > 0;
     worker->unanswered += in > 0 ? (size_t)in : 0;
     if (worker->unanswered > UNANSWERED_BYTES_MAX)
         end_with(worker, REASON_BROKER_UNREACHABLE, "more than 2 MiB without one whole answer or message came from");
@@ -496,7 +507,7 @@ static void connect_once(struct worker *worker, enum mqtt_protocol protocol)
 {
     worker->protocol = protocol;
     worker->life = CONNECTING;
-    worker->refused_version = worker->reached = false;
+    worker->refused_version = worker->reached = worker->heard = false;
     worker->in.begin = worker->in.end = worker->out.begin = worker->out.end = worker->unanswered = 0;
     worker->last_log[0] = '\0';
     worker->client = mqtt_client_new(worker->plan, protocol, worker, &worker->fault);

@@ -329,6 +329,7 @@ const struct rule diagnose_rules[] = {
     },
     {
         .cause = CAUSE_NOT_A_WEBSOCKET,
+        .without = IS_WARNING, /* a rule that clients overlook: the check's own sentence says it all */
         .reasons = { R(UPGRADE_INVALID), R(UPGRADE_BAD_ACCEPT), R(HTTP_MALFORMED) },
         .plain = "What answers does not speak the WebSocket handshake rightly: a faulty library, a cache, or another service",
         .advice = { "Make sure that the port belongs to the WebSocket server",
@@ -346,6 +347,7 @@ const struct rule diagnose_rules[] = {
     /* --- the connection is open ------------------------------------------------------------------------------------------ */
     {
         .cause = CAUSE_PROTOCOL_BROKEN,
+        .without = IS_WARNING,
         .reasons = { R(PROTOCOL_ERROR) },
         .plain = "The server sends frames that break RFC 6455: clients will drop the connection",
         .advice = { "Look at what was changed last: the server's WebSocket library, or a proxy that touches frames",

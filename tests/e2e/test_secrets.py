@@ -16,8 +16,9 @@ def clean(name, text):
 
 def conf(port, tmp_path, place):
     (tmp_path / "token").write_text(CANARIES["token"] + "\n")
+    user = "" if place == "header" else f"user:{CANARIES['password']}@"  # both would go into Authorization
     return (f"log: {{ level: debug }}\ndefaults: {{ interval: 100ms, timeout: 500ms, jitter: 0%, fall: 1 }}\n"
-            f"target:\n  url: \"ws://user:{CANARIES['password']}@127.0.0.1:{port}/ws?key={CANARIES['query']}\"\n"
+            f"target:\n  url: \"ws://{user}127.0.0.1:{port}/ws?key={CANARIES['query']}\"\n"
             f"  token: ${{file:{tmp_path}/token}}\n  token_in: {place}\n  headers: {{ X-Secret: '${{CANARY_HEADER}}' }}\n")
 
 
