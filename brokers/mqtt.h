@@ -6,6 +6,8 @@
 #ifndef WSHEALTHD_BROKERS_MQTT_H
 #define WSHEALTHD_BROKERS_MQTT_H
 
+#include <sys/types.h>
+
 #include "brokers/letter.h"
 #include "brokers/mqtt_lib.h"
 
@@ -47,5 +49,14 @@ int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, 
 void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log, struct letter_fault *fault);
 void mqtt_fault_of_connack(const struct mqtt_plan *plan, enum mqtt_protocol protocol, int code, struct letter_fault *fault);
 void mqtt_fault_of_puback(const struct mqtt_plan *plan, const char *topic, int code, struct letter_fault *fault);
+
+/* mqtt_pump.c: one direction between the connection and the library, on a worker's thread. */
+enum { MQTT_PUMP_BYTES = 16 << 10 };
+struct mqtt_pipe {
+    size_t begin, end;
+    unsigned char bytes[MQTT_PUMP_BYTES];
+};
+/* Passes on what fits into one buffer. The count that was read; 0: nothing there; -1: the end, with errno 0, or an error. */
+ssize_t mqtt_pump(struct mqtt_pipe *pipe, int from, int to);
 
 #endif

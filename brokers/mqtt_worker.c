@@ -44,12 +44,6 @@ struct mqtt_link {
 
 enum life { CONNECTING, UP, OVER };
 
-/* One direction between the connection and the library. */
-struct pipe {
-    size_t begin, end;
-    unsigned char bytes[PUMP_BYTES];
-};
-
 struct worker {
     struct mqtt_link *link;
     struct mqtt_plan *plan;
@@ -61,7 +55,7 @@ struct worker {
     struct list pending;  /* requests that the broker has not acknowledged */
     int wire, inner;      /* the connection, and our end of the pair whose other end the library has; -1: none */
     bool reached, heard;  /* the connection is there; the broker has sent something */
-    struct pipe in, out;
+    struct mqtt_pipe in, out;
     size_t unanswered; /* bytes that came since something was whole */
     char last_log[LETTER_TEXT_MAX / 2];
     struct letter_fault fault; /* why life is OVER; REASON_NONE: nobody wants to know */
@@ -359,29 +353,10 @@ static void drop_wire(struct worker *worker)
     }
 }
 
-/* Passes on what fits into one buffer. The count that was read; 0: nothing there; -1: the end, with errno 0, or an error. */
-static ssize_t pump(struct pipe *pipe, int from, int to)
-{
-    ssize_t got = 0;
-    if (pipe->begin == pipe->end) {
-        got = recv(from, pipe->bytes, sizeof pipe->bytes, 0);
-        if (got == 0)
-            errno = 0;
-        if (got <= 0)
-            return got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
-        pipe->begin = 0;
-        pipe->end = (size_t)got;
-    }
-    ssize_t put = send(to, pipe->bytes + pipe->begin, pipe->end - pipe->begin, MSG_NOSIGNAL);
-    if (put > 0)
-        pipe->begin += (size_t)put;
-    return put < 0 && errno != EAGAIN && errno != EINTR ? -1 : got;
-}
-
 /* An error of the connection ends it here; its end in order is passed on, as the library may still have to read what came before. */
 static void pump_both(struct worker *worker)
 {
-    ssize_t in = pump(&worker->in, worker->wire, worker->inner);
+    ssize_t in = mqtt_pump(&worker->in, worker->wire, worker->inner);
     if (in < 0 && errno != 0)
         end_by_code(worker, errno == ECONNRESET || errno == EPIPE ? MOSQ_ERR_CONN_LOST : MOSQ_ERR_ERRNO);
     else if (in < 0)
@@ -390,7 +365,7 @@ static void pump_both(struct worker *worker)
     worker->unanswered += in > 0 ? (size_t)in : 0;
     if (worker->unanswered > UNANSWERED_BYTES_MAX)
         end_with(worker, REASON_BROKER_UNREACHABLE, "more than 2 MiB without one whole answer or message came from");
-    if (pump(&worker->out, worker->inner, worker->wire) < 0 && errno != 0)
+    if (mqtt_pump(&worker->out, worker->inner, worker->wire) < 0 && errno != 0)
         end_by_code(worker, MOSQ_ERR_CONN_LOST);
 }
 
@@ -466,7 +441,7 @@ static void turn(struct worker *worker)
         end_by_code(worker, rc);
     else if (worker->life != OVER && MQTT(socket)(worker->client) < 0)
         end_by_code(worker, MOSQ_ERR_CONN_LOST);
-    pump(&worker->out, worker->inner, worker->wire);
+    mqtt_pump(&worker->out, worker->inner, worker->wire);
 }
 
 static void converse(struct worker *worker)
@@ -493,7 +468,7 @@ static void close_client(struct worker *worker)
     if (worker->life == UP && list_empty(&worker->pending)) {
         MQTT(disconnect)(worker->client);
         MQTT(loop_write)(worker->client, 1);
-        pump(&worker->out, worker->inner, worker->wire);
+        mqtt_pump(&worker->out, worker->inner, worker->wire);
     } else if (worker->wire >= 0) {
         setsockopt(worker->wire, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
     }
