@@ -1,6 +1,6 @@
 /*
  * `handshake`: a fresh connection, upgraded. The engine does all of it and judges the answer strictly by RFC 6455, 4; there is nothing
- * to say once the connection is open.
+ * to say once the connection is open but goodbye, and how the server answers that may make it a warning (5.5.1, 7.1.1).
  */
 #include "agent/core/talk.h"
 #include "probes/registry.h"
@@ -9,6 +9,7 @@ const struct probe_type probe_handshake = {
     .name = "handshake",
     .summary = "A fresh connection is upgraded: 101, Accept, subprotocol and extensions, strictly (RFC 6455, 4)",
     .ignores_messages = true,
+    .judges_parting = true,
     .gates = GATE_READY | GATE_LIVE,
     .series = SERIES_HANDSHAKE,
     .on_timeout = REASON_UPGRADE_TIMEOUT,

@@ -294,7 +294,7 @@ static void round_end(struct run *run, struct ending *ending)
         return;
     run->active = false;
     timer_stop(&check->deadline);
-    check->view.total_ns = clock_now_ns() - run->started_ns;
+    check->view.total_ns = (run->report.settled_ns ? run->report.settled_ns : clock_now_ns()) - run->started_ns;
     secret_scrub(ending->text);
     apply_slo(check, ending);
     apply_void(check, ending);

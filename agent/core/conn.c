@@ -16,6 +16,7 @@
 #include "agent/core/conn_farewell.h"
 #include "agent/core/conn_intake.h"
 #include "agent/core/conn_offer.h"
+#include "agent/core/conn_parting.h"
 #include "agent/core/dialect.h"
 
 enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250 };
@@ -59,6 +60,7 @@ static void conn_release(struct conn *conn)
 {
     setup_free(conn);
     conn_drop_rest(conn);
+    parting_free(conn);
     ws_reader_fini(&conn->reader);
     if (conn->deflater)
         deflater_free(conn->deflater);
@@ -94,8 +96,27 @@ void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err)
     const struct conn_events *events = conn->events;
     void *user = conn->user;
 
+    if (conn->parting) {
+        parting_lost(conn, err);
+        return;
+    }
     conn_close(conn, code, "");
     events->on_lost(user, err);
+}
+
+void conn_parted(struct conn *conn, bool ended, const char *remark)
+{
+    const struct conn_events *events = conn->events;
+    void *user = conn->user;
+    struct stream *stream = conn->stream;
+    struct conn_group *group = conn->group;
+
+    conn_release(conn);
+    if (ended)
+        stream_close_now(stream);
+    else
+        farewell_begin(group, stream);
+    events->on_parted(user, remark);
 }
 
 static void lost_by_close(struct conn *conn, const struct ws_message *message, size_t behind)
@@ -122,6 +143,8 @@ bool conn_take_message(struct conn *conn, const struct ws_message *message, size
 {
     struct conn_group *group = conn->group;
 
+    if (parting_take_message(conn, message, behind))
+        return true;
     if (message->opcode == WS_CLOSE) {
         lost_by_close(conn, message, behind);
         return false;
@@ -256,6 +279,10 @@ static void on_end(void *user, const struct err *cause)
     const char *how = cause->reason == REASON_NONE ? "closed" : "reset";
     struct err err;
 
+    if (conn->parting) {
+        parting_ended(conn, cause);
+        return;
+    }
     if (conn->setup && conn->setup->refused) {
         refuse(conn);
         return;
@@ -393,6 +420,11 @@ void conn_close(struct conn *conn, uint16_t code, const char *text)
 
     if (!conn_is_open(conn)) {
         conn_drop(conn);
+        return;
+    }
+    if (conn->parting) { /* it is sent */
+        conn_release(conn);
+        farewell_begin(group, stream);
         return;
     }
     ws_write_close(&frame, WS_CLIENT, code, text);

@@ -13,6 +13,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/conn_parting.h"
 
 enum {
     SLICE_US = 2000,            /* what one connection may cost in one turn of the loop */
@@ -64,7 +65,7 @@ static void note_ping(struct pong_due *pong, struct slice body)
 
 static void send_pong(struct conn *conn, const struct pong_due *pong)
 {
-    if (pong->due && stream_pending(conn->stream) < PONGS_PENDING_MAX)
+    if (pong->due && !conn->parting && stream_pending(conn->stream) < PONGS_PENDING_MAX)
         conn_send(conn, WS_PONG, slice_make(pong->data, pong->len));
 }
 
@@ -173,6 +174,7 @@ static void put_off(struct conn *conn, struct slice data, uint64_t received_ns)
 
 void conn_take_frames(struct conn *conn, struct slice data, uint64_t received_ns)
 {
+    parting_take_bytes(conn, data.len);
     if (take_slice(conn, &data, received_ns) && data.len)
         put_off(conn, data, received_ns);
 }

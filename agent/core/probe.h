@@ -36,6 +36,7 @@ struct probe_type {
     int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
     bool (*needs_tls)(const void *opts);             /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool wants_wss;                 /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    bool judges_parting;            /* with steps: after a pass, how the server answers the close frame is looked at */
     bool ignores_messages;          /* its steps need pongs at most: the server's messages are judged, and not kept */
     bool uses_brokers;              /* its checks begin anew when a reload changes a broker */
     bool delivers;                  /* its stats have a delivery part */
@@ -64,6 +65,7 @@ struct run_report {
     bool tls_answered;           /* the peer has sent something that looks like TLS */
     bool answered;               /* the peer has begun an answer to the upgrade */
     bool spoke;                  /* something came behind the upgrade */
+    uint64_t settled_ns;         /* what the round measures was over then, though it goes on; 0: it was not */
 };
 
 /* One round of a check, or the life of a session check. */

@@ -14,6 +14,12 @@
 #include "agent/core/dialogue.h"
 #include "agent/core/talk_engine.h"
 
+/*
+ * A server that ends new connections by itself does so at once, with a code of its own, which echoes nothing: it gets a moment before our
+ * close frame. Where `timeout` leaves no more than PART_MIN_MS, whoever is merely slow could not be told from who breaks a rule.
+ */
+enum { QUIET_MS = 10, PART_MAX_MS = 500, PART_MIN_MS = 100, PART_SHARE = 4 };
+
 struct talk {
     struct run *run;
     struct conn conn;
@@ -25,8 +31,10 @@ struct talk {
     uint64_t sent_ns;
     uint64_t opened_ns;
     bool in_message, passed; /* the steps are done, and the rest of what came is being looked at */
-    unsigned frames;         /* that came since it opened */
-    struct err late;         /* text: "" where the step's name must do */
+    bool parting;            /* it has passed, and the goodbye is being said */
+    struct timer quiet;
+    unsigned frames; /* that came since it opened */
+    struct err late; /* text: "" where the step's name must do */
 };
 
 static void report_phase(struct run *run, enum phase phase, bool have, uint64_t ns)
@@ -68,11 +76,49 @@ static void talk_open_phase(struct talk *talk)
         report_phase(talk->run, PHASE_OPEN, true, clock_now_ns() - talk->opened_ns);
 }
 
+/* The verdict is known and nothing can make it a failure any more. */
+static void on_parted(void *user, const char *remark)
+{
+    struct talk *talk = user;
+
+    timer_stop(&talk->quiet);
+    talk->parting = false;
+    if (remark)
+        run_warn(talk->run, REASON_PROTOCOL_ERROR, "%s", remark);
+    else
+        run_finish(talk->run, REASON_NONE, NULL);
+}
+
+static void on_quiet(struct timer *timer, void *user)
+{
+    struct talk *talk = user;
+    uint64_t share_ms = (uint64_t)talk->run->conf->timeout_ms / PART_SHARE;
+
+    (void)timer;
+    if (conn_part(&talk->conn, WS_CODE_NORMAL, share_ms < PART_MAX_MS ? share_ms : PART_MAX_MS) < 0)
+        on_parted(talk, NULL);
+}
+
+/* Is the round to go on, to see how the server says goodbye? */
+static bool talk_part(struct talk *talk)
+{
+    struct run *run = talk->run;
+
+    if (!run->type->judges_parting || run->conf->timeout_ms < PART_MIN_MS * PART_SHARE || !conn_is_open(&talk->conn))
+        return false;
+    run->report.settled_ns = clock_now_ns();
+    talk->parting = true;
+    timer_start(&talk->quiet, QUIET_MS);
+    return true;
+}
+
 static void talk_finish(struct talk *talk)
 {
     const char *remark = talk->run->type->steps->name ? NULL : talk->report.remark; /* the handshake's business alone */
 
     talk_open_phase(talk);
+    if (!remark && talk_part(talk))
+        return;
     if (remark)
         talk->run->report.phase = PHASE_UPGRADE;
     if (remark)
@@ -132,7 +178,7 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
 {
     struct talk *talk = user;
 
-    if (talk->passed)
+    if (talk->passed || talk->parting)
         return;
     talk->frames++;
     talk->run->report.spoke = true;
@@ -157,6 +203,10 @@ static void on_lost(void *user, const struct err *err)
     struct talk *talk = user;
     struct run *run = talk->run;
 
+    if (talk->parting) { /* before our close frame: it ends connections by itself */
+        on_parted(talk, NULL);
+        return;
+    }
     if (talk->passed && err->reason != REASON_PROTOCOL_ERROR) { /* it may end when it has answered */
         talk_finish(talk);
         return;
@@ -178,7 +228,7 @@ static void on_lost(void *user, const struct err *err)
 }
 
 static const struct conn_events conn_events = {
-    .on_open = on_open, .on_message = on_message, .on_taken = on_taken, .on_lost = on_lost
+    .on_open = on_open, .on_message = on_message, .on_taken = on_taken, .on_lost = on_lost, .on_parted = on_parted
 };
 static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost };
 
@@ -187,6 +237,7 @@ struct talk *talk_engine_new(struct run *run)
     struct talk *talk = mem_alloc(sizeof(*talk));
 
     talk->run = run;
+    timer_init(&talk->quiet, run->loop, on_quiet, talk);
     if (dialogue_needed(run->target) && run->type->steps->name) /* a handshake is judged by itself */
         talk->dialogue = dialogue_new(talk, &dialogue_events);
     return talk;
@@ -204,7 +255,7 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
     talk->current = NULL;
     talk->sent_ns = talk->received_ns = talk->opened_ns = 0;
     talk->frames = 0;
-    talk->passed = talk->in_message = false;
+    talk->passed = talk->in_message = talk->parting = false;
     talk->late.text[0] = 0;
     run->report.phase = PHASE_RESOLVE;
     if (talk->dialogue)
@@ -241,6 +292,10 @@ void talk_engine_late(struct talk *talk)
     struct err flood;
     char limit[32];
 
+    if (talk->parting) {
+        on_parted(talk, NULL);
+        return;
+    }
     if (!talk_is_open(talk)) {
         late_opening(talk);
         return;
@@ -260,6 +315,8 @@ void talk_engine_late(struct talk *talk)
 
 void talk_engine_stop(struct talk *talk)
 {
+    timer_stop(&talk->quiet);
+    talk->parting = false;
     if (talk->dialogue)
         dialogue_close(talk->dialogue, WS_CODE_NORMAL);
     else if (conn_is_open(&talk->conn))

@@ -310,6 +310,52 @@ _remark("101-with-length", "a 101 with Content-Length", "9110, 8.6", Content_Len
 _remark("101-with-coding", "a 101 with Transfer-Encoding", "9112, 6.1", Transfer_Encoding="chunked")
 
 
+# --- the closing handshake -----------------------------------------------------------------------------------------------------------
+def _goodbye(name, what, case, *behind, stay=False, before=()):
+    """Answers the client's close by these bytes, then closes TCP, unless it is to stay. Only the handshake looks at that."""
+    @fault(name, what, case, good("ping"), good("echo"))
+    async def _(p):
+        await p.upgrade()
+        while True:
+            opcode, data = await p.frame()
+            if opcode == CLOSE:
+                await p.send(*before, *behind)
+                if stay:
+                    await p.hang()
+                return
+            await p.send(frame(PONG if opcode == PING else opcode, data))
+
+
+def _warned(*words):
+    return Case("handshake", "warn", "protocol_error", "open", words, timeout="5s")
+
+
+_goodbye("goodbye-fin", "answers a close by FIN alone", _warned("5.5.1", "without a close frame"))
+_goodbye("goodbye-code", "answers a close with another code", _warned("5.5.1", "1000", "1002"), close(1002))
+_goodbye("goodbye-own-code", "answers a close with a code of its own", _warned("5.5.1", "4000"), close(4000))
+_goodbye("goodbye-bad-code", "answers a close with a code that no frame may have", _warned("7.4.1", "1005"), close(1005))
+_goodbye("goodbye-data", "answers a close, and sends data behind it", _warned("5.5.1", "7 bytes behind"), close(1000), frame(TEXT, "again"))
+_goodbye("goodbye-open", "answers a close, and leaves TCP open", _warned("7.1.1", "TCP open"), close(1000), stay=True)
+_goodbye("goodbye-empty", "answers a close with none of its code, as servers may", good("handshake"), close())
+_goodbye("goodbye-under-way", "had messages under way when the close came", good("handshake"), close(1000),
+         before=(frame(TEXT, "one"), frame(PING, "two"), frame(BINARY, "three")))
+_goodbye("goodbye-silent", "does not answer a close within the time", good("handshake"), stay=True)
+
+
+@fault("close-at-once", "refuses whoever connects by a close of its own", good("handshake"))
+async def _(p):
+    await p.upgrade(close(4401, b"no token"))
+    await p.hang()
+
+
+@fault("close-by-and-by", "closes after it has answered the close in time", good("handshake"))
+async def _(p):
+    await p.upgrade()
+    await p.frame()
+    await p.send(close(1000))
+    await asyncio.sleep(0.1)
+
+
 @fault("broken-behind-answer", "answers, and breaks a rule in the same packet", fail("ping", "protocol_error", "open", "5.1", timeout="5s"),
        fail("echo", "protocol_error", "open", "5.1", timeout="5s"))
 async def _(p):

@@ -42,6 +42,7 @@ struct script {
     const char *subprotocol;  /* to choose; NULL: none */
     const char *raw_response; /* in the place of a 101; NULL: none */
     bool leaves_pings;        /* to on_message; else they are answered */
+    bool leaves_close;        /* likewise */
     void (*on_open)(struct peer *peer);
     void (*on_message)(struct peer *peer, const struct ws_message *message);
     void *user;
@@ -133,7 +134,7 @@ static void peer_take(struct peer *peer, struct slice data)
     struct err err;
 
     while (peer->stream && ws_reader_next(&peer->reader, &data, &message, &err) > 0) {
-        if (message.opcode == WS_CLOSE)
+        if (message.opcode == WS_CLOSE && !peer->script->leaves_close)
             peer_close(peer, 1000, "");
         else if (message.opcode == WS_PING && !peer->script->leaves_pings)
             peer_say(peer, WS_PONG, message.body);

@@ -49,6 +49,7 @@ struct scene {
     enum reason reason;
     const char *words; /* in the message */
     unsigned rounds;   /* 0: one */
+    bool closes;       /* on_message answers the agent's close frame */
 };
 
 /* Scenes that end by their deadline have a short one; the others may take as long as a busy machine needs. */
@@ -94,6 +95,7 @@ static void play_begin(struct play *play, const struct scene *scene, enum cut cu
                                     .seed = seed,
                                     .raw_response = scene->raw_response,
                                     .leaves_pings = true,
+                                    .leaves_close = scene->closes,
                                     .on_open = scene->on_open,
                                     .on_message = scene->on_message };
     port = script_begin(&play->script, &play->loop);
@@ -219,9 +221,66 @@ static void fragments(struct peer *peer, const struct ws_message *message)
     peer_flush(peer);
 }
 
+static void end_by_fin(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode == WS_CLOSE)
+        vanish(peer);
+}
+
+static void end_by_1002(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode == WS_CLOSE)
+        peer_close(peer, 1002, "");
+}
+
+static void end_and_go_on(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode != WS_CLOSE)
+        return;
+    ws_write_close(&peer->out, WS_SERVER, 1000, "");
+    peer_say(peer, WS_TEXT, slice_str("one more"));
+    vanish(peer);
+}
+
+static void end_and_stay(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode != WS_CLOSE)
+        return;
+    ws_write_close(&peer->out, WS_SERVER, 1000, "");
+    peer_flush(peer);
+}
+
+static void end_behind_messages(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode != WS_CLOSE)
+        return;
+    greet(peer);
+    peer_close(peer, 1000, "");
+}
+
+static void end_never(struct peer *peer, const struct ws_message *message)
+{
+    (void)peer;
+    (void)message;
+}
+
+#define GOODBYE(how, section)                                                                                           \
+    {                                                                                                                   \
+        .type = "handshake", .on_message = how, .closes = true, .status = RESULT_WARN, .reason = REASON_PROTOCOL_ERROR, \
+        .words = section                                                                                                \
+    }
 static const struct scene scenes[] = {
     { .type = "handshake", .status = RESULT_PASS },
     { .type = "handshake", .on_open = greet, .status = RESULT_PASS },
+    GOODBYE(end_by_fin, "without a close frame, in answer to the agent's (RFC 6455, 5.5.1)"),
+    GOODBYE(end_by_1002, "1000 with 1002 (protocol error): the code is echoed (RFC 6455, 5.5.1)"),
+    GOODBYE(end_and_go_on, "10 bytes behind its close frame (RFC 6455, 5.5.1)"),
+    GOODBYE(end_and_stay, "left TCP open for 500ms: the server closes it first (RFC 6455, 7.1.1)"),
+    { .type = "handshake", .on_message = end_behind_messages, .closes = true, .status = RESULT_PASS },
+    { .type = "handshake", .on_message = end_never, .closes = true, .status = RESULT_PASS },
+    { .type = "handshake", .on_open = close_1011, .status = RESULT_PASS },
+    { .type = "handshake", .on_open = vanish, .status = RESULT_PASS },
+    { .type = "handshake", .on_open = masked_frame, .status = RESULT_PASS },
     { .type = "handshake",
       .raw_response = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
       .status = RESULT_FAIL,
