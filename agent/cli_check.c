@@ -3,13 +3,13 @@
  * their texts are the engine's. Called by agent/main.c. Ctrl-C ends it at once, whatever is under way.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/base/file.h"
 #include "agent/base/log.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
@@ -269,12 +269,11 @@ static int set_token(const struct cli *cli, struct conf *conf, const char *conf_
     const char *file = cli_value(cli, "token-file");
     if (!file)
         return 0;
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        cli_error(cli, "--token-file %s: %s", file, strerror(errno));
+    struct err err = { 0 };
+    if (file_check(file, &err) < 0 || access(file, R_OK) < 0) {
+        cli_error(cli, "--token-file %s: %s", file, *err.text ? err.text : strerror(errno));
         return -1;
     }
-    close(fd);
     char *marker = mem_printf("${file:%s}", file);
     int failed = set(cli, "token-file", target_rows, &conf->target, "token", marker);
     mem_free(marker);

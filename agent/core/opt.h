@@ -118,7 +118,8 @@ void *opt_field(const struct opt *row, void *base);
 
 const char *opt_pairs_get(const struct opt_pairs *pairs, const char *name); /* by a name in any case; NULL: none */
 bool opt_name_is_secret(const char *name); /* Authorization, Cookie, and what has token, secret, key, password or auth in it */
-/* Reads a whole file up to max bytes. Whatever is not a regular file is refused if `regular`, else waited for at most 2 s. */
+/* Reads a whole file up to max bytes. Whatever is not a regular file is refused; unless `regular`, a pipe that
+ * is open already (/dev/stdin, /dev/fd/N) is taken and waited for at most 2 s. */
 int opt_read_file(const char *path, size_t max, bool regular, struct buf *out, struct err *err);
 
 #endif

@@ -5,71 +5,15 @@
  */
 #include "agent/core/opt.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "agent/base/clock.h"
+#include "agent/base/file.h"
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
 
-enum { READ_CHUNK = 16 << 10, PIPE_WAIT_MS = 2000 };
-
-/* More of the file, waiting for a pipe's writer until the deadline. Bytes read, 0 at the end, -1 with errno. */
-static ssize_t read_some(int fd, void *out, size_t size, uint64_t deadline_ms)
-{
-    for (;;) {
-        ssize_t n = read(fd, out, size);
-        if (n >= 0 || (errno != EAGAIN && errno != EINTR))
-            return n;
-        uint64_t now_ms = clock_now_ms();
-        if (now_ms >= deadline_ms) {
-            errno = ETIMEDOUT;
-            return -1;
-        }
-        struct pollfd wait = { .fd = fd, .events = POLLIN };
-        (void)poll(&wait, 1, (int)(deadline_ms - now_ms));
-    }
-}
-
-static int read_all(int fd, size_t max, struct buf *out, struct err *err)
-{
-    size_t start = out->len;
-    uint64_t deadline_ms = clock_now_ms() + PIPE_WAIT_MS;
-    for (;;) {
-        char chunk[READ_CHUNK];
-        ssize_t n = read_some(fd, chunk, sizeof chunk, deadline_ms);
-        if (n == 0)
-            return 0;
-        if (n < 0)
-            return err_set(err, REASON_NONE, errno, "%s", strerror(errno));
-        if (out->len - start + (size_t)n > max || buf_append(out, chunk, (size_t)n))
-            return err_set(err, REASON_NONE, EFBIG, "larger than %zu KiB", max >> 10);
-    }
-}
-
 int opt_read_file(const char *path, size_t max, bool regular, struct buf *out, struct err *err)
 {
-    struct stat status;
-    int rc = -1, fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    size_t start = out->len;
-    if (fd < 0)
-        return err_set(err, REASON_NONE, errno, "%s", strerror(errno));
-    if (fstat(fd, &status))
-        err_set(err, REASON_NONE, errno, "%s", strerror(errno));
-    else if (S_ISDIR(status.st_mode))
-        err_set(err, REASON_NONE, EISDIR, "%s", strerror(EISDIR));
-    else if (regular && !S_ISREG(status.st_mode))
-        err_set(err, REASON_NONE, EINVAL, "not a regular file");
-    else
-        rc = read_all(fd, max, out, err);
-    if (rc)
-        out->len = start;
-    close(fd);
-    return rc;
+    return file_read(path, max, regular ? FILE_REGULAR : FILE_OR_STREAM, out, NULL, err);
 }
 
 /* A token or a header's value goes into a line of HTTP: no line breaks, and nothing else that could end it. */
@@ -96,6 +40,8 @@ static int expand_file(const char *path, struct buf *out, struct err *err)
         if (buf_append(out, content.data, content.len))
             rc = err_set(err, REASON_NONE, 0, "%s: too long", path);
     }
+    if (content.len)
+        explicit_bzero(content.data, content.len);
     buf_fini(&content);
     return rc;
 }

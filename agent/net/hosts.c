@@ -2,12 +2,11 @@
  * Hosts that need no resolver: addresses in text, and localhost (agent/net/resolve.h). What /etc/hosts says of localhost holds; where it
  * says nothing, both loopback addresses do. Called by resolve.c on the loop's thread; the file is read anew only when it has changed.
  */
-#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "agent/base/file.h"
 #include "agent/net/resolve.h"
 
 enum { HOSTS_BYTES_MAX = 64 << 10 };
@@ -49,37 +48,20 @@ static void read_line(char *line, struct resolve_answer *answer)
         }
 }
 
-static void read_hosts(int fd, struct resolve_answer *answer)
-{
-    static char text[HOSTS_BYTES_MAX];
-    size_t len = 0;
-    char *rest = NULL;
-    for (ssize_t n; len < sizeof text - 1 && (n = read(fd, text + len, sizeof text - 1 - len)) > 0;)
-        len += (size_t)n;
-    text[len] = '\0';
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-        read_line(line, answer);
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 static const struct resolve_answer *localhost(void)
 {
     struct stat now;
     if (stat(hosts_path, &now) != 0)
         memset(&now, 0, sizeof now);
-    if (cache.have && same_file(&now, &cache.seen))
+    if (cache.have && file_same(&now, &cache.seen))
         return &cache.localhost;
     memset(&cache.localhost, 0, sizeof cache.localhost);
-    int fd = S_ISREG(now.st_mode) ? open(hosts_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-    if (fd >= 0) {
-        read_hosts(fd, &cache.localhost);
-        close(fd);
-    }
+    struct buf text = BUF_INIT(HOSTS_BYTES_MAX);
+    char *rest = NULL;
+    if (file_read(hosts_path, HOSTS_BYTES_MAX, FILE_REGULAR, &text, NULL, NULL) == 0 && text.len > 0 && buf_str(&text))
+        for (char *line = strtok_r((char *)text.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+            read_line(line, &cache.localhost);
+    buf_fini(&text);
     if (cache.localhost.count == 0) {
         add_address(&cache.localhost, "127.0.0.1");
         add_address(&cache.localhost, "::1");

@@ -162,6 +162,7 @@ int stream_tls_begin(struct stream *stream, struct tls_context *context, const c
     snprintf(link->check->name, sizeof link->check->name, "%s", name);
     if (loop->plain_slab == NULL)
         loop->plain_slab = mem_alloc(LOOP_SLAB_BYTES);
+    tls_context_refresh(context);
     ERR_clear_error();
     link->ssl = SSL_new(context->ssl_ctx);
     panic_if(link->ssl == NULL);

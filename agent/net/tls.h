@@ -18,11 +18,15 @@ struct tls_options {
     bool resume;     /* for mass holding only */
 };
 
-struct tls_context; /* counted by reference; its files are read once, when it is made */
+/* Counted by reference. Its files are read when it is made, and again whenever they have changed since. New ones that cannot be used (one half
+ * written, a certificate whose key has not come yet) are tried again shortly; until then the old ones hold. */
+struct tls_context;
 struct tls_context *tls_context_new(const struct tls_options *options,
                                     struct err *err); /* NULL: err names the file and OpenSSL's reason */
 struct tls_context *tls_context_ref(struct tls_context *context);
-void tls_context_unref(struct tls_context *context); /* NULL is fine */
+void tls_context_unref(struct tls_context *context);              /* NULL is fine */
+void tls_context_refresh(struct tls_context *context);            /* before each connection: looks whether the files have changed */
+const char *tls_context_stale(const struct tls_context *context); /* why newer files are not used; "": there are none */
 
 /* The leaf certificate and the connection, filled also when verification failed. Times are wall milliseconds; 0: unknown. */
 struct tls_info {

@@ -110,10 +110,25 @@ static void date_error(struct err *err, enum reason reason, const char *who, int
         err_set(err, reason, 0, "certificate %s is not valid before %s, in %s", who, stamp, span);
 }
 
+/* "ca_file (changed 3 days ago)": after a rotation the age tells which of the two sides has not followed. */
+static void with_age(const char *name, const struct stat *seen, char *out, size_t size)
+{
+    char span[48];
+    int64_t age_ms = clock_wall_ms() - (int64_t)seen->st_mtim.tv_sec * 1000;
+    span_text(age_ms > 0 ? age_ms : 0, span, sizeof span);
+    if (seen->st_ino == 0)
+        snprintf(out, size, "%s", name);
+    else
+        snprintf(out, size, "%s (changed %s ago)", name, span);
+}
+
 static void trust_error(struct err *err, const struct tls_context *context, X509 *cert, int code, const char *who)
 {
-    const char *trusted = context->system_ca ? "the system's authorities" : "ca_file";
-    char issuer[CERT_LABEL_MAX];
+    char issuer[CERT_LABEL_MAX], trusted[96];
+    if (context->system_ca)
+        with_age("the system's authorities", &context->files.ca_dir, trusted, sizeof trusted);
+    else
+        with_age("ca_file", &context->files.ca, trusted, sizeof trusted);
     name_text(X509_get_issuer_name(cert), issuer, sizeof issuer);
     if (code == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT)
         err_set(err, REASON_TLS_CERT_UNTRUSTED, code, "certificate %s is self-signed and not in %s", who, trusted);
@@ -145,6 +160,10 @@ static void judge(const struct tls_link *link, X509 *cert, int code, struct err 
         break;
     default:
         trust_error(err, link->context, cert, code, who);
+    }
+    if (err->reason == REASON_TLS_CERT_UNTRUSTED && link->context->stale[0] != '\0') {
+        struct err sentence = *err;
+        err_set(err, sentence.reason, sentence.code, "%s; newer files cannot be used: %s", sentence.text, link->context->stale);
     }
 }
 
@@ -197,6 +216,15 @@ static bool is_about_certificate(int alert)
            alert == SSL_AD_ACCESS_DENIED || alert == TLS13_AD_CERTIFICATE_REQUIRED;
 }
 
+static void refused_text(const struct tls_context *context, int alert, const char *word, char *out, size_t size)
+{
+    char ours[96];
+    bool stale = context->stale[0] != '\0';
+    with_age("cert_file", &context->files.cert, ours, sizeof ours);
+    snprintf(out, size, "the server refused our client certificate (alert %d, %s), %s%s%s", alert, word, ours,
+             stale ? "; newer files cannot be used: " : "", context->stale);
+}
+
 /* What is wrong with the client's certificate is the agent's own affair, and no broken TLS. */
 static enum reason alert_text(const struct tls_link *link, int alert, char *out, size_t size)
 {
@@ -206,7 +234,7 @@ static enum reason alert_text(const struct tls_link *link, int alert, char *out,
     if (no_cert || alert == TLS13_AD_CERTIFICATE_REQUIRED)
         snprintf(out, size, "the server wants a client certificate, and none is configured (alert %d)", alert);
     else if (refused)
-        snprintf(out, size, "the server refused our client certificate (alert %d, %s)", alert, word);
+        refused_text(link->context, alert, word, out, size);
     else if (alert == SSL_AD_PROTOCOL_VERSION)
         snprintf(out, size, "the server does not speak TLS 1.%d or later (alert %d, %s)", link->context->min_version - 10, alert,
                  word);

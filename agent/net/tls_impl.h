@@ -4,10 +4,16 @@
 
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <sys/stat.h>
 
 #include "agent/net/tls.h"
 
-enum { TLS_NAME_MAX = 256 };
+enum { TLS_NAME_MAX = 256, TLS_RETRY_MS = 500 };
+
+/* How the files were when they were read; zeroes for those that there are not. */
+struct tls_files {
+    struct stat ca, ca_dir, cert, key;
+};
 
 struct tls_context {
     unsigned refs;
@@ -16,6 +22,11 @@ struct tls_context {
     bool verify, resume, has_cert;
     bool system_ca;
     int min_version;
+    char *ca_file, *cert_file, *key_file;
+    struct tls_files files; /* what ssl_ctx was made from */
+    struct tls_files tried; /* what could not be used, with stale */
+    char stale[200];        /* why newer files are not used; "": what is used is the newest */
+    uint64_t retry_ms;      /* with stale: they are tried again then, or when they change */
     /* The last session of a resuming context, and whom it was with: sessions are never offered to anybody else. */
     SSL_SESSION *session;
     char *session_name;
@@ -46,6 +57,10 @@ struct tls_link {
     bool failed;             /* the handshake; nobody is told twice */
     bool cert_wanted;        /* the server asked for a client certificate, and we have none */
 };
+
+void tls_files_look(const struct tls_context *context, struct tls_files *files);
+bool tls_files_same(const struct tls_files *a, const struct tls_files *b);
+int tls_files_load(const struct tls_context *context, SSL_CTX *ctx, struct tls_files *files, struct err *err);
 
 /* For SSL_set_verify. */
 int tls_check_certificate(int ok, X509_STORE_CTX *store);

@@ -435,7 +435,7 @@ static void test_variables_that_fail(void **state)
     (void)state;
     refuse(CHECK("send: '${NOPE}'"), "3:23: checks[0].send: variable NOPE is not set and has no default\n");
     refuse(CHECK("send: '${file:/nonexistent/x}'"), "3:23: checks[0].send: file /nonexistent/x: No such file or directory\n");
-    refuse(CHECK("send: '${file:/dev/zero}'"), "3:23: checks[0].send: file /dev/zero: not a regular file\n");
+    refuse(CHECK("send: '${file:/dev/zero}'"), "3:23: checks[0].send: file /dev/zero: is a character device, want a regular file\n");
     refuse(CHECK("send: '${file:}'"), "3:23: checks[0].send: ${file:} names no file\n");
     refuse(
         CHECK("send: '${a b}'"),
@@ -581,7 +581,7 @@ static void test_files(void **state)
     assert_string_equal(buf_str(&errors.text), text);
     conf_errors_fini(&errors);
     assert_null(conf_load_file("/tmp", &env, &errors));
-    assert_string_equal(buf_str(&errors.text), "/tmp: Is a directory\n");
+    assert_string_equal(buf_str(&errors.text), "/tmp: is a directory, want a regular file\n");
 }
 
 static void test_bare_url_and_command_line(void **state)

@@ -342,13 +342,15 @@ static void test_what_is_no_file(void **state)
     struct err err;
     (void)state;
     assert_int_equal(opt_read_file(dir, 100, true, &out, &err), -1);
-    assert_string_equal(err.text, "Is a directory");
+    assert_string_equal(err.text, "is a directory, want a regular file");
     assert_int_equal(opt_read_file("/dev/zero", 100, true, &out, &err), -1);
-    assert_string_equal(err.text, "not a regular file");
+    assert_string_equal(err.text, "is a character device, want a regular file");
     assert_int_equal(opt_read_file("/dev/zero", 100, false, &out, &err), -1); /* endless, and bounded */
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(opt_read_file(path, 100, true, &out, &err), -1); /* nobody writes: must not block */
-    assert_string_equal(err.text, "not a regular file");
+    assert_string_equal(err.text, "is a fifo, want a regular file");
+    assert_int_equal(opt_read_file(path, 100, false, &out, &err), -1); /* nor where a pipe is taken that is open already */
+    assert_string_equal(err.text, "is a fifo, want a regular file");
     assert_int_equal(opt_read_file("", 100, true, &out, &err), -1);
     assert_int_equal(out.len, 0);
     buf_fini(&out);
