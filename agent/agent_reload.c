@@ -160,6 +160,31 @@ static int move_faces(struct agent *agent, const struct conf *old, const struct 
     return 0;
 }
 
+/* A socket whose file was deleted comes back with the next reload. That it cannot is no reason to refuse the configuration. */
+static void reopen_lost(struct agent *agent)
+{
+    const struct conf *conf = agent->generation->conf;
+    struct httpd *again;
+    struct err err;
+
+    if (agent->face && httpd_lost(agent->face)) {
+        again = open_face(agent, conf, -1, &err);
+        if (again) {
+            httpd_close(agent->face);
+            agent->face = again;
+        } else
+            event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
+    }
+    if (agent->admin && httpd_lost(agent->admin)) {
+        again = open_admin(agent, conf, &err);
+        if (again) {
+            httpd_close(agent->admin);
+            agent->admin = again;
+        } else
+            event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
+    }
+}
+
 /* The running check that is the same as this one, or -1. */
 static ptrdiff_t find_same(const struct agent *agent, const struct conf *new, const struct check_conf *conf)
 {
@@ -275,6 +300,8 @@ int agent_reload(struct agent *agent, struct conf_errors *errors)
         return -1;
     }
     agent->generation = generation;
+    if (agent->options.serve)
+        reopen_lost(agent);
     change_checks(agent, generation, &kept);
     generation_unref(old);
     log_configure((enum log_level)generation->conf->log_level, (enum log_format)generation->conf->log_format);

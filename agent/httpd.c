@@ -508,3 +508,8 @@ uint16_t httpd_port(const struct httpd *httpd)
 {
     return listener_port(httpd->listener);
 }
+
+bool httpd_lost(const struct httpd *httpd)
+{
+    return listener_lost(httpd->listener);
+}

@@ -51,5 +51,6 @@ struct httpd *httpd_open(struct loop *loop, const struct listen_address *address
                          const struct httpd_options *options, struct err *err);
 void httpd_close(struct httpd *httpd); /* finishes what is being written, bounded by 500 ms; frees itself. Handlers may call it */
 uint16_t httpd_port(const struct httpd *httpd);
+bool httpd_lost(const struct httpd *httpd); /* the file of its unix socket is no longer there */
 
 #endif

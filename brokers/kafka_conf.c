@@ -281,6 +281,12 @@ int kafka_confs_new(const struct kafka_lib *lib, const struct broker_conf *conf,
         err->reason = REASON_AGENT_ERROR;
         return -1;
     }
+    if (is_tls(opts) && conf_look_at_tls_files(&conf->tls, err) < 0) {
+        buf_fini(&url.servers);
+        explicit_bzero(url.password, sizeof url.password);
+        err->reason = REASON_AGENT_ERROR;
+        return err_prefix(err, "tls");
+    }
     buf_str(&url.servers); /* terminates */
     struct setter producer = { lib, lib->conf_new(), err, false };
     set_common(&producer, conf, &url);
@@ -291,7 +297,7 @@ int kafka_confs_new(const struct kafka_lib *lib, const struct broker_conf *conf,
     set_consumer(&consumer);
     set_properties(&consumer, &opts->properties);
     buf_fini(&url.servers);
-    memset(url.password, 0, sizeof url.password);
+    explicit_bzero(url.password, sizeof url.password);
     *confs = (struct kafka_confs){ producer.conf, consumer.conf };
     if (producer.failed || consumer.failed) {
         kafka_confs_free(lib, confs);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/base/file.h"
 #include "brokers/mqtt.h"
 
 /* The broker drops a client that is silent for 1.5 times this long (3.1.2.10); the worker pings by itself, so it may be long. */
@@ -18,7 +19,15 @@ enum { KEEPALIVE_S = 30, PORT_TEXT_MAX = 8, INFLIGHT_MAX = 1000 };
 
 static int set_tls(struct mosquitto *client, const struct mqtt_plan *plan, struct letter_fault *fault)
 {
+    const char *const files[] = { plan->ca_file, plan->cert_file, plan->key_file };
+    struct err err;
     int rc = MOSQ_ERR_SUCCESS;
+    /* The library opens them by itself, and a fifo would hold its thread for ever. */
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (files[i] != NULL && file_check(files[i], &err) != 0) {
+            letter_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], err.text);
+            return -1;
+        }
     if (plan->ca_file == NULL)
         rc = MQTT(int_option)(client, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
     if (rc == MOSQ_ERR_SUCCESS && (plan->ca_file != NULL || plan->cert_file != NULL))

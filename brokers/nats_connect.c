@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "agent/base/file.h"
 #include "agent/base/mem.h"
 #include "agent/core/broker.h"
 #include "brokers/nats.h"
@@ -140,6 +141,14 @@ static natsStatus set_credentials(natsOptions *options, const struct nats_plan *
 static int set_tls(natsOptions *options, const struct nats_plan *plan, struct nats_fault *fault)
 {
     const char *what = "tls";
+    const char *const files[] = { plan->ca_file, plan->cert_file, plan->key_file };
+    struct err err;
+    /* The library opens them on its caller's thread, which a fifo would hold for ever. */
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (files[i] != NULL && file_check(files[i], &err) != 0) {
+            nats_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], err.text);
+            return -1;
+        }
     natsStatus s = plan->secure ? natsOptions_SetSecure(options, true) : NATS_OK;
     if (s == NATS_OK && plan->ca_file != NULL) {
         what = "tls.ca_file";

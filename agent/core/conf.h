@@ -131,6 +131,8 @@ bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
 bool conf_same_broker(const struct broker_conf *a, const struct broker_conf *b);
 const struct broker_conf *conf_find_broker(const struct conf *conf, const char *name); /* NULL: none */
 /* The user's own, or a built-in one. NULL: none of that name (err suggests one). */
+/* Are the files of `tls` what a library may open by itself? A fifo would hold it, and its thread, for ever. */
+int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err);
 const struct dialect *conf_find_dialect(const struct conf *conf, const struct conf_env *env, const char *name, struct err *err);
 
 /* `config show`: YAML that loads again but for the secrets, which are ***. `config init`: a commented starter. `config schema`: JSON Schema

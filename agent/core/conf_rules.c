@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "agent/base/file.h"
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
 #include "agent/base/text.h"
@@ -249,6 +250,17 @@ void conf_check_tls(const struct tls_conf *tls, const char *path, struct report 
     snprintf(below, sizeof below, "%s.%s", path, tls->cert_file ? "cert_file" : "key_file");
     if (!tls->cert_file != !tls->key_file)
         report_path(report, below, "needs %s", tls->cert_file ? "key_file" : "cert_file");
+}
+
+int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err)
+{
+    if (tls->ca_file && file_check(tls->ca_file, err) < 0)
+        return err_prefix(err, "ca_file %s", tls->ca_file);
+    if (tls->cert_file && file_check(tls->cert_file, err) < 0)
+        return err_prefix(err, "cert_file %s", tls->cert_file);
+    if (tls->key_file && file_check(tls->key_file, err) < 0)
+        return err_prefix(err, "key_file %s", tls->key_file);
+    return 0;
 }
 
 static void check_target(struct target_conf *target, struct report *report)

@@ -45,6 +45,8 @@ static int broker_contexts(struct generation *generation, struct err *err)
     for (size_t i = 0; i < conf->broker_count; i++) {
         const struct broker_conf *broker = &conf->brokers[i];
 
+        if (conf_look_at_tls_files(&broker->tls, err) < 0)
+            return err_prefix(err, "brokers.%s.tls", broker->name);
         if (!scheme_in(broker->url, broker->type->tls_schemes))
             continue;
         generation->broker_tls[i] = context_of(&broker->tls, false, err);

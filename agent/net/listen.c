@@ -301,12 +301,22 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 /* --- opening and closing -------------------------------------------------------------------------------------------- */
 
-static void remove_file(const struct listener *listener)
+static bool file_is_ours(const struct listener *listener)
 {
     struct stat file;
-    if (listener->path[0] != '\0' && lstat(listener->path, &file) == 0 && file.st_dev == listener->device &&
-        file.st_ino == listener->inode)
+    return listener->path[0] != '\0' && lstat(listener->path, &file) == 0 && file.st_dev == listener->device &&
+           file.st_ino == listener->inode;
+}
+
+static void remove_file(const struct listener *listener)
+{
+    if (file_is_ours(listener))
         unlink(listener->path);
+}
+
+bool listener_lost(const struct listener *listener)
+{
+    return listener->path[0] != '\0' && !file_is_ours(listener);
 }
 
 static void inspect(struct listener *listener)

@@ -28,6 +28,8 @@ void listener_close(struct listener *listener);  /* unlinks the unix socket it m
 void listener_resume(struct listener *listener); /* harmless where accepting has not stopped */
 size_t listener_waiting(
     const struct listener *listener); /* who waits to be accepted; 1 where the kernel does not tell (unix sockets) */
+/* Has somebody removed or replaced the file of the unix socket that it made? Then nobody can connect any more. */
+bool listener_lost(const struct listener *listener);
 uint16_t listener_port(const struct listener *listener);
 
 #endif

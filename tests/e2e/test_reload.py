@@ -1,6 +1,8 @@
 """Reload is atomic: a bad file changes nothing, unchanged checks keep their state and their held connections."""
+import os
 import signal
 
+import pytest
 from harness import agent, echo_server, free_port, until, wshealthd
 
 HEAD = "defaults: {{ interval: 100ms, timeout: 1s, jitter: 0%, fall: 1 }}\ntarget: {{ url: \"ws://127.0.0.1:{port}{path}\" }}\nchecks:\n"
@@ -93,3 +95,53 @@ def test_a_rotated_token_is_read_on_every_use(tmp_path):
         until("refused", lambda: child.check("handshake")["reason"] == "upgrade_unauthorized")
         token.write_text("open-sesame-42\n")
         child.wait_ready()
+
+
+def test_a_deleted_admin_socket_comes_back(tmp_path, server):
+    """Somebody cleaned up /run: SIGHUP makes the socket anew, and what stands in its place is not touched."""
+    with agent(text(server.port, PING), tmp_path) as child:
+        child.wait_ready()
+        child.admin.unlink()
+        assert child.command("status")[0] == 3
+        child.send(signal.SIGHUP)
+        until("the socket is there", child.admin.exists)
+        assert child.command("status")[0] == 0
+        child.admin.unlink()
+        child.admin.write_text("not a socket")
+        child.send(signal.SIGHUP)
+        until("it says so", lambda: "not a socket" in child.err())
+        assert child.admin.read_text() == "not a socket"
+        child.admin.unlink()
+        child.send(signal.SIGHUP)
+        until("the socket is there again", child.admin.exists)
+        assert child.command("status")[0] == 0
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file", "key_file"])
+def test_a_fifo_in_the_place_of_a_file(tmp_path, server, certs, key):
+    """No reload hangs on it: it is refused by its kind, and the old configuration goes on."""
+    files = {"ca_file": certs.ca, "cert_file": certs.leaf('good')[0], "key_file": certs.leaf('good')[1]}
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with agent(text(server.port, PING), tmp_path) as child:
+        child.wait_ready()
+        files[key] = fifo
+        listed = ", ".join(f"{name}: '{value}'" for name, value in files.items())
+        for place in ("target", "bus"):
+            if place == "target":
+                child.write(f"target: {{ url: 'wss://127.0.0.1:{server.port}/', tls: {{ {listed} }} }}\nchecks:\n{PING}")
+            else:
+                child.write(text(server.port, PING) + f"brokers: [ {{ name: bus, type: nats, url: 'tls://127.0.0.1:1', tls: {{ {listed} }} }} ]\n")
+            code, _out, err = child.command("reload", timeout=10)
+            assert code == 3, err
+            assert "is a fifo, want a regular file" in err, err
+            assert child.get("/ready").status == 200
+
+
+def test_a_fifo_as_the_configuration(tmp_path):
+    fifo = tmp_path / "fifo.yaml"
+    os.mkfifo(fifo)
+    code, _out, err = wshealthd("config", "check", fifo, timeout=10)
+    assert code == 3 and "is a fifo, want a regular file" in err, err
+    code, _out, err = wshealthd("config", "check", "/dev/stdin", stdin="target: { url: 'ws://127.0.0.1:1/' }\n")
+    assert code == 0, err

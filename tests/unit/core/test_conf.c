@@ -435,7 +435,8 @@ static void test_variables_that_fail(void **state)
     (void)state;
     refuse(CHECK("send: '${NOPE}'"), "3:23: checks[0].send: variable NOPE is not set and has no default\n");
     refuse(CHECK("send: '${file:/nonexistent/x}'"), "3:23: checks[0].send: file /nonexistent/x: No such file or directory\n");
-    refuse(CHECK("send: '${file:/dev/zero}'"), "3:23: checks[0].send: file /dev/zero: is a character device, want a regular file\n");
+    refuse(CHECK("send: '${file:/dev/zero}'"),
+           "3:23: checks[0].send: file /dev/zero: is a character device, want a regular file\n");
     refuse(CHECK("send: '${file:}'"), "3:23: checks[0].send: ${file:} names no file\n");
     refuse(
         CHECK("send: '${a b}'"),
