@@ -116,6 +116,7 @@ void conf_report_below(struct report *report, const char *path, const struct opt
 void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base);
 void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report);
 void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report);
+void conf_check_descriptors(const struct conf *conf, struct report *report);
 void conf_hide_url(const char *text); /* its secrets are registered as such */
 void conf_hide_urls(const struct opt *rows, void *base);
 bool conf_is_name(const char *text); /* of a check, a broker, a dialect */

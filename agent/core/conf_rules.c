@@ -376,4 +376,5 @@ void conf_check_rules(struct conf *conf, const struct conf_env *env, struct repo
     conf_check_brokers(conf, env, report);
     for (size_t i = 0; i < conf->check_count; i++)
         check_check(conf, i, report);
+    conf_check_descriptors(conf, report);
 }

@@ -34,6 +34,7 @@ struct probe_type {
     bool websocket; /* without steps: it speaks WebSocket with the target, and backs off with the other checks that do */
     bool session;   /* the run lives as long as the check: start is called for each round, and run_event in between */
     int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
+    uint64_t (*descriptors)(const void *opts);       /* of connections that it keeps, besides a round's own; may be NULL: none */
     bool (*needs_tls)(const void *opts);             /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool wants_wss;                 /* it makes sense only for a URL with TLS: the configuration refuses it for others */
     bool judges_parting;            /* with steps: after a pass, how the server answers the close frame is looked at */

@@ -133,7 +133,29 @@ def test_no_core_dump_and_no_look_inside(tmp_path, server):
 def test_the_limit_of_files_is_raised(tmp_path, server):
     import resource
 
-    low = ("/usr/bin/python3", "-c", "import os, resource as r, sys; r.setrlimit(r.RLIMIT_NOFILE, (128, 400)); os.execv(sys.argv[1], sys.argv[1:])")
-    with agent(conf(server.port, interval="1s", timeout="900ms"), tmp_path, prefix=low) as child:
+    with agent(conf(server.port, interval="1s", timeout="900ms"), tmp_path, prefix=LOW) as child:
         child.wait_ready()
         assert resource.prlimit(child.pid, resource.RLIMIT_NOFILE) == (400, 400)
+
+
+LOW = ("/usr/bin/python3", "-c", "import os, resource as r, sys; r.setrlimit(r.RLIMIT_NOFILE, (128, 400)); os.execv(sys.argv[1], sys.argv[1:])")
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("run", "-c")])
+def test_more_connections_than_descriptors(tmp_path, command):
+    """Refused by name before anything starts, and not found out when /ready stops to answer."""
+    file = tmp_path / "wshealthd.yaml"
+    file.write_text("listen: off\nadmin: off\ntarget: { url: 'ws://127.0.0.1:1/' }\nchecks:\n  - { type: ping }\n  - { type: hold, connections: 2000 }\n")
+    done = subprocess.run([*LOW, BINARY, *command, file], capture_output=True, text=True, timeout=30, env=environment(), check=False)
+    assert done.returncode == 3, done
+    assert "checks[1].connections: hold needs 2202 descriptors" in done.stderr, done.stderr
+    assert "may have 400" in done.stderr, done.stderr
+
+
+def test_as_many_connections_as_descriptors(tmp_path, server):
+    """What fits is held, beyond the soft limit that it was started with, and the faces still answer."""
+    text = conf(server.port, interval="1s", timeout="900ms").replace("{ type: handshake }", "{ type: hold, connections: 230 }")
+    with agent(text, tmp_path, prefix=LOW) as child:
+        child.wait_ready()
+        until("all are held", lambda: 'wshealthd_held_connections{check="hold"} 230' in child.get("/metrics").text)
+        assert child.command("status")[0] == 0
