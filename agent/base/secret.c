@@ -4,6 +4,7 @@
  */
 #include "agent/base/secret.h"
 
+#include <ctype.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -41,15 +42,95 @@ void secret_add(const char *value)
     starts[(uint8_t)value[0]]++;
 }
 
+static int hex_value(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The byte that two hexadecimal digits stand for, or -1. */
+static int hex_byte(struct slice s)
+{
+    return s.len >= 2 && hex_value(s.data[0]) >= 0 && hex_value(s.data[1]) >= 0 ? hex_value(s.data[0]) * 16 + hex_value(s.data[1])
+                                                                                : -1;
+}
+
+/* Bytes at the front of s that stand for c in an encoding: %2B and + of URLs, \u002b, \x2b and \/ of JSON and other quoted strings, &quot; and
+ * the like of HTML. 0: none do. */
+static size_t encoded(uint8_t c, struct slice s)
+{
+    static const struct {
+        char c;
+        const char *entity;
+    } entities[] = { { '&', "&amp;" }, { '<', "&lt;" }, { '>', "&gt;" }, { '"', "&quot;" }, { '"', "&#34;" }, { '\'', "&#39;" } };
+    if (s.data[0] == '%' && hex_byte(slice_skip(s, 1)) == c)
+        return 3;
+    if (s.data[0] == '+' && c == ' ')
+        return 1;
+    if (s.data[0] == '\\' && s.len > 1) {
+        uint8_t kind = s.data[1];
+        if (kind == 'u' && s.len >= 6 && s.data[2] == '0' && s.data[3] == '0' && hex_byte(slice_skip(s, 4)) == c)
+            return 6;
+        if (kind == 'x' && hex_byte(slice_skip(s, 2)) == c)
+            return 4;
+        return kind == c && !isalnum(c) ? 2 : 0;
+    }
+    for (size_t i = 0; s.data[0] == '&' && i < sizeof entities / sizeof entities[0]; i++) {
+        size_t len = strlen(entities[i].entity);
+        if ((uint8_t)entities[i].c == c && s.len >= len && memcmp(s.data, entities[i].entity, len) == 0)
+            return len;
+    }
+    return 0;
+}
+
+/* Where a text was cut: at its end, in the middle of an escape, or with an ellipsis. */
+static bool is_cut(struct slice rest)
+{
+    static const char *const marks[] = { "\xe2\x80\xa6", "..." };
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        if (rest.len >= 3 && memcmp(rest.data, marks[i], 3) == 0)
+            return true;
+    return rest.len == 0 || (rest.data[0] == '%' && rest.len < 3) || (rest.data[0] == '\\' && rest.len < 6);
+}
+
+/* How much of s the secret takes at the front: all of it, or enough of its beginning to matter. 0: neither. */
+static size_t taken_by(const struct entry *entry, struct slice s, bool decode)
+{
+    struct slice rest = s;
+    size_t known = 0;
+    while (known < entry->len && rest.len) {
+        uint8_t c = (uint8_t)entry->value[known];
+        size_t n = decode ? encoded(c, rest) : 0;
+        if (n == 0 && rest.data[0] != c)
+            break;
+        rest = slice_skip(rest, n ? n : 1);
+        known++;
+    }
+    if (known == entry->len)
+        return s.len - rest.len;
+    if (known < SECRET_PREFIX_MIN)
+        return 0;
+    if (is_cut(rest))
+        return s.len - rest.len + (rest.len < 6 && rest.len > 0 && (rest.data[0] == '%' || rest.data[0] == '\\') ? rest.len : 0);
+    return known * 2 >= entry->len ? s.len - rest.len : 0;
+}
+
 /* Length of the longest secret at the front, or 0. */
 static size_t longest(struct slice s)
 {
     size_t best = 0;
-    if (s.len == 0 || !starts[s.data[0]])
+    if (s.len == 0 || entry_count == 0)
         return 0;
-    for (size_t i = 0; i < entry_count; i++)
-        if (entries[i].len > best && entries[i].len <= s.len && memcmp(s.data, entries[i].value, entries[i].len) == 0)
-            best = entries[i].len;
+    bool escape = s.data[0] == '%' || s.data[0] == '\\' || s.data[0] == '&' || s.data[0] == '+';
+    if (!starts[s.data[0]] && !escape)
+        return 0;
+    for (size_t i = 0; i < entry_count; i++) {
+        if (!escape && entries[i].value[0] != (char)s.data[0])
+            continue;
+        /* As it is, and decoded: a secret that holds a % of its own may be found either way. */
+        size_t plain = taken_by(&entries[i], s, false), decoded = taken_by(&entries[i], s, true);
+        size_t taken = plain > decoded ? plain : decoded;
+        best = taken > best ? taken : best;
+    }
     return best;
 }
 

@@ -77,10 +77,46 @@ static void test_the_oldest_is_forgotten(void **state)
     (void)state;
     char value[32];
     for (int i = 0; i <= SECRET_COUNT_MAX; i++) {
-        snprintf(value, sizeof value, "token-%04d", i);
+        snprintf(value, sizeof value, "%04d-token", i);
         secret_add(value);
     }
-    assert_scrubbed("token-0000 token-0001 token-0256", "token-0000 *** ***");
+    assert_scrubbed("0000-token 0001-token 0256-token", "0000-token *** ***");
+}
+
+/* What comes back from a server that quotes the request, in the encodings that servers and their loggers use. */
+static void test_every_form(void **state)
+{
+    (void)state;
+    secret_add("ab+c/d=e \"f\\&g");
+    assert_scrubbed("[ab+c/d=e \"f\\&g]", "[***]");
+    assert_scrubbed("?t=ab%2Bc%2Fd%3De%20%22f%5C%26g&x=1", "?t=***&x=1");
+    assert_scrubbed("?t=ab%2bc%2fd%3de%20%22f%5c%26g&x=1", "?t=***&x=1");
+    assert_scrubbed("?t=ab%2Bc/d=e+%22f%5C%26g HTTP/1.1", "?t=*** HTTP/1.1"); /* a proxy that encodes less */
+    assert_scrubbed("{\"t\":\"ab+c\\/d=e \\\"f\\\\&g\"}", "{\"t\":\"***\"}");
+    assert_scrubbed("{\"t\":\"ab\\u002bc/d\\u003de \\u0022f\\u005c\\u0026g\"}", "{\"t\":\"***\"}");
+    assert_scrubbed("<p>ab+c/d=e &quot;f\\&amp;g</p>", "<p>***</p>");
+    secret_add("%41%42x+y");
+    assert_scrubbed("plain %41%42x+y", "plain ***");
+    assert_scrubbed("sent %2541%2542x%2By", "sent ***");
+    assert_scrubbed("100% of \\ and & and +", "100% of \\ and & and +");
+}
+
+static void test_a_secret_that_was_cut(void **state)
+{
+    (void)state;
+    secret_add("abcdefgh+ijklmnopqrstuvwxyz");
+    assert_scrubbed("bad token abcdefgh", "bad token ***");
+    assert_scrubbed("bad token abcdefgh%2Bij", "bad token ***");
+    assert_scrubbed("bad token abcdefgh%2", "bad token ***");
+    assert_scrubbed("bad token abcdefgh%", "bad token ***");
+    assert_scrubbed("bad token abcdefghi\\u00", "bad token abcdefghi\\u00"); /* not its beginning: i is not + */
+    assert_scrubbed("bad token abcdefgh\\u00", "bad token ***");
+    assert_scrubbed("bad token abcdefgh+i\xe2\x80\xa6 and more", "bad token ***\xe2\x80\xa6 and more");
+    assert_scrubbed("bad token abcdefgh+i... and more", "bad token ***... and more");
+    assert_scrubbed("'abcdefgh+ijklmno' is no token", "'***' is no token"); /* more than half of it */
+    assert_scrubbed("'abcdefgh' is a word", "'abcdefgh' is a word");
+    assert_scrubbed("bad token abcdefg", "bad token abcdefg");
+    assert_int_equal(secret_span(slice_str("abcdefgh")), 8);
 }
 
 int main(void)
@@ -90,6 +126,8 @@ int main(void)
         cmocka_unit_test_teardown(test_overlaps_leave_no_rest, forget),
         cmocka_unit_test_teardown(test_spans, forget),
         cmocka_unit_test_teardown(test_short_values_are_not_taken, forget),
+        cmocka_unit_test_teardown(test_every_form, forget),
+        cmocka_unit_test_teardown(test_a_secret_that_was_cut, forget),
         cmocka_unit_test_teardown(test_the_oldest_is_forgotten, forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
