@@ -170,9 +170,7 @@ static int plan_nkey(struct nats_plan *plan, const char *file, struct err *err)
     int rc = opt_read_file(file, OPT_FILE_MAX, true, &seed, err);
     if (rc == 0)
         rc = nkey_public_of(buf_slice(&seed), public, err);
-    if (seed.len > 0)
-        explicit_bzero(seed.data, seed.len);
-    buf_fini(&seed);
+    buf_wipe(&seed);
     if (rc != 0)
         return err_prefix(err, "nkey_file: %s", file);
     plan->nkey_public = mem_strdup(public);
@@ -199,9 +197,7 @@ static int plan_credentials(struct nats_plan *plan, const struct nats_options *o
         else
             err_prefix(err, "credentials_file: %s", options->credentials_file);
     }
-    if (text.len > 0)
-        explicit_bzero(text.data, text.len);
-    buf_fini(&text);
+    buf_wipe(&text);
     if (rc != 0)
         err->reason = REASON_AGENT_ERROR;
     return rc;

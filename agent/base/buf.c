@@ -23,6 +23,13 @@ void buf_fini(struct buf *buf)
     buf_init(buf, buf->max);
 }
 
+void buf_wipe(struct buf *buf)
+{
+    if (buf->cap)
+        explicit_bzero(buf->data, buf->cap);
+    buf_fini(buf);
+}
+
 void buf_reset(struct buf *buf)
 {
     buf->len = 0;

@@ -20,6 +20,7 @@ struct buf {
 
 void buf_init(struct buf *buf, size_t max_bytes);
 void buf_fini(struct buf *buf);                                /* frees; the buf is empty and usable afterwards */
+void buf_wipe(struct buf *buf);                                /* as buf_fini, and overwrites what was a secret */
 void buf_reset(struct buf *buf);                               /* len = 0, keeps the memory */
 void buf_consume(struct buf *buf, size_t n);                   /* drops n bytes at the front; n <= len */
 int buf_append(struct buf *buf, const void *data, size_t len); /* 0, or -1 past the ceiling */

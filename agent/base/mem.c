@@ -65,6 +65,13 @@ void mem_free(void *p)
     free(p);
 }
 
+void mem_free_secret(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
 char *mem_printf(const char *fmt, ...)
 {
     va_list args, again;

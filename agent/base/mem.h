@@ -13,6 +13,7 @@ void *mem_realloc(void *old, size_t size);
 char *mem_strdup(const char *text); /* NULL gives NULL */
 char *mem_strndup(const void *data, size_t len);
 void mem_free(void *p);
+void mem_free_secret(char *text); /* overwrites it first; NULL is fine */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 _Noreturn void mem_panic(const char *file, int line, const char *what);

@@ -53,7 +53,7 @@ int broker_url(const struct broker *broker, struct url *url, struct err *err)
         err_prefix(err, "brokers.%s.url", broker->conf->name);
         err->reason = REASON_AGENT_ERROR;
     }
-    buf_fini(&text);
+    buf_wipe(&text); /* the password in it */
     return rc;
 }
 

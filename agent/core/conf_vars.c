@@ -69,7 +69,7 @@ static int put_file(struct expansion *x, struct slice path)
         if (!rc)
             rc = put_foreign(x, shown, buf_slice(&content));
     }
-    buf_fini(&content);
+    buf_wipe(&content);
     mem_free(name);
     return rc;
 }

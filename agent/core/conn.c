@@ -321,12 +321,12 @@ static void on_dial_open(void *user, struct stream *stream)
     if (upgrade_write_request(&request, &setup->offer.offer, setup->key) < 0) {
         err_set(&err, REASON_AGENT_ERROR, 0, "the upgrade request is larger than %d bytes: shorten target.headers or the token",
                 CONN_REQUEST_MAX);
-        buf_fini(&request);
+        buf_wipe(&request);
         conn_lost(conn, &err);
         return;
     }
     stream_write(stream, buf_slice(&request)); /* a failure here comes back as on_end */
-    buf_fini(&request);
+    buf_wipe(&request);
 }
 
 static void on_dial_fail(void *user, const struct err *err)

@@ -36,7 +36,7 @@ char *conn_header_value(const char *what, const char *value, struct err *err)
         err_prefix(err, "%s", what);
         err->reason = REASON_AGENT_ERROR;
     }
-    buf_fini(&text);
+    buf_wipe(&text);
     return copy;
 }
 
@@ -93,7 +93,7 @@ static int offer_token(struct conn_offer *out, const struct target_conf *target,
         encoded = query_encode(token);
         out->offer.target = offer_own(out, mem_printf("%s%c%s=%s", out->offer.target, strchr(out->offer.target, '?') ? '&' : '?',
                                                       target->token_name, encoded));
-        mem_free(encoded);
+        mem_free_secret(encoded);
         return 0;
     case TOKEN_SUBPROTOCOL:
         if (out->offer.subprotocol_count >= WS_OFFERS_MAX)
@@ -116,7 +116,9 @@ static int offer_own_headers(struct conn_offer *out, const struct target_conf *t
         return -1;
     if (!url_basic(url, basic))
         return 0;
-    return offer_add_header(out, "Authorization", offer_own(out, mem_strdup(basic)), err);
+    const char *value = offer_own(out, mem_strdup(basic));
+    explicit_bzero(basic, sizeof(basic));
+    return offer_add_header(out, "Authorization", value, err);
 }
 
 int conn_offer_init(struct conn_offer *out, const struct target_conf *target, const struct url *url, bool deflate, struct err *err)
@@ -154,6 +156,6 @@ fail:
 void conn_offer_fini(struct conn_offer *out)
 {
     for (size_t i = 0; i < out->owned_count; i++)
-        mem_free(out->owned[i]);
+        mem_free_secret(out->owned[i]);
     out->owned_count = 0;
 }

@@ -47,7 +47,7 @@ static void fetch_free(struct fetch *fetch)
 {
     tls_context_unref(fetch->target.tls);
     http_reader_free(fetch->reader);
-    buf_fini(&fetch->request);
+    buf_wipe(&fetch->request);
     mem_free(fetch);
 }
 

@@ -40,9 +40,7 @@ static int expand_file(const char *path, struct buf *out, struct err *err)
         if (buf_append(out, content.data, content.len))
             rc = err_set(err, REASON_NONE, 0, "%s: too long", path);
     }
-    if (content.len)
-        explicit_bzero(content.data, content.len);
-    buf_fini(&content);
+    buf_wipe(&content);
     return rc;
 }
 

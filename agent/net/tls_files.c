@@ -37,9 +37,7 @@ static BIO *open_pem(const char *what, const char *file, struct buf *content, st
 static void close_pem(BIO *bio, struct buf *content)
 {
     BIO_free(bio);
-    if (content->len > 0)
-        explicit_bzero(content->data, content->len);
-    buf_fini(content);
+    buf_wipe(content);
 }
 
 /* --- authorities ---------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/base/buf.h"
+#include "agent/base/mem.h"
 
 static void test_empty_owns_nothing(void **state)
 {
@@ -108,12 +109,31 @@ static void test_reserve_and_consume(void **state)
     buf_fini(&buf);
 }
 
+static void test_wiping(void **state)
+{
+    (void)state;
+    struct buf buf = BUF_INIT(100);
+    buf_wipe(&buf); /* nothing in it */
+    buf_append_str(&buf, "secret");
+    buf_wipe(&buf);
+    assert_null(buf.data);
+    assert_int_equal(buf.len, 0);
+    assert_int_equal(buf_append_str(&buf, "again"), 0);
+    buf_wipe(&buf);
+    mem_free_secret(NULL);
+    mem_free_secret(mem_strdup("secret"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty_owns_nothing),        cmocka_unit_test(test_appending),
-        cmocka_unit_test(test_the_ceiling_holds),         cmocka_unit_test(test_growing_through_every_size),
-        cmocka_unit_test(test_printf_through_every_size), cmocka_unit_test(test_reserve_and_consume),
+        cmocka_unit_test(test_wiping),
+        cmocka_unit_test(test_empty_owns_nothing),
+        cmocka_unit_test(test_appending),
+        cmocka_unit_test(test_the_ceiling_holds),
+        cmocka_unit_test(test_growing_through_every_size),
+        cmocka_unit_test(test_printf_through_every_size),
+        cmocka_unit_test(test_reserve_and_consume),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
