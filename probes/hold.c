@@ -582,13 +582,6 @@ static const struct opt hold_rows[] = {
     { 0 },
 };
 
-/* While one is replaced, the old one may still be waiting for the server's close frame. */
-static uint64_t hold_descriptors(const void *opts)
-{
-    const struct hold_opts *hold = opts;
-    return (uint64_t)hold->connections + (uint64_t)hold->connections / 10;
-}
-
 const struct probe_type probe_hold = {
     .name = "hold",
     .summary = "Connections kept open and pinged: early close, abnormal close, silent drop are seen when they happen",
@@ -600,7 +593,7 @@ const struct probe_type probe_hold = {
     .session = true,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },
-    .descriptors = hold_descriptors,
+    .keeps = offsetof(struct hold_opts, connections) + 1,
     .on_timeout = REASON_SILENT_DROP,
     .start = hold_start,
     .late = hold_late,

@@ -4,6 +4,7 @@
  * since it would take down the answers of all the others.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "agent/base/process.h"
 #include "agent/core/conf_parts.h"
@@ -13,10 +14,13 @@
  * own. MANY: below this a check is not what fills the table, and is never refused. */
 enum { OWN = 96, PER_BROKER = 8, PER_CHECK = 2, MANY = 16 };
 
+/* A tenth more than it keeps: while one is replaced, the old one may still be waiting for the server's close frame. */
 static uint64_t needs_of(const struct check_conf *check)
 {
-    uint64_t (*descriptors)(const void *opts) = check->type->descriptors;
-    return check->enabled ? PER_CHECK + (descriptors ? descriptors(check->opts) : 0) : 0;
+    int64_t kept = 0;
+    if (check->type->keeps)
+        memcpy(&kept, (const char *)check->opts + check->type->keeps - 1, sizeof kept);
+    return check->enabled ? PER_CHECK + (uint64_t)kept + (uint64_t)kept / 10 : 0;
 }
 
 void conf_check_descriptors(const struct conf *conf, struct report *report)
