@@ -1,9 +1,8 @@
 /*
- * `hold`: connections that stay open, the way users' do. A session check: it keeps its connections between rounds, a round pings all of
- * them and opens what is missing, and a loss is judged the moment it happens (run_event).
+ * `hold`: connections that stay open, as users' do. A session check: each round pings them all and opens what is missing; a loss is judged
+ * when it happens (run_event).
  *
- * What losses mean is policy, and lives in probes/hold_ages.h: a connection that took a lost one's place proves nothing before it has lived
- * longer than the lost one did, or a server that cuts every connection after 12 s would pass between two cuts.
+ * What losses mean is policy (probes/hold_ages.h): what took a lost connection's place proves nothing before it has outlived that one.
  */
 #include <inttypes.h>
 #include <stdio.h>
