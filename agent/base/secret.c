@@ -92,7 +92,7 @@ static bool is_cut(struct slice rest)
     return rest.len == 0 || (rest.data[0] == '%' && rest.len < 3) || (rest.data[0] == '\\' && rest.len < 6);
 }
 
-/* How much of s the secret takes at the front: all of it, or enough of its beginning to matter. 0: neither. */
+/* How much of s the secret takes at the front: all of it, or enough of its beginning where the text was cut. 0: neither. */
 static size_t taken_by(const struct entry *entry, struct slice s, bool decode)
 {
     struct slice rest = s;
@@ -111,7 +111,7 @@ static size_t taken_by(const struct entry *entry, struct slice s, bool decode)
         return 0;
     if (is_cut(rest))
         return s.len - rest.len + (rest.len < 6 && rest.len > 0 && (rest.data[0] == '%' || rest.data[0] == '\\') ? rest.len : 0);
-    return known * 2 >= entry->len ? s.len - rest.len : 0;
+    return 0; /* elsewhere the beginning of a secret may be any word: `sentinel` of `sentinel-password` */
 }
 
 /* Length of the longest secret at the front, or 0. */

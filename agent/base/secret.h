@@ -4,8 +4,8 @@
  * SECRET_MIN bytes are not registered: they would mask half of every text.
  *
  * A secret is found in every form in which it is sent or quoted: as it is, percent-encoded, escaped as in JSON, Go and C strings, escaped
- * as in HTML, in whole or in part. Of one that was cut (a close reason ends after 123 bytes) the beginning is found from SECRET_PREFIX_MIN
- * bytes on; elsewhere when it is half of the secret and more, so that a word with which a secret happens to begin stays readable.
+ * as in HTML, in whole or in part. Of one that was cut (a close reason ends after 123 bytes) the beginning is masked from SECRET_PREFIX_MIN
+ * bytes on, at the end of a text or before an ellipsis; elsewhere it may be any word, and stays readable.
  */
 #ifndef WSHEALTHD_BASE_SECRET_H
 #define WSHEALTHD_BASE_SECRET_H

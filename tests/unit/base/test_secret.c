@@ -77,10 +77,10 @@ static void test_the_oldest_is_forgotten(void **state)
     (void)state;
     char value[32];
     for (int i = 0; i <= SECRET_COUNT_MAX; i++) {
-        snprintf(value, sizeof value, "%04d-token", i);
+        snprintf(value, sizeof value, "token-%04d", i);
         secret_add(value);
     }
-    assert_scrubbed("0000-token 0001-token 0256-token", "0000-token *** ***");
+    assert_scrubbed("token-0000 token-0001 token-0256", "token-0000 *** ***");
 }
 
 /* What comes back from a server that quotes the request, in the encodings that servers and their loggers use. */
@@ -113,7 +113,8 @@ static void test_a_secret_that_was_cut(void **state)
     assert_scrubbed("bad token abcdefgh\\u00", "bad token ***");
     assert_scrubbed("bad token abcdefgh+i\xe2\x80\xa6 and more", "bad token ***\xe2\x80\xa6 and more");
     assert_scrubbed("bad token abcdefgh+i... and more", "bad token ***... and more");
-    assert_scrubbed("'abcdefgh+ijklmno' is no token", "'***' is no token"); /* more than half of it */
+    secret_add("sentinel-password");
+    assert_scrubbed("mode: sentinel wants sentinel.master", "mode: sentinel wants sentinel.master");
     assert_scrubbed("'abcdefgh' is a word", "'abcdefgh' is a word");
     assert_scrubbed("bad token abcdefg", "bad token abcdefg");
     assert_int_equal(secret_span(slice_str("abcdefgh")), 8);
