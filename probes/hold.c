@@ -447,6 +447,7 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
             conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, err);
         held_drop(held);
         held_end_opening(held);
+        hold_ages_outage(&state->ages);
         state->opening--;
     }
 }
@@ -483,7 +484,7 @@ static void hold_start(struct run *run)
  * answer, those that were pinged just now may still. */
 static bool finish_silent(struct run *run, const char *limit)
 {
-    const struct hold_state *state = run->state;
+    struct hold_state *state = run->state;
     int64_t count = hold_opts(run)->connections;
     struct err flood;
     size_t well, silent = count_silent(run, 0, &well, &flood);
@@ -492,6 +493,7 @@ static bool finish_silent(struct run *run, const char *limit)
     drop_all_silent(run, some ? (uint64_t)run->conf->timeout_ms / 2 : 0);
     if (!silent || some)
         return false;
+    hold_ages_outage(&state->ages);
     run->report.phase = PHASE_OPEN;
     if (flood.reason != REASON_NONE)
         run_finish_err(run, &flood);
