@@ -105,6 +105,10 @@ static void finish_late(struct run *run, int64_t limit_ms)
     struct err err;
 
     text_format_duration(limit_ms, limit, sizeof(limit));
+    if (conn_flooded(dialogue_conn(state->dialogue), &err)) {
+        finish_failed(run, &err); /* the confirmation may be somewhere in it */
+        return;
+    }
     if (!dialogue_is_ready(state->dialogue)) {
         dialogue_timeout_err(state->dialogue, (uint64_t)limit_ms, &err);
         if (dialogue_opened_ns(state->dialogue)) /* connect is a part of subscribing */

@@ -435,7 +435,8 @@ _rule("deflate-continuation", "RSV1 on a continuation", "", frame(TEXT, b"a", fi
 _rule("deflate-utf8", "a compressed text that is not UTF-8", "8.1", frame(TEXT, deflated(b"caf\xe9!"), rsv=4), deflate=True)
 
 
-@fault("endless-fragments", "a message that never ends", good("handshake"), fail("echo", "flood", "open", "MiB"), fail("ping", "flood", "open"))
+@fault("endless-fragments", "a message that never ends", good("handshake"), fail("echo", "flood", "open", "MiB"), fail("ping", "flood", "open"),
+       fail("subscribe", "flood", "open", "MiB", conf=conf("subscribe", "channel: news", "subscribe: {{ send: join, expect: {{ equals: joined }} }}")))
 async def _(p):
     await p.upgrade()
     await p.send(frame(BINARY, b"x" * 65536, fin=False))
