@@ -253,6 +253,36 @@ static int redis_publish(struct broker *broker, struct slice topic, struct slice
     return 0;
 }
 
+/* Nothing at all is the answer of a command with a condition (SET NX, XADD NOMKSTREAM) that did not hold: nobody can read it. */
+static void on_commanded(struct redis_link *link, struct redis_request *request, const struct resp_reply *reply)
+{
+    struct err err;
+    int rc = 0;
+    if (resp_kind(reply) == RESP_ERROR)
+        rc = redis_judge(link, REDIS_DO_COMMAND, reply, &err);
+    else if (resp_kind(reply) == RESP_NIL)
+        rc = err_set(&err, REASON_BROKER_NOT_DELIVERING, 0, "%s has not done publish.command: its condition did not hold",
+                     link->name);
+    broker_published(link->redis->broker, request->token, rc ? &err : NULL);
+}
+
+/* The key is the second word of all of them, and says which node of a cluster has it; for PUBLISH any has. */
+static int redis_command(struct broker *broker, const struct slice *args, size_t count, uint64_t token)
+{
+    struct redis *redis = broker_state(broker);
+    bool routed = count > 1 && !slice_equal_nocase(args[0], "PUBLISH");
+    struct redis_request *request;
+    if (redis->stage != REDIS_UP)
+        return -1;
+    request = redis_request_new(on_commanded);
+    request->token = token;
+    request->routed = routed;
+    redis_push(routed ? redis_link_for(redis, args[1], REDIS_COMMANDS) : redis_node_link(redis, 0, REDIS_COMMANDS), request, args,
+               count);
+    redis_flush(redis);
+    return 0;
+}
+
 static void on_subscribed(struct redis_link *link, struct redis_request *request, const struct resp_reply *reply)
 {
     struct err err;
@@ -319,6 +349,11 @@ static int redis_check(const struct broker_conf *conf, struct err *err)
         return -1;
     return read_database(&url, &database, err);
 }
+
+/* What writes one message and ends at once. None that waits, runs a script, deletes or administers: a mistake costs one key. */
+static const char *const commands[] = { "PUBLISH", "SPUBLISH", "XADD",  "LPUSH",  "RPUSH", "ZADD",
+                                        "SADD",    "SET",      "SETEX", "EXPIRE", NULL };
+_Static_assert((int)BROKER_ARGS_MAX <= (int)RESP_ARGS_MAX, "a command must fit");
 
 static const char *const modes[] = { "auto", "standalone", "sentinel", "cluster", NULL };
 
@@ -395,6 +430,8 @@ const struct broker_type broker_redis = {
     .open = redis_open,
     .ping = redis_ping,
     .publish = redis_publish,
+    .commands = commands,
+    .command = redis_command,
     .subscribe = redis_subscribe,
     .unsubscribe = redis_unsubscribe,
     .close = redis_close,

@@ -29,7 +29,8 @@ enum redis_doing {
     REDIS_DO_PING,
     REDIS_DO_PUBLISH,
     REDIS_DO_SUBSCRIBE,
-    REDIS_DO_SENTINEL
+    REDIS_DO_SENTINEL,
+    REDIS_DO_COMMAND
 };
 
 struct redis_opts {

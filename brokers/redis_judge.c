@@ -53,6 +53,8 @@ static const char *advice(enum redis_doing doing)
         return "the write test: grant +set and the key of write_key, or switch write_test off";
     case REDIS_DO_PUBLISH:
         return "to publish: grant +publish (+spublish) and the channel";
+    case REDIS_DO_COMMAND:
+        return "publish.command: grant the command and its key";
     case REDIS_DO_SUBSCRIBE:
         return "to subscribe: grant +subscribe (+ssubscribe) and the channel";
     case REDIS_DO_PING:
@@ -75,6 +77,7 @@ static enum reason fallback_reason(enum redis_doing doing)
     case REDIS_DO_WRITE:
         return REASON_BROKER_READ_ONLY;
     case REDIS_DO_PUBLISH:
+    case REDIS_DO_COMMAND:
     case REDIS_DO_SUBSCRIBE:
         return REASON_BROKER_NOT_DELIVERING;
     case REDIS_DO_PING:
@@ -87,7 +90,8 @@ static enum reason fallback_reason(enum redis_doing doing)
 
 static const char *named(enum redis_doing doing)
 {
-    static const char *const names[] = { "AUTH", "SELECT", "the write test", "PING", "PUBLISH", "SUBSCRIBE", "SENTINEL" };
+    static const char *const names[] = { "AUTH",    "SELECT",    "the write test", "PING",
+                                         "PUBLISH", "SUBSCRIBE", "SENTINEL",       "publish.command" };
     return names[doing];
 }
 

@@ -8,6 +8,8 @@
  *     yes        yes      no         delivery_lost          this server: it has lost its subscription
  *     yes        no       no         broker_not_delivering  the broker
  *     yes        no       yes        pass, with a remark
+ *     yes        -        yes        pass: with publish.command the agent cannot listen to the broker
+ *     yes        -        no         delivery_lost, which says so
  *     no                             the broker's own reason
  */
 #include <inttypes.h>
@@ -54,6 +56,17 @@ static void on_control_state(void *user, bool confirmed, const struct err *err)
         advance(feed->state->run);
 }
 
+bool delivery_has_control(const struct delivery_state *state)
+{
+    return state->dialect.publish.command.count == 0;
+}
+
+/* Has the broker what a heartbeat needs? */
+static bool feed_may_send(const struct feed *feed)
+{
+    return delivery_has_control(feed->state) ? feed->listener.confirmed : broker_is_up(feed->state->broker);
+}
+
 static struct feed *feed_new(struct delivery_state *state, const char *name, struct err *err)
 {
     struct feed *feed = mem_alloc(sizeof(*feed));
@@ -61,6 +74,10 @@ static struct feed *feed_new(struct delivery_state *state, const char *name, str
 
     feed->state = state;
     snprintf(feed->name, sizeof(feed->name), "%s", name);
+    if (!delivery_has_control(state)) {
+        list_push(&state->feeds, &feed->node);
+        return feed;
+    }
     if (delivery_topic(feed, &topic, err) < 0) {
         buf_fini(&topic);
         mem_free(feed);
@@ -78,7 +95,7 @@ static struct feed *feed_new(struct delivery_state *state, const char *name, str
 /* What the broker has refused may be allowed, or exist, by now; what it has not answered may have been lost. */
 static void feed_ask_again(struct feed *feed)
 {
-    if (!feed->again || !broker_is_up(feed->state->broker))
+    if (!feed->again || !feed->listener.broker || !broker_is_up(feed->state->broker))
         return;
     feed->again = false;
     broker_listen_again(&feed->listener);
@@ -95,7 +112,7 @@ static int beat_advance(struct beat *beat, uint64_t seq, struct err *err)
         if (dialogue_subscribe(state->dialogue, feed->name, err) < 0)
             return -1;
     }
-    if (!beat->sent && feed->subscribed && feed->listener.confirmed)
+    if (!beat->sent && feed->subscribed && feed_may_send(feed))
         return delivery_beat_send(beat, seq, err);
     return 0;
 }
@@ -426,7 +443,7 @@ static bool finish_unprepared(struct run *run, const char *limit)
     for (size_t i = 0; i < state->beat_count; i++)
         state->beats[i].feed->again |= !state->beats[i].feed->listener.confirmed;
     for (size_t i = 0; i < state->beat_count; i++) {
-        control = state->beats[i].feed->listener.confirmed;
+        control = feed_may_send(state->beats[i].feed);
         if (control && state->beats[i].taken)
             continue;
         run->report.phase = PHASE_NONE;
@@ -447,7 +464,7 @@ static void reconnect_if_lost(struct run *run)
     bool lost = false;
 
     for (size_t i = 0; i < state->beat_count; i++)
-        lost = lost || (!state->beats[i].websocket_ns && state->beats[i].control_ns);
+        lost = lost || (!state->beats[i].websocket_ns && (state->beats[i].control_ns || !delivery_has_control(state)));
     state->lost_streak = lost ? state->lost_streak + 1 : 0;
     if (state->lost_streak < (unsigned)run->conf->fall.count)
         return;

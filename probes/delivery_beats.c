@@ -24,7 +24,7 @@ static void judge_when_complete(struct run *run)
     if (!run->active)
         return;
     for (size_t i = 0; i < state->beat_count; i++)
-        if (!state->beats[i].taken || !state->beats[i].control_ns || !state->beats[i].websocket_ns)
+        if (!state->beats[i].taken || !state->beats[i].websocket_ns || (!state->beats[i].control_ns && delivery_has_control(state)))
             return;
     state->lost_streak = 0;
     delivery_judge(run);
@@ -116,6 +116,28 @@ int delivery_topic(const struct feed *feed, struct buf *topic, struct err *err)
     return expand(feed->state->dialect.publish.topic, "{{channel}}", &vars, topic, err);
 }
 
+/* The words of publish.command. Holes of the key are filled as they are, as in a topic; those of the others as in a body. */
+static int send_command(struct beat *beat, struct template_vars *vars, struct err *err)
+{
+    const struct opt_strings *command = &beat->feed->state->dialect.publish.command;
+    struct slice args[BROKER_ARGS_MAX];
+    size_t ends[BROKER_ARGS_MAX], start = 0;
+    struct buf text = BUF_INIT(BROKER_BODY_MAX);
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < command->count; i++) {
+        vars->json = i > 1;
+        rc = expand(command->items[i], "", vars, &text, err);
+        ends[i] = text.len;
+    }
+    for (size_t i = 0; rc == 0 && i < command->count; start = ends[i++])
+        args[i] = slice_make(buf_str(&text) + start, ends[i] - start);
+    if (rc == 0)
+        broker_command(beat->feed->state->broker, &beat->ask, args, command->count, (uint64_t)beat->run->conf->timeout_ms);
+    buf_fini(&text);
+    return rc;
+}
+
 int delivery_beat_send(struct beat *beat, uint64_t seq, struct err *err)
 {
     struct run *run = beat->run;
@@ -129,14 +151,18 @@ int delivery_beat_send(struct beat *beat, uint64_t seq, struct err *err)
     state->self.sent_ms = vars.now_ms = clock_wall_ms();
     heartbeat_write(&state->self, text);
     vars.payload = slice_str(text);
+    beat->ask.on_answer = on_taken;
+    beat->ask.user = beat;
+    beat->sent_ns = clock_now_ns();
+    if (!delivery_has_control(state)) {
+        beat->sent = true;
+        return send_command(beat, &vars, err);
+    }
     rc = delivery_topic(beat->feed, &topic, err);
     if (rc == 0)
         rc = expand(state->dialect.publish.body, "{{payload}}", &vars, &body, err);
     if (rc == 0) {
         beat->sent = true;
-        beat->ask.on_answer = on_taken;
-        beat->ask.user = beat;
-        beat->sent_ns = clock_now_ns();
         broker_publish(state->broker, &beat->ask, buf_slice(&topic), buf_slice(&body), (uint64_t)run->conf->timeout_ms);
     }
     buf_fini(&topic);

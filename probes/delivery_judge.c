@@ -29,7 +29,7 @@ static void weigh_beat(struct delivery_state *state, size_t i, struct tally *tal
     if (!beat->websocket_ns) {
         channels_failed(state->channels, i);
         state->run->stats->delivery->heartbeats[DELIVERY_LOST]++;
-        if (beat->control_ns) {
+        if (beat->control_ns || !delivery_has_control(state)) {
             tally->lost++;
             tally->lost_on = beat->feed->name;
         } else {
@@ -38,7 +38,7 @@ static void weigh_beat(struct delivery_state *state, size_t i, struct tally *tal
         }
         return;
     }
-    tally->uncontrolled += !beat->control_ns;
+    tally->uncontrolled += !beat->control_ns && delivery_has_control(state);
     if (took_ns > (uint64_t)opts_of(state->run)->within_ms * NS_PER_MS) {
         channels_failed(state->channels, i);
         tally->late++;
@@ -81,6 +81,25 @@ static void judge_slowness(struct run *run, const struct tally *tally, size_t al
     }
 }
 
+/* With publish.command nobody but the server can look whether the broker delivers. */
+static void finish_lost_unheard(struct run *run, const char *where)
+{
+    struct err err;
+
+    if (delivery_never_arrived(run->stats->delivery))
+        err_set(&err, REASON_DELIVERY_LOST, BROKER_HINT_UNHEARD,
+                "no heartbeat has ever arrived through this server %s, though the broker takes them (the agent cannot see whether "
+                "others "
+                "get it): compare key and form (publish.command, message) with what the server itself uses",
+                where);
+    else
+        err_set(
+            &err, REASON_DELIVERY_LOST, BROKER_HINT_UNHEARD,
+            "taken by the broker, but not delivered by this server to its client %s (the agent cannot see whether others get it)",
+            where);
+    run_finish_err(run, &err);
+}
+
 void delivery_judge(struct run *run)
 {
     struct delivery_state *state = run->state;
@@ -92,8 +111,12 @@ void delivery_judge(struct run *run)
         weigh_beat(state, i, &tally);
     run->report.have_rtt = tally.slowest_ns != 0;
     run->report.rtt_ns = tally.slowest_ns;
-    if (tally.lost &&
-        delivery_never_arrived(run->stats->delivery)) { /* a check that was never right says nothing of what the server has lost */
+    if (tally.lost && !delivery_has_control(state)) {
+        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
+        finish_lost_unheard(run, where);
+    } else if (tally.lost &&
+               delivery_never_arrived(
+                   run->stats->delivery)) { /* a check that was never right says nothing of what the server has lost */
         name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
         run_finish(
             run, REASON_DELIVERY_LOST,

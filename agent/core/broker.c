@@ -224,6 +224,16 @@ void broker_publish(struct broker *broker, struct broker_ask *ask, struct slice 
     asks_schedule(broker);
 }
 
+void broker_command(struct broker *broker, struct broker_ask *ask, const struct slice *args, size_t count, uint64_t timeout_ms)
+{
+    panic_if(!broker->conf->type->command || count == 0 || count > BROKER_ARGS_MAX);
+    ask_begin(broker, ask, ++broker->next_token, timeout_ms);
+    ask->unsent = broker->phase != BROKER_UP || broker->conf->type->command(broker, args, count, ask->token) < 0;
+    if (ask->unsent)
+        ask->due_ns = ask->started_ns;
+    asks_schedule(broker);
+}
+
 void broker_ask_cancel(struct broker_ask *ask)
 {
     struct broker *broker = ask->broker;

@@ -10,7 +10,7 @@
 #include "agent/core/conf.h"
 #include "agent/net/dial.h"
 
-enum { BROKER_TOPIC_MAX = 512, BROKER_BODY_MAX = 64 << 10, BROKER_REPLY_MAX = 1 << 20 };
+enum { BROKER_TOPIC_MAX = 512, BROKER_BODY_MAX = 64 << 10, BROKER_REPLY_MAX = 1 << 20, BROKER_ARGS_MAX = 16 };
 
 struct broker;
 
@@ -33,7 +33,10 @@ struct broker_type {
                 struct err *err);       /* connect, authenticate, learn whether it is writable: broker_up or broker_down */
     int (*ping)(struct broker *broker); /* a round trip that also proves it writable and delivering: broker_pong */
     int (*publish)(struct broker *broker, struct slice topic, struct slice body,
-                   uint64_t token);                                /* broker_published, when the broker took it */
+                   uint64_t token); /* broker_published, when the broker took it */
+    /* A command of its own instead, broker_published when it was done. What it may begin with; NULL: it has none. */
+    const char *const *commands;
+    int (*command)(struct broker *broker, const struct slice *args, size_t count, uint64_t token);
     int (*subscribe)(struct broker *broker, struct slice topic);   /* broker_subscribed; from then on broker_message */
     int (*unsubscribe)(struct broker *broker, struct slice topic); /* nothing is reported */
     void (*close)(struct broker *broker); /* callable at any time after open returned 0: broker_closed, once and last, within 1 s */
@@ -57,6 +60,7 @@ enum broker_hint {
     BROKER_HINT_ABSENT = 100001, /* what the configuration names is not there: a virtual host, exchange, topic, stream */
     BROKER_HINT_FULL,            /* it takes no more connections */
     BROKER_HINT_UNTRUSTED,       /* its certificate is not believed: the authority, the name or the dates */
+    BROKER_HINT_UNHEARD,         /* of delivery_lost: it has taken the message, and cannot be listened to */
     BROKER_HINT_OLD_CLIENT,      /* good credentials may be refused, as the client library here is too old */
 };
 
@@ -86,6 +90,8 @@ struct broker_ask { /* one question under way; embedded by whoever asks. Zero it
 };
 void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeout_ms); /* up, writable, delivering? */
 void broker_publish(struct broker *broker, struct broker_ask *ask, struct slice topic, struct slice body, uint64_t timeout_ms);
+/* The type's own command; it must have some. At most BROKER_ARGS_MAX arguments. */
+void broker_command(struct broker *broker, struct broker_ask *ask, const struct slice *args, size_t count, uint64_t timeout_ms);
 void broker_ask_cancel(struct broker_ask *ask); /* harmless when it is not under way */
 /* For a probe whose owner's own deadline has passed. True: so has the broker's, the connection is given up, and the watches know. False: the
  * broker has still time to answer others, and the ask is still to be cancelled. */

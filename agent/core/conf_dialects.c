@@ -6,9 +6,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/broker.h"
 #include "agent/core/dialect.h"
 
 enum { SHOWN_MAX = 48, NAMES_MAX = 128 };
@@ -125,6 +127,29 @@ static void check_keepalive(const struct dialect *dialect, struct trail *trail, 
         complain(report, trail, "keepalive.every", "needs beat");
 }
 
+/* Stands it alone, and does it begin with a word that some type of broker takes? */
+static void check_command(const struct dialect *dialect, const struct conf_env *env, const char *path, struct report *report)
+{
+    const struct opt_strings *command = &dialect->publish.command;
+    const char *names[NAMES_MAX];
+    char below[TRAIL_MAX];
+    struct err err;
+    size_t count = 0;
+    snprintf(below, sizeof below, "%s.publish.command", path);
+    if (!command->count || report_has_below(report, below))
+        return;
+    if (dialect->publish.topic || dialect->publish.body)
+        report_path(report, below, "is there beside publish.%s, want one of the two", dialect->publish.topic ? "topic" : "body");
+    for (const struct broker_type *const *type = env->brokers; type && *type; type++)
+        for (const char *const *name = (*type)->commands; name && *name && count < NAMES_MAX; name++) {
+            if (strcasecmp(*name, command->items[0]) == 0)
+                return;
+            names[count++] = *name;
+        }
+    conf_unknown("command", command->items[0], command->items[0], names, count, &err);
+    report_path(report, below, "%s", err.text);
+}
+
 static void check_dialect(const struct dialect *dialect, const struct conf_env *env, struct report *report)
 {
     struct trail trail = { "dialects" };
@@ -135,6 +160,7 @@ static void check_dialect(const struct dialect *dialect, const struct conf_env *
     check_keepalive(dialect, &trail, report);
     if (dialect->path)
         check_path(dialect->path, &trail, report);
+    check_command(dialect, env, trail.text, report);
     size_t cut = trail_key(&trail, "subprotocols");
     conf_check_subprotocols(&dialect->subprotocols, trail.text, report);
     trail_cut(&trail, cut);
@@ -197,6 +223,30 @@ void conf_check_dialect_of(const struct conf *conf, const struct check_conf *che
     if (!both.subscribe.send.data && match_spec_empty(&both.subscribe.expect))
         report_path(report, below, "'%s' needs a dialect that says how to subscribe, and %s does not (see target.dialect)",
                     check->type->name, base->name);
+}
+
+void conf_check_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
+                           struct report *report)
+{
+    const struct opt *row = opt_find(check->type->opts, "publish"), *named = opt_find(check->type->opts, "broker");
+    const struct dialect *over;
+    const struct broker_conf *broker;
+    struct dialect both;
+    char below[TRAIL_MAX];
+    if (!row || row->rows != dialect_publish_rows)
+        return;
+    over = (const struct dialect *)((const char *)check->opts + row->offset);
+    check_command(over, env, path, report);
+    if (!named || report_has(report, "target.dialect") || report_has_below(report, path) || report_has_below(report, "dialects") ||
+        report_has_below(report, "brokers"))
+        return;
+    broker = conf_find_broker(conf, *(char *const *)opt_field(named, check->opts));
+    dialect_overlay(&both, conf->target.dialect, over);
+    if (!both.publish.command.count || !broker || broker->type->command)
+        return;
+    snprintf(below, sizeof below, "%s.%s", path, over->publish.command.count ? "publish.command" : "broker");
+    report_path(report, below, "publish.command%s is of brokers of type redis, and %s is of type %s",
+                over->publish.command.count ? "" : " of the dialect", broker->name, broker->type->name);
 }
 
 void conf_check_dialects(struct conf *conf, const struct conf_env *env, struct report *report)

@@ -107,6 +107,9 @@ void conf_check_rules(struct conf *conf, const struct conf_env *env, struct repo
 void conf_check_brokers(struct conf *conf, const struct conf_env *env, struct report *report);
 void conf_check_dialects(struct conf *conf, const struct conf_env *env,
                          struct report *report); /* and what the target gets of its own */
+/* publish.command of a check or its dialect: stands alone, begins with a word of the broker type's, and the broker has commands. */
+void conf_check_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
+                           struct report *report);
 /* A check of type `subscribe` needs a dialect that knows how to. */
 void conf_check_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report);
 /* The broker that a check is about, if its type has an option `broker`. */

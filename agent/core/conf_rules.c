@@ -310,7 +310,7 @@ static void check_name(struct conf *conf, size_t index, const char *path, struct
     }
 }
 
-static void check_check(struct conf *conf, size_t index, struct report *report)
+static void check_check(struct conf *conf, const struct conf_env *env, size_t index, struct report *report)
 {
     struct check_conf *check = &conf->checks[index];
     struct err err = { 0 };
@@ -320,6 +320,7 @@ static void check_check(struct conf *conf, size_t index, struct report *report)
     snprintf(path, sizeof path, "checks[%zu]", index);
     conf_check_broker_of(conf, check, path, report);
     conf_check_dialect_of(conf, check, path, report);
+    conf_check_publish_of(conf, env, check, path, report);
     snprintf(below, sizeof below, "%s.name", path);
     check_name(conf, index, below, report);
     snprintf(timeout_path, sizeof timeout_path, "%s.timeout", path);
@@ -375,6 +376,6 @@ void conf_check_rules(struct conf *conf, const struct conf_env *env, struct repo
     conf_check_dialects(conf, env, report);
     conf_check_brokers(conf, env, report);
     for (size_t i = 0; i < conf->check_count; i++)
-        check_check(conf, i, report);
+        check_check(conf, env, i, report);
     conf_check_descriptors(conf, report);
 }

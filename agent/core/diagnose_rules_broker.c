@@ -112,6 +112,16 @@ const struct rule diagnose_broker_rules[] = {
     /* --- this server, between the broker and its clients ---------------------------------------------------------------- */
     {
         .cause = CAUSE_SERVER_DETACHED,
+        .reasons = { R(DELIVERY_LOST) },
+        .low = BROKER_HINT_UNHEARD,
+        .high = BROKER_HINT_UNHEARD,
+        .plain = "The server does not bring its clients what {broker} takes for it",
+        .advice = { "Look whether other instances pass: if they do, restart this one, or let it read from the broker anew",
+                    "Look at the server's log for its last reconnect to the broker",
+                    "If it has never worked: compare the key and form of publish.command with the server's own" },
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
         .need = NEVER_ARRIVED,
         .reasons = { R(DELIVERY_LOST) },
         .plain = "What is published on {broker} has never reached this server's clients, though the broker delivers to the agent",

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/base/mem.h"
+#include "agent/core/broker.h"
 
 enum { TEXT_BYTES_MAX = 64 << 10, TOPIC_BYTES_MAX = 512, PATH_BYTES_MAX = 1024, OFFERS_MAX = 8 };
 
@@ -100,6 +101,14 @@ const struct opt dialect_publish_rows[] = {
       .max = TEXT_BYTES_MAX,
       .flags = OPT_TEMPLATE,
       .help = "what is published there, in the form that the server expects; without it, {{payload}}" },
+    { .name = "command",
+      .kind = OPT_STRINGS,
+      .offset = AT(publish.command),
+      .min = 2,
+      .max = BROKER_ARGS_MAX,
+      .flags = OPT_TEMPLATE | OPT_REPEATS,
+      .help = "instead of both, for brokers of type redis: the words of a command, the key second, as in [XADD, chat, \"*\", data, "
+              "\"{{payload}}\"]" },
     { 0 },
 };
 
@@ -141,6 +150,8 @@ static size_t field_size(const struct opt *row)
     switch (row->kind) {
     case OPT_STRING:
         return sizeof(char *);
+    case OPT_STRINGS:
+        return sizeof(struct opt_strings);
     case OPT_DURATION:
         return sizeof(int64_t);
     case OPT_SPEC:
@@ -155,7 +166,11 @@ static size_t field_size(const struct opt *row)
 
 void dialect_overlay(struct dialect *out, const struct dialect *base, const struct dialect *over)
 {
-    struct dialect result = *base; /* out may be one of them */
+    struct dialect result = *base;                                                /* out may be one of them */
+    if (over->publish.command.count || over->publish.topic || over->publish.body) /* one way to publish takes the other's place */
+        result.publish.command.count = 0;
+    if (over->publish.command.count)
+        result.publish.topic = result.publish.body = NULL;
     for (const struct opt *part = dialect_part_rows; part->name; part++)
         for (const struct opt *row = part->rows; row->name; row++)
             if (opt_is_set(row, over))

@@ -47,7 +47,8 @@ struct dialect {
         struct opt_bytes send;
     } goodbye;
     struct {
-        char *topic, *body; /* the broker's side; unset: {{channel}} and {{payload}} */
+        char *topic, *body;         /* the broker's side; unset: {{channel}} and {{payload}} */
+        struct opt_strings command; /* instead of both: a command of the broker's own, for what is read without pub/sub */
     } publish;
     int framing; /* enum dialect_framing */
     /* Some servers of the family confirm subscriptions and some never do: silence, without `reject`, is a yes until the first confirmation was

@@ -63,6 +63,7 @@ enum opt_flags {
     OPT_FUTURE = 8,
     OPT_TEMPLATE = 16, /* a string with holes: template_check when it is read. OPT_SPEC and OPT_BYTES are without saying so */
     OPT_POINTER = 32,  /* a string that is a JSON pointer */
+    OPT_REPEATS = 128, /* OPT_STRINGS in which a text may be there twice */
     OPT_LITERAL = 64,  /* OPT_BYTES without holes: {{ stands for itself */
 };
 

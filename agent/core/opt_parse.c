@@ -322,7 +322,9 @@ int opt_add_string(const struct opt *row, struct opt_strings *list, const char *
     char quoted[QUOTE_MAX * 5 + 2];
     if (list->count >= (size_t)row_max(row))
         return err_set(err, REASON_NONE, 0, "more than %" PRId64 " entries", row->max);
-    for (size_t i = 0; i < list->count; i++)
+    if ((row->flags & OPT_TEMPLATE) && template_check(slice_str(text), err))
+        return -1;
+    for (size_t i = 0; i < list->count && !(row->flags & OPT_REPEATS); i++)
         if (strcmp(list->items[i], text) == 0)
             return err_set(err, REASON_NONE, 0, "%s is there twice", quote(shown, quoted, sizeof quoted));
     keep_secret(row, NULL, text);

@@ -153,6 +153,31 @@ checks: [{{ name: delivery, type: delivery, channel: healthcheck, timeout: 3s }}
 """)
 
 
+STREAM = """{{ command: [XADD, socket.io, MAXLEN, "~", "10000", "*", uid, wshealthd, nsp, /, type, "3", data,
+                         '{{"opts":{{"rooms":[],"except":[],"flags":{{}}}},"packet":{{"type":2,"nsp":"/","data":["{{{{channel}}}}",{{{{payload_json}}}}]}}}}'] }}"""
+
+
+def test_socket_io_redis_streams_adapter(module, tool, tmp_path):
+    """A stock server that reads a stream of Redis, where no pub/sub reaches it. A key of another type is the broker's fault, by its words."""
+    redis, port = free_port(), free_port()
+    with process(tool("redis-server"), "--port", redis, "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path, port=redis), \
+            process(module("socket.io", "redis", "@socket.io/redis-streams-adapter"), SERVERS / "socketio_streams.js", port, redis,
+                    port=port, env=npm_env()):
+        def text(publish):
+            return f"""
+target: {{ url: "ws://127.0.0.1:{port}", dialect: socket.io }}
+brokers: [{{ name: bus, url: "redis://127.0.0.1:{redis}" }}]
+checks: [{{ name: delivery, type: delivery, channel: healthcheck, timeout: 3s, within: 2s, publish: {publish} }}]
+"""
+        delivered(tmp_path, text(STREAM.format()))
+        with agent(text(STREAM.format().replace("socket.io, MAXLEN", "elsewhere, MAXLEN")), tmp_path) as child:
+            until("it is lost", lambda: child.check("delivery")["reason"] == "delivery_lost")
+            assert "cannot see whether others get it" in child.check("delivery")["message"], child.check("delivery")
+        with agent(text("{ command: [LPUSH, socket.io, '{{payload}}'] }"), tmp_path) as child:
+            until("the broker has refused it", lambda: child.check("delivery")["reason"] == "broker_not_delivering")
+            assert "WRONGTYPE" in child.check("delivery")["message"], child.check("delivery")
+
+
 # --- GraphQL ---
 
 

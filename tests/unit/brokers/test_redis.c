@@ -527,6 +527,48 @@ static void test_what_is_not_permitted_is_not_asked_twice(void **state)
     assert_int_equal(fake_heard(&fakes[0], "CLUSTER"), 1);
 }
 
+static void command(const char *word)
+{
+    const struct slice args[] = { slice_str(word), slice_str("chat"), slice_str("*"), slice_str("data"), slice_str("x") };
+    client.answers = 0;
+    memset(&client.publish, 0, sizeof client.publish);
+    client.publish.on_answer = on_answer;
+    broker_command(client.broker, &client.publish, args, sizeof args / sizeof *args, PATIENCE_MS);
+    run_until(&client.answers);
+}
+
+/* Any reply but an error and nothing means that it is done; errors mean what they mean for PUBLISH. */
+static void test_commands(void **state)
+{
+    (void)state;
+    static const struct rule rules[] = { { "XADD", "$3\r\n1-0\r\n" },
+                                         { "LPUSH", "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n" },
+                                         { "RPUSH", "-READONLY You can't write against a read only replica.\r\n" },
+                                         { "ZADD", "-OOM command not allowed\r\n" },
+                                         { "SADD", "-NOPERM no key\r\n" },
+                                         { "SETEX", "$-1\r\n" },
+                                         { 0 } };
+    static const struct {
+        const char *word;
+        enum reason reason;
+        const char *text;
+    } cases[] = {
+        { "XADD", REASON_NONE, "" },
+        { "LPUSH", REASON_BROKER_NOT_DELIVERING, "refuses publish.command: WRONGTYPE Operation against" },
+        { "RPUSH", REASON_BROKER_READ_ONLY, "READONLY" },
+        { "ZADD", REASON_BROKER_BLOCKED, "maxmemory" },
+        { "SADD", REASON_BROKER_AUTH_FAILED, "grant the command and its key" },
+        { "SETEX", REASON_BROKER_NOT_DELIVERING, "its condition did not hold" },
+    };
+    begin(rules);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        command(cases[i].word);
+        expect(cases[i].reason, cases[i].text);
+    }
+    probe();
+    expect(REASON_NONE, "");
+}
+
 static void test_refused_subscription_and_publish(void **state)
 {
     (void)state;
@@ -883,6 +925,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replicas, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_write_test, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_not_permitted_is_not_asked_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_commands, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_subscription_and_publish, setup, teardown),
         cmocka_unit_test_setup_teardown(test_loss_is_told_at_once_and_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silence, setup, teardown),

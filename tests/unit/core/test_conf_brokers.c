@@ -48,12 +48,20 @@ static int hub_check(const struct broker_conf *conf, struct err *err)
     return opts->prefetch > 5 ? err_set(err, REASON_NONE, 0, "prefetch: more than 5") : 0;
 }
 
+static int no_command(struct broker *broker, const struct slice *args, size_t count, uint64_t token)
+{
+    (void)broker, (void)args, (void)count, (void)token;
+    return -1;
+}
+static const char *const hub_commands[] = { "XADD", "LPUSH", NULL };
 static const struct broker_type hub = { .name = "hub",
                                         .summary = "A hub",
                                         .schemes = "hub hubs hub+unix",
                                         .opts = hub_rows,
                                         .opts_size = sizeof(struct hub_opts),
-                                        .check = hub_check };
+                                        .check = hub_check,
+                                        .commands = hub_commands,
+                                        .command = no_command };
 static const struct broker_type ram = { .name = "ram", .summary = "RAM", .schemes = "ram", .fallback_url = "ram://here" };
 static const struct broker_type *const broker_types[] = { &hub, &ram, NULL };
 
@@ -477,6 +485,59 @@ static void test_what_the_target_gets(void **state)
     conf_unref(conf);
 }
 
+#define HUB TARGET "brokers: [ { name: bus, url: hub://h } ]\n"
+
+static void test_publish_by_command(void **state)
+{
+    struct conf *conf =
+        load(HUB "dialects: { own: { publish: { command: [XADD, k, '*', a, '1', b, '1'] } } }\n"
+                 "checks: [ { type: delivery, channel: c, publish: { command: [lpush, 'k:{{channel}}', '{{payload}}'] } } ]\n");
+    const struct dialect *over = &((const struct delivery_opts *)conf->checks[0].opts)->over;
+    struct dialect both;
+    struct buf out = BUF_INIT(1 << 16);
+    (void)state;
+    assert_int_equal(conf->dialects[0].publish.command.count, 7); /* a word may be there twice */
+    assert_string_equal(over->publish.command.items[1], "k:{{channel}}");
+    /* One way to publish takes the other's place. */
+    dialect_overlay(&both, &(struct dialect){ .publish = { .topic = (char[]){ "t" }, .body = (char[]){ "b" } } }, over);
+    assert_int_equal(both.publish.command.count, 3);
+    assert_null(both.publish.topic);
+    assert_null(both.publish.body);
+    dialect_overlay(&both, &conf->dialects[0], &(struct dialect){ .publish = { .topic = (char[]){ "t" } } });
+    assert_int_equal(both.publish.command.count, 0);
+    assert_string_equal(both.publish.topic, "t");
+    conf_show(conf, &env, &out);
+    struct conf *again = load(buf_str(&out));
+    assert_true(opt_equal(dialect_rows, &conf->dialects[0], &again->dialects[0]));
+    conf_unref(again);
+    buf_fini(&out);
+    conf_unref(conf);
+}
+
+static void test_publish_by_command_that_is_wrong(void **state)
+{
+    (void)state;
+    refuse(HUB "checks:\n- { type: delivery, name: a, publish: { topic: t, command: [XADD, k] } }\n"
+               "- { type: delivery, name: b, publish: { command: [XAD, k] } }\n"
+               "- { type: delivery, name: c, publish: { command: [EVAL, k] } }\n"
+               "- { type: delivery, name: d, publish: { command: [XADD] } }\n"
+               "- { type: delivery, name: e, publish: { command: [XADD, '{{nothing_like_it}}'] } }\n",
+           "w.yaml:4:60: checks[0].publish.command: is there beside publish.topic, want one of the two\n"
+           "w.yaml:5:50: checks[1].publish.command: 'XAD', no such command (did you mean 'XADD'?)\n"
+           "w.yaml:6:50: checks[2].publish.command: 'EVAL', want one of XADD, LPUSH\n"
+           "w.yaml:7:50: checks[3].publish.command: 1 entries, want at least 2\n"
+           "w.yaml:8:57: checks[4].publish.command[1]: unknown hole {{nothing_like_it}} at offset 0, want {{channel}}, {{token}}, "
+           "{{id}}, "
+           "{{seq}}, {{now}}, {{payload}} or {{payload_json}}\n");
+    refuse(TARGET "brokers: [ { name: bus, type: ram } ]\nchecks: [ { type: delivery, publish: { command: [XADD, k] } } ]\n",
+           "w.yaml:3:49: checks[0].publish.command: publish.command is of brokers of type redis, and bus is of type ram\n");
+    refuse("target: { url: 'ws://h/', dialect: own }\nbrokers: [ { name: bus, type: ram } ]\n"
+           "dialects: { own: { publish: { command: [XADD, k] } } }\nchecks: [ { type: delivery, broker: bus } ]\n",
+           "w.yaml:4:37: checks[0].broker: publish.command of the dialect is of brokers of type redis, and bus is of type ram\n");
+    refuse(TARGET "dialects: { own: { publish: { command: [EVAL, k], body: b } } }\n",
+           "w.yaml:2:40: dialects.own.publish.command: is there beside publish.body, want one of the two\n");
+}
+
 static void test_dialects_that_are_wrong(void **state)
 {
     (void)state;
@@ -729,6 +790,8 @@ int main(void)
         TEST(test_dialects),
         TEST(test_what_the_target_gets),
         TEST(test_host_user_and_agent),
+        TEST(test_publish_by_command),
+        TEST(test_publish_by_command_that_is_wrong),
         TEST(test_dialects_that_are_wrong),
         TEST(test_dialects_make_a_difference),
         TEST(test_parts_in_checks),

@@ -287,6 +287,20 @@ static int puppet_publish(struct broker *broker, struct slice topic, struct slic
     return 0;
 }
 
+/* The key is noted as the topic, the last word as the body. There is nothing to listen to. */
+static int puppet_command(struct broker *broker, const struct slice *args, size_t count, uint64_t token)
+{
+    bool no_control = puppet.no_control;
+    int rc;
+
+    puppet.no_control = true;
+    rc = puppet_publish(broker, args[1], args[count - 1], token);
+    puppet.no_control = no_control;
+    return rc;
+}
+
+static const char *const puppet_commands[] = { "XADD", "LPUSH", NULL };
+
 static int puppet_subscribe(struct broker *broker, struct slice topic)
 {
     (void)broker;
@@ -317,6 +331,8 @@ static const struct broker_type puppet_type = {
     .open = puppet_open,
     .ping = puppet_ping,
     .publish = puppet_publish,
+    .commands = puppet_commands,
+    .command = puppet_command,
     .subscribe = puppet_subscribe,
     .unsubscribe = puppet_unsubscribe,
     .close = puppet_close,

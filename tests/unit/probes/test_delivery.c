@@ -80,6 +80,57 @@ static void test_lost(void **state)
     end();
 }
 
+#define COMMAND "    publish: { command: [XADD, 'to-{{channel}}', '*', data, '*', '<{{payload}}>'] }\n"
+
+/* What is read without pub/sub has no control: the broker's reply and the WebSocket are the whole proof. */
+static void test_command_passes_without_control(void **state)
+{
+    const struct check_view *view;
+
+    (void)state;
+    begin(LONG, ONE COMMAND "    within: 10s\n");
+    view = play(3);
+    assert_judged(view, RESULT_PASS, REASON_NONE, NULL);
+    assert_string_equal(view->message, ""); /* no remark about a control that cannot be */
+    assert_int_equal(puppet.subscribed, 0);
+    assert_string_equal(puppet.topics[0], "to-news");
+    assert_memory_equal(puppet.bodies[0], "<wshb1.", 7);
+    assert_int_equal(heard(DELIVERY_RECEIVED), 3);
+    end();
+}
+
+static void test_command_lost(void **state)
+{
+    const struct check_view *view;
+
+    (void)state;
+    begin(SOON, ONE COMMAND);
+    puppet.no_server = true;
+    view = play(2);
+    assert_judged(view, RESULT_FAIL, REASON_DELIVERY_LOST, "the agent cannot see whether others get it");
+    assert_int_equal(view->scope, SCOPE_LOCAL);
+    assert_int_equal(heard(DELIVERY_LOST), 2);
+    end();
+}
+
+static void test_command_refused_or_unanswered(void **state)
+{
+    const struct check_view *view;
+
+    (void)state;
+    begin(SOON, ONE COMMAND);
+    puppet.why = REASON_BROKER_READ_ONLY;
+    assert_judged(play(1), RESULT_FAIL, REASON_BROKER_READ_ONLY, "the puppet says so");
+    puppet.why = REASON_NONE;
+    puppet.publishes_unanswered = true;
+    view = play(1);
+    assert_judged(view, RESULT_FAIL, REASON_BROKER_TIMEOUT, "has not confirmed the heartbeat");
+    assert_int_equal(view->scope, SCOPE_SHARED);
+    puppet.publishes_unanswered = false;
+    assert_judged(play(2), RESULT_PASS, REASON_NONE, NULL);
+    end();
+}
+
 static void test_not_delivering(void **state)
 {
     const struct check_view *view;
@@ -594,6 +645,9 @@ int main(void)
         cmocka_unit_test(test_late_is_slow),
         cmocka_unit_test(test_slower_than_slo_warns),
         cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_command_passes_without_control),
+        cmocka_unit_test(test_command_lost),
+        cmocka_unit_test(test_command_refused_or_unanswered),
         cmocka_unit_test(test_not_delivering),
         cmocka_unit_test(test_own_subscription_missing),
         cmocka_unit_test(test_publish_refused),
