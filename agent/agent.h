@@ -5,6 +5,7 @@
 #ifndef WSHEALTHD_AGENT_AGENT_H
 #define WSHEALTHD_AGENT_AGENT_H
 
+#include "agent/addresses.h"
 #include "agent/core/conf.h"
 #include "agent/core/story.h"
 #include "agent/core/view.h"
@@ -17,8 +18,9 @@ struct agent_options {
     const char *config_file; /* NULL: none; what reload reads again */
     const char *url;         /* takes the place of the file's target, also after a reload; NULL: the file's. Outlives the agent */
     const char *shown_url;   /* what the report calls the target; NULL: its URL. Outlives the agent */
-    bool serve;              /* HTTP face, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
-    bool once;               /* one round of each check, then on_done */
+    struct address_overrides addresses; /* over the file's, also after a reload. Outlive the agent */
+    bool serve;                         /* HTTP face, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
+    bool once;                          /* one round of each check, then on_done */
     void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */
     void (*on_told)(void *user,
                     const struct story_line *line); /* a change of the verdict or its cause, once that is clear; may be NULL */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "agent/admin.h"
 #include "agent/agent_impl.h"
@@ -60,30 +59,43 @@ static struct httpd *open_face(struct agent *agent, const struct conf *conf, int
     return face;
 }
 
-/* The directory of the default socket is made where systemd has not: its last part only, and only below what exists. */
-static void make_admin_directory(const char *path)
-{
-    char directory[URL_UNIX_MAX];
-    char *slash;
-
-    snprintf(directory, sizeof(directory), "%s", path);
-    slash = strrchr(directory, '/');
-    if (!slash || slash == directory)
-        return;
-    *slash = 0;
-    mkdir(directory, 0755); /* an error shows when the socket is bound */
-}
-
-static struct httpd *open_admin(struct agent *agent, const struct conf *conf, struct err *err)
+static struct httpd *open_admin_at(struct agent *agent, const struct listen_address *address, struct err *err)
 {
     struct admin_source source = { source_view, source_drain, source_reload, agent };
-    struct httpd *admin;
 
-    make_admin_directory(conf->admin_address.unix_path);
-    admin = admin_open(agent->loop, &conf->admin_address, &source, err);
+    admin_make_directory(address->unix_path);
+    return admin_open(agent->loop, address, &source, err);
+}
+
+/* Nobody asked for this socket: where it cannot be, the agent does without, and says so once. Where another agent has it, no other place is
+ * tried, as the commands would go on asking that one. */
+static struct httpd *open_admin_somewhere(struct agent *agent)
+{
+    struct listen_address address = { .is_unix = true };
+    struct httpd *admin = NULL;
+    struct err err = { 0 };
+
+    for (size_t i = 0; !admin && err.code != EADDRINUSE && admin_place(i, address.unix_path, sizeof(address.unix_path)); i++)
+        admin = open_admin_at(agent, &address, &err);
     if (!admin)
-        err_prefix(err, "admin");
+        event_log(EVENT_ADMIN_OFF, "message", err.text, "hint",
+                  "status, drain, resume and reload do not reach this agent; `admin: unix:/PATH` or --admin says where they may",
+                  NULL);
     return admin;
+}
+
+/* 0 and *admin, which is NULL where there is none to be, or -1 and err. */
+static int open_admin(struct agent *agent, const struct conf *conf, struct httpd **admin, struct err *err)
+{
+    *admin = NULL;
+    if (!conf->admin_on)
+        return 0;
+    if (conf->admin_auto) {
+        *admin = open_admin_somewhere(agent);
+        return 0;
+    }
+    *admin = open_admin_at(agent, &conf->admin_address, err);
+    return *admin ? 0 : err_prefix(err, "admin");
 }
 
 int agent_open_faces(struct agent *agent, const struct conf *conf, struct err *err)
@@ -95,18 +107,8 @@ int agent_open_faces(struct agent *agent, const struct conf *conf, struct err *e
         if (!agent->face)
             return -1;
     }
-    if (!conf->admin_on)
+    if (open_admin(agent, conf, &agent->admin, err) == 0)
         return 0;
-    agent->admin = open_admin(agent, conf, err);
-    if (agent->admin)
-        return 0;
-    /* Without a file nobody asked for the socket: a user without rights to /run still gets an agent. */
-    if (!agent->config_file) {
-        event_log(EVENT_AGENT_ERROR, "message", err->text, "hint", "status, drain, resume and reload will not reach this agent",
-                  NULL);
-        err_clear(err);
-        return 0;
-    }
     agent_close_faces(agent);
     return -1;
 }
@@ -139,13 +141,10 @@ static int move_faces(struct agent *agent, const struct conf *old, const struct 
         if (!face)
             return -1;
     }
-    if (admin_moved && new->admin_on) {
-        admin = open_admin(agent, new, err);
-        if (!admin) {
-            if (face)
-                httpd_close(face);
-            return -1;
-        }
+    if (admin_moved && open_admin(agent, new, &admin, err) < 0) {
+        if (face)
+            httpd_close(face);
+        return -1;
     }
     if (face_moved) {
         if (agent->face)
@@ -264,6 +263,10 @@ static struct generation *load(struct agent *agent, struct conf_errors *errors)
     conf = agent_load(agent->config_file, agent->options.url, errors);
     if (!conf)
         return NULL;
+    if (addresses_override(conf, &agent->options.addresses, errors) < 0) {
+        conf_unref(conf);
+        return NULL;
+    }
     generation = generation_new(conf, &err);
     if (!generation || (agent->options.serve && move_faces(agent, agent->generation->conf, conf, &err) < 0)) {
         errors->count++;

@@ -14,7 +14,6 @@
 #include "agent/base/err.h"
 
 #define CLI_CONFIG_FILE "/etc/wshealthd/wshealthd.yaml"
-#define CLI_ADMIN_SOCKET "/run/wshealthd/admin.sock"
 
 /* Contract: the same for every command. */
 enum { EXIT_PASS = 0, EXIT_WARN = 1, EXIT_FAIL = 2, EXIT_UNKNOWN = 3 };

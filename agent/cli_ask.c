@@ -2,6 +2,7 @@
  * The commands that ask a running agent: status, wait, drain, resume, reload. Owns the little HTTP client over the admin socket; what the
  * agent answers is agent/admin.c's business. Called by agent/main.c. Every wait has a deadline.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ enum { ASK_TIMEOUT_MS = 5000, RELOAD_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 30000
 /* Whom to ask: the admin socket's path, or a URL. */
 struct whom {
     char path[URL_UNIX_MAX]; /* "" where url says it */
+    bool usual;              /* nobody named the path: it may turn up in another of the usual places */
     char url[URL_TARGET_MAX];
 };
 
@@ -54,6 +56,8 @@ static int take_file(const struct cli *cli, struct whom *whom, const char *file,
     struct conf *conf = conf_load_file(file, &agent_conf_env, &errors);
     if (!conf && named)
         code = cli_conf_errors(&errors);
+    else if (conf && conf->admin_auto)
+        whom->usual = true;
     else if (conf && conf->admin_on && conf->admin_address.is_unix)
         snprintf(whom->path, sizeof whom->path, "%s", conf->admin_address.unix_path);
     else if (conf)
@@ -64,21 +68,25 @@ static int take_file(const struct cli *cli, struct whom *whom, const char *file,
     return code;
 }
 
-/* --admin, -c, WSHEALTHD_ADMIN, the usual file, the usual socket: the first that is there. EXIT_PASS, or the error is told. */
+/* --admin, WSHEALTHD_ADMIN, -c, the usual file, the usual places: the first that is there, as `run` takes them. EXIT_PASS, or the error is
+ * told. */
 static int find_admin(const struct cli *cli, struct whom *whom)
 {
     const char *flag = cli_value(cli, "admin"), *file = cli_value(cli, "config"), *variable = getenv("WSHEALTHD_ADMIN");
     memset(whom, 0, sizeof *whom);
-    snprintf(whom->path, sizeof whom->path, "%s", CLI_ADMIN_SOCKET);
+    int code = EXIT_PASS;
     if (flag)
-        return take_address(cli, whom, "--admin", flag);
-    if (file)
-        return take_file(cli, whom, file, true);
-    if (variable && *variable)
-        return take_address(cli, whom, "WSHEALTHD_ADMIN", variable);
-    if (access(CLI_CONFIG_FILE, R_OK) == 0)
-        return take_file(cli, whom, CLI_CONFIG_FILE, false);
-    return EXIT_PASS;
+        code = take_address(cli, whom, "--admin", flag);
+    else if (variable && *variable)
+        code = take_address(cli, whom, "WSHEALTHD_ADMIN", variable);
+    else if (file)
+        code = take_file(cli, whom, file, true);
+    else if (access(CLI_CONFIG_FILE, R_OK) == 0)
+        code = take_file(cli, whom, CLI_CONFIG_FILE, false);
+    whom->usual = code == EXIT_PASS && !whom->path[0];
+    if (whom->usual)
+        admin_find(whom->path, sizeof whom->path);
+    return code;
 }
 
 static void on_answer(void *user, const struct fetch_result *result)
@@ -129,6 +137,14 @@ static int no_agent(const struct cli *cli, const struct whom *whom, const struct
 {
     char why[ERR_TEXT_MAX];
     shorten(err, why, sizeof why);
+    /* connect() says so, and whether it was the directory or the socket makes no difference to what is to be done. */
+    if (whom->path[0] && access(whom->path, R_OK | W_OK) < 0 && errno == EACCES)
+        return cli_error(cli,
+                         "%s: permission denied: the agent there is another user's; use sudo, or join the group that may open it",
+                         whom->path);
+    if (whom->usual)
+        return cli_error(cli, "no agent answers on %s: %s (does one run? --admin, WSHEALTHD_ADMIN or -c FILE name another socket)",
+                         whom->path, why);
     return cli_error(cli, "no agent answers on %s: %s", whom->path[0] ? whom->path : whom->url, why);
 }
 
@@ -241,11 +257,13 @@ struct waiting {
     char state[160]; /* the last answer's first line, or why there was none */
 };
 
-static bool asked_well(struct waiting *waiting, const struct whom *whom)
+static bool asked_well(struct waiting *waiting, struct whom *whom)
 {
     struct answer answer;
     uint64_t now = clock_now_ms(), left = waiting->until_ms > now ? waiting->until_ms - now : 1;
     bool well = false;
+    if (whom->usual) /* the agent may start only now */
+        admin_find(whom->path, sizeof whom->path);
     if (ask(whom, "GET", waiting->target, left < ASK_TIMEOUT_MS ? left : ASK_TIMEOUT_MS, &answer) < 0)
         shorten(&answer.err, waiting->state, sizeof waiting->state);
     else if (answer.status == 200 || answer.status == 503) {
@@ -259,7 +277,7 @@ static bool asked_well(struct waiting *waiting, const struct whom *whom)
     return well;
 }
 
-static int wait_for(const struct cli *cli, const struct whom *whom, struct waiting *waiting, int64_t timeout_ms)
+static int wait_for(const struct cli *cli, struct whom *whom, struct waiting *waiting, int64_t timeout_ms)
 {
     char within[32];
     const struct timespec pause = { .tv_nsec = WAIT_EVERY_MS * 1000000L };

@@ -3,6 +3,7 @@
  * are the agent's own. Called by agent/main.c. Promises that a second signal ends the process at once.
  */
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -40,11 +41,12 @@ static void on_signal(void *user, int number)
     agent_stop(running->agent, on_stopped, running);
 }
 
-static int run_agent(const struct cli *cli, struct conf *conf, const char *file, const char *url)
+static int run_agent(const struct cli *cli, struct conf *conf, const char *file, const char *url,
+                     const struct address_overrides *addresses)
 {
     struct running running = { .stopping = false };
     struct err err;
-    const struct agent_options options = { .config_file = file, .url = url, .serve = true };
+    const struct agent_options options = { .config_file = file, .url = url, .addresses = *addresses, .serve = true };
     int code = EXIT_PASS;
     if (loop_init(&running.loop, &err) < 0)
         return cli_error(cli, "%s", err.text);
@@ -63,14 +65,28 @@ static int run_agent(const struct cli *cli, struct conf *conf, const char *file,
     return code;
 }
 
+/* What was typed goes before the environment, and that before the file. */
+static const char *address_of(const struct cli *cli, const char *flag, const char *variable)
+{
+    const char *typed = cli_value(cli, flag), *set = getenv(variable);
+
+    return typed ? typed : set && *set ? set : NULL;
+}
+
 int cli_run(struct cli *cli)
 {
+    const struct address_overrides addresses = { address_of(cli, "listen", "WSHEALTHD_LISTEN"),
+                                                 address_of(cli, "admin", "WSHEALTHD_ADMIN") };
+    struct conf_errors errors;
     const char *url = cli->arg_count ? cli->args[0] : NULL, *file;
     process_stay();
     struct conf *conf = cli_load(cli, url, &file);
     if (!conf)
         return EXIT_UNKNOWN;
-    int code = run_agent(cli, conf, file, url);
+    conf_errors_init(&errors);
+    int code =
+        addresses_override(conf, &addresses, &errors) < 0 ? cli_conf_errors(&errors) : run_agent(cli, conf, file, url, &addresses);
+    conf_errors_fini(&errors);
     conf_unref(conf);
     return code;
 }

@@ -12,7 +12,12 @@
 #define FLAG_ASK_CONFIG "config", "FILE", "the agent's configuration file, for the address of its admin socket", 'c', false
 #define FLAG_ADMIN "admin", "unix:/PATH", "the agent's admin socket; also WSHEALTHD_ADMIN, or what -c FILE says", 0, false
 
-static const struct cli_flag run_flags[] = { { FLAG_CONFIG }, { 0 } };
+static const struct cli_flag run_flags[] = {
+    { FLAG_CONFIG },
+    { "listen", "ADDRESS", "where the health endpoints are served, in the place of the file's; also WSHEALTHD_LISTEN", 0, false },
+    { "admin", "ADDRESS", "the admin socket, unix:/PATH or off, in the place of the file's; also WSHEALTHD_ADMIN", 0, false },
+    { 0 }
+};
 static const struct cli_example run_examples[] = {
     { "wshealthd ws://127.0.0.1:8080/ws",
       "The default checks against that server: handshake, ping and hold. `run` may be left out." },

@@ -78,6 +78,7 @@ struct check_conf {
 struct conf {
     unsigned refs;
     char *listen, *admin; /* NULL or "off": none */
+    bool admin_auto;      /* wherever it can be: agent/addresses.h */
     struct listen_address listen_address, admin_address;
     bool listen_on, admin_on;
     bool proxy_protocol; /* connections to listen may begin with a PROXY preamble */

@@ -260,10 +260,12 @@ const struct opt conf_rows[] = {
     { .name = "admin",
       .kind = OPT_STRING,
       .offset = CONF(admin),
-      .fallback = "unix:/run/wshealthd/admin.sock",
+      .fallback = "auto",
       .min = 1,
       .max = 255,
-      .help = "the unix socket for status, drain, resume and reload, or off" },
+      .help = "the socket for status, drain, resume and reload: unix:/path, off, or auto, which is admin.sock in "
+              "$RUNTIME_DIRECTORY, else in "
+              "/run/wshealthd, else in $XDG_RUNTIME_DIR/wshealthd, else off" },
     { .name = "agent_check", .kind = OPT_STRING, .fallback = "off", .flags = OPT_FUTURE, .help = "HAProxy agent-check responder" },
     { .name = "grpc", .kind = OPT_STRING, .fallback = "off", .flags = OPT_FUTURE, .help = "grpc.health.v1.Health" },
     { .name = "prestop", .kind = OPT_BOOL, .fallback = "false", .flags = OPT_FUTURE, .help = "whether /prestop is served" },

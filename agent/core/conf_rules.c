@@ -113,10 +113,11 @@ static void check_listen(struct conf *conf, struct report *report)
     conf->admin_on = conf->admin && strcmp(conf->admin, "off") != 0;
     if (conf->listen_on && listen_address_parse(conf->listen, &conf->listen_address, &err))
         report_path(report, "listen", "%s", err.text);
-    if (!conf->admin_on)
+    conf->admin_auto = conf->admin_on && strcmp(conf->admin, "auto") == 0;
+    if (!conf->admin_on || conf->admin_auto)
         return;
     if (strncmp(conf->admin, "unix:", 5) != 0)
-        report_path(report, "admin", "want unix:/path or off");
+        report_path(report, "admin", "want unix:/path, auto or off");
     else if (listen_address_parse(conf->admin, &conf->admin_address, &err))
         report_path(report, "admin", "%s", err.text);
     if (conf->listen_on && conf->listen_address.is_unix && strcmp(conf->listen, conf->admin) == 0)

@@ -8,6 +8,7 @@
     X(START, "start", LOG_INFO, "the agent has started")                                                 \
     X(STOP, "stop", LOG_INFO, "the agent stops")                                                         \
     X(LISTEN, "listen", LOG_INFO, "an address is served")                                                \
+    X(ADMIN_OFF, "admin_off", LOG_INFO, "there is no place for the admin socket that this user may use") \
     X(READY, "ready", LOG_INFO, "/ready turned to 200")                                                  \
     X(NOT_READY, "not_ready", LOG_WARN, "/ready turned to 503")                                          \
     X(DEGRADED, "degraded", LOG_WARN, "ready, but with a warning or a shared fault")                     \

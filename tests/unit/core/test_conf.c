@@ -144,8 +144,7 @@ static void test_defaults(void **state)
     assert_string_equal(conf->listen, "[::]:9717");
     assert_true(conf->listen_on && conf->admin_on);
     assert_int_equal(conf->listen_address.port, 9717);
-    assert_true(conf->admin_address.is_unix);
-    assert_string_equal(conf->admin_address.unix_path, "/run/wshealthd/admin.sock");
+    assert_true(conf->admin_auto);
     assert_int_equal(conf->details, DETAILS_AUTO);
     assert_int_equal(conf->log_level, LOG_INFO);
     assert_int_equal(conf->log_format, LOG_LOGFMT);
@@ -357,7 +356,7 @@ static void test_wrong_kinds(void **state)
     refuse(TARGET "readiness: { degraded_weight: 50% }\n", "2:14: readiness.degraded_weight: not in this build\n");
     refuse(TARGET "brokers: [{ name: bus }]\ngrpc: 127.0.0.1:1\n",
            "2:10: brokers: not in this build\n3:1: grpc: not in this build\n");
-    refuse(TARGET "admin: 127.0.0.1:1\n", "2:8: admin: want unix:/path or off\n");
+    refuse(TARGET "admin: 127.0.0.1:1\n", "2:8: admin: want unix:/path, auto or off\n");
 }
 
 static void test_rules_of_types(void **state)
