@@ -175,8 +175,7 @@ static void reopen_lost(struct agent *agent)
             event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
     }
     if (agent->admin && httpd_lost(agent->admin)) {
-        again = open_admin(agent, conf, &err);
-        if (again) {
+        if (open_admin(agent, conf, &again, &err) == 0) {
             httpd_close(agent->admin);
             agent->admin = again;
         } else

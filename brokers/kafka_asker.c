@@ -68,7 +68,7 @@ static void on_events(rd_kafka_t *rk, void *opaque)
 static rd_kafka_t *make(struct kafka_client *client, rd_kafka_type_t type, rd_kafka_conf_t **conf, struct kafka_fault *fault)
 {
     char why[KAFKA_TEXT_MAX / 2];
-    rd_kafka_t *rk = client->lib->new (type, *conf, why, sizeof why);
+    rd_kafka_t *rk = client->lib->new(type, *conf, why, sizeof why);
     if (rk)
         *conf = NULL;
     else

@@ -9,11 +9,8 @@ struct list {
     struct list *prev, *next;
 };
 
-#define LIST_INIT(head)  \
-    {                    \
-        &(head), &(head) \
-    }
-#define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
+#define LIST_INIT(head) { &(head), &(head) }
+#define list_entry(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
 #define list_each(pos, head) for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 /* The current node may be removed in the body, others may not. */
 #define list_each_safe(pos, head) \

@@ -23,13 +23,13 @@ struct report {       /* errors as they are found; report_finish puts them in th
     struct report_error {
         struct mark mark;
         char *path, *text; /* text begins with the path */
-    } * errors;
+    } *errors;
     size_t error_count;
     bool more; /* than CONF_ERRORS_MAX */
     struct report_place {
         char *path;
         struct mark mark;
-    } * places; /* where known keys stand, so that rules across options can name a line */
+    } *places; /* where known keys stand, so that rules across options can name a line */
     size_t place_count;
 };
 void report_init(struct report *report, const char *file);

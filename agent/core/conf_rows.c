@@ -6,9 +6,9 @@
  */
 #include "agent/core/conf_parts.h"
 
-#define SECONDS(n) ((n)*INT64_C(1000))
-#define MINUTES(n) SECONDS((n)*60)
-#define HOURS(n) MINUTES((n)*60)
+#define SECONDS(n) ((n) * INT64_C(1000))
+#define MINUTES(n) SECONDS((n) * 60)
+#define HOURS(n) MINUTES((n) * 60)
 enum { URL_TEXT_MAX = 4096, PATH_TEXT_MAX = 4096, HEADERS_MAX = 32, OFFERS_MAX = 16, TOKEN_TEXT_MAX = 16 << 10 };
 
 static const char *const details_words[] = { "full", "reasons", "auto", NULL };
@@ -285,37 +285,53 @@ const struct opt conf_rows[] = {
 };
 
 #define CHECK(field) offsetof(struct check_conf, field)
-#define INTERVAL_ROW                                                                                                            \
-    {                                                                                                                           \
-        .name = "interval", .kind = OPT_DURATION, .offset = CHECK(interval_ms), .fallback = "5s", .min = 100, .max = HOURS(24), \
-        .help = "from the beginning of one round to that of the next; a round that takes longer delays it"                      \
-    }
-#define FAST_ROW                                                                                                                   \
-    {                                                                                                                              \
-        .name = "fast_interval", .kind = OPT_DURATION, .offset = CHECK(fast_ms), .fallback = "500ms", .min = 50, .max = HOURS(24), \
-        .help =                                                                                                                    \
-            "the same while rounds contradict the check's state, so that it is soon settled; at most rise + fall rounds in a row"  \
-    }
-#define TIMEOUT_ROW                                                                                                            \
-    {                                                                                                                          \
-        .name = "timeout", .kind = OPT_DURATION, .offset = CHECK(timeout_ms), .fallback = "2s", .min = 10, .max = MINUTES(10), \
-        .help = "a hard deadline on the whole round, every phase included"                                                     \
-    }
-#define RISE_ROW                                                                                        \
-    {                                                                                                   \
-        .name = "rise", .kind = OPT_INT, .offset = CHECK(rise), .fallback = "1", .min = 1, .max = 1000, \
-        .help = "so many rounds in a row without a failure end the failed state"                        \
-    }
-#define FALL_ROW                                                                                         \
-    {                                                                                                    \
-        .name = "fall", .kind = OPT_WINDOW, .offset = CHECK(fall), .fallback = "2", .min = 1, .max = 64, \
-        .help = "so many failed rounds in a row begin the failed state; 3/5: three among the last five"  \
-    }
-#define JITTER_ROW                                                                                 \
-    {                                                                                              \
-        .name = "jitter", .kind = OPT_PERCENT, .offset = CHECK(jitter_percent), .fallback = "10%", \
-        .help = "each interval is shortened or lengthened at random by up to this much"            \
-    }
+#define INTERVAL_ROW                \
+    { .name = "interval",           \
+      .kind = OPT_DURATION,         \
+      .offset = CHECK(interval_ms), \
+      .fallback = "5s",             \
+      .min = 100,                   \
+      .max = HOURS(24),             \
+      .help = "from the beginning of one round to that of the next; a round that takes longer delays it" }
+#define FAST_ROW                \
+    { .name = "fast_interval",  \
+      .kind = OPT_DURATION,     \
+      .offset = CHECK(fast_ms), \
+      .fallback = "500ms",      \
+      .min = 50,                \
+      .max = HOURS(24),         \
+      .help =                   \
+          "the same while rounds contradict the check's state, so that it is soon settled; at most rise + fall rounds in a row" }
+#define TIMEOUT_ROW                \
+    { .name = "timeout",           \
+      .kind = OPT_DURATION,        \
+      .offset = CHECK(timeout_ms), \
+      .fallback = "2s",            \
+      .min = 10,                   \
+      .max = MINUTES(10),          \
+      .help = "a hard deadline on the whole round, every phase included" }
+#define RISE_ROW             \
+    { .name = "rise",        \
+      .kind = OPT_INT,       \
+      .offset = CHECK(rise), \
+      .fallback = "1",       \
+      .min = 1,              \
+      .max = 1000,           \
+      .help = "so many rounds in a row without a failure end the failed state" }
+#define FALL_ROW             \
+    { .name = "fall",        \
+      .kind = OPT_WINDOW,    \
+      .offset = CHECK(fall), \
+      .fallback = "2",       \
+      .min = 1,              \
+      .max = 64,             \
+      .help = "so many failed rounds in a row begin the failed state; 3/5: three among the last five" }
+#define JITTER_ROW                     \
+    { .name = "jitter",                \
+      .kind = OPT_PERCENT,             \
+      .offset = CHECK(jitter_percent), \
+      .fallback = "10%",               \
+      .help = "each interval is shortened or lengthened at random by up to this much" }
 
 const struct opt default_rows[] = { INTERVAL_ROW, FAST_ROW, TIMEOUT_ROW, RISE_ROW, FALL_ROW, JITTER_ROW, { 0 } };
 

@@ -15,14 +15,8 @@ enum { TEXT_BYTES_MAX = 64 << 10, TOPIC_BYTES_MAX = 512, PATH_BYTES_MAX = 1024, 
 static const char *const framing_words[] = { "message", "lines", "records", "stomp", "mqtt", "nats", NULL };
 
 #define AT(field) offsetof(struct dialect, field)
-#define SEND(field, text)                                                                           \
-    {                                                                                               \
-        .name = "send", .kind = OPT_BYTES, .offset = AT(field), .max = TEXT_BYTES_MAX, .help = text \
-    }
-#define SPEC(key, field, text)                                           \
-    {                                                                    \
-        .name = key, .kind = OPT_SPEC, .offset = AT(field), .help = text \
-    }
+#define SEND(field, text) { .name = "send", .kind = OPT_BYTES, .offset = AT(field), .max = TEXT_BYTES_MAX, .help = text }
+#define SPEC(key, field, text) { .name = key, .kind = OPT_SPEC, .offset = AT(field), .help = text }
 
 /* Sections of parts have no offset of their own: their rows are relative to struct dialect, wherever it is. */
 static const struct opt greeting_rows[] = {

@@ -70,10 +70,7 @@ extern const struct opt dialect_connect_rows[], dialect_subscribe_rows[], dialec
         DIALECT_PART("message", at, dialect_message_rows, "what a message of a channel looks like"),                        \
         DIALECT_PART("keepalive", at, dialect_keepalive_rows, "how server and client show each other that they are there"), \
         DIALECT_PART("publish", at, dialect_publish_rows, "the broker's side: what must be published to reach a channel")
-#define DIALECT_PART(key, at, its_rows, text)                                              \
-    {                                                                                      \
-        .name = key, .kind = OPT_SECTION, .offset = (at), .rows = (its_rows), .help = text \
-    }
+#define DIALECT_PART(key, at, its_rows, text) { .name = key, .kind = OPT_SECTION, .offset = (at), .rows = (its_rows), .help = text }
 /* The dialect with what a check has set put over it, option by option; both must live as long. */
 void dialect_overlay(struct dialect *out, const struct dialect *base, const struct dialect *over);
 

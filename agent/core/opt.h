@@ -42,7 +42,7 @@ struct opt_strings {
 struct opt_pairs {
     struct opt_pair {
         char *name, *value;
-    } * items;
+    } *items;
     size_t count;
 };
 struct opt_bytes {

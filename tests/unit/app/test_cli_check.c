@@ -16,10 +16,7 @@
 #include "agent/core/dialect.h"
 #include "agent/core/probe.h"
 
-#define FLAG(name)              \
-    {                           \
-        name, "X", "x", 0, true \
-    }
+#define FLAG(name) { name, "X", "x", 0, true }
 static const struct cli_flag flags[] = { FLAG("config"),
                                          FLAG("type"),
                                          FLAG("timeout"),

@@ -71,7 +71,7 @@ static void mock_start(const struct kafka_lib *lib)
     find(handle, "rd_kafka_mock_push_request_errors_array", &cluster.push_errors);
     dlclose(handle);
     lib->conf_set_log_cb(conf, NULL);
-    cluster.rk = lib->new (RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    cluster.rk = lib->new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
     assert_non_null(cluster.rk);
     cluster.handle = cluster.new(cluster.rk, 1);
     assert_int_equal(cluster.topic_create(cluster.handle, "news", 3, 1), 0);
@@ -153,7 +153,7 @@ static void option(const char *name, const char *value)
 
 static void conf_init(void)
 {
-    conf = (struct broker_conf){ .name = (char *)(uintptr_t) "bus",
+    conf = (struct broker_conf){ .name = (char *)(uintptr_t)"bus",
                                  .type = &broker_kafka,
                                  .url = url,
                                  .tls = { .verify = true, .min_version = 2 },
@@ -423,7 +423,7 @@ static void test_tls_beside_plaintext(void **state)
     struct err err;
     (void)state;
     conf_init();
-    conf.tls.ca_file = (char *)(uintptr_t) "/etc/ssl/ca.pem";
+    conf.tls.ca_file = (char *)(uintptr_t)"/etc/ssl/ca.pem";
     for (size_t i = 0; i < sizeof securities / sizeof *securities; i++) {
         conf.url = (char *)(uintptr_t)(i == 1 ? "kafka://user:pw@a" : "kafka://a");
         option("security_protocol", securities[i][0]);

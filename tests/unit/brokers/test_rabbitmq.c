@@ -325,7 +325,7 @@ static int setup(void **state)
     if (!listener)
         return -1;
     snprintf(url, sizeof url, "amqp://127.0.0.1:%d", listener_port(listener));
-    conf = (struct broker_conf){ .name = (char *)(uintptr_t) "bus",
+    conf = (struct broker_conf){ .name = (char *)(uintptr_t)"bus",
                                  .type = &broker_rabbitmq,
                                  .url = url,
                                  .timeout_ms = 10000,

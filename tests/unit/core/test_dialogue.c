@@ -8,10 +8,7 @@
 #include "agent/base/text.h"
 #include "agent/core/dialogue.h"
 
-#define TEXT(text)                              \
-    {                                           \
-        .data = (text), .len = sizeof(text) - 1 \
-    }
+#define TEXT(text) { .data = (text), .len = sizeof(text) - 1 }
 #define JSON(...) \
     .json = { __VA_ARGS__ }, .json_count = sizeof((struct match_pointer[]){ __VA_ARGS__ }) / sizeof(struct match_pointer)
 

@@ -264,11 +264,13 @@ static void end_never(struct peer *peer, const struct ws_message *message)
     (void)message;
 }
 
-#define GOODBYE(how, section)                                                                                           \
-    {                                                                                                                   \
-        .type = "handshake", .on_message = how, .closes = true, .status = RESULT_WARN, .reason = REASON_PROTOCOL_ERROR, \
-        .words = section                                                                                                \
-    }
+#define GOODBYE(how, section)          \
+    { .type = "handshake",             \
+      .on_message = how,               \
+      .closes = true,                  \
+      .status = RESULT_WARN,           \
+      .reason = REASON_PROTOCOL_ERROR, \
+      .words = section }
 static const struct scene scenes[] = {
     { .type = "handshake", .status = RESULT_PASS },
     { .type = "handshake", .on_open = greet, .status = RESULT_PASS },

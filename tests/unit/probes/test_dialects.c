@@ -12,10 +12,7 @@
 #include "probes/dialects/registry.h"
 #include "probes/registry.h"
 
-#define BYTES(text)                               \
-    {                                             \
-        (const uint8_t *)(text), sizeof(text) - 1 \
-    }
+#define BYTES(text) { (const uint8_t *)(text), sizeof(text) - 1 }
 
 enum { PATIENCE_MS = 10000, ANSWERS_MAX = 3, LINES_MAX = 5 };
 

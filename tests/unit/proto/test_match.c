@@ -296,14 +296,14 @@ static void test_what_cannot_be_compiled(void **state)
         struct match_spec spec;
         const char *says;
     } rows[] = {
-        { { .regex = (char *)(uintptr_t) "a(b" }, "regex: missing closing parenthesis at offset 3" },
-        { { .regex = (char *)(uintptr_t) "\\C" }, "regex: " },
-        { { .regex = (char *)(uintptr_t) "\xff" }, "regex: UTF-8 error" },
-        { { .json = { { (char *)(uintptr_t) "op", (char *)(uintptr_t) "1" } }, .json_count = 1 },
+        { { .regex = (char *)(uintptr_t)"a(b" }, "regex: missing closing parenthesis at offset 3" },
+        { { .regex = (char *)(uintptr_t)"\\C" }, "regex: " },
+        { { .regex = (char *)(uintptr_t)"\xff" }, "regex: UTF-8 error" },
+        { { .json = { { (char *)(uintptr_t)"op", (char *)(uintptr_t)"1" } }, .json_count = 1 },
           "pointer 'op' does not begin with a slash" },
-        { { .json = { { (char *)(uintptr_t) "/a~2", (char *)(uintptr_t) "1" } }, .json_count = 1 }, "neither ~0 nor ~1" },
-        { { .json = { { (char *)(uintptr_t) "/a~", (char *)(uintptr_t) "1" } }, .json_count = 1 }, "neither ~0 nor ~1" },
-        { { .json = { { (char *)(uintptr_t) "/a", (char *)(uintptr_t) "pong" } }, .json_count = 1 }, "json /a: value is not JSON" },
+        { { .json = { { (char *)(uintptr_t)"/a~2", (char *)(uintptr_t)"1" } }, .json_count = 1 }, "neither ~0 nor ~1" },
+        { { .json = { { (char *)(uintptr_t)"/a~", (char *)(uintptr_t)"1" } }, .json_count = 1 }, "neither ~0 nor ~1" },
+        { { .json = { { (char *)(uintptr_t)"/a", (char *)(uintptr_t)"pong" } }, .json_count = 1 }, "json /a: value is not JSON" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct err err;
