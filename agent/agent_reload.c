@@ -175,10 +175,11 @@ static void reopen_lost(struct agent *agent)
             event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
     }
     if (agent->admin && httpd_lost(agent->admin)) {
-        if (open_admin(agent, conf, &again, &err) == 0) {
+        int failed = open_admin(agent, conf, &again, &err);
+        if (again) {
             httpd_close(agent->admin);
             agent->admin = again;
-        } else
+        } else if (failed)
             event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
     }
 }
