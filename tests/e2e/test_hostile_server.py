@@ -72,7 +72,9 @@ def test_the_agent_stays_well(urls, certs, tmp_path, row):
         end = time.monotonic() + WATCHED
         while time.monotonic() < end:
             for check in child.status()["checks"]:
-                seen[check["name"]].add((check["reason"] or "pass", check["message"]))
+                # A handshake that has passed may be warned of for how the server says goodbye; it must never fail for that.
+                warned = check["name"] == "handshake" and (check["status"], check["reason"]) == ("warn", "protocol_error")
+                seen[check["name"]].add(("pass" if warned else check["reason"] or "pass", check["message"]))
             time.sleep(0.1)
         prober.over.set()
         prober.join()
