@@ -21,6 +21,8 @@
 #include "agent/core/report.h"
 #include "agent/net/loop.h"
 
+enum { QUIET_MAX = 2048 };
+
 /* A URL names a kind of server, and with it the checks that make sense: the rest of the code knows WebSocket targets only. */
 static const struct kind {
     const char *scheme;       /* as typed, up to :// */
@@ -340,7 +342,11 @@ static int print_report(const struct cli *cli, bool has_file, const struct agent
         report_status_json(view, true, &out);
     else if (cli_has(cli, "nagios"))
         report_nagios(view, &out);
-    else
+    else if (cli_has(cli, "quiet")) {
+        char line[QUIET_MAX];
+        report_line(view, line, sizeof line);
+        buf_append_str(&out, line);
+    } else
         report_human(view, &style, &out);
     char *named = cli_name_flags(cli, has_file, buf_str(&out));
     buf_reset(&out);
@@ -371,8 +377,8 @@ int cli_check(struct cli *cli)
     struct conf *conf;
     struct agent *agent;
     int code;
-    if (cli_has(cli, "json") && cli_has(cli, "nagios"))
-        return cli_error(cli, "--json and --nagios exclude each other");
+    if (cli_has(cli, "json") + cli_has(cli, "nagios") + cli_has(cli, "quiet") > 1)
+        return cli_error(cli, "--json, --nagios and --quiet exclude each other");
     if (cli_has(cli, "trace"))
         return cli_error(cli, "--trace is not in this version");
     const char *http = cli_value(cli, "http");

@@ -31,6 +31,7 @@ static const struct cli_flag check_flags[] = {
     { "type", "TYPE", "this check type only (see 'wshealthd help checks')", 0, true },
     { "timeout", "D", "the deadline of each round, every phase included, such as 2s", 0, false },
     { "slo", "D", "slower than this is a warning", 0, false },
+    { "quiet", NULL, "prints one line: the verdict and why", 'q', false },
     { "json", NULL, "prints what /status would say", 0, false },
     { "nagios", NULL, "prints one plugin line with performance data", 0, false },
     { "header", "NAME:VALUE", "sends this header with the upgrade", 0, true },
@@ -52,6 +53,7 @@ static const struct cli_example check_examples[] = {
     { "wshealthd check wss://chat.example.com/ws --type handshake --type tls", "Only these checks." },
     { "wshealthd check ws://127.0.0.1:8080/ws --send '{\"op\":\"ping\"}' --expect pong --slo 200ms", "An echo check besides." },
     { "wshealthd check http://127.0.0.1:8080/health", "The server's own health URL." },
+    { "wshealthd check -q wss://chat.example.com/ws || echo broken", "For a script: the exit code, and one line." },
     { "wshealthd check -c /etc/wshealthd/wshealthd.yaml --json", "Every check of the file, for a program." },
     { "wshealthd check --nagios ws://127.0.0.1:8080/ws", "For a Nagios, Icinga or Checkmk plugin." },
     { 0 }

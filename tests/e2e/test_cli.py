@@ -65,6 +65,17 @@ def test_check_nagios(server):
     assert code == 2 and "CRITICAL" in out, out
 
 
+def test_check_quiet_is_one_line(server):
+    for flag in ("-q", "--quiet"):
+        code, out, err = wshealthd("check", flag, server.url)
+        assert code == 0 and not err and re.fullmatch(r"ready: [^\n]*\n", out), (out, err)
+    code, out, err = wshealthd("check", "-q", f"ws://127.0.0.1:{free_port()}/")
+    assert code == 2 and not err and re.fullmatch(r"not ready: [^\n]*\n", out), (out, err)
+    for other in ("--json", "--nagios"):
+        code, out, err = wshealthd("check", "-q", other, server.url)
+        assert code == 3 and not out and len(err.splitlines()) == 1, (out, err)
+
+
 def test_check_json_matches_the_contract(server):
     code, document = check(server.url, "handshake", "ping", "echo")
     assert code == 0
