@@ -123,6 +123,7 @@ static int64_t date_s(const char *text)
     const char *at;
     int day, year, hour, minute, second, used = 0;
 
+    /* Each number has at most four digits: none can overflow, which is what the check is about. NOLINTNEXTLINE(cert-err34-c) */
     if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &day, month, &year, &hour, &minute, &second, &used) !=
             6 ||
         !used || text[used])

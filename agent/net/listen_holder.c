@@ -25,6 +25,7 @@ static unsigned long inode_in(const char *table, uint16_t port)
         unsigned local, state;
         unsigned long inode;
 
+        /* The kernel writes these numbers. NOLINTNEXTLINE(cert-err34-c) */
         if (sscanf(line, " %*u: %39[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*u %*u %lu", address, &local, &state, &inode) ==
                 4 &&
             local == port && state == STATE_LISTEN)
