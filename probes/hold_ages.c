@@ -3,7 +3,7 @@
  *
  *     one loss                                                        warn, for five minutes or until it is outlived
  *     again, the replacement, at a similar age                        fail
- *     the same with the server down each time                         fail at the third: it crashes at that age
+ *     the same with the server down each time                         fail at the fifth: it crashes at that age
  *     again and again, the replacements, at any age                   fail: five generations in five minutes, a tenth of the connections.
  *                                                                     Those that went with the whole server do not count: that fault was
  *                                                                     judged when it happened, and is over when the server is back.
@@ -37,7 +37,7 @@ enum {
     SIMILAR_MS = 250,
     SELF_KICKS_MIN = 2,
     CALM_S = 60,     /* without a loss for so long, what was lost at different ages is over */
-    CRASHES_MIN = 3, /* outages at a similar age that are a pattern and not chance */
+    CRASHES_MIN = 5, /* outages at a similar age that are a pattern and not chance */
 };
 
 static bool is_polite(const struct err *err)
