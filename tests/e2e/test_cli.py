@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import BINARY, check, environment, free_port, only, wshealthd
+from harness import BINARY, ROOT, check, environment, free_port, only, wshealthd
 
 
 def test_version_and_help():
@@ -222,3 +222,28 @@ def test_an_unset_variable_and_an_unreadable_file_are_errors(tmp_path):
         assert code == 3 and "wshealthd.yaml:1:" in err, err
     file.write_text('target: { url: "ws://127.0.0.1:1/", headers: { X-A: "${NO_SUCH_VARIABLE_HERE:-fine}" } }\n')
     assert wshealthd("config", "check", file)[0] == 0
+
+
+def test_the_manual_has_the_flags_that_exist():
+    _code, overview, _err = wshealthd("help")
+    code, roff, err = wshealthd("help", "--roff", "commands")
+    assert code == 0, err
+    sections = {part.split()[1]: part.replace("\\-", "-") for part in roff.split(".SS ")[1:]}
+    for command in re.findall(r"^  (\w+) ", overview, re.M):
+        if command in sections:
+            _code, page, _err = wshealthd("help", command)
+            known = set(re.findall(r"--[a-z][a-z-]*", page))
+            assert set(re.findall(r"--[a-z][a-z-]*", sections[command])) == known, command
+    manual = (ROOT / "docs" / "wshealthd.8.in").read_text()
+    for name in ("EXAMPLES", "ENVIRONMENT"):
+        assert f".SH {name}\n" in manual
+    read = {name for path in (ROOT / "agent").rglob("*.c") for name in re.findall(r'"(WSHEALTHD_[A-Z]+)"', path.read_text())}
+    assert read, "the program reads variables"
+    environment_section = manual.split(".SH ENVIRONMENT\n")[1].split("\n.SH ")[0]
+    for name in sorted(read):
+        assert name in environment_section, name
+
+
+def test_the_manual_says_what_a_match_is_before_it_is_used():
+    manual = (ROOT / "docs" / "wshealthd.yaml.5.in").read_text()
+    assert manual.index(".SS Matches\n") < manual.index("@options@")
