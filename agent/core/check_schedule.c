@@ -6,7 +6,7 @@
 #include "agent/base/random.h"
 #include "agent/core/check_impl.h"
 
-enum { BARRED_SPREAD_MS = 250 };
+enum { BARRED_SPREAD_MS = 250, OTHERS_WAIT_MS = 2000 };
 
 /* --- the schedule --- */
 
@@ -68,6 +68,17 @@ static struct backoff *backoff_of(const struct check *check)
     return &check->host->backoff[check->conf->path == PATH_PUBLIC];
 }
 
+/*
+ * The clock by which a check sees the back-off. A check that was refused goes before the others: else each of them would be refused once in
+ * turn, and none would reach its `fall` before minutes are over.
+ */
+static uint64_t turn_ms(const struct check *check)
+{
+    uint64_t now_ms = clock_now_ms();
+
+    return check->refused || now_ms < OTHERS_WAIT_MS ? now_ms : now_ms - OTHERS_WAIT_MS;
+}
+
 bool run_backs_off(const struct run *run)
 {
     return backoff_of(run->check)->level > 0;
@@ -83,7 +94,7 @@ bool run_may_connect(struct run *run)
     struct check *check = run->check;
 
     if (!check->claimed)
-        check->claimed = check->host->once || backoff_claim(backoff_of(check), clock_now_ms());
+        check->claimed = check->host->once || backoff_claim(backoff_of(check), turn_ms(check));
     return check->claimed;
 }
 
@@ -96,7 +107,7 @@ bool check_wait_for_turn(struct check *check)
     check->claimed = false;
     if (!check_is_witness(check) || check->view.stats.held || run_may_connect(&check->run))
         return false;
-    wait_ms = backoff_wait_ms(backoff_of(check), clock_now_ms());
+    wait_ms = backoff_wait_ms(backoff_of(check), turn_ms(check));
     if (wait_ms > (uint64_t)check->conf->interval_ms)
         wait_ms = (uint64_t)check->conf->interval_ms;
     check_schedule_in(check, (wait_ms + random_below(BARRED_SPREAD_MS)) * NS_PER_MS);

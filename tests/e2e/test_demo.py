@@ -82,7 +82,7 @@ def try_faults(names):
                 seen[name] = demo.faults() or None
             else:
                 try:
-                    until("a fault is seen", lambda: demo.faults() & wanted, 120 if name == "unauthorized" else 30)  # refusals are asked for ever less often
+                    until("a fault is seen", lambda: demo.faults() & wanted, 60 if name == "unauthorized" else 30)  # the second refusal comes after ten seconds
                     seen[name] = demo.faults() & wanted
                     if name in STAYS_READY:
                         until("/ready says so", lambda: demo.get("/ready")[1].startswith("degraded"), 10)
