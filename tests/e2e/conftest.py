@@ -23,6 +23,14 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"skipped: {report.nodeid}: {reason.removeprefix('Skipped: ')}")
 
 
+def pytest_runtest_logreport(report):
+    """Names what failed, for tests/tools/run-tests. Of several processes the one that collects the reports has no PYTEST_XDIST_WORKER."""
+    file = os.environ.get("WSHEALTHD_FAILURES")
+    if file and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(file, "a", encoding="utf-8") as out:
+            out.write(report.nodeid + "\n")
+
+
 @pytest.fixture(scope="session")
 def certs(tmp_path_factory):
     return Certs(tmp_path_factory.mktemp("certs"))
