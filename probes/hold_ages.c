@@ -141,12 +141,15 @@ static struct chain pattern_of(const struct hold_ages *ages, uint64_t now_ns)
     return chain;
 }
 
-/* Generations lost within the window, at any age, without a goodbye. */
+/*
+ * Generations lost within the window, at any age, without a goodbye. A minute of calm begins a new count, and what is lost within one second
+ * counts once: else two bad seconds would turn each single loss of the next five minutes into a fault.
+ */
 static struct chain churn_of(const struct hold_ages *ages, uint64_t now_ns, uint64_t connections)
 {
     const struct hold_loss *newest = &ages->losses[ages->count - 1];
     struct chain chain = { 0 };
-    uint64_t after_ns = 0, lost = 0;
+    uint64_t after_ns = 0, before_ns = 0, lost = 0;
 
     if (newest->outage || now_ns - newest->last_ns > CALM_S * SECOND_NS)
         return chain;
@@ -155,8 +158,13 @@ static struct chain churn_of(const struct hold_ages *ages, uint64_t now_ns, uint
 
         if (loss->polite || loss->outage || loss->age_ns > LONG_S * SECOND_NS || now_ns - loss->last_ns > CHURN_S * SECOND_NS)
             continue;
+        if (before_ns && loss->first_ns - before_ns > CALM_S * SECOND_NS) {
+            chain = (struct chain){ 0 };
+            lost = 0;
+        }
+        before_ns = loss->last_ns;
         lost += loss->count;
-        if (loss->opened_ns < after_ns)
+        if (loss->opened_ns < after_ns || (chain.length && loss->first_ns - after_ns < MOMENT_S * SECOND_NS))
             continue;
         chain_add(&chain, loss);
         after_ns = loss->first_ns;

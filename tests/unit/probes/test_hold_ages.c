@@ -273,6 +273,22 @@ static void test_outages(void **state)
     assert_said("cut after 30.0s, 6 times: ");
 }
 
+/* Two bad seconds, a minute of calm, and a single loss: that is one loss. */
+static void test_a_burst_is_forgotten(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        now_ms += 150;
+        lose(now_ms - 1, 1011);
+    }
+    assert_int_equal(judge(), HOLD_FAIL); /* at once, and again to the replacement */
+    hold_ages_lived(&ages, ns(now_ms + 500), ns(now_ms + 1), false);
+    assert_int_equal(judge(), HOLD_WELL);
+    now_ms += 70000;
+    lose(now_ms - 60000, 1006);
+    assert_int_equal(judge(), HOLD_WARN);
+}
+
 static void test_few_of_many(void **state)
 {
     (void)state;
@@ -354,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup(test_recycling_is_a_warning, setup),
         cmocka_unit_test_setup(test_cuts_at_any_age, setup),
         cmocka_unit_test_setup(test_outages, setup),
+        cmocka_unit_test_setup(test_a_burst_is_forgotten, setup),
         cmocka_unit_test_setup(test_few_of_many, setup),
         cmocka_unit_test_setup(test_the_same_age_is_not_a_replacement, setup),
         cmocka_unit_test_setup(test_recycled_to_the_end, setup),
