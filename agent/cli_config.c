@@ -83,7 +83,10 @@ static int write_new(const struct cli *cli, const char *file, const struct buf *
 static int config_init(const struct cli *cli, const char *file)
 {
     struct buf out = BUF_INIT(CLI_TEXT_MAX);
-    conf_write_starter(&agent_conf_env, &out);
+    if (cli_has(cli, "short"))
+        conf_write_short(&out);
+    else
+        conf_write_starter(&agent_conf_env, &out);
     int code = write_new(cli, file, &out);
     buf_fini(&out);
     return code;
@@ -106,6 +109,8 @@ int cli_config(struct cli *cli)
     enum { ACTIONS = sizeof names / sizeof *names };
     if (!cli->arg_count)
         return cli_error(cli, "want one of check, show, init, schema");
+    if (cli_has(cli, "short") && strcmp(cli->args[0], "init") != 0)
+        return cli_error(cli, "--short belongs to config init");
     for (size_t i = 0; i < ACTIONS; i++)
         if (strcmp(cli->args[0], names[i]) == 0)
             return actions[i](cli, file_of(cli));

@@ -99,9 +99,12 @@ static const struct cli_example reload_examples[] = {
     { "wshealthd config check && wshealthd reload", "The same as SIGHUP, with the errors on this terminal." }, { 0 }
 };
 
-static const struct cli_flag config_flags[] = { { "config", "FILE", "the same as the argument FILE", 'c', false }, { 0 } };
+static const struct cli_flag config_flags[] = { { "config", "FILE", "the same as the argument FILE", 'c', false },
+                                                { "short", NULL, "init: a dozen lines instead of every key", 0, false },
+                                                { 0 } };
 static const struct cli_example config_examples[] = {
     { "wshealthd config init > wshealthd.yaml", "A commented start; with FILE it is written there unless the file exists." },
+    { "wshealthd config init --short wshealthd.yaml", "A dozen lines to begin with." },
     { "wshealthd config check wshealthd.yaml", "All errors at once, each with line and column." },
     { "wshealthd config show wshealthd.yaml", "What holds after defaults and variables; secrets are ***." },
     { "wshealthd config schema > wshealthd.schema.json", "For an editor." },

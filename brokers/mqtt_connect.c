@@ -124,10 +124,8 @@ int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, 
     error = errno;
     if (rc == MOSQ_ERR_SUCCESS)
         return 0;
-    if (rc == MOSQ_ERR_ERRNO)
-        fault_of_errno(plan, error, fault);
-    else
-        mqtt_fault_of(plan, rc, last_log, fault);
+    errno = error;
+    mqtt_fault_of(plan, rc, last_log, fault);
     return -1;
 }
 
@@ -158,6 +156,11 @@ void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log,
                          last_part(last_log));
     else if (plan->tls && last_log[0] != '\0')
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "TLS with %s failed: %s", plan->where, last_part(last_log));
+    else if (plan->tls && code == MOSQ_ERR_ERRNO && error == EPROTO)
+        /* The library's word for a TLS alert that it has no words for: in TLS 1.3 the handshake is over for us before the broker has seen
+         * our certificate, so that the alert meets the first write or read. */
+        letter_fault_set(fault, REASON_BROKER_AUTH_FAILED,
+                         "%s hung up right after the TLS handshake: it refuses the client certificate, or wants one", plan->where);
     else if (code == MOSQ_ERR_CONN_LOST || code == MOSQ_ERR_NO_CONN ||
              (code == MOSQ_ERR_ERRNO && (error == EPIPE || error == ECONNRESET)))
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s has closed the connection", plan->where);

@@ -140,6 +140,7 @@ const struct dialect *conf_find_dialect(const struct conf *conf, const struct co
  * 2020-12. `rows_roff`: the manual's option tables. */
 void conf_show(const struct conf *conf, const struct conf_env *env, struct buf *out);
 void conf_write_starter(const struct conf_env *env, struct buf *out);
+void conf_write_short(struct buf *out); /* `config init --short`: a dozen lines that load */
 void conf_write_schema(const struct conf_env *env, struct buf *out);
 void conf_write_roff(const struct conf_env *env, struct buf *out);
 

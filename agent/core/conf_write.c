@@ -157,8 +157,29 @@ static void put_check(struct buf *out, const struct probe_type *type)
     buf_append_char(out, '\n');
 }
 
+/* The editor's line (YAML Language Server): keys are completed and checked while they are typed. It stands first, or is not found. */
+static const char editor_line[] = "# yaml-language-server: $schema=wshealthd.schema.json\n"
+                                  "# (The file comes from: wshealthd config schema > wshealthd.schema.json)\n";
+
+void conf_write_short(struct buf *out)
+{
+    buf_append_str(out, editor_line);
+    buf_append_str(out, "# `wshealthd config init` without --short shows every key.\n"
+                        "target:\n"
+                        "  url: ws://127.0.0.1:8080/ws\n"
+                        "  # token: ${file:/run/secrets/probe-token}\n"
+                        "# brokers:\n"
+                        "#   - { name: bus, type: redis, url: \"redis://127.0.0.1:6379/0\" }\n"
+                        "checks:\n"
+                        "  - { name: handshake, type: handshake }\n"
+                        "  - { name: ping, type: ping }\n"
+                        "  - { name: hold, type: hold, connections: 2, for: 60s }\n"
+                        "  # - { name: delivery, type: delivery, broker: bus, channel: healthcheck }\n");
+}
+
 void conf_write_starter(const struct conf_env *env, struct buf *out)
 {
+    buf_append_str(out, editor_line);
     put_prose(out, "",
               "The configuration of wshealthd. Keys that are commented out show their default, or nothing where there is none. "
               "${NAME}, ${NAME:-default} and ${file:/path} are replaced in values. See wshealthd.yaml(5).");

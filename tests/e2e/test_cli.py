@@ -247,3 +247,17 @@ def test_the_manual_has_the_flags_that_exist():
 def test_the_manual_says_what_a_match_is_before_it_is_used():
     manual = (ROOT / "docs" / "wshealthd.yaml.5.in").read_text()
     assert manual.index(".SS Matches\n") < manual.index("@options@")
+
+
+def test_config_init_short(tmp_path):
+    """A dozen lines that load, with the editor's line first; the long start has that line too."""
+    file = tmp_path / "wshealthd.yaml"
+    code, _, err = wshealthd("config", "init", "--short", file)
+    assert code == 0, err
+    lines = file.read_text().splitlines()
+    assert lines[0] == "# yaml-language-server: $schema=wshealthd.schema.json" and len(lines) < 20, lines
+    code, out, err = wshealthd("config", "check", file)
+    assert code == 0 and "3 checks" in out + err, out + err
+    assert wshealthd("config", "init")[1].splitlines()[0] == lines[0]
+    code, _, err = wshealthd("config", "check", "--short", file)
+    assert code == 3 and "--short" in err, err
