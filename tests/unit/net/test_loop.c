@@ -252,14 +252,23 @@ static void work_for_30_ms(struct timer *timer, void *user)
         continue;
 }
 
-/* A turn that works long is counted as such, and one that only waits is not. */
+static void nothing(struct timer *timer, void *user)
+{
+    (void)timer;
+    (void)user;
+}
+
+/* A turn that works long is counted as such, and one that only waits is not. A turn is counted in the next one: libuv from 1.45 on runs timers
+ * last, and a loop that has nothing left would end before that. */
 static void test_long_turns_are_counted(void **state)
 {
     (void)state;
     struct loop own;
-    struct timer timer = { 0 };
+    struct timer timer = { 0 }, later = { 0 };
     uint64_t count = 0;
     assert_int_equal(loop_init(&own, NULL), 0);
+    timer_init(&later, &own, nothing, NULL);
+    timer_start(&later, 400);
     timer_init(&timer, &own, work_for_30_ms, NULL);
     timer_start(&timer, 300);
     loop_run(&own);
