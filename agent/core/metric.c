@@ -1,7 +1,8 @@
 /*
  * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the HTTP face for /metrics
  * and by the manual's table. Promises that every series that can occur exists from the first scrape, and no other: label values come from
- * the closed sets of agent/base/reason.h and of metric.h, as far as the check's type can give them. Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.
+ * the closed sets of agent/base/reason.h and of metric.h, as far as the check's type can give them. With very many checks some of them wait for
+ * their first count (is_brief). Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.
  */
 #include "agent/core/metric.h"
 
@@ -65,6 +66,23 @@ struct scrape {
     const struct agent_view *view;
     struct process_stats process;
 };
+
+/* Hundreds of checks would make megabytes of zeros. What rounds_total counts from the beginning is then split up as it comes. */
+static bool is_brief(const struct scrape *scrape)
+{
+    return scrape->view->check_count > METRIC_WHOLE_CHECKS;
+}
+
+/* The few that are there from the first scrape even then: alerts are commonly written on them. */
+static bool is_common_reason(enum reason reason)
+{
+    return reason == REASON_CONNECT_REFUSED || reason == REASON_DELIVERY_LOST || reason == REASON_BROKER_UNREACHABLE;
+}
+
+static bool is_common_close(enum close_label label)
+{
+    return label == CLOSE_1001 || label == CLOSE_1006 || label == CLOSE_1011;
+}
 
 /* PHASE_NONE stands for the whole round. */
 static const char *phase_label(enum phase phase)
@@ -251,90 +269,95 @@ static void write_start_time(struct scrape *scrape)
 
 #define CHECK_LABELS(c) "check", (c)->name, "type", (c)->type, "path", (c)->path
 
-static void write_state(struct prom *prom, const struct check_view *check)
+static void write_state(struct scrape *scrape, const struct check_view *check)
 {
-    prom_sample(prom, state_value(check->health.state), CHECK_LABELS(check), NULL);
+    prom_sample(&scrape->prom, state_value(check->health.state), CHECK_LABELS(check), NULL);
 }
 
-static void write_rounds(struct prom *prom, const struct check_view *check)
+static void write_rounds(struct scrape *scrape, const struct check_view *check)
 {
     for (unsigned i = 0; i < RESULT_COUNT; i++)
-        prom_sample(prom, (double)check->stats.rounds[i], CHECK_LABELS(check), "result", result_name((enum result)i), NULL);
+        prom_sample(&scrape->prom, (double)check->stats.rounds[i], CHECK_LABELS(check), "result", result_name((enum result)i),
+                    NULL);
 }
 
-static void write_failures(struct prom *prom, const struct check_view *check)
+static void write_failures(struct scrape *scrape, const struct check_view *check)
 {
     for (unsigned i = 0; i < REASON_COUNT; i++)
-        if (reason_listed(check, (enum reason)i) || check->stats.failures[i])
-            prom_sample(prom, (double)check->stats.failures[i], CHECK_LABELS(check), "reason", reason_name((enum reason)i), NULL);
+        if (check->stats.failures[i] ||
+            (reason_listed(check, (enum reason)i) && (!is_brief(scrape) || is_common_reason((enum reason)i))))
+            prom_sample(&scrape->prom, (double)check->stats.failures[i], CHECK_LABELS(check), "reason", reason_name((enum reason)i),
+                        NULL);
 }
 
-static void write_duration(struct prom *prom, const struct check_view *check)
+static void write_duration(struct scrape *scrape, const struct check_view *check)
 {
     for (unsigned i = 1; i <= PHASE_COUNT; i++) { /* the whole round last */
         enum phase phase = (enum phase)(i % PHASE_COUNT);
         if (!phase_listed(check, phase))
             continue;
-        prom_buckets(prom, phase == PHASE_NONE ? PROM_USUAL : PROM_COARSE);
-        prom_sample_histogram(prom, &check->stats.phase[phase], CHECK_LABELS(check), "phase", phase_label(phase), NULL);
+        prom_buckets(&scrape->prom, phase == PHASE_NONE ? PROM_USUAL : is_brief(scrape) ? PROM_ONE : PROM_COARSE);
+        prom_sample_histogram(&scrape->prom, &check->stats.phase[phase], CHECK_LABELS(check), "phase", phase_label(phase), NULL);
     }
 }
 
-static void write_rtt(struct prom *prom, const struct check_view *check)
+static void write_rtt(struct scrape *scrape, const struct check_view *check)
 {
     if (part_listed(check, SERIES_RTT))
-        prom_sample_histogram(prom, &check->stats.rtt, CHECK_LABELS(check), NULL);
+        prom_sample_histogram(&scrape->prom, &check->stats.rtt, CHECK_LABELS(check), NULL);
 }
 
-static void write_last_round(struct prom *prom, const struct check_view *check)
+static void write_last_round(struct scrape *scrape, const struct check_view *check)
 {
-    prom_sample(prom, timestamp_value(check->stats.last_round_ms), CHECK_LABELS(check), NULL);
+    prom_sample(&scrape->prom, timestamp_value(check->stats.last_round_ms), CHECK_LABELS(check), NULL);
 }
 
-static void write_closes(struct prom *prom, const struct check_view *check)
+static void write_closes(struct scrape *scrape, const struct check_view *check)
 {
     for (unsigned i = 0; i < CLOSE_LABEL_COUNT && part_listed(check, SERIES_FRAMES); i++)
-        prom_sample(prom, (double)check->stats.closes[i], "check", check->name, "code", close_rows[i].name, NULL);
+        if (check->stats.closes[i] || !is_brief(scrape) || is_common_close((enum close_label)i))
+            prom_sample(&scrape->prom, (double)check->stats.closes[i], "check", check->name, "code", close_rows[i].name, NULL);
 }
 
-static void write_held(struct prom *prom, const struct check_view *check)
+static void write_held(struct scrape *scrape, const struct check_view *check)
 {
     if (part_listed(check, SERIES_HELD))
-        prom_sample(prom, (double)check->stats.held, "check", check->name, NULL);
+        prom_sample(&scrape->prom, (double)check->stats.held, "check", check->name, NULL);
 }
 
-static void write_cert(struct prom *prom, const struct check_view *check)
+static void write_cert(struct scrape *scrape, const struct check_view *check)
 {
     if (!check->series.known || check->series.tls)
-        prom_sample(prom, timestamp_value(check->stats.cert_not_after_ms), "check", check->name, NULL);
+        prom_sample(&scrape->prom, timestamp_value(check->stats.cert_not_after_ms), "check", check->name, NULL);
 }
 
 #define BROKER_LABELS(c) "broker", (c)->name, "type", (c)->broker_type ? (c)->broker_type : ""
 
-static void write_broker_state(struct prom *prom, const struct check_view *check)
+static void write_broker_state(struct scrape *scrape, const struct check_view *check)
 {
     if (check_is_broker(check))
-        prom_sample(prom, state_value(check->health.state), BROKER_LABELS(check), NULL);
+        prom_sample(&scrape->prom, state_value(check->health.state), BROKER_LABELS(check), NULL);
 }
 
-static void write_broker_rtt(struct prom *prom, const struct check_view *check)
+static void write_broker_rtt(struct scrape *scrape, const struct check_view *check)
 {
     if (check_is_broker(check))
-        prom_sample_histogram(prom, &check->stats.rtt, BROKER_LABELS(check), NULL);
+        prom_sample_histogram(&scrape->prom, &check->stats.rtt, BROKER_LABELS(check), NULL);
 }
 
-static void write_legs(struct prom *prom, const struct check_view *check)
+static void write_legs(struct scrape *scrape, const struct check_view *check)
 {
     const struct delivery_stats *delivery = check->stats.delivery;
     for (unsigned i = 0; delivery && i < LEG_COUNT; i++)
-        prom_sample_histogram(prom, &delivery->legs[i], "check", check->name, "leg", delivery_leg_name((enum delivery_leg)i), NULL);
+        prom_sample_histogram(&scrape->prom, &delivery->legs[i], "check", check->name, "leg",
+                              delivery_leg_name((enum delivery_leg)i), NULL);
 }
 
-static void write_heartbeats(struct prom *prom, const struct check_view *check)
+static void write_heartbeats(struct scrape *scrape, const struct check_view *check)
 {
     const struct delivery_stats *delivery = check->stats.delivery;
     for (unsigned i = 0; delivery && i < DELIVERY_COUNT; i++)
-        prom_sample(prom, (double)delivery->heartbeats[i], "check", check->name, "result",
+        prom_sample(&scrape->prom, (double)delivery->heartbeats[i], "check", check->name, "result",
                     delivery_result_name((enum delivery_result)i), NULL);
 }
 
@@ -343,8 +366,8 @@ static void write_heartbeats(struct prom *prom, const struct check_view *check)
 struct family {
     enum prom_type type;
     const char *name, *labels, *help;
-    void (*of_agent)(struct scrape *scrape);                             /* either: once … */
-    void (*of_check)(struct prom *prom, const struct check_view *check); /* … or for each check */
+    void (*of_agent)(struct scrape *scrape);                                 /* either: once … */
+    void (*of_check)(struct scrape *scrape, const struct check_view *check); /* … or for each check */
 };
 
 static const struct family families[] = {
@@ -403,7 +426,7 @@ int metric_write(const struct agent_view *view, bool openmetrics, struct buf *ou
         if (family->of_agent)
             family->of_agent(&scrape);
         for (size_t j = 0; family->of_check && j < view->check_count; j++)
-            family->of_check(&scrape.prom, view->checks[j]);
+            family->of_check(&scrape, view->checks[j]);
     }
     return prom_finish(&scrape.prom);
 }

@@ -28,6 +28,7 @@ enum {
     PROM_ALL = (1 << PROM_BUCKETS) - 1,
     PROM_USUAL = 1 << 1 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 9, /* 1, 5, 25, 100, 500 ms */
     PROM_COARSE = 1 << 6 | 1 << 9,                           /* 50, 500 ms */
+    PROM_ONE = 1 << 7,                                       /* 100 ms */
 };
 
 struct prom_histogram {

@@ -272,6 +272,101 @@ static void test_no_series_appears_later(void **state)
     assert_int_equal(count_of(scrape(false), "\n"), before);
 }
 
+/* --- hundreds of checks ------------------------------------------------------------------------------------------------- */
+
+enum { MANY = 200, MANY_BYTES = 1000000 };
+
+/* A check over wss:// whose rounds have measured all that it can, with sums of many digits. */
+static void fill_one_of_many(struct check_view *check, const char *name, const char *type, unsigned parts)
+{
+    static const enum reason own[] = { REASON_SILENT_DROP, REASON_ECHO_TIMEOUT, REASON_ECHO_MISMATCH, REASON_NONE };
+    memset(check, 0, sizeof *check);
+    check->name = name;
+    check->type = type;
+    check->path = "local";
+    check->summary = "";
+    check->series = (struct series){ true, true, true, parts, own };
+    check->stats.rounds[RESULT_PASS] = 1234567;
+    check->stats.last_round_ms = WORLD_MS + 123;
+    check->stats.cert_not_after_ms = WORLD_MS;
+    for (unsigned i = 0; i < PHASE_COUNT; i++)
+        for (unsigned j = 0; j < 99; j++)
+            prom_observe(&check->stats.phase[i], 0.00123456789 * (j + 1));
+    prom_observe(&check->stats.rtt, 0.000123456789);
+}
+
+static const char *scrape_many(struct check_view *checks, size_t count, const char *type, unsigned parts)
+{
+    static char names[MANY][32];
+    static const struct check_view *list[MANY];
+    for (size_t i = 0; i < count; i++) {
+        snprintf(names[i], sizeof names[i], "%s-%zu", type, i);
+        fill_one_of_many(&checks[i], names[i], type, parts);
+        list[i] = &checks[i];
+    }
+    world.view.checks = list;
+    world.view.check_count = count;
+    buf_fini(&out);
+    buf_init(&out, 16 << 20);
+    return scrape(false);
+}
+
+static void test_hundreds_of_checks_stay_small(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type;
+        unsigned parts;
+    } rows[] = {
+        { "tcp", SERIES_DIAL },
+        { "http", SERIES_DIAL | SERIES_UPGRADE },
+        { "ping", SERIES_TALK },
+        { "hold", SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD },
+        { "subscribe", SERIES_OPEN | SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT },
+    };
+    struct check_view *checks = calloc(MANY, sizeof *checks);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scrape_many(checks, MANY, rows[i].type, rows[i].parts);
+        if (out.len > MANY_BYTES)
+            fail_msg("%d checks of type %s: %zu bytes, want at most %d", MANY, rows[i].type, out.len, MANY_BYTES);
+        /* Where everything is listed there are so few of them that it is no more either. */
+        scrape_many(checks, METRIC_WHOLE_CHECKS, rows[i].type, rows[i].parts);
+        if (out.len > MANY_BYTES)
+            fail_msg("%d checks of type %s: %zu bytes, want at most %d", METRIC_WHOLE_CHECKS, rows[i].type, out.len, MANY_BYTES);
+    }
+    free(checks);
+}
+
+/* What has come stays; what alerts are written on is there from the first scrape; the rest waits. */
+static void test_hundreds_of_checks_list_what_came(void **state)
+{
+    (void)state;
+    struct check_view *checks = calloc(MANY, sizeof *checks);
+    const char *text = scrape_many(checks, METRIC_WHOLE_CHECKS, "ping", SERIES_TALK);
+    assert_int_equal(count_of(text, "reason=\"silent_drop\"} 0\n"), METRIC_WHOLE_CHECKS);
+    assert_int_equal(count_of(text, "code=\"1012\"} 0\n"), METRIC_WHOLE_CHECKS);
+
+    text = scrape_many(checks, METRIC_WHOLE_CHECKS + 1, "ping", SERIES_TALK);
+    assert_int_equal(count_of(text, "reason=\"silent_drop\""), 0);
+    assert_int_equal(count_of(text, "code=\"1012\""), 0);
+    assert_int_equal(count_of(text, "reason=\"connect_refused\"} 0\n"), METRIC_WHOLE_CHECKS + 1);
+    assert_int_equal(count_of(text, "code=\"1006\"} 0\n"), METRIC_WHOLE_CHECKS + 1);
+    for (unsigned i = 0; i < RESULT_COUNT; i++) {
+        char series[128];
+        snprintf(series, sizeof series, "type=\"ping\",path=\"local\",result=\"%s\"} ", result_name((enum result)i));
+        assert_int_equal(count_of(text, series), METRIC_WHOLE_CHECKS + 1);
+    }
+    checks[7].stats.failures[REASON_SILENT_DROP] = 3;
+    checks[9].stats.closes[CLOSE_1012] = 4;
+    text = scrape(false);
+    assert_int_equal(count_of(text, "reason=\"silent_drop\""), 1);
+    assert_true(
+        number_of(text, "wshealthd_check_failures_total{check=\"ping-7\",type=\"ping\",path=\"local\",reason=\"silent_drop\"}") ==
+        3);
+    assert_true(number_of(text, "wshealthd_connection_closes_total{check=\"ping-9\",code=\"1012\"}") == 4);
+    free(checks);
+}
+
 static void test_values(void **state)
 {
     (void)state;
@@ -398,6 +493,8 @@ int main(void)
         T(test_brokers_and_deliveries_only),
         T(test_delivery_names),
         T(test_no_series_appears_later),
+        T(test_hundreds_of_checks_stay_small),
+        T(test_hundreds_of_checks_list_what_came),
         T(test_values),
         T(test_unknown_is_not_a_number),
         T(test_openmetrics),
