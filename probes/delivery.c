@@ -380,8 +380,10 @@ static void delivery_start(struct run *run)
         session_begin(run);
     run->report.phase = PHASE_OPEN;
     leave_stale_session(run);
-    if (dialogue_is_ready(state->dialogue)) /* also while the broker is down: the connection is to be there when it comes back */
+    if (dialogue_is_ready(state->dialogue)) { /* also while the broker is down: the connection is to be there when it comes back */
+        conn_asked(dialogue_conn(state->dialogue));
         ping_session(run);
+    }
     state->bare = broker_is_waiting(state->broker);
     if (state->bare) {
         beats_end(state);
@@ -428,13 +430,17 @@ static const struct feed *note_unsubscribed(struct delivery_state *state)
 }
 
 /* Which of the things that must be there before a heartbeat can be sent is missing? */
-static bool finish_unprepared(struct run *run, const char *limit)
+static bool finish_unprepared(struct run *run, const char *limit, const struct err *flood)
 {
     struct delivery_state *state = run->state;
     const struct feed *unsubscribed;
     bool control;
 
     unsubscribed = note_unsubscribed(state);
+    if (unsubscribed && flood) {
+        run_finish_err(run, flood); /* the confirmation may be somewhere in it */
+        return true;
+    }
     if (unsubscribed) {
         run_finish(run, REASON_SUBSCRIBE_TIMEOUT, "the subscription to %.100s was not confirmed within %s", unsubscribed->name,
                    limit);
@@ -456,9 +462,9 @@ static bool finish_unprepared(struct run *run, const char *limit)
 
 /*
  * The verdict is about this connection until it has cost the check its state; then a new one is tried, as a client would in the end. A
- * server that serves new subscribers again may have them.
+ * server that serves new subscribers again may have them. What a flood has left unread is of no use to the next round: it begins anew.
  */
-static void reconnect_if_lost(struct run *run)
+static void reconnect_if_lost(struct run *run, bool flooded)
 {
     struct delivery_state *state = run->state;
     bool lost = false;
@@ -466,7 +472,7 @@ static void reconnect_if_lost(struct run *run)
     for (size_t i = 0; i < state->beat_count; i++)
         lost = lost || (!state->beats[i].websocket_ns && (state->beats[i].control_ns || !delivery_has_control(state)));
     state->lost_streak = lost ? state->lost_streak + 1 : 0;
-    if (state->lost_streak < (unsigned)run->conf->fall.count)
+    if (state->lost_streak < (unsigned)run->conf->fall.count && !(lost && flooded))
         return;
     dialogue_close(state->dialogue, GOING_AWAY);
     leave_session(run);
@@ -478,7 +484,8 @@ static void delivery_late(struct run *run)
     struct delivery_state *state = run->state;
     bool unready, refused, dead = is_dead(run, (uint64_t)run->conf->timeout_ms / 2);
     char limit[32];
-    struct err err;
+    struct err err, flood;
+    bool flooded = conn_flooded(dialogue_conn(state->dialogue), &flood);
 
     text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
     /* Who takes no connection is at fault whatever the broker does. Behind the upgrade a server may wait for the broker. */
@@ -490,15 +497,17 @@ static void delivery_late(struct run *run)
     }
     if (!broker_is_up(state->broker) && !(state->bare && refused)) {
         finish_in(run, PHASE_NONE, broker_why(state->broker));
+    } else if (flooded && (unready || dead)) {
+        finish_in(run, PHASE_OPEN, &flood);
     } else if (unready) {
         finish_in(run, reason_phase(err.reason), &err);
     } else if (dead) {
         run_finish(run, REASON_SILENT_DROP, "nothing came on the subscribed connection within %s, not even a pong", limit);
     } else if (state->bare) {
         finish_bare(run);
-    } else if (!finish_unprepared(run, limit)) {
-        delivery_judge(run);
-        reconnect_if_lost(run);
+    } else if (!finish_unprepared(run, limit, flooded ? &flood : NULL)) {
+        delivery_judge(run, flooded ? &flood : NULL);
+        reconnect_if_lost(run, flooded);
     }
 }
 

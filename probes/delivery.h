@@ -67,7 +67,8 @@ bool delivery_has_control(const struct delivery_state *state);
 void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns);
 int delivery_topic(const struct feed *feed, struct buf *topic, struct err *err);
 int delivery_beat_send(struct beat *beat, uint64_t seq, struct err *err);
-/* Every heartbeat of the round has come, or the deadline has: finishes the round by what is in state->beats. */
-void delivery_judge(struct run *run);
+/* Every heartbeat of the round has come, or the deadline has: finishes the round by what is in state->beats. With `flood`, a heartbeat that
+ * the server has not delivered may lie in what could not be read: then that is the verdict. */
+void delivery_judge(struct run *run, const struct err *flood);
 
 #endif

@@ -27,7 +27,7 @@ static void judge_when_complete(struct run *run)
         if (!state->beats[i].taken || !state->beats[i].websocket_ns || (!state->beats[i].control_ns && delivery_has_control(state)))
             return;
     state->lost_streak = 0;
-    delivery_judge(run);
+    delivery_judge(run, NULL);
 }
 
 static void on_taken(void *user, const struct err *err, uint64_t rtt_ns)

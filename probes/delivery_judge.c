@@ -100,7 +100,7 @@ static void finish_lost_unheard(struct run *run, const char *where)
     run_finish_err(run, &err);
 }
 
-void delivery_judge(struct run *run)
+void delivery_judge(struct run *run, const struct err *flood)
 {
     struct delivery_state *state = run->state;
     struct tally tally = { 0 };
@@ -111,7 +111,9 @@ void delivery_judge(struct run *run)
         weigh_beat(state, i, &tally);
     run->report.have_rtt = tally.slowest_ns != 0;
     run->report.rtt_ns = tally.slowest_ns;
-    if (tally.lost && !delivery_has_control(state)) {
+    if (tally.lost && flood) {
+        run_finish_err(run, flood);
+    } else if (tally.lost && !delivery_has_control(state)) {
         name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
         finish_lost_unheard(run, where);
     } else if (tally.lost &&

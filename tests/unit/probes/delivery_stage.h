@@ -37,6 +37,8 @@ static char asked_for[8][128]; /* texts of clients */
 static unsigned asked_count;
 static unsigned unconfirmed; /* so many texts of clients get no answer; then each gets "ok" */
 static bool confirms;
+static enum ws_opcode
+    floods_on; /* the next such frame of a client is followed by a flood in which no answer can be seen; 0: none is */
 
 static void peer_gone(struct peer *peer)
 {
@@ -62,8 +64,35 @@ static void server_say(struct slice body)
             peer_write(peer, WS_TEXT, body);
 }
 
+/* More than a mebibyte of a message that does not end; then nothing. */
+static void peer_flood(struct peer *peer)
+{
+    enum { PIECES = 20, PIECE_BYTES = 64 << 10 };
+    struct buf piece = BUF_INIT(2 * PIECE_BYTES);
+    uint8_t *bytes = mem_alloc(PIECE_BYTES);
+
+    memset(bytes, 'x', PIECE_BYTES);
+    stream_set_max_pending(peer->stream, 4 << 20);
+    for (int i = 0; i < PIECES; i++) {
+        buf_reset(&piece);
+        assert_int_equal(
+            ws_write_frame(&piece, WS_SERVER, i ? WS_CONTINUATION : WS_TEXT, false, false, slice_make(bytes, PIECE_BYTES)), 0);
+        assert_int_equal(stream_write(peer->stream, buf_slice(&piece)), 0);
+    }
+    mem_free(bytes);
+    buf_fini(&piece);
+    peer->dead = true;
+    floods_on = 0;
+}
+
 static void peer_message(struct peer *peer, const struct ws_message *message)
 {
+    if (floods_on && message->opcode == floods_on) {
+        if (floods_on == WS_PING)
+            peer_write(peer, WS_PONG, message->body);
+        peer_flood(peer);
+        return;
+    }
     if (message->opcode == WS_PING)
         peer_write(peer, WS_PONG, message->body);
     else if (message->opcode == WS_TEXT && asked_count < 8)
@@ -415,6 +444,7 @@ static void begin(const char *timeout, const char *more)
     peers = NULL;
     accepted = asked_count = unconfirmed = 0;
     confirms = false;
+    floods_on = 0;
     assert_int_equal(loop_init(&loop, &err), 0);
     assert_int_equal(listen_address_parse("127.0.0.1:0", &address, &err), 0);
     listener = listener_open(&loop, &address, &options, on_accept, NULL, &err);

@@ -473,6 +473,64 @@ static void test_unconfirmed_for_long(void **state)
     end();
 }
 
+/* --- floods: what was awaited may be somewhere in them ------------------------------------------------------------------ */
+
+#define FOR_A_FLOOD "2s" /* in which a mebibyte and more arrives on any machine */
+
+static void test_flood_instead_of_a_heartbeat(void **state)
+{
+    const struct check_view *view;
+
+    (void)state;
+    begin(FOR_A_FLOOD, ONE "    within: 1s\n    fall: 3\n");
+    assert_judged(play(1), RESULT_PASS, REASON_NONE, NULL);
+    floods_on = WS_PING;
+    view = play(1);
+    assert_judged(view, RESULT_FAIL, REASON_FLOOD, "has not ended the last one");
+    assert_int_equal(view->scope, SCOPE_LOCAL);
+    assert_int_equal(view->phase, PHASE_OPEN);
+    assert_int_equal(heard(DELIVERY_LOST), 1);
+    /* The rest of the flood is left behind with its connection. */
+    assert_judged(play(1), RESULT_PASS, REASON_NONE, NULL);
+    assert_int_equal(accepted, 2);
+    end();
+}
+
+/* The first ping of a connection is answered, what is asked next is not. */
+static void test_flood_instead_of_a_confirmation(void **state)
+{
+    (void)state;
+    begin(FOR_A_FLOOD, ONE "    within: 1s\n" CONFIRMED);
+    confirms = true;
+    floods_on = WS_TEXT;
+    assert_judged(play(1), RESULT_FAIL, REASON_FLOOD, "has not ended the last one");
+    assert_judged(play(1), RESULT_PASS, REASON_NONE, NULL);
+    assert_int_equal(accepted, 2);
+    end();
+}
+
+#define GREETED "    connect: { send: hello, expect: { equals: welcome } }\n"
+
+static void test_flood_instead_of_a_greeting(void **state)
+{
+    (void)state;
+    begin(FOR_A_FLOOD, ONE "    within: 1s\n" GREETED);
+    floods_on = WS_TEXT;
+    assert_judged(play(1), RESULT_FAIL, REASON_FLOOD, "has not ended the last one");
+    end();
+}
+
+/* Who gets nothing from the broker cannot pass it on: that a flood came as well is not what is wrong. */
+static void test_flood_beside_a_broker_that_delivers_nothing(void **state)
+{
+    (void)state;
+    begin(FOR_A_FLOOD, ONE "    within: 1s\n");
+    puppet.no_control = puppet.no_server = true;
+    floods_on = WS_PING;
+    assert_judged(play(1), RESULT_FAIL, REASON_BROKER_NOT_DELIVERING, NULL);
+    end();
+}
+
 static void confirm_late(struct timer *timer, void *user)
 {
     (void)timer;
@@ -668,6 +726,10 @@ int main(void)
         cmocka_unit_test(test_lost_confirmation),
         cmocka_unit_test(test_unconfirmed_for_long),
         cmocka_unit_test(test_late_confirmation),
+        cmocka_unit_test(test_flood_instead_of_a_heartbeat),
+        cmocka_unit_test(test_flood_instead_of_a_confirmation),
+        cmocka_unit_test(test_flood_instead_of_a_greeting),
+        cmocka_unit_test(test_flood_beside_a_broker_that_delivers_nothing),
         cmocka_unit_test(test_lost_control_confirmation),
         cmocka_unit_test(test_control_is_asked_again),
         cmocka_unit_test(test_dead_connection_beside_a_broker_that_is_down),
