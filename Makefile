@@ -18,6 +18,7 @@ export BUILD KAFKA MQTT TESTS FRESH
 
 VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/base/version.h)
 
+GUIDES  := $(sort $(wildcard docs/*.md))
 UNITS   := wshealthd.service wshealthd@.service wshealthd.socket
 
 .DEFAULT_GOAL := all
@@ -185,11 +186,12 @@ $(MANUALS): $(BUILD)/docs/%: docs/%.in docs/fill $(BUILD)/release/wshealthd
 .PHONY: docs-now install-now
 docs-now: $(MANUALS)
 install-now: $(BUILD)/release/wshealthd $(MANUALS)
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd lib/systemd/system)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd/docs lib/systemd/system)
 	install -s -m 755 $(BUILD)/release/wshealthd $(DESTDIR)$(PREFIX)/bin/wshealthd
 	install -m 644 $(BUILD)/docs/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 644 $(BUILD)/docs/wshealthd.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/wshealthd/
+	install -m 644 $(GUIDES) $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs/
 	$(BUILD)/release/wshealthd config init >$(DESTDIR)$(PREFIX)/share/doc/wshealthd/wshealthd.yaml
 	for unit in $(UNITS); do \
 	    sed 's|/usr/bin/wshealthd|$(PREFIX)/bin/wshealthd|' systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
@@ -254,9 +256,9 @@ install:
 # What install has put there; configuration in /etc/wshealthd stays.
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/wshealthd $(DESTDIR)$(PREFIX)/share/man/man8/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man5/wshealthd.yaml.5 \
-	    $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wshealthd/,README.md LICENSE wshealthd.yaml) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wshealthd/,README.md LICENSE wshealthd.yaml $(GUIDES)) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS))
-	-rmdir $(DESTDIR)$(PREFIX)/share/doc/wshealthd
+	-rmdir $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs $(DESTDIR)$(PREFIX)/share/doc/wshealthd
 help:
 	@echo 'make          the program: $(BUILD)/release/wshealthd'
 	@echo 'make demo     a WebSocket server to break, and the agent beside it (DEMO="--fault silent-drop")'
@@ -268,7 +270,7 @@ help:
 	@echo 'make docs     the manual pages, in $(BUILD)/docs'
 	@echo 'make fresh    all of this on a bare Debian in a directory of its own, as root (RELEASE=bookworm or trixie)'
 	@echo 'make install  program, manual, units (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'
-	@echo 'make deps     installs what all of this needs (KAFKA=0: without librdkafka; TESTS=lean: tests without what is large)'
+	@echo 'make deps     installs what all of this needs (KAFKA=0, MQTT=0: without librdkafka, libmosquitto; TESTS=lean: tests without what is large)'
 	@echo 'make clean    removes $(BUILD)'
 	@echo 'Each installs the Debian packages that it lacks, with sudo where you are not root. BUILD=DIR builds elsewhere, V=1 shows commands.'
 

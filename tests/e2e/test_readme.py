@@ -1,0 +1,541 @@
+"""What README, docs/*.md, ARCHITECTURE and CONTRIBUTING print is what the program does.
+
+Every fenced block names its language, and each language has one rule:
+
+  console  `$ command` and its output. The line above the fence says what must run meanwhile: <!-- run: SCENE -->, see SCENES. The commands are
+           executed as they are printed, in a directory that has the YAML block before it as wshealthd.yaml.
+  text     what `wshealthd demo` prints in its own terminal: <!-- run: demo-start --> or <!-- run: demo-log FAULT -->.
+  sh       nothing is executed; commands of wshealthd and make must exist with these flags. So must those in `code` in the text.
+  yaml     a configuration passes `wshealthd config check`, a part of one too when it is put beside a target and a broker; what belongs to
+           Kubernetes or Envoy must be well-formed, and its probes ask paths that the agent has.
+  haproxy, nginx, ini (systemd)   pass the check of that program.
+  c        compiles against the headers without a warning.
+
+Output is compared line by line, in the words and in their order. What differs from run to run is taken out of both sides, by `plain`:
+ports, measured times (not those behind "within"), bars, clocks and dates, rows of # . and ~, "N of its last N rounds", where the demo has
+its admin socket and where the program lies, and how many blanks there are. A state needs some rounds to settle, so a command is
+repeated until its output fits or PATIENCE is over.
+
+To print the blocks anew after a change of the program: README_WRITE=1 pytest tests/e2e/test_readme.py
+"""
+import contextlib
+import functools
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import time
+
+import pytest
+import yaml
+
+from harness import BINARY, BUILD, MODULES, PATIENCE, RELEASE, ROOT, SERVERS, Process, agent, echo_server, environment, free_port, process, until, wshealthd
+from test_nchan import own_state, redis
+
+WRITE = os.environ.get("README_WRITE")
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+LANGUAGES = ("console", "text", "sh", "yaml", "haproxy", "nginx", "ini", "c")
+FENCE = re.compile(r"(?:^ *<!-- run: (?P<run>[^\n]*?) -->\n)?^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<text>.*?)^ *```$", re.M | re.S)
+
+
+class Block:
+    def __init__(self, name, match, text):
+        self.file, self.run, self.language = name, match["run"], match["language"]
+        indent = len(match["indent"])
+        self.text = "".join(line[indent:] if line.strip() else line for line in match["text"].splitlines(True))
+        self.line = text[: match.start("text")].count("\n") + 1
+        self.before = ""  # the YAML block before it
+
+    def __repr__(self):
+        return f"{self.file}:{self.line}"
+
+    def commands(self):
+        """[(command, the lines of its output)] of a console block."""
+        found = []
+        for line in self.text.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+        return found
+
+
+def blocks(*languages):
+    found = []
+    for name in DOCUMENTS:
+        text, before = (ROOT / name).read_text(), ""
+        for match in FENCE.finditer(text):
+            block = Block(name, match, text)
+            block.before = before
+            before = block.text if block.language == "yaml" else before
+            if not languages or block.language in languages:
+                found.append(block)
+    return found
+
+
+def each(*languages):
+    return pytest.mark.parametrize("block", blocks(*languages), ids=repr)
+
+
+# --- output -------------------------------------------------------------------------------------------------------------------
+
+
+def plain(text):
+    """Without what differs from run to run."""
+    for pattern, by in ((r"\r", ""), (r"[▏▎▍▌▋▊▉█]+", " "), (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"), (r"\d{4}-\d\d-\d\d[T ]", "DATE "),
+                        (r"\d\d:\d\d:\d\d(\.\d+)?", "TIME"), (r"(?<!within )\b\d+(\.\d+)?(us|ms|s)\b", "N"), (r"[#.~]{4,}", ""),
+                        (r"\d+ of its last \d+ rounds", "N of its last N rounds"), (r"\S*/wshealthd-demo-\w+/", "DEMO/"),
+                        (r"(?<=  )\S*/wshealthd (?=[a-z])", "wshealthd "), (r"[ \t]+", " ")):
+        text = re.sub(pattern, by, text)
+    return [line.strip() for line in text.strip().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def printed():
+    """printed(block, text): in a run that writes, the document gets this text; else it must be the block's."""
+    new = {}
+
+    def say(block, text):
+        if WRITE:
+            new[block.file, block.line] = text
+        else:
+            assert plain(block.text) == plain(text), f"{block}: the program says\n{text}"
+
+    yield say
+    for name in {file for file, _line in new}:
+        text = (ROOT / name).read_text()
+
+        def put(match, name=name, text=text):
+            line = text[: match.start("text")].count("\n") + 1
+            begin, end = match.start("text") - match.start(), match.end("text") - match.start()
+            return match[0][:begin] + new.get((name, line), match["text"]) + match[0][end:]
+
+        (ROOT / name).write_text(FENCE.sub(put, text))
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    """shell(command, directory): what a terminal of 80 columns shows."""
+    bin_directory = tmp_path_factory.mktemp("bin")
+    (bin_directory / "wshealthd").symlink_to(RELEASE)
+
+    def run(command, directory):
+        env = environment(LC_ALL="C.UTF-8", COLUMNS="80", NO_COLOR="1", PATH=f"{bin_directory}:{os.environ['PATH']}")
+        return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=env, check=False, cwd=directory).stdout
+
+    return run
+
+
+class Scene:
+    """What runs beside a block: the ports of the document stand for real ones, by `ports`."""
+
+    def __init__(self, **ports):
+        self.ports = {name.strip("_"): str(port) for name, port in ports.items()}
+
+    def real(self, text):
+        return re.sub(r"(?<=:)\d{4}\b", lambda match: self.ports.get(match[0], match[0]), text)
+
+    def shown(self, text):
+        for name, port in self.ports.items():
+            text = text.replace(f":{port}", f":{name}")
+        return text
+
+
+@contextlib.contextmanager
+def scene_server(_fault, _block, _fixtures):
+    """A server that is well."""
+    with echo_server() as child:
+        yield Scene(_8080=child.port)
+
+
+@contextlib.contextmanager
+def scene_stopped(_fault, _block, _fixtures):
+    """The same, stopped: its kernel accepts connections, and nobody reads from them."""
+    with echo_server() as child:
+        child.send(signal.SIGSTOP)
+        yield Scene(_8080=child.port)
+
+
+@contextlib.contextmanager
+def scene_agent(_fault, _block, fixtures):
+    """The agent beside a server, as the block's command with & starts it."""
+    with echo_server() as server, agent(f"target: {{ url: '{server.url}' }}\n", fixtures.directory) as child:
+        child.wait_ready()
+        yield Scene(_8080=server.port, _9717=child.port)
+
+
+@contextlib.contextmanager
+def scene_demo(fault, _block, fixtures):
+    """`wshealthd demo`, with a fault on."""
+    demo = fixtures.demo
+    if fault:
+        demo.type(fault)
+        until("the fault is seen", lambda: not demo.get("/ready")[1].startswith("ready"))
+    try:
+        yield Scene(_9717=demo.port)
+    finally:
+        demo.type("clear")
+
+
+@contextlib.contextmanager
+def scene_socket_io(_fault, _block, fixtures):
+    """A stock Socket.IO server with its Redis adapter."""
+    for name in ("socket.io", "redis", "@socket.io/redis-adapter"):
+        if not (MODULES / name).is_dir():
+            pytest.skip(f"npm's {name} is missing (tests/tools/npm)")
+    with redis(fixtures.tool, fixtures.directory) as broker:
+        port = free_port()
+        with process(fixtures.node(), SERVERS / "socketio_adapter.js", port, broker.port, port=port, env=environment(WSHEALTHD_MODULES=str(MODULES))):
+            yield Scene(_3000=port, _6379=broker.port)
+
+
+SCENES = {"server": scene_server, "stopped": scene_stopped, "agent": scene_agent, "demo": scene_demo, "socket.io": scene_socket_io}
+
+
+class Demo:
+    """tests/e2e/test_demo.py has the same for the faults; here it is the text that matters."""
+
+    def __init__(self):
+        env = environment(LC_ALL="C.UTF-8", COLUMNS="80", NO_COLOR="1")
+        self.child = Process([RELEASE, "demo"], stdin=subprocess.PIPE, env=env)
+        self.port = int(until("it says where", lambda: re.search(r"agent\s+http://127\.0\.0\.1:(\d+)", self.child.out()))[1])
+
+    def type(self, line):
+        self.child.child.stdin.write(line.encode() + b"\n")
+        self.child.child.stdin.flush()
+
+    def get(self, path):
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def wait_well(self):
+        until("all is well", lambda: self.get("/ready?verbose")[1].count("[+]") == 6, 90)
+
+
+@pytest.fixture
+def demo():
+    """A demo of its own for each block, as its sentences remember what failed before."""
+    running = Demo()
+    try:
+        running.wait_well()
+        yield running
+    finally:
+        running.child.child.stdin.close()
+        running.child.cleanup()
+
+
+@pytest.fixture
+def fixtures(request, tmp_path):
+    class Fixtures:
+        directory = tmp_path
+
+        @property
+        def demo(self):
+            return request.getfixturevalue("demo")
+
+        @property
+        def tool(self):
+            return request.getfixturevalue("tool")
+
+        @staticmethod
+        def node():
+            return request.getfixturevalue("node")
+
+    return Fixtures()
+
+
+def settled(take, wanted):
+    """The output of take() once it fits, or once PATIENCE is over; in a run that writes, after some rounds."""
+    end = time.monotonic() + (5 if WRITE else PATIENCE)
+    while True:
+        text = take()
+        if time.monotonic() > end or (not WRITE and plain(text) == plain(wanted)):
+            return text
+        time.sleep(0.3)
+
+
+@each("console")
+def test_output(block, fixtures, shell, printed):
+    name, _, fault = (block.run or "").partition(" ")
+    assert name in SCENES, f"{block}: a console block needs a line <!-- run: SCENE --> above it, with one of {', '.join(SCENES)}"
+    said = []
+    with SCENES[name](fault, block, fixtures) as scene:
+        (fixtures.directory / "wshealthd.yaml").write_text(scene.real(block.before))
+        previous = 0
+        for command, wanted in block.commands():
+            said.append(f"$ {command}\n")
+            if command.endswith(" &"):
+                continue  # the scene has started it
+            if command == "echo $?":
+                said.append(f"{previous}\n")
+                continue
+
+            def take(command=command):
+                nonlocal previous
+                out = shell(f"{scene.real(command)}\necho :$?", fixtures.directory)
+                out, _, code = out.rpartition(":")
+                previous = int(code)
+                return scene.shown(out)
+
+            said.append(settled(take, "\n".join(wanted)))
+    printed(block, "\n".join("".join(said).rstrip().splitlines()) + "\n")
+
+
+@each("text")
+def test_the_demo_in_its_own_terminal(block, demo, printed):
+    what, _, fault = (block.run or "").partition(" ")
+    assert what in ("demo-start", "demo-log"), f"{block}: a text block needs a line <!-- run: demo-start --> or <!-- run: demo-log FAULT --> above it"
+    if what == "demo-start":
+        text = demo.child.out()[: demo.child.out().index("\n\n  refuse") + 1]
+        text = re.sub(r"(?<=  )\S*/wshealthd (?=[a-z])", "wshealthd ", text.replace(f":{demo.port}", ":9717"))
+        printed(block, re.sub(r"wshealthd-demo-\w+", "wshealthd-demo-XXXXXX", text))
+        return
+    # Which check is on its turn when a fault begins decides whether another cause is told first: the last one is the document's.
+    for attempt in range(5):
+        before = len(demo.child.out())
+        demo.type(fault)
+        until("it is told", lambda: re.search(r"ready -> .*\n", demo.child.out()[before:]))
+        time.sleep(2)
+        text = demo.child.out()[before:]
+        demo.type("clear")
+        demo.wait_well()
+        if WRITE or plain(text) == plain(block.text):
+            break
+    printed(block, text)
+
+
+# --- commands -----------------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def commands():
+    """{command: its help}."""
+    overview = wshealthd("help")[1].split("Commands:\n")[1].split("\n\n")[0]
+    return {name: wshealthd("help", name)[1] for name in re.findall(r"^  (\w+) ", overview, re.M)}
+
+
+@functools.cache
+def targets():
+    return set(re.findall(r"\bmake ([a-z]+)", subprocess.run(["make", "-s", "help"], capture_output=True, text=True, cwd=ROOT, check=True).stdout))
+
+
+def spoken(name):
+    """What a document tells people to type: lines of sh and console blocks, and `code` that begins with wshealthd or make."""
+    text = (ROOT / name).read_text()
+    for block in blocks("sh", "console"):
+        if block.file == name:
+            yield from (line.removeprefix("$ ") for line in block.text.splitlines() if block.language == "sh" or line.startswith("$ "))
+    for block in blocks("ini", "yaml"):
+        if block.file == name:
+            yield from re.findall(r"/usr/bin/(wshealthd .*)", block.text)
+    for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", text)):
+        if re.match(r"(sudo )?(\w+=\S+ )*(wshealthd|make) ", code):
+            yield code
+
+
+def words_of(line):
+    for part in re.split(r"\s(?:\||\|\||&&|;|>|&)(?:\s|$)|\s#\s", line):
+        words = shlex.split(part, comments=False)
+        while words and (words[0] == "sudo" or re.match(r"\w+=", words[0])):
+            words = words[1:]
+        if words:
+            yield words
+
+
+def wrong_command(words):
+    """What is wrong with a command of wshealthd; None: nothing."""
+    if len(words) > 1 and words[1] in commands():
+        command, rest = words[1], words[2:]
+    else:
+        command, rest = "run", words[1:]
+        if rest and not rest[0].startswith("-") and "://" not in rest[0]:
+            return f"no command {rest[0]}"
+        if rest == ["--version"]:
+            return None
+    page = commands()[command]
+    for word in rest:
+        flag = re.match(r"--?[a-z][a-z-]*", word)
+        if flag and not re.search(rf"(?<![\w-]){re.escape(flag[0])}(?![\w-])", page):
+            return f"{command} has no flag {flag[0]}"
+    if command == "help" and rest and wshealthd("help", *rest)[0] != 0:
+        return f"help knows nothing of {rest[0]}"
+    if command == "config" and (not rest or not re.search(rf"[ |]{rest[0]}\b", page.split("Usage:")[1])):
+        return "config takes another word"
+    return None
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_exist(name):
+    for line in spoken(name):
+        for words in words_of(line):
+            program = os.path.basename(words[0])
+            if program == "wshealthd":
+                assert wrong_command(words) is None, f"{name}: {line}: {wrong_command(words)}"
+            elif program == "make":
+                for target in (word for word in words[1:] if re.fullmatch(r"[a-z]+", word)):
+                    assert target in targets() or re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), f"{name}: {line}: no target {target}"
+
+
+def test_make_help_has_nothing_that_is_not_explained():
+    text = "".join((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+    missing = sorted(target for target in targets() if not re.search(rf"make (\w+=\S+ )*{target}\b", text))
+    assert not missing, f"in `make help` only: {missing}"
+
+
+# --- files of others ----------------------------------------------------------------------------------------------------------
+
+
+TOP = {"target", "brokers", "checks", "dialects", "listen", "admin", "defaults", "proxy_protocol", "readiness", "liveness", "identity", "log", "details"}
+
+
+def whole(text, directory):
+    """A part of a configuration as a whole one, and secrets from files that exist."""
+    (directory / "secret").write_text("secret\n")
+    text = re.sub(r"\$\{file:[^}]*\}", f"${{file:{directory}/secret}}", text)
+    parts = yaml.safe_load(text)
+    if "target" not in parts:
+        text += "\ntarget: { url: ws://127.0.0.1:8080/ws }\n"
+    elif "url" not in parts["target"]:
+        text = text.replace("target: {", "target: { url: ws://127.0.0.1:8080/ws,").replace("target:\n", "target:\n  url: ws://127.0.0.1:8080/ws\n")
+    if "brokers" not in parts and any(check["type"] == "delivery" for check in parts.get("checks", [])):
+        text += "\nbrokers: [ { name: bus, url: redis://127.0.0.1:6379 } ]\n"
+    return text
+
+
+def paths_asked(node):
+    """Every path and port of an httpGet or http_health_check in it."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("httpGet", "http_health_check"):
+                yield value["path"], value.get("port", 9717)
+            else:
+                yield from paths_asked(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from paths_asked(value)
+
+
+@each("yaml")
+def test_yaml(block, tmp_path):
+    document = yaml.safe_load(block.text)
+    assert isinstance(document, dict), block
+    if not set(document) <= TOP:
+        asked = list(paths_asked(document))
+        assert asked, f"{block}: neither a configuration ({', '.join(sorted(set(document) - TOP))}) nor something that asks the agent"
+        for path, port in asked:
+            assert path.split("?")[0] in ("/ready", "/live", "/startup", "/healthz") and port == 9717, (block, path, port)
+        return
+    kinds = {broker.get("type") or broker["url"].split(":")[0] for broker in document.get("brokers", [])} & {"kafka", "mqtt"}
+    for kind in kinds:
+        if not re.search(rf"^  {kind} ", wshealthd("help", "brokers")[1], re.M):
+            pytest.skip(f"this build has no broker of type {kind}")
+    file = tmp_path / "wshealthd.yaml"
+    file.write_text(whole(block.text, tmp_path))
+    code, out, err = wshealthd("config", "check", file, NAME="name", REDIS_PASSWORD="secret")
+    assert code == 0, f"{block}: {out}{err}"
+
+
+@each("haproxy")
+def test_haproxy(block, tool, tmp_path):
+    file = tmp_path / "haproxy.cfg"
+    backend = re.search(r"^backend (\S+)", block.text, re.M)[1]
+    file.write_text("defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n\n"
+                    f"frontend users\n    bind 127.0.0.1:8000\n    default_backend {backend}\n\n{block.text}")
+    done = subprocess.run([tool("haproxy"), "-c", "-f", file], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"{block}: {done.stdout}{done.stderr}"
+
+
+@each("nginx")
+def test_nginx(block, tool, tmp_path):
+    nginx = tool("nginx")
+    file = tmp_path / "nginx.conf"
+    module = pathlib.Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+    if "nchan" in block.text and not module.exists():
+        pytest.skip("libnginx-mod-nchan is missing")
+    load = f"load_module {module};\n" if "nchan" in block.text else ""
+    paths = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    file.write_text(f"{load}pid {tmp_path}/pid;\nevents {{}}\nhttp {{\naccess_log off; {paths}\n{block.text}\n}}\n")
+    done = subprocess.run([*(own_state() if load else []), nginx, "-t", "-e", tmp_path / "error", "-p", tmp_path, "-c", file], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"{block}: {done.stderr}"
+
+
+@each("ini")
+def test_systemd(block, tool, tmp_path):
+    """A drop-in of a unit of its own."""
+    unit = tmp_path / "chat.service"
+    unit.write_text("[Service]\nExecStart=/bin/sleep 1\n\n" + block.text.replace("/usr/bin/wshealthd", BINARY))
+    done = subprocess.run([tool("systemd-analyze"), "verify", "--man=no", unit], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "chat.service" not in done.stderr, f"{block}: {done.stderr}"
+
+
+@each("c")
+def test_samples_compile(block, tmp_path):
+    """With the warnings of the build, which are errors."""
+    compiler = shlex.split((BUILD / "flags").read_text())
+    source = tmp_path / "sample.c"
+    source.write_text(block.text)
+    done = subprocess.run([*compiler, "-fsyntax-only", source], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == 0, f"{block}: {done.stderr}"
+
+
+def test_what_is_not_there_says_so(tmp_path):
+    """Each name in README's sentence about it, as a check type or as a key."""
+    sentence = re.search(r"^- Not there yet: (.*?) Configuring one of these", (ROOT / "README.md").read_text(), re.M)[1]
+    names = re.findall(r"`(\w+)`", sentence)
+    assert names
+    values = {"agent_check": "127.0.0.1:9718", "grpc": "127.0.0.1:9719", "prestop": "true"}
+    file = tmp_path / "wshealthd.yaml"
+    for name in names:
+        part = f"{name}: {values[name]}" if name in values else f"checks: [ {{ name: x, type: {name} }} ]"
+        file.write_text(f"target: {{ url: ws://127.0.0.1:8080/ws }}\n{part}\n")
+        code, _, err = wshealthd("config", "check", file)
+        assert code == 3 and "not in this build" in err, (name, err)
+
+
+# --- the documents themselves -------------------------------------------------------------------------------------------------
+
+
+def test_every_block_has_a_rule():
+    for block in blocks():
+        assert block.language in LANGUAGES, f"{block}: want one of {', '.join(LANGUAGES)}, not '{block.language}'"
+
+
+def anchors(text):
+    for heading in re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.M):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+    yield from re.findall(r'<a id="([^"]+)">', text)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name):
+    text = FENCE.sub("", (ROOT / name).read_text())
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        assert file.exists(), f"{name}: {link}"
+        if anchor:
+            assert anchor in anchors(file.read_text()), f"{name}: {link}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_that_are_named_exist(name):
+    """`a/b.c`, `b.c` and `a/b` in code, where a word in capitals stands for a name of the reader's."""
+    sources = [path.relative_to(ROOT).as_posix() for top in ("agent", "probes", "brokers", "tests", "docs") for path in (ROOT / top).rglob("*.*")]
+    for code in re.findall(r"`([^`\s]+)`", FENCE.sub("", (ROOT / name).read_text())):
+        if re.search(r"[A-Z]{3}|[*{$]|://", code):
+            continue
+        if re.fullmatch(r"[\w./-]+\.(c|h|py)", code):
+            assert any(source == code or source.endswith("/" + code) for source in sources), f"{name}: {code} is not in the tree"
+        elif re.match(r"(agent|probes|brokers|tests|docs|systemd|\.ci)/", code):
+            assert (ROOT / code).exists(), f"{name}: {code} is not in the tree"
