@@ -6,6 +6,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/backoff.h"
 #include "agent/core/conn_offer.h"
 #include "agent/core/fetch.h"
 #include "agent/core/probe.h"
@@ -83,6 +84,14 @@ static bool http_needs_tls(const void *opts)
     return http->url && url_parse(http->url, &url, NULL) == 0 && url.tls;
 }
 
+static bool http_elsewhere(const void *opts, const struct url *target)
+{
+    const struct http_opts *http = opts;
+    struct url url;
+
+    return http->url && url_parse(http->url, &url, NULL) == 0 && !url_same_server(&url, target);
+}
+
 static bool status_wanted(const struct http_opts *opts, int status)
 {
     int low, high;
@@ -116,6 +125,8 @@ static void fill(struct run *run, const struct fetch_result *result)
     run->report.have_phase[PHASE_UPGRADE] = result->upgrade_ns != 0;
     run->report.phase_ns[PHASE_UPGRADE] = result->upgrade_ns;
     run->report.http_status = result->head ? result->head->status : 0;
+    if (result->head && http_header(result->head, "Retry-After"))
+        run->report.retry_after_ms = backoff_retry_after_ms(*http_header(result->head, "Retry-After"), clock_wall_ms());
     run->report.phase = result->phase;
     if (dial->tls.have_cert)
         run->report.cert_not_after_ms = dial->tls.not_after_ms;
@@ -276,6 +287,7 @@ const struct probe_type probe_http = {
     .state_size = sizeof(struct http_state),
     .check = http_check,
     .needs_tls = http_needs_tls,
+    .elsewhere = http_elsewhere,
     .series = SERIES_DIAL | SERIES_UPGRADE,
     .reasons = (const enum reason[]){ REASON_CONNECTION_RESET, REASON_UPGRADE_TIMEOUT, REASON_HTTP_MALFORMED, REASON_HTTP_STATUS,
                                       REASON_HTTP_BODY, REASON_NONE },

@@ -30,6 +30,13 @@ static int tcp_check(const void *opts, struct err *err)
     return ((const struct tcp_opts *)opts)->address ? tcp_url(opts, &url, err) : 0;
 }
 
+static bool tcp_elsewhere(const void *opts, const struct url *target)
+{
+    struct url url;
+
+    return ((const struct tcp_opts *)opts)->address && tcp_url(opts, &url, NULL) == 0 && !url_same_server(&url, target);
+}
+
 static void tcp_judge(struct run *run, const struct dial_report *report)
 {
     (void)report;
@@ -67,6 +74,7 @@ const struct probe_type probe_tcp = {
     .opts_size = sizeof(struct tcp_opts),
     .state_size = sizeof(struct tcp_state),
     .check = tcp_check,
+    .elsewhere = tcp_elsewhere,
     .series = SERIES_DIAL,
     .on_timeout = REASON_CONNECT_TIMEOUT,
     .start = tcp_start,

@@ -49,6 +49,17 @@ void backoff_refused(struct backoff *backoff, uint64_t started_ms, uint64_t now_
     }
     if (backoff->until_ms < now_ms + retry_after_ms)
         backoff->until_ms = now_ms + retry_after_ms;
+    if (retry_after_ms && backoff->asked_ms < now_ms + retry_after_ms)
+        backoff->asked_ms = now_ms + retry_after_ms;
+}
+
+uint64_t backoff_rare_wait_ms(const struct backoff *backoff, uint64_t last_ms, uint64_t now_ms)
+{
+    uint64_t until_ms = last_ms ? last_ms + BACKOFF_MAX_MS : 0;
+
+    if (until_ms < backoff->asked_ms)
+        until_ms = backoff->asked_ms;
+    return backoff->level && now_ms < until_ms ? until_ms - now_ms : 0;
 }
 
 void backoff_other(struct backoff *backoff)
@@ -101,7 +112,13 @@ enum reason backoff_close_reason(int close_code, struct slice text)
 bool backoff_is_refusal(enum reason reason, int close_code)
 {
     return reason == REASON_UPGRADE_UNAUTHORIZED || reason == REASON_RATE_LIMITED || reason == REASON_LOGIN_REJECTED ||
-           reason == REASON_AUTH_REJECTED || (reason == REASON_CLOSED_BY_SERVER && close_code == WS_POLICY);
+           reason == REASON_AUTH_REJECTED || reason == REASON_TLS_CLIENT_CERT_REJECTED ||
+           (reason == REASON_CLOSED_BY_SERVER && close_code == WS_POLICY);
+}
+
+bool backoff_is_refusing_status(int status)
+{
+    return status == 401 || status == 403 || status == 429;
 }
 
 /* --- Retry-After --- */

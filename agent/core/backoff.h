@@ -19,12 +19,15 @@ struct backoff {         /* of one path; zero it to start */
     bool behind;         /* the last refusal came behind the upgrade: that others are upgraded does not end it */
     uint64_t since_ms;   /* monotonic; of the refusal that raised the level last */
     uint64_t until_ms;   /* monotonic; no attempt before that */
+    uint64_t asked_ms;   /* monotonic; the server itself has asked for nothing before that */
 };
 
 /* May an attempt be made now? A yes is one attempt: the next one is due as long after it as the level says. */
 bool backoff_claim(struct backoff *backoff, uint64_t now_ms);
 uint64_t backoff_wait_ms(const struct backoff *backoff, uint64_t now_ms); /* until the next attempt; 0: none */
 /* A round that began then was refused. retry_after_ms: what the server asks for; 0: nothing. */
+/* For a check that is not refused, but costs the server a connection too: how long until it may go again. It went last then; 0: never. */
+uint64_t backoff_rare_wait_ms(const struct backoff *backoff, uint64_t last_ms, uint64_t now_ms);
 void backoff_refused(struct backoff *backoff, uint64_t started_ms, uint64_t now_ms, uint64_t retry_after_ms);
 /* The server fails in another way: it is looked at in the usual pace. The level is not forgotten. */
 void backoff_other(struct backoff *backoff);
@@ -34,6 +37,7 @@ void backoff_passed(struct backoff *backoff); /* a check that had been refused h
 enum reason backoff_close_reason(int close_code, struct slice text);
 /* Is a round that failed for that refused, rather than failed? */
 bool backoff_is_refusal(enum reason reason, int close_code);
+bool backoff_is_refusing_status(int status); /* of a plain HTTP answer: 401, 403, 429 */
 /* The value of a Retry-After field (RFC 9110, 10.2.3), in seconds or as a date; bounded. 0: cannot be read, or is over. */
 uint64_t backoff_retry_after_ms(struct slice value, int64_t wall_ms);
 

@@ -198,7 +198,8 @@ static bool own_doing(const struct check *check, struct ending *ending)
     if (ending->result == RESULT_VOID)
         return ending->reason == REASON_AGENT_ERROR;
     if (ending->result != RESULT_FAIL || !backoff_is_refusal(ending->reason, check->run.report.close_code) ||
-        ending->reason == REASON_RATE_LIMITED || !token_is_over(check, ago, sizeof(ago)))
+        ending->reason == REASON_RATE_LIMITED || ending->reason == REASON_TLS_CLIENT_CERT_REJECTED ||
+        !token_is_over(check, ago, sizeof(ago)))
         return false;
     snprintf(ending->text + len, sizeof(ending->text) - len, "; the agent's token expired %s ago, by its own exp", ago);
     return true;

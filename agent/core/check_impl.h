@@ -2,6 +2,7 @@
 #ifndef WSHEALTHD_CORE_CHECK_IMPL_H
 #define WSHEALTHD_CORE_CHECK_IMPL_H
 
+#include "agent/core/backoff.h"
 #include "agent/core/check.h"
 #include "agent/core/pace.h"
 
@@ -15,11 +16,12 @@ struct check {
     struct run run;
     struct talk *talk; /* of types with steps */
     struct timer schedule, deadline;
-    bool session_live; /* a session type's start has been called at least once */
-    bool hurry;        /* the next round comes soon: a session has just lost something */
-    bool claimed;      /* the round under way may open a connection, though the target has refused some */
-    bool refused;      /* its last judged round was refused */
-    bool late;         /* the round under way has reached its deadline */
+    bool session_live;  /* a session type's start has been called at least once */
+    bool hurry;         /* the next round comes soon: a session has just lost something */
+    bool claimed;       /* the round under way may open a connection, though the target has refused some */
+    bool refused;       /* its last judged round was refused */
+    bool late;          /* the round under way has reached its deadline */
+    struct backoff own; /* of a check that only dials: that it is refused slows no other check down */
     struct pace pace;
     uint64_t due_ns;        /* when the schedule's timer fires */
     uint64_t void_since_ns; /* a gap of ours that ended later makes a failure void */

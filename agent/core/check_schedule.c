@@ -63,9 +63,37 @@ bool check_is_witness(const struct check *check)
 
 /* --- the back-off of its target --- */
 
-static struct backoff *backoff_of(const struct check *check)
+static struct backoff *target_backoff(const struct check *check)
 {
     return &check->host->backoff[check->conf->path == PATH_PUBLIC];
+}
+
+/*
+ * What a health page or a TLS handshake is refused says nothing about the WebSocket, and must not slow down those who watch that: such a check
+ * has a back-off of its own.
+ */
+static struct backoff *backoff_of(struct check *check)
+{
+    return check_is_witness(check) ? target_backoff(check) : &check->own;
+}
+
+/* Can it be refused by a server at all? Brokers have a pace of their own for that (agent/core/broker.c). */
+static bool dials(const struct check *check)
+{
+    return check_is_witness(check) || check->run.type->series & SERIES_DIAL;
+}
+
+/*
+ * While the target refuses the others, a check that only dials it goes once a minute, and not before the server has asked to be left alone: it
+ * is no attempt, but who counts connections counts it too. It takes no turn from those whose pass would end that.
+ */
+static uint64_t rare_wait_ms(const struct check *check)
+{
+    const struct probe_type *type = check->run.type;
+
+    if (check_is_witness(check) || (type->elsewhere && type->elsewhere(check->conf->opts, check->run.url)))
+        return 0;
+    return backoff_rare_wait_ms(target_backoff(check), check->run.started_ns / NS_PER_MS, clock_now_ms());
 }
 
 /*
@@ -105,9 +133,13 @@ bool check_wait_for_turn(struct check *check)
     uint64_t wait_ms;
 
     check->claimed = false;
-    if (!check_is_witness(check) || check->view.stats.held || run_may_connect(&check->run))
+    if (!dials(check) || check->host->once || check->view.stats.held)
         return false;
-    wait_ms = backoff_wait_ms(backoff_of(check), turn_ms(check));
+    wait_ms = rare_wait_ms(check);
+    if (!wait_ms && run_may_connect(&check->run))
+        return false;
+    if (!wait_ms)
+        wait_ms = backoff_wait_ms(backoff_of(check), turn_ms(check));
     if (wait_ms > (uint64_t)check->conf->interval_ms)
         wait_ms = (uint64_t)check->conf->interval_ms;
     check_schedule_in(check, (wait_ms + random_below(BARRED_SPREAD_MS)) * NS_PER_MS);
@@ -117,18 +149,20 @@ bool check_wait_for_turn(struct check *check)
 void check_tell_backoff(struct check *check, enum result result, enum reason reason)
 {
     struct backoff *backoff = backoff_of(check);
-    bool upgraded = check->run.report.http_status == 101; /* over a connection of this round */
+    const struct run_report *report = &check->run.report;
+    bool upgraded = report->http_status == 101; /* over a connection of this round */
+    bool page = reason == REASON_HTTP_STATUS && backoff_is_refusing_status(report->http_status);
 
-    if (!check_is_witness(check) || check->host->once)
+    if (!dials(check) || check->host->once)
         return;
     if (result != RESULT_FAIL) {
         if (check->refused || (!backoff->behind && upgraded))
             backoff_passed(backoff);
         check->refused = false;
-    } else if (backoff_is_refusal(reason, check->run.report.close_code)) {
+    } else if (page || backoff_is_refusal(reason, report->close_code)) {
         check->refused = true;
         backoff->behind = upgraded;
-        backoff_refused(backoff, check->run.started_ns / NS_PER_MS, clock_now_ms(), check->run.report.retry_after_ms);
+        backoff_refused(backoff, check->run.started_ns / NS_PER_MS, clock_now_ms(), report->retry_after_ms);
     } else if (reason_scope(reason) == SCOPE_LOCAL) {
         backoff_other(backoff);
     }

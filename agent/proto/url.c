@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/base/slice.h"
 #include "agent/base/text.h"
@@ -358,6 +359,13 @@ int url_parse(const char *text, struct url *url, struct err *err)
     if (is_tcp && rest.len && !slice_equal_str(rest, "/"))
         return err_set(err, REASON_NONE, 0, "url: path behind the port, want tcp://host:port");
     return read_target(rest, url, err);
+}
+
+bool url_same_server(const struct url *a, const struct url *b)
+{
+    if (a->is_unix || b->is_unix)
+        return a->is_unix && b->is_unix && strcmp(a->unix_path, b->unix_path) == 0;
+    return a->port == b->port && strcasecmp(a->host, b->host) == 0;
 }
 
 bool url_basic(const struct url *url, char out[URL_BASIC_MAX])

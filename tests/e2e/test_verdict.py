@@ -161,6 +161,48 @@ def test_back_off(tmp_path):
         assert server.attempts() == before, "the server has asked for 40 s"
 
 
+def test_a_refused_health_page_slows_itself_down(tmp_path):
+    """And no other check: what a page is refused says nothing about the WebSocket, which is watched as before."""
+    page, ws = tmp_path / "page", tmp_path / "ws"
+    page.mkdir()
+    ws.mkdir()
+    with refuser(page, "status 200 OK") as health, refuser(ws) as server:
+        http = f'{{ type: http, url: "{health.url.replace("ws:", "http:")}" }}'
+        with agent(conf(server.url, checks=f"checks: [ {{ type: handshake }}, {http} ]\n"), tmp_path) as child:
+            child.wait_ready()
+            until("both are asked at their pace", lambda: min(health.attempts(), server.attempts()) > 10)
+            health.does("status 403 Forbidden")
+            until("it is refused", lambda: child.check("http")["state"] == "fail")
+            before = health.attempts(), server.attempts()
+            until("the other goes on", lambda: server.attempts() - before[1] > 30)
+            assert health.attempts() - before[0] <= 1, "the one that was under way"
+            health.does("status 200 OK")
+            until("it is asked again, and passes", lambda: child.check("http")["state"] == "pass")
+            before = health.attempts()
+            until("the pace is back", lambda: health.attempts() - before > 10)
+            health.does("status 429 Too Many Requests|Retry-After: 40")
+            until("it is refused", lambda: child.check("http")["state"] == "fail")
+            before = health.attempts()
+            time.sleep(11)
+            assert health.attempts() - before <= 1, "the page has asked for 40 s"
+
+
+def test_checks_that_only_dial_a_refusing_target_go_rarely(tmp_path):
+    """Who counts connections counts theirs too. Those that dial another server go on."""
+    with refuser(tmp_path) as server, echo_server() as other:
+        checks = (f'checks: [ {{ type: handshake }}, {{ type: tcp }}, {{ name: other, type: tcp, address: "127.0.0.1:{other.port}" }},'
+                  f' {{ type: http, url: "{server.url.replace("ws:", "http:")}", status: [200-599] }} ]\n')
+        with agent(conf(server.url, checks=checks), tmp_path) as child:
+            child.wait_ready()
+            server.does("status 429 Too Many Requests|Retry-After: 40")
+            until("it is refused", lambda: child.check("handshake")["state"] == "fail")
+            until("the others have noticed", lambda: server.attempts() == (time.sleep(1), server.attempts())[1])
+            before, last = server.attempts(), child.check("other")["last"]
+            time.sleep(2)
+            assert server.attempts() == before, "the server has asked for 40 s"
+            assert child.check("other")["last"] != last
+
+
 def test_a_hung_server_is_soon_out(tmp_path):
     """At the defaults: two rounds of one check, the second at once after the first. The other checks come forward too."""
     with echo_server() as server, agent(f'target: {{ url: "{server.url}" }}\n', tmp_path, binary=RELEASE) as child:

@@ -138,6 +138,33 @@ static void test_which_closes_are_refusals(void **state)
     assert_false(backoff_is_refusal(REASON_UPGRADE_REFUSED, 0));
 }
 
+static void test_which_answers_are_refusals(void **state)
+{
+    (void)state;
+    for (int status = 100; status < 600; status++)
+        assert_int_equal(backoff_is_refusing_status(status), status == 401 || status == 403 || status == 429);
+    assert_true(backoff_is_refusal(REASON_TLS_CLIENT_CERT_REJECTED, 0)); /* a login that failed, too */
+    assert_false(backoff_is_refusal(REASON_TLS_HANDSHAKE_FAILED, 0));
+    assert_false(backoff_is_refusal(REASON_CONNECT_REFUSED, 0));
+}
+
+/* A check that is not refused itself goes once a minute meanwhile, its first time at once, and never before the server's own word is over. */
+static void test_others_go_rarely(void **state)
+{
+    struct backoff backoff = { 0 };
+    (void)state;
+    assert_int_equal(backoff_rare_wait_ms(&backoff, 5000, 5001), 0);
+    backoff_refused(&backoff, 1000, 1000, 0);
+    assert_int_equal(backoff_rare_wait_ms(&backoff, 0, 2000), 0);
+    assert_int_equal(backoff_rare_wait_ms(&backoff, 2000, 2000), BACKOFF_MAX_MS);
+    assert_int_equal(backoff_rare_wait_ms(&backoff, 2000, 2000 + BACKOFF_MAX_MS), 0);
+    backoff_refused(&backoff, 3000, 3000, 300000);
+    assert_int_equal(backoff_rare_wait_ms(&backoff, 0, 3000), 300000);
+    assert_int_equal(backoff_rare_wait_ms(&backoff, 2000, 303000), 0);
+    backoff_passed(&backoff);
+    assert_int_equal(backoff_rare_wait_ms(&backoff, 2000, 3000), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +175,8 @@ int main(void)
         cmocka_unit_test(test_retry_after_is_obeyed_and_bounded),
         cmocka_unit_test(test_reading_retry_after),
         cmocka_unit_test(test_which_closes_are_refusals),
+        cmocka_unit_test(test_which_answers_are_refusals),
+        cmocka_unit_test(test_others_go_rarely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -330,6 +330,30 @@ static void test_listen_addresses(void **state)
     assert_int_equal(listen_address_parse(text, &address, &err), -1);
 }
 
+static void test_same_server(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } rows[] = {
+        { "ws://chat.example/ws", "http://CHAT.example/health", true },
+        { "ws://chat.example:8080/", "tcp://chat.example:8080", true },
+        { "wss://chat.example/", "http://chat.example/", false },
+        { "ws://127.0.0.1:80/", "http://localhost:80/", false }, /* perhaps, but a name may be many */
+        { "ws+unix:///run/a:/x", "http+unix:///run/a:/y", true },
+        { "ws+unix:///run/a:/x", "http+unix:///run/b:/x", false },
+        { "ws+unix:///run/a:/x", "http://localhost/x", false },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct url a, b;
+        assert_int_equal(url_parse(rows[i].a, &a, NULL), 0);
+        assert_int_equal(url_parse(rows[i].b, &b, NULL), 0);
+        if (url_same_server(&a, &b) != rows[i].same || url_same_server(&b, &a) != rows[i].same)
+            fail_msg("%s and %s: want %d", rows[i].a, rows[i].b, rows[i].same);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_errors_do_not_give_secrets_away),
         cmocka_unit_test(test_redact),
+        cmocka_unit_test(test_same_server),
         cmocka_unit_test(test_listen_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
