@@ -192,7 +192,7 @@ install-now: $(BUILD)/release/wshealthd $(MANUALS)
 	install -m 644 $(BUILD)/docs/wshealthd.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/wshealthd/
 	install -m 644 $(GUIDES) $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs/
-	$(BUILD)/release/wshealthd config init >$(DESTDIR)$(PREFIX)/share/doc/wshealthd/wshealthd.yaml
+	PATH="$(abspath $(BUILD)/release):$$PATH" wshealthd config init >$(DESTDIR)$(PREFIX)/share/doc/wshealthd/wshealthd.yaml
 	for unit in $(UNITS); do \
 	    sed 's|/usr/bin/wshealthd|$(PREFIX)/bin/wshealthd|' systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 	    chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit; done

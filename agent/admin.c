@@ -41,12 +41,22 @@ static unsigned query_width(const struct httpd_request *request)
     return width < ADMIN_WIDTH_MAX ? (unsigned)width : ADMIN_WIDTH_MAX;
 }
 
+/* How the asker's shell starts this program. */
+static const char *query_program(const struct httpd_request *request, char out[ADMIN_PROGRAM_MAX])
+{
+    return httpd_query(request, "program", out, ADMIN_PROGRAM_MAX) && *out ? out : NULL;
+}
+
 static void answer_status(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
 {
     const struct agent_view *view = source->view(source->user);
     reply->status = 200;
     if (query_is(request, "format", "text")) {
-        const struct report_style style = { .colour = query_is(request, "colour", "1"), .width = query_width(request) };
+        char program[ADMIN_PROGRAM_MAX];
+        const struct report_style style = { .colour = query_is(request, "colour", "1"),
+                                            .width = query_width(request),
+                                            .ascii = query_is(request, "ascii", "1"),
+                                            .program = query_program(request, program) };
         report_human(view, &style, reply->body);
         return;
     }

@@ -1,6 +1,6 @@
 /*
- * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON; ?format=text&colour=1&width=120 for terminals), GET /ready,
- * /live, /startup as on the health face, POST /drain, /resume, /reload (200, or 422 with a line for each error of the file). Errors come
+ * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON; ?format=text&colour=1&width=120&ascii=1&program=NAME for
+ * terminals: NAME is what its user types for `wshealthd`, and is not decoded), GET /ready, /live, /startup as on the health face, POST /drain, /resume, /reload (200, or 422 with a line for each error of the file). Errors come
  * as text/plain. Whoever may open the socket may see everything.
  */
 #ifndef WSHEALTHD_AGENT_ADMIN_H
@@ -9,6 +9,8 @@
 #include "agent/core/conf.h"
 #include "agent/core/view.h"
 #include "agent/net/loop.h"
+
+enum { ADMIN_PROGRAM_MAX = 256 };
 
 struct admin_source {
     const struct agent_view *(*view)(void *user);

@@ -7,14 +7,17 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/base/program.h"
 #include "agent/base/text.h"
 #include "agent/core/conf.h"
+#include "agent/proto/json_pretty.h"
+#include "agent/screen.h"
+
+enum { PRETTY_MAX = 32 << 20 };
 
 int cli_error(const struct cli *cli, const char *fmt, ...)
 {
@@ -23,7 +26,10 @@ int cli_error(const struct cli *cli, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    fprintf(stderr, "wshealthd %s: %s\n", cli->command->name, text);
+    struct buf line = BUF_INIT(2 * sizeof text);
+    buf_printf(&line, "wshealthd %s: %s\n", cli->command->name, text);
+    screen_tell(buf_str(&line));
+    buf_fini(&line);
     return EXIT_UNKNOWN;
 }
 
@@ -46,24 +52,29 @@ int cli_duration(const struct cli *cli, const char *flag, int64_t *ms)
     return -1;
 }
 
-bool cli_wants_colour(bool terminal, const char *no_color, const char *term)
+int cli_print_text(const struct cli *cli, struct buf *out, int code)
 {
-    return terminal && !(no_color && *no_color) && term && *term && strcmp(term, "dumb") != 0;
+    const struct screen screen = screen_look();
+    screen_fit(&screen, out);
+    return cli_print(cli, out, code);
 }
 
-struct cli_terminal cli_terminal(void)
+int cli_print_json(const struct cli *cli, const struct buf *out, int code)
 {
-    struct winsize size = { 0 };
-    bool terminal = isatty(STDOUT_FILENO) == 1;
-    struct cli_terminal result = { .colour = cli_wants_colour(terminal, getenv("NO_COLOR"), getenv("TERM")) };
-    if (terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
-        result.width = size.ws_col;
-    return result;
+    const struct screen screen = screen_look();
+    struct buf pretty = BUF_INIT(PRETTY_MAX);
+    bool laid_out = screen.terminal && json_pretty(buf_slice(out), screen.ascii, &pretty) == 0;
+    code = cli_print(cli, laid_out ? &pretty : out, code);
+    buf_fini(&pretty);
+    return code;
 }
 
 int cli_conf_errors(const struct conf_errors *errors)
 {
-    fwrite(errors->text.data, 1, errors->text.len, stderr);
+    struct buf text = BUF_INIT(CLI_TEXT_MAX);
+    buf_append_slice(&text, buf_slice(&errors->text));
+    screen_tell(buf_str(&text));
+    buf_fini(&text);
     return EXIT_UNKNOWN;
 }
 
@@ -74,8 +85,8 @@ struct conf *cli_load(const struct cli *cli, const char *url, const char **file)
     *file = cli_value(cli, "config");
     if (!*file && !url) {
         if (access(CLI_CONFIG_FILE, F_OK) != 0) {
-            cli_error(cli, "nothing to look at: want a URL, -c FILE, or the file " CLI_CONFIG_FILE " (see 'wshealthd help %s')",
-                      cli->command->name);
+            cli_error(cli, "nothing to look at: want a URL, -c FILE, or the file " CLI_CONFIG_FILE " (see '%s help %s')",
+                      program_name(), cli->command->name);
             return NULL;
         }
         *file = CLI_CONFIG_FILE;

@@ -70,16 +70,11 @@ int cli_duration(const struct cli *cli, const char *flag, int64_t *ms);
 
 /* "wshealthd check: …" on stderr; returns EXIT_UNKNOWN, so that commands can say `return cli_error(…)`. */
 int cli_error(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The result, to stdout. Returns `code`, or EXIT_UNKNOWN where it cannot be written. */
+/* The result, to stdout. Returns `code`, or EXIT_UNKNOWN where it cannot be written. cli_print is for what programs read, and leaves it as it
+ * is; text for people is made fit (in `out`) for their screen, and JSON is laid out for them on a terminal. */
 int cli_print(const struct cli *cli, const struct buf *out, int code);
-
-/* Colour only on a terminal that has some, never with NO_COLOR (no-color.org: set and not empty). */
-bool cli_wants_colour(bool terminal, const char *no_color, const char *term);
-struct cli_terminal {
-    bool colour;
-    unsigned width;
-};
-struct cli_terminal cli_terminal(void); /* of stdout */
+int cli_print_text(const struct cli *cli, struct buf *out, int code);
+int cli_print_json(const struct cli *cli, const struct buf *out, int code);
 
 /* The configuration that -c, the URL and the usual place name together; its errors are told. *file is NULL where none was read. */
 struct conf;

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "agent/base/program.h"
 #include "agent/base/text.h"
 #include "agent/cli.h"
 
@@ -71,8 +72,8 @@ static int unknown_flag(const struct cli_command *command, const char *word, str
     if (nearest)
         return err_set(err, REASON_NONE, 0, "wshealthd %s: unknown flag %s%s (did you mean '--%s'?)", command->name, dashes, typed,
                        nearest);
-    return err_set(err, REASON_NONE, 0, "wshealthd %s: unknown flag %s%s (see 'wshealthd help %s')", command->name, dashes, typed,
-                   command->name);
+    return err_set(err, REASON_NONE, 0, "wshealthd %s: unknown flag %s%s (see '%s help %s')", command->name, dashes, typed,
+                   program_name(), command->name);
 }
 
 static int give(struct cli *cli, const struct cli_flag *flag, const char *value, struct err *err)
@@ -124,8 +125,8 @@ static int read_argument(struct cli *cli, const char *word, struct err *err)
     if (cli->arg_count < cli->command->max_args && cli->arg_count < CLI_ARGS_MAX)
         return cli->args[cli->arg_count++] = word, 0;
     text_excerpt(slice_str(word), 60, shown, sizeof shown);
-    return err_set(err, REASON_NONE, 0, "wshealthd %s: '%s' is one argument too many, want: wshealthd %s%s%s", cli->command->name,
-                   shown, cli->command->name, *cli->command->synopsis ? " " : "", cli->command->synopsis);
+    return err_set(err, REASON_NONE, 0, "wshealthd %s: '%s' is one argument too many, want: %s %s%s%s", cli->command->name, shown,
+                   program_name(), cli->command->name, *cli->command->synopsis ? " " : "", cli->command->synopsis);
 }
 
 /* The first word: a command, one of the two flags that are commands of their own, or something that only `run` takes. */
@@ -157,7 +158,7 @@ static int unknown_command(const struct cli_command *commands, const char *word,
     if (strpbrk(word, ":/."))
         return err_set(err, REASON_NONE, 0, "wshealthd: '%s' is neither a command nor a URL (a URL begins with ws:// or wss://)",
                        shown);
-    return err_set(err, REASON_NONE, 0, "wshealthd: unknown command '%s' (see 'wshealthd help')", shown);
+    return err_set(err, REASON_NONE, 0, "wshealthd: unknown command '%s' (see '%s help')", shown, program_name());
 }
 
 int cli_parse(struct cli *cli, const struct cli_command *commands, int argc, char *const *argv, struct err *err)

@@ -9,14 +9,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/admin.h"
 #include "agent/agent.h"
 #include "agent/base/clock.h"
+#include "agent/base/program.h"
 #include "agent/base/text.h"
 #include "agent/cli.h"
 #include "agent/core/conf.h"
 #include "agent/core/fetch.h"
 #include "agent/net/loop.h"
 #include "agent/proto/match.h"
+#include "agent/screen.h"
 
 enum { ASK_TIMEOUT_MS = 5000, RELOAD_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 30000, WAIT_EVERY_MS = 50, ANSWER_MAX = 8 << 20 };
 
@@ -154,7 +157,8 @@ static int refused(const struct cli *cli, struct answer *answer)
     if (!answer->body.len)
         return cli_error(cli, "the agent answers with status %d", answer->status);
     const char *text = buf_str(&answer->body);
-    fprintf(stderr, "%s%s", text, text[answer->body.len - 1] == '\n' ? "" : "\n");
+    screen_tell(text);
+    screen_tell(text[answer->body.len - 1] == '\n' ? "" : "\n");
     return EXIT_UNKNOWN;
 }
 
@@ -173,7 +177,7 @@ static int command(struct cli *cli, const char *target, uint64_t timeout_ms, con
     else {
         if (!answer.body.len)
             buf_printf(&answer.body, "%s\n", done);
-        code = cli_print(cli, &answer.body, EXIT_PASS);
+        code = cli_print_text(cli, &answer.body, EXIT_PASS);
     }
     buf_fini(&answer.body);
     return code;
@@ -220,19 +224,28 @@ static int exit_code_of(struct slice json)
                                       : EXIT_UNKNOWN;
 }
 
+/* What the reader types, for the advice; "" where it is the usual name, or would have to be encoded. */
+static const char *program_in_query(void)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+    const char *name = program_name();
+    return name[strspn(name, plain)] || strlen(name) >= ADMIN_PROGRAM_MAX ? "" : name;
+}
+
 /* The JSON decides the exit code; people get the text beside it. */
 int cli_status(struct cli *cli)
 {
     struct whom whom;
     struct answer json, text = { .body = BUF_INIT(0) };
-    struct cli_terminal terminal = cli_terminal();
-    char target[64];
+    struct screen screen = screen_look();
+    char target[512];
     int code = find_admin(cli, &whom);
     if (code != EXIT_PASS)
         return code;
     bool asked = ask(&whom, "GET", "/status", ASK_TIMEOUT_MS, &json) == 0;
     if (asked && json.status == 200 && !cli_has(cli, "json")) {
-        snprintf(target, sizeof target, "/status?format=text&colour=%d&width=%u", terminal.colour, terminal.width);
+        snprintf(target, sizeof target, "/status?format=text&colour=%d&width=%u&ascii=%d%s%s", screen.colour, screen.width,
+                 screen.ascii, *program_in_query() ? "&program=" : "", program_in_query());
         asked = ask(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
         if (!asked)
             json.err = text.err;
@@ -241,8 +254,13 @@ int cli_status(struct cli *cli)
         code = no_agent(cli, &whom, &json.err);
     else if (json.status != 200)
         code = refused(cli, &json);
-    else
-        code = cli_print(cli, cli_has(cli, "json") ? &json.body : &text.body, exit_code_of(buf_slice(&json.body)));
+    else if (cli_has(cli, "json"))
+        code = cli_print_json(cli, &json.body, exit_code_of(buf_slice(&json.body)));
+    else {
+        screen.fixed = false; /* the agent has broken the lines */
+        screen_fit(&screen, &text.body);
+        code = cli_print(cli, &text.body, exit_code_of(buf_slice(&json.body)));
+    }
     buf_fini(&json.body);
     buf_fini(&text.body);
     return code;

@@ -20,6 +20,7 @@
 #include "agent/core/probe.h"
 #include "agent/core/report.h"
 #include "agent/net/loop.h"
+#include "agent/screen.h"
 
 enum { QUIET_MAX = 2048 };
 
@@ -311,7 +312,7 @@ static bool apply(const struct cli *cli, struct conf *conf, const char *file, co
     well = conf_seal(conf, &agent_conf_env, &errors) == 0;
     if (!well) {
         char *named = cli_name_flags(cli, file != NULL, buf_str(&errors.text));
-        fputs(named, stderr);
+        screen_tell(named);
         mem_free(named);
     }
 out:
@@ -336,16 +337,17 @@ struct conf *cli_check_conf(const struct cli *cli)
 static int print_report(const struct cli *cli, bool has_file, const struct agent_view *view)
 {
     struct buf out = BUF_INIT(CLI_TEXT_MAX);
-    struct cli_terminal terminal = cli_terminal();
-    const struct report_style style = { .colour = terminal.colour, .width = terminal.width, .one_shot = true };
-    if (cli_has(cli, "json"))
+    struct screen screen = screen_look();
+    const struct report_style style = { .colour = screen.colour, .width = screen.width, .one_shot = true, .ascii = screen.ascii };
+    bool json = cli_has(cli, "json");
+    if (json)
         report_status_json(view, true, &out);
     else if (cli_has(cli, "nagios"))
         report_nagios(view, &out);
     else if (cli_has(cli, "quiet")) {
-        char line[QUIET_MAX];
-        report_line(view, line, sizeof line);
-        buf_append_str(&out, line);
+        char text[QUIET_MAX];
+        report_line(view, text, sizeof text);
+        buf_append_str(&out, text);
     } else
         report_human(view, &style, &out);
     char *named = cli_name_flags(cli, has_file, buf_str(&out));
@@ -354,7 +356,10 @@ static int print_report(const struct cli *cli, bool has_file, const struct agent
     mem_free(named);
     if (out.len && out.data[out.len - 1] != '\n')
         buf_append_char(&out, '\n');
-    int code = cli_print(cli, &out, report_exit_code(view));
+    screen.fixed = false; /* the report has broken its lines; what is for scripts is one line */
+    if (!json)
+        screen_fit(&screen, &out);
+    int code = (json ? cli_print_json : cli_print)(cli, &out, report_exit_code(view));
     buf_fini(&out);
     return code;
 }

@@ -41,7 +41,7 @@ static int config_check(const struct cli *cli, const char *file)
     for (size_t i = 0; i < conf->check_count; i++)
         enabled += conf->checks[i].enabled;
     buf_printf(&out, "%s: OK (%zu check%s)\n", file, enabled, enabled == 1 ? "" : "s");
-    int code = cli_print(cli, &out, EXIT_PASS);
+    int code = cli_print_text(cli, &out, EXIT_PASS);
     buf_fini(&out);
     conf_unref(conf);
     return code;
@@ -96,7 +96,7 @@ static int config_schema(const struct cli *cli, const char *file)
 {
     struct buf out = BUF_INIT(CLI_TEXT_MAX);
     conf_write_schema(&agent_conf_env, &out);
-    int code = write_new(cli, file, &out);
+    int code = file ? write_new(cli, file, &out) : cli_print_json(cli, &out, EXIT_PASS);
     buf_fini(&out);
     return code;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/base/program.h"
 #include "agent/base/reason.h"
 #include "agent/base/text.h"
 #include "agent/base/version.h"
@@ -20,8 +21,9 @@
 #include "agent/core/probe.h"
 #include "agent/demo.h"
 #include "agent/proto/roff.h"
+#include "agent/screen.h"
 
-enum { COLUMNS = 100, INDENT = 6, NAMES_MAX = 64 };
+enum { COLUMNS_MAX = 100, INDENT = 6, NAMES_MAX = 64 };
 
 /* The lists hold sentences without their capital and full stop, so that they fit into any other. */
 static void roff_sentence(struct buf *out, const char *text)
@@ -186,9 +188,9 @@ static void write_list(const struct cli_command *commands, struct buf *out)
 {
     buf_append_str(out,
                    "wshealthd asks a WebSocket server what its clients would, and answers /ready, /live and /metrics beside it.\n\n"
-                   "  wshealthd check ws://127.0.0.1:8080/ws     one look, with the reason when it is not well\n"
-                   "  wshealthd ws://127.0.0.1:8080/ws           the agent: http://127.0.0.1:9717/ready\n"
-                   "  wshealthd demo                             a server to break, and the agent beside it\n\nCommands:\n");
+                   "  wshealthd check ws://127.0.0.1:8080/ws\n      One look, with the reason when it is not well.\n"
+                   "  wshealthd ws://127.0.0.1:8080/ws\n      The agent: http://127.0.0.1:9717/ready.\n"
+                   "  wshealthd demo\n      A server to break, and the agent beside it.\n\nCommands:\n");
     for (const struct cli_command *command = commands; command->name; command++)
         buf_printf(out, "  %-9s %s\n", command->name, command->summary);
     buf_append_str(out, "\nTables (wshealthd help NAME):\n");
@@ -199,10 +201,11 @@ static void write_list(const struct cli_command *commands, struct buf *out)
 
 static void write_wrapped(struct buf *out, const char *text, size_t indent)
 {
-    size_t column = 0;
+    size_t column = 0, width = screen_look().width;
+    width = width < COLUMNS_MAX ? width : COLUMNS_MAX;
     while (*text) {
         size_t len = strcspn(text, " \n");
-        if (column && column + 1 + len > COLUMNS) {
+        if (column && column + 1 + len > width) {
             buf_append_char(out, '\n');
             column = 0;
         }
@@ -221,7 +224,7 @@ static void write_wrapped(struct buf *out, const char *text, size_t indent)
         buf_append_char(out, '\n');
 }
 
-void cli_write_help(const struct cli_command *commands, const struct cli_command *command, struct buf *out)
+static void write_help(const struct cli_command *commands, const struct cli_command *command, struct buf *out)
 {
     if (!command) {
         write_list(commands, out);
@@ -234,7 +237,9 @@ void cli_write_help(const struct cli_command *commands, const struct cli_command
         write_wrapped(out, example->says, INDENT);
     }
     buf_printf(out, "%sUsage: wshealthd %s %s\n\n", command->examples ? "\n" : "", command->name, command->synopsis);
-    buf_printf(out, "wshealthd %s %s.\n", command->name, command->summary);
+    char summary[128];
+    snprintf(summary, sizeof summary, "%c%s.", command->summary[0] - 'a' + 'A', command->summary + 1);
+    write_wrapped(out, summary, 0);
     if (command->about)
         write_wrapped(out, command->about, 0);
     if (command->flags)
@@ -245,6 +250,45 @@ void cli_write_help(const struct cli_command *commands, const struct cli_command
         if (flag->help)
             buf_printf(out, "  %-24s %s%s\n", usage, flag->help, flag->repeats ? " (may be repeated)" : "");
     }
+}
+
+/* Does a command of this program begin here: "wshealthd check", "wshealthd -c", "wshealthd ws://"? */
+static bool begins_command(const struct cli_command *commands, const char *text)
+{
+    static const char name[] = "wshealthd ";
+    if (strncmp(text, name, strlen(name)) != 0)
+        return false;
+    text += strlen(name);
+    if (*text == '-' || strncmp(text, "ws://", 5) == 0)
+        return true;
+    for (; commands->name; commands++) {
+        size_t len = strlen(commands->name);
+        if (strncmp(text, commands->name, len) == 0 && (!text[len] || strchr(" \n'`", text[len])))
+            return true;
+    }
+    return false;
+}
+
+/* Commands are shown as the reader's shell takes them. */
+static void put_as_typed(const struct cli_command *commands, const char *text, struct buf *out)
+{
+    static const char name[] = "wshealthd";
+    for (const char *at = text; *at; at++) {
+        if ((at == text || strchr(" \n'`(", at[-1])) && begins_command(commands, at)) {
+            buf_append_str(out, program_name());
+            at += strlen(name) - 1;
+        } else {
+            buf_append_char(out, *at);
+        }
+    }
+}
+
+void cli_write_help(const struct cli_command *commands, const struct cli_command *command, struct buf *out)
+{
+    struct buf text = BUF_INIT(CLI_TEXT_MAX);
+    write_help(commands, command, &text);
+    put_as_typed(commands, buf_str(&text), out);
+    buf_fini(&text);
 }
 
 /* --- roff on a terminal --------------------------------------------------------------------------------------------------------- */
@@ -346,8 +390,12 @@ bool cli_write_topic(const struct cli_command *commands, const char *topic, bool
     }
     if (found && roff)
         buf_append_slice(out, buf_slice(&table));
-    if (found && !roff)
-        flatten(buf_str(&table), out);
+    if (found && !roff) {
+        struct buf text = BUF_INIT(CLI_TEXT_MAX);
+        flatten(buf_str(&table), &text);
+        put_as_typed(commands, buf_str(&text), out);
+        buf_fini(&text);
+    }
     buf_fini(&table);
     return found;
 }
@@ -363,7 +411,7 @@ static int unknown_topic(const struct cli *cli, const char *word)
     const char *nearest = text_nearest(word, names, count);
     if (nearest)
         return cli_error(cli, "nothing is known about '%.60s' (did you mean '%s'?)", word, nearest);
-    return cli_error(cli, "nothing is known about '%.60s' (see 'wshealthd help')", word);
+    return cli_error(cli, "nothing is known about '%.60s' (see '%s help')", word, program_name());
 }
 
 int cli_help(struct cli *cli)
@@ -377,7 +425,7 @@ int cli_help(struct cli *cli)
     else if (!cli_write_topic(cli->commands, word, cli_has(cli, "roff"), &out))
         code = unknown_topic(cli, word);
     if (code == EXIT_PASS)
-        code = cli_print(cli, &out, EXIT_PASS);
+        code = cli_has(cli, "roff") ? cli_print(cli, &out, EXIT_PASS) : cli_print_text(cli, &out, EXIT_PASS);
     buf_fini(&out);
     return code;
 }

@@ -1,6 +1,6 @@
 /*
  * `wshealthd demo` (agent/demo.h): the server to break (agent/demo_server.c) with its broker (agent/demo_bus.c), the agent beside it, and a
- * person who types. Called by agent/cli_run.c. It owns the loop, the signals and what is said on stdout; the agent's log is kept to errors,
+ * person who types. Called by agent/cli_run.c. It owns the loop, the signals and what is said (agent/demo_says.c writes it); the agent's log is kept to errors,
  * as the changes of the verdict are told here in sentences.
  */
 #include "agent/demo.h"
@@ -16,17 +16,21 @@
 
 #include "agent/agent.h"
 #include "agent/base/mem.h"
+#include "agent/base/program.h"
 #include "agent/base/text.h"
 #include "agent/core/check.h"
 #include "agent/core/report.h"
 #include "agent/demo_bus.h"
+#include "agent/demo_says.h"
 #include "agent/demo_server.h"
 #include "agent/net/listen.h"
+#include "agent/screen.h"
 
 enum {
     HEALTH_PORT = 9717,
     /* A file or /dev/null on stdin cannot be awaited by epoll, so it is looked at now and then. */
     STDIN_POLL_MS = 50,
+    LINES_AT_ONCE = 64,
     LINE_MAX_BYTES = 256,
     TEXT_MAX = 64 << 10,
     BROKER_URL_MAX = 2048,
@@ -52,13 +56,6 @@ struct demo {
     char url[64];
 };
 
-static void say(struct buf *text)
-{
-    fputs(buf_str(text), stdout);
-    fflush(stdout);
-    buf_fini(text);
-}
-
 /* --- what the agent thinks --------------------------------------------------------------------------------------------- */
 
 static void on_told(void *user, const struct story_line *line)
@@ -80,15 +77,18 @@ static void on_told(void *user, const struct story_line *line)
         buf_printf(&text, "%s  still %s: %s\n", stamp, line->is->word, line->is->sentence);
     else if (line->event != EVENT_DEGRADED || line->was->ready)
         buf_printf(&text, "%s  %s -> %s: %s\n", stamp, line->was->word, line->is->word, line->is->sentence);
-    say(&text);
+    demo_says(&text);
 }
 
 static void show_status(struct demo *demo)
 {
-    const struct report_style style = { .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") };
+    const struct screen screen = screen_look();
+    const struct report_style style = {
+        .colour = screen.colour, .width = screen.width, .ascii = screen.ascii, .program = program_anywhere()
+    };
     struct buf text = BUF_INIT(TEXT_MAX);
     report_human(agent_view(demo->agent), &style, &text);
-    say(&text);
+    demo_says_page(&text);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------------ */
@@ -133,7 +133,7 @@ static void show_faults(struct demo *demo)
     struct buf text = BUF_INIT(TEXT_MAX);
     buf_append_str(&text, "Faults (* is on; several can be on at once):\n");
     demo_write_fault_list(demo_server_faults(demo->server), &text);
-    say(&text);
+    demo_says(&text);
 }
 
 static void show_help(struct demo *demo)
@@ -143,7 +143,7 @@ static void show_help(struct demo *demo)
     buf_append_str(&text, "  NAME       switches that fault on          off NAME   switches it off\n"
                           "  clear      switches all of them off        faults     lists them\n"
                           "  status     what the agent thinks now       quit       ends the demo\n");
-    say(&text);
+    demo_says(&text);
 }
 
 static void set_faults(struct demo *demo, demo_fault_set faults)
@@ -156,7 +156,7 @@ static void set_faults(struct demo *demo, demo_fault_set faults)
         if (faults & DEMO_FAULT_BIT(i))
             buf_printf(&text, " %s", demo_fault_name((enum demo_fault)i));
     buf_append_str(&text, "\n");
-    say(&text);
+    demo_says(&text);
 }
 
 static void clear_faults(struct demo *demo)
@@ -202,13 +202,16 @@ static void switch_fault(struct demo *demo, const char *name, bool on)
 
     const char *near = fault < 0 && on ? nearest_command(name) : NULL;
 
-    if (near)
-        printf("unknown command '%.40s' (did you mean '%s'?); 'help' says what there is\n", name, near);
-    else if (fault < 0)
-        printf("%s; 'help' says what else there is\n", err.text);
-    else
+    if (fault >= 0) {
         set_faults(demo, on ? faults | DEMO_FAULT_BIT(fault) : faults & ~DEMO_FAULT_BIT(fault));
-    fflush(stdout);
+        return;
+    }
+    struct buf text = BUF_INIT(TEXT_MAX);
+    if (near)
+        buf_printf(&text, "unknown command '%.40s' (did you mean '%s'?); 'help' says what there is\n", name, near);
+    else
+        buf_printf(&text, "%s; 'help' says what else there is\n", err.text);
+    demo_says(&text);
 }
 
 static void run_line(struct demo *demo, char *line)
@@ -245,13 +248,14 @@ static void take_typed(struct demo *demo, const char *bytes, size_t len)
     }
 }
 
+/* A terminal gives one line for each read. */
 static void on_typing(struct timer *timer, void *user)
 {
     struct demo *demo = user;
     struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
     char bytes[LINE_MAX_BYTES];
 
-    if (poll(&in, 1, 0) > 0) {
+    for (int i = 0; i < LINES_AT_ONCE && !demo->stopping && poll(&in, 1, 0) > 0; i++) {
         ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes);
         if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN))
             return; /* nobody types any more; the demo goes on */
@@ -414,18 +418,18 @@ static void say_hello(const struct demo *demo)
                demo->url);
     write_broker(demo, &text);
     write_agent(demo, &text);
-    buf_printf(&text, "  wshealthd check %s\n", demo->url);
+    buf_printf(&text, "  %s check %s\n", program_anywhere(), demo->url);
     if (*demo->directory)
-        buf_printf(&text, "  wshealthd status --admin %s\n", demo->conf->admin);
-    buf_printf(
-        &text,
-        "\nThen break something: type the name of a fault and see what the agent says. 'off NAME' or 'clear' mends it,\n"
-        "'status' shows every check, 'help' the other commands; Ctrl-C ends the demo. To begin with: detach-broker is what no\n"
-        "socket check sees; %s is nobody's fault here, so that /ready stays 200 and says degraded.\n\n",
-        demo->in_process ? "broker-down" : "to stop or freeze your broker");
+        buf_printf(&text, "  %s status --admin %s\n", program_anywhere(), demo->conf->admin);
+    buf_printf(&text,
+               "\nThen break something: type the name of a fault and see what the agent says.\n"
+               "'off NAME' or 'clear' mends it, 'status' shows every check, 'help' the other commands; Ctrl-C ends the demo.\n"
+               "To begin with: detach-broker is what no socket check sees.\n"
+               "%s is nobody's fault here, so that /ready stays 200 and says degraded.\n\n",
+               demo->in_process ? "broker-down" : "To stop or freeze your broker");
     demo_write_fault_list(demo_server_faults(demo->server), &text);
     buf_append_str(&text, "\n");
-    say(&text);
+    demo_says(&text);
 }
 
 static void on_published(void *user, struct slice body)
@@ -477,6 +481,7 @@ int demo_run(const struct demo_options *options, struct err *err)
         mem_free(demo);
         return -1;
     }
+    demo_says_begin(&demo->loop);
     rc = start(demo, options, err);
     if (rc == 0) {
         loop_signal_open(&demo->term, &demo->loop, SIGTERM, on_signal, demo);
@@ -487,6 +492,7 @@ int demo_run(const struct demo_options *options, struct err *err)
         loop_run(&demo->loop);
         agent_free(demo->agent);
     }
+    demo_says_end();
     loop_fini(&demo->loop);
     generation_unref(demo->generation);
     if (demo->conf)

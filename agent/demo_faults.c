@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "agent/base/program.h"
 #include "agent/base/text.h"
 #include "agent/demo.h"
 
@@ -22,7 +23,7 @@ int demo_fault_find(const char *name, struct err *err)
     nearest = text_nearest(name, names, DEMO_FAULT_COUNT);
     if (nearest)
         return err_set(err, REASON_NONE, 0, "unknown fault '%.40s' (did you mean '%s'?)", name, nearest);
-    return err_set(err, REASON_NONE, 0, "unknown fault '%.40s' ('wshealthd help faults' lists them)", name);
+    return err_set(err, REASON_NONE, 0, "unknown fault '%.40s' ('%s help faults' lists them)", name, program_name());
 }
 
 const char *demo_fault_name(enum demo_fault fault)
@@ -33,7 +34,7 @@ const char *demo_fault_name(enum demo_fault fault)
 void demo_write_fault_list(demo_fault_set on, struct buf *out)
 {
     for (int i = 0; i < DEMO_FAULT_COUNT; i++)
-        buf_printf(out, "%s %-16s %s\n", on & DEMO_FAULT_BIT(i) ? "*" : " ", names[i], helps[i]);
+        buf_printf(out, "%s %-16s  %s\n", on & DEMO_FAULT_BIT(i) ? "*" : " ", names[i], helps[i]);
 }
 
 void demo_write_faults(struct buf *out)

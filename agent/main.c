@@ -2,11 +2,14 @@
  * wshealthd: argv to command. The table below is the specification of the command line: parsing, usage errors, `wshealthd help` and the
  * COMMANDS section of wshealthd(8) come from its rows. Each command lives in a cli_*.c file.
  */
-#include <stdio.h>
+#include <unistd.h>
 
 #include "agent/base/log.h"
 #include "agent/base/process.h"
+#include "agent/base/program.h"
 #include "agent/cli.h"
+#include "agent/demo_says.h"
+#include "agent/screen.h"
 
 #define FLAG_CONFIG "config", "FILE", "the configuration; without it and without a URL: " CLI_CONFIG_FILE, 'c', false
 #define FLAG_ASK_CONFIG "config", "FILE", "the agent's configuration file, for the address of its admin socket", 'c', false
@@ -32,7 +35,7 @@ static const struct cli_flag check_flags[] = {
     { "timeout", "D", "the deadline of each round, every phase included, such as 2s", 0, false },
     { "slo", "D", "slower than this is a warning", 0, false },
     { "quiet", NULL, "prints one line: the verdict and why", 'q', false },
-    { "json", NULL, "prints what /status would say", 0, false },
+    { "json", NULL, "prints what /status would say, on one line; laid out where stdout is a terminal", 0, false },
     { "nagios", NULL, "prints one plugin line with performance data", 0, false },
     { "header", "NAME:VALUE", "sends this header with the upgrade", 0, true },
     { "origin", "ORIGIN", "sends this Origin", 0, false },
@@ -60,7 +63,10 @@ static const struct cli_example check_examples[] = {
 };
 
 static const struct cli_flag status_flags[] = {
-    { FLAG_ASK_CONFIG }, { FLAG_ADMIN }, { "json", NULL, "prints the JSON of /status", 0, false }, { 0 }
+    { FLAG_ASK_CONFIG },
+    { FLAG_ADMIN },
+    { "json", NULL, "prints the JSON of /status, on one line; laid out where stdout is a terminal", 0, false },
+    { 0 }
 };
 static const struct cli_example status_examples[] = { { "wshealthd status",
                                                         "What the running agent thinks; the exit code is the verdict." },
@@ -167,16 +173,22 @@ int main(int argc, char **argv)
     struct cli cli;
     struct err err;
     process_init();
+    program_learn(argc > 0 ? argv[0] : NULL);
     log_open();
+    log_ascii(isatty(STDERR_FILENO) == 1 && screen_is_ascii());
+    int failed = cli_parse(&cli, commands, argc, argv, &err);
+    if (!failed && cli.command->run == cli_demo)
+        demo_says_open();
     process_hide();
-    if (cli_parse(&cli, commands, argc, argv, &err) < 0) {
-        fprintf(stderr, "%s\n", err.text);
+    if (failed) {
+        screen_tell(err.text);
+        screen_tell("\n");
         return EXIT_UNKNOWN;
     }
     if (cli.help) {
         struct buf out = BUF_INIT(CLI_TEXT_MAX);
         cli_write_help(commands, cli.command, &out);
-        int code = cli_print(&cli, &out, EXIT_PASS);
+        int code = cli_print_text(&cli, &out, EXIT_PASS);
         buf_fini(&out);
         return code;
     }

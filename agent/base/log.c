@@ -19,7 +19,12 @@
 #include "agent/base/sink.h"
 #include "agent/base/text.h"
 
-enum { LINE_MAX_BYTES = SINK_LINE_MAX, LINE_TAIL = 8, LOST_EACH_MS = 1000 }; /* the tail: ellipsis, closing quote, brace, newline */
+enum {
+    LINE_MAX_BYTES = SINK_LINE_MAX,
+    LINE_TAIL = 8, /* ellipsis, closing quote, brace, newline */
+    LOST_EACH_MS = 1000,
+    UNIT_MAX = 16 /* one character, escaped */
+};
 
 struct line {
     size_t len;
@@ -29,6 +34,7 @@ struct line {
 
 static enum log_level min_level = LOG_INFO;
 static enum log_format line_format = LOG_LOGFMT;
+static bool ascii_only;
 static struct sink sink = { .fd = STDERR_FILENO, .way = SINK_POLL };
 static unsigned long lost_total;
 static uint64_t lost_told_ms;
@@ -37,6 +43,11 @@ void log_configure(enum log_level level, enum log_format format)
 {
     min_level = level;
     line_format = format;
+}
+
+void log_ascii(bool only)
+{
+    ascii_only = only;
 }
 
 bool log_enabled(enum log_level level)
@@ -87,23 +98,38 @@ static void put_tail(struct line *line, const char *text)
     line->len += len;
 }
 
+/* As JSON has it, in two halves past U+FFFF (RFC 8259, 7). */
+static size_t escape_wide(const uint8_t *c, size_t len, char out[UNIT_MAX])
+{
+    static const uint8_t masks[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+    unsigned code = c[0] & masks[len];
+    for (size_t i = 1; i < len; i++)
+        code = code << 6 | (c[i] & 0x3f);
+    if (code < 0x10000)
+        return (size_t)snprintf(out, UNIT_MAX, "\\u%04x", code);
+    code -= 0x10000;
+    return (size_t)snprintf(out, UNIT_MAX, "\\u%04x\\u%04x", 0xd800 + (code >> 10), 0xdc00 + (code & 0x3ff));
+}
+
 /* One character of a value as it stands between quotes, in both formats. Returns the bytes taken from the value. */
-static size_t escape(struct slice value, char out[8], size_t *out_len)
+static size_t escape(struct slice value, char out[UNIT_MAX], size_t *out_len)
 {
     size_t taken = text_char_len(value);
     uint8_t c = value.data[0];
     if (taken == 0) {
-        *out_len = (size_t)snprintf(out, 8, "\xef\xbf\xbd"); /* U+FFFD: JSON is UTF-8 */
+        *out_len = (size_t)snprintf(out, UNIT_MAX, ascii_only ? "\\ufffd" : "\xef\xbf\xbd"); /* U+FFFD: JSON is UTF-8 */
         return 1;
     }
     if (c == '"' || c == '\\')
-        *out_len = (size_t)snprintf(out, 8, "\\%c", c);
+        *out_len = (size_t)snprintf(out, UNIT_MAX, "\\%c", c);
     else if (c == '\n' || c == '\r' || c == '\t')
-        *out_len = (size_t)snprintf(out, 8, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
+        *out_len = (size_t)snprintf(out, UNIT_MAX, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
     else if (c < 0x20 || c == 0x7f)
-        *out_len = (size_t)snprintf(out, 8, "\\u%04x", c);
+        *out_len = (size_t)snprintf(out, UNIT_MAX, "\\u%04x", c);
     else if (taken == 2 && c == 0xc2 && value.data[1] < 0xa0)
-        *out_len = (size_t)snprintf(out, 8, "\\u%04x", value.data[1]);
+        *out_len = (size_t)snprintf(out, UNIT_MAX, "\\u%04x", value.data[1]);
+    else if (taken > 1 && ascii_only)
+        *out_len = escape_wide(value.data, taken, out);
     else
         memcpy(out, value.data, *out_len = taken);
     return taken;
@@ -114,10 +140,10 @@ static void put_quoted(struct line *line, struct slice value)
     if (!put(line, "\"", 1))
         return;
     while (value.len) {
-        char unit[8];
+        char unit[UNIT_MAX];
         size_t unit_len, taken = escape(value, unit, &unit_len);
         if (!put(line, unit, unit_len)) {
-            put_tail(line, "…");
+            put_tail(line, ascii_only ? "..." : "…");
             break;
         }
         value = slice_skip(value, taken);

@@ -14,6 +14,8 @@ enum { LOG_KEEP = 16 }; /* added to a level: a verdict, which has a wider rate *
 enum log_format { LOG_LOGFMT, LOG_JSON };
 
 void log_configure(enum log_level level, enum log_format format);
+/* For a terminal that has no more than ASCII: everything else is written as \uXXXX. Logs are UTF-8 otherwise, whatever the locale. */
+void log_ascii(bool only);
 bool log_enabled(enum log_level level);
 /* log_event(LOG_WARN, "check_fail", "check", "echo", "reason", "echo_timeout", NULL): pairs of strings up to a NULL; a pair whose
  * value is NULL is left out. Writes `time=… level=warn event=check_fail check=echo …` with one write(2). The line has a ceiling of 4 KiB. */

@@ -58,10 +58,11 @@ static bool has_room(int fd)
     return poll(&wait, 1, 0) == 1 && (wait.revents & POLLOUT);
 }
 
-/* Bytes taken; 0 when there is no room now, or nobody to read. */
-static size_t put(struct sink *sink, const char *data, size_t len)
+size_t sink_put(struct sink *sink, const char *data, size_t len)
 {
     ssize_t n;
+    if (len > SINK_LINE_MAX)
+        len = SINK_LINE_MAX; /* whoever has only polled for room knows of no more */
     do {
         struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
         if (sink->way == SINK_SEND)
@@ -78,7 +79,7 @@ bool sink_ready(struct sink *sink)
 {
     if (sink->rest_len == 0)
         return true;
-    size_t taken = put(sink, sink->rest, sink->rest_len);
+    size_t taken = sink_put(sink, sink->rest, sink->rest_len);
     sink->rest_len -= taken;
     memmove(sink->rest, sink->rest + taken, sink->rest_len);
     return sink->rest_len == 0;
@@ -87,7 +88,7 @@ bool sink_ready(struct sink *sink)
 bool sink_write(struct sink *sink, const char *line, size_t len)
 {
     panic_if(len > SINK_LINE_MAX);
-    size_t taken = sink_ready(sink) ? put(sink, line, len) : 0;
+    size_t taken = sink_ready(sink) ? sink_put(sink, line, len) : 0;
     if (taken == 0 && len > 0) {
         sink->lost++;
         return false;

@@ -25,6 +25,9 @@ struct sink {
 void sink_open(struct sink *sink, int fd, bool reopen);
 /* One line of at most SINK_LINE_MAX bytes, whole or not at all. False: it is lost, and counted. */
 bool sink_write(struct sink *sink, const char *line, size_t len);
+/* For who keeps what is left: the bytes taken, at most SINK_LINE_MAX of them; 0 when there is no room now, or nobody to read. Not to be mixed
+ * with sink_write. */
+size_t sink_put(struct sink *sink, const char *data, size_t len);
 /* Room for a line now? Also sends what is left of the last one. */
 bool sink_ready(struct sink *sink);
 unsigned long sink_take_lost(struct sink *sink);

@@ -101,6 +101,18 @@ static void put_section(struct json_out *json, const struct opt *rows)
     json_out_object_end(json);
 }
 
+/* Where the loader takes a key without a value for one that is not there. */
+static void put_scalar_or_unset(struct json_out *json)
+{
+    json_out_object(json);
+    json_out_key(json, "anyOf");
+    json_out_array(json);
+    put_ref(json, "#/$defs/scalar");
+    put_ref(json, "#/$defs/unset");
+    json_out_array_end(json);
+    json_out_object_end(json);
+}
+
 static void put_pairs(struct json_out *json, const struct opt *row)
 {
     json_out_object(json);
@@ -108,7 +120,7 @@ static void put_pairs(struct json_out *json, const struct opt *row)
     if (row->max)
         key_int(json, "maxProperties", row->max);
     json_out_key(json, "additionalProperties");
-    put_ref(json, "#/$defs/scalar");
+    put_scalar_or_unset(json);
     json_out_object_end(json);
 }
 
@@ -341,7 +353,7 @@ static void put_match(struct json_out *json)
     json_out_object(json);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         json_out_key(json, parts[i]);
-        put_ref(json, "#/$defs/scalar");
+        put_scalar_or_unset(json);
     }
     json_out_key(json, "json");
     json_out_object(json);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/program.h"
 #include "agent/base/text.h"
 #include "agent/core/broker.h"
 #include "agent/core/dialect.h"
@@ -158,14 +159,19 @@ static void put_check(struct buf *out, const struct probe_type *type)
 }
 
 /* The editor's line (YAML Language Server): keys are completed and checked while they are typed. It stands first, or is not found. */
-static const char editor_line[] = "# yaml-language-server: $schema=wshealthd.schema.json\n"
-                                  "# (The file comes from: wshealthd config schema > wshealthd.schema.json)\n";
+static void put_editor_lines(struct buf *out)
+{
+    buf_printf(out,
+               "# yaml-language-server: $schema=wshealthd.schema.json\n"
+               "# (The file comes from: %s config schema > wshealthd.schema.json)\n",
+               program_name());
+}
 
 void conf_write_short(struct buf *out)
 {
-    buf_append_str(out, editor_line);
-    buf_append_str(out, "# `wshealthd config init` without --short shows every key.\n"
-                        "target:\n"
+    put_editor_lines(out);
+    buf_printf(out, "# `%s config init` without --short shows every key.\n", program_name());
+    buf_append_str(out, "target:\n"
                         "  url: ws://127.0.0.1:8080/ws\n"
                         "  # token: ${file:/run/secrets/probe-token}\n"
                         "# brokers:\n"
@@ -179,7 +185,7 @@ void conf_write_short(struct buf *out)
 
 void conf_write_starter(const struct conf_env *env, struct buf *out)
 {
-    buf_append_str(out, editor_line);
+    put_editor_lines(out);
     put_prose(out, "",
               "The configuration of wshealthd. Keys that are commented out show their default, or nothing where there is none. "
               "${NAME}, ${NAME:-default} and ${file:/path} are replaced in values. See wshealthd.yaml(5).");

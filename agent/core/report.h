@@ -19,8 +19,10 @@ void report_health_json(const struct agent_view *view, bool full, struct buf *ou
 /* For a terminal: each check with its phases as a waterfall, the verdict, the diagnosis and the advice. */
 struct report_style {
     bool colour;
-    unsigned width; /* columns, 0: 80 */
-    bool one_shot;  /* `check`: no since, no history */
+    unsigned width;      /* columns, from 40 to 200; 0: 100 */
+    bool one_shot;       /* `check`: no since, no history */
+    bool ascii;          /* marks and bars of ASCII alone; of everybody else's texts \xNN for what is not */
+    const char *program; /* what the reader types for `wshealthd`, in advice; NULL: that */
 };
 void report_human(const struct agent_view *view, const struct report_style *style, struct buf *out);
 /* One plugin line with performance data: "WSHEALTHD OK - …|total=0.001900s;;2;0 …". */

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "agent/base/program.h"
 #include "agent/base/reason.h"
 #include "agent/cli.h"
 #include "agent/core/event.h"
@@ -22,19 +23,6 @@ static const struct cli_command commands[] = { { "rest", "[--wait D] [URL]", "do
                                                  "For a while. \"Quoted\", back\\slash, -dash.", 1, flags, examples, NULL },
                                                { "help", "", "helps", NULL, 1, NULL, NULL, NULL },
                                                { 0 } };
-
-static void colour_is_for_terminals_that_want_it(void **state)
-{
-    (void)state;
-    assert_true(cli_wants_colour(true, NULL, "xterm-256color"));
-    assert_true(cli_wants_colour(true, "", "xterm"));
-    assert_false(cli_wants_colour(true, "1", "xterm"));
-    assert_false(cli_wants_colour(true, "0", "xterm"));
-    assert_false(cli_wants_colour(false, NULL, "xterm"));
-    assert_false(cli_wants_colour(true, NULL, "dumb"));
-    assert_false(cli_wants_colour(true, NULL, ""));
-    assert_false(cli_wants_colour(true, NULL, NULL));
-}
 
 static void durations_have_units(void **state)
 {
@@ -54,6 +42,30 @@ static void durations_have_units(void **state)
     int64_t ms = 7;
     assert_int_equal(cli_duration(&none, "wait", &ms), 0);
     assert_int_equal(ms, 7);
+}
+
+/* Help names commands as the reader's shell takes them; what is no command keeps the program's name. */
+static void help_shows_what_to_type(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT(CLI_TEXT_MAX);
+    program_learn("/no/such/place/wshealthd");
+    cli_write_help(commands, commands, &out);
+    const char *text = buf_str(&out);
+    assert_non_null(strstr(text, "\n  /no/such/place/wshealthd rest --wait 2s\n"));
+    assert_non_null(strstr(text, "\nUsage: /no/such/place/wshealthd rest "));
+    buf_reset(&out);
+    cli_write_help(commands, NULL, &out);
+    text = buf_str(&out);
+    assert_memory_equal(text, "wshealthd asks a ", 17);
+    assert_non_null(strstr(text, "(/no/such/place/wshealthd help NAME)"));
+    assert_non_null(strstr(text, "`/no/such/place/wshealthd help COMMAND`"));
+    assert_non_null(strstr(text, "\n  /no/such/place/wshealthd ws://"));
+    buf_reset(&out);
+    assert_true(cli_write_topic(commands, "synopsis", true, &out)); /* the manual is everybody's */
+    assert_null(strstr(buf_str(&out), "/no/such/place"));
+    program_learn("wshealthd");
+    buf_fini(&out);
 }
 
 static const char *topic(const char *name, bool roff, struct buf *out)
@@ -144,12 +156,9 @@ static void the_manual_takes_text_literally(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(colour_is_for_terminals_that_want_it),
-        cmocka_unit_test(durations_have_units),
-        cmocka_unit_test(every_table_is_whole),
-        cmocka_unit_test(terminals_get_no_roff),
-        cmocka_unit_test(help_begins_with_examples),
-        cmocka_unit_test(the_manual_takes_text_literally),
+        cmocka_unit_test(durations_have_units),      cmocka_unit_test(help_shows_what_to_type),
+        cmocka_unit_test(every_table_is_whole),      cmocka_unit_test(terminals_get_no_roff),
+        cmocka_unit_test(help_begins_with_examples), cmocka_unit_test(the_manual_takes_text_literally),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,6 +78,16 @@ static void test_json(void **state)
                                 "\"b\":\"bad \xef\xbf\xbd\\u009b\"}\n");
 }
 
+/* On a terminal without UTF-8; it reads back as the same. */
+static void test_ascii_only(void **state)
+{
+    (void)state;
+    log_ascii(true);
+    log_event(LOG_WARN, "x", "a", "gr\xc3\xbc…", "b", "\xf0\x9f\x98\x80\xff", NULL);
+    log_ascii(false);
+    assert_string_equal(line(), "time=" STAMP " level=warn event=x a=\"gr\\u00fc\\u2026\" b=\"\\ud83d\\ude00\\ufffd\"\n");
+}
+
 static void test_levels(void **state)
 {
     (void)state;
@@ -264,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_logfmt, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(test_json, open_pipe, close_pipe),
+        cmocka_unit_test_setup_teardown(test_ascii_only, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(test_levels, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(test_secrets_do_not_come_out, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(test_the_ceiling, open_pipe, close_pipe),

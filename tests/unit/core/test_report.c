@@ -523,7 +523,7 @@ static void test_status_line_is_cut_between_characters(void **state)
 
 static const char *human(bool colour, unsigned width, bool one_shot)
 {
-    struct report_style style = { colour, width, one_shot };
+    struct report_style style = { .colour = colour, .width = width, .one_shot = one_shot };
     buf_reset(&out);
     report_human(&world.view, &style, &out);
     return buf_str(&out);
@@ -557,9 +557,89 @@ static void test_human_keeps_within_the_width(void **state)
 {
     (void)state;
     long_story();
-    assert_in_range(widest(human(false, 0, false)), 60, 80);
+    assert_in_range(widest(human(false, 0, false)), 60, 100);
     assert_in_range(widest(human(false, 60, false)), 40, 60);
-    assert_in_range(widest(human(false, 300, true)), 60, 100);
+    assert_in_range(widest(human(false, 1, true)), 30, 40);
+    assert_in_range(widest(human(false, 150, true)), 110, 150); /* sentences; what is drawn ends before */
+    assert_in_range(widest(human(false, 1000, true)), 110, 200);
+    for (const char *line = human(false, 200, true); line; line = strchr(line + 1, '\n'))
+        if (strstr(line, "total ") && strstr(line, "total ") < line + strcspn(line + 1, "\n"))
+            assert_in_range(strcspn(line + 1, "\n"), 90, 100 + 2); /* the mark is of three bytes */
+}
+
+/* Everything that a page can have, at every width: nothing is wider, nothing is lost. */
+static void test_human_at_every_width(void **state)
+{
+    (void)state;
+    struct check_view *bus = with_bus();
+    long_story();
+    check_fail(bus, REASON_BROKER_NOT_DELIVERING, "what was published did not come back within 1s");
+    handshake->name = "a-name-that-is-much-too-long-for-any-terminal-that-is-narrow";
+    world.view.service_id = "wss://a-host-of-a-long-name.example.com/and/a/long/path/behind/it";
+    prom_observe(&books.legs[LEG_CONTROL], 0.001);
+    prom_observe(&books.legs[LEG_WEBSOCKET], 0.004);
+    books.heartbeats[DELIVERY_RECEIVED] = 1234567;
+    books.heartbeats[DELIVERY_LOST] = 1234567;
+    books.others = 1234567;
+    books.sources = 7;
+    memset(echo->health.history, '#', HEALTH_HISTORY);
+    echo->health.history[HEALTH_HISTORY] = '\0';
+    world_judge(&world, false, true);
+    for (unsigned width = 40; width <= 200; width++)
+        for (int ascii = 0; ascii < 2; ascii++)
+            for (int one_shot = 0; one_shot < 2; one_shot++) {
+                struct report_style style = { .width = width, .one_shot = one_shot, .ascii = ascii };
+                buf_reset(&out);
+                report_human(&world.view, &style, &out);
+                const char *text = buf_str(&out);
+                if (widest(text) > width)
+                    fail_msg("%zu columns of %u:\n%s", widest(text), width, text);
+                assert_non_null(strstr(text, "total 2.00s"));
+                assert_non_null(strstr(text, "websocket"));
+                assert_true(one_shot || strstr(text, "################################\n"));
+            }
+    world.view.service_id = NULL;
+}
+
+/* Marks, bars and arrows of ASCII alone, and what others have said with \\xNN. */
+static void test_human_in_ascii(void **state)
+{
+    (void)state;
+    struct report_style style = { .width = 80, .one_shot = true, .ascii = true };
+    long_story();
+    echo->name = "gr\xc3\xbc\xc3\x9f"
+                 "e";
+    check_fail(echo, REASON_ECHO_MISMATCH, "got \"\xe2\x9c\x93 n\xc3\xb6…\"");
+    world_judge(&world, false, true);
+    buf_reset(&out);
+    report_human(&world.view, &style, &out);
+    const char *text = buf_str(&out);
+    for (const char *at = text; *at; at++)
+        assert_in_range((unsigned char)*at, '\n', '~');
+    assert_non_null(strstr(text, "\n  + pass    handshake "));
+    assert_non_null(strstr(text, "\n  - fail    gr\\xc3\\xbc\\xc3\\x9fe "));
+    assert_non_null(strstr(text, "got \"\\xe2\\x9c\\x93 n\\xc3\\xb6...\""));
+    assert_non_null(strstr(text, "\n  - not ready"));
+    assert_non_null(strstr(text, "\n    > "));
+    assert_non_null(strstr(text, "    connect   0.05ms  #\n"));
+    assert_non_null(strstr(text, "s  ############\n")); /* a fifth of 58 columns, rounded */
+    assert_true(widest(text) <= 80);
+    style.one_shot = false;
+    buf_reset(&out);
+    report_human(&world.view, &style, &out);
+    assert_non_null(strstr(buf_str(&out), "  - not ready  |  "));
+}
+
+/* Advice names the command as its reader has to type it. */
+static void test_human_names_the_program(void **state)
+{
+    (void)state;
+    struct report_style style = { .width = 60, .program = "/opt/bin/wshealthd" };
+    world_judge(&world, true, true);
+    assert_non_null(strstr(human(false, 60, false), "→ `wshealthd resume` puts it back"));
+    buf_reset(&out);
+    report_human(&world.view, &style, &out);
+    assert_non_null(strstr(buf_str(&out), "→ `/opt/bin/wshealthd resume` puts it back"));
 }
 
 static void test_human_says_everything(void **state)
@@ -706,7 +786,7 @@ static void test_ceilings_hold(void **state)
     for (size_t max = 0; max < 2000; max += 37) {
         struct buf small = BUF_INIT(max);
         report_status_json(&world.view, true, &small);
-        report_human(&world.view, &(struct report_style){ true, 80, false }, &small);
+        report_human(&world.view, &(struct report_style){ .colour = true, .width = 80 }, &small);
         report_plain(&world.view, REPORT_READY, true, true, &small);
         report_nagios(&world.view, &small);
         assert_true(small.len <= max);
@@ -746,6 +826,9 @@ int main(void)
         T(test_status_line),
         T(test_status_line_is_cut_between_characters),
         T(test_human_keeps_within_the_width),
+        T(test_human_at_every_width),
+        T(test_human_in_ascii),
+        T(test_human_names_the_program),
         T(test_human_says_everything),
         T(test_human_colour_only_when_asked),
         T(test_waterfall),
