@@ -134,10 +134,21 @@ static void end_with(struct worker *worker, enum reason reason, const char *what
     letter_fault_set(&worker->fault, reason, "%s%s%s", what, what[0] != '\0' ? " " : "", worker->plan->where);
 }
 
+/* A broker of 3.1.1 that does not know 5 may close without a CONNACK (3.1.2.2), or send a CONNACK of 3.1.1. That one has no properties, and
+ * libmosquitto 2.0.21 ends with an error of the protocol there, without calling on_connect. */
+static bool knows_no_5(const struct worker *worker, int code)
+{
+    if (worker->protocol != MQTT_PROTOCOL_5 || worker->life != CONNECTING)
+        return false;
+    return code == MOSQ_ERR_MALFORMED_PACKET || code == MOSQ_ERR_PROTOCOL ||
+           (code == MOSQ_ERR_CONN_LOST && !worker->plan->tls && worker->last_log[0] == '\0');
+}
+
 static void end_by_code(struct worker *worker, int code)
 {
     if (worker->life == OVER)
         return;
+    worker->refused_version = worker->refused_version || knows_no_5(worker, code);
     /* In TLS 1.3 the handshake is over for us before the broker has seen our certificate, and whether its alert or the end of the connection
      * is noticed first is chance. */
     bool hung_up = worker->plan->tls && worker->life == CONNECTING && worker->heard && worker->last_log[0] == '\0' &&
@@ -210,10 +221,6 @@ static void on_disconnect(struct mosquitto *client, void *user, int code)
 {
     struct worker *worker = user;
     (void)client;
-    /* Brokers of 3.1.1 that do not know 5 may close without a CONNACK (3.1.2.2). */
-    worker->refused_version =
-        worker->refused_version || (worker->protocol == MQTT_PROTOCOL_5 && worker->life == CONNECTING &&
-                                    code == MOSQ_ERR_CONN_LOST && !worker->plan->tls && worker->last_log[0] == '\0');
     end_by_code(worker, code);
 }
 

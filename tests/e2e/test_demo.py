@@ -71,7 +71,8 @@ class Demo:
 
 def try_faults(names):
     """{name: what was seen}, one after the other in one demo."""
-    demo, seen = Demo(), {}
+    # Several run side by side, and the port of a demo is found free a moment before it is taken.
+    demo, seen = Demo("--listen", "127.0.0.1:0"), {}
     try:
         for name in names:
             demo.wait_well()
