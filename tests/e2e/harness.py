@@ -3,11 +3,13 @@
 Binaries come from WSHEALTHD_BUILD (the Makefile's BUILD): asan for judging, release where size or time matters.
 """
 import contextlib
+import functools
 import http.client
 import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -28,11 +30,20 @@ PATIENCE = 20.0  # bounds every wait; far more than anything here takes
 given = set()  # ports
 
 
+@functools.lru_cache(maxsize=None)
+def libnats_version():
+    """(3, 10) of libnats.so.3.10; () where there is none."""
+    found = [re.search(r"libnats\.so\.(\d+)\.(\d+)$", str(path)) for path in pathlib.Path("/usr/lib").glob("*/libnats.so.*")]
+    return max((tuple(map(int, match.groups())) for match in found if match), default=())
+
+
 def environment(**more):
     """The test's own environment, with sanitizers that are fatal and nothing of the machine's proxies or notify sockets."""
     env = {k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC", "NO_COLOR")}
     env["WSHEALTHD_COREDUMP"] = "1"  # else /proc/PID is root's, and a test that is not root cannot look into it
     env["ASAN_OPTIONS"] = "detect_leaks=1:abort_on_error=0:exitcode=99:" + env.get("ASAN_OPTIONS", "")
+    if libnats_version() >= (3, 10):
+        env["LSAN_OPTIONS"] = f"suppressions={ROOT}/tests/e2e/libnats.supp:print_suppressions=0"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1:exitcode=99"
     env.update(more)
     return env
