@@ -146,7 +146,7 @@ static const struct cli_command *command_of(const struct cli_command *commands, 
 
 static int unknown_command(const struct cli_command *commands, const char *word, struct err *err)
 {
-    const char *names[NAMES_MAX];
+    const char *names[NAMES_MAX] = { NULL };
     char shown[96];
     size_t count = 0;
     for (const struct cli_command *command = commands; command->name && count < NAMES_MAX; command++)

@@ -120,9 +120,10 @@ void httpd_on_room(struct timer *timer, void *user)
             return;
         }
         /* As many as wait: one in a turn would be too slow for whoever stands behind hundreds of others. */
-        for (size_t gone = 0; victim;
-             victim = ++gone < waiting && gone < GIVE_WAY_MAX ? find_victim(httpd, false, &again_ms) : NULL)
+        for (size_t gone = 1; victim; gone++) {
             give_way(victim);
+            victim = gone < waiting && gone < GIVE_WAY_MAX ? find_victim(httpd, false, &again_ms) : NULL;
+        }
         timer_stop(timer);
     }
     httpd->full = httpd->waited = false;

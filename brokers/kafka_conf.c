@@ -15,7 +15,8 @@ enum { URL_BYTES_MAX = 8 << 10, SETUP_MIN_MS = 1000, PROPERTY_MAX = 64 };
 enum { SECURITY_PLAINTEXT, SECURITY_SSL, SECURITY_SASL_PLAINTEXT, SECURITY_SASL_SSL };
 static const char *const securities[] = { "plaintext", "ssl", "sasl_plaintext", "sasl_ssl", NULL };
 static const char *const mechanisms[] = { "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", NULL };
-enum { MECHANISM_PLAIN, SCRAM_MENDED = 0x020601ff };
+enum { MECHANISM_PLAIN };
+enum { SCRAM_MENDED = 0x020601ff };
 enum { TLS_1_2 = 2 }; /* the index of "1.2" in tls.min_version */
 
 const struct opt kafka_rows[] = {

@@ -293,7 +293,7 @@ static void on_subscribed(struct redis_link *link, struct redis_request *request
 static int say_topic(struct redis *redis, const char *verb, struct slice topic, bool unsubscribes, redis_reply_fn *on_reply)
 {
     bool sharded = redis->opts->sharded;
-    char name[16];
+    char name[16] = "";
     struct slice args[] = { slice_make(name, (size_t)snprintf(name, sizeof name, "%s%s", sharded ? "S" : "", verb)), topic };
     struct redis_request *request;
     if (redis->stage != REDIS_UP)

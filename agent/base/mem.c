@@ -19,7 +19,7 @@ static _Noreturn void die(const char *line, int len)
 
 static _Noreturn void out_of_memory(size_t size)
 {
-    char line[96];
+    char line[96] = "";
     die(line, snprintf(line, sizeof line, "wshealthd: out of memory (%zu bytes wanted)\n", size));
 }
 

@@ -105,7 +105,7 @@ static bool is_optional(const char *name)
 /* Why there is no such type. */
 static int unknown_type(const struct conf_env *env, const char *name, const char *shown, struct err *err)
 {
-    const char *names[SCHEMES_MAX];
+    const char *names[SCHEMES_MAX] = { NULL };
     size_t count;
     type_names(env, names, &count);
     if (is_optional(name))
@@ -117,7 +117,7 @@ static int unknown_type(const struct conf_env *env, const char *name, const char
 static int unknown_scheme(const struct conf_env *env, struct slice scheme, struct err *err)
 {
     char words[SCHEMES_MAX][SCHEME_TEXT_MAX], shown[SHOWN_MAX * 5], name[SHOWN_MAX];
-    const char *names[SCHEMES_MAX];
+    const char *names[SCHEMES_MAX] = { NULL };
     size_t count = 0;
     for (const struct broker_type *const *type = types_of(env); *type; type++) {
         const char *list = (*type)->schemes;

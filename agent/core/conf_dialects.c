@@ -73,7 +73,7 @@ void conf_clear_dialects(struct conf *conf)
 
 const struct dialect *conf_find_dialect(const struct conf *conf, const struct conf_env *env, const char *name, struct err *err)
 {
-    const char *names[NAMES_MAX];
+    const char *names[NAMES_MAX] = { NULL };
     size_t count = 0;
     for (size_t i = 0; i < conf->dialect_count; i++) {
         if (strcmp(conf->dialects[i].name, name) == 0)
@@ -131,7 +131,7 @@ static void check_keepalive(const struct dialect *dialect, struct trail *trail, 
 static void check_command(const struct dialect *dialect, const struct conf_env *env, const char *path, struct report *report)
 {
     const struct opt_strings *command = &dialect->publish.command;
-    const char *names[NAMES_MAX];
+    const char *names[NAMES_MAX] = { NULL };
     char below[TRAIL_MAX];
     struct err err;
     size_t count = 0;

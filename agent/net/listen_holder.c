@@ -44,8 +44,9 @@ static int has_open(const char *pid, const char *socket)
     snprintf(path, sizeof path, "/proc/%.200s/fd", pid);
     DIR *descriptors = opendir(path);
     struct dirent *entry;
-    for (int i = 0; descriptors && !found && i < DESCRIPTORS_MAX && (entry = readdir(descriptors)); i++) {
-        ssize_t len = readlinkat(dirfd(descriptors), entry->d_name, link, sizeof link - 1);
+    const int at = descriptors ? dirfd(descriptors) : -1;
+    for (int i = 0; at >= 0 && !found && i < DESCRIPTORS_MAX && (entry = readdir(descriptors)); i++) {
+        ssize_t len = readlinkat(at, entry->d_name, link, sizeof link - 1);
         if (len <= 0)
             continue;
         link[len] = '\0';

@@ -73,7 +73,7 @@ int ws_write_frame(struct buf *out, enum ws_role role, enum ws_opcode opcode, bo
 
 int ws_write_close(struct buf *out, enum ws_role role, uint16_t code, const char *text)
 {
-    uint8_t body[WS_CONTROL_MAX];
+    uint8_t body[WS_CONTROL_MAX] = { 0 };
     struct slice reason = slice_str(text);
 
     if (code == WS_CODE_NO_STATUS)
