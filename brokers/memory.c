@@ -212,6 +212,7 @@ const struct broker_type broker_memory = {
     .name = "memory",
     .summary = "In-process, for the demo and tests",
     .schemes = "memory",
+    .plain_schemes = "memory",
     .fallback_url = "memory://local",
     .state_size = sizeof(struct memory_state),
     .open = memory_open,

@@ -234,6 +234,7 @@ const struct broker_type broker_mqtt = {
     .name = "mqtt",
     .summary = "MQTT 3.1.1 and 5: Mosquitto, EMQX, HiveMQ, VerneMQ",
     .schemes = "mqtt mqtts",
+    .plain_schemes = "mqtt",
     .fallback_url = "mqtt://127.0.0.1:1883",
     .opts = rows,
     .opts_size = sizeof(struct mqtt_options),

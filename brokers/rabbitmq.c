@@ -468,6 +468,7 @@ const struct broker_type broker_rabbitmq = {
     .summary = "RabbitMQ, by AMQP 0-9-1; the URL's path is the virtual host",
     .schemes = "amqp amqps",
     .tls_schemes = "amqps",
+    .plain_schemes = "amqp",
     .opts = rows,
     .opts_size = sizeof(struct rabbitmq_opts),
     .state_size = sizeof(struct rabbitmq),

@@ -34,6 +34,7 @@ struct tls_conf {
     bool verify;
     int min_version; /* index into "1.0", "1.1", "1.2", "1.3" */
 };
+enum { CONF_TLS_1_2 = 2 }; /* min_version, where it is not set */
 
 struct target_conf {
     char *url, *public_url;

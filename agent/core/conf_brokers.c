@@ -40,9 +40,8 @@ static struct slice next_word(const char **list)
     return slice_make(word, len);
 }
 
-static bool has_scheme(const struct broker_type *type, struct slice scheme)
+static bool is_listed(const char *list, struct slice scheme)
 {
-    const char *list = type->schemes;
     for (struct slice word; (word = next_word(&list)).len;) {
         char text[SCHEME_TEXT_MAX];
         snprintf(text, sizeof text, "%.*s", (int)word.len, (const char *)word.data);
@@ -50,6 +49,11 @@ static bool has_scheme(const struct broker_type *type, struct slice scheme)
             return true;
     }
     return false;
+}
+
+static bool has_scheme(const struct broker_type *type, struct slice scheme)
+{
+    return is_listed(type->schemes, scheme);
 }
 
 static const struct broker_type *type_of_scheme(const struct conf_env *env, struct slice scheme)
@@ -418,6 +422,24 @@ out:
     return url;
 }
 
+/* What would be ignored in silence was meant for something: whoever set it may think that the password is not sent in clear. */
+static void check_tls_in_vain(const struct broker_conf *broker, const char *path, const char *url, struct report *report)
+{
+    const char *wanted = !broker->tls.verify ? "verify" : conf_tls_wanted(&broker->tls);
+    struct slice scheme = scheme_of(url), secure = { 0 };
+    char below[TRAIL_MAX], hint[SCHEME_TEXT_MAX + 32] = "";
+    if (!wanted || !broker->type->plain_schemes || !is_listed(broker->type->plain_schemes, scheme))
+        return;
+    const char *list = broker->type->schemes;
+    for (struct slice word; !secure.len && (word = next_word(&list)).len;)
+        if (!is_listed(broker->type->plain_schemes, word))
+            secure = word;
+    if (secure.len)
+        snprintf(hint, sizeof hint, " (%.*s:// has it)", (int)secure.len, (const char *)secure.data);
+    snprintf(below, sizeof below, "%s.tls.%s", path, wanted);
+    report_path(report, below, "the URL is %.*s://, without TLS%s", (int)scheme.len, (const char *)scheme.data, hint);
+}
+
 static void check_broker(struct conf *conf, size_t index, const struct conf_env *env, struct report *report)
 {
     struct broker_conf *broker = &conf->brokers[index];
@@ -437,6 +459,8 @@ static void check_broker(struct conf *conf, size_t index, const struct conf_env 
         report_path(report, below, "more than retry.max");
     snprintf(below, sizeof below, "%s.url", path);
     char *url = check_url(broker, below, env, report);
+    if (url)
+        check_tls_in_vain(broker, path, url, report);
     conf_check_required(report, path, broker->type->opts, broker->opts);
     conf_hide_urls(broker->type->opts, broker->opts);
     if (url && !report_has_below(report, path) && broker->type->check) {

@@ -118,6 +118,8 @@ void conf_check_broker_of(struct conf *conf, struct check_conf *check, const cha
 void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err);
 void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base);
 void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report);
+/* The option of `tls` that only makes sense over TLS, the first that is set; NULL: none. */
+const char *conf_tls_wanted(const struct tls_conf *tls);
 void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report);
 void conf_check_descriptors(const struct conf *conf, struct report *report);
 void conf_hide_url(const char *text); /* its secrets are registered as such */

@@ -245,6 +245,16 @@ static bool is_line(const char *text)
     return true;
 }
 
+const char *conf_tls_wanted(const struct tls_conf *tls)
+{
+    return tls->ca_file                       ? "ca_file"
+           : tls->cert_file                   ? "cert_file"
+           : tls->key_file                    ? "key_file"
+           : tls->server_name                 ? "server_name"
+           : tls->min_version != CONF_TLS_1_2 ? "min_version"
+                                              : NULL;
+}
+
 void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report)
 {
     char below[TRAIL_MAX];
@@ -348,6 +358,31 @@ static void check_check(struct conf *conf, const struct conf_env *env, size_t in
         conf_report_below(report, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
 }
 
+/* Does anything speak TLS with these options: the target, the way of the users, or the https:// URL of a check? */
+static bool target_speaks_tls(const struct conf *conf)
+{
+    if (conf->target.local.tls || conf->target.public.tls)
+        return true;
+    for (size_t i = 0; i < conf->check_count; i++) {
+        const struct check_conf *check = &conf->checks[i];
+        if (check->type && check->type->needs_tls && check->type->needs_tls(check->opts))
+            return true;
+    }
+    return false;
+}
+
+/* What would be ignored in silence was meant for something. `verify` alone is left alone: it is no demand. */
+static void check_tls_in_vain(const struct conf *conf, struct report *report)
+{
+    const char *wanted = conf_tls_wanted(&conf->target.tls);
+    char path[TRAIL_MAX];
+    if (!wanted || !*conf->target.local.scheme || report_has_below(report, "target") || report_has_below(report, "checks") ||
+        target_speaks_tls(conf))
+        return;
+    snprintf(path, sizeof path, "target.tls.%s", wanted);
+    report_path(report, path, "the URL is %s://, without TLS (wss:// has it)", conf->target.local.scheme);
+}
+
 /* --- who the agent is --------------------------------------------------------------------------------------------------------- */
 
 static void make_word(char **field)
@@ -378,5 +413,6 @@ void conf_check_rules(struct conf *conf, const struct conf_env *env, struct repo
     conf_check_brokers(conf, env, report);
     for (size_t i = 0; i < conf->check_count; i++)
         check_check(conf, env, i, report);
+    check_tls_in_vain(conf, report);
     conf_check_descriptors(conf, report);
 }

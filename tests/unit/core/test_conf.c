@@ -54,7 +54,13 @@ static const struct probe_type need = {
     .name = "need", .summary = "A need", .opts = need_rows, .opts_size = sizeof(struct need_opts), .check = need_check
 };
 static const struct probe_type cert = { .name = "cert", .summary = "A certificate", .wants_wss = true };
-static const struct probe_type *const types[] = { &handshake, &ping, &hold, &echo, &need, &cert, NULL };
+static bool always(const void *opts)
+{
+    (void)opts;
+    return true;
+}
+static const struct probe_type secure = { .name = "secure", .summary = "Speaks TLS with somebody", .needs_tls = always };
+static const struct probe_type *const types[] = { &handshake, &ping, &hold, &echo, &need, &cert, &secure, NULL };
 
 static const char *fake_getenv(const char *name)
 {
@@ -412,6 +418,23 @@ static void test_target_rules(void **state)
            "1:35: target.origin: holds a line break or another control character\n");
 }
 
+/* The options hold for whatever speaks TLS: the target, the way of the users, a check's own URL. Without any of them they are in vain. */
+static void test_tls_in_vain(void **state)
+{
+    (void)state;
+    refuse("target: { url: 'ws://h/', tls: { ca_file: /ca } }\n",
+           "1:43: target.tls.ca_file: the URL is ws://, without TLS (wss:// has it)\n");
+    refuse("target: { url: 'ws+unix:///s:/', tls: { verify: false, cert_file: /c, key_file: /k } }\n",
+           "1:67: target.tls.cert_file: the URL is ws+unix://, without TLS (wss:// has it)\n");
+    refuse("target: { url: 'ws://h/', public_url: 'ws://h/', tls: { server_name: x } }\n",
+           "1:70: target.tls.server_name: the URL is ws://, without TLS (wss:// has it)\n");
+    conf_unref(load("target: { url: 'wss://h/', tls: { ca_file: /ca } }\n"));
+    conf_unref(load("target: { url: 'ws://h/', public_url: 'wss://h/', tls: { ca_file: /ca, min_version: 1.3 } }\n"));
+    conf_unref(load("target: { url: 'ws://h/', tls: { ca_file: , verify: true, min_version: 1.2 } }\n"));
+    conf_unref(load("target: { url: 'ws://h/', tls: { verify: false } }\n"));
+    conf_unref(load("target: { url: 'ws://h/', tls: { ca_file: /ca } }\nchecks: [{ type: secure }]\n"));
+}
+
 static void test_matches(void **state)
 {
     (void)state;
@@ -598,7 +621,7 @@ static void test_bare_url_and_command_line(void **state)
     assert_null(conf_add_check(conf, "eco", &env, &err));
     assert_string_equal(err.text, "'eco', no such check type (did you mean 'echo'?)");
     assert_null(conf_add_check(conf, "xyzzy", &env, &err));
-    assert_string_equal(err.text, "'xyzzy', want one of handshake, ping, hold, echo, need, cert");
+    assert_string_equal(err.text, "'xyzzy', want one of handshake, ping, hold, echo, need, cert, secure");
     assert_null(conf_add_check(conf, "server", &env, &err));
     assert_string_equal(err.text, "'server' is not in this build");
     assert_int_equal(opt_set(target_rows, &conf->target, "url", "wss://other:2/", &err), 0);
@@ -795,6 +818,7 @@ int main(void)
         TEST(test_wrong_kinds),
         TEST(test_rules_of_types),
         TEST(test_target_rules),
+        TEST(test_tls_in_vain),
         TEST(test_matches),
         TEST(test_variables_that_fail),
         TEST(test_errors_do_not_quote_what_is_secret),

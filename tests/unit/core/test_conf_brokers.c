@@ -57,12 +57,15 @@ static const char *const hub_commands[] = { "XADD", "LPUSH", NULL };
 static const struct broker_type hub = { .name = "hub",
                                         .summary = "A hub",
                                         .schemes = "hub hubs hub+unix",
+                                        .plain_schemes = "hub+unix",
                                         .opts = hub_rows,
                                         .opts_size = sizeof(struct hub_opts),
                                         .check = hub_check,
                                         .commands = hub_commands,
                                         .command = no_command };
-static const struct broker_type ram = { .name = "ram", .summary = "RAM", .schemes = "ram", .fallback_url = "ram://here" };
+static const struct broker_type ram = {
+    .name = "ram", .summary = "RAM", .schemes = "ram", .plain_schemes = "ram", .fallback_url = "ram://here"
+};
 static const struct broker_type *const broker_types[] = { &hub, &ram, NULL };
 
 struct broker_opts {
@@ -299,6 +302,21 @@ static void test_brokers_that_are_wrong(void **state)
     refuse(TARGET "brokers: [{ type: ram, url: 'hub://u:hunter2hunter2@h' }, { type: ram, name: hunter2hunter2, x: 1 }]\n",
            "w.yaml:2:29: brokers[0].url: scheme hub://, want ram://; it is one of type hub\n"
            "w.yaml:2:94: brokers[1].x: unknown key\n");
+}
+
+/* Without TLS nothing would come of them. What is only the default, written out, is nothing that could be missed. */
+static void test_tls_in_vain(void **state)
+{
+    (void)state;
+    refuse(TARGET "brokers:\n- { name: a, url: 'HUB+unix:///s', tls: { ca_file: /ca, verify: false } }\n"
+                  "- { name: b, url: 'hub+unix:///s', tls: { cert_file: /c, key_file: /k } }\n"
+                  "- { name: c, url: 'ram://', tls: { server_name: x } }\n- { name: d, type: ram, tls: { min_version: 1.3 } }\n",
+           "w.yaml:3:65: brokers[0].tls.verify: the URL is HUB+unix://, without TLS (hub:// has it)\n"
+           "w.yaml:4:54: brokers[1].tls.cert_file: the URL is hub+unix://, without TLS (hub:// has it)\n"
+           "w.yaml:5:49: brokers[2].tls.server_name: the URL is ram://, without TLS\n"
+           "w.yaml:6:45: brokers[3].tls.min_version: the URL is ram://, without TLS\n");
+    conf_unref(load(TARGET "brokers:\n- { name: a, type: ram, tls: { ca_file: , verify: true, min_version: 1.2 } }\n"
+                           "- { name: b, url: 'hubs://h', tls: { ca_file: /ca, verify: false } }\n"));
 }
 
 static void test_too_many(void **state)
@@ -784,6 +802,7 @@ int main(void)
         TEST(test_no_brokers),
         TEST(test_checks_of_brokers),
         TEST(test_brokers_that_are_wrong),
+        TEST(test_tls_in_vain),
         TEST(test_too_many),
         TEST(test_urls_from_files),
         TEST(test_sameness),
