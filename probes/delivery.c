@@ -148,7 +148,7 @@ static void ping_session(struct run *run)
     state->alive = false;
     state->pinged_ns = clock_now_ns();
     random_bytes(state->ping, sizeof(state->ping));
-    conn_send(dialogue_conn(state->dialogue), WS_PING, slice_of(state->ping));
+    dialogue_send(state->dialogue, WS_PING, slice_of(state->ping));
 }
 
 static void finish_in(struct run *run, enum phase phase, const struct err *err)
@@ -254,17 +254,35 @@ static void on_lost(void *user, const struct err *cause)
     run_event(run, &err);
 }
 
-static const struct dialogue_events dialogue_events = { on_ready, on_subscribed, on_payload, on_message, on_lost };
+static void on_ended(void *user);
+static const struct dialogue_events dialogue_events = { on_ready, on_subscribed, on_payload, on_message, on_lost, on_ended };
 
 static int connect_dialogue(struct run *run, struct err *err)
 {
     struct delivery_state *state = run->state;
-    struct conn_options options = { run->group, run->target, run->url, run->tls, true, false };
+    struct conn_options options = { .group = run->group,
+                                    .target = run->target,
+                                    .url = run->url,
+                                    .tls = run->tls,
+                                    .offer_deflate = true,
+                                    .share = run->share,
+                                    .asks = &run->active };
 
     if (dialogue_open(state->dialogue, &options, &state->dialect, state->self.agent, &state->report, err) < 0)
         return -1;
     state->opening = true;
     return 0;
+}
+
+/* Between rounds: another check has ended the shared connection. The next round opens it again. */
+static void on_ended(void *user)
+{
+    struct run *run = user;
+    struct delivery_state *state = run->state;
+
+    leave_session(run);
+    if (state->opening)
+        end_opening(run);
 }
 
 /* --- the round's beginning and end --- */
@@ -389,9 +407,9 @@ static void delivery_start(struct run *run)
         beats_end(state);
         if (dialogue_is_ready(state->dialogue))
             finish_bare(run);
-        else if (!conn_busy(dialogue_conn(state->dialogue)) && connect_dialogue(run, &err) < 0)
+        else if (!dialogue_busy(state->dialogue) && connect_dialogue(run, &err) < 0)
             run_finish_err(run, &err);
-    } else if (beats_begin(run, &err) < 0 || (!conn_busy(dialogue_conn(state->dialogue)) && connect_dialogue(run, &err) < 0)) {
+    } else if (beats_begin(run, &err) < 0 || (!dialogue_busy(state->dialogue) && connect_dialogue(run, &err) < 0)) {
         run_finish_err(run, &err);
     } else {
         advance(run);
@@ -405,7 +423,7 @@ static bool leave_unready(struct run *run, struct err *err)
 
     if (dialogue_is_ready(state->dialogue))
         return false;
-    if (conn_busy(dialogue_conn(state->dialogue)))
+    if (dialogue_busy(state->dialogue))
         dialogue_timeout_err(state->dialogue, (uint64_t)run->conf->timeout_ms, err);
     else
         err_set(err, REASON_UPGRADE_TIMEOUT, 0, "there is no connection");
@@ -539,6 +557,19 @@ static int delivery_check(const void *opts, struct err *err)
     return channels_check(delivery->channel, &delivery->channels, err);
 }
 
+/* What opens and keeps a connection is the same for all that use it. */
+static int delivery_check_share(const void *opts, struct err *err)
+{
+    const struct dialect *over = &((const struct delivery_opts *)opts)->over;
+    bool connect = over->connect.send.data || !match_spec_empty(&over->connect.expect) || !match_spec_empty(&over->connect.reject);
+    bool keepalive = over->keepalive.send.data || over->keepalive.beat.data || !match_spec_empty(&over->keepalive.match);
+
+    if (!connect && !keepalive)
+        return 0;
+    return err_set(err, REASON_NONE, 0, "%s: with share_connection it belongs to all checks: set it in a dialect, under dialects",
+                   connect ? "connect" : "keepalive");
+}
+
 #define OPTION(key, member, its_kind, text) \
     .name = key, .kind = its_kind, .offset = offsetof(struct delivery_opts, member), .help = text
 static const struct opt delivery_rows[] = {
@@ -564,6 +595,8 @@ const struct probe_type probe_delivery = {
     .session = true,
     .uses_brokers = true,
     .delivers = true,
+    .shares = true,
+    .check_share = delivery_check_share,
     .check = delivery_check,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_SUBSCRIBE_TIMEOUT, REASON_SUBSCRIBE_REJECTED, REASON_NONE },

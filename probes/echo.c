@@ -104,6 +104,7 @@ const struct probe_type probe_echo = {
     .opts_size = sizeof(struct echo_opts),
     .state_size = sizeof(struct echo_state),
     .gates = GATE_READY,
+    .shares = true,
     .series = SERIES_TALK,
     .reasons = (const enum reason[]){ REASON_ECHO_TIMEOUT, REASON_ECHO_MISMATCH, REASON_NONE },
     .on_timeout = REASON_ECHO_TIMEOUT,

@@ -57,10 +57,10 @@ static const struct hold_opts *hold_opts(const struct run *run)
     return run->opts;
 }
 
-/* Do its connections speak a dialect? */
+/* Do its connections speak a dialect, or is its only one shared? */
 static bool hold_speaks(const struct run *run)
 {
-    return dialogue_needed(run->target);
+    return dialogue_needed(run->target) || run->share;
 }
 
 static struct conn *held_conn(struct held *held)
@@ -165,11 +165,16 @@ static size_t turn_size(const struct run *run)
     return share > PACED_MIN ? share : PACED_MIN;
 }
 
+static int held_send(struct held *held, enum ws_opcode opcode, struct slice payload)
+{
+    return hold_speaks(held->run) ? dialogue_send(held->dialogue, opcode, payload) : conn_send(&held->conn, opcode, payload);
+}
+
 static void held_ping(struct held *held)
 {
     struct hold_state *state = held->run->state;
 
-    if (held->awaits_pong || conn_send(held_conn(held), WS_PING, slice_of(state->ping)) < 0)
+    if (held->awaits_pong || held_send(held, WS_PING, slice_of(state->ping)) < 0)
         return; /* a connection that breaks says so itself */
     conn_asked(held_conn(held));
     held->awaits_pong = true;
@@ -294,18 +299,40 @@ static void on_lost(void *user, const struct err *cause)
 }
 
 static const struct conn_events conn_events = { .on_open = on_open, .on_message = on_message, .on_lost = on_lost };
-static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost };
+/* Between rounds: another check has ended the shared connection, which is no loss. The next round opens it again. */
+static void on_ended(void *user)
+{
+    struct held *held = user;
+    struct run *run = held->run;
+    struct hold_state *state = run->state;
+
+    if (held->opening) {
+        state->opening--;
+        held_end_opening(held);
+    } else {
+        run->stats->held--;
+        if (held->awaits_pong)
+            state->awaited--;
+        held->awaits_pong = false;
+    }
+}
+
+static const struct dialogue_events dialogue_events = {
+    .on_ready = on_open, .on_message = on_message, .on_lost = on_lost, .on_ended = on_ended
+};
 
 static int held_connect(struct held *held, struct err *err)
 {
     struct run *run = held->run;
     bool mass = hold_opts(run)->connections >= MASS;
-    struct conn_options options = { run->group,
-                                    run->target,
-                                    run->url,
-                                    mass ? run->tls_resume : run->tls,
-                                    run->target->compression == COMPRESSION_REQUIRED,
-                                    !hold_speaks(run) };
+    struct conn_options options = { .group = run->group,
+                                    .target = run->target,
+                                    .url = run->url,
+                                    .tls = mass ? run->tls_resume : run->tls,
+                                    .offer_deflate = run->target->compression == COMPRESSION_REQUIRED,
+                                    .ignores_messages = !hold_speaks(run),
+                                    .share = run->share,
+                                    .asks = &run->active };
 
     if (!hold_speaks(run))
         return conn_open(&held->conn, &options, &conn_events, held, held->report, err);
@@ -447,7 +474,8 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
             conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, err);
         held_drop(held);
         held_end_opening(held);
-        hold_ages_outage(&state->ages);
+        if (reason_scope(err->reason) == SCOPE_LOCAL)
+            hold_ages_outage(&state->ages);
         state->opening--;
     }
 }
@@ -541,7 +569,10 @@ static void hold_stop(struct run *run)
     for (size_t i = 0; state->held && i < (size_t)hold_opts(run)->connections; i++) {
         struct held *held = &state->held[i];
 
-        held_close(held, 1001);
+        if (run->share && held->dialogue) /* checks that are not stopped may still use it */
+            dialogue_leave(held->dialogue);
+        else
+            held_close(held, 1001);
         if (held->opening)
             held_end_opening(held);
         if (hold_speaks(run))
@@ -552,6 +583,18 @@ static void hold_stop(struct run *run)
     mem_free(state->held);
     memset(state, 0, sizeof(*state));
     run->stats->held = 0;
+}
+
+static int hold_check_share(const void *opts, struct err *err)
+{
+    const struct hold_opts *hold = opts;
+
+    if (hold->connections != 1)
+        return err_set(err, REASON_NONE, 0, "connections: share_connection is about one: set connections: 1");
+    if (hold->idle)
+        return err_set(err, REASON_NONE, 0,
+                       "idle: over a shared connection other checks speak: leave idle or share_connection out");
+    return 0;
 }
 
 static const struct opt hold_rows[] = {
@@ -592,6 +635,8 @@ const struct probe_type probe_hold = {
     .gates = GATE_READY,
     .websocket = true,
     .session = true,
+    .shares = true,
+    .check_share = hold_check_share,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },
     .keeps = offsetof(struct hold_opts, connections) + 1,

@@ -37,6 +37,7 @@ const struct probe_type probe_ping = {
     .summary = "A ping frame is answered by a pong with the same payload (RFC 6455, 5.5.2 and 5.5.3)",
     .state_size = sizeof(struct ping_state),
     .gates = GATE_READY,
+    .shares = true,
     .series = SERIES_TALK,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },
     .ignores_messages = true,

@@ -181,7 +181,7 @@ static void on_lost(void *user, const struct err *err)
     finish_failed(run, err);
 }
 
-static const struct dialogue_events dialogue_events = { on_ready, on_subscribed, NULL, NULL, on_lost };
+static const struct dialogue_events dialogue_events = { .on_ready = on_ready, .on_subscribed = on_subscribed, .on_lost = on_lost };
 
 static void first_round(struct run *run)
 {
@@ -198,7 +198,9 @@ static void first_round(struct run *run)
 static void subscribe_start(struct run *run)
 {
     struct subscribe_state *state = run->state;
-    struct conn_options options = { run->group, run->target, run->url, run->tls, true, false };
+    struct conn_options options = {
+        .group = run->group, .target = run->target, .url = run->url, .tls = run->tls, .offer_deflate = true
+    };
     struct err err;
 
     if (!state->channels)

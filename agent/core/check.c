@@ -18,15 +18,17 @@
 #include "agent/core/broker.h"
 #include "agent/core/conn_offer.h"
 #include "agent/core/event.h"
+#include "agent/core/share.h"
 #include "agent/core/talk_engine.h"
 #include "agent/proto/jwt.h"
 
 /* --- a round --- */
 
-static void round_stop(struct check *check)
+static void round_stop(struct check *check, bool failed)
 {
+    share_yield(check->run.share, check);
     if (check->talk)
-        talk_engine_stop(check->talk);
+        talk_engine_stop(check->talk, failed);
     else if (!check->run.type->session && check->run.type->stop)
         check->run.type->stop(&check->run);
 }
@@ -38,7 +40,7 @@ static void on_schedule(struct timer *timer, void *user)
 
     (void)timer;
     panic_if(run->active);
-    if (check_wait_for_turn(check))
+    if (check_wait_for_share(check) || check_wait_for_turn(check))
         return;
     memset(&run->report, 0, sizeof(run->report));
     run->active = true;
@@ -312,7 +314,7 @@ static void round_end(struct run *run, struct ending *ending)
         check_tell_backoff(check, ending->result, ending->reason);
     if (changed)
         log_state(check);
-    round_stop(check);
+    round_stop(check, ending->result == RESULT_FAIL || ending->result == RESULT_VOID);
     check_schedule_next(check);
     if (check->host->on_news && check_is_witness(check) && (changed || check->pace.fast == 1))
         check->host->on_news(check->host->user, check, check->view.health.failed_bits & 1);
@@ -494,6 +496,8 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     if (run->type->delivers)
         run->stats->delivery = mem_alloc(sizeof(*run->stats->delivery));
     run->once = host->once;
+    if (conf->shares)
+        run->share = share_ref(&host->shares, &host->group, generation, conf->path, run->type->session);
     run->check = check;
     if (run->type->steps)
         check->talk = talk_engine_new(run);
@@ -520,14 +524,16 @@ void check_free(struct check *check)
         return;
     timer_stop(&check->schedule);
     timer_stop(&check->deadline);
+    share_yield(check->run.share, check);
     if (check->talk)
-        talk_engine_stop(check->talk);
+        talk_engine_stop(check->talk, false);
     else if (check->run.type->stop && (check->run.active || check->session_live))
         check->run.type->stop(&check->run);
     check->run.active = false;
     talk_engine_free(check->talk);
     mem_free(check->view.stats.delivery);
     mem_free(check->run.state);
+    share_unref(check->run.share, check->run.type->session);
     generation_unref(check->generation);
     generation_unref(check->tls_from);
     mem_free(check);
@@ -555,6 +561,8 @@ void check_use_tls(struct check *check, struct generation *generation)
     check->tls_from = generation_ref(generation);
     check->run.tls = generation->tls;
     check->run.tls_resume = generation->tls_resume;
+    if (check->run.share)
+        share_use_tls(check->run.share, generation);
     generation_unref(old);
 }
 

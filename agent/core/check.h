@@ -18,6 +18,7 @@ struct check_host {
     struct loop *loop;
     struct conn_group group;
     struct stall stall;
+    struct share *shares;                                             /* connections that several checks use (agent/core/share.h) */
     struct backoff backoff[2];                                        /* by path: one for all checks together */
     bool once;                                                        /* one round each, no schedule */
     void (*on_judged)(void *user, struct check *check, bool changed); /* after every round, also void ones */

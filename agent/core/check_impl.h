@@ -31,7 +31,8 @@ struct check {
 void check_schedule_in(struct check *check, uint64_t delay_ns);
 void check_schedule_next(struct check *check); /* a round has been judged */
 struct pace_options check_pace_options(const struct check *check);
-bool check_wait_for_turn(struct check *check); /* true: the round comes later */
+bool check_wait_for_turn(struct check *check);  /* true: the round comes later */
+bool check_wait_for_share(struct check *check); /* likewise */
 void check_tell_backoff(struct check *check, enum result result, enum reason reason);
 
 #endif

@@ -5,8 +5,9 @@
  */
 #include "agent/base/random.h"
 #include "agent/core/check_impl.h"
+#include "agent/core/share.h"
 
-enum { BARRED_SPREAD_MS = 250, OTHERS_WAIT_MS = 2000 };
+enum { BARRED_SPREAD_MS = 250, OTHERS_WAIT_MS = 2000, TALKING_MS = 10 };
 
 /* --- the schedule --- */
 
@@ -133,16 +134,33 @@ bool check_wait_for_turn(struct check *check)
     uint64_t wait_ms;
 
     check->claimed = false;
-    if (!dials(check) || check->host->once || check->view.stats.held)
+    if (!dials(check) || check->host->once || check->view.stats.held || (check->run.share && share_is_open(check->run.share)))
         return false;
     wait_ms = rare_wait_ms(check);
     if (!wait_ms && run_may_connect(&check->run))
         return false;
+    share_yield(check->run.share, check);
     if (!wait_ms)
         wait_ms = backoff_wait_ms(backoff_of(check), turn_ms(check));
     if (wait_ms > (uint64_t)check->conf->interval_ms)
         wait_ms = (uint64_t)check->conf->interval_ms;
     check_schedule_in(check, (wait_ms + random_below(BARRED_SPREAD_MS)) * NS_PER_MS);
+    return true;
+}
+
+/*
+ * Conversations of which one could take the other's answer for its own go over a shared connection one at a time; a pong is nobody else's. And no
+ * round begins where one connection is about to end, and the next must not be begun yet.
+ */
+bool check_wait_for_share(struct check *check)
+{
+    const struct probe_type *type = check->run.type;
+    struct share *share = check->run.share;
+    bool talks = type->steps && !type->ignores_messages;
+
+    if (!share || (!share_is_between(share) && (!talks || share_claim(share, check))))
+        return false;
+    check_schedule_in(check, (uint64_t)TALKING_MS * NS_PER_MS);
     return true;
 }
 

@@ -73,7 +73,7 @@ struct check_conf {
     struct opt_window fall;
     unsigned gates; /* GATE_* */
     int path;       /* enum conf_path */
-    bool enabled;
+    bool enabled, shares;
 };
 
 struct conf {

@@ -121,6 +121,7 @@ void conf_check_subprotocols(const struct opt_strings *list, const char *path, s
 /* The option of `tls` that only makes sense over TLS, the first that is set; NULL: none. */
 const char *conf_tls_wanted(const struct tls_conf *tls);
 void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report);
+void conf_check_share(const struct conf *conf, size_t index, const char *path, struct report *report);
 void conf_check_descriptors(const struct conf *conf, struct report *report);
 void conf_hide_url(const char *text); /* its secrets are registered as such */
 void conf_hide_urls(const struct opt *rows, void *base);

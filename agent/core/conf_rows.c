@@ -364,6 +364,13 @@ const struct opt check_rows[] = {
       .offset = CHECK(slo_ms),
       .max = MINUTES(10),
       .help = "a round slower than this is a warning; it must be shorter than timeout, and 0s means none" },
+    { .name = "share_connection",
+      .kind = OPT_BOOL,
+      .offset = CHECK(shares),
+      .fallback = "false",
+      .help = "whether it uses one connection together with the other checks that say so, for servers that allow one session for a "
+              "token; for "
+              "ping, echo, delivery, and hold with one connection" },
     { .name = "enabled", .kind = OPT_BOOL, .offset = CHECK(enabled), .fallback = "true", .help = "whether the check runs" },
     { 0 },
 };

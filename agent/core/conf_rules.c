@@ -356,6 +356,7 @@ static void check_check(struct conf *conf, const struct conf_env *env, size_t in
     if (report->error_count == before && !report_has_below(report, path) && check->type->check &&
         check->type->check(check->opts, &err))
         conf_report_below(report, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
+    conf_check_share(conf, index, path, report);
 }
 
 /* Does anything speak TLS with these options: the target, the way of the users, or the https:// URL of a check? */

@@ -110,12 +110,13 @@ void conn_parted(struct conn *conn, bool ended, const char *remark)
     void *user = conn->user;
     struct stream *stream = conn->stream;
     struct conn_group *group = conn->group;
+    bool shared = conn->shared;
 
     conn_release(conn);
     if (ended)
         stream_close_now(stream);
     else
-        farewell_begin(group, stream);
+        farewell_begin(group, stream, shared);
     events->on_parted(user, remark);
 }
 
@@ -365,6 +366,7 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     conn->user = user;
     conn->group = options->group;
     conn->ignores_messages = options->ignores_messages;
+    conn->shared = options->shared;
     setup->dial = dial_start(options->group->loop, &setup->target, &dial_events, conn, &report->dial);
     return 0;
 }
@@ -417,6 +419,7 @@ void conn_close(struct conn *conn, uint16_t code, const char *text)
     struct buf frame = BUF_INIT(WS_HEADER_MAX + WS_CONTROL_MAX);
     struct conn_group *group = conn->group;
     struct stream *stream = conn->stream;
+    bool shared = conn->shared;
 
     if (!conn_is_open(conn)) {
         conn_drop(conn);
@@ -424,7 +427,7 @@ void conn_close(struct conn *conn, uint16_t code, const char *text)
     }
     if (conn->parting) { /* it is sent */
         conn_release(conn);
-        farewell_begin(group, stream);
+        farewell_begin(group, stream, shared);
         return;
     }
     ws_write_close(&frame, WS_CLIENT, code, text);
@@ -432,7 +435,7 @@ void conn_close(struct conn *conn, uint16_t code, const char *text)
     if (stream_write(stream, buf_slice(&frame)) < 0)
         stream_close_now(stream);
     else
-        farewell_begin(group, stream);
+        farewell_begin(group, stream, shared);
     buf_fini(&frame);
 }
 

@@ -33,6 +33,7 @@ struct conn_report {
     char subprotocol[WS_SUBPROTOCOL_MAX];
     bool deflate;
     const char *remark; /* of upgrade_agreed */
+    bool joined;        /* nothing was dialled: the connection is a shared one that was open already (agent/core/share.h) */
 };
 
 struct conn_events {
@@ -54,8 +55,9 @@ struct conn_group {
     struct loop *loop;
     struct list farewells;
     struct ws_budget budget;
-    struct conn *current;  /* whose callback is running; NULL once its owner has let go of it there */
-    uint64_t requested_ns; /* when the last of them has asked for its upgrade: servers may end an older session then */
+    struct conn *current;      /* whose callback is running; NULL once its owner has let go of it there */
+    uint64_t requested_ns;     /* when the last of them has asked for its upgrade: servers may end an older session then */
+    unsigned shared_farewells; /* of `farewells`: those of shared connections, which end before the next one begins */
 };
 void conn_group_init(struct conn_group *group, struct loop *loop);
 void conn_group_fini(struct conn_group *group); /* cuts what still lingers */
@@ -80,9 +82,10 @@ struct conn {
     struct conn_parting *parting; /* our close frame is sent, and how the server answers is looked at; NULL mostly */
     struct conn_intake intake;
     struct ws_reader reader;
-    bool ignores_messages;
+    bool ignores_messages, shared;
 };
 
+struct share;
 struct conn_options {
     struct conn_group *group;
     const struct target_conf *target; /* headers, origin, subprotocols, token: read anew for each connection */
@@ -90,6 +93,10 @@ struct conn_options {
     struct tls_context *tls;
     bool offer_deflate;
     bool ignores_messages; /* the owner needs pongs only: text and binary messages are judged, and not kept however small */
+    /* For dialogues: join that connection instead of opening one (agent/core/share.h); NULL: none. It is not ended for another's sake while *asks. */
+    struct share *share;
+    const bool *asks;
+    bool shared; /* it is such a connection itself: its farewell is counted */
 };
 
 /* Zero the conn before its first use. 0, or -1 when a ${file:…} of the target cannot be read (agent_error): no callback comes then. */

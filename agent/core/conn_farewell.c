@@ -14,13 +14,16 @@ struct farewell {
     struct list node;
     struct stream *stream;
     struct timer timer;
+    struct conn_group *group;
     size_t swallowed;
+    bool shared;
 };
 
 void conn_group_init(struct conn_group *group, struct loop *loop)
 {
     group->loop = loop;
     group->current = NULL;
+    group->shared_farewells = 0;
     group->budget = (struct ws_budget){ 0, CONN_UNFINISHED_MAX };
     list_init(&group->farewells);
 }
@@ -29,6 +32,7 @@ static void farewell_end(struct farewell *farewell)
 {
     timer_stop(&farewell->timer);
     list_remove(&farewell->node);
+    farewell->group->shared_farewells -= farewell->shared;
     stream_close_now(farewell->stream);
     mem_free(farewell);
 }
@@ -67,11 +71,14 @@ static void on_farewell_end(void *user, const struct err *err)
 
 static const struct stream_events farewell_events = { .on_data = on_farewell_data, .on_end = on_farewell_end };
 
-void farewell_begin(struct conn_group *group, struct stream *stream)
+void farewell_begin(struct conn_group *group, struct stream *stream, bool shared)
 {
     struct farewell *farewell = mem_alloc(sizeof(*farewell));
 
     farewell->stream = stream;
+    farewell->group = group;
+    farewell->shared = shared;
+    group->shared_farewells += shared;
     list_push(&group->farewells, &farewell->node);
     timer_init(&farewell->timer, group->loop, on_farewell_timer, farewell);
     timer_start(&farewell->timer, CONN_LINGER_MS);

@@ -5,6 +5,7 @@
 #include "agent/core/conn.h"
 
 /* The close frame has been written: takes the stream, and gives the peer CONN_LINGER_MS to answer and to close. */
-void farewell_begin(struct conn_group *group, struct stream *stream);
+/* `shared`: see struct conn_group. */
+void farewell_begin(struct conn_group *group, struct stream *stream, bool shared);
 
 #endif

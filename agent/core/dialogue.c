@@ -13,6 +13,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/core/dialogue_parts.h"
+#include "agent/core/share.h"
 #include "agent/proto/words.h"
 
 enum { ANSWERS_MAX = 16 };
@@ -312,6 +313,8 @@ void dialogue_free(struct dialogue *dialogue)
 {
     if (!dialogue)
         return;
+    if (dialogue->guest)
+        guest_leave(dialogue->guest);
     dialogue_drop(dialogue);
     mem_free(dialogue);
 }
@@ -330,10 +333,42 @@ static int prepare(struct dialogue *dialogue, struct err *err)
     return speaker_match(&dialogue->speaker, &dialect->keepalive.match, "", 0, &dialogue->keepalive, err);
 }
 
+int dialogue_adopt(struct dialogue *dialogue, const struct dialect *dialect, struct err *err)
+{
+    const struct dialect *old = dialogue->speaker.dialect;
+    struct match *message = dialogue->message, *keepalive = dialogue->keepalive;
+    char *prefix = dialogue->prefix;
+
+    if (dialect == old)
+        return 0;
+    dialogue->message = dialogue->keepalive = NULL;
+    dialogue->prefix = NULL;
+    dialogue->speaker.dialect = dialect;
+    if (prepare(dialogue, err) == 0) {
+        match_free(message);
+        match_free(keepalive);
+        mem_free(prefix);
+        return 0;
+    }
+    match_free(dialogue->message);
+    match_free(dialogue->keepalive);
+    mem_free(dialogue->prefix);
+    dialogue->message = message;
+    dialogue->keepalive = keepalive;
+    dialogue->prefix = prefix;
+    dialogue->speaker.dialect = old;
+    return -1;
+}
+
 int dialogue_open(struct dialogue *dialogue, const struct conn_options *options, const struct dialect *dialect, const char *id,
                   struct conn_report *report, struct err *err)
 {
-    panic_if(dialogue->stage != STAGE_IDLE);
+    panic_if(dialogue_busy(dialogue));
+    if (options->share) {
+        dialogue->opened_ns = 0;
+        dialogue->guest = guest_join(options, dialogue, dialect, id, report);
+        return 0;
+    }
     dialogue->id = mem_strdup(id ? id : "");
     dialogue->speaker = (struct speaker){ dialect, options->target, dialogue->id };
     dialogue->seq = dialogue->opened_ns = 0;
@@ -351,21 +386,33 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
 
 bool dialogue_is_ready(const struct dialogue *dialogue)
 {
-    return dialogue->stage == STAGE_READY;
+    return dialogue->guest ? guest_is_ready(dialogue->guest) : dialogue->stage == STAGE_READY;
+}
+
+bool dialogue_busy(const struct dialogue *dialogue)
+{
+    return dialogue->guest || dialogue->stage != STAGE_IDLE;
 }
 
 struct conn *dialogue_conn(struct dialogue *dialogue)
 {
-    return &dialogue->conn;
+    return dialogue->guest ? &guest_host(dialogue->guest)->conn : &dialogue->conn;
+}
+
+int dialogue_send(struct dialogue *dialogue, enum ws_opcode opcode, struct slice payload)
+{
+    return dialogue->guest ? guest_send(dialogue->guest, opcode, payload) : conn_send(&dialogue->conn, opcode, payload);
 }
 
 uint64_t dialogue_opened_ns(const struct dialogue *dialogue)
 {
-    return dialogue->opened_ns;
+    return dialogue->guest ? guest_opened_ns(dialogue->guest) : dialogue->opened_ns;
 }
 
 const char *dialogue_last(const struct dialogue *dialogue)
 {
+    if (dialogue->guest)
+        dialogue = guest_host(dialogue->guest);
     return dialogue->last ? dialogue->last : "";
 }
 
@@ -375,6 +422,8 @@ void dialogue_close(struct dialogue *dialogue, uint16_t code)
     struct err err;
     bool said;
 
+    if (dialogue->guest)
+        guest_end(dialogue->guest, code, false);
     if (dialogue->stage == STAGE_IDLE) /* perhaps never opened: there is no dialect then */
         return;
     goodbye = &dialogue->speaker.dialect->goodbye.send;
@@ -384,8 +433,18 @@ void dialogue_close(struct dialogue *dialogue, uint16_t code)
     conn_close(&dialogue->conn, code, "");
 }
 
+void dialogue_leave(struct dialogue *dialogue)
+{
+    if (dialogue->guest)
+        guest_leave(dialogue->guest);
+    else
+        dialogue_close(dialogue, WS_CODE_NORMAL);
+}
+
 void dialogue_drop(struct dialogue *dialogue)
 {
+    if (dialogue->guest)
+        guest_end(dialogue->guest, WS_CODE_NORMAL, true);
     if (dialogue->stage == STAGE_IDLE)
         return;
     release(dialogue);
@@ -399,6 +458,8 @@ int dialogue_timeout_err(const struct dialogue *dialogue, uint64_t timeout_ms, s
     enum reason reason = dialogue->last ? REASON_ECHO_MISMATCH : REASON_ECHO_TIMEOUT;
     char limit[32], want[SHOWN_BYTES];
 
+    if (dialogue->guest)
+        return guest_timeout_err(dialogue->guest, timeout_ms, err);
     panic_if(dialogue->stage == STAGE_IDLE);
     if (dialogue->stage == STAGE_OPENING)
         return conn_timeout_err(&dialogue->conn, timeout_ms, err);

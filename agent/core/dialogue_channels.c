@@ -9,6 +9,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/core/dialogue_parts.h"
+#include "agent/core/share.h"
 #include "agent/proto/words.h"
 
 enum { EXTRACT_BYTES_MAX = 8 << 20, NS_PER_MS = 1000000 };
@@ -119,16 +120,21 @@ static uint64_t silence_due(const struct dialogue *dialogue, const struct subscr
 
 bool dialogue_confirms(const struct dialogue *dialogue)
 {
-    return dialogue->confirms;
+    return dialogue->guest ? guest_host(dialogue->guest)->confirms || dialogue->confirms : dialogue->confirms;
 }
 
 int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct err *err)
 {
-    const struct opt_bytes *send = &dialogue->speaker.dialect->subscribe.send;
+    const struct opt_bytes *send;
     struct subscription *subscription;
     bool said;
 
+    if (dialogue->guest) {
+        panic_if(!guest_is_ready(dialogue->guest));
+        return dialogue_subscribe(guest_host(dialogue->guest), channel, err);
+    }
     panic_if(dialogue->stage != STAGE_READY);
+    send = &dialogue->speaker.dialect->subscribe.send;
     if (find_subscription(&dialogue->pending, channel))
         return 0;
     subscription = find_subscription(&dialogue->confirmed, channel);
@@ -156,8 +162,13 @@ int dialogue_subscribe(struct dialogue *dialogue, const char *channel, struct er
 
 void dialogue_awaits(const struct dialogue *dialogue, const char *channel, char *out, size_t size)
 {
-    const struct match_spec *expect = &dialogue->speaker.dialect->subscribe.expect;
+    const struct match_spec *expect;
 
+    if (dialogue->guest) {
+        dialogue_awaits(guest_host(dialogue->guest), channel, out, size);
+        return;
+    }
+    expect = &dialogue->speaker.dialect->subscribe.expect;
     *out = '\0';
     list_each (node, &dialogue->pending) {
         const struct subscription *subscription = list_entry(node, struct subscription, node);

@@ -55,6 +55,7 @@ enum stage { STAGE_IDLE, STAGE_OPENING, STAGE_GREETING, STAGE_CONNECTING, STAGE_
 
 struct dialogue {
     struct conn conn;
+    struct guest *guest; /* of a shared connection, which another dialogue has: then this one is idle but for that; NULL */
     const struct dialogue_events *events;
     void *user;
     struct speaker speaker;
@@ -91,6 +92,8 @@ static inline bool dialogue_kept(struct dialogue_call call)
     return call.group->current == call.conn;
 }
 
+/* Other parts for channels: of the same dialect with something put over them. -1: as it was. */
+int dialogue_adopt(struct dialogue *dialogue, const struct dialect *dialect, struct err *err);
 /* Sends one text of the dialect. *said is false where it came out empty. */
 int dialogue_say(struct dialogue *dialogue, const struct opt_bytes *text, const char *channel, bool *said, struct err *err);
 /* 1: the unit answers a subscription; 0: it does not; -1: the dialogue is gone. */

@@ -18,6 +18,7 @@ struct run;
 struct check;
 struct conn_group;
 struct broker;
+struct share;
 
 enum turn { TURN_NEXT, TURN_WAIT, TURN_FAIL, TURN_DONE };
 
@@ -37,17 +38,19 @@ struct probe_type {
     size_t keeps; /* the offset, plus one, of the int64_t in opts that says how many connections it keeps open; 0: none */
     bool (*needs_tls)(const void *opts); /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool (*elsewhere)(const void *opts, const struct url *target); /* does it dial another server than the target? NULL: no */
-    bool wants_wss;                 /* it makes sense only for a URL with TLS: the configuration refuses it for others */
-    bool judges_parting;            /* with steps: after a pass, how the server answers the close frame is looked at */
-    bool ignores_messages;          /* its steps need pongs at most: the server's messages are judged, and not kept */
-    bool uses_brokers;              /* its checks begin anew when a reload changes a broker */
-    bool delivers;                  /* its stats have a delivery part */
-    unsigned series;                /* SERIES_* (agent/core/metric.h): what /metrics shows of its checks */
-    const enum reason *reasons;     /* those that only this type gives; ends with REASON_NONE. NULL: none */
-    enum reason on_timeout;         /* what a passed deadline means once the connection is open */
-    const struct step *steps;       /* ends with a step without name; NULL where `start` is used */
-    void (*start)(struct run *run); /* begin a round; ends with run_finish or run_warn, now or later */
-    void (*late)(struct run *run);  /* with start: the deadline of this round has passed; it must finish the round */
+    bool wants_wss;        /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    bool judges_parting;   /* with steps: after a pass, how the server answers the close frame is looked at */
+    bool ignores_messages; /* its steps need pongs at most: the server's messages are judged, and not kept */
+    bool uses_brokers;     /* its checks begin anew when a reload changes a broker */
+    bool delivers;         /* its stats have a delivery part */
+    bool shares;           /* its checks can use one connection together with others (`share_connection`) */
+    int (*check_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */
+    unsigned series;                                       /* SERIES_* (agent/core/metric.h): what /metrics shows of its checks */
+    const enum reason *reasons;                            /* those that only this type gives; ends with REASON_NONE. NULL: none */
+    enum reason on_timeout;                                /* what a passed deadline means once the connection is open */
+    const struct step *steps;                              /* ends with a step without name; NULL where `start` is used */
+    void (*start)(struct run *run);                        /* begin a round; ends with run_finish or run_warn, now or later */
+    void (*late)(struct run *run); /* with start: the deadline of this round has passed; it must finish the round */
     /* With start: the round is over, or the check ends in the middle of it: let go of everything. Session types: the check ends. */
     void (*stop)(struct run *run);
 };
@@ -79,6 +82,7 @@ struct run {
     const struct url *url;                 /* target's local or public, by conf->path */
     struct loop *loop;
     struct conn_group *group;       /* for WebSocket connections of its own (agent/core/conn.h) */
+    struct share *share;            /* `share_connection`: for conn_options of its dialogues (agent/core/share.h); NULL: not set */
     struct tls_context *tls;        /* full handshakes; NULL where nothing speaks TLS */
     struct tls_context *tls_resume; /* for mass holding only: a resumed session hides an expired certificate */
     const void *opts;

@@ -34,6 +34,7 @@ struct talk {
     bool parting;            /* it has passed, and the goodbye is being said */
     struct timer quiet;
     unsigned frames; /* that came since it opened */
+    bool timed_out;
     struct err late; /* text: "" where the step's name must do */
 };
 
@@ -47,6 +48,8 @@ void talk_engine_report(struct run *run, const struct conn_report *report, bool 
 {
     const struct dial_report *dial = &report->dial;
 
+    if (report->joined)
+        return;
     report_phase(run, PHASE_RESOLVE, true, dial->resolve_ns);
     report_phase(run, PHASE_CONNECT, dial->resolved, dial->connect_ns);
     report_phase(run, PHASE_TLS, tls && dial->connected, dial->tls_ns);
@@ -238,7 +241,7 @@ struct talk *talk_engine_new(struct run *run)
 
     talk->run = run;
     timer_init(&talk->quiet, run->loop, on_quiet, talk);
-    if (dialogue_needed(run->target) && run->type->steps->name) /* a handshake is judged by itself */
+    if ((dialogue_needed(run->target) || run->share) && run->type->steps->name) /* a handshake is judged by itself */
         talk->dialogue = dialogue_new(talk, &dialogue_events);
     return talk;
 }
@@ -246,7 +249,14 @@ struct talk *talk_engine_new(struct run *run)
 void talk_engine_start(struct talk *talk, struct conn_group *group)
 {
     struct run *run = talk->run;
-    struct conn_options options = { group, run->target, run->url, run->tls, true, !talk->dialogue && run->type->ignores_messages };
+    struct conn_options options = { .group = group,
+                                    .target = run->target,
+                                    .url = run->url,
+                                    .tls = run->tls,
+                                    .offer_deflate = true,
+                                    .ignores_messages = !talk->dialogue && run->type->ignores_messages,
+                                    .share = run->share,
+                                    .asks = &run->active };
     struct err err;
     int rc;
 
@@ -255,7 +265,7 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
     talk->current = NULL;
     talk->sent_ns = talk->received_ns = talk->opened_ns = 0;
     talk->frames = 0;
-    talk->passed = talk->in_message = talk->parting = false;
+    talk->passed = talk->in_message = talk->parting = talk->timed_out = false;
     talk->late.text[0] = 0;
     run->report.phase = PHASE_RESOLVE;
     if (talk->dialogue)
@@ -292,6 +302,7 @@ void talk_engine_late(struct talk *talk)
     struct err flood;
     char limit[32];
 
+    talk->timed_out = true;
     if (talk->parting) {
         on_parted(talk, NULL);
         return;
@@ -313,12 +324,25 @@ void talk_engine_late(struct talk *talk)
                    talk->frames ? ", though other frames came" : ", and nothing else either");
 }
 
-void talk_engine_stop(struct talk *talk)
+/* A shared connection on which a round has failed is used no more, by no check: fresh ones would tell whether it was the connection. */
+static void leave_dialogue(struct talk *talk, bool failed)
+{
+    bool silent = talk->timed_out && !talk->frames;
+
+    if (!failed)
+        dialogue_leave(talk->dialogue);
+    else if (talk->run->share && silent)
+        dialogue_drop(talk->dialogue);
+    else
+        dialogue_close(talk->dialogue, WS_CODE_NORMAL);
+}
+
+void talk_engine_stop(struct talk *talk, bool failed)
 {
     timer_stop(&talk->quiet);
     talk->parting = false;
     if (talk->dialogue)
-        dialogue_close(talk->dialogue, WS_CODE_NORMAL);
+        leave_dialogue(talk, failed);
     else if (conn_is_open(&talk->conn))
         conn_close(&talk->conn, WS_CODE_NORMAL, "");
     else
@@ -352,7 +376,7 @@ const struct check_conf *talk_conf(const struct talk *talk)
 enum turn talk_send(struct talk *talk, enum ws_opcode opcode, struct slice payload)
 {
     talk->sent_ns = clock_now_ns();
-    if (conn_send(talk_conn(talk), opcode, payload) < 0)
+    if ((talk->dialogue ? dialogue_send(talk->dialogue, opcode, payload) : conn_send(&talk->conn, opcode, payload)) < 0)
         return talk_fail(talk, REASON_CLOSED_ABNORMAL, "the connection broke while a message was sent");
     return TURN_NEXT;
 }

@@ -318,3 +318,37 @@ def test_demo_with_a_bad_broker(url, words):
     code, out, err = wshealthd("demo", "--broker", url)
     assert code == 3 and out == "" and err.count("\n") == 1, (out, err)
     assert "--broker: " in err and words in err, err
+
+
+def test_over_a_shared_connection(redis, tmp_path):
+    """One session for each client: delivery, hold and ping go over one connection, over many of its lives, and each fault keeps its name."""
+    shared = """
+  - { name: hold, type: hold, connections: 1, for: 900ms, share_connection: true }
+  - { name: ping, type: ping, share_connection: true }
+"""
+    with chat(redis, "--one-session") as server:
+        text = conf(server.url, redis, "channel: healthcheck, share_connection: true").replace("  - { name: handshake, type: handshake }\n", "") + shared
+        with agent(text, tmp_path / "agent") as child:
+            child.wait_ready()
+
+            def is_full():
+                for check in child.status()["checks"]:
+                    assert check["state"] in ("pass", "unknown") and set(check["history"]) <= {"#"}, check
+                return all(len(check["history"]) == 32 for check in child.status()["checks"])
+
+            until("all have passed many times", is_full)
+            redis.stop()
+            until("the broker is at fault", lambda: child.check("delivery")["state"] == "fail")
+            assert child.check("delivery")["reason"].startswith("broker_") and child.get("/ready").status == 200
+            assert child.check("ping")["state"] == child.check("hold")["state"] == "pass"
+            redis.start()
+            until("delivered again", lambda: child.check("delivery")["state"] == "pass")
+            assert "kicked" not in server.out()
+    with chat(redis, "--forgetful", "--one-session") as server:
+        text = text.replace(text.split("url: '")[1].split("'")[0], server.url)
+        with agent(text, tmp_path / "other") as child:
+            child.wait_ready()
+            redis.do("CLIENT", "KILL", "ID", redis.id_of_server())
+            until("the server's fault", lambda: child.check("delivery")["reason"] == "delivery_lost" and not child.ready())
+            assert child.check("ping")["state"] == child.check("hold")["state"] == "pass"
+            assert "kicked" not in server.out()

@@ -153,4 +153,4 @@ def test_the_agent_ends_its_own_sessions(tmp_path):
     with server(handler) as port, agent(conf(port, token=", token: t1", more="  - { name: ping, type: ping }\n"), tmp_path) as child:
         row = until("it is named", lambda: "same token" in (child.check("hold")["message"] or "") and child.check("hold"))
         assert row["state"] == "warn" and "logged in elsewhere" in row["message"], row
-        assert child.get("/ready").status == 200
+        child.wait_ready()

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""redis_pubsub.py PORT REDIS_PORT [--forgetful]: passes on what is published on any channel of a Redis to all WebSocket clients, as JSON.
+"""redis_pubsub.py PORT REDIS_PORT [--forgetful] [--one-session]: passes on what is published on any channel of a Redis to all WebSocket clients, as JSON.
 
 When its connection to Redis is lost it comes back and subscribes anew; --forgetful, it goes on as if nothing had happened.
+--one-session: a new client ends the older ones with 4001, and a line says so.
 Needs no Redis module: what it has to know of RESP are arrays of bulk strings.
 """
 import asyncio
@@ -11,6 +12,7 @@ import sys
 import websockets
 
 CLIENTS = set()
+ONE_SESSION = "--one-session" in sys.argv
 
 
 def command(*words):
@@ -51,6 +53,10 @@ async def stay_subscribed(redis_port, forgetful):
 
 
 async def serve(connection, _path=None):
+    if ONE_SESSION:
+        for older in list(CLIENTS):
+            print("kicked", flush=True)
+            await older.close(4001, "logged in elsewhere")
     CLIENTS.add(connection)
     try:
         async for _message in connection:

@@ -33,7 +33,7 @@ struct stage {
 
 static void opened(struct stage *stage)
 {
-    struct conn_options options = { &stage->group, &stage->target, &stage->target.local, NULL, false, false };
+    struct conn_options options = { .group = &stage->group, .target = &stage->target, .url = &stage->target.local };
     struct err err;
 
     if (dialogue_open(stage->dialogue, &options, stage->dialect, "agent-1", &stage->report, &err) < 0)
@@ -102,7 +102,9 @@ static void on_lost(void *user, const struct err *err)
     note(stage, "lost %s: %s", reason_name(err->reason), err->text);
 }
 
-static const struct dialogue_events events = { on_ready, on_subscribed, on_payload, on_unit, on_lost };
+static const struct dialogue_events events = {
+    .on_ready = on_ready, .on_subscribed = on_subscribed, .on_payload = on_payload, .on_message = on_unit, .on_lost = on_lost
+};
 
 static void on_patience(struct timer *timer, void *user)
 {

@@ -331,7 +331,9 @@ static void on_lost(void *user, const struct err *err)
     fail_msg("%s, %s: lost: %s", talker->scene.play->dialect->name, cut_names[talker->scene.cut], err->text);
 }
 
-static const struct dialogue_events events = { on_ready, on_subscribed, on_payload, NULL, on_lost };
+static const struct dialogue_events events = {
+    .on_ready = on_ready, .on_subscribed = on_subscribed, .on_payload = on_payload, .on_lost = on_lost
+};
 
 static void play_whole(const struct play *play, enum cut cut)
 {
@@ -339,7 +341,7 @@ static void play_whole(const struct play *play, enum cut cut)
     struct scene *scene = &talker.scene;
     struct conn_group group;
     struct target_conf target = { .token = (char *)(uintptr_t)play->token, .token_place = TOKEN_MESSAGE, .dialect = play->dialect };
-    struct conn_options options = { &group, &target, &target.local, NULL, false, false };
+    struct conn_options options = { .group = &group, .target = &target, .url = &target.local };
     struct conn_report report;
     struct err err;
     char url[64], subscribed[80], payload[160];
