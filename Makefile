@@ -28,7 +28,7 @@ PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # --- set-up ---------------------------------------------------------------------------------------------------------
 # Targets that a newcomer types first install what is missing, then run make again so that pkg-config sees it.
-DEPS_STAMP := $(shell BUILD='$(BUILD)' KAFKA='$(KAFKA)' tests/tools/deps --check build >/dev/null 2>&1 && echo yes)
+DEPS_STAMP := $(shell BUILD='$(BUILD)' KAFKA='$(KAFKA)' MQTT='$(MQTT)' tests/tools/deps --check build >/dev/null 2>&1 && echo yes)
 
 ifeq ($(DEPS_STAMP),yes)
 

@@ -391,6 +391,27 @@ def test_make_help_has_nothing_that_is_not_explained():
     assert not missing, f"in `make help` only: {missing}"
 
 
+# Words in code that no table of the program has: a hole of templates, and what belongs to Envoy and Caddy.
+FOREIGN = {"payload_json", "health_check_config", "port_value", "stream_idle_timeout", "reverse_proxy", "health_uri", "health_port", "health_status"}
+
+
+@functools.cache
+def known_words():
+    """Every word_of_this_form in the program's own tables and in its schema, which also has what is not in this build."""
+    tables = "".join(wshealthd("help", table)[1] for table in ("options", "reasons", "causes", "metrics", "checks", "brokers", "faults", "events"))
+    return set(re.findall(r"[a-z]+(?:_[a-z0-9]+)+", tables + wshealthd("config", "schema")[1]))
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name.startswith(("README", "docs/"))])
+def test_words_and_flags_exist(name):
+    """`some_word` in code is a key, a reason, a cause, a series or an event; `--flag` is one of some command."""
+    for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", (ROOT / name).read_text())):
+        for word in [] if re.match(r"(\w+=\S+ )?(wshealthd|make|kill|sudo) |[\w.]+/", code) else re.findall(r"(?<![\w./])[a-z]+(?:_[a-z0-9]+)+", code):
+            assert word in known_words() | FOREIGN, f"{name}: `{code}`: the program has no {word}"
+        flag = re.match(r"--[a-z-]+", code)
+        assert not flag or any(re.search(rf"{flag[0]}(?![\w-])", page) for page in commands().values()), f"{name}: no command has {flag[0]}"
+
+
 # --- files of others ----------------------------------------------------------------------------------------------------------
 
 
