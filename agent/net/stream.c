@@ -190,11 +190,11 @@ void stream_read_off(struct stream *stream)
 void stream_start(struct stream *stream, const struct stream_events *events, void *user)
 {
     panic_if(stream->leaving || !stream->is_open);
-    bool first = !stream->started;
+    bool reads = stream->started && !stream->paused;
     stream->events = events;
     stream->user = user;
     stream->started = true;
-    if (first)
+    if (!reads)
         stream_resume(stream);
 }
 

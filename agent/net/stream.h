@@ -27,7 +27,8 @@ struct stream_events {
     void (*on_drain)(void *user);
 };
 
-/* Sets the callbacks and starts reading. A stream that was just handed over is not read before this. */
+/* Sets the callbacks and starts reading. A stream that was just handed over is not read before this. Whoever takes a stream over later
+ * calls it again: what comes from then on is the new owner's, also where the old one had paused the stream. */
 void stream_start(struct stream *stream, const struct stream_events *events, void *user);
 /* Any stream is read at most once in a turn of the loop, so that a peer that never stops sending cannot keep the others waiting. For one
  * whose bytes are dear (a target's: they inflate, and are matched) that is not enough: those that take turns get LOOP_TURN_BYTES at a time

@@ -105,6 +105,27 @@ static void test_pause_and_resume(void **state)
     buf_fini(&heard.data);
 }
 
+/* Else whoever takes over a paused stream to wait for its end would never hear of it. */
+static void test_a_new_owner_is_not_paused(void **state)
+{
+    (void)state;
+    struct heard heard, heir = { 0 };
+    int peer;
+    struct stream *stream = pair(&heard, &peer);
+    buf_init(&heir.data, 1 << 10);
+    stream_start(stream, &heard_events, &heard);
+    stream_pause(stream);
+    assert_int_equal(write(peer, "x", 1), 1);
+    close(peer);
+    stream_start(stream, &heard_events, &heir);
+    run_until(&loop, &heir.ends);
+    assert_int_equal(heir.total, 1);
+    assert_int_equal(heard.total + heard.ends, 0);
+    stream_close_now(stream);
+    buf_fini(&heir.data);
+    buf_fini(&heard.data);
+}
+
 static void test_end_is_clean_once_and_quiet(void **state)
 {
     (void)state;
@@ -425,6 +446,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bytes_both_ways, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_read_before_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pause_and_resume, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_new_owner_is_not_paused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_is_clean_once_and_quiet, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reset_is_told_as_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reset_that_a_write_meets, setup, teardown),
