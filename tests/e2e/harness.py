@@ -58,12 +58,12 @@ def wshealthd(*args, binary=BINARY, timeout=30, check_clean=True, stdin=None, **
     return done.returncode, done.stdout, done.stderr
 
 
-def check(url, *types, timeout="5s", flags=(), conf=None, **more):
+def check(url, *types, timeout="5s", flags=(), conf=None, patience=30, **more):
     """`wshealthd check --json`. (exit code, the document)."""
     args = ["check", *([] if conf is None else ["-c", conf]), *([] if url is None else [url])]
     for name in types:
         args += ["--type", name]
-    code, out, err = wshealthd(*args, "--json", *(["--timeout", timeout] if timeout else []), *flags, **more)
+    code, out, err = wshealthd(*args, "--json", *(["--timeout", timeout] if timeout else []), *flags, timeout=patience, **more)
     try:
         return code, json.loads(out)
     except json.JSONDecodeError:
