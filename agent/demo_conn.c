@@ -212,6 +212,13 @@ static bool answer(struct demo_conn *conn, const struct ws_message *message)
     return echo(conn, message);
 }
 
+/* The client has broken a rule. What it says to that is not read any more, and a server closes TCP at once (RFC 6455, 7.1.1 and 7.1.7). */
+static void fail(struct demo_conn *conn, const struct err *err)
+{
+    if (conn->closing || send_close(conn, (uint16_t)err->code, err->text))
+        demo_conn_leave(conn);
+}
+
 bool demo_conn_data(struct demo_conn *conn, struct slice data)
 {
     struct ws_message message;
@@ -221,7 +228,10 @@ bool demo_conn_data(struct demo_conn *conn, struct slice data)
     while (!conn->deaf && (got = ws_reader_next(&conn->ws, &data, &message, &err)) > 0)
         if (!answer(conn, &message))
             return false;
-    return got == 0 || conn->deaf || conn->closing || send_close(conn, (uint16_t)err.code, err.text);
+    if (got == 0 || conn->deaf)
+        return true;
+    fail(conn, &err);
+    return false;
 }
 
 /* --- faults ------------------------------------------------------------------------------------------------------------- */

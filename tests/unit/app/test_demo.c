@@ -398,6 +398,22 @@ static void test_client_that_does_not_read(void **state)
     close(fd);
 }
 
+/* RFC 6455, 7.1.7 and 7.1.1: the close frame, and TCP closed behind it at once; what the client says to that is not waited for. */
+static void test_client_that_breaks_a_rule(void **state)
+{
+    static const char close_1002[] = "\x03\xeaunmasked frame from the client (RFC 6455, 5.1)";
+    struct bench *bench = *state;
+    int fd = upgraded_client(bench);
+    uint8_t bytes[128];
+    assert_int_equal(write(fd, "\x81\x01x", 3), 3);
+    assert_int_equal(take(bench, fd, bytes, sizeof bytes), 2 + sizeof close_1002 - 1);
+    assert_int_equal(bytes[0], 0x88);
+    assert_memory_equal(bytes + 2, close_1002, sizeof close_1002 - 1);
+    run_for_a_moment(bench); /* for the FIN, which goes out in the loop's next turn */
+    assert_int_equal(read(fd, bytes, sizeof bytes), 0);
+    close(fd);
+}
+
 /* --- names ------------------------------------------------------------------------------------------------------------------ */
 
 static void test_names(void **state)
@@ -429,6 +445,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_faults_of_the_broker, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(test_messages_of_the_broker, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(test_client_that_does_not_read, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(test_client_that_breaks_a_rule, open_bench, close_bench),
         cmocka_unit_test(test_names),
     };
     log_configure(LOG_ERROR, LOG_LOGFMT);
