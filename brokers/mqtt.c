@@ -144,9 +144,15 @@ static void on_closed(void *user)
     broker_closed(user);
 }
 
+static void on_lost(void *user, size_t count)
+{
+    broker_dropped(user, count);
+}
+
 static const struct mailbox_type mailbox_type = {
     .on_letter = on_letter,
     .on_closed = on_closed,
+    .on_lost = on_lost,
     .discard = broker_letter_discard,
     .max_letters = MQTT_REQUESTS_MAX,
     .max_bytes = MAILBOX_BYTES,

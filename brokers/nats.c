@@ -297,9 +297,15 @@ static void on_closed(void *user)
     broker_closed(user);
 }
 
+static void on_lost(void *user, size_t count)
+{
+    broker_dropped(user, count);
+}
+
 static const struct mailbox_type mailbox_type = {
     .on_letter = on_letter,
     .on_closed = on_closed,
+    .on_lost = on_lost,
     .discard = nats_letter_discard,
     .max_letters = NATS_ASKS_MAX,
     .max_bytes = MAILBOX_BYTES,

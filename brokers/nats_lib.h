@@ -62,6 +62,7 @@
     X(natsOptions_UseGlobalMessageDelivery)    \
     X(natsStatus_GetText)                      \
     X(natsSubscription_Destroy)                \
+    X(natsSubscription_GetDropped)             \
     X(natsSubscription_SetPendingLimits)       \
     X(natsSubscription_Unsubscribe)            \
     X(nats_CloseAndWait)                       \
@@ -131,6 +132,7 @@ int nats_lib_open(struct err *err);
 #define natsOptions_UseGlobalMessageDelivery nats_lib.p_natsOptions_UseGlobalMessageDelivery
 #define natsStatus_GetText nats_lib.p_natsStatus_GetText
 #define natsSubscription_Destroy nats_lib.p_natsSubscription_Destroy
+#define natsSubscription_GetDropped nats_lib.p_natsSubscription_GetDropped
 #define natsSubscription_SetPendingLimits nats_lib.p_natsSubscription_SetPendingLimits
 #define natsSubscription_Unsubscribe nats_lib.p_natsSubscription_Unsubscribe
 #define nats_CloseAndWait nats_lib.p_nats_CloseAndWait

@@ -38,6 +38,7 @@ static const uint64_t NS_PER_MS = 1000000;
 struct subscription {
     struct list node; /* in subscriptions or retired */
     natsSubscription *handle;
+    int64_t dropped; /* by the library, as far as it was told */
     char topic[];
 };
 
@@ -411,6 +412,22 @@ static void ask_jetstream(struct worker *worker, struct batch *batch)
     }
 }
 
+/* What the library has dropped in its own queues, as the mailbox does above its ceiling. */
+static void tell_dropped(struct worker *worker)
+{
+    size_t news = 0;
+    list_each (node, &worker->subscriptions) {
+        struct subscription *subscription = list_entry(node, struct subscription, node);
+        int64_t dropped = 0;
+        if (natsSubscription_GetDropped(subscription->handle, &dropped) != NATS_OK || dropped <= subscription->dropped)
+            continue;
+        news += (size_t)(dropped - subscription->dropped);
+        subscription->dropped = dropped;
+    }
+    if (news > 0)
+        mailbox_lost(worker->box, news);
+}
+
 static void run_batch(struct worker *worker, struct nats_letter *first)
 {
     struct batch batch = { 0 };
@@ -430,6 +447,7 @@ static void run_batch(struct worker *worker, struct nats_letter *first)
         settle_denials(worker, &batch);
     if (worker->asks_jetstream && !mailbox_closed(worker->box))
         ask_jetstream(worker, &batch);
+    tell_dropped(worker);
     for (size_t i = 0; i < batch.count; i++) {
         batch.tasks[i].letter->letter.owed = true;
         post(worker, batch.tasks[i].letter);

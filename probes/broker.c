@@ -13,6 +13,7 @@ struct broker_opts {
 };
 
 struct broker_check_state {
+    struct broker *broker;
     bool watching;
     struct broker_watch watch;
     struct broker_ask ask;
@@ -24,10 +25,18 @@ static void on_change(void *user, bool up, const struct err *err)
         run_event(user, err);
 }
 
+static void note_dropped(struct run *run)
+{
+    const struct broker_check_state *state = run->state;
+
+    run->stats->dropped = broker_dropped_count(state->broker);
+}
+
 static void on_answer(void *user, const struct err *err, uint64_t rtt_ns)
 {
     struct run *run = user;
 
+    note_dropped(run);
     if (err) {
         run_finish_err(run, err);
         return;
@@ -43,6 +52,8 @@ static void broker_check_start(struct run *run)
     struct broker_check_state *state = run->state;
     struct broker *broker = run_broker(run, opts->broker);
 
+    state->broker = broker;
+    note_dropped(run);
     if (!state->watching) {
         state->watching = true;
         state->watch.on_change = on_change;

@@ -333,6 +333,7 @@ static int beats_begin(struct run *run, struct err *err)
     beats_end(state);
     state->beat_count = channels_round(state->channels);
     state->beats = mem_alloc(state->beat_count * sizeof(*state->beats));
+    state->dropped_before = broker_dropped_count(state->broker);
     state->first_seq = state->next_seq;
     state->next_seq += state->beat_count;
     for (size_t i = 0; i < state->beat_count; i++) {

@@ -53,7 +53,8 @@ struct delivery_state {
     unsigned lost_streak; /* rounds in a row that were lost on this connection */
     struct channels *channels;
     struct list feeds;
-    struct beat *beats; /* of this round, and of the last one until the next begins */
+    uint64_t dropped_before; /* messages that the agent had dropped when the round began (broker_dropped_count) */
+    struct beat *beats;      /* of this round, and of the last one until the next begins */
     size_t beat_count;
     uint64_t first_seq, next_seq;
     struct heartbeat self; /* who we are; seq and time are filled in for each */

@@ -129,6 +129,11 @@ void delivery_judge(struct run *run, const struct err *flood)
         name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
         run_finish(run, REASON_DELIVERY_LOST,
                    "published, and delivered by the broker to the agent, but not by this server to its client %s", where);
+    } else if (tally.undelivered && broker_dropped_count(state->broker) != state->dropped_before) {
+        name_channels(tally.undelivered, state->beat_count, tally.undelivered_on, where, sizeof(where));
+        run_finish(run, REASON_AGENT_ERROR,
+                   "more messages came from the broker than the agent takes: the heartbeat %s may be among those that it dropped",
+                   where);
     } else if (tally.undelivered) {
         name_channels(tally.undelivered, state->beat_count, tally.undelivered_on, where, sizeof(where));
         run_finish(run, REASON_BROKER_NOT_DELIVERING, "the broker took the heartbeat and delivered it to nobody %s", where);

@@ -12,8 +12,9 @@
 #include "agent/base/mem.h"
 #include "agent/base/random.h"
 #include "agent/base/text.h"
+#include "agent/core/event.h"
 
-enum { NS_PER_MS = 1000000, CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16, SAME_MOMENT_NS = 5 * NS_PER_MS };
+enum { NS_PER_MS = 1000000, CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16, SAME_MOMENT_NS = 5 * NS_PER_MS, DROPS_QUIET_MS = 60000 };
 
 /* --- what drivers read --- */
 
@@ -269,6 +270,25 @@ void broker_pong(struct broker *broker, const struct err *err)
 void broker_published(struct broker *broker, uint64_t token, const struct err *err)
 {
     asks_answer(broker, false, token, err);
+}
+
+/* --- messages that were dropped --- */
+
+void broker_dropped(struct broker *broker, uint64_t count)
+{
+    uint64_t now_ns = clock_now_ns();
+    bool news = !broker->dropped_ns || now_ns - broker->dropped_ns >= (uint64_t)DROPS_QUIET_MS * NS_PER_MS;
+
+    broker->dropped += count;
+    broker->dropped_ns = now_ns;
+    if (news)
+        event_log(EVENT_BROKER_DROPS, "broker", broker->conf->name, "message",
+                  "more messages come from the broker than the agent takes: some are dropped unread", NULL);
+}
+
+uint64_t broker_dropped_count(const struct broker *broker)
+{
+    return broker->dropped;
 }
 
 /* --- watching --- */

@@ -76,6 +76,7 @@ void broker_published(struct broker *broker, uint64_t token, const struct err *e
 void broker_subscribed(struct broker *broker, struct slice topic, const struct err *err /* NULL: confirmed */);
 void broker_message(struct broker *broker, struct slice topic, struct slice body, uint64_t received_ns);
 void broker_closed(struct broker *broker);
+void broker_dropped(struct broker *broker, uint64_t count); /* so many messages could not be kept: more came than are taken */
 void broker_err_of_dial(const struct err *dial, struct err *out);
 
 /*
@@ -123,8 +124,9 @@ struct broker_watch { /* who wants to hear at once when it goes down or comes up
 void broker_watch(struct broker *broker, struct broker_watch *watch);
 void broker_unwatch(struct broker_watch *watch);
 bool broker_is_up(const struct broker *broker);
-bool broker_is_waiting(const struct broker *broker);       /* neither up nor opening: the last attempt failed, see broker_why */
-const struct err *broker_why(const struct broker *broker); /* why it is not up; text "connecting" at first */
+bool broker_is_waiting(const struct broker *broker);        /* neither up nor opening: the last attempt failed, see broker_why */
+uint64_t broker_dropped_count(const struct broker *broker); /* all of them, over reconnects */
+const struct err *broker_why(const struct broker *broker);  /* why it is not up; text "connecting" at first */
 
 /* The agent's side. */
 struct broker *broker_new(struct loop *loop, const struct broker_conf *conf, struct tls_context *tls);

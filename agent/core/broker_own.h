@@ -21,7 +21,8 @@ struct broker {
     uint64_t ping_due_ns;
     bool pinging; /* a ping of the driver's is under way: it answers every probe */
     uint64_t next_token;
-    struct err why; /* why it is not up */
+    uint64_t dropped, dropped_ns; /* messages; when the last of them were (0: none yet) */
+    struct err why;               /* why it is not up */
     bool ending;
     void (*on_freed)(void *user);
     void *freed_user;

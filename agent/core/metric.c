@@ -345,6 +345,12 @@ static void write_broker_rtt(struct scrape *scrape, const struct check_view *che
         prom_sample_histogram(&scrape->prom, &check->stats.rtt, BROKER_LABELS(check), NULL);
 }
 
+static void write_dropped(struct scrape *scrape, const struct check_view *check)
+{
+    if (check_is_broker(check))
+        prom_sample(&scrape->prom, (double)check->stats.dropped, BROKER_LABELS(check), NULL);
+}
+
 static void write_legs(struct scrape *scrape, const struct check_view *check)
 {
     const struct delivery_stats *delivery = check->stats.delivery;
@@ -401,6 +407,8 @@ static const struct family families[] = {
       write_broker_state },
     { PROM_HISTOGRAM, "wshealthd_broker_rtt_seconds", "broker,type", "Round-trip time of a question to the broker.", NULL,
       write_broker_rtt },
+    { PROM_COUNTER, "wshealthd_broker_messages_dropped", "broker,type",
+      "Messages of the broker that were dropped unread, as more came than the agent takes.", NULL, write_dropped },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",
       "How long the event loop worked in one turn, or was stopped: so long did others wait.", write_loop_lag, NULL },
     { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,

@@ -70,6 +70,7 @@ struct check_stats {
     struct prom_histogram rtt;
     int64_t last_round_ms;           /* wall */
     int64_t cert_not_after_ms;       /* wall, 0: none seen */
+    uint64_t dropped;                /* of brokers' own checks: messages that were not taken */
     struct delivery_stats *delivery; /* of delivery checks; NULL for others */
     bool holds;                      /* it keeps connections, and counts what becomes of them */
     uint32_t held;                   /* connections held open now */

@@ -27,6 +27,7 @@ struct mailbox {
     pthread_cond_t filled;
     /* guarded by the lock */
     struct queue to_loop, to_thread;
+    size_t lost; /* letters to the loop, since it was told */
     unsigned refs;
     bool closed;
 };
@@ -85,7 +86,11 @@ static void on_wake(uv_async_t *wake)
     pthread_mutex_lock(&box->lock);
     if (list_empty(&box->turn))
         move_all(&box->to_loop, &box->turn);
+    size_t lost = box->lost;
+    box->lost = 0;
     pthread_mutex_unlock(&box->lock);
+    if (lost && box->type->on_lost)
+        box->type->on_lost(box->user, lost);
     while (budget_left(&budget) && (letter = next_of_turn(box)) != NULL) { /* mailbox_close in a callback empties the turn */
         size_t bytes = letter->bytes;
         box->type->on_letter(box->user, letter);
@@ -155,8 +160,19 @@ int mailbox_post(struct mailbox *box, struct letter *letter)
     /* Under the lock, as the handle must not be closing. */
     if (status == 0)
         uv_async_send(&box->wake);
+    else
+        box->lost++; /* it is full, so the loop is being woken; or closed, and nobody asks */
     pthread_mutex_unlock(&box->lock);
     return status;
+}
+
+void mailbox_lost(struct mailbox *box, size_t count)
+{
+    pthread_mutex_lock(&box->lock);
+    box->lost += count;
+    if (!box->closed)
+        uv_async_send(&box->wake);
+    pthread_mutex_unlock(&box->lock);
 }
 
 struct letter *mailbox_take(struct mailbox *box)

@@ -22,6 +22,8 @@ struct mailbox_type {
     void (*on_closed)(void *user);                        /* on the loop, once and last */
     void (*discard)(struct letter *letter);               /* on either side: frees one that nobody will take */
     size_t max_letters, max_bytes;                        /* in each direction */
+    /* On the loop, soon after: so many letters to it were lost since the last call, above the ceiling or as mailbox_lost says. May be NULL. */
+    void (*on_lost)(void *user, size_t count);
 };
 
 struct mailbox;
@@ -38,5 +40,6 @@ int mailbox_post(struct mailbox *box, struct letter *letter); /* to the loop; -1
 struct letter *mailbox_take(struct mailbox *box);             /* waits; NULL: closed */
 struct letter *mailbox_take_now(struct mailbox *box);         /* NULL: nothing there, or closed */
 bool mailbox_closed(struct mailbox *box);
+void mailbox_lost(struct mailbox *box, size_t count); /* so many were lost before they could become letters */
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "agent/base/log.h"
 #include "agent/base/mem.h"
 #include "agent/core/broker.h"
 
@@ -184,6 +185,25 @@ static int setup(void **state)
     watch.on_change = on_change;
     broker_watch(broker, &watch);
     return 0;
+}
+
+static void test_dropped_messages_are_counted_and_told_once(void **state)
+{
+    FILE *log = tmpfile();
+    char text[512] = "";
+
+    (void)state;
+    log_set_fd(fileno(log));
+    assert_int_equal(broker_dropped_count(broker), 0);
+    broker_dropped(broker, 3);
+    broker_dropped(broker, 4);
+    assert_int_equal(broker_dropped_count(broker), 7);
+    log_set_fd(-1);
+    rewind(log);
+    fread(text, 1, sizeof(text) - 1, log);
+    fclose(log);
+    assert_non_null(strstr(text, "event=broker_drops"));
+    assert_null(strstr(strstr(text, "event=broker_drops") + 1, "event=broker_drops"));
 }
 
 static int teardown(void **state)
@@ -423,6 +443,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_subscriptions_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_topic_is_asked_for_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_asks_are_not_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dropped_messages_are_counted_and_told_once, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,6 +90,7 @@ static void test_families_of_the_contract(void **state)
         "wshealthd_delivery_heartbeats_total counter",
         "wshealthd_broker_state gauge",
         "wshealthd_broker_rtt_seconds histogram",
+        "wshealthd_broker_messages_dropped_total counter",
         "wshealthd_loop_lag_seconds histogram",
         "wshealthd_stalls_total counter",
         "wshealthd_build_info gauge",
@@ -384,6 +385,7 @@ static void test_values(void **state)
     delivery.heartbeats[DELIVERY_LOST] = 3;
     check_fail(&world.checks[3], REASON_BROKER_UNREACHABLE, "");
     prom_observe(&world.checks[3].stats.rtt, 0.5);
+    world.checks[3].stats.dropped = 6;
     const char *text = scrape(false);
     assert_true(number_of(text, "wshealthd_ready") == 1);
     assert_true(number_of(text, "wshealthd_draining") == 0);
@@ -401,6 +403,7 @@ static void test_values(void **state)
     assert_true(number_of(text, "wshealthd_delivery_heartbeats_total{check=\"delivery\",result=\"lost\"}") == 3);
     assert_true(number_of(text, "wshealthd_broker_state{broker=\"bus\",type=\"redis\"}") == 0);
     assert_true(number_of(text, "wshealthd_broker_rtt_seconds_sum{broker=\"bus\",type=\"redis\"}") == 0.5);
+    assert_true(number_of(text, "wshealthd_broker_messages_dropped_total{broker=\"bus\",type=\"redis\"}") == 6);
     assert_true(number_of(text, "wshealthd_build_info{version=\"9.8.7\"}") == 1);
     assert_true(number_of(text, "process_start_time_seconds") == 1795687200);
 }
@@ -475,7 +478,7 @@ static void test_table_of_the_manual(void **state)
     (void)state;
     metric_write_roff(&out);
     const char *text = buf_str(&out);
-    assert_int_equal(count_of(text, ".TP\n"), 26);
+    assert_int_equal(count_of(text, ".TP\n"), 27);
     assert_int_equal(count_of(text, "wshealthd_check_failures_total"), 1);
     assert_int_equal(count_of(text, "wshealthd_build_info"), 1);
     assert_int_equal(count_of(text, "check,type,path,reason"), 1);

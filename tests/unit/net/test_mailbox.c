@@ -16,7 +16,7 @@ struct note {
 
 struct user {
     struct mailbox *box;
-    int got, last, sum, closed, close_at;
+    int got, last, sum, closed, close_at, lost;
 };
 
 static struct loop loop;
@@ -53,7 +53,12 @@ static void on_closed(void *user)
     ((struct user *)user)->closed = 1;
 }
 
-static const struct mailbox_type type = { on_letter, on_closed, discard, .max_letters = 8, .max_bytes = 1000 };
+static void on_lost(void *user, size_t count)
+{
+    ((struct user *)user)->lost += (int)count;
+}
+
+static const struct mailbox_type type = { on_letter, on_closed, discard, .max_letters = 8, .max_bytes = 1000, .on_lost = on_lost };
 static const struct mailbox_type roomy = { on_letter, on_closed, discard, .max_letters = MANY * 2, .max_bytes = 1 << 30 };
 
 static int setup(void **state)
@@ -195,6 +200,30 @@ static void test_a_flood_leaves_the_loop_its_timers(void **state)
     await_threads();
 }
 
+/* What was above the ceiling is told to the loop, as is what a library has lost before; what was taken, or owed, is not. */
+static void test_what_is_lost_is_told(void **state)
+{
+    struct user user = { 0 };
+    (void)state;
+    user.box = mailbox_new(&loop, &type, &user, NULL);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->letter), 0);
+    struct note *note = note_new(9, 1);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(mailbox_post(user.box, &note->letter), -1);
+    note->letter.owed = true;
+    assert_int_equal(mailbox_post(user.box, &note->letter), 0);
+    assert_int_equal(user.lost, 0); /* never inside the call */
+    while (user.got < 9)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    assert_int_equal(user.lost, 3);
+    mailbox_lost(user.box, 40);
+    while (user.lost < 43)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    close_box(&user);
+    assert_int_equal(user.lost, 43);
+}
+
 static void test_closing_in_a_callback_discards_the_rest(void **state)
 {
     struct user user = { 0 };
@@ -268,6 +297,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ceilings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_there_and_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_flood_leaves_the_loop_its_timers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_lost_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closing_in_a_callback_discards_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_late_thread_finds_it_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closing_wakes_who_waits, setup, teardown),

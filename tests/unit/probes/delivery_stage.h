@@ -171,6 +171,7 @@ static struct puppet {
     bool forgetful; /* answers no subscription */
     bool publishes_unanswered;
     bool no_control;            /* delivers nothing to the agent */
+    unsigned drops;             /* so many messages are dropped on their way to the agent, with each that is published */
     bool no_server;             /* the server gets nothing from it, or passes nothing on */
     bool twice;                 /* the server passes everything on twice */
     bool hold_back;             /* the server keeps each message until the next one has been passed on */
@@ -307,6 +308,8 @@ static int puppet_publish(struct broker *broker, struct slice topic, struct slic
     if (puppet.deaf || puppet.publishes_unanswered)
         return 0;
     later(LATER_PUBLISHED, NOTHING, NOTHING, token, 0);
+    if (puppet.drops)
+        broker_dropped(broker, puppet.drops);
     if (puppet.why)
         return 0;
     if (!puppet.no_control)

@@ -145,6 +145,25 @@ static void test_not_delivering(void **state)
     end();
 }
 
+/* The agent has dropped messages itself: that the heartbeat was nowhere proves nothing of the broker. */
+static void test_dropped_by_the_agent(void **state)
+{
+    const struct check_view *view;
+
+    (void)state;
+    begin(SOON, ONE);
+    puppet.no_server = puppet.no_control = true;
+    puppet.drops = 3;
+    view = play(2);
+    assert_int_equal(view->stats.rounds[RESULT_VOID], 2);
+    assert_int_equal(view->stats.failures[REASON_AGENT_ERROR], 2);
+    assert_non_null(strstr(view->message, "may be among those that it dropped"));
+    assert_int_equal(broker_dropped_count(stage.broker), 6);
+    puppet.drops = 0; /* what was dropped in earlier rounds excuses nothing now */
+    assert_judged(play(1), RESULT_FAIL, REASON_BROKER_NOT_DELIVERING, NULL);
+    end();
+}
+
 static void test_own_subscription_missing(void **state)
 {
     (void)state;
@@ -707,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_command_lost),
         cmocka_unit_test(test_command_refused_or_unanswered),
         cmocka_unit_test(test_not_delivering),
+        cmocka_unit_test(test_dropped_by_the_agent),
         cmocka_unit_test(test_own_subscription_missing),
         cmocka_unit_test(test_publish_refused),
         cmocka_unit_test(test_broker_says_nothing),
