@@ -60,6 +60,51 @@ class OneSession:
                 return
 
 
+class Strict(OneSession):
+    """Refuses a second session while there is a first one, and takes its time to end that."""
+
+    def __init__(self):
+        super().__init__()
+        self.refused = 0
+
+    async def __call__(self, peer):
+        await peer.request()
+        token = peer.header("Authorization")
+        if token in self.now:
+            self.refused += 1
+            await peer.send("HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n")
+            return
+        self.now[token], self.opened = peer, self.opened + 1
+        with contextlib.suppress(Gone):
+            await peer.send(peer.response())
+            await self.listen(peer)
+        peer.writer.close()
+        del self.now[token]
+
+    async def listen(self, peer):
+        while True:
+            opcode, payload = await peer.frame()
+            if opcode == CLOSE:
+                await asyncio.sleep(0.3)
+                await peer.send(frame(CLOSE, payload[:2]))
+                return
+            await peer.send(frame(PONG if opcode == PING else opcode, payload))
+
+
+class Greeting(OneSession):
+    """A dialect: `hello` is answered by `welcome`, once in each connection."""
+
+    def __init__(self):
+        super().__init__()
+        self.greeted = 0
+
+    async def listen(self, peer):
+        assert (await peer.frame())[1] == b"hello"
+        self.greeted += 1
+        await peer.send(frame(TEXT, b"welcome"))
+        await super().listen(peer)
+
+
 def rounds(child, name):
     return len(child.check(name)["history"])
 
@@ -116,6 +161,25 @@ def test_without_a_held_connection(tmp_path):
         all_green(child, site)
         until("every check has a full history", lambda: all(rounds(child, name) >= 10 for name in states(child)))
         assert all_are(child, "pass")
+
+
+def test_a_server_that_refuses_a_second_session(tmp_path):
+    site = Strict()
+    with server(site) as port, agent(conf(port), tmp_path) as child:
+        child.wait_ready()
+        all_green(child, site)
+        until("every check has a full history", lambda: all(rounds(child, name) >= 10 for name in states(child)))
+        assert not site.refused
+
+
+def test_a_dialect(tmp_path):
+    """Who joins a connection that has been greeted does not greet again."""
+    site = Greeting()
+    dialect = "dialects: { polite: { connect: { send: hello, expect: { equals: welcome } } } }"
+    with server(site) as port, agent(conf(port, more=dialect).replace("token: t1", "token: t1, dialect: polite"), tmp_path) as child:
+        child.wait_ready()
+        all_green(child, site)
+        assert site.opened - 1 <= site.greeted <= site.opened
 
 
 def test_a_server_that_hangs_and_comes_back(tmp_path):
