@@ -280,6 +280,12 @@ def test_what_cannot_be_shared_is_refused(tmp_path):
         file.write_text(conf(1, f"[{{ {check}, share_connection: true }}]"))
         code, _out, err = wshealthd("config", "check", file)
         assert code != 0 and words in err, (check, code, err)
+    delivery = "type: delivery, broker: bus, channel: news, share_connection: true"
+    for checks, words in ((f"[{{ {delivery}, connect: {{ send: hi }} }}]", "checks[0].connect: with share_connection it belongs to all checks"),
+                          (f"[{{ {delivery} }}, {{ name: other, {delivery} }}]", "checks[1].share_connection: delivery has it already")):
+        file.write_text(conf(1, checks, more="brokers: [{ name: bus, type: redis, url: 'redis://127.0.0.1:1' }]"))
+        code, _out, err = wshealthd("config", "check", file)
+        assert code != 0 and words in err, (checks, code, err)
 
 
 def test_once(tmp_path):
