@@ -87,7 +87,7 @@ SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(WITH_KAFKA)),,brokers/kafka
 SRC_app   := $(sort $(filter-out agent/main.c,$(wildcard agent/*.c)))
 SRC_main  := agent/main.c
 ALL_SRC   := $(SRC_base) $(SRC_proto) $(SRC_net) $(SRC_core) $(SRC_probes) $(SRC_brokers) $(SRC_app) $(SRC_main)
-TEST_SRC  := $(sort $(shell find tests/unit tests/fuzz tests/bench -name '*.c' 2>/dev/null))
+TEST_SRC  := $(sort $(shell find tests/unit tests/fuzz tests/bench tests/soak -name '*.c' 2>/dev/null))
 # What a layer may link: itself and those below, the highest first.
 LINK_base   := base
 LINK_proto  := proto base
@@ -149,6 +149,14 @@ $(BENCHES): $(BUILD)/release/%: %.c $(wildcard tests/bench/*.h)
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(CPPFLAGS) $(CSTD) -O2 -g -Wl,--no-as-needed -o $@ $< $(LIBS) -lpthread
+
+# What tests/soak compares with another implementation.
+$(BUILD)/asan/tests/soak/frames: $(BUILD)/asan/tests/soak/frames.o $(foreach layer,$(LINK_proto),$(BUILD)/asan/lib$(layer).a)
+	@echo "  LINK    $@"
+	$(Q)$(CC_asan) $(CFLAGS_asan) $(LDFLAGS_asan) $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
+.PHONY: frames-now
+frames-now: $(BUILD)/asan/tests/soak/frames
+	$(PYTHON) -B tests/soak/frames.py $(abspath $(BUILD)) $(FRAMES)
 
 # On all cores where no -j was given.
 .PHONY: all all-now
