@@ -320,6 +320,31 @@ def test_demo_with_a_bad_broker(url, words):
     assert "--broker: " in err and words in err, err
 
 
+def test_subscriptions_that_were_ignored_for_a_while(redis, tmp_path):
+    """A server that starts again, and confirms nothing until it is warm: the next round is as good as the first."""
+    deaf, port = tmp_path / "deaf", free_port()
+    asks = "channel: healthcheck, subscribe: { send: '{\"op\":\"sub\"}', expect: { json: { /op: subscribed } } }"
+
+    def chat_server():
+        return process(PYTHON, SERVERS / "redis_pubsub.py", port, redis.port, "--deaf", deaf, port=port)
+
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(contextlib.ExitStack())
+        first.enter_context(chat_server())
+        guard = stack.enter_context(agent(conf(f"ws://127.0.0.1:{port}/ws", redis, asks), tmp_path / "a"))
+        wait_well(guard)
+        received_more(guard)
+        first.close()
+        deaf.touch()
+        stack.enter_context(chat_server())
+        until("nothing is confirmed", lambda: (guard.check("delivery")["reason"], guard.check("delivery")["state"]) == ("subscribe_timeout", "fail"))
+        until("for some rounds", lambda: guard.check("delivery")["history"].endswith("...."))
+        assert guard.check("handshake")["state"] == "pass"
+        deaf.unlink()
+        wait_well(guard)
+        received_more(guard)
+
+
 def test_over_a_shared_connection(redis, tmp_path):
     """One session for each client: delivery, hold and ping go over one connection, over many of its lives, and each fault keeps its name."""
     shared = """

@@ -137,6 +137,29 @@ def test_a_restart_is_a_warning(tmp_path):
         assert "." not in child.check("hold")["history"]
 
 
+def test_pings_that_were_ignored_for_a_while(tmp_path):
+    """A server that hangs with all its connections and goes on after some seconds: the agent needs no restart to see that."""
+    now = {"well": True}
+
+    async def handler(peer):
+        await peer.upgrade()
+        while True:
+            opcode, payload = await peer.frame()
+            if opcode == 9 and now["well"]:
+                await peer.send(bytes([0x8A, len(payload)]) + payload)
+
+    with server(handler) as port, agent(conf(port), tmp_path) as child:
+        child.wait_ready()
+        now["well"] = False
+        until("it is silent", lambda: child.check("hold")["state"] == "fail")
+        row = child.check("hold")
+        assert row["reason"] == "silent_drop" and child.get("/ready").status == 503, row
+        until("for some rounds", lambda: child.check("hold")["history"].endswith("..."))
+        now["well"] = True
+        child.wait_ready()
+        until("it passes again", lambda: child.check("hold")["history"].endswith("##"))
+
+
 def test_the_agent_ends_its_own_sessions(tmp_path):
     """One session for a token: the newer ends the older. Not the server's fault, and said so."""
     now = {}

@@ -1,18 +1,22 @@
 #!/usr/bin/python3
-"""redis_pubsub.py PORT REDIS_PORT [--forgetful] [--one-session]: passes on what is published on any channel of a Redis to all WebSocket clients, as JSON.
+"""redis_pubsub.py PORT REDIS_PORT [--forgetful] [--one-session] [--deaf FILE]: passes on what is published on any channel of a Redis to all WebSocket clients, as
+JSON.
 
 When its connection to Redis is lost it comes back and subscribes anew; --forgetful, it goes on as if nothing had happened.
 --one-session: a new client ends the older ones with 4001, and a line says so.
+Clients may ask with {"op":"sub"}, and get it confirmed; --deaf, not as long as FILE is there.
 Needs no Redis module: what it has to know of RESP are arrays of bulk strings.
 """
 import asyncio
 import json
+import pathlib
 import sys
 
 import websockets
 
 CLIENTS = set()
 ONE_SESSION = "--one-session" in sys.argv
+DEAF = pathlib.Path(sys.argv[sys.argv.index("--deaf") + 1]) if "--deaf" in sys.argv else None
 
 
 def command(*words):
@@ -59,8 +63,9 @@ async def serve(connection, _path=None):
             await older.close(4001, "logged in elsewhere")
     CLIENTS.add(connection)
     try:
-        async for _message in connection:
-            pass
+        async for message in connection:
+            if '"sub"' in message and not (DEAF and DEAF.exists()):
+                await connection.send(json.dumps({"op": "subscribed"}))
     except websockets.ConnectionClosed:
         pass
     finally:

@@ -211,7 +211,7 @@ static void script_end(struct script *script)
     listener_close(script->listener);
 }
 
-static unsigned script_seed(void)
+static inline unsigned script_seed(void)
 {
     const char *given = getenv("WSHEALTHD_SEED");
 

@@ -200,6 +200,31 @@ static void test_a_flood_leaves_the_loop_its_timers(void **state)
     await_threads();
 }
 
+/* One turn hands over so many letters, or so many bytes, and no more; the rest comes in the next ones, and in order. */
+static void test_a_turn_has_a_budget(void **state)
+{
+    enum { LETTERS = 3000, LETTERS_PER_TURN = 256, BIG = 10, BIG_BYTES = 600 << 10, BIG_PER_TURN = 2 };
+    static const struct {
+        int count, most;
+        size_t bytes;
+    } rows[] = { { LETTERS, LETTERS_PER_TURN, 1 }, { BIG, BIG_PER_TURN, BIG_BYTES } };
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct user user = { 0 };
+        user.box = mailbox_new(&loop, &roomy, &user, NULL);
+        for (int j = 1; j <= rows[i].count; j++)
+            assert_int_equal(mailbox_post(user.box, &note_new(j, rows[i].bytes)->letter), 0);
+        while (user.got < rows[i].count) {
+            int before = user.got;
+            uv_run(&loop.uv, UV_RUN_NOWAIT);
+            if (user.got - before > rows[i].most)
+                fail_msg("%d letters of %zu bytes in one turn, want at most %d", user.got - before, rows[i].bytes, rows[i].most);
+            assert_int_equal(user.last, user.got);
+        }
+        close_box(&user);
+    }
+}
+
 /* What was above the ceiling is told to the loop, as is what a library has lost before; what was taken, or owed, is not. */
 static void test_what_is_lost_is_told(void **state)
 {
@@ -297,6 +322,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ceilings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_there_and_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_flood_leaves_the_loop_its_timers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_has_a_budget, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_lost_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closing_in_a_callback_discards_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_late_thread_finds_it_closed, setup, teardown),
