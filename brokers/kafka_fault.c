@@ -96,6 +96,8 @@ void kafka_explain(const struct kafka_lib *lib, const struct kafka_opts *opts, r
         err_set(err, REASON_BROKER_AUTH_FAILED, BROKER_HINT_OLD_CLIENT,
                 "librdkafka %s cannot log in with SCRAM at Kafka 4, good credentials or not (mended in 2.6.1): %s",
                 lib->version_str(), text);
+    else if (strstr(text, "Too many open files")) /* EMFILE and ENFILE, in words */
+        err_set(err, REASON_AGENT_ERROR, 0, "no file descriptor is left for a connection: %s", text);
     else if (is_untrusted(text))
         err_set(err, REASON_BROKER_UNREACHABLE, BROKER_HINT_UNTRUSTED, "the certificate of a broker is not believed: %s", text);
     else if (wants_certificate(text))

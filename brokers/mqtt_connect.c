@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/base/file.h"
+#include "agent/base/process.h"
 #include "brokers/mqtt.h"
 
 /* The broker drops a client that is silent for 1.5 times this long (3.1.2.10); the worker pings by itself, so it may be long. */
@@ -85,9 +86,16 @@ static int try_address(const struct addrinfo *address, int timeout_ms)
     return error;
 }
 
+static void fault_of_files(const struct mqtt_plan *plan, struct letter_fault *fault)
+{
+    letter_fault_set(fault, REASON_AGENT_ERROR, "no file descriptor is left for a connection to %s", plan->where);
+}
+
 static void fault_of_errno(const struct mqtt_plan *plan, int error, struct letter_fault *fault)
 {
-    if (error == ECONNREFUSED)
+    if (error == EMFILE || error == ENFILE)
+        fault_of_files(plan, fault);
+    else if (error == ECONNREFUSED)
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "nothing accepts connections on %s", plan->where);
     else
         letter_fault_set(fault, error == ETIMEDOUT ? REASON_BROKER_TIMEOUT : REASON_BROKER_UNREACHABLE, "%s: %s", plan->where,
@@ -106,6 +114,10 @@ int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, 
     int count = 0, error = ETIMEDOUT;
     snprintf(port, sizeof port, "%d", plan->port);
     int rc = getaddrinfo(plan->host, port, &hints, &addresses);
+    if (rc != 0 && process_files_short()) { /* its files, and its socket, may be what could not be opened */
+        fault_of_files(plan, fault);
+        return -1;
+    }
     if (rc != 0) {
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "cannot resolve %s: %s", plan->host, gai_strerror(rc));
         return -1;
@@ -125,7 +137,10 @@ int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, 
     if (rc == MOSQ_ERR_SUCCESS)
         return 0;
     errno = error;
-    mqtt_fault_of(plan, rc, last_log, fault);
+    if (process_files_short())
+        fault_of_files(plan, fault);
+    else
+        mqtt_fault_of(plan, rc, last_log, fault);
     return -1;
 }
 

@@ -11,6 +11,7 @@
 
 #include "agent/base/file.h"
 #include "agent/base/mem.h"
+#include "agent/base/process.h"
 #include "agent/core/broker.h"
 #include "brokers/nats.h"
 
@@ -239,7 +240,9 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
         if (s == NATS_CONNECTION_AUTH_FAILED && signs)
             s = natsConnection_Connect(&connection, options);
         const char *text = s == NATS_OK ? NULL : nats_GetLastError(NULL);
-        if (s != NATS_OK && !fault_of_hang_up(plan, s, text == NULL ? "" : text, fault))
+        if (s != NATS_OK && process_files_short()) /* the library says that no server was there */
+            nats_fault_set(fault, REASON_AGENT_ERROR, "no file descriptor is left for a connection to %s", plan->where);
+        else if (s != NATS_OK && !fault_of_hang_up(plan, s, text == NULL ? "" : text, fault))
             nats_fault_of(plan, s, text, fault);
     }
     natsOptions_Destroy(options);

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -71,6 +72,15 @@ uint64_t process_files_possible(void)
         return now;
     uint64_t hard = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
     return hard > now ? hard : now;
+}
+
+bool process_files_short(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0)
+        return errno == EMFILE || errno == ENFILE;
+    close(fd);
+    return false;
 }
 
 void process_hide(void)

@@ -1,6 +1,6 @@
 /*
  * What the process inherits, and what it makes of it: descriptors, signals, limits, core dumps. Called by agent/main.c and by the commands
- * that stay, each function once, before there is a loop or a thread.
+ * that stay, each function once, before there is a loop or a thread, where nothing else is said.
  */
 #ifndef WSHEALTHD_BASE_PROCESS_H
 #define WSHEALTHD_BASE_PROCESS_H
@@ -19,6 +19,8 @@ void process_hide(void);
 uint64_t process_files_max(void);
 /* The same with the limit raised as far as it goes: for who only judges a configuration. */
 uint64_t process_files_possible(void);
+/* Is there no descriptor left for this process, or on this machine? For who calls a library that does not say so. On any thread. */
+bool process_files_short(void);
 bool process_in_container(void);
 
 #endif

@@ -79,6 +79,20 @@ static int with_a_low_limit(void)
     return now.rlim_cur == 512 && process_files_max() == 512 ? 0 : 3;
 }
 
+static int without_room(void)
+{
+    const struct rlimit few = { 16, 16 };
+    int fd, last = -1;
+    if (process_files_short() || setrlimit(RLIMIT_NOFILE, &few) != 0)
+        return 1;
+    while ((fd = dup(STDIN_FILENO)) >= 0)
+        last = fd;
+    if (last < 0 || !process_files_short())
+        return 2;
+    close(last);
+    return process_files_short() ? 3 : 0;
+}
+
 static int hidden(void)
 {
     struct rlimit now;
@@ -114,6 +128,12 @@ static void test_the_limit_of_files(void **state)
     assert_int_equal(in_child(with_a_low_limit), 0);
 }
 
+static void test_no_room_for_files(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(without_room), 0);
+}
+
 static void test_core_dumps(void **state)
 {
     (void)state;
@@ -124,10 +144,8 @@ static void test_core_dumps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_closed_descriptors),
-        cmocka_unit_test(test_signals),
-        cmocka_unit_test(test_the_limit_of_files),
-        cmocka_unit_test(test_core_dumps),
+        cmocka_unit_test(test_closed_descriptors), cmocka_unit_test(test_signals),    cmocka_unit_test(test_the_limit_of_files),
+        cmocka_unit_test(test_no_room_for_files),  cmocka_unit_test(test_core_dumps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -455,6 +455,8 @@ static void test_explanations(void **state)
         { RD_KAFKA_RESP_ERR__TRANSPORT,
           "a:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
           REASON_BROKER_UNREACHABLE, 0 },
+        { RD_KAFKA_RESP_ERR__FAIL, "a:1/bootstrap: Failed to create socket: Too many open files (after 0ms in state CONNECT)",
+          REASON_AGENT_ERROR, 0 },
         { RD_KAFKA_RESP_ERR__TRANSPORT, "a:1/1: Connection setup timed out in state CONNECT (after 1000ms in state CONNECT)",
           REASON_BROKER_UNREACHABLE, 0 },
         { RD_KAFKA_RESP_ERR__TRANSPORT, "a:1/1: Connection setup timed out in state APIVERSION_QUERY (after 1003ms)",

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "agent/base/clock.h"
@@ -659,6 +660,38 @@ static void test_what_is_dropped_is_counted(void **state)
     server_stop(&server);
 }
 
+/* The library then says that nothing accepts connections. It is the agent's own fault, and over when descriptors are there again. */
+static void test_no_descriptors_are_left(void **state)
+{
+    enum { FILES_MAX = 256 };
+    struct rlimit before, few;
+    struct server server;
+    struct broker broker;
+    int taken[FILES_MAX], count = 0;
+    (void)state;
+    server_start(&server, POLITE);
+    broker_make(&broker, server.port); /* once before, so that the library has what it needs */
+    open_up(&broker);
+    close_it(&broker);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = FILES_MAX;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    while (count < FILES_MAX && (taken[count] = dup(STDIN_FILENO)) >= 0)
+        count++;
+    broker_make(&broker, server.port);
+    open_it(&broker);
+    expect_down(&broker, REASON_AGENT_ERROR, "no file descriptor is left");
+    while (count > 0)
+        close(taken[--count]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    close_it(&broker);
+    broker_make(&broker, server.port);
+    open_up(&broker);
+    close_it(&broker);
+    server_stop(&server);
+}
+
 static void test_lame_duck(void **state)
 {
     struct server server;
@@ -935,6 +968,7 @@ int main(void)
         TEST(test_permissions),
         TEST(test_a_batch),
         TEST(test_what_is_dropped_is_counted),
+        TEST(test_no_descriptors_are_left),
         TEST(test_lame_duck),
         TEST(test_cut),
         TEST(test_no_answer_any_more),
