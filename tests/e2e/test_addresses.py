@@ -103,6 +103,8 @@ def test_the_agent_of_another_user(place):
 
 
 def test_no_agent_at_all(place):
+    if os.path.exists("/run/wshealthd/admin.sock"):
+        pytest.skip("an agent of this machine has the default socket")
     code, _, err = ask(place, settings(RUNTIME_DIRECTORY=place), "status")
     assert code == 3 and f"no agent answers on {place}/admin.sock" in err and "--admin" in err, err
 

@@ -32,6 +32,8 @@ def test_version_and_help():
     ("config", "chekc"), ("help", "nothing"), ("demo", "--fault", "nope"),
 ])
 def test_usage_errors(args):
+    if args == ("check",) and os.path.exists("/etc/wshealthd/wshealthd.yaml"):
+        pytest.skip("this machine has a configuration of its own")
     code, out, err = wshealthd(*args, HOME="/nonexistent")
     assert code == 3, (out, err)
     assert not out, out
