@@ -47,11 +47,11 @@ class Chat:
         if self.fault == "hang_upgrade":
             await asyncio.sleep(30)
         status = {"refuse": 503, "unauthorized": 401, "limited": 429, "hang_upgrade": 500}.get(self.fault)
-        return status and web.Response(status=status, text="not now")
+        return web.Response(status=status, text="not now") if status else None
 
     async def serve(self, request):
         refusal = await self.refusal()
-        if refusal:
+        if refusal is not None:  # a Response without state is false
             return refusal
         client = web.WebSocketResponse(autoping=False)
         await client.prepare(request)
