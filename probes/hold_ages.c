@@ -109,7 +109,7 @@ static bool similar(uint64_t a_ns, uint64_t b_ns)
 struct chain {
     uint32_t length; /* each loss of it is of a connection that was opened after the one before */
     uint64_t shortest_ns, longest_ns;
-    uint32_t kicked, polite;
+    uint32_t kicked, polite, outages;
 };
 
 static void chain_add(struct chain *chain, const struct hold_loss *loss)
@@ -119,6 +119,7 @@ static void chain_add(struct chain *chain, const struct hold_loss *loss)
     chain->length++;
     chain->kicked += loss->kicked;
     chain->polite += loss->polite;
+    chain->outages += loss->outage;
 }
 
 /* The newest loss and those before it that nothing has outlived, at similar ages. */
@@ -226,7 +227,8 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
     }
     pattern = pattern_of(ages, now_ns);
     churn = churn_of(ages, now_ns, policy->connections);
-    if (pattern.length >= (newest->outage ? CRASHES_MIN : 2)) {
+    /* One cut at the age of an earlier outage is chance: the outage had a reason of its own. */
+    if ((!newest->outage && pattern.length - pattern.outages >= 2) || pattern.length >= CRASHES_MIN) {
         bool recycled = pattern.polite == pattern.length && newest->age_ns >= POLITE_S * SECOND_NS;
         bool mild = recycled || newest->age_ns > LONG_S * SECOND_NS;
 

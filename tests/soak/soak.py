@@ -40,12 +40,14 @@ checks:
 """
 # Faults of the chat server, by verdict. What cuts connections too is said by `cut`.
 OUT = ["refuse+cut", "hang_upgrade+cut", "silent", "no_pong", "slow_echo", "wrong_echo", "no_subscribe+cut", "detached", "close_new+cut", "stop", "kill"]
+CUTS_MAX, CUTS_WINDOW, CALM = 5, 300, 60  # so many cuts in the window are a fault of `hold` until it was calm for so long (probes/hold_ages.c)
 STAYS = ["unauthorized", "limited", "cut", "redis-stop", "redis-kill", "agent-stop", "flood-of-readers", "well"]
 
 
 class Soak:
     def __init__(self, directory):
         self.dir, self.complaints, self.faults = directory, [], 0
+        self.cuts = []  # when connections were cut
         self.redis_port, self.ws_port = harness.free_port(), harness.free_port()
         self.redis = self.chat = None
         self.start_redis()
@@ -135,6 +137,8 @@ class Soak:
     def play(self, name, verdict):
         self.faults, self.name = self.faults + 1, name
         end = self.inject(name)
+        if "cut" in name or name in ("kill", "stop", "silent", "no_pong"):
+            self.cuts = [then for then in self.cuts if time.monotonic() - then < CUTS_WINDOW] + [time.monotonic()]
         if verdict == "out":
             seen = self.watch(2 * INTERVAL + 3 * TIMEOUT + SLACK, until=503)
             if seen is None:
@@ -142,11 +146,11 @@ class Soak:
             else:
                 self.watch(random.uniform(0, 4))
         else:
-            self.watch(random.uniform(2, 8), forbidden=503)
+            self.watch(random.uniform(2, 8), forbidden=None if self.churns() else 503)
         ready = self.agent.get("/ready").text.splitlines()
         end()
         # Not the word about a fault that is over, but 200: two intervals, what the round under way may need, and the machine's own delay.
-        back = self.watch(2 * INTERVAL + 2 * TIMEOUT + SLACK, until=200)
+        back = self.watch(2 * INTERVAL + 2 * TIMEOUT + SLACK + (CALM if self.churns() else 0), until=200)
         if back is None:
             self.complain(f"no recovery from {name}: {self.agent.get('/ready?verbose').text!r}")
             harness.until("recovery at all", self.agent.ready, 120)
@@ -154,6 +158,10 @@ class Soak:
         time.sleep(INTERVAL + TIMEOUT)  # rounds that began during the fault end with it
         self.name = f"after {name}"
         self.watch(random.uniform(2, 6), forbidden=503)
+
+    def churns(self):
+        """Is `hold` right to fail, since the server has cut its connections again and again?"""
+        return len(self.cuts) >= CUTS_MAX and "times in 5m" in self.agent.get("/ready?verbose").text
 
     def size(self):
         status = pathlib.Path(f"/proc/{self.agent.pid}/status").read_text()

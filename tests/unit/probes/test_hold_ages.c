@@ -271,6 +271,16 @@ static void test_outages(void **state)
         now_ms += 1000;
     }
     assert_said("cut after 30.0s, 6 times: ");
+    setup(NULL);
+    now_ms += 19000; /* an outage, and a cut that happens to come at the same age */
+    lose(now_ms - 19000, 1006);
+    hold_ages_outage(&ages);
+    now_ms += 20500;
+    lose(now_ms - 20000, 1006);
+    assert_int_equal(judge(), HOLD_WARN);
+    now_ms += 20500;
+    lose(now_ms - 20000, 1006);
+    assert_int_equal(judge(), HOLD_FAIL);
 }
 
 /* Two bad seconds, a minute of calm, and a single loss: that is one loss. */
