@@ -49,7 +49,7 @@ static void respond_refusal(struct demo_conn *conn, const struct err *err)
                          : err->code == 431 ? "431 Request Header Fields Too Large"
                                             : "400 Bad Request";
     const char *headers = err->code == 405   ? "Allow: GET\r\n"
-                          : err->code == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                          : err->code == 426 ? "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                                              : "";
     char body[ERR_TEXT_MAX + 8];
     snprintf(body, sizeof body, "%s\n", err->text);

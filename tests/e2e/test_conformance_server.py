@@ -156,6 +156,38 @@ def last_words(client, case):
     return (int.from_bytes(data[:2], "big") if data else 1005), data[2:].decode()
 
 
+# --- the opening handshake, as a server reads it (RFC 6455, 4.2.1) ------------------------------------------------------------------------
+GOOD = {"Host": "demo", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==", "Sec-WebSocket-Version": "13"}
+REQUESTS = {
+    "good": ({}, 101), "other letters": ({"Upgrade": "WebSocket", "Connection": "keep-alive, UPGRADE"}, 101), "a browser's": ({"Origin": "https://example.com"}, 101),
+    "an unknown extension": ({"Sec-WebSocket-Extensions": "x-strange; a=1"}, 101), "a subprotocol": ({"Sec-WebSocket-Protocol": "chat.v1"}, 101),
+    "an offer that is no list": ({"Sec-WebSocket-Extensions": "permessage-deflate; ="}, 400), "no Host": ({"Host": None}, 400),
+    "no Upgrade": ({"Upgrade": None}, 426), "another protocol": ({"Upgrade": "h2c"}, 426), "no Connection": ({"Connection": None}, 426),
+    "Connection without upgrade": ({"Connection": "keep-alive"}, 426), "no key": ({"Sec-WebSocket-Key": None}, 400),
+    "a key of 15 bytes": ({"Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2Rl"}, 400), "a key that is not base64": ({"Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2Rl!!=="}, 400),
+    "no version": ({"Sec-WebSocket-Version": None}, 426), "version 8": ({"Sec-WebSocket-Version": "8"}, 426), "POST": ("POST", 405), "HTTP/1.0": ("HTTP/1.0", 400),
+}
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+def test_request(port, what):
+    change, want = REQUESTS[what]
+    headers = {**GOOD, **(change if isinstance(change, dict) else {})}
+    line = f"{'POST' if change == 'POST' else 'GET'} /ws {'HTTP/1.0' if change == 'HTTP/1.0' else 'HTTP/1.1'}\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+        sock.sendall((line + "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value is not None) + "\r\n").encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = sock.recv(4096)
+            assert piece, head
+            head += piece
+    assert int(head.split(b" ")[1]) == want, head.decode()
+    if want == 101:
+        assert b"Sec-WebSocket-Extensions" not in head and (b"Sec-WebSocket-Protocol: chat.v1\r\n" in head) == (what == "a subprotocol"), head.decode()
+    if want == 426:  # RFC 6455, 4.2.2; and who sends Upgrade names it in Connection (RFC 9110, 7.8)
+        assert all(line in head for line in (b"Sec-WebSocket-Version: 13\r\n", b"Upgrade: websocket\r\n", b"Connection: Upgrade\r\n")), head.decode()
+
+
 # --- sizes ------------------------------------------------------------------------------------------------------------------------------
 BIG = (1, 125, 126, 127, 65535, 65536, LIMIT - 1, LIMIT)
 TOO_BIG = (LIMIT + 1, 4 << 20, 16 << 20)
@@ -191,6 +223,17 @@ def test_what_does_not_fit_is_1009(port, size):
             code, text = client.close()
             assert code == 1009 and str(LIMIT) in text, (size, what, code, text)
             client.ended()
+
+
+@pytest.mark.parametrize("offer", (None, ""))
+def test_a_thousand_messages_in_one_connection(port, offer):
+    z = Packer()
+    with Client(port, offer) as client:
+        for number in range(1000):
+            size = (0, 16, 100, 256, 1024, 4096, 30000, 70000)[number % 8]
+            body = noise_of(size, number % 16)
+            client.send(*(packed(z, BINARY, body, 7000) if offer is not None and number % 3 else [F(BINARY, body)]))
+            assert client.frame() == (BINARY, body), number
 
 
 def test_exabytes_are_refused_by_their_head(port):

@@ -344,20 +344,41 @@ static ssize_t take(struct bench *bench, int fd, uint8_t *out, size_t size)
     return got > 0 ? got : -1;
 }
 
-static int upgraded_client(struct bench *bench)
+/* A client that has sent its request, and the head of the answer. */
+static int client(struct bench *bench, const char *request, char *head, size_t size)
 {
-    static const char request[] = "GET /ws HTTP/1.1\r\nHost: demo\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n";
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(demo_server_port(bench->server)) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    uint8_t response[1024];
+    ssize_t got;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+    assert_int_equal(write(fd, request, strlen(request)), strlen(request));
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    assert_true(take(bench, fd, response, sizeof response) > 12);
-    assert_memory_equal(response, "HTTP/1.1 101", 12);
+    got = take(bench, fd, (uint8_t *)head, size - 1);
+    assert_true(got > 12);
+    head[got] = 0;
     return fd;
+}
+
+static int upgraded_client(struct bench *bench)
+{
+    char head[1024];
+    int fd = client(bench,
+                    "GET /ws HTTP/1.1\r\nHost: demo\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n",
+                    head, sizeof head);
+    assert_memory_equal(head, "HTTP/1.1 101", 12);
+    return fd;
+}
+
+/* Who sends Upgrade names it in Connection (RFC 9110, 7.8). */
+static void test_client_that_wants_no_upgrade(void **state)
+{
+    char head[1024];
+    int fd = client(*state, "GET /ws HTTP/1.1\r\nHost: demo\r\n\r\n", head, sizeof head);
+    assert_memory_equal(head, "HTTP/1.1 426", 12);
+    assert_non_null(strstr(head, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"));
+    close(fd);
 }
 
 /* What is no text goes out as a binary message: a broker's messages may be anything. */
@@ -446,6 +467,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_messages_of_the_broker, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(test_client_that_does_not_read, open_bench, close_bench),
         cmocka_unit_test_setup_teardown(test_client_that_breaks_a_rule, open_bench, close_bench),
+        cmocka_unit_test_setup_teardown(test_client_that_wants_no_upgrade, open_bench, close_bench),
         cmocka_unit_test(test_names),
     };
     log_configure(LOG_ERROR, LOG_LOGFMT);
