@@ -6,8 +6,8 @@
 #ifndef WSHEALTHD_AGENT_ADMIN_H
 #define WSHEALTHD_AGENT_ADMIN_H
 
+#include "agent/core/agent_view.h"
 #include "agent/core/conf.h"
-#include "agent/core/view.h"
 #include "agent/net/loop.h"
 
 enum { ADMIN_PROGRAM_MAX = 256 };

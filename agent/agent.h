@@ -6,9 +6,9 @@
 #define WSHEALTHD_AGENT_AGENT_H
 
 #include "agent/addresses.h"
+#include "agent/core/agent_view.h"
 #include "agent/core/conf.h"
 #include "agent/core/story.h"
-#include "agent/core/view.h"
 #include "agent/net/loop.h"
 
 extern const struct conf_env agent_conf_env; /* all probes, the process's environment */

@@ -10,6 +10,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/core/event.h"
+#include "agent/core/metric.h"
 #include "agent/core/report.h"
 #include "agent/httpd.h"
 

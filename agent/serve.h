@@ -2,8 +2,8 @@
 #ifndef WSHEALTHD_AGENT_SERVE_H
 #define WSHEALTHD_AGENT_SERVE_H
 
+#include "agent/core/agent_view.h"
 #include "agent/core/conf.h"
-#include "agent/core/view.h"
 #include "agent/httpd.h"
 #include "agent/net/loop.h"
 

@@ -10,7 +10,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/core/broker.h"
+#include "agent/core/broker_type.h"
 
 enum { SHOWN_MAX = 48, SCHEMES_MAX = 64, SCHEME_TEXT_MAX = 32, URL_TEXT_MAX = 8 << 10, LIST_TEXT_MAX = 384 };
 

@@ -8,7 +8,7 @@
 
 #include "agent/base/process.h"
 #include "agent/core/conf_parts.h"
-#include "agent/core/probe.h"
+#include "agent/core/probe_type.h"
 
 /* OWN: standard descriptors, loop, log, listeners, the admin socket and health clients. Libraries of brokers have sockets and pipes of their
  * own. MANY: below this a check is not what fills the table, and is never refused. */

@@ -10,7 +10,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/core/broker.h"
+#include "agent/core/broker_type.h"
 #include "agent/core/dialect.h"
 
 enum { SHOWN_MAX = 48, NAMES_MAX = 128 };

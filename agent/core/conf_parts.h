@@ -10,7 +10,7 @@
 #define WSHEALTHD_CORE_CONF_PARTS_H
 
 #include "agent/core/conf.h"
-#include "agent/core/probe.h"
+#include "agent/core/probe_type.h"
 
 /* --- positions and errors -------------------------------------------------------------------------------------------------- */
 

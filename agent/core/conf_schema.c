@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/core/broker.h"
+#include "agent/core/broker_type.h"
 #include "agent/core/dialect.h"
 #include "agent/proto/json_out.h"
 

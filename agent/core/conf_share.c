@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "agent/core/conf_parts.h"
-#include "agent/core/probe.h"
+#include "agent/core/probe_type.h"
 
 /* One check of a shared connection may subscribe: which messages are whose is told by one dialect. */
 static const struct check_conf *other_subscriber(const struct conf *conf, size_t index)

@@ -10,7 +10,7 @@
 
 #include "agent/base/program.h"
 #include "agent/base/text.h"
-#include "agent/core/broker.h"
+#include "agent/core/broker_type.h"
 #include "agent/core/dialect.h"
 #include "agent/proto/roff.h"
 

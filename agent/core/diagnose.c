@@ -17,9 +17,9 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/core/agent_view.h"
 #include "agent/core/conf.h"
 #include "agent/core/diagnose_rules.h"
-#include "agent/core/view.h"
 
 /* A pass that is older than a fault by more than this says nothing against it. Rounds of one time start together. */
 enum { EVIDENCE_SLACK_MS = 500 };

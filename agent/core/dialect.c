@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "agent/base/mem.h"
-#include "agent/core/broker.h"
+#include "agent/core/broker_type.h"
 
 enum { TEXT_BYTES_MAX = 64 << 10, TOPIC_BYTES_MAX = 512, PATH_BYTES_MAX = 1024, OFFERS_MAX = 8 };
 

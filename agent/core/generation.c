@@ -8,8 +8,8 @@
 #include <strings.h>
 
 #include "agent/base/mem.h"
-#include "agent/core/broker.h"
-#include "agent/core/probe.h"
+#include "agent/core/broker_type.h"
+#include "agent/core/probe_type.h"
 
 static struct tls_context *context_of(const struct tls_conf *tls, bool resume, struct err *err)
 {

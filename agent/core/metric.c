@@ -1,7 +1,7 @@
 /*
  * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the HTTP face for /metrics
  * and by the manual's table. Promises that every series that can occur exists from the first scrape, and no other: label values come from
- * the closed sets of agent/base/reason.h and of metric.h, as far as the check's type can give them. With very many checks some of them wait for
+ * the closed sets of agent/base/reason.h and agent/core/stats.h, as far as the check's type can give them. With very many checks some of them wait for
  * their first count (is_brief). Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.
  */
 #include "agent/core/metric.h"
@@ -9,55 +9,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "agent/base/mem.h"
+#include "agent/core/agent_view.h"
 #include "agent/core/metric_process.h"
-#include "agent/core/view.h"
-
-static const struct {
-    int code;
-    const char *name;
-} close_rows[CLOSE_LABEL_COUNT] = {
-#define CLOSE_ROW(code_) [CLOSE_##code_] = { code_, #code_ },
-    CLOSE_LABEL_LIST(CLOSE_ROW)
-#undef CLOSE_ROW
-        [CLOSE_3XXX] = { 0, "3xxx" },
-    [CLOSE_4XXX] = { 0, "4xxx" },
-    [CLOSE_OTHER] = { 0, "other" },
-};
-
-enum close_label close_label(int code)
-{
-    for (unsigned i = 0; i < CLOSE_3XXX; i++)
-        if (close_rows[i].code == code)
-            return (enum close_label)i;
-    if (code >= 3000 && code <= 3999)
-        return CLOSE_3XXX;
-    if (code >= 4000 && code <= 4999)
-        return CLOSE_4XXX;
-    return CLOSE_OTHER;
-}
-
-const char *close_label_name(enum close_label label)
-{
-    panic_if((unsigned)label >= CLOSE_LABEL_COUNT);
-    return close_rows[label].name;
-}
-
-const char *delivery_leg_name(enum delivery_leg leg)
-{
-    static const char *const names[LEG_COUNT] = { [LEG_CONTROL] = "control", [LEG_WEBSOCKET] = "websocket" };
-    panic_if((unsigned)leg >= LEG_COUNT);
-    return names[leg];
-}
-
-const char *delivery_result_name(enum delivery_result result)
-{
-#define DELIVERY_NAME(id, name) name,
-    static const char *const names[DELIVERY_COUNT] = { DELIVERY_LIST(DELIVERY_NAME) };
-#undef DELIVERY_NAME
-    panic_if((unsigned)result >= DELIVERY_COUNT);
-    return names[result];
-}
+#include "agent/core/probe_type.h"
 
 /* --- what the families read ------------------------------------------------------------------------------------------ */
 
@@ -316,7 +270,8 @@ static void write_closes(struct scrape *scrape, const struct check_view *check)
 {
     for (unsigned i = 0; i < CLOSE_LABEL_COUNT && part_listed(check, SERIES_FRAMES); i++)
         if (check->stats.closes[i] || !is_brief(scrape) || is_common_close((enum close_label)i))
-            prom_sample(&scrape->prom, (double)check->stats.closes[i], "check", check->name, "code", close_rows[i].name, NULL);
+            prom_sample(&scrape->prom, (double)check->stats.closes[i], "check", check->name, "code",
+                        close_label_name((enum close_label)i), NULL);
 }
 
 static void write_held(struct scrape *scrape, const struct check_view *check)

@@ -1,59 +1,23 @@
 /*
  * The plug-in contract of a check type. A probe holds a conversation and nothing else: sockets, TLS, deadlines, retries, verdicts, logs
- * and metrics belong to the engine. Either `steps` (a conversation over one fresh WebSocket connection, see talk.h), or `start` (other
- * work), never both.
+ * and metrics belong to the engine. What a type declares is agent/core/probe_type.h; here is what its rounds
+ * are given, and what they may say.
  */
 #ifndef WSHEALTHD_CORE_PROBE_H
 #define WSHEALTHD_CORE_PROBE_H
 
 #include "agent/base/clock.h"
 #include "agent/core/conf.h"
-#include "agent/core/metric.h"
-#include "agent/core/opt.h"
+#include "agent/core/probe_type.h"
+#include "agent/core/stats.h"
 #include "agent/net/loop.h"
 #include "agent/net/tls.h"
 
-struct talk;
 struct run;
 struct check;
 struct conn_group;
 struct broker;
 struct share;
-
-enum turn { TURN_NEXT, TURN_WAIT, TURN_FAIL, TURN_DONE };
-
-struct step {
-    const char *name; /* shown when the deadline passes in it: "waiting for pong" */
-    enum turn (*run)(struct talk *talk);
-};
-
-struct probe_type {
-    const char *name, *summary;   /* summary: one sentence with its source */
-    const struct opt *opts;       /* rows for the type's own options, or NULL */
-    size_t opts_size, state_size; /* state is zeroed before each round; for a session type, once */
-    unsigned gates;               /* by default */
-    bool websocket; /* without steps: it speaks WebSocket with the target, and backs off with the other checks that do */
-    bool session;   /* the run lives as long as the check: start is called for each round, and run_event in between */
-    int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
-    size_t keeps; /* the offset, plus one, of the int64_t in opts that says how many connections it keeps open; 0: none */
-    bool (*needs_tls)(const void *opts); /* does it speak TLS whatever the target's URL says? May be NULL: no */
-    bool (*elsewhere)(const void *opts, const struct url *target); /* does it dial another server than the target? NULL: no */
-    bool wants_wss;        /* it makes sense only for a URL with TLS: the configuration refuses it for others */
-    bool judges_parting;   /* with steps: after a pass, how the server answers the close frame is looked at */
-    bool ignores_messages; /* its steps need pongs at most: the server's messages are judged, and not kept */
-    bool uses_brokers;     /* its checks begin anew when a reload changes a broker */
-    bool delivers;         /* its stats have a delivery part */
-    bool shares;           /* its checks can use one connection together with others (`share_connection`) */
-    int (*check_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */
-    unsigned series;                                       /* SERIES_* (agent/core/metric.h): what /metrics shows of its checks */
-    const enum reason *reasons;                            /* those that only this type gives; ends with REASON_NONE. NULL: none */
-    enum reason on_timeout;                                /* what a passed deadline means once the connection is open */
-    const struct step *steps;                              /* ends with a step without name; NULL where `start` is used */
-    void (*start)(struct run *run);                        /* begin a round; ends with run_finish or run_warn, now or later */
-    void (*late)(struct run *run); /* with start: the deadline of this round has passed; it must finish the round */
-    /* With start: the round is over, or the check ends in the middle of it: let go of everything. Session types: the check ends. */
-    void (*stop)(struct run *run);
-};
 
 /* What a round measured. The engine fills it for steps; a `start` probe fills what it knows. */
 struct run_report {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 #include "agent/base/buf.h"
-#include "agent/core/view.h"
+#include "agent/core/agent_view.h"
 
 /* /ready, /live, /startup in plain text. First line: ready | degraded | not ready | draining | starting (live: live | dead; startup: started
  * | starting), then a line for each cause. verbose: a line for each check, "[+]echo pass 0.21ms", and a last line with the verdict. */

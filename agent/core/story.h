@@ -5,8 +5,8 @@
 #ifndef WSHEALTHD_CORE_STORY_H
 #define WSHEALTHD_CORE_STORY_H
 
+#include "agent/core/agent_view.h"
 #include "agent/core/event.h"
-#include "agent/core/view.h"
 
 /* Checks end one after another: until the last of them has, the diagnosis goes through causes that are not the right one. */
 enum { STORY_SETTLE_MS = 1000 };

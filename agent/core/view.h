@@ -1,14 +1,10 @@
-/*
- * What the agent knows, as plain data: the one thing that HTTP, the admin socket, the command line, sd_notify and the metrics read.
- * Owned by the agent (agent/agent.h) and always current; readers copy nothing and keep no pointer past their call.
- */
+/* What the engine knows of one check, as plain data. Owned by the check (agent/core/check.h) and always current. */
 #ifndef WSHEALTHD_CORE_VIEW_H
 #define WSHEALTHD_CORE_VIEW_H
 
 #include "agent/base/reason.h"
-#include "agent/core/diagnose.h"
 #include "agent/core/health.h"
-#include "agent/core/metric.h"
+#include "agent/core/stats.h"
 
 struct check_view {
     const char *name, *type, *path; /* path: "local" or "public" */
@@ -52,19 +48,5 @@ struct check_fault {
 };
 bool check_fault_of(const struct check_view *check, struct check_fault *fault);
 bool check_is_broker(const struct check_view *check); /* the check that a broker has by itself */
-
-struct agent_view {
-    const char *version;
-    const char *service_id;  /* the target's URL without secrets: not for strangers */
-    const char *config_file; /* "" where there is none */
-    int64_t started_ms;      /* wall */
-    uint64_t generation;     /* grows with every change of what /ready, /live, /startup or /health would say */
-    struct verdict verdict;
-    struct diagnosis diagnosis;
-    const struct check_view *const *checks;
-    size_t check_count;
-    struct prom_histogram loop_lag;
-    uint64_t stalls;
-};
 
 #endif

@@ -12,7 +12,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
 #include "agent/core/conf.h"
-#include "agent/core/probe.h"
+#include "agent/core/probe_type.h"
 
 struct echo_opts {
     char *send, *url;

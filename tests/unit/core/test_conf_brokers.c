@@ -5,20 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
-#include "agent/base/version.h"
-#include "agent/core/broker.h"
+#include "agent/core/broker_type.h"
 #include "agent/core/conf.h"
-#include "agent/core/conn_offer.h"
 #include "agent/core/dialect.h"
 #include "agent/core/heartbeat.h"
-#include "agent/core/probe.h"
+#include "agent/core/probe_type.h"
 
 /* --- what the layers above would bring ---------------------------------------------------------------------------------------- */
 
@@ -432,64 +429,19 @@ static void test_dialects(void **state)
     conf_unref(conf);
 }
 
-static const char *offered(const struct conn_offer *offer, const char *name)
-{
-    const char *found = NULL;
-    for (size_t i = 0; i < offer->offer.header_count; i++) {
-        if (strcasecmp(offer->offer.headers[i].name, name) != 0)
-            continue;
-        assert_null(found); /* once */
-        found = offer->offer.headers[i].value;
-    }
-    return found;
-}
-
-/* A virtual host over loopback, who asks, and the user and password of the URL. */
-static void test_host_user_and_agent(void **state)
-{
-    struct conf *conf = load(
-        "target: { url: 'ws://CP001:se%20cret@127.0.0.1:27/x', headers: { host: 'chat.example.com:8080', user-agent: me } }\n");
-    struct conn_offer offer;
-    struct err err;
-    char text[] = "Basic Q1AwMDE6c2UgY3JldA== se cret";
-    (void)state;
-    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
-    assert_string_equal(offer.offer.host, "chat.example.com:8080");
-    assert_null(offered(&offer, "Host"));
-    assert_string_equal(offered(&offer, "User-Agent"), "me");
-    assert_string_equal(offered(&offer, "Authorization"), "Basic Q1AwMDE6c2UgY3JldA==");
-    conn_offer_fini(&offer);
-    secret_scrub(text);
-    assert_string_equal(text, "Basic *** ***"); /* in the form that is sent, too */
-    conf_unref(conf);
-}
-
 static void test_what_the_target_gets(void **state)
 {
     struct conf *conf = load("target: { url: 'ws://h', dialect: talk, token: abcdefgh, token_in: message }\n");
-    struct conn_offer offer;
     struct err err;
     (void)state;
     assert_ptr_equal(conf->target.dialect, &talk);
     assert_string_equal(conf->target.local.target, "/talk?v=1");
     assert_int_equal(conf->target.subprotocols.count, 0);
-    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
-    assert_int_equal(offer.offer.subprotocol_count, 1);
-    assert_string_equal(offer.offer.subprotocols[0], "talk.v1");
-    assert_int_equal(offer.offer.header_count, 1); /* the token goes elsewhere */
-    assert_string_equal(offer.offer.headers[0].name, "User-Agent");
-    assert_string_equal(offer.offer.headers[0].value, "wshealthd/" WSHEALTHD_VERSION);
-    assert_string_equal(offer.offer.host, "h");
-    conn_offer_fini(&offer);
     /* The command line changes it again. */
     assert_int_equal(opt_set(target_rows, &conf->target, "subprotocols", "mine", &err), 0);
     assert_int_equal(opt_set(target_rows, &conf->target, "url", "ws://h/", &err), 0);
     assert_int_equal(conf_seal(conf, &env, &errors), 0);
     assert_string_equal(conf->target.local.target, "/");
-    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
-    assert_int_equal(offer.offer.subprotocol_count, 1);
-    assert_string_equal(offer.offer.subprotocols[0], "mine");
-    conn_offer_fini(&offer);
     assert_int_equal(opt_set(target_rows, &conf->target, "dialect", "tlak", &err), 0);
     assert_int_equal(conf_seal(conf, &env, &errors), -1);
     assert_string_equal(buf_str(&errors.text), "target.dialect: 'tlak', no such dialect (did you mean 'talk'?)\n");
@@ -808,7 +760,6 @@ int main(void)
         TEST(test_sameness),
         TEST(test_dialects),
         TEST(test_what_the_target_gets),
-        TEST(test_host_user_and_agent),
         TEST(test_publish_by_command),
         TEST(test_publish_by_command_that_is_wrong),
         TEST(test_dialects_that_are_wrong),

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "agent/core/metric.h"
 #include "agent/core/metric_process.h"
+#include "agent/core/probe_type.h"
 #include "tests/unit/core/views.h"
 
 static struct world world;
@@ -243,16 +245,6 @@ static void test_brokers_and_deliveries_only(void **state)
     assert_int_equal(count_of(text, "wshealthd_delivery_heartbeats_total{"), DELIVERY_COUNT);
 }
 
-static void test_delivery_names(void **state)
-{
-    (void)state;
-    static const char *const results[] = { "received", "late", "lost", "duplicate", "reordered" };
-    assert_string_equal(delivery_leg_name(LEG_CONTROL), "control");
-    assert_string_equal(delivery_leg_name(LEG_WEBSOCKET), "websocket");
-    for (unsigned i = 0; i < DELIVERY_COUNT; i++)
-        assert_string_equal(delivery_result_name((enum delivery_result)i), results[i]);
-}
-
 /* The number of lines does not depend on what happens later. */
 static void test_no_series_appears_later(void **state)
 {
@@ -442,23 +434,6 @@ static void test_ceiling(void **state)
     assert_true(out.len < 24 * 1024 * (world.view.check_count + 1)); /* as the header promises */
 }
 
-static void test_close_labels(void **state)
-{
-    (void)state;
-    assert_int_equal(close_label(1000), CLOSE_1000);
-    assert_int_equal(close_label(1006), CLOSE_1006);
-    assert_int_equal(close_label(1014), CLOSE_1014);
-    assert_int_equal(close_label(3000), CLOSE_3XXX);
-    assert_int_equal(close_label(3999), CLOSE_3XXX);
-    assert_int_equal(close_label(4000), CLOSE_4XXX);
-    assert_int_equal(close_label(4999), CLOSE_4XXX);
-    const int others[] = { -1, 0, 999, 1004, 1015, 2999, 5000, 65535 };
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        assert_int_equal(close_label(others[i]), CLOSE_OTHER);
-    assert_string_equal(close_label_name(CLOSE_1001), "1001");
-    assert_string_equal(close_label_name(CLOSE_4XXX), "4xxx");
-}
-
 static void test_process(void **state)
 {
     (void)state;
@@ -494,7 +469,6 @@ int main(void)
         T(test_reasons_by_type),
         T(test_series_by_type),
         T(test_brokers_and_deliveries_only),
-        T(test_delivery_names),
         T(test_no_series_appears_later),
         T(test_hundreds_of_checks_stay_small),
         T(test_hundreds_of_checks_list_what_came),
@@ -502,7 +476,6 @@ int main(void)
         T(test_unknown_is_not_a_number),
         T(test_openmetrics),
         T(test_ceiling),
-        T(test_close_labels),
         T(test_process),
         T(test_table_of_the_manual),
     };

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/core/agent_view.h"
 #include "agent/core/conf.h"
-#include "agent/core/view.h"
 
 enum { WORLD_CHECKS = 8 };
 #define WORLD_MS INT64_C(1795687200000) /* 2026-11-26T10:00:00Z */
