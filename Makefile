@@ -76,26 +76,29 @@ CC_asan    := $(CC)
 CC_tsan    := $(CC)
 CC_fuzz    := $(FUZZ_CC)
 
-# --- sources: a layer is a directory, an object library, and a line of agent/ layers -----------------------------------
-LAYERS    := base proto net core probes brokers
-SRC_base  := $(sort $(wildcard agent/base/*.c))
-SRC_proto := $(sort $(wildcard agent/proto/*.c))
-SRC_net   := $(sort $(wildcard agent/net/*.c))
-SRC_core  := $(sort $(wildcard agent/core/*.c))
+# --- sources: a layer is a directory, an object library, and a LINK_ line below ------------------------------------------
+LAYERS     := base proto net conf client core report probes brokers http run demo cli
+$(foreach layer,$(filter-out probes brokers,$(LAYERS)),$(eval SRC_$(layer) := $(sort $(wildcard agent/$(layer)/*.c))))
 SRC_probes := $(sort $(wildcard probes/*.c probes/dialects/*.c))
-SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(WITH_KAFKA)),,brokers/kafka%) $(if $(filter 1,$(WITH_MQTT)),,brokers/mqtt%),$(wildcard brokers/*.c)))
-SRC_app   := $(sort $(filter-out agent/main.c,$(wildcard agent/*.c)))
-SRC_main  := agent/main.c
-ALL_SRC   := $(SRC_base) $(SRC_proto) $(SRC_net) $(SRC_core) $(SRC_probes) $(SRC_brokers) $(SRC_app) $(SRC_main)
-TEST_SRC  := $(sort $(shell find tests/unit tests/fuzz tests/bench tests/soak -name '*.c' 2>/dev/null))
-# What a layer may link: itself and those below, the highest first.
-LINK_base   := base
-LINK_proto  := proto base
-LINK_net    := net proto base
-LINK_core   := core net proto base
-LINK_probes := probes core net proto base
-LINK_brokers := brokers core net proto base
-LINK_app    := app probes brokers core net proto base
+SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(WITH_KAFKA)),,brokers/kafka/%) $(if $(filter 1,$(WITH_MQTT)),,brokers/mqtt/%),$(wildcard brokers/*.c brokers/*/*.c)))
+SRC_main   := agent/main.c
+ALL_SRC    := $(foreach layer,$(LAYERS),$(SRC_$(layer))) $(SRC_main)
+TEST_SRC   := $(sort $(shell find tests/unit tests/fuzz tests/bench tests/soak -name '*.c' 2>/dev/null))
+# What a layer may include and link: itself and those below, the highest first. tests/lint/layers reads this table.
+LINK_base    := base
+LINK_proto   := proto $(LINK_base)
+LINK_net     := net $(LINK_proto)
+LINK_conf    := conf $(LINK_proto)
+LINK_client  := client net $(LINK_conf)
+LINK_core    := core $(LINK_client)
+LINK_report  := report $(LINK_core)
+LINK_probes  := probes $(LINK_core)
+LINK_brokers := brokers $(LINK_core)
+LINK_http    := http $(LINK_report)
+LINK_run     := run http probes brokers $(LINK_report)
+LINK_demo    := demo $(LINK_run)
+LINK_cli     := cli $(LINK_demo)
+LINK_main    := $(LINK_cli)
 
 # What the compiler is told. It changes when a library comes or goes (Kafka's), and everything is compiled again then.
 FLAGS_STAMP := $(BUILD)/flags
@@ -111,19 +114,19 @@ $(BUILD)/$(1)/llhttp/%.o: $(LLHTTP_SRC)/%.c
 	@mkdir -p $$(@D)
 	@echo "  CC      $$@"
 	$$(Q)$$(CC_$(1)) -O2 -g -fPIC -w -isystem $$(LLHTTP_INC) -c -o $$@ $$<
-$(foreach layer,base proto net core probes brokers app,$(BUILD)/$(1)/lib$(layer).a): $(BUILD)/$(1)/lib%.a:
+$(foreach layer,$(LAYERS),$(BUILD)/$(1)/lib$(layer).a): $(BUILD)/$(1)/lib%.a:
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	$$(Q)$$(AR) rcs $$@ $$^
-$(foreach layer,base net core probes brokers app,$(eval $(BUILD)/$(1)/lib$(layer).a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_$(layer)))))
+$(foreach layer,$(filter-out proto,$(LAYERS)),$(eval $(BUILD)/$(1)/lib$(layer).a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_$(layer)))))
 $(eval $(BUILD)/$(1)/libproto.a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_proto)) $(patsubst %,$(BUILD)/$(1)/llhttp/%.o,$(LLHTTP_UNITS)))
-$(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach layer,$(LINK_app),$(BUILD)/$(1)/lib$(layer).a)
+$(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach layer,$(LINK_main),$(BUILD)/$(1)/lib$(layer).a)
 	@echo "  LINK    $$@"
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lpthread
 endef
 $(foreach f,release asan tsan fuzz,$(eval $(call flavour,$(f))))
 
-# Unit tests: tests/unit/LAYER/test_X.c links that layer and those below (tests/unit/app links agent/*.c too).
+# Unit tests: tests/unit/LAYER/test_X.c links that layer and those below.
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
 layer_of = $(word 3,$(subst /, ,$(1)))
 # $(1) flavour, $(2) source

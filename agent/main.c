@@ -7,9 +7,9 @@
 #include "agent/base/log.h"
 #include "agent/base/process.h"
 #include "agent/base/program.h"
-#include "agent/cli.h"
-#include "agent/demo_says.h"
-#include "agent/screen.h"
+#include "agent/cli/cli.h"
+#include "agent/demo/demo_says.h"
+#include "agent/report/screen.h"
 
 #define FLAG_CONFIG "config", "FILE", "the configuration; without it and without a URL: " CLI_CONFIG_FILE, 'c', false
 #define FLAG_ASK_CONFIG "config", "FILE", "the agent's configuration file, for the address of its admin socket", 'c', false

@@ -3,11 +3,11 @@
 #ifndef WSHEALTHD_PROBES_DELIVERY_H
 #define WSHEALTHD_PROBES_DELIVERY_H
 
+#include "agent/client/dialogue.h"
 #include "agent/core/broker.h"
 #include "agent/core/channels.h"
-#include "agent/core/dialogue.h"
-#include "agent/core/heartbeat.h"
 #include "agent/core/probe.h"
+#include "agent/proto/heartbeat.h"
 
 struct delivery_opts {
     char *broker, *channel;

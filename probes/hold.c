@@ -12,7 +12,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/random.h"
 #include "agent/base/text.h"
-#include "agent/core/dialogue.h"
+#include "agent/client/dialogue.h"
 #include "agent/core/probe.h"
 #include "agent/core/talk_engine.h"
 #include "probes/hold_ages.h"

@@ -6,9 +6,9 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/core/backoff.h"
-#include "agent/core/conn_offer.h"
-#include "agent/core/fetch.h"
+#include "agent/client/backoff.h"
+#include "agent/client/conn_offer.h"
+#include "agent/client/fetch.h"
 #include "agent/core/probe.h"
 #include "agent/proto/words.h"
 #include "probes/registry.h"

@@ -11,8 +11,8 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/client/dialogue.h"
 #include "agent/core/channels.h"
-#include "agent/core/dialogue.h"
 #include "agent/core/talk_engine.h"
 #include "probes/registry.h"
 

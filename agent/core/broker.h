@@ -1,5 +1,5 @@
 /*
- * Message brokers: what a driver reads and reports (what it declares is agent/core/broker_type.h), and what probes may ask of a broker.
+ * Message brokers: what a driver reads and reports (what it declares is agent/conf/broker_type.h), and what probes may ask of a broker.
  * The core owns reconnecting (exponential backoff with full jitter), deadlines and subscriptions that survive a reconnect; drivers only
  * report; nobody here judges. A probe never talks to a driver, a driver never to a probe.
  */
@@ -7,8 +7,8 @@
 #define WSHEALTHD_CORE_BROKER_H
 
 #include "agent/base/list.h"
-#include "agent/core/broker_type.h"
-#include "agent/core/conf.h"
+#include "agent/conf/broker_type.h"
+#include "agent/conf/conf.h"
 #include "agent/net/dial.h"
 
 struct broker;

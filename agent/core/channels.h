@@ -15,7 +15,7 @@
 #define WSHEALTHD_CORE_CHANNELS_H
 
 #include "agent/base/err.h"
-#include "agent/core/opt.h"
+#include "agent/conf/opt.h"
 
 enum { CHANNELS_MAX = 10000, CHANNELS_SAMPLE_MAX = 1000, CHANNELS_AGAIN_MAX = 16, CHANNEL_NAME_MAX = 255 };
 #define CHANNELS_NONE ((size_t)-1)

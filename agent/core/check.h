@@ -5,9 +5,9 @@
 #ifndef WSHEALTHD_CORE_CHECK_H
 #define WSHEALTHD_CORE_CHECK_H
 
-#include "agent/core/backoff.h"
-#include "agent/core/conn.h"
-#include "agent/core/generation.h"
+#include "agent/client/backoff.h"
+#include "agent/client/conn.h"
+#include "agent/client/generation.h"
 #include "agent/core/probe.h"
 #include "agent/core/stall.h"
 #include "agent/core/view.h"
@@ -18,9 +18,9 @@ struct check_host {
     struct loop *loop;
     struct conn_group group;
     struct stall stall;
-    struct share *shares;                                             /* connections that several checks use (agent/core/share.h) */
-    struct backoff backoff[2];                                        /* by path: one for all checks together */
-    bool once;                                                        /* one round each, no schedule */
+    struct share *shares;      /* connections that several checks use (agent/client/share.h) */
+    struct backoff backoff[2]; /* by path: one for all checks together */
+    bool once;                 /* one round each, no schedule */
     void (*on_judged)(void *user, struct check *check, bool changed); /* after every round, also void ones */
     /* Rounds of this check begin to speak against its state: those of the others had better come soon. May be NULL. */
     void (*on_news)(void *user, struct check *check, bool failed);

@@ -2,7 +2,7 @@
 #ifndef WSHEALTHD_CORE_CHECK_IMPL_H
 #define WSHEALTHD_CORE_CHECK_IMPL_H
 
-#include "agent/core/backoff.h"
+#include "agent/client/backoff.h"
 #include "agent/core/check.h"
 #include "agent/core/pace.h"
 

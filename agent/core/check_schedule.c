@@ -4,8 +4,8 @@
  * (pace.c, backoff.c).
  */
 #include "agent/base/random.h"
+#include "agent/client/share.h"
 #include "agent/core/check_impl.h"
-#include "agent/core/share.h"
 
 enum { BARRED_SPREAD_MS = 250, OTHERS_WAIT_MS = 2000, TALKING_MS = 10 };
 

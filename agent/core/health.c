@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "agent/base/mem.h"
-#include "agent/core/conf.h"
+#include "agent/conf/conf.h"
 
 const char *state_name(enum state state)
 {

@@ -63,7 +63,7 @@ void health_resume(struct health *health, uint64_t now_ms);
 struct health_input {
     const struct health *health;
     enum scope scope; /* of the fault that it is in */
-    unsigned gates;   /* GATE_READY, GATE_LIVE of agent/core/conf.h */
+    unsigned gates;   /* GATE_READY, GATE_LIVE of agent/conf/conf.h */
     bool witness;     /* an answer in it comes from the server's own process: a WebSocket check on the local path */
 };
 

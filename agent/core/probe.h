@@ -1,14 +1,14 @@
 /*
  * The plug-in contract of a check type. A probe holds a conversation and nothing else: sockets, TLS, deadlines, retries, verdicts, logs
- * and metrics belong to the engine. What a type declares is agent/core/probe_type.h; here is what its rounds
+ * and metrics belong to the engine. What a type declares is agent/conf/probe_type.h; here is what its rounds
  * are given, and what they may say.
  */
 #ifndef WSHEALTHD_CORE_PROBE_H
 #define WSHEALTHD_CORE_PROBE_H
 
 #include "agent/base/clock.h"
-#include "agent/core/conf.h"
-#include "agent/core/probe_type.h"
+#include "agent/conf/conf.h"
+#include "agent/conf/probe_type.h"
 #include "agent/core/stats.h"
 #include "agent/net/loop.h"
 #include "agent/net/tls.h"
@@ -45,9 +45,9 @@ struct run {
     const char *agent_id, *region, *nonce; /* of heartbeats; words. The nonce is this process's */
     const struct url *url;                 /* target's local or public, by conf->path */
     struct loop *loop;
-    struct conn_group *group;       /* for WebSocket connections of its own (agent/core/conn.h) */
-    struct share *share;            /* `share_connection`: for conn_options of its dialogues (agent/core/share.h); NULL: not set */
-    struct tls_context *tls;        /* full handshakes; NULL where nothing speaks TLS */
+    struct conn_group *group; /* for WebSocket connections of its own (agent/client/conn.h) */
+    struct share *share;      /* `share_connection`: for conn_options of its dialogues (agent/client/share.h); NULL: not set */
+    struct tls_context *tls;  /* full handshakes; NULL where nothing speaks TLS */
     struct tls_context *tls_resume; /* for mass holding only: a resumed session hides an expired certificate */
     const void *opts;
     void *state;

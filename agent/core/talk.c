@@ -11,7 +11,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/core/dialogue.h"
+#include "agent/client/dialogue.h"
 #include "agent/core/talk_engine.h"
 
 /*

@@ -2,7 +2,7 @@
 #ifndef WSHEALTHD_CORE_TALK_ENGINE_H
 #define WSHEALTHD_CORE_TALK_ENGINE_H
 
-#include "agent/core/conn.h"
+#include "agent/client/conn.h"
 #include "agent/core/probe.h"
 
 struct talk *talk_engine_new(struct run *run);

@@ -8,7 +8,7 @@
  * once: its versions differ in what they take for chunked (a tab or a comma behind the word) and in what they let pass inside, so that a
  * request could be swallowed and a valid answer called malformed.
  *
- * Called by agent/core (client) and agent/httpd.c, agent/demo.c (server).
+ * Called by agent/client and by agent/http/httpd.c, agent/demo/demo_conn.c (servers).
  */
 #include "agent/proto/http1.h"
 

@@ -1,5 +1,5 @@
 /*
- * The writer of metrics. agent/core/metric.c says which families there are; this file knows how the two formats want them. It
+ * The writer of metrics. agent/report/metric.c says which families there are; this file knows how the two formats want them. It
  * promises text that a strict parser takes, or -1 from prom_finish; that a series comes once is the caller's care.
  */
 #include "agent/proto/prom.h"

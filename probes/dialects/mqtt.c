@@ -1,6 +1,6 @@
 /*
  * `mqtt`: MQTT 3.1.1 over WebSocket, binary (Mosquitto, EMQX, HiveMQ, RabbitMQ Web-MQTT; some of them at /ws or /). Packets that come are put
- * into words by agent/core/framing.c, so the matches below can be read; those that are sent are written by the rules of 2.2.3 and 1.5.3.
+ * into words by agent/client/framing.c, so the matches below can be read; those that are sent are written by the rules of 2.2.3 and 1.5.3.
  *     -> CONNECT  <- CONNACK 0   -> SUBSCRIBE  <- SUBACK 2 0 (0x80 refuses)   <- PUBLISH topic   -> PINGREQ  <- PINGRESP   -> DISCONNECT
  * Clean session, QoS 0, keep-alive 30 s, and an empty client id (3.1.3.1: the server makes one), so that connections never take over each
  * other's session. The channel is the topic; with a wildcard in it, set `message: { match: … }`. A token in a message is the password, for a

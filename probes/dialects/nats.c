@@ -1,5 +1,5 @@
 /*
- * `nats`: the NATS client protocol over nats-server's WebSocket listener. The stream of lines may be cut anywhere (agent/core/framing.c).
+ * `nats`: the NATS client protocol over nats-server's WebSocket listener. The stream of lines may be cut anywhere (agent/client/framing.c).
  *     <- INFO {…}   -> CONNECT {"verbose":true,…}  <- +OK   -> SUB news 2  <- +OK, -ERR '…'   <- MSG news 2 5 …   <- PING  -> PONG
  * Verbose, because then every SUB is answered, in order. The channel is the subject, and may hold wildcards: messages are known by their
  * subscription's id. A token in a message is auth_token; for users and passwords, set `connect:`.

@@ -2,7 +2,7 @@
 #ifndef WSHEALTHD_PROBES_DIALECTS_REGISTRY_H
 #define WSHEALTHD_PROBES_DIALECTS_REGISTRY_H
 
-#include "agent/core/dialect.h"
+#include "agent/conf/dialect.h"
 
 /* For the tables: a text message, a binary one (both may hold zero bytes), pointers of a match with what must be there. */
 #define DIALECT_TEXT(text) { .data = (text), .len = sizeof(text) - 1 }

@@ -4,7 +4,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
-#include "agent/core/conf.h"
+#include "agent/conf/conf.h"
 #include "brokers/registry.h"
 #include "probes/dialects/registry.h"
 #include "probes/registry.h"

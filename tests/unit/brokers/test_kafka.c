@@ -28,7 +28,7 @@ int main(void)
 #include <librdkafka/rdkafka_mock.h>
 
 #include "agent/base/mem.h"
-#include "brokers/kafka.h"
+#include "brokers/kafka/kafka.h"
 #include "tests/unit/brokers/c11_threads.h"
 
 enum { PATIENCE_MS = 30000, NOT_ENOUGH_REPLICAS = 19, PRODUCE = 0 };

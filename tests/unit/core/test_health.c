@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/core/conf.h"
+#include "agent/conf/conf.h"
 #include "agent/core/health.h"
 
 #define READY GATE_READY

@@ -4,7 +4,7 @@
  */
 #include "agent/core/check.h"
 #include "probes/registry.h"
-#include "tests/unit/core/script.h"
+#include "tests/unit/client/script.h"
 
 /* --- one round of one check against it --- */
 

@@ -2,12 +2,12 @@
  * Every built-in dialect's conversation, played by a scripted server that knows exactly what the protocol's client says: whole, byte by byte,
  * in random pieces. And the subscribe check over them: confirmed, refused, silent.
  */
-#include "tests/unit/core/script.h"
+#include "tests/unit/client/script.h"
 
 #include "agent/base/log.h"
 #include "agent/base/text.h"
+#include "agent/client/dialogue.h"
 #include "agent/core/check.h"
-#include "agent/core/dialogue.h"
 #include "agent/proto/template.h"
 #include "probes/dialects/registry.h"
 #include "probes/registry.h"

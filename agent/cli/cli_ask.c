@@ -1,0 +1,346 @@
+/*
+ * The commands that ask a running agent: status, wait, drain, resume, reload. Owns the little HTTP client over the admin socket; what the
+ * agent answers is agent/http/admin.c's business. Called by agent/main.c. Every wait has a deadline.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/program.h"
+#include "agent/base/text.h"
+#include "agent/cli/cli.h"
+#include "agent/client/fetch.h"
+#include "agent/conf/conf.h"
+#include "agent/http/admin.h"
+#include "agent/net/loop.h"
+#include "agent/proto/match.h"
+#include "agent/report/screen.h"
+#include "agent/run/agent.h"
+
+enum { ASK_TIMEOUT_MS = 5000, RELOAD_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 30000, WAIT_EVERY_MS = 50, ANSWER_MAX = 8 << 20 };
+
+/* Whom to ask: the admin socket's path, or a URL. */
+struct whom {
+    char path[URL_UNIX_MAX]; /* "" where url says it */
+    bool usual;              /* nobody named the path: it may turn up in another of the usual places */
+    char url[URL_TARGET_MAX];
+};
+
+struct answer {
+    struct loop *loop;
+    int status; /* 0: none came */
+    struct buf body;
+    struct err err;
+};
+
+/* The socket that an admin address names: "unix:/run/wshealthd/admin.sock". */
+static int take_address(const struct cli *cli, struct whom *whom, const char *from, const char *text)
+{
+    struct listen_address address;
+    struct err err;
+    if (listen_address_parse(text, &address, &err) < 0)
+        return cli_error(cli, "%s: %s", from, err.text);
+    if (!address.is_unix)
+        return cli_error(cli, "%s: '%s', want unix:/path", from, text);
+    snprintf(whom->path, sizeof whom->path, "%s", address.unix_path);
+    return EXIT_PASS;
+}
+
+/* A file that the user named must be right; the usual one may need an environment that only the agent has. */
+static int take_file(const struct cli *cli, struct whom *whom, const char *file, bool named)
+{
+    struct conf_errors errors;
+    int code = EXIT_PASS;
+    conf_errors_init(&errors);
+    struct conf *conf = conf_load_file(file, &agent_conf_env, &errors);
+    if (!conf && named)
+        code = cli_conf_errors(&errors);
+    else if (conf && conf->admin_auto)
+        whom->usual = true;
+    else if (conf && conf->admin_on && conf->admin_address.is_unix)
+        snprintf(whom->path, sizeof whom->path, "%s", conf->admin_address.unix_path);
+    else if (conf)
+        code = cli_error(cli, "%s: admin is off: there is no socket to ask through", file);
+    if (conf)
+        conf_unref(conf);
+    conf_errors_fini(&errors);
+    return code;
+}
+
+/* --admin, WSHEALTHD_ADMIN, -c, the usual file, the usual places: the first that is there, as `run` takes them. EXIT_PASS, or the error is
+ * told. */
+static int find_admin(const struct cli *cli, struct whom *whom)
+{
+    const char *flag = cli_value(cli, "admin"), *file = cli_value(cli, "config"), *variable = getenv("WSHEALTHD_ADMIN");
+    memset(whom, 0, sizeof *whom);
+    int code = EXIT_PASS;
+    if (flag)
+        code = take_address(cli, whom, "--admin", flag);
+    else if (variable && *variable)
+        code = take_address(cli, whom, "WSHEALTHD_ADMIN", variable);
+    else if (file)
+        code = take_file(cli, whom, file, true);
+    else if (access(CLI_CONFIG_FILE, R_OK) == 0)
+        code = take_file(cli, whom, CLI_CONFIG_FILE, false);
+    whom->usual = code == EXIT_PASS && !whom->path[0];
+    if (whom->usual)
+        admin_find(whom->path, sizeof whom->path);
+    return code;
+}
+
+static void on_answer(void *user, const struct fetch_result *result)
+{
+    struct answer *answer = user;
+    if (result->err)
+        answer->err = *result->err;
+    else
+        answer->status = result->head->status;
+    if (result->head)
+        buf_append_slice(&answer->body, result->body);
+    loop_stop(answer->loop);
+}
+
+/* One exchange, waited for. 0, or -1 and answer->err. The answer's body is the caller's to free either way. */
+static int ask(const struct whom *whom, const char *method, const char *target, uint64_t timeout_ms, struct answer *answer)
+{
+    struct loop loop;
+    struct url url;
+    char text[URL_UNIX_MAX + URL_TARGET_MAX];
+    *answer = (struct answer){ .loop = &loop, .body = BUF_INIT(ANSWER_MAX) };
+    if (whom->path[0])
+        snprintf(text, sizeof text, "http+unix://%s:%s", whom->path, target);
+    else
+        snprintf(text, sizeof text, "%s", whom->url);
+    if (url_parse(text, &url, &answer->err) < 0)
+        return -1;
+    if (!whom->path[0] && (!url.has_path || strcmp(url.target, "/") == 0))
+        snprintf(url.target, sizeof url.target, "%s", target);
+    if (loop_init(&loop, &answer->err) < 0)
+        return -1;
+    const struct fetch_request request = { .url = &url, .method = method, .max_body_bytes = ANSWER_MAX, .timeout_ms = timeout_ms };
+    fetch_start(&loop, &request, on_answer, answer);
+    loop_run(&loop);
+    loop_fini(&loop);
+    return answer->status ? 0 : -1;
+}
+
+/* Why, without the address, which is named already, and without advice that is meant for targets. */
+static void shorten(const struct err *err, char *out, size_t size)
+{
+    const char *text = err->text, *behind = strncmp(text, "connect to ", 11) == 0 ? strstr(text, ": ") : NULL;
+    const char *why = behind ? behind + 2 : text, *advice = strstr(why, " (");
+    snprintf(out, size, "%.*s", (int)(advice ? (size_t)(advice - why) : strlen(why)), why);
+}
+
+static int no_agent(const struct cli *cli, const struct whom *whom, const struct err *err)
+{
+    char why[ERR_TEXT_MAX];
+    shorten(err, why, sizeof why);
+    /* connect() says so, and whether it was the directory or the socket makes no difference to what is to be done. */
+    if (whom->path[0] && access(whom->path, R_OK | W_OK) < 0 && errno == EACCES)
+        return cli_error(cli,
+                         "%s: permission denied: the agent there is another user's; use sudo, or join the group that may open it",
+                         whom->path);
+    if (whom->usual)
+        return cli_error(cli, "no agent answers on %s: %s (does one run? --admin, WSHEALTHD_ADMIN or -c FILE name another socket)",
+                         whom->path, why);
+    return cli_error(cli, "no agent answers on %s: %s", whom->path[0] ? whom->path : whom->url, why);
+}
+
+/* What the agent said when it did not do what it was asked: its own lines, or at least the number. */
+static int refused(const struct cli *cli, struct answer *answer)
+{
+    if (!answer->body.len)
+        return cli_error(cli, "the agent answers with status %d", answer->status);
+    const char *text = buf_str(&answer->body);
+    screen_tell(text);
+    screen_tell(text[answer->body.len - 1] == '\n' ? "" : "\n");
+    return EXIT_UNKNOWN;
+}
+
+/* POST to the admin socket; `done` is printed when the agent has no word of its own. */
+static int command(struct cli *cli, const char *target, uint64_t timeout_ms, const char *done)
+{
+    struct whom whom;
+    struct answer answer;
+    int code = find_admin(cli, &whom);
+    if (code != EXIT_PASS)
+        return code;
+    if (ask(&whom, "POST", target, timeout_ms, &answer) < 0)
+        code = no_agent(cli, &whom, &answer.err);
+    else if (answer.status / 100 != 2)
+        code = refused(cli, &answer);
+    else {
+        if (!answer.body.len)
+            buf_printf(&answer.body, "%s\n", done);
+        code = cli_print_text(cli, &answer.body, EXIT_PASS);
+    }
+    buf_fini(&answer.body);
+    return code;
+}
+
+int cli_drain(struct cli *cli)
+{
+    if (cli_has(cli, "wait") || cli_has(cli, "until"))
+        return cli_error(cli,
+                         "--%s needs the count of client connections, which this version cannot see; without it the instance is "
+                         "taken out of rotation at once",
+                         cli_has(cli, "wait") ? "wait" : "until");
+    return command(cli, "/drain", ASK_TIMEOUT_MS, "draining");
+}
+
+int cli_resume(struct cli *cli)
+{
+    return command(cli, "/resume", ASK_TIMEOUT_MS, "resumed");
+}
+
+int cli_reload(struct cli *cli)
+{
+    return command(cli, "/reload", RELOAD_TIMEOUT_MS, "reloaded");
+}
+
+/* --- status --------------------------------------------------------------------------------------------------------------------- */
+
+static bool has_status(struct slice json, const char *value)
+{
+    char pointer[] = "/status", quoted[32];
+    snprintf(quoted, sizeof quoted, "\"%s\"", value);
+    const struct match_spec spec = { .json = { { pointer, quoted } }, .json_count = 1 };
+    struct match *match = match_new(&spec, NULL);
+    bool found = match && match_try(match, json, NULL);
+    match_free(match);
+    return found;
+}
+
+static int exit_code_of(struct slice json)
+{
+    return has_status(json, "pass")   ? EXIT_PASS
+           : has_status(json, "warn") ? EXIT_WARN
+           : has_status(json, "fail") ? EXIT_FAIL
+                                      : EXIT_UNKNOWN;
+}
+
+/* What the reader types, for the advice; "" where it is the usual name, or would have to be encoded. */
+static const char *program_in_query(void)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+    const char *name = program_name();
+    return name[strspn(name, plain)] || strlen(name) >= ADMIN_PROGRAM_MAX ? "" : name;
+}
+
+/* The JSON decides the exit code; people get the text beside it. */
+int cli_status(struct cli *cli)
+{
+    struct whom whom;
+    struct answer json, text = { .body = BUF_INIT(0) };
+    struct screen screen = screen_look();
+    char target[512];
+    int code = find_admin(cli, &whom);
+    if (code != EXIT_PASS)
+        return code;
+    bool asked = ask(&whom, "GET", "/status", ASK_TIMEOUT_MS, &json) == 0;
+    if (asked && json.status == 200 && !cli_has(cli, "json")) {
+        snprintf(target, sizeof target, "/status?format=text&colour=%d&width=%u&ascii=%d%s%s", screen.colour, screen.width,
+                 screen.ascii, *program_in_query() ? "&program=" : "", program_in_query());
+        asked = ask(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
+        if (!asked)
+            json.err = text.err;
+    }
+    if (!asked)
+        code = no_agent(cli, &whom, &json.err);
+    else if (json.status != 200)
+        code = refused(cli, &json);
+    else if (cli_has(cli, "json"))
+        code = cli_print_json(cli, &json.body, exit_code_of(buf_slice(&json.body)));
+    else {
+        screen.fixed = false; /* the agent has broken the lines */
+        screen_fit(&screen, &text.body);
+        code = cli_print(cli, &text.body, exit_code_of(buf_slice(&json.body)));
+    }
+    buf_fini(&json.body);
+    buf_fini(&text.body);
+    return code;
+}
+
+/* --- wait ----------------------------------------------------------------------------------------------------------------------- */
+
+struct waiting {
+    const char *target; /* "/ready" */
+    uint64_t until_ms;
+    bool answered;
+    char state[160]; /* the last answer's first line, or why there was none */
+};
+
+static bool asked_well(struct waiting *waiting, struct whom *whom)
+{
+    struct answer answer;
+    uint64_t now = clock_now_ms(), left = waiting->until_ms > now ? waiting->until_ms - now : 1;
+    bool well = false;
+    if (whom->usual) /* the agent may start only now */
+        admin_find(whom->path, sizeof whom->path);
+    if (ask(whom, "GET", waiting->target, left < ASK_TIMEOUT_MS ? left : ASK_TIMEOUT_MS, &answer) < 0)
+        shorten(&answer.err, waiting->state, sizeof waiting->state);
+    else if (answer.status == 200 || answer.status == 503) {
+        waiting->answered = true;
+        well = answer.status == 200;
+        const char *text = buf_str(&answer.body);
+        text_excerpt(slice_make(text, strcspn(text, "\n")), 100, waiting->state, sizeof waiting->state);
+    } else if (!waiting->answered)
+        snprintf(waiting->state, sizeof waiting->state, "status %d, want 200 or 503", answer.status);
+    buf_fini(&answer.body);
+    return well;
+}
+
+static int wait_for(const struct cli *cli, struct whom *whom, struct waiting *waiting, int64_t timeout_ms)
+{
+    char within[32];
+    const struct timespec pause = { .tv_nsec = WAIT_EVERY_MS * 1000000L };
+    while (!asked_well(waiting, whom)) {
+        if (clock_now_ms() + WAIT_EVERY_MS >= waiting->until_ms) {
+            text_format_duration(timeout_ms, within, sizeof within);
+            if (!waiting->answered)
+                return cli_error(cli, "no agent answered on %s within %s: %s", whom->path[0] ? whom->path : whom->url, within,
+                                 waiting->state);
+            cli_error(cli, "not %s after %s, last state: %s", waiting->target + 1, within, waiting->state);
+            return EXIT_FAIL;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return EXIT_PASS;
+}
+
+int cli_wait(struct cli *cli)
+{
+    static const char *const states[] = { "ready", "live", "startup" };
+    static const char *const targets[] = { "/ready", "/live", "/startup" };
+    const char *state = cli_value(cli, "for"), *url = cli_value(cli, "url");
+    struct waiting waiting = { .target = state ? NULL : "/ready" };
+    struct whom whom = { .path = "" };
+    struct url parsed;
+    struct err err;
+    int64_t timeout_ms = WAIT_TIMEOUT_MS;
+    int code = EXIT_PASS;
+    for (size_t i = 0; state && i < sizeof states / sizeof *states; i++)
+        if (strcmp(state, states[i]) == 0)
+            waiting.target = targets[i];
+    if (!waiting.target)
+        return cli_error(cli, "--for '%.60s', want ready, live or startup", state);
+    if (cli_duration(cli, "timeout", &timeout_ms) < 0)
+        return EXIT_UNKNOWN;
+    if (url && url_parse(url, &parsed, &err) < 0)
+        return cli_error(cli, "--url: %s", err.text);
+    if (url && strcmp(parsed.scheme, "http") != 0 && strcmp(parsed.scheme, "http+unix") != 0)
+        return cli_error(cli, "--url: scheme %s, want http://host:port of the agent", parsed.scheme);
+    if (url)
+        snprintf(whom.url, sizeof whom.url, "%s", url);
+    else
+        code = find_admin(cli, &whom);
+    if (code != EXIT_PASS)
+        return code;
+    waiting.until_ms = clock_now_ms() + (uint64_t)timeout_ms;
+    return wait_for(cli, &whom, &waiting, timeout_ms);
+}

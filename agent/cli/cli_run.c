@@ -1,0 +1,108 @@
+/*
+ * `wshealthd run` and `wshealthd demo`: processes that stay. Owns the signals that end the agent; reloading, sockets and systemd's messages
+ * are the agent's own. Called by agent/main.c. Promises that a second signal ends the process at once.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/base/process.h"
+#include "agent/base/text.h"
+#include "agent/cli/cli.h"
+#include "agent/conf/conf.h"
+#include "agent/demo/demo.h"
+#include "agent/net/loop.h"
+#include "agent/run/agent.h"
+#include "agent/run/sd_notify.h"
+
+struct running {
+    struct loop loop;
+    struct agent *agent;
+    struct loop_signal term, interrupt, quit;
+    bool stopping;
+};
+
+static void on_stopped(void *user)
+{
+    struct running *running = user;
+    loop_signal_close(&running->term);
+    loop_signal_close(&running->interrupt);
+    loop_signal_close(&running->quit);
+    loop_stop(&running->loop);
+}
+
+static void on_signal(void *user, int number)
+{
+    struct running *running = user;
+    (void)number;
+    if (running->stopping)
+        _exit(EXIT_UNKNOWN);
+    running->stopping = true;
+    agent_stop(running->agent, on_stopped, running);
+}
+
+static int run_agent(const struct cli *cli, struct conf *conf, const char *file, const char *url,
+                     const struct address_overrides *addresses)
+{
+    struct running running = { .stopping = false };
+    struct err err;
+    const struct agent_options options = { .config_file = file, .url = url, .addresses = *addresses, .serve = true };
+    int code = EXIT_PASS;
+    if (loop_init(&running.loop, &err) < 0)
+        return cli_error(cli, "%s", err.text);
+    notify_init();
+    running.agent = agent_new(&running.loop, conf, &options, &err);
+    if (running.agent) {
+        loop_signal_open(&running.term, &running.loop, SIGTERM, on_signal, &running);
+        loop_signal_open(&running.interrupt, &running.loop, SIGINT, on_signal, &running);
+        loop_signal_open(&running.quit, &running.loop, SIGQUIT, on_signal, &running); /* a container's STOPSIGNAL, at times */
+        loop_run(&running.loop);
+        agent_free(running.agent);
+    } else
+        code = cli_error(cli, "%s", err.text);
+    notify_fini();
+    loop_fini(&running.loop);
+    return code;
+}
+
+/* What was typed goes before the environment, and that before the file. */
+static const char *address_of(const struct cli *cli, const char *flag, const char *variable)
+{
+    const char *typed = cli_value(cli, flag), *set = getenv(variable);
+
+    return typed ? typed : set && *set ? set : NULL;
+}
+
+int cli_run(struct cli *cli)
+{
+    const struct address_overrides addresses = { address_of(cli, "listen", "WSHEALTHD_LISTEN"),
+                                                 address_of(cli, "admin", "WSHEALTHD_ADMIN") };
+    struct conf_errors errors;
+    const char *url = cli->arg_count ? cli->args[0] : NULL, *file;
+    process_stay();
+    struct conf *conf = cli_load(cli, url, &file);
+    if (!conf)
+        return EXIT_UNKNOWN;
+    conf_errors_init(&errors);
+    int code =
+        addresses_override(conf, &addresses, &errors) < 0 ? cli_conf_errors(&errors) : run_agent(cli, conf, file, url, &addresses);
+    conf_errors_fini(&errors);
+    conf_unref(conf);
+    return code;
+}
+
+int cli_demo(struct cli *cli)
+{
+    const char *port_text = cli_value(cli, "port");
+    int64_t port = 0;
+    struct err err;
+    if (port_text && (text_parse_int(port_text, &port) < 0 || port < 0 || port > 65535))
+        return cli_error(cli, "--port '%.60s', want 0 to 65535", port_text);
+    process_stay();
+    const struct demo_options options = { .port = (uint16_t)port,
+                                          .fault = cli_value(cli, "fault"),
+                                          .broker = cli_value(cli, "broker"),
+                                          .listen = cli_value(cli, "listen") };
+    int code = demo_run(&options, &err);
+    return code < 0 ? cli_error(cli, "%s", err.text) : code;
+}

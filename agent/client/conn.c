@@ -1,0 +1,484 @@
+/*
+ * A client's WebSocket connection on the transport: dial, upgrade, messages, goodbye (agent/client/conn.h).
+ *
+ * Called by the step runner (agent/core/talk.c) and by probes that hold connections. It judges nothing but the protocol and owns no
+ * deadline: whoever opened it does. The request is built by agent/client/conn_offer.c.
+ */
+#include "agent/client/conn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/client/backoff.h"
+#include "agent/client/conn_farewell.h"
+#include "agent/client/conn_intake.h"
+#include "agent/client/conn_offer.h"
+#include "agent/client/conn_parting.h"
+#include "agent/conf/dialect.h"
+
+enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250 };
+
+struct conn_setup {
+    struct dial *dial;
+    struct dial_target target;
+    const struct url *url;
+    struct conn_report *report;
+    struct conn_offer offer;
+    char key[WS_KEY_LEN + 1];
+    struct http_reader *reader;
+    uint64_t requested_ns;
+    const struct target_conf *conf;
+    /* A response that is no 101: why it was judged so, while its body, where servers say why, is waited for. */
+    bool refused;
+    struct err refusal;
+    struct timer patience;
+    uint8_t first[16]; /* the first bytes that came, to tell what is no HTTP/1.1 */
+    size_t first_len;
+};
+
+static void setup_free(struct conn *conn)
+{
+    struct conn_setup *setup = conn->setup;
+
+    if (!setup)
+        return;
+    if (setup->dial)
+        dial_cancel(setup->dial);
+    if (setup->reader)
+        http_reader_free(setup->reader);
+    timer_stop(&setup->patience);
+    conn_offer_fini(&setup->offer);
+    mem_free(setup);
+    conn->setup = NULL;
+}
+
+/* Back to idle. The stream has been handed on or closed by the caller. */
+static void conn_release(struct conn *conn)
+{
+    setup_free(conn);
+    conn_drop_rest(conn);
+    parting_free(conn);
+    ws_reader_fini(&conn->reader);
+    if (conn->deflater)
+        deflater_free(conn->deflater);
+    if (conn->group && conn->group->current == conn)
+        conn->group->current = NULL;
+    memset(conn, 0, sizeof(*conn));
+}
+
+static void upgrade_stop_clock(struct conn_setup *setup)
+{
+    if (setup->report->requested && !setup->refused)
+        setup->report->upgrade_ns = clock_now_ns() - setup->requested_ns;
+}
+
+/* The connection is over by the peer's doing: tells the owner, as the last thing. */
+static void conn_lost(struct conn *conn, const struct err *err)
+{
+    const struct conn_events *events = conn->events;
+    void *user = conn->user;
+    struct stream *stream = conn->stream;
+
+    if (conn->setup)
+        upgrade_stop_clock(conn->setup);
+    conn_release(conn);
+    if (stream)
+        stream_close_now(stream);
+    events->on_lost(user, err);
+}
+
+/* As conn_lost, but the peer is still owed an answer: our close frame, and time to read it. */
+void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err)
+{
+    const struct conn_events *events = conn->events;
+    void *user = conn->user;
+
+    if (conn->parting) {
+        parting_lost(conn, err);
+        return;
+    }
+    conn_close(conn, code, "");
+    events->on_lost(user, err);
+}
+
+void conn_parted(struct conn *conn, bool ended, const char *remark)
+{
+    const struct conn_events *events = conn->events;
+    void *user = conn->user;
+    struct stream *stream = conn->stream;
+    struct conn_group *group = conn->group;
+    bool shared = conn->shared;
+
+    conn_release(conn);
+    if (ended)
+        stream_close_now(stream);
+    else
+        farewell_begin(group, stream, shared);
+    events->on_parted(user, remark);
+}
+
+static void lost_by_close(struct conn *conn, const struct ws_message *message, size_t behind)
+{
+    struct err err;
+    char text[160] = "";
+    const char *name = ws_close_code_name(message->close_code);
+
+    if (message->body.len)
+        text_excerpt(message->body, WS_CLOSE_REASON_MAX, text, sizeof(text));
+    if (message->close_code == WS_CODE_NO_STATUS)
+        err_set(&err, REASON_CLOSED_BY_SERVER, WS_CODE_NO_STATUS, "the server closed the connection without a code (1005)");
+    else
+        err_set(&err, REASON_CLOSED_BY_SERVER, message->close_code, "the server closed the connection with code %u%s%s%s%s%s%s",
+                message->close_code, *name ? " (" : "", name, *name ? ")" : "", *text ? ": \"" : "", text, *text ? "\"" : "");
+    if (behind) {
+        size_t len = strlen(err.text);
+        snprintf(err.text + len, sizeof(err.text) - len, ", and sent %zu bytes behind its close frame (RFC 6455, 5.5.1)", behind);
+    }
+    conn_lost_politely(conn, message->close_code, &err);
+}
+
+bool conn_take_message(struct conn *conn, const struct ws_message *message, size_t behind, uint64_t received_ns)
+{
+    struct conn_group *group = conn->group;
+
+    if (parting_take_message(conn, message, behind))
+        return true;
+    if (message->opcode == WS_CLOSE) {
+        lost_by_close(conn, message, behind);
+        return false;
+    }
+    group->current = conn;
+    conn->events->on_message(conn->user, message, received_ns);
+    if (group->current != conn)
+        return false;
+    group->current = NULL;
+    return true;
+}
+
+/* The sentence of a refusal, with what has come of its body. */
+static void explain_refusal(const struct conn_setup *setup, struct err *err)
+{
+    *err = setup->refusal;
+    upgrade_explain(http_reader_head(setup->reader), http_reader_body(setup->reader), &setup->offer.offer,
+                    setup->conf->dialect && setup->conf->dialect->hides_origin, err);
+}
+
+static void refuse(struct conn *conn)
+{
+    struct err err;
+
+    explain_refusal(conn->setup, &err);
+    conn_lost(conn, &err);
+}
+
+static void on_patience(struct timer *timer, void *user)
+{
+    (void)timer;
+    refuse(user);
+}
+
+/* More of the body of a refusal. It ends where the response does, at the ceiling, or when patience does. */
+static void take_refusal(struct conn *conn, struct slice data)
+{
+    struct err err;
+
+    if (http_reader_feed(conn->setup->reader, &data, &err) != HTTP_MORE ||
+        http_reader_body_total(conn->setup->reader) >= BODY_BYTES_MAX)
+        refuse(conn);
+}
+
+/* The head is here: judge it, and on success become an open connection. */
+static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
+{
+    struct conn_setup *setup = conn->setup;
+    const struct http_head *head = http_reader_head(setup->reader);
+    struct upgrade_agreed agreed = { 0 };
+    struct conn_group *group = conn->group;
+    struct err err;
+
+    setup->report->http_status = head->status;
+    if (head->status != 101 && http_header(head, "Retry-After"))
+        setup->report->retry_after_ms = backoff_retry_after_ms(*http_header(head, "Retry-After"), clock_wall_ms());
+    if (upgrade_check_response(head, &setup->offer.offer, setup->key, &agreed, &err) < 0) {
+        if (head->status == 101 || err.reason == REASON_UPGRADE_REDIRECT) {
+            conn_lost(conn, &err);
+            return;
+        }
+        upgrade_stop_clock(setup);
+        setup->refused = true;
+        setup->refusal = err;
+        timer_start(&setup->patience, REFUSAL_WAIT_MS);
+        take_refusal(conn, rest);
+        return;
+    }
+    setup->report->upgrade_ns = now_ns - setup->requested_ns;
+    memcpy(setup->report->subprotocol, agreed.subprotocol, sizeof(agreed.subprotocol));
+    setup->report->deflate = agreed.deflate.on;
+    setup->report->remark = agreed.remark;
+    setup_free(conn);
+    ws_reader_init(&conn->reader, WS_CLIENT, conn->ignores_messages ? 0 : CONN_MESSAGE_MAX, &agreed.deflate);
+    ws_reader_skip(&conn->reader, &conn->group->budget);
+    conn->intake = (struct conn_intake){ .since_ns = now_ns };
+    group->current = conn;
+    conn->events->on_open(conn->user);
+    if (group->current != conn)
+        return;
+    group->current = NULL;
+    if (rest.len)
+        conn_take_frames(conn, rest, now_ns);
+}
+
+static void note_first(struct conn_setup *setup, struct slice data)
+{
+    size_t room = sizeof(setup->first) - setup->first_len, len = data.len < room ? data.len : room;
+
+    if (len)
+        memcpy(setup->first + setup->first_len, data.data, len);
+    setup->first_len += len;
+}
+
+static void on_data(void *user, struct slice data)
+{
+    struct conn *conn = user;
+    uint64_t now_ns = clock_now_ns();
+    struct err err;
+
+    if (!conn->setup) {
+        conn_take_frames(conn, data, now_ns);
+        return;
+    }
+    conn->setup->report->answered = true;
+    if (conn->setup->refused) {
+        take_refusal(conn, data);
+        return;
+    }
+    note_first(conn->setup, data);
+    switch (http_reader_feed(conn->setup->reader, &data, &err)) {
+    case HTTP_HEAD:
+        take_head(conn, data, now_ns);
+        return;
+    case HTTP_BAD:
+    case HTTP_TOO_LARGE:
+        err.reason = REASON_HTTP_MALFORMED;
+        if (upgrade_is_http2(slice_make(conn->setup->first, conn->setup->first_len)))
+            err_set(&err, REASON_HTTP_MALFORMED, 0,
+                    "the server answers in HTTP/2, and a WebSocket begins with HTTP/1.1: let it take that as well");
+        conn_lost(conn, &err);
+        return;
+    case HTTP_MORE:
+    case HTTP_DONE:
+        return;
+    }
+}
+
+static void on_end(void *user, const struct err *cause)
+{
+    struct conn *conn = user;
+    const char *how = cause->reason == REASON_NONE ? "closed" : "reset";
+    struct err err;
+
+    if (conn->parting) {
+        parting_ended(conn, cause);
+        return;
+    }
+    if (conn->setup && conn->setup->refused) {
+        refuse(conn);
+        return;
+    }
+    if (conn->setup && (cause->reason == REASON_TLS_HANDSHAKE_FAILED || cause->reason == REASON_TLS_CLIENT_CERT_REJECTED))
+        err = *cause; /* TLS 1.3: a refused client certificate shows only now */
+    else if (conn->setup && http_reader_started(conn->setup->reader))
+        err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection in the middle of its response", how);
+    else if (conn->setup)
+        err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection without a response to the upgrade", how);
+    else
+        err_set(&err, REASON_CLOSED_ABNORMAL, WS_CODE_ABNORMAL, "the connection was %s without a close frame (1006)%s%s%s", how,
+                cause->reason != REASON_NONE ? ": " : "", cause->reason != REASON_NONE ? cause->text : "",
+                ws_reader_mid_message(&conn->reader) ? ", in the middle of a message" : "");
+    conn_lost(conn, &err);
+}
+
+static const struct stream_events stream_events = { .on_data = on_data, .on_end = on_end };
+
+static void on_dial_open(void *user, struct stream *stream)
+{
+    struct conn *conn = user;
+    struct conn_setup *setup = conn->setup;
+    struct buf request = BUF_INIT(CONN_REQUEST_MAX);
+    struct err err;
+    static const struct http_limits limits = { HEAD_BYTES_MAX, BODY_BYTES_MAX };
+
+    setup->dial = NULL;
+    conn->stream = stream;
+    stream_take_turns(stream);
+    setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
+    upgrade_key(setup->key);
+    setup->requested_ns = conn->group->requested_ns = clock_now_ns();
+    setup->report->requested = true;
+    stream_start(stream, &stream_events, conn);
+    if (upgrade_write_request(&request, &setup->offer.offer, setup->key) < 0) {
+        err_set(&err, REASON_AGENT_ERROR, 0, "the upgrade request is larger than %d bytes: shorten target.headers or the token",
+                CONN_REQUEST_MAX);
+        buf_wipe(&request);
+        conn_lost(conn, &err);
+        return;
+    }
+    stream_write(stream, buf_slice(&request)); /* a failure here comes back as on_end */
+    buf_wipe(&request);
+}
+
+static void on_dial_fail(void *user, const struct err *err)
+{
+    struct conn *conn = user;
+
+    conn->setup->dial = NULL;
+    conn_lost(conn, err);
+}
+
+static const struct dial_events dial_events = { on_dial_open, on_dial_fail };
+
+int conn_open(struct conn *conn, const struct conn_options *options, const struct conn_events *events, void *user,
+              struct conn_report *report, struct err *err)
+{
+    struct conn_setup *setup;
+
+    panic_if(conn_busy(conn));
+    memset(conn, 0, sizeof(*conn));
+    memset(report, 0, sizeof(*report));
+    setup = mem_alloc(sizeof(*setup));
+    if (conn_offer_init(&setup->offer, options->target, options->url, options->offer_deflate, err) < 0) {
+        mem_free(setup);
+        return -1;
+    }
+    setup->url = options->url;
+    setup->report = report;
+    setup->conf = options->target;
+    timer_init(&setup->patience, options->group->loop, on_patience, conn);
+    setup->target.url = options->url;
+    setup->target.tls = options->url->tls ? options->tls : NULL;
+    setup->target.server_name = options->target->tls.server_name;
+    setup->target.proxy = (enum proxy_version)options->target->proxy_protocol;
+    conn->setup = setup;
+    conn->events = events;
+    conn->user = user;
+    conn->group = options->group;
+    conn->ignores_messages = options->ignores_messages;
+    conn->shared = options->shared;
+    setup->dial = dial_start(options->group->loop, &setup->target, &dial_events, conn, &report->dial);
+    return 0;
+}
+
+bool conn_busy(const struct conn *conn)
+{
+    return conn->setup || conn->stream;
+}
+
+bool conn_is_open(const struct conn *conn)
+{
+    return conn->stream && !conn->setup;
+}
+
+static int send_deflated(struct conn *conn, enum ws_opcode opcode, struct slice payload, struct buf *out)
+{
+    const struct deflate_params *params = &conn->reader.deflate;
+    struct buf packed = BUF_INIT(CONN_MESSAGE_MAX + 1024);
+    int rc;
+
+    if (!conn->deflater)
+        conn->deflater = deflater_new(params->client_bits, params->client_no_context_takeover);
+    rc = deflater_message(conn->deflater, payload, &packed);
+    if (rc == 0)
+        rc = ws_write_frame(out, WS_CLIENT, opcode, true, true, buf_slice(&packed));
+    buf_fini(&packed);
+    return rc;
+}
+
+int conn_send(struct conn *conn, enum ws_opcode opcode, struct slice payload)
+{
+    struct buf frame = BUF_INIT(CONN_MESSAGE_MAX + 1024);
+    bool data = opcode == WS_TEXT || opcode == WS_BINARY;
+    int rc;
+
+    if (!conn_is_open(conn))
+        return -1;
+    if (data && conn->reader.deflate.on)
+        rc = send_deflated(conn, opcode, payload, &frame);
+    else
+        rc = ws_write_frame(&frame, WS_CLIENT, opcode, true, false, payload);
+    if (rc == 0)
+        rc = stream_write(conn->stream, buf_slice(&frame));
+    buf_fini(&frame);
+    return rc;
+}
+
+void conn_close(struct conn *conn, uint16_t code, const char *text)
+{
+    struct buf frame = BUF_INIT(WS_HEADER_MAX + WS_CONTROL_MAX);
+    struct conn_group *group = conn->group;
+    struct stream *stream = conn->stream;
+    bool shared = conn->shared;
+
+    if (!conn_is_open(conn)) {
+        conn_drop(conn);
+        return;
+    }
+    if (conn->parting) { /* it is sent */
+        conn_release(conn);
+        farewell_begin(group, stream, shared);
+        return;
+    }
+    ws_write_close(&frame, WS_CLIENT, code, text);
+    conn_release(conn);
+    if (stream_write(stream, buf_slice(&frame)) < 0)
+        stream_close_now(stream);
+    else
+        farewell_begin(group, stream, shared);
+    buf_fini(&frame);
+}
+
+void conn_drop(struct conn *conn)
+{
+    struct stream *stream = conn->stream;
+
+    conn_release(conn);
+    if (stream)
+        stream_close_now(stream);
+}
+
+void conn_abort(struct conn *conn)
+{
+    struct stream *stream = conn->stream;
+
+    conn_release(conn);
+    if (stream)
+        stream_abort(stream);
+}
+
+void conn_tls_info(const struct conn *conn, struct tls_info *info)
+{
+    memset(info, 0, sizeof(*info));
+    if (conn->stream)
+        stream_tls_info(conn->stream, info);
+}
+
+int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err)
+{
+    const struct conn_setup *setup = conn->setup;
+    char limit[32];
+
+    panic_if(!setup);
+    if (!setup->report->requested)
+        return dial_timeout_err(&setup->target, &setup->report->dial, timeout_ms, err);
+    if (setup->refused) {
+        explain_refusal(setup, err);
+        return -1;
+    }
+    upgrade_stop_clock(conn->setup);
+    text_format_duration((int64_t)timeout_ms, limit, sizeof(limit));
+    if (http_reader_started(setup->reader))
+        return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "the response to the upgrade did not end within %s", limit);
+    return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "no response to the upgrade within %s", limit);
+}

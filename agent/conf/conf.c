@@ -1,0 +1,312 @@
+/*
+ * Generations of the configuration: made from a file, a text or a bare URL, sealed by the rules that span options, counted by
+ * reference. Called by the commands and by reload. Promises that a generation is either whole and consistent or not there, and that all
+ * its errors were found in one go.
+ */
+#include "agent/conf/conf_parts.h"
+
+#include <string.h>
+
+#include "agent/base/mem.h"
+
+static struct conf *conf_new(void)
+{
+    struct conf *conf = mem_alloc(sizeof *conf);
+    conf->refs = 1;
+    opt_defaults(conf_rows, conf);
+    return conf;
+}
+
+static void check_fini(struct check_conf *check)
+{
+    opt_fini(check_rows, check);
+    if (check->type)
+        opt_fini(check->type->opts, check->opts);
+    mem_free(check->opts);
+}
+
+void conf_clear_checks(struct conf *conf)
+{
+    for (size_t i = 0; i < conf->check_count; i++)
+        check_fini(&conf->checks[i]);
+    mem_free(conf->checks);
+    conf->checks = NULL;
+    conf->check_count = 0;
+}
+
+struct conf *conf_ref(struct conf *conf)
+{
+    conf->refs++;
+    return conf;
+}
+
+void conf_unref(struct conf *conf)
+{
+    if (!conf || --conf->refs)
+        return;
+    conf_clear_checks(conf);
+    conf_clear_brokers(conf);
+    conf_clear_dialects(conf);
+    opt_fini(conf_rows, conf);
+    mem_free(conf);
+}
+
+bool conf_same_target(const struct conf *a, const struct conf *b)
+{
+    return opt_equal(target_rows, &a->target, &b->target) && conf_same_dialect(a->target.dialect, b->target.dialect) &&
+           opt_equal(identity_rows, a, b);
+}
+
+bool conf_same_check(const struct check_conf *a, const struct check_conf *b)
+{
+    return a->type == b->type && opt_equal(check_rows, a, b) && opt_equal(a->type->opts, a->opts, b->opts);
+}
+
+const struct probe_type *conf_find_type(const struct conf_env *env, const char *name)
+{
+    for (const struct probe_type *const *type = env->probes; *type; type++)
+        if (strcmp((*type)->name, name) == 0)
+            return *type;
+    return NULL;
+}
+
+/* Why there is no such type. */
+static int unknown_type(const struct conf_env *env, const char *name, const char *shown, struct err *err)
+{
+    const char *names[CONF_CHECKS_MAX];
+    size_t count = 0;
+    for (const struct probe_type *const *type = env->probes; *type && count < CONF_CHECKS_MAX; type++)
+        names[count++] = (*type)->name;
+    for (const char *const *future = conf_future_types; *future; future++)
+        if (strcmp(*future, name) == 0)
+            return err_set(err, REASON_NONE, 0, "'%s' is not in this build", name);
+    return conf_unknown("check type", name, shown, names, count, err);
+}
+
+/* One more check of that type with its defaults, still without a name. Without a type it only keeps the place of one that is wrong, so that
+ * checks[2] of an error is the third of the file; such a generation is never handed out. */
+static struct check_conf *append_check(struct conf *conf, const struct probe_type *type)
+{
+    conf->checks = mem_realloc(conf->checks, (conf->check_count + 1) * sizeof *conf->checks);
+    struct check_conf *check = &conf->checks[conf->check_count++];
+    *check = (struct check_conf){ .type = type };
+    if (!type)
+        return check;
+    opt_defaults(check_rows, check);
+    check->gates = type->gates;
+    check->opts = mem_alloc(type->opts_size ? type->opts_size : 1);
+    opt_defaults(type->opts, check->opts);
+    for (const struct opt *row = type->opts; row && row->name; row++)
+        panic_if(opt_find(check_rows, row->name) || strcmp(row->name, "type") == 0); /* two meanings for one key */
+    return check;
+}
+
+static bool name_taken(const struct conf *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->check_count; i++)
+        if (conf->checks[i].name && strcmp(conf->checks[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+struct check_conf *conf_add_check(struct conf *conf, const char *type, const struct conf_env *env, struct err *err)
+{
+    const struct probe_type *found = conf_find_type(env, type);
+    if (!found) {
+        unknown_type(env, type, type, err);
+        return NULL;
+    }
+    if (conf->check_count >= CONF_CHECKS_MAX) {
+        err_set(err, REASON_NONE, 0, "more than %d checks", CONF_CHECKS_MAX);
+        return NULL;
+    }
+    char *name = mem_strdup(type);
+    for (unsigned n = 2; name_taken(conf, name); n++) {
+        mem_free(name);
+        name = mem_printf("%s-%u", type, n);
+    }
+    struct check_conf *check = append_check(conf, found);
+    check->name = name;
+    return check;
+}
+
+void conf_take_defaults(struct check_conf *check, const struct check_conf *defaults)
+{
+    check->interval_ms = defaults->interval_ms;
+    check->fast_ms = defaults->fast_ms;
+    check->timeout_ms = defaults->timeout_ms;
+    check->rise = defaults->rise;
+    check->fall = defaults->fall;
+    check->jitter_percent = defaults->jitter_percent;
+}
+
+static void add_default_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults)
+{
+    struct err err;
+    for (const char *const *type = conf_default_checks; *type; type++) {
+        struct check_conf *check = conf_find_type(env, *type) ? conf_add_check(conf, *type, env, &err) : NULL;
+        if (check && defaults)
+            conf_take_defaults(check, defaults);
+    }
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------------------ */
+
+/* The check's type, or NULL and an error. */
+static const struct probe_type *read_type(struct reader *reader, const struct node *map)
+{
+    const struct node *node = node_get(map, "type");
+    const struct probe_type *type = NULL;
+    struct err err;
+    size_t cut = trail_key(&reader->trail, "type");
+    if (!node || node_is_null(node)) {
+        report_at(reader->report, node ? node->mark : map->mark, reader->trail.text, "required, but not set");
+    } else {
+        char *name = read_text(reader, node, "the name of a check type");
+        report_place(reader->report, reader->trail.text, node->mark);
+        type = name ? conf_find_type(reader->env, name) : NULL;
+        if (name && !type) {
+            unknown_type(reader->env, name, node->text, &err);
+            report_at(reader->report, node->mark, reader->trail.text, "%s", err.text);
+        }
+        mem_free(name);
+    }
+    trail_cut(&reader->trail, cut);
+    return type;
+}
+
+static void read_check(struct reader *reader, struct conf *conf, const struct check_conf *defaults, const struct node *node)
+{
+    static const char *const others[] = { "type", NULL };
+    report_place(reader->report, reader->trail.text, node->mark);
+    const struct probe_type *type = NULL;
+    if (node->kind == NODE_MAP)
+        type = read_type(reader, node);
+    else
+        report_at(reader->report, node->mark, reader->trail.text, "%s, want a mapping such as { type: ping }",
+                  node_kind_name(node));
+    struct check_conf *check = append_check(conf, type);
+    if (!type)
+        return;
+    conf_take_defaults(check, defaults);
+    read_map(reader, node, (const struct reader_part[2]){ { check_rows, check }, { type->opts, check->opts } }, others);
+}
+
+static void read_checks(struct reader *reader, struct conf *conf, const struct check_conf *defaults, const struct node *list)
+{
+    size_t index = 0;
+    size_t start = trail_key(&reader->trail, "checks");
+    if (list->kind != NODE_LIST)
+        report_at(reader->report, list->mark, reader->trail.text, "%s, want a list of checks such as [{ type: ping }]",
+                  node_kind_name(list));
+    else if (!list->first)
+        report_at(reader->report, list->mark, reader->trail.text,
+                  "an empty list, want at least one check; leave the key out for the default");
+    else if (list->count > CONF_CHECKS_MAX)
+        report_at(reader->report, list->mark, reader->trail.text, "%zu checks, want at most %d", list->count, CONF_CHECKS_MAX);
+    for (const struct node *node = list->kind == NODE_LIST && list->count <= CONF_CHECKS_MAX ? list->first : NULL; node;
+         node = node->next) {
+        size_t cut = trail_index(&reader->trail, index++);
+        read_check(reader, conf, defaults, node);
+        trail_cut(&reader->trail, cut);
+    }
+    trail_cut(&reader->trail, start);
+}
+
+static void read_conf(struct reader *reader, struct conf *conf, const struct node *root)
+{
+    static const char *const others[] = { "defaults", "brokers", "dialects", "checks", NULL };
+    struct check_conf defaults = { 0 };
+    opt_defaults(default_rows, &defaults);
+    report_place(reader->report, "", root->mark);
+    read_map(reader, root, (const struct reader_part[2]){ { conf_rows, conf }, { NULL, NULL } }, others);
+    if (root->kind != NODE_MAP)
+        return;
+    const struct node *node = node_get(root, "defaults");
+    if (node && !node_is_null(node)) {
+        size_t cut = trail_key(&reader->trail, "defaults");
+        report_place(reader->report, reader->trail.text, node->mark);
+        read_map(reader, node, (const struct reader_part[2]){ { default_rows, &defaults }, { NULL, NULL } }, NULL);
+        trail_cut(&reader->trail, cut);
+    }
+    node = node_get(root, "brokers");
+    if (node && !node_is_null(node))
+        conf_read_brokers(reader, conf, node);
+    node = node_get(root, "dialects");
+    if (node && !node_is_null(node))
+        conf_read_dialects(reader, conf, node);
+    node = node_get(root, "checks");
+    if (node && !node_is_null(node))
+        read_checks(reader, conf, &defaults, node);
+    else
+        add_default_checks(conf, reader->env, &defaults);
+    conf_add_broker_checks(conf, reader->env, &defaults, reader->report);
+}
+
+/* The generation, or NULL if there was any error. */
+static struct conf *finish(struct conf *conf, struct report *report, struct conf_errors *errors)
+{
+    bool bad = report->error_count > 0;
+    report_finish(report, errors);
+    if (!bad)
+        return conf;
+    conf_unref(conf);
+    return NULL;
+}
+
+struct conf *conf_load_text(const char *name, struct slice text, const struct conf_env *env, struct conf_errors *errors)
+{
+    struct report report;
+    struct conf *conf = conf_new();
+    report_init(&report, name);
+    struct node *root = node_load(text, &report);
+    if (root) {
+        struct reader reader = { .env = env, .report = &report, .vars = { env->getenv, VARS_TOTAL_MAX } };
+        read_conf(&reader, conf, root);
+        if (root->kind == NODE_MAP)
+            conf_check_rules(conf, env, &report);
+    }
+    node_free(root);
+    return finish(conf, &report, errors);
+}
+
+struct conf *conf_load_file(const char *file, const struct conf_env *env, struct conf_errors *errors)
+{
+    struct buf text = BUF_INIT(CONF_FILE_MAX + 1);
+    struct conf *conf = NULL;
+    struct err err;
+    if (opt_read_file(file, CONF_FILE_MAX, false, &text, &err)) {
+        struct report report;
+        report_init(&report, file);
+        report_at(&report, (struct mark){ 0, 0 }, NULL, "%s", err.text);
+        report_finish(&report, errors);
+    } else {
+        conf = conf_load_text(file, buf_slice(&text), env, errors);
+    }
+    buf_fini(&text);
+    return conf;
+}
+
+struct conf *conf_for_url(const char *url, const struct conf_env *env, struct conf_errors *errors)
+{
+    struct report report;
+    struct err err;
+    struct conf *conf = conf_new();
+    report_init(&report, NULL);
+    add_default_checks(conf, env, NULL);
+    if (opt_set(target_rows, &conf->target, "url", url, &err))
+        report_path(&report, "", "%s", err.text);
+    else
+        conf_check_rules(conf, env, &report);
+    return finish(conf, &report, errors);
+}
+
+int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors *errors)
+{
+    struct report report;
+    report_init(&report, NULL);
+    conf_check_rules(conf, env, &report);
+    int rc = report.error_count ? -1 : 0;
+    report_finish(&report, errors);
+    return rc;
+}

@@ -1,0 +1,150 @@
+/*
+ * A configuration generation: YAML by libyaml into structs by the schema's rows (agent/conf/opt.h). Immutable once loaded, counted by
+ * reference: checks of an old generation keep it alive until they are gone. All errors of a file are collected, each with line and
+ * column: `wshealthd.yaml:14:5: checks[2].timout: unknown key (did you mean 'timeout'?)`.
+ */
+#ifndef WSHEALTHD_CONF_CONF_H
+#define WSHEALTHD_CONF_CONF_H
+
+#include "agent/base/log.h"
+#include "agent/conf/opt.h"
+#include "agent/proto/url.h"
+
+struct probe_type;
+struct broker_type;
+struct dialect;
+
+enum {
+    CONF_FILE_MAX = 1 << 20,
+    CONF_CHECKS_MAX = 256,
+    CONF_BROKERS_MAX = 32,
+    CONF_DIALECTS_MAX = 64,
+    CONF_DEPTH_MAX = 16,
+    CONF_ERRORS_MAX = 100
+};
+
+enum conf_details { DETAILS_FULL, DETAILS_REASONS, DETAILS_AUTO };
+enum conf_compression { COMPRESSION_AUTO, COMPRESSION_OFF, COMPRESSION_REQUIRED };
+enum conf_token_place { TOKEN_HEADER, TOKEN_QUERY, TOKEN_COOKIE, TOKEN_SUBPROTOCOL, TOKEN_MESSAGE };
+enum { GATE_READY = 1, GATE_LIVE = 2 };
+enum conf_path { PATH_LOCAL, PATH_PUBLIC };
+
+struct tls_conf {
+    char *ca_file, *cert_file, *key_file, *server_name;
+    bool verify;
+    int min_version; /* index into "1.0", "1.1", "1.2", "1.3" */
+};
+enum { CONF_TLS_1_2 = 2 }; /* min_version, where it is not set */
+
+struct target_conf {
+    char *url, *public_url;
+    struct opt_pairs headers; /* values may be dynamic */
+    char *origin;
+    struct opt_strings subprotocols;
+    char *token; /* dynamic */
+    char *token_in;
+    struct tls_conf tls;
+    int compression;
+    int proxy_protocol; /* enum proxy_version */
+    char *dialect_name; /* "raw" by default */
+    /* read from the above */
+    const struct dialect *dialect;    /* never NULL once sealed */
+    const struct opt_strings *offers; /* the subprotocols to offer: those above, or the dialect's. NULL before it is sealed */
+    struct url local, public;         /* public.scheme[0] == 0 where public_url is not set */
+    enum conf_token_place token_place;
+    const char *token_name; /* of the query parameter or cookie; points into token_in */
+};
+
+struct broker_conf {
+    char *name;
+    const struct broker_type *type;
+    void *opts; /* the type's own options */
+    char *url;  /* may hold ${file:…}, see opt_expand; the type's fallback_url where not set */
+    struct tls_conf tls;
+    int64_t timeout_ms;                 /* for connecting, and for each ask */
+    int64_t retry_min_ms, retry_max_ms; /* backoff */
+};
+
+struct check_conf {
+    char *name;
+    const struct probe_type *type;
+    void *opts;                                                             /* the type's own options, type->opts_size bytes */
+    int64_t interval_ms, fast_ms, timeout_ms, rise, jitter_percent, slo_ms; /* slo 0: none */
+    struct opt_window fall;
+    unsigned gates; /* GATE_* */
+    int path;       /* enum conf_path */
+    bool enabled, shares;
+};
+
+struct conf {
+    unsigned refs;
+    char *listen, *admin; /* NULL or "off": none */
+    bool admin_auto;      /* wherever it can be: agent/run/addresses.h */
+    struct listen_address listen_address, admin_address;
+    bool listen_on, admin_on;
+    bool proxy_protocol; /* connections to listen may begin with a PROXY preamble */
+    int details;
+    int log_level, log_format;
+    struct target_conf target;
+    int shared_faults, probe_faults; /* index into "degrade", "fail" */
+    bool shared_faults_fail, probe_faults_fail;
+    int64_t liveness_after_ms;
+    struct check_conf *checks; /* the enabled ones and the others, in the file's order */
+    size_t check_count;
+    char *agent_id, *region; /* of heartbeats: `identity: { id, region }`, words of heartbeat.h; never NULL once sealed */
+    struct broker_conf *brokers;
+    size_t broker_count;
+    struct dialect *dialects; /* the user's own */
+    size_t dialect_count;
+};
+
+struct conf_env {                             /* what the configuration needs to know of the layers above */
+    const struct probe_type *const *probes;   /* ends with NULL */
+    const struct broker_type *const *brokers; /* ends with NULL */
+    const struct dialect *const *dialects;    /* built-in ones; ends with NULL */
+    const char *(*getenv)(const char *name);
+};
+
+struct conf_errors {
+    struct buf text; /* a line for each error, each ended by \n; all of them up to CONF_ERRORS_MAX */
+    unsigned count;
+};
+void conf_errors_init(struct conf_errors *errors);
+void conf_errors_fini(struct conf_errors *errors);
+
+/* NULL and at least one error, or a generation with one reference. */
+struct conf *conf_load_file(const char *file, const struct conf_env *env, struct conf_errors *errors);
+struct conf *conf_load_text(const char *name, struct slice text, const struct conf_env *env, struct conf_errors *errors);
+/* Without a file: defaults, that URL, and the default checks (handshake, ping, hold). */
+struct conf *conf_for_url(const char *url, const struct conf_env *env, struct conf_errors *errors);
+/* For the command line, before the generation is used: one more check of that type with its defaults. NULL: no such type (err suggests one). */
+struct check_conf *conf_add_check(struct conf *conf, const char *type, const struct conf_env *env, struct err *err);
+void conf_clear_checks(struct conf *conf);
+/* Redoes what is derived (urls, token place, matches, rules across options) after the command line has set options. */
+int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors *errors);
+struct conf *conf_ref(struct conf *conf);
+void conf_unref(struct conf *conf);
+
+bool conf_is_header_name(const char *text); /* a token (RFC 9110, 5.6.2) */
+/* Would a running check notice? The target with its dialect and the agent's identity, and everything of the check itself, compared by the
+ * schema. */
+bool conf_same_target(const struct conf *a, const struct conf *b);
+bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
+bool conf_same_broker(const struct broker_conf *a, const struct broker_conf *b);
+const struct broker_conf *conf_find_broker(const struct conf *conf, const char *name); /* NULL: none */
+/* The user's own, or a built-in one. NULL: none of that name (err suggests one). */
+/* Are the files of `tls` what a library may open by itself? A fifo would hold it, and its thread, for ever. */
+int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err);
+const struct dialect *conf_find_dialect(const struct conf *conf, const struct conf_env *env, const char *name, struct err *err);
+
+/* `config show`: YAML that loads again but for the secrets, which are ***. `config init`: a commented starter. `config schema`: JSON Schema
+ * 2020-12. `rows_roff`: the manual's option tables. */
+void conf_show(const struct conf *conf, const struct conf_env *env, struct buf *out);
+void conf_write_starter(const struct conf_env *env, struct buf *out);
+void conf_write_short(struct buf *out); /* `config init --short`: a dozen lines that load */
+void conf_write_schema(const struct conf_env *env, struct buf *out);
+void conf_write_roff(const struct conf_env *env, struct buf *out);
+
+extern const struct opt conf_rows[], target_rows[], check_rows[], broker_rows[];
+
+#endif

@@ -1,0 +1,262 @@
+/*
+ * `dialects:` of the configuration: the user's own, by the rows of agent/conf/dialect.c, and which one the target speaks. Called by
+ * agent/conf/conf.c and agent/conf/conf_rules.c.
+ */
+#include "agent/conf/conf_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/conf/broker_type.h"
+#include "agent/conf/dialect.h"
+
+enum { SHOWN_MAX = 48, NAMES_MAX = 128 };
+
+/* Where no built-in dialects are known: it sends nothing and takes everything. */
+static const struct dialect raw = { .name = (char[]){ "raw" } };
+static const struct dialect *const raw_only[] = { &raw, NULL };
+
+static const struct dialect *const *built_in(const struct conf_env *env)
+{
+    return env->dialects && env->dialects[0] ? env->dialects : raw_only;
+}
+
+static void read_dialect(struct reader *reader, struct conf *conf, const struct node *node)
+{
+    struct dialect dialect = { 0 };
+    report_place(reader->report, reader->trail.text, node->mark);
+    opt_defaults(dialect_rows, &dialect);
+    if (!node_is_null(node)) /* all parts are optional */
+        read_map(reader, node, (const struct reader_part[2]){ { dialect_rows, &dialect }, { NULL, NULL } }, NULL);
+    dialect.name = mem_strdup(node->key);
+    conf->dialects = mem_realloc(conf->dialects, (conf->dialect_count + 1) * sizeof *conf->dialects);
+    conf->dialects[conf->dialect_count++] = dialect;
+}
+
+void conf_read_dialects(struct reader *reader, struct conf *conf, const struct node *map)
+{
+    size_t start = trail_key(&reader->trail, "dialects");
+    bool bad = true;
+    if (map->kind != NODE_MAP)
+        report_at(reader->report, map->mark, reader->trail.text, "%s, want a mapping such as { NAME: { connect: ... } }",
+                  node_kind_name(map));
+    else if (map->count > CONF_DIALECTS_MAX)
+        report_at(reader->report, map->mark, reader->trail.text, "%zu dialects, want at most %d", map->count, CONF_DIALECTS_MAX);
+    else
+        bad = false;
+    for (const struct node *node = bad ? NULL : map->first; node; node = node->next) {
+        size_t cut = trail_key(&reader->trail, node->key);
+        char shown[SHOWN_MAX * 5];
+        text_excerpt(slice_str(node->key), SHOWN_MAX, shown, sizeof shown);
+        if (!node->duplicate && !conf_is_name(node->key))
+            report_at(reader->report, node->key_mark, reader->trail.text, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
+        else if (!node->duplicate)
+            read_dialect(reader, conf, node);
+        trail_cut(&reader->trail, cut);
+    }
+    trail_cut(&reader->trail, start);
+}
+
+void conf_clear_dialects(struct conf *conf)
+{
+    for (size_t i = 0; i < conf->dialect_count; i++) {
+        opt_fini(dialect_rows, &conf->dialects[i]);
+        mem_free(conf->dialects[i].name);
+    }
+    mem_free(conf->dialects);
+    conf->dialects = NULL;
+    conf->dialect_count = 0;
+}
+
+const struct dialect *conf_find_dialect(const struct conf *conf, const struct conf_env *env, const char *name, struct err *err)
+{
+    const char *names[NAMES_MAX] = { NULL };
+    size_t count = 0;
+    for (size_t i = 0; i < conf->dialect_count; i++) {
+        if (strcmp(conf->dialects[i].name, name) == 0)
+            return &conf->dialects[i];
+        names[count++] = conf->dialects[i].name;
+    }
+    for (const struct dialect *const *dialect = built_in(env); *dialect; dialect++) {
+        if (strcmp((*dialect)->name, name) == 0)
+            return *dialect;
+        if (count < NAMES_MAX)
+            names[count++] = (*dialect)->name;
+    }
+    conf_unknown("dialect", name, name, names, count, err);
+    return NULL;
+}
+
+bool conf_same_dialect(const struct dialect *a, const struct dialect *b)
+{
+    return a == b || (a && b && strcmp(a->name, b->name) == 0 && opt_equal(dialect_rows, a, b));
+}
+
+/* --- rules --------------------------------------------------------------------------------------------------------------------- */
+
+static void complain(struct report *report, struct trail *trail, const char *key, const char *text)
+{
+    size_t cut = trail_key(trail, key);
+    report_path(report, trail->text, "%s", text);
+    trail_cut(trail, cut);
+}
+
+static void check_path(const char *path, struct trail *trail, struct report *report)
+{
+    if (*path != '/')
+        complain(report, trail, "path", "does not begin with a slash");
+    for (const char *p = path; *p; p++)
+        if (*p <= ' ' || *p == 0x7f || *p == '#')
+            complain(report, trail, "path", "holds a blank, a # or a control character");
+}
+
+static void check_keepalive(const struct dialect *dialect, struct trail *trail, struct report *report)
+{
+    const bool asked = !match_spec_empty(&dialect->keepalive.match), answered = dialect->keepalive.send.data != NULL;
+    const bool beats = dialect->keepalive.beat.data != NULL, timed = dialect->keepalive.every_ms != 0;
+    if (report_has_below(report, trail->text)) /* what is wrong by itself is not judged again */
+        return;
+    if (answered && !asked)
+        complain(report, trail, "keepalive.send", "needs match, what it is the answer to");
+    if (beats && !timed)
+        complain(report, trail, "keepalive.beat", "needs every");
+    if (timed && !beats)
+        complain(report, trail, "keepalive.every", "needs beat");
+}
+
+/* Stands it alone, and does it begin with a word that some type of broker takes? */
+static void check_command(const struct dialect *dialect, const struct conf_env *env, const char *path, struct report *report)
+{
+    const struct opt_strings *command = &dialect->publish.command;
+    const char *names[NAMES_MAX] = { NULL };
+    char below[TRAIL_MAX];
+    struct err err;
+    size_t count = 0;
+    snprintf(below, sizeof below, "%s.publish.command", path);
+    if (!command->count || report_has_below(report, below))
+        return;
+    if (dialect->publish.topic || dialect->publish.body)
+        report_path(report, below, "is there beside publish.%s, want one of the two", dialect->publish.topic ? "topic" : "body");
+    for (const struct broker_type *const *type = env->brokers; type && *type; type++)
+        for (const char *const *name = (*type)->commands; name && *name && count < NAMES_MAX; name++) {
+            if (strcasecmp(*name, command->items[0]) == 0)
+                return;
+            names[count++] = *name;
+        }
+    conf_unknown("command", command->items[0], command->items[0], names, count, &err);
+    report_path(report, below, "%s", err.text);
+}
+
+static void check_dialect(const struct dialect *dialect, const struct conf_env *env, struct report *report)
+{
+    struct trail trail = { "dialects" };
+    trail_key(&trail, dialect->name);
+    for (const struct dialect *const *other = built_in(env); *other; other++)
+        if (strcmp((*other)->name, dialect->name) == 0)
+            report_path(report, trail.text, "is the name of a built-in dialect");
+    check_keepalive(dialect, &trail, report);
+    if (dialect->path)
+        check_path(dialect->path, &trail, report);
+    check_command(dialect, env, trail.text, report);
+    size_t cut = trail_key(&trail, "subprotocols");
+    conf_check_subprotocols(&dialect->subprotocols, trail.text, report);
+    trail_cut(&trail, cut);
+}
+
+/* The path of a dialect for a URL that has none; a query that is there goes behind. */
+static void fill_path(struct url *url, const char *dialect_path, const char *path, struct report *report)
+{
+    char target[URL_TARGET_MAX];
+    if (!url->scheme[0] || url->has_path || !dialect_path)
+        return;
+    const char *query = url->target[0] == '/' && url->target[1] == '?' ? url->target + 2 : NULL;
+    int n = snprintf(target, sizeof target, "%s%s%s", dialect_path,
+                     !query                      ? ""
+                     : strchr(dialect_path, '?') ? "&"
+                                                 : "?",
+                     query ? query : "");
+    if (n < 0 || (size_t)n >= sizeof target) {
+        report_path(report, path, "too long with the path of the dialect");
+        return;
+    }
+    memcpy(url->target, target, (size_t)n + 1);
+}
+
+static void choose_dialect(struct conf *conf, const struct conf_env *env, struct report *report)
+{
+    static const char path[] = "target.dialect";
+    struct target_conf *target = &conf->target;
+    struct err err;
+    target->dialect = built_in(env)[0];
+    if (!target->dialect_name || report_has(report, path) || report_has(report, "dialects"))
+        return;
+    const struct dialect *found = conf_find_dialect(conf, env, target->dialect_name, &err);
+    if (found)
+        target->dialect = found;
+    else
+        report_path(report, path, "%s", err.text);
+}
+
+static void check_token(const struct target_conf *target, struct report *report)
+{
+    const struct opt_bytes *connect = &target->dialect->connect.send;
+    if (target->token_place == TOKEN_MESSAGE && !report_has(report, "target.dialect") && !report_has_below(report, "dialects") &&
+        slice_find(slice_make(connect->data, connect->len), slice_str("{{token}}")) < 0)
+        report_path(report, "target.token_in", "'message' needs a dialect with {{token}} in connect.send, and %s has none",
+                    target->dialect->name);
+}
+
+void conf_check_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report)
+{
+    const struct opt *row = strcmp(check->type->name, "subscribe") == 0 ? opt_find(check->type->opts, "subscribe") : NULL;
+    const struct dialect *base = conf->target.dialect;
+    struct dialect both;
+    char below[TRAIL_MAX];
+    if (!row || row->rows != dialect_subscribe_rows || report_has(report, "target.dialect") || report_has_below(report, path) ||
+        report_has_below(report, "dialects"))
+        return;
+    dialect_overlay(&both, base, (const struct dialect *)((const char *)check->opts + row->offset));
+    snprintf(below, sizeof below, "%s.type", path);
+    if (!both.subscribe.send.data && match_spec_empty(&both.subscribe.expect))
+        report_path(report, below, "'%s' needs a dialect that says how to subscribe, and %s does not (see target.dialect)",
+                    check->type->name, base->name);
+}
+
+void conf_check_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
+                           struct report *report)
+{
+    const struct opt *row = opt_find(check->type->opts, "publish"), *named = opt_find(check->type->opts, "broker");
+    const struct dialect *over;
+    const struct broker_conf *broker;
+    struct dialect both;
+    char below[TRAIL_MAX];
+    if (!row || row->rows != dialect_publish_rows)
+        return;
+    over = (const struct dialect *)((const char *)check->opts + row->offset);
+    check_command(over, env, path, report);
+    if (!named || report_has(report, "target.dialect") || report_has_below(report, path) || report_has_below(report, "dialects") ||
+        report_has_below(report, "brokers"))
+        return;
+    broker = conf_find_broker(conf, *(char *const *)opt_field(named, check->opts));
+    dialect_overlay(&both, conf->target.dialect, over);
+    if (!both.publish.command.count || !broker || broker->type->command)
+        return;
+    snprintf(below, sizeof below, "%s.%s", path, over->publish.command.count ? "publish.command" : "broker");
+    report_path(report, below, "publish.command%s is of brokers of type redis, and %s is of type %s",
+                over->publish.command.count ? "" : " of the dialect", broker->name, broker->type->name);
+}
+
+void conf_check_dialects(struct conf *conf, const struct conf_env *env, struct report *report)
+{
+    struct target_conf *target = &conf->target;
+    for (size_t i = 0; i < conf->dialect_count; i++)
+        check_dialect(&conf->dialects[i], env, report);
+    choose_dialect(conf, env, report);
+    check_token(target, report);
+    target->offers = target->subprotocols.count ? &target->subprotocols : &target->dialect->subprotocols;
+    fill_path(&target->local, target->dialect->path, "target.url", report);
+    fill_path(&target->public, target->dialect->path, "target.public_url", report);
+}

@@ -1,0 +1,156 @@
+/*
+ * What the files of the configuration share among themselves, and with nobody else: the tree of a YAML document with positions, the list
+ * of errors, the way to the place being read, and variables.
+ *   conf_yaml.c    text to tree          conf_report.c  errors, sorted and placed      conf_vars.c  ${NAME}
+ *   conf_read.c    tree to fields        conf_rules.c   across options                 conf_rows.c  the schema
+ *   conf.c         generations           conf_show.c    `config show`                  conf_write.c starter, manual
+ *   conf_brokers.c, conf_dialects.c      reading and rules of theirs                   conf_schema.c JSON Schema
+ */
+#ifndef WSHEALTHD_CONF_CONF_PARTS_H
+#define WSHEALTHD_CONF_CONF_PARTS_H
+
+#include "agent/conf/conf.h"
+#include "agent/conf/probe_type.h"
+
+/* --- positions and errors -------------------------------------------------------------------------------------------------- */
+
+struct mark {
+    unsigned line, column; /* from 1; 0: unknown */
+};
+
+struct report {       /* errors as they are found; report_finish puts them in the order of the file */
+    const char *file; /* NULL: no file, as for the command line */
+    struct report_error {
+        struct mark mark;
+        char *path, *text; /* text begins with the path */
+    } *errors;
+    size_t error_count;
+    bool more; /* than CONF_ERRORS_MAX */
+    struct report_place {
+        char *path;
+        struct mark mark;
+    } *places; /* where known keys stand, so that rules across options can name a line */
+    size_t place_count;
+};
+void report_init(struct report *report, const char *file);
+void report_at(struct report *report, struct mark mark, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* At the place of the path, or of the nearest mapping around it; not if that path has an error already. */
+void report_path(struct report *report, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool report_has(const struct report *report, const char *path);       /* an error at the path */
+bool report_has_below(const struct report *report, const char *path); /* or below it */
+void report_place(struct report *report, const char *path, struct mark mark);
+void report_finish(struct report *report, struct conf_errors *errors); /* and frees it */
+
+enum { TRAIL_MAX = 256 };
+struct trail { /* "checks[2].expect.json" */
+    char text[TRAIL_MAX];
+};
+size_t trail_key(struct trail *trail, const char *key); /* returns the length before, for trail_cut */
+size_t trail_index(struct trail *trail, size_t index);
+void trail_cut(struct trail *trail, size_t len);
+
+/* --- the document ---------------------------------------------------------------------------------------------------------- */
+
+enum { NODES_MAX = 1 << 16, KEYS_MAX = 1024 };
+enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
+struct node {
+    enum node_kind kind;
+    bool quoted;    /* a scalar in quotes, or a block: never null, never a number */
+    bool duplicate; /* its key was there before: reported, and to be passed over */
+    struct mark mark;
+    char *text; /* scalars; terminated, no NUL inside */
+    char *key;  /* of a mapping's child */
+    struct mark key_mark;
+    struct node *first, *last, *next;
+    size_t count; /* of children */
+};
+/* The tree (an empty document is an empty mapping), or NULL and errors. Syntax only; duplicate keys are reported and marked. */
+struct node *node_load(struct slice text, struct report *report);
+void node_free(struct node *node);
+bool node_is_null(const struct node *node);                           /* nothing, ~ or null */
+const struct node *node_get(const struct node *map, const char *key); /* NULL: none */
+const char *node_kind_name(const struct node *node);                  /* "a list" */
+
+/* --- variables ------------------------------------------------------------------------------------------------------------- */
+
+enum { VARS_TOTAL_MAX = 4 << 20 }; /* bytes that all variables and files of one configuration may add up to */
+struct vars {
+    const char *(*getenv)(const char *name);
+    size_t budget;
+};
+/* Replaces ${…} in text. keep_files leaves markers for opt_expand instead of contents. *replaced: there was something to replace. */
+int vars_expand(struct vars *vars, const char *text, bool keep_files, struct buf *out, bool *replaced, struct err *err);
+
+/* --- reading --------------------------------------------------------------------------------------------------------------- */
+
+struct reader {
+    const struct conf_env *env;
+    struct report *report;
+    struct trail trail;
+    struct vars vars;
+};
+struct reader_part { /* rows and the struct that they fill */
+    const struct opt *rows;
+    void *base;
+};
+/* Reads a mapping by the rows of up to two parts; keys in `others` (ends with NULL) are for the caller, all further ones are errors. */
+void read_map(struct reader *reader, const struct node *map, const struct reader_part parts[2], const char *const *others);
+/* A scalar's text with its variables replaced, for keys outside the rows; NULL and an error where it is none. Free it. */
+char *read_text(struct reader *reader, const struct node *node, const char *want);
+/* A YAML value as JSON text. 0, or -1 and an error has been reported. */
+int read_json(struct reader *reader, const struct node *node, struct buf *out);
+
+/* --- rules ------------------------------------------------------------------------------------------------------------------- */
+
+void conf_check_rules(struct conf *conf, const struct conf_env *env, struct report *report);
+void conf_check_brokers(struct conf *conf, const struct conf_env *env, struct report *report);
+void conf_check_dialects(struct conf *conf, const struct conf_env *env,
+                         struct report *report); /* and what the target gets of its own */
+/* publish.command of a check or its dialect: stands alone, begins with a word of the broker type's, and the broker has commands. */
+void conf_check_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
+                           struct report *report);
+/* A check of type `subscribe` needs a dialect that knows how to. */
+void conf_check_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report);
+/* The broker that a check is about, if its type has an option `broker`. */
+void conf_check_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report);
+/* A message that begins with the name of an option belongs to that option: "within: longer than timeout". rows ends with NULL. */
+void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err);
+void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base);
+void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report);
+/* The option of `tls` that only makes sense over TLS, the first that is set; NULL: none. */
+const char *conf_tls_wanted(const struct tls_conf *tls);
+void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report);
+void conf_check_share(const struct conf *conf, size_t index, const char *path, struct report *report);
+void conf_check_descriptors(const struct conf *conf, struct report *report);
+void conf_hide_url(const char *text); /* its secrets are registered as such */
+void conf_hide_urls(const struct opt *rows, void *base);
+bool conf_is_name(const char *text); /* of a check, a broker, a dialect */
+
+/* --- brokers and dialects ---------------------------------------------------------------------------------------------------- */
+
+void conf_read_brokers(struct reader *reader, struct conf *conf, const struct node *list);
+void conf_clear_brokers(struct conf *conf);
+/* The check that each broker gets by itself, unless there is one. */
+void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults,
+                            struct report *report);
+const char *conf_default_name(const struct check_conf *check);
+void conf_take_defaults(struct check_conf *check, const struct check_conf *defaults);
+void conf_read_dialects(struct reader *reader, struct conf *conf, const struct node *map);
+void conf_clear_dialects(struct conf *conf);
+bool conf_same_dialect(const struct dialect *a, const struct dialect *b);
+/* "'hos', no such check type (did you mean 'host'?)", or all names. Returns -1. */
+int conf_unknown(const char *what, const char *name, const char *shown, const char *const *names, size_t count, struct err *err);
+void conf_list_names(const char *const *names, size_t count, struct err *err); /* appends " a, b, c" */
+
+/* --- shared by conf.c and the writers ---------------------------------------------------------------------------------------- */
+
+extern const struct opt default_rows[];  /* the `defaults` section, fields of struct check_conf */
+extern const struct opt identity_rows[]; /* the `identity` section, fields of struct conf */
+extern const char
+    *const conf_future_types[]; /* check types that the manual promises and this build does not have; ends with NULL */
+extern const char *const conf_default_checks[]; /* ends with NULL */
+const struct probe_type *conf_find_type(const struct conf_env *env, const char *name);
+bool conf_is_url(const struct opt *row); /* may its value hold a password? */
+
+#endif

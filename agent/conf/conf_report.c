@@ -1,0 +1,191 @@
+/*
+ * The errors of one configuration: collected in any order, told in the order of the file. Called by the reader and by the rules across
+ * options. Promises a ceiling on their number, and that no secret registered by then is in them.
+ */
+#include "agent/conf/conf_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/secret.h"
+#include "agent/base/text.h"
+
+enum { ERRORS_TEXT_MAX = 256 << 10, KEY_SHOWN_MAX = 48 };
+
+void conf_errors_init(struct conf_errors *errors)
+{
+    buf_init(&errors->text, ERRORS_TEXT_MAX);
+    errors->count = 0;
+}
+
+void conf_errors_fini(struct conf_errors *errors)
+{
+    buf_fini(&errors->text);
+    errors->count = 0;
+}
+
+void conf_list_names(const char *const *names, size_t count, struct err *err)
+{
+    for (size_t i = 0, len = strlen(err->text); i < count && len < sizeof err->text; i++) {
+        int n = snprintf(err->text + len, sizeof err->text - len, "%s%s", i ? ", " : " ", names[i]);
+        len += n > 0 ? (size_t)n : 0;
+    }
+}
+
+int conf_unknown(const char *what, const char *name, const char *shown, const char *const *names, size_t count, struct err *err)
+{
+    char quoted[KEY_SHOWN_MAX * 5];
+    const char *near = text_nearest(name, names, count);
+    text_excerpt(slice_str(shown), KEY_SHOWN_MAX, quoted, sizeof quoted);
+    if (near)
+        return err_set(err, REASON_NONE, 0, "'%s', no such %s (did you mean '%s'?)", quoted, what, near);
+    err_set(err, REASON_NONE, 0, "'%s', want one of", quoted);
+    conf_list_names(names, count, err);
+    return -1;
+}
+
+void report_init(struct report *report, const char *file)
+{
+    *report = (struct report){ .file = file };
+}
+
+__attribute__((format(printf, 4, 0))) static void add_error(struct report *report, struct mark mark, const char *path,
+                                                            const char *fmt, va_list args)
+{
+    struct buf text = BUF_INIT(TRAIL_MAX + 2 * ERR_TEXT_MAX);
+    if (report->error_count >= CONF_ERRORS_MAX) {
+        report->more = true;
+        return;
+    }
+    if (path && *path)
+        buf_printf(&text, "%s: ", path);
+    buf_vprintf(&text, fmt, args);
+    report->errors = mem_realloc(report->errors, (report->error_count + 1) * sizeof *report->errors);
+    report->errors[report->error_count++] = (struct report_error){ mark, mem_strdup(path), mem_strdup(buf_str(&text)) };
+    buf_fini(&text);
+}
+
+void report_at(struct report *report, struct mark mark, const char *path, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    add_error(report, mark, path, fmt, args);
+    va_end(args);
+}
+
+/* The longest known path that is `path` or leads to it. */
+static struct mark find_place(const struct report *report, const char *path)
+{
+    struct mark mark = { report->place_count ? 1 : 0, report->place_count ? 1 : 0 };
+    size_t best = 0;
+    for (size_t i = 0; i < report->place_count; i++) {
+        size_t len = strlen(report->places[i].path);
+        if (len >= best && strncmp(path, report->places[i].path, len) == 0 &&
+            (len == 0 || path[len] == 0 || path[len] == '.' || path[len] == '[')) {
+            best = len;
+            mark = report->places[i].mark;
+        }
+    }
+    return mark;
+}
+
+bool report_has_below(const struct report *report, const char *path)
+{
+    size_t len = strlen(path);
+    for (size_t i = 0; i < report->error_count; i++) {
+        const char *other = report->errors[i].path;
+        if (other && strncmp(other, path, len) == 0 && (!other[len] || other[len] == '.' || other[len] == '['))
+            return true;
+    }
+    return false;
+}
+
+bool report_has(const struct report *report, const char *path)
+{
+    for (size_t i = 0; i < report->error_count; i++)
+        if (report->errors[i].path && *path && strcmp(report->errors[i].path, path) == 0)
+            return true;
+    return false;
+}
+
+void report_path(struct report *report, const char *path, const char *fmt, ...)
+{
+    va_list args;
+    if (report_has(report, path))
+        return;
+    va_start(args, fmt);
+    add_error(report, find_place(report, path), path, fmt, args);
+    va_end(args);
+}
+
+void report_place(struct report *report, const char *path, struct mark mark)
+{
+    if ((report->place_count & (report->place_count - 1)) == 0) /* doubles at each power of two */
+        report->places = mem_realloc(report->places, (report->place_count ? report->place_count * 2 : 1) * sizeof *report->places);
+    report->places[report->place_count++] = (struct report_place){ mem_strdup(path), mark };
+}
+
+static int by_position(const void *left, const void *right)
+{
+    const struct report_error *a = left, *b = right;
+    if (a->mark.line != b->mark.line)
+        return a->mark.line < b->mark.line ? -1 : 1;
+    if (a->mark.column != b->mark.column)
+        return a->mark.column < b->mark.column ? -1 : 1;
+    return strcmp(a->text, b->text);
+}
+
+static void write_error(const struct report *report, const struct report_error *error, struct buf *out)
+{
+    secret_scrub(error->text);
+    if (report->file && error->mark.line)
+        buf_printf(out, "%s:%u:%u: %s\n", report->file, error->mark.line, error->mark.column, error->text);
+    else if (report->file)
+        buf_printf(out, "%s: %s\n", report->file, error->text);
+    else
+        buf_printf(out, "%s\n", error->text);
+}
+
+void report_finish(struct report *report, struct conf_errors *errors)
+{
+    if (report->error_count)
+        qsort(report->errors, report->error_count, sizeof *report->errors, by_position);
+    for (size_t i = 0; i < report->error_count; i++) {
+        write_error(report, &report->errors[i], &errors->text);
+        mem_free(report->errors[i].path);
+        mem_free(report->errors[i].text);
+    }
+    if (report->more)
+        buf_printf(&errors->text, "%s%smore than %d errors, the others are left out\n", report->file ? report->file : "",
+                   report->file ? ": " : "", CONF_ERRORS_MAX);
+    errors->count += (unsigned)report->error_count;
+    for (size_t i = 0; i < report->place_count; i++)
+        mem_free(report->places[i].path);
+    mem_free(report->errors);
+    mem_free(report->places);
+    *report = (struct report){ 0 };
+}
+
+/* Keys come from the file: cut, and without control characters. */
+size_t trail_key(struct trail *trail, const char *key)
+{
+    size_t len = strlen(trail->text);
+    char shown[KEY_SHOWN_MAX * 5];
+    text_excerpt(slice_str(key), KEY_SHOWN_MAX, shown, sizeof shown);
+    snprintf(trail->text + len, sizeof trail->text - len, "%s%s", len ? "." : "", shown);
+    return len;
+}
+
+size_t trail_index(struct trail *trail, size_t index)
+{
+    size_t len = strlen(trail->text);
+    snprintf(trail->text + len, sizeof trail->text - len, "[%zu]", index);
+    return len;
+}
+
+void trail_cut(struct trail *trail, size_t len)
+{
+    trail->text[len] = 0;
+}

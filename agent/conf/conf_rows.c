@@ -1,0 +1,376 @@
+/*
+ * The schema of the configuration: every option but those of the check types, which bring their own rows. Read by the loader, the
+ * command line, `config show|init|schema` and the manual. `checks`, `brokers` and `dialects`, and the `type` of the former, are read by
+ * hand in agent/conf/conf*.c, as their fields are no plain values. What brokers and dialects have of their own are the rows of the broker
+ * types and of agent/conf/dialect.c.
+ */
+#include "agent/conf/conf_parts.h"
+
+#define SECONDS(n) ((n) * INT64_C(1000))
+#define MINUTES(n) SECONDS((n) * 60)
+#define HOURS(n) MINUTES((n) * 60)
+enum { URL_TEXT_MAX = 4096, PATH_TEXT_MAX = 4096, HEADERS_MAX = 32, OFFERS_MAX = 16, TOKEN_TEXT_MAX = 16 << 10 };
+
+static const char *const details_words[] = { "full", "reasons", "auto", NULL };
+static const char *const level_words[] = { "debug", "info", "warn", "error", NULL };
+static const char *const format_words[] = { "logfmt", "json", NULL };
+static const char *const compression_words[] = { "auto", "off", "required", NULL };
+static const char *const proxy_words[] = { "off", "v1", "v2", NULL }; /* enum proxy_version */
+static const char *const version_words[] = { "1.0", "1.1", "1.2", "1.3", NULL };
+static const char *const shared_words[] = { "degrade", "fail", NULL };
+static const char *const gate_words[] = { "ready", "live", NULL };
+static const char *const path_words[] = { "local", "public", NULL };
+
+const char *const conf_future_types[] = { "payload", "reconnect", "auth", "origin", "server", NULL };
+const char *const conf_default_checks[] = { "handshake", "ping", "hold", NULL };
+
+#define TLS(field) offsetof(struct tls_conf, field)
+static const struct opt tls_rows[] = {
+    { .name = "ca_file",
+      .kind = OPT_STRING,
+      .offset = TLS(ca_file),
+      .max = PATH_TEXT_MAX,
+      .help = "PEM file with the authorities to trust; by default those of the system" },
+    { .name = "cert_file",
+      .kind = OPT_STRING,
+      .offset = TLS(cert_file),
+      .max = PATH_TEXT_MAX,
+      .help = "PEM file with the client certificate to show; needs key_file" },
+    { .name = "key_file",
+      .kind = OPT_STRING,
+      .offset = TLS(key_file),
+      .max = PATH_TEXT_MAX,
+      .help = "PEM file with the key of the client certificate" },
+    { .name = "server_name",
+      .kind = OPT_STRING,
+      .offset = TLS(server_name),
+      .max = 253,
+      .help = "name for SNI and to verify the certificate against; by default the URL's host" },
+    { .name = "verify",
+      .kind = OPT_BOOL,
+      .offset = TLS(verify),
+      .fallback = "true",
+      .help = "whether the certificate's chain and name must be good" },
+    { .name = "min_version",
+      .kind = OPT_ENUM,
+      .offset = TLS(min_version),
+      .fallback = "1.2",
+      .words = version_words,
+      .help = "the lowest TLS version to accept" },
+    { 0 },
+};
+
+#define TARGET(field) offsetof(struct target_conf, field)
+const struct opt target_rows[] = {
+    { .name = "url",
+      .kind = OPT_STRING,
+      .offset = TARGET(url),
+      .min = 1,
+      .max = URL_TEXT_MAX,
+      .flags = OPT_REQUIRED,
+      .help = "the server: ws://, wss:// or ws+unix:///path:/request-path. A user and password in it are sent as Authorization: "
+              "Basic" },
+    { .name = "public_url",
+      .kind = OPT_STRING,
+      .offset = TARGET(public_url),
+      .min = 1,
+      .max = URL_TEXT_MAX,
+      .help = "the way users come in, for checks with path: public" },
+    { .name = "headers",
+      .kind = OPT_PAIRS,
+      .offset = TARGET(headers),
+      .max = HEADERS_MAX,
+      .flags = OPT_DYNAMIC,
+      .help =
+          "further headers of the upgrade request; Host takes the place of the URL's host and port, for virtual hosts behind an "
+          "address, and User-Agent that of wshealthd/VERSION" },
+    { .name = "origin",
+      .kind = OPT_STRING,
+      .offset = TARGET(origin),
+      .min = 1,
+      .max = 1024,
+      .help = "the Origin header; by default none is sent" },
+    { .name = "subprotocols",
+      .kind = OPT_STRINGS,
+      .offset = TARGET(subprotocols),
+      .max = OFFERS_MAX,
+      .help = "subprotocols to offer; the server must then choose one of them" },
+    { .name = "token",
+      .kind = OPT_STRING,
+      .offset = TARGET(token),
+      .min = 1,
+      .max = TOKEN_TEXT_MAX,
+      .flags = OPT_SECRET | OPT_DYNAMIC,
+      .help = "the token to show, best as ${file:/path}, which is read again for every connection" },
+    { .name = "token_in",
+      .kind = OPT_STRING,
+      .offset = TARGET(token_in),
+      .fallback = "header",
+      .min = 1,
+      .max = 128,
+      .help = "where the token goes: header (Authorization: Bearer), query:NAME, cookie:NAME, subprotocol, or message, where the "
+              "dialect's connect has {{token}}" },
+    { .name = "tls", .kind = OPT_SECTION, .offset = TARGET(tls), .rows = tls_rows, .help = "TLS towards the server" },
+    { .name = "compression",
+      .kind = OPT_ENUM,
+      .offset = TARGET(compression),
+      .fallback = "auto",
+      .words = compression_words,
+      .help = "permessage-deflate: auto offers it, required fails without it" },
+    { .name = "proxy_protocol",
+      .kind = OPT_ENUM,
+      .offset = TARGET(proxy_protocol),
+      .fallback = "off",
+      .words = proxy_words,
+      .help = "the PROXY header that is sent before anything else, TLS included, to a server that takes connections from a load "
+              "balancer only" },
+    { .name = "dialect",
+      .kind = OPT_STRING,
+      .offset = TARGET(dialect_name),
+      .fallback = "raw",
+      .min = 1,
+      .max = 64,
+      .help = "how the server speaks: a built-in dialect, or one of `dialects`" },
+    { 0 },
+};
+
+#define BROKER(field) offsetof(struct broker_conf, field)
+static const struct opt retry_rows[] = {
+    { .name = "min",
+      .kind = OPT_DURATION,
+      .offset = BROKER(retry_min_ms),
+      .fallback = "100ms",
+      .min = 10,
+      .max = MINUTES(10),
+      .help = "before the first attempt to connect again; then it doubles" },
+    { .name = "max",
+      .kind = OPT_DURATION,
+      .offset = BROKER(retry_max_ms),
+      .fallback = "10s",
+      .min = 10,
+      .max = MINUTES(10),
+      .help = "the longest time between attempts" },
+    { 0 },
+};
+const struct opt broker_rows[] = {
+    { .name = "name",
+      .kind = OPT_STRING,
+      .offset = BROKER(name),
+      .min = 1,
+      .max = 64,
+      .help = "its name in checks, logs, metrics and answers: letters, digits, _ . and -; by default the type" },
+    { .name = "url",
+      .kind = OPT_STRING,
+      .offset = BROKER(url),
+      .min = 1,
+      .max = URL_TEXT_MAX,
+      .flags = OPT_DYNAMIC,
+      .help = "where it is, with user and password; ${file:/path} in it is read again for every connection" },
+    { .name = "tls", .kind = OPT_SECTION, .offset = BROKER(tls), .rows = tls_rows, .help = "TLS towards the broker" },
+    { .name = "timeout",
+      .kind = OPT_DURATION,
+      .offset = BROKER(timeout_ms),
+      .fallback = "2s",
+      .min = 10,
+      .max = MINUTES(10),
+      .help = "for connecting, and for each answer" },
+    { .name = "retry", .kind = OPT_SECTION, .rows = retry_rows, .help = "pauses before connecting again" },
+    { 0 },
+};
+
+/* Sections whose fields live in struct conf itself have offset 0. */
+#define CONF(field) offsetof(struct conf, field)
+static const struct opt log_rows[] = {
+    { .name = "level",
+      .kind = OPT_ENUM,
+      .offset = CONF(log_level),
+      .fallback = "info",
+      .words = level_words,
+      .help = "the least important events that are logged" },
+    { .name = "format",
+      .kind = OPT_ENUM,
+      .offset = CONF(log_format),
+      .fallback = "logfmt",
+      .words = format_words,
+      .help = "how a line of the log is written" },
+    { 0 },
+};
+static const struct opt readiness_rows[] = {
+    { .name = "shared_faults",
+      .kind = OPT_ENUM,
+      .offset = CONF(shared_faults),
+      .fallback = "degrade",
+      .words = shared_words,
+      .help = "what the fault of something that all instances share does to /ready: degrade leaves it at 200" },
+    { .name = "probe_faults",
+      .kind = OPT_ENUM,
+      .offset = CONF(probe_faults),
+      .fallback = "degrade",
+      .words = shared_words,
+      .help =
+          "what a fault of the agent's own means (its token, what it trusts, its pace) does to /ready once the check has passed: "
+          "degrade leaves it at 200" },
+    { .name = "degraded_weight",
+      .kind = OPT_PERCENT,
+      .fallback = "100%",
+      .flags = OPT_FUTURE,
+      .help = "the weight that agent_check tells while degraded" },
+    { 0 },
+};
+static const struct opt liveness_rows[] = {
+    { .name = "after",
+      .kind = OPT_DURATION,
+      .offset = CONF(liveness_after_ms),
+      .fallback = "30s",
+      .max = HOURS(24),
+      .help = "a live-gated check must find nobody who answers for this long before /live is 503" },
+    { 0 },
+};
+
+const struct opt identity_rows[] = {
+    { .name = "id",
+      .kind = OPT_STRING,
+      .offset = CONF(agent_id),
+      .min = 1,
+      .max = 255,
+      .help = "the agent's name, different for each; by default the host's. All but letters, digits, _ and - become _" },
+    { .name = "region",
+      .kind = OPT_STRING,
+      .offset = CONF(region),
+      .fallback = "default",
+      .min = 1,
+      .max = 255,
+      .help = "where it is: agents of several places may share a channel" },
+    { 0 },
+};
+
+const struct opt conf_rows[] = {
+    { .name = "listen",
+      .kind = OPT_STRING,
+      .offset = CONF(listen),
+      .fallback = "[::]:9717",
+      .min = 1,
+      .max = 255,
+      .help = "where the health endpoints are served: address:port, [::]:port (IPv6 and IPv4), unix:/path or off" },
+    { .name = "proxy_protocol",
+      .kind = OPT_BOOL,
+      .offset = CONF(proxy_protocol),
+      .fallback = "false",
+      .help = "whether connections to `listen` may begin with a PROXY preamble, version 1 or 2, as some balancers send it" },
+    { .name = "admin",
+      .kind = OPT_STRING,
+      .offset = CONF(admin),
+      .fallback = "auto",
+      .min = 1,
+      .max = 255,
+      .help = "the socket for status, drain, resume and reload: unix:/path, off, or auto, which is admin.sock in "
+              "$RUNTIME_DIRECTORY, else in "
+              "/run/wshealthd, else in $XDG_RUNTIME_DIR/wshealthd, else off" },
+    { .name = "agent_check", .kind = OPT_STRING, .fallback = "off", .flags = OPT_FUTURE, .help = "HAProxy agent-check responder" },
+    { .name = "grpc", .kind = OPT_STRING, .fallback = "off", .flags = OPT_FUTURE, .help = "grpc.health.v1.Health" },
+    { .name = "prestop", .kind = OPT_BOOL, .fallback = "false", .flags = OPT_FUTURE, .help = "whether /prestop is served" },
+    { .name = "details",
+      .kind = OPT_ENUM,
+      .offset = CONF(details),
+      .fallback = "auto",
+      .words = details_words,
+      .help = "what readers see: full; reasons (no addresses, URLs or texts of the server's); auto: full on loopback, reasons to "
+              "others" },
+    { .name = "log", .kind = OPT_SECTION, .rows = log_rows, .help = "the log, on stderr" },
+    { .name = "target", .kind = OPT_SECTION, .offset = CONF(target), .rows = target_rows, .help = "the server that is watched" },
+    { .name = "readiness", .kind = OPT_SECTION, .rows = readiness_rows, .help = "what makes /ready" },
+    { .name = "liveness", .kind = OPT_SECTION, .rows = liveness_rows, .help = "what makes /live" },
+    { .name = "identity", .kind = OPT_SECTION, .rows = identity_rows, .help = "who this agent is in its heartbeats" },
+    { 0 },
+};
+
+#define CHECK(field) offsetof(struct check_conf, field)
+#define INTERVAL_ROW                \
+    { .name = "interval",           \
+      .kind = OPT_DURATION,         \
+      .offset = CHECK(interval_ms), \
+      .fallback = "5s",             \
+      .min = 100,                   \
+      .max = HOURS(24),             \
+      .help = "from the beginning of one round to that of the next; a round that takes longer delays it" }
+#define FAST_ROW                \
+    { .name = "fast_interval",  \
+      .kind = OPT_DURATION,     \
+      .offset = CHECK(fast_ms), \
+      .fallback = "500ms",      \
+      .min = 50,                \
+      .max = HOURS(24),         \
+      .help =                   \
+          "the same while rounds contradict the check's state, so that it is soon settled; at most rise + fall rounds in a row" }
+#define TIMEOUT_ROW                \
+    { .name = "timeout",           \
+      .kind = OPT_DURATION,        \
+      .offset = CHECK(timeout_ms), \
+      .fallback = "2s",            \
+      .min = 10,                   \
+      .max = MINUTES(10),          \
+      .help = "a hard deadline on the whole round, every phase included" }
+#define RISE_ROW             \
+    { .name = "rise",        \
+      .kind = OPT_INT,       \
+      .offset = CHECK(rise), \
+      .fallback = "1",       \
+      .min = 1,              \
+      .max = 1000,           \
+      .help = "so many rounds in a row without a failure end the failed state" }
+#define FALL_ROW             \
+    { .name = "fall",        \
+      .kind = OPT_WINDOW,    \
+      .offset = CHECK(fall), \
+      .fallback = "2",       \
+      .min = 1,              \
+      .max = 64,             \
+      .help = "so many failed rounds in a row begin the failed state; 3/5: three among the last five" }
+#define JITTER_ROW                     \
+    { .name = "jitter",                \
+      .kind = OPT_PERCENT,             \
+      .offset = CHECK(jitter_percent), \
+      .fallback = "10%",               \
+      .help = "each interval is shortened or lengthened at random by up to this much" }
+
+const struct opt default_rows[] = { INTERVAL_ROW, FAST_ROW, TIMEOUT_ROW, RISE_ROW, FALL_ROW, JITTER_ROW, { 0 } };
+
+const struct opt check_rows[] = {
+    { .name = "name",
+      .kind = OPT_STRING,
+      .offset = CHECK(name),
+      .min = 1,
+      .max = 64,
+      .help = "its name in logs, metrics and answers: letters, digits, _ . and -; by default the type" },
+    INTERVAL_ROW,
+    FAST_ROW,
+    TIMEOUT_ROW,
+    RISE_ROW,
+    FALL_ROW,
+    JITTER_ROW,
+    { .name = "gates",
+      .kind = OPT_SET,
+      .offset = CHECK(gates),
+      .words = gate_words,
+      .help = "what its failure turns to 503: any of ready and live; [] only reports. The default is the type's" },
+    { .name = "path",
+      .kind = OPT_ENUM,
+      .offset = CHECK(path),
+      .fallback = "local",
+      .words = path_words,
+      .help = "the way to the server: local is target.url, public is target.public_url" },
+    { .name = "slo",
+      .kind = OPT_DURATION,
+      .offset = CHECK(slo_ms),
+      .max = MINUTES(10),
+      .help = "a round slower than this is a warning; it must be shorter than timeout, and 0s means none" },
+    { .name = "share_connection",
+      .kind = OPT_BOOL,
+      .offset = CHECK(shares),
+      .fallback = "false",
+      .help = "whether it uses one connection together with the other checks that say so, for servers that allow one session for a "
+              "token; for "
+              "ping, echo, delivery, and hold with one connection" },
+    { .name = "enabled", .kind = OPT_BOOL, .offset = CHECK(enabled), .fallback = "true", .help = "whether the check runs" },
+    { 0 },
+};

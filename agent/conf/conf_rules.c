@@ -1,0 +1,419 @@
+/*
+ * Rules that span options, and what is derived from them: addresses, URLs, the token's place. Called when a generation is loaded and
+ * again after the command line has set options. Promises to say nothing about an option that is already known to be wrong.
+ */
+#include "agent/conf/conf_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "agent/base/file.h"
+#include "agent/base/mem.h"
+#include "agent/base/secret.h"
+#include "agent/base/text.h"
+#include "agent/proto/heartbeat.h"
+#include "agent/proto/upgrade.h"
+
+enum { SHOWN_MAX = 48, SECRET_QUERY_MIN = 6, SECRET_USER_MIN = 8 };
+
+void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err)
+{
+    char name[64] = "", below[TRAIL_MAX];
+    size_t len = strcspn(err->text, ":");
+    bool known = false;
+    if (len < sizeof name && err->text[len])
+        memcpy(name, err->text, len);
+    for (size_t i = 0; i < 2 && *name && !known; i++)
+        known = opt_find(rows[i], name) != NULL;
+    if (known) {
+        snprintf(below, sizeof below, "%s.%s", path, name);
+        report_path(report, below, "%s", err->text + len + 1 + strspn(err->text + len + 1, " "));
+    } else {
+        report_path(report, path, "%s", err->text);
+    }
+}
+
+/* RFC 9110, 5.6.2 */
+bool conf_is_header_name(const char *text)
+{
+    static const char letters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *text && text[strspn(text, letters)] == 0;
+}
+
+bool conf_is_url(const struct opt *row)
+{
+    size_t len = strlen(row->name);
+    return row->kind == OPT_STRING && len >= 3 && strcmp(row->name + len - 3, "url") == 0;
+}
+
+static void hide(const char *begin, size_t len)
+{
+    char *text = mem_strndup(begin, len);
+    secret_add(text);
+    mem_free(text);
+}
+
+/* The password as it is written and as it is meant, and query values whose name says that they are secret. */
+void conf_hide_url(const char *text)
+{
+    struct url url;
+    const char *authority = strstr(text, "://");
+    if (url_parse(text, &url, NULL) == 0) {
+        char basic[URL_BASIC_MAX];
+        /* A user without a password is often a token. */
+        secret_add(*url.password ? url.password : strlen(url.user) >= SECRET_USER_MIN ? url.user : NULL);
+        if (url_basic(&url, basic))
+            secret_add(strchr(basic, ' ') + 1);
+    }
+    if (authority) {
+        authority += 3;
+        size_t len = strcspn(authority, "/?#");
+        const char *at = memchr(authority, '@', len), *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
+        if (colon)
+            hide(colon + 1, (size_t)(at - colon) - 1);
+    }
+    const char *query = strchr(text, '?');
+    while (query && *query) {
+        size_t len = strcspn(++query, "&#");
+        const char *equal = memchr(query, '=', len);
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", equal ? (int)(equal - query) : 0, query);
+        if (equal && opt_name_is_secret(name) && len - (size_t)(equal - query) > SECRET_QUERY_MIN)
+            hide(equal + 1, len - (size_t)(equal - query) - 1);
+        query = query[len] == '&' ? query + len : NULL;
+    }
+}
+
+void conf_hide_urls(const struct opt *rows, void *base)
+{
+    for (const struct opt *row = rows; row && row->name; row++)
+        if (!(row->flags & OPT_FUTURE) && conf_is_url(row) && *(char **)opt_field(row, base))
+            conf_hide_url(*(char **)opt_field(row, base));
+}
+
+void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base)
+{
+    for (const struct opt *row = rows; row && row->name; row++) {
+        if (!(row->flags & OPT_REQUIRED) || opt_is_set(row, base))
+            continue;
+        char below[TRAIL_MAX];
+        snprintf(below, sizeof below, "%s.%s", path, row->name);
+        report_path(report, below, "required, but not set");
+    }
+}
+
+/* --- the agent's own addresses ------------------------------------------------------------------------------------------------ */
+
+static void check_listen(struct conf *conf, struct report *report)
+{
+    struct err err;
+    conf->listen_on = conf->listen && strcmp(conf->listen, "off") != 0;
+    conf->admin_on = conf->admin && strcmp(conf->admin, "off") != 0;
+    if (conf->listen_on && listen_address_parse(conf->listen, &conf->listen_address, &err))
+        report_path(report, "listen", "%s", err.text);
+    conf->admin_auto = conf->admin_on && strcmp(conf->admin, "auto") == 0;
+    if (!conf->admin_on || conf->admin_auto)
+        return;
+    if (strncmp(conf->admin, "unix:", 5) != 0)
+        report_path(report, "admin", "want unix:/path, auto or off");
+    else if (listen_address_parse(conf->admin, &conf->admin_address, &err))
+        report_path(report, "admin", "%s", err.text);
+    if (conf->listen_on && conf->listen_address.is_unix && strcmp(conf->listen, conf->admin) == 0)
+        report_path(report, "admin", "the same address as listen");
+}
+
+/* --- the target --------------------------------------------------------------------------------------------------------------- */
+
+static void check_url(struct report *report, const char *path, const char *text, struct url *url)
+{
+    static const char want[] = "want ws://, wss:// or ws+unix://";
+    struct err err;
+    *url = (struct url){ 0 };
+    if (!text)
+        return;
+    size_t len = strcspn(text, ":/?# ");
+    char scheme[SHOWN_MAX * 5];
+    text_excerpt(slice_make(text, len), SHOWN_MAX, scheme, sizeof scheme);
+    if (strncmp(text + len, "://", 3) != 0)
+        report_path(report, path, "no scheme, %s", want);
+    else if (!slice_equal_nocase(slice_make(text, len), "ws") && !slice_equal_nocase(slice_make(text, len), "wss") &&
+             !slice_equal_nocase(slice_make(text, len), "ws+unix"))
+        report_path(report, path, "scheme %s://, %s", scheme, want);
+    else if (url_parse(text, url, &err))
+        report_path(report, path, "%s", strncmp(err.text, "url: ", 5) == 0 ? err.text + 5 : err.text);
+    if (report_has(report, path))
+        *url = (struct url){ 0 };
+}
+
+/* "query:NAME": the name behind a word and its colon, or NULL. */
+static const char *place_name(const char *text, const char *word)
+{
+    size_t len = strlen(word);
+    return strncmp(text, word, len) == 0 && text[len] == ':' ? text + len + 1 : NULL;
+}
+
+static void check_token_place(struct target_conf *target, struct report *report)
+{
+    static const char path[] = "target.token_in", want[] = "want header, query:NAME, cookie:NAME, subprotocol or message";
+    const char *in = target->token_in ? target->token_in : "header";
+    const char *query = place_name(in, "query"), *cookie = place_name(in, "cookie");
+    char shown[SHOWN_MAX * 5];
+    text_excerpt(slice_str(in), SHOWN_MAX, shown, sizeof shown);
+    target->token_name = query ? query : cookie;
+    target->token_place = query                            ? TOKEN_QUERY
+                          : cookie                         ? TOKEN_COOKIE
+                          : strcmp(in, "subprotocol") == 0 ? TOKEN_SUBPROTOCOL
+                          : strcmp(in, "message") == 0     ? TOKEN_MESSAGE
+                                                           : TOKEN_HEADER;
+    if (strcmp(in, "query") == 0 || strcmp(in, "cookie") == 0)
+        report_path(report, path, "'%s' has no name, %s", shown, want);
+    else if (target->token_name && !conf_is_header_name(target->token_name))
+        report_path(report, path, "'%s', the name is not one: %s", shown, want);
+    else if (target->token_place == TOKEN_HEADER && strcmp(in, "header") != 0)
+        report_path(report, path, "'%s', %s", shown, want);
+}
+
+/* host or host:port, as it stands between the slashes of a URL. */
+static bool is_authority(const char *text)
+{
+    for (const char *p = text; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f || strchr("/?#@,\"<>\\^`{|}", *p))
+            return false;
+    return *text != '\0';
+}
+
+static void check_header(const struct opt_pair *header, const char *path, struct report *report)
+{
+    if (!conf_is_header_name(header->name))
+        report_path(report, path, "not a header name");
+    else if (upgrade_header_reserved(header->name))
+        report_path(report, path, "the handshake sets this header itself");
+    else if (strcasecmp(header->name, "Host") == 0 && !opt_is_dynamic(header->value) && !is_authority(header->value))
+        report_path(report, path, "want a host or host:port");
+}
+
+static bool has_user(const struct url *url)
+{
+    return url->user[0] || url->password[0];
+}
+
+static void check_headers(struct target_conf *target, struct report *report)
+{
+    const bool token = target->token && target->token_place == TOKEN_HEADER;
+    const char *user = has_user(&target->local) ? "target.url" : has_user(&target->public) ? "target.public_url" : NULL;
+    for (size_t i = 0; i < target->headers.count; i++) {
+        const struct opt_pair *header = &target->headers.items[i];
+        char shown[SHOWN_MAX * 5], path[TRAIL_MAX];
+        text_excerpt(slice_str(header->name), SHOWN_MAX, shown, sizeof shown);
+        snprintf(path, sizeof path, "target.headers.%s", shown);
+        const bool credentials = strcasecmp(header->name, "Authorization") == 0;
+        if (strcasecmp(header->name, "Origin") == 0 && target->origin)
+            report_path(report, path, "is also set by target.origin");
+        else if (credentials && token)
+            report_path(report, path, "is also set by target.token");
+        else if (credentials && user)
+            report_path(report, path, "is also set by the user in %s", user);
+        else
+            check_header(header, path, report);
+    }
+    if (token && user)
+        report_path(report, "target.token", "goes into the same header as the user in %s (see target.token_in)", user);
+}
+
+void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const char *item = list->items[i];
+        char shown[SHOWN_MAX * 5], below[TRAIL_MAX];
+        text_excerpt(slice_str(item), SHOWN_MAX, shown, sizeof shown);
+        snprintf(below, sizeof below, "%s[%zu]", path, i);
+        if (!conf_is_header_name(item))
+            report_path(report, below, "'%s' is not a token (RFC 6455, 4.1: letters, digits and !#$%%&'*+-.^_`|~)", shown);
+        else if (strlen(item) >= WS_SUBPROTOCOL_MAX)
+            report_path(report, below, "'%s' is longer than %d bytes", shown, WS_SUBPROTOCOL_MAX - 1);
+    }
+}
+
+/* Host, header and cookie values: one line each. */
+static bool is_line(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            return false;
+    return true;
+}
+
+const char *conf_tls_wanted(const struct tls_conf *tls)
+{
+    return tls->ca_file                       ? "ca_file"
+           : tls->cert_file                   ? "cert_file"
+           : tls->key_file                    ? "key_file"
+           : tls->server_name                 ? "server_name"
+           : tls->min_version != CONF_TLS_1_2 ? "min_version"
+                                              : NULL;
+}
+
+void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report)
+{
+    char below[TRAIL_MAX];
+    snprintf(below, sizeof below, "%s.%s", path, tls->cert_file ? "cert_file" : "key_file");
+    if (!tls->cert_file != !tls->key_file)
+        report_path(report, below, "needs %s", tls->cert_file ? "key_file" : "cert_file");
+}
+
+int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err)
+{
+    if (tls->ca_file && file_check(tls->ca_file, err) < 0)
+        return err_prefix(err, "ca_file %s", tls->ca_file);
+    if (tls->cert_file && file_check(tls->cert_file, err) < 0)
+        return err_prefix(err, "cert_file %s", tls->cert_file);
+    if (tls->key_file && file_check(tls->key_file, err) < 0)
+        return err_prefix(err, "key_file %s", tls->key_file);
+    return 0;
+}
+
+static void check_target(struct target_conf *target, struct report *report)
+{
+    conf_check_required(report, "target", target_rows, target);
+    check_url(report, "target.url", target->url, &target->local);
+    check_url(report, "target.public_url", target->public_url, &target->public);
+    conf_hide_urls(target_rows, target);
+    check_token_place(target, report);
+    check_headers(target, report);
+    conf_check_subprotocols(&target->subprotocols, "target.subprotocols", report);
+    if (target->origin && !is_line(target->origin))
+        report_path(report, "target.origin", "holds a line break or another control character");
+    conf_check_tls(&target->tls, "target.tls", report);
+}
+
+/* --- checks ------------------------------------------------------------------------------------------------------------------- */
+
+bool conf_is_name(const char *text)
+{
+    static const char letters[] = "_.-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *text && strlen(text) <= 64 && text[strspn(text, letters)] == 0;
+}
+
+static void check_name(struct conf *conf, size_t index, const char *path, struct report *report)
+{
+    struct check_conf *check = &conf->checks[index];
+    bool given = check->name != NULL;
+    char shown[SHOWN_MAX * 5];
+    if (report_has(report, path))
+        return;
+    if (!given)
+        check->name = mem_strdup(conf_default_name(check));
+    text_excerpt(slice_str(check->name), SHOWN_MAX, shown, sizeof shown);
+    if (!conf_is_name(check->name)) {
+        report_path(report, path, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
+        return;
+    }
+    for (size_t i = 0; i < index; i++) {
+        if (!conf->checks[i].name || strcmp(conf->checks[i].name, check->name) != 0)
+            continue;
+        if (given)
+            report_path(report, path, "'%s' is taken by checks[%zu]", shown, i);
+        else
+            report_path(report, path, "required, as '%s' is taken by checks[%zu]", shown, i);
+        return;
+    }
+}
+
+static void check_check(struct conf *conf, const struct conf_env *env, size_t index, struct report *report)
+{
+    struct check_conf *check = &conf->checks[index];
+    struct err err = { 0 };
+    char path[32], below[TRAIL_MAX], timeout_path[64];
+    if (!check->type) /* already reported */
+        return;
+    snprintf(path, sizeof path, "checks[%zu]", index);
+    conf_check_broker_of(conf, check, path, report);
+    conf_check_dialect_of(conf, check, path, report);
+    conf_check_publish_of(conf, env, check, path, report);
+    snprintf(below, sizeof below, "%s.name", path);
+    check_name(conf, index, below, report);
+    snprintf(timeout_path, sizeof timeout_path, "%s.timeout", path);
+    snprintf(below, sizeof below, "%s.slo", path);
+    if (check->slo_ms >= check->timeout_ms && check->slo_ms && !report_has(report, timeout_path)) {
+        char slo[32], timeout[32];
+        text_format_duration(check->slo_ms, slo, sizeof slo);
+        text_format_duration(check->timeout_ms, timeout, sizeof timeout);
+        report_path(report, below, "%s, want less than timeout (%s)", slo, timeout);
+    }
+    snprintf(below, sizeof below, "%s.path", path);
+    if (check->path == PATH_PUBLIC && !conf->target.public_url && !report_has(report, "target.public_url"))
+        report_path(report, below, "'public' needs target.public_url");
+    const struct url *url = check->path == PATH_PUBLIC ? &conf->target.public : &conf->target.local;
+    snprintf(below, sizeof below, "%s.type", path);
+    if (check->type->wants_wss && *url->scheme && !url->tls)
+        report_path(report, below, "'%s' needs a wss:// URL in target.%s", check->type->name,
+                    check->path == PATH_PUBLIC ? "public_url" : "url");
+    size_t before = report->error_count;
+    conf_check_required(report, path, check->type->opts, check->opts);
+    conf_hide_urls(check->type->opts, check->opts);
+    if (report->error_count == before && !report_has_below(report, path) && check->type->check &&
+        check->type->check(check->opts, &err))
+        conf_report_below(report, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
+    conf_check_share(conf, index, path, report);
+}
+
+/* Does anything speak TLS with these options: the target, the way of the users, or the https:// URL of a check? */
+static bool target_speaks_tls(const struct conf *conf)
+{
+    if (conf->target.local.tls || conf->target.public.tls)
+        return true;
+    for (size_t i = 0; i < conf->check_count; i++) {
+        const struct check_conf *check = &conf->checks[i];
+        if (check->type && check->type->needs_tls && check->type->needs_tls(check->opts))
+            return true;
+    }
+    return false;
+}
+
+/* What would be ignored in silence was meant for something. `verify` alone is left alone: it is no demand. */
+static void check_tls_in_vain(const struct conf *conf, struct report *report)
+{
+    const char *wanted = conf_tls_wanted(&conf->target.tls);
+    char path[TRAIL_MAX];
+    if (!wanted || !*conf->target.local.scheme || report_has_below(report, "target") || report_has_below(report, "checks") ||
+        target_speaks_tls(conf))
+        return;
+    snprintf(path, sizeof path, "target.tls.%s", wanted);
+    report_path(report, path, "the URL is %s://, without TLS (wss:// has it)", conf->target.local.scheme);
+}
+
+/* --- who the agent is --------------------------------------------------------------------------------------------------------- */
+
+static void make_word(char **field)
+{
+    char word[HEARTBEAT_WORD_MAX + 1];
+    heartbeat_word(*field, word);
+    mem_free(*field);
+    *field = mem_strdup(word);
+}
+
+static void check_identity(struct conf *conf)
+{
+    char host[256] = "";
+    if (!conf->agent_id && gethostname(host, sizeof host - 1) == 0)
+        conf->agent_id = mem_strdup(host);
+    make_word(&conf->agent_id);
+    make_word(&conf->region);
+}
+
+void conf_check_rules(struct conf *conf, const struct conf_env *env, struct report *report)
+{
+    conf->shared_faults_fail = conf->shared_faults == 1;
+    conf->probe_faults_fail = conf->probe_faults == 1;
+    check_listen(conf, report);
+    check_identity(conf);
+    check_target(&conf->target, report);
+    conf_check_dialects(conf, env, report);
+    conf_check_brokers(conf, env, report);
+    for (size_t i = 0; i < conf->check_count; i++)
+        check_check(conf, env, i, report);
+    check_tls_in_vain(conf, report);
+    conf_check_descriptors(conf, report);
+}

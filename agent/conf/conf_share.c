@@ -1,0 +1,47 @@
+/*
+ * Which checks may have `share_connection`? Called by the rules, for each check that sets it. What cannot be done over one connection is refused here,
+ * with what to do instead, so that no check is quietly less than its type says.
+ */
+#include <stdio.h>
+
+#include "agent/conf/conf_parts.h"
+#include "agent/conf/probe_type.h"
+
+/* One check of a shared connection may subscribe: which messages are whose is told by one dialect. */
+static const struct check_conf *other_subscriber(const struct conf *conf, size_t index)
+{
+    const struct check_conf *check = &conf->checks[index];
+
+    for (size_t i = 0; i < index; i++) {
+        const struct check_conf *other = &conf->checks[i];
+
+        if (other->type && other->type->delivers && other->shares && other->enabled && other->path == check->path)
+            return other;
+    }
+    return NULL;
+}
+
+void conf_check_share(const struct conf *conf, size_t index, const char *path, struct report *report)
+{
+    const struct check_conf *check = &conf->checks[index], *other;
+    const struct probe_type *type = check->type;
+    struct err err = { 0 };
+    char below[64];
+
+    if (!check->shares || !check->enabled)
+        return;
+    snprintf(below, sizeof below, "%s.share_connection", path);
+    if (!type->shares && !type->steps && !type->websocket)
+        report_path(report, below, "a %s check has no WebSocket connection to share", type->name);
+    else if (!type->shares)
+        report_path(
+            report, below,
+            "a %s check is about a new connection in each round, and can share none: where the server allows one session for a "
+            "token, remove the check; the others find what is wrong with the shared connection when they open it",
+            type->name);
+    else if (type->check_share && type->check_share(check->opts, &err))
+        conf_report_below(report, path, (const struct opt *const[]){ type->opts, NULL }, &err);
+    else if (type->delivers && (other = other_subscriber(conf, index)) != NULL)
+        report_path(report, below, "%s has it already, and one delivery check can: give that one both channels",
+                    other->name ? other->name : other->type->name);
+}

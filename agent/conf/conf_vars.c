@@ -1,0 +1,146 @@
+/*
+ * ${NAME}, ${NAME:-default} and ${file:/path} in values. Called by the reader of the configuration. Promises that what is put in is
+ * never looked at again (a variable that holds "${file:…}" stays that text), that the total is bounded, and that errors name the
+ * variable and never quote its value. `$${` is a literal `${`.
+ */
+#include "agent/conf/conf_parts.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/secret.h"
+#include "agent/base/text.h"
+#include "agent/proto/utf8.h"
+
+enum { NAME_SHOWN_MAX = 64 };
+
+struct expansion {
+    struct vars *vars;
+    bool keep_files;
+    struct buf *out;
+    struct err *err;
+};
+
+/* What goes into a dynamic value may not look like its markers, nor end a line of HTTP. */
+static int put(struct expansion *x, struct slice text)
+{
+    for (size_t i = 0; x->keep_files && i < text.len; i++)
+        if ((text.data[i] < ' ' && text.data[i] != '\t') || text.data[i] == 0x7f)
+            return err_set(x->err, REASON_NONE, 0, "holds a line break or another control character");
+    return buf_append_slice(x->out, text) ? err_set(x->err, REASON_NONE, 0, "too long") : 0;
+}
+
+static int put_foreign(struct expansion *x, const char *what, struct slice text)
+{
+    if (!utf8_valid(text) || (text.len && memchr(text.data, 0, text.len)))
+        return err_set(x->err, REASON_NONE, 0, "%s is not UTF-8 text", what);
+    if (text.len > x->vars->budget)
+        return err_set(x->err, REASON_NONE, 0, "%s: variables and files add up to more than 4 MiB", what);
+    x->vars->budget -= text.len;
+    return put(x, text);
+}
+
+static int put_file(struct expansion *x, struct slice path)
+{
+    struct buf content = BUF_INIT(OPT_FILE_MAX + 1);
+    char *name = mem_strndup(path.data, path.len);
+    char shown[NAME_SHOWN_MAX * 5 + 16] = "file ";
+    int rc;
+    text_excerpt(path, NAME_SHOWN_MAX, shown + 5, sizeof shown - 5);
+    if (!path.len) {
+        rc = err_set(x->err, REASON_NONE, 0, "${file:} names no file");
+    } else if (x->keep_files) {
+        const char begin = OPT_MARK_BEGIN, end = OPT_MARK_END;
+        size_t at = x->out->len;
+        rc = buf_append_char(x->out, begin) || put(x, path) || buf_append_char(x->out, end) ? -1 : 0;
+        if (!rc) { /* read once now, so that a file that is missing is an error of the configuration */
+            rc = opt_expand(buf_str(x->out) + at, &content, x->err);
+        }
+    } else {
+        rc = opt_read_file(name, OPT_FILE_MAX, true, &content, x->err);
+        if (!rc && content.len && content.data[content.len - 1] == '\n')
+            content.len--;
+        if (rc)
+            err_prefix(x->err, "%s", shown);
+        else
+            secret_add(buf_str(&content));
+        if (!rc)
+            rc = put_foreign(x, shown, buf_slice(&content));
+    }
+    buf_wipe(&content);
+    mem_free(name);
+    return rc;
+}
+
+static bool is_name(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (!(isalpha(name.data[i]) || name.data[i] == '_' || (i && isdigit(name.data[i]))))
+            return false;
+    return name.len > 0;
+}
+
+/* inner is what stands between the braces. */
+static int put_variable(struct expansion *x, struct slice inner)
+{
+    ptrdiff_t sep = slice_find(inner, slice_str(":-"));
+    struct slice name = { inner.data, sep < 0 ? inner.len : (size_t)sep };
+    char shown[NAME_SHOWN_MAX * 5];
+    text_excerpt(name, NAME_SHOWN_MAX, shown, sizeof shown);
+    if (!is_name(name))
+        return err_set(x->err, REASON_NONE, 0,
+                       "'${%s}' names no variable, want ${NAME}, ${NAME:-default} or ${file:/path} ($${ for a plain ${)", shown);
+    char *text = mem_strndup(name.data, name.len);
+    const char *value = x->vars->getenv ? x->vars->getenv(text) : NULL;
+    mem_free(text);
+    if (sep >= 0 && (!value || !*value))
+        return put(x, slice_skip(inner, (size_t)sep + 2));
+    if (!value)
+        return err_set(x->err, REASON_NONE, 0, "variable %s is not set and has no default", shown);
+    char what[sizeof shown + 16];
+    snprintf(what, sizeof what, "variable %s", shown);
+    return put_foreign(x, what, slice_str(value));
+}
+
+/* text stands behind "${"; *used is what it took, with the brace. */
+static int put_one(struct expansion *x, const char *text, size_t *used)
+{
+    const char *end = strchr(text, '}');
+    if (!end)
+        return err_set(x->err, REASON_NONE, 0, "'${' without '}' ($${ for a plain ${)");
+    struct slice inner = { (const uint8_t *)text, (size_t)(end - text) };
+    *used = inner.len + 1;
+    if (slice_find(inner, slice_str("${")) >= 0)
+        return err_set(x->err, REASON_NONE, 0, "a variable inside a variable is not supported");
+    if (inner.len >= 5 && memcmp(inner.data, "file:", 5) == 0)
+        return put_file(x, slice_skip(inner, 5));
+    return put_variable(x, inner);
+}
+
+int vars_expand(struct vars *vars, const char *text, bool keep_files, struct buf *out, bool *replaced, struct err *err)
+{
+    struct expansion x = { vars, keep_files, out, err };
+    *replaced = false;
+    while (*text) {
+        const char *dollar = strstr(text, "${");
+        bool literal = dollar && dollar > text && dollar[-1] == '$';
+        size_t plain = !dollar ? strlen(text) : literal ? (size_t)(dollar - text) - 1 : (size_t)(dollar - text);
+        size_t used = 0;
+        if (put(&x, slice_make(text, plain)))
+            return -1;
+        text += plain;
+        if (literal) {
+            if (put(&x, slice_str("${")))
+                return -1;
+            text += 3;
+        } else if (dollar) {
+            *replaced = true;
+            if (put_one(&x, text + 2, &used))
+                return -1;
+            text += 2 + used;
+        }
+    }
+    return 0;
+}

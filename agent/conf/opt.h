@@ -1,0 +1,126 @@
+/*
+ * The schema: one row for each option. Parsing, ranges, defaults, `config schema`, `config init`, the manual's option tables and
+ * equality on reload all come from these rows. Values land in plain structs at `offset`.
+ */
+#ifndef WSHEALTHD_CONF_OPT_H
+#define WSHEALTHD_CONF_OPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/buf.h"
+#include "agent/base/err.h"
+#include "agent/proto/match.h"
+#include "agent/proto/template.h"
+
+enum opt_kind {               /* the field's type */
+                OPT_BOOL,     /* bool */
+                OPT_INT,      /* int64_t, within min..max */
+                OPT_DURATION, /* int64_t, milliseconds, within min..max */
+                OPT_SIZE,     /* int64_t, bytes, within min..max */
+                OPT_PERCENT,  /* int64_t, 0..100, written "10%" */
+                OPT_STRING,   /* char *, NULL where not set */
+                OPT_ENUM,     /* int, index into words */
+                OPT_SET,      /* unsigned, bit i for words[i]; a YAML list of words */
+                OPT_WINDOW,   /* struct opt_window: "3" or "3/5" */
+                OPT_STRINGS,  /* struct opt_strings: a YAML list */
+                OPT_PAIRS,    /* struct opt_pairs: a YAML mapping of strings, in order */
+                OPT_MATCH,    /* struct opt_match: equals, contains, regex, json; compiled when it is read */
+                OPT_SPEC,     /* struct match_spec: as OPT_MATCH, but with holes ({{channel}}), so compiled where it is used */
+                OPT_BYTES,    /* struct opt_bytes: a text with holes, or { base64: … } for a binary message */
+                OPT_SECTION,  /* a nested struct, rows in `rows` */
+};
+
+struct opt_window {
+    int64_t count, of; /* "3/5": 3 of the last 5; "3": three in a row, of == count */
+};
+struct opt_strings {
+    char **items;
+    size_t count;
+};
+struct opt_pairs {
+    struct opt_pair {
+        char *name, *value;
+    } *items;
+    size_t count;
+};
+struct opt_bytes {
+    char *data; /* NULL: unset. May hold NUL bytes */
+    size_t len;
+    bool binary;
+};
+struct opt_match {
+    struct match_spec spec;
+    struct match *match; /* NULL where nothing is configured */
+};
+
+enum opt_flags {
+    OPT_SECRET = 1, /* never shown; every value is registered with secret_add */
+    OPT_REQUIRED = 2,
+    OPT_DYNAMIC = 4, /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
+    /* Promised by the manual, not in this build: an error that says so, unless the value is `fallback`, false or empty. Has no field. */
+    OPT_FUTURE = 8,
+    OPT_TEMPLATE = 16, /* a string with holes: template_check when it is read. OPT_SPEC and OPT_BYTES are without saying so */
+    OPT_POINTER = 32,  /* a string that is a JSON pointer */
+    OPT_REPEATS = 128, /* OPT_STRINGS in which a text may be there twice */
+    OPT_LITERAL = 64,  /* OPT_BYTES without holes: {{ stands for itself */
+};
+
+struct opt {
+    const char *name;
+    enum opt_kind kind;
+    size_t offset;
+    const char *fallback;     /* the default as it would be written; NULL: unset (NULL, 0, empty) */
+    int64_t min, max;         /* numbers, durations, sizes; both 0: any that is not negative. Strings and lists: the length */
+    const char *const *words; /* enums and sets, ends with NULL */
+    const struct opt *rows;   /* sections, ends with a row without name */
+    unsigned flags;
+    const char *help; /* one sentence, no full stop */
+};
+
+/* Fills a zeroed struct with the rows' defaults. Defaults are checked by a unit test, so it cannot fail at run time. */
+void opt_defaults(const struct opt *rows, void *base);
+void opt_fini(const struct opt *rows, void *base); /* frees what the fields own */
+bool opt_equal(const struct opt *rows, const void *a, const void *b);
+bool opt_is_set(const struct opt *row,
+                const void *base); /* texts, lists, matches: is there one? Numbers: is it not 0? Others: true */
+const struct opt *opt_find(const struct opt *rows, const char *name);
+/* Sets one option from text, as the command line does; err: "timeout: '2s x', want a duration such as 250ms or 1m30s". A dotted name goes
+ * into sections and matches ("tls.ca_file", "expect.contains"). Lists grow by one item, pairs by one "Name: value", sets take "a,b". A
+ * dynamic string that is "${file:PATH}" as a whole reads that file at every use; any other text is taken as it is. */
+int opt_set(const struct opt *rows, void *base, const char *name, const char *text, struct err *err);
+
+/*
+ * ${file:…} in a dynamic string is kept as a marker and read at every use; one trailing newline is dropped. Whatever came from a file is
+ * registered as a secret. Without a marker it copies. Files have a ceiling of 64 KiB.
+ */
+int opt_expand(const char *value, struct buf *out, struct err *err);
+bool opt_is_dynamic(const char *value);
+enum { OPT_FILE_MAX = 64 << 10 };
+/* How the marker is stored: a byte that no such value may hold, the path, and another. Control characters are refused in dynamic values. */
+#define OPT_MARK_BEGIN '\x01'
+#define OPT_MARK_END '\x02'
+
+/* For the reader of YAML (agent/conf/conf_read.c). `field` is the row's field; `shown` is the text as errors may quote it (NULL: it is
+ * secret). Errors do not name the row. */
+int opt_parse(const struct opt *row, void *field, const char *text, const char *shown, struct err *err);
+int opt_add_string(const struct opt *row, struct opt_strings *list, const char *text, const char *shown, struct err *err);
+int opt_add_pair(const struct opt *row, struct opt_pairs *pairs, const char *name, const char *value, struct err *err);
+int opt_add_word(const struct opt *row, unsigned *set, const char *word, const char *shown, struct err *err);
+const char *opt_want(const struct opt *row, char *out, size_t size); /* "a duration such as 250ms or 1m30s" */
+/* `{ base64: … }` */
+int opt_parse_base64(const struct opt *row, struct opt_bytes *field, const char *text, struct err *err);
+/* Would it compile with something in its holes? err names the part: "regex: …". */
+int opt_spec_check(const struct match_spec *spec, struct err *err);
+/* "1m30s", "64KiB", "10%": a number as this row would be written. */
+void opt_format_number(const struct opt *row, int64_t value, char *out, size_t size);
+void *opt_field(const struct opt *row, void *base);
+
+const char *opt_pairs_get(const struct opt_pairs *pairs, const char *name); /* by a name in any case; NULL: none */
+bool opt_name_is_secret(const char *name); /* Authorization, Cookie, and what has token, secret, key, password or auth in it */
+/* Reads a whole file up to max bytes. Whatever is not a regular file is refused; unless `regular`, a pipe that
+ * is open already (/dev/stdin, /dev/fd/N) is taken and waited for at most 2 s. */
+int opt_read_file(const char *path, size_t max, bool regular, struct buf *out, struct err *err);
+
+#endif

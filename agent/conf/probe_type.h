@@ -1,0 +1,67 @@
+/*
+ * What a check type declares: its name, options and defaults for the configuration, its functions for the engine. Either `steps` (a
+ * conversation over one fresh WebSocket connection, see agent/core/talk.h), or `start` (other work, see agent/core/probe.h), never both.
+ */
+#ifndef WSHEALTHD_CONF_PROBE_TYPE_H
+#define WSHEALTHD_CONF_PROBE_TYPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/base/err.h"
+#include "agent/base/reason.h"
+#include "agent/conf/opt.h"
+
+struct talk;
+struct url;
+struct run;
+
+enum turn { TURN_NEXT, TURN_WAIT, TURN_FAIL, TURN_DONE };
+
+struct step {
+    const char *name; /* shown when the deadline passes in it: "waiting for pong" */
+    enum turn (*run)(struct talk *talk);
+};
+
+/* Which series the checks of a type have, beside those that every check has. What cannot occur is not listed: it would be most of the text. */
+enum {
+    SERIES_DIAL = 1,     /* durations of resolve (of a name), connect, tls (where it speaks TLS) */
+    SERIES_UPGRADE = 2,  /* duration of the upgrade, or of an answer to a request */
+    SERIES_OPEN = 4,     /* duration of the conversation */
+    SERIES_REFUSALS = 8, /* failures of the upgrade */
+    SERIES_FRAMES = 16,  /* failures behind the upgrade, and close codes */
+    SERIES_RTT = 32,
+    SERIES_HELD = 64, /* connections held open */
+    SERIES_HANDSHAKE = SERIES_DIAL | SERIES_UPGRADE | SERIES_REFUSALS,
+    SERIES_TALK = SERIES_HANDSHAKE | SERIES_OPEN | SERIES_FRAMES | SERIES_RTT,
+};
+
+struct probe_type {
+    const char *name, *summary;   /* summary: one sentence with its source */
+    const struct opt *opts;       /* rows for the type's own options, or NULL */
+    size_t opts_size, state_size; /* state is zeroed before each round; for a session type, once */
+    unsigned gates;               /* by default */
+    bool websocket; /* without steps: it speaks WebSocket with the target, and backs off with the other checks that do */
+    bool session;   /* the run lives as long as the check: start is called for each round, and run_event in between */
+    int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
+    size_t keeps; /* the offset, plus one, of the int64_t in opts that says how many connections it keeps open; 0: none */
+    bool (*needs_tls)(const void *opts); /* does it speak TLS whatever the target's URL says? May be NULL: no */
+    bool (*elsewhere)(const void *opts, const struct url *target); /* does it dial another server than the target? NULL: no */
+    bool wants_wss;        /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    bool judges_parting;   /* with steps: after a pass, how the server answers the close frame is looked at */
+    bool ignores_messages; /* its steps need pongs at most: the server's messages are judged, and not kept */
+    bool uses_brokers;     /* its checks begin anew when a reload changes a broker */
+    bool delivers;         /* its stats have a delivery part */
+    bool shares;           /* its checks can use one connection together with others (`share_connection`) */
+    int (*check_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */
+    unsigned series;                                       /* SERIES_*: what /metrics shows of its checks */
+    const enum reason *reasons;                            /* those that only this type gives; ends with REASON_NONE. NULL: none */
+    enum reason on_timeout;                                /* what a passed deadline means once the connection is open */
+    const struct step *steps;                              /* ends with a step without name; NULL where `start` is used */
+    void (*start)(struct run *run);                        /* begin a round; ends with run_finish or run_warn, now or later */
+    void (*late)(struct run *run); /* with start: the deadline of this round has passed; it must finish the round */
+    /* With start: the round is over, or the check ends in the middle of it: let go of everything. Session types: the check ends. */
+    void (*stop)(struct run *run);
+};
+
+#endif

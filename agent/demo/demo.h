@@ -1,0 +1,24 @@
+/*
+ * `wshealthd demo`: an embedded WebSocket server on the same loop (it echoes, passes on what is published on a broker, and has a path that
+ * pushes), the agent beside it, and faults that are switched on and off by name while it runs (typed on stdin, or given at the start). The
+ * faults are one table.
+ */
+#ifndef WSHEALTHD_DEMO_DEMO_H
+#define WSHEALTHD_DEMO_DEMO_H
+
+#include <stdint.h>
+
+#include "agent/base/buf.h"
+#include "agent/base/err.h"
+
+struct demo_options {
+    uint16_t port;      /* of the WebSocket server; 0: any free one */
+    const char *fault;  /* switched on from the start; NULL: none. An unknown name is an error with a suggestion */
+    const char *broker; /* URL of the broker that both use; NULL: one inside the process */
+    const char *listen; /* of the health face; NULL: 127.0.0.1:9717, or any free port when that is taken */
+};
+/* Runs until SIGINT or SIGTERM, or "quit" on stdin; the end of stdin does not end it. Exit code of the process, or -1 and err. */
+int demo_run(const struct demo_options *options, struct err *err);
+void demo_write_faults(struct buf *out); /* for help: a line for each fault */
+
+#endif

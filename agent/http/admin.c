@@ -1,0 +1,157 @@
+/*
+ * The admin socket: what changes the agent from outside, and the full view for its owner. Called by the agent; a table of paths on
+ * agent/http/httpd.c. Who may talk to it is settled by the permissions of the socket, which it has before anybody can connect.
+ */
+#include "agent/http/admin.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "agent/http/httpd.h"
+#include "agent/http/serve.h"
+#include "agent/report/report.h"
+
+enum {
+    ADMIN_MODE = 0660,
+    ADMIN_CONNECTIONS = 32,
+    ADMIN_PENDING_BYTES = 4 << 20,
+    ADMIN_REQUEST_MS = 5000,
+    ADMIN_IDLE_MS = 30000,
+    ADMIN_HEAD_BYTES = 8 << 10,
+    ADMIN_BODY_BYTES = 4 << 10,
+    ADMIN_WIDTH_MAX = 1000,
+};
+
+static const char type_text[] = "text/plain; charset=utf-8";
+
+static bool query_is(const struct httpd_request *request, const char *name, const char *value)
+{
+    char given[16];
+    return httpd_query(request, name, given, sizeof given) && strcmp(given, value) == 0;
+}
+
+static unsigned query_width(const struct httpd_request *request)
+{
+    char given[16];
+    int64_t width;
+    if (!httpd_query(request, "width", given, sizeof given) || text_parse_int(given, &width) < 0 || width < 0)
+        return 0;
+    return width < ADMIN_WIDTH_MAX ? (unsigned)width : ADMIN_WIDTH_MAX;
+}
+
+/* How the asker's shell starts this program. */
+static const char *query_program(const struct httpd_request *request, char out[ADMIN_PROGRAM_MAX])
+{
+    return httpd_query(request, "program", out, ADMIN_PROGRAM_MAX) && *out ? out : NULL;
+}
+
+static void answer_status(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    const struct agent_view *view = source->view(source->user);
+    reply->status = 200;
+    if (query_is(request, "format", "text")) {
+        char program[ADMIN_PROGRAM_MAX];
+        const struct report_style style = { .colour = query_is(request, "colour", "1"),
+                                            .width = query_width(request),
+                                            .ascii = query_is(request, "ascii", "1"),
+                                            .program = query_program(request, program) };
+        report_human(view, &style, reply->body);
+        return;
+    }
+    reply->content_type = "application/json";
+    report_status_json(view, true, reply->body);
+}
+
+static void answer_done(struct httpd_reply *reply, const char *what)
+{
+    reply->status = 200;
+    reply->content_type = type_text;
+    buf_append_str(reply->body, what);
+}
+
+static void answer_drain(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    (void)request;
+    source->drain(source->user, true);
+    answer_done(reply, "draining\n");
+}
+
+static void answer_resume(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    (void)request;
+    source->drain(source->user, false);
+    answer_done(reply, "resumed\n");
+}
+
+static void answer_reload(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    (void)request;
+    struct conf_errors errors;
+    conf_errors_init(&errors);
+    if (source->reload(source->user, &errors) == 0) {
+        answer_done(reply, "reloaded\n");
+    } else {
+        reply->status = 422;
+        buf_append_slice(reply->body, buf_slice(&errors.text));
+    }
+    conf_errors_fini(&errors);
+}
+
+static const struct route {
+    const char *path, *method;
+    void (*answer)(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply);
+} routes[] = {
+    { "/status", "GET", answer_status },
+    { "/drain", "POST", answer_drain },
+    { "/resume", "POST", answer_resume },
+    { "/reload", "POST", answer_reload },
+};
+
+static bool method_fits(const struct route *route, const struct httpd_request *request)
+{
+    bool reads = strcmp(route->method, "GET") == 0;
+    return slice_equal_str(request->method, route->method) || (reads && slice_equal_str(request->method, "HEAD"));
+}
+
+static void handle(void *user, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    const struct admin_source *source = user;
+    if (serve_question(source->view(source->user), true, request, reply))
+        return;
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        if (!slice_equal_str(request->path, routes[i].path))
+            continue;
+        if (method_fits(&routes[i], request)) {
+            routes[i].answer(source, request, reply);
+            return;
+        }
+        reply->status = 405;
+        buf_printf(reply->headers, "Allow: %s\r\n", strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
+        return;
+    }
+}
+
+struct httpd *admin_open(struct loop *loop, const struct listen_address *address, const struct admin_source *source,
+                         struct err *err)
+{
+    struct admin_source *kept = mem_alloc(sizeof *kept);
+    *kept = *source;
+    const struct httpd_options options = {
+        .max_connections = ADMIN_CONNECTIONS,
+        .max_pending_bytes = ADMIN_PENDING_BYTES,
+        .request_timeout_ms = ADMIN_REQUEST_MS,
+        .idle_timeout_ms = ADMIN_IDLE_MS,
+        .max_head_bytes = ADMIN_HEAD_BYTES,
+        .max_body_bytes = ADMIN_BODY_BYTES,
+        .handle = handle,
+        .fini = mem_free,
+        .user = kept,
+    };
+    const struct listen_options listen = { .fd = -1, .unix_mode = ADMIN_MODE };
+    struct httpd *httpd = httpd_open(loop, address, &listen, &options, err);
+    if (!httpd)
+        mem_free(kept);
+    return httpd;
+}

@@ -1,0 +1,25 @@
+/*
+ * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON; ?format=text&colour=1&width=120&ascii=1&program=NAME for
+ * terminals: NAME is what its user types for `wshealthd`, and is not decoded), GET /ready, /live, /startup as on the health face, POST /drain, /resume, /reload (200, or 422 with a line for each error of the file). Errors come
+ * as text/plain. Whoever may open the socket may see everything.
+ */
+#ifndef WSHEALTHD_HTTP_ADMIN_H
+#define WSHEALTHD_HTTP_ADMIN_H
+
+#include "agent/conf/conf.h"
+#include "agent/net/loop.h"
+#include "agent/report/view.h"
+
+enum { ADMIN_PROGRAM_MAX = 256 };
+
+struct admin_source {
+    const struct agent_view *(*view)(void *user);
+    void (*drain)(void *user, bool on);
+    int (*reload)(void *user, struct conf_errors *errors);
+    void *user;
+};
+/* Copies source; what its user points at must outlive the server. A reload may close the very server that it came through. */
+struct httpd *admin_open(struct loop *loop, const struct listen_address *address, const struct admin_source *source,
+                         struct err *err);
+
+#endif

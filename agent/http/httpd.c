@@ -1,0 +1,515 @@
+/*
+ * The connections of the HTTP server: who is there, what each owes and until when, and who gives way. Called by agent/http/serve.c and
+ * agent/http/admin.c, which answer; leaves reading to http1, the texts to httpd_answer.c, the choice of who gives way to httpd_seat.c.
+ *
+ * A connection is idle, in the middle of a request, or waiting for its client to take an answer, and each of these has a deadline that
+ * no trickle of bytes moves. While an answer waits, nothing is read: what a client can make us keep is a small piece of an answer and one
+ * read's worth of pipelined requests. A large answer is kept once for all that wait for it, and goes out in pieces.
+ *
+ * Nobody is turned away. Where there is no room, accepting stops, and one connection gives way in the next turn of the loop, when all that
+ * has come by then has been read: whoever has brought a whole request is answered before. A 503 that means "too busy" would read as a verdict.
+ *
+ * One client's requests have a budget for each turn, and so have all clients together; the rest of them waits for the next turn.
+ */
+#include "agent/http/httpd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/budget.h"
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/http/httpd_impl.h"
+#include "agent/proto/proxy_read.h"
+
+enum {
+    HTTPD_BODY_MAX = 16 << 20,     /* of one answer; the largest is /metrics */
+    HTTPD_BATCH_BYTES = 8 << 10,   /* answers are written when they come to so much, and large ones in such pieces */
+    HTTPD_READ_BYTES = 8 << 10,    /* of one read: what a client that does not take its answers can have waiting */
+    HTTPD_SOCKET_BYTES = 32 << 10, /* in the kernel, each way */
+    HTTPD_OUT_MAX = HTTPD_BODY_MAX + 2 * HTTPD_BATCH_BYTES,
+    HTTPD_KEPT_BYTES = 128 << 10, /* larger buffers are given back */
+    HTTPD_LINGER_MS = 500,
+    HTTPD_SHORT_LINGER_MS = 50,
+    HTTPD_LINGERING_FEW = 64,     /* over it those who do not close their side get less time, over four times that none */
+    HTTPD_CLOSE_BYTES = 16 << 20, /* of unfinished answers that are still sent when the server closes */
+    TURN_REQUESTS = 32,           /* of one client in one turn of the loop */
+    TURN_BYTES = 256 << 10,
+    TURN_CLIENT_US = 500,
+    TURN_ALL_US = 2000, /* of all clients; beyond it each still gets one request */
+};
+
+/* --- the life of a connection ---------------------------------------------------------------------------------------- */
+
+void httpd_conn_free(struct conn *conn)
+{
+    struct httpd *httpd = conn->httpd;
+    list_remove(&conn->node);
+    list_remove(&conn->turn_node);
+    timer_stop(&conn->timer);
+    http_reader_free(conn->reader);
+    buf_fini(&conn->unread);
+    shared_unref(conn->rest);
+    httpd_let_go(conn->holder);
+    httpd->conn_count--;
+    mem_free(conn);
+    if (httpd->full && !httpd->closing)
+        timer_start(&httpd->room, 0);
+}
+
+/* Whoever does not close its own side holds a descriptor of ours for so long. */
+static uint32_t linger_ms(const struct httpd *httpd)
+{
+    size_t lingering = httpd->loop->lingering;
+    return lingering < HTTPD_LINGERING_FEW ? HTTPD_LINGER_MS : lingering < 4 * HTTPD_LINGERING_FEW ? HTTPD_SHORT_LINGER_MS : 1;
+}
+
+static void conn_close(struct conn *conn)
+{
+    stream_close(conn->stream, linger_ms(conn->httpd));
+    httpd_conn_free(conn);
+}
+
+static void conn_drop(struct conn *conn)
+{
+    stream_abort(conn->stream);
+    httpd_conn_free(conn);
+}
+
+static void arm(struct conn *conn, uint64_t now_ms)
+{
+    if (timer_active(&conn->timer) && conn->armed_ms <= conn->due_ms)
+        return;
+    conn->armed_ms = conn->due_ms;
+    timer_start(&conn->timer, conn->due_ms > now_ms ? conn->due_ms - now_ms : 0);
+}
+
+/* A deadline begins with its state. It begins anew only where something was finished: an idle spell by a request, a request by the one
+ * before it; never by a few more bytes. */
+static void enter(struct conn *conn, enum conn_state state)
+{
+    const struct httpd_options *options = &conn->httpd->options;
+    bool fresh = state != conn->state || (conn->answered && state != CONN_WRITING);
+    if (state == CONN_IDLE && conn->state == CONN_READING && !conn->answered)
+        fresh = false; /* blank lines in front of a request are no request */
+    conn->answered = false;
+    conn->state = state;
+    if (!fresh)
+        return;
+    uint64_t now_ms = clock_now_ms();
+    conn->since_ms = now_ms;
+    conn->due_ms = now_ms + (state == CONN_IDLE ? options->idle_timeout_ms : options->request_timeout_ms);
+    arm(conn, now_ms);
+}
+
+/* --- answering -------------------------------------------------------------------------------------------------------- */
+
+static void write_answer(struct conn *conn, const struct httpd_answer *answer)
+{
+    httpd_write_answer(&conn->httpd->out, &conn->httpd->date, answer);
+    conn->answered = true;
+}
+
+static void answer_error(struct conn *conn, int status, const char *sentence)
+{
+    struct httpd *httpd = conn->httpd;
+    buf_reset(&httpd->body);
+    buf_printf(&httpd->body, "%s: %s\n", httpd_status_text(status), sentence);
+    write_answer(conn, &(struct httpd_answer){ .status = status,
+                                               .content_type = "text/plain; charset=utf-8",
+                                               .body = buf_slice(&httpd->body),
+                                               .head_only = http_reader_is_head(conn->reader),
+                                               .close = true });
+}
+
+/* What the handler has made becomes the answer. A large body is kept apart, and goes out in pieces behind the headers. */
+static void write_reply(struct conn *conn, struct httpd_reply *reply, bool go_on)
+{
+    struct httpd *httpd = conn->httpd;
+    const struct http_head *head = http_reader_head(conn->reader);
+    bool head_only = slice_equal_str(head->method, "HEAD");
+    if (!reply->shared && httpd->body.len > HTTPD_BATCH_BYTES)
+        reply->shared = shared_take(&httpd->body);
+    struct slice body = reply->shared ? shared_slice(reply->shared) : buf_slice(&httpd->body);
+    write_answer(conn, &(struct httpd_answer){ .status = reply->status,
+                                               .content_type = reply->content_type,
+                                               .headers = buf_slice(&httpd->headers),
+                                               .body = body,
+                                               .head_only = head_only || reply->shared,
+                                               .close = !go_on,
+                                               .old = head->minor == 0 });
+    if (reply->shared && !head_only && body.len) {
+        conn->rest = reply->shared;
+        conn->rest_at = 0;
+    } else {
+        shared_unref(reply->shared);
+    }
+}
+
+/* True when the connection goes on. */
+static bool answer_request(struct conn *conn)
+{
+    struct httpd *httpd = conn->httpd;
+    const struct http_head *head = http_reader_head(conn->reader);
+    struct httpd_request request = {
+        .method = head->method, .head = head, .body = http_reader_body(conn->reader), .peer_local = conn->peer_local
+    };
+    conn->proven = true;
+    if (httpd_split_target(&request, head->target) < 0) {
+        answer_error(conn, 400, "the request target must be a path, or a URL with a valid host");
+        return false;
+    }
+    buf_reset(&httpd->headers);
+    buf_reset(&httpd->body);
+    struct httpd_reply reply = {
+        .status = 404, .content_type = "text/plain; charset=utf-8", .headers = &httpd->headers, .body = &httpd->body
+    };
+    httpd->options.handle(httpd->options.user, &request, &reply);
+    if (!reply.shared && httpd->body.len == 0 && reply.status != 200)
+        buf_printf(&httpd->body, "%s\n", httpd_status_text(reply.status));
+    bool go_on = http_reader_keep_alive(conn->reader) && !httpd->closing;
+    write_reply(conn, &reply, go_on);
+    return go_on;
+}
+
+/* Reads at most one request and answers it. True when the connection goes on. */
+static bool serve_one(struct conn *conn, struct slice *input)
+{
+    struct err err;
+    enum http_progress progress;
+    while ((progress = http_reader_feed(conn->reader, input, &err)) == HTTP_HEAD)
+        if (input->len == 0 && http_reader_wants_continue(conn->reader))
+            buf_append_str(&conn->httpd->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    if (progress == HTTP_MORE)
+        return true;
+    if (progress != HTTP_DONE) {
+        answer_error(conn, err.code, err.text);
+        return false;
+    }
+    bool go_on = answer_request(conn);
+    http_reader_reset(conn->reader);
+    return go_on;
+}
+
+static int flush(struct conn *conn)
+{
+    struct httpd *httpd = conn->httpd;
+    int status = httpd->out.len ? stream_write(conn->stream, buf_slice(&httpd->out)) : 0;
+    buf_reset(&httpd->out);
+    if (httpd->out.cap > HTTPD_KEPT_BYTES)
+        buf_fini(&httpd->out);
+    if (httpd->body.cap > HTTPD_KEPT_BYTES)
+        buf_fini(&httpd->body);
+    return status;
+}
+
+/* Pieces of the large answer, until the kernel takes no more. */
+static int push_rest(struct conn *conn, struct budget *budget)
+{
+    while (conn->rest && stream_pending(conn->stream) == 0 && budget_left(budget)) {
+        struct slice left = slice_skip(shared_slice(conn->rest), conn->rest_at);
+        size_t len = left.len < HTTPD_BATCH_BYTES ? left.len : HTTPD_BATCH_BYTES;
+        if (stream_write(conn->stream, slice_make(left.data, len)) < 0)
+            return -1;
+        conn->rest_at += len;
+        conn->since_ms = clock_now_ms();
+        budget_spend(budget, len);
+        if (len < left.len)
+            continue;
+        shared_unref(conn->rest);
+        conn->rest = NULL;
+    }
+    return 0;
+}
+
+/* All clients of one turn share its time. Who comes when that is over gets one request answered, and the rest in a later turn: a client that
+ * brings one request, as a probe does, never waits for those who bring a thousand. */
+static struct budget begin_budget(struct httpd *httpd)
+{
+    uint64_t turn_ms = uv_now(&httpd->loop->uv), now_ns = clock_now_ns();
+    if (turn_ms != httpd->turn_ms) {
+        httpd->turn_ms = turn_ms;
+        httpd->turn_until_ns = now_ns + (uint64_t)TURN_ALL_US * 1000;
+    }
+    bool over = now_ns >= httpd->turn_until_ns;
+    return budget_of(over ? 1 : TURN_REQUESTS, TURN_BYTES, over ? 0 : TURN_CLIENT_US);
+}
+
+/* Answers what is in input, until the client has to take its answers first or its turn is over. -1: the connection is broken. */
+static int serve_input(struct conn *conn, struct slice *input)
+{
+    struct httpd *httpd = conn->httpd;
+    struct budget budget = begin_budget(httpd);
+    while (!conn->ending && !conn->rest && input->len && stream_pending(conn->stream) == 0 && budget_left(&budget)) {
+        size_t before = httpd->out.len;
+        conn->ending = !serve_one(conn, input);
+        budget_spend(&budget, httpd->out.len - before);
+        if ((httpd->out.len >= HTTPD_BATCH_BYTES || conn->rest) && (flush(conn) < 0 || push_rest(conn, &budget) < 0))
+            return -1;
+    }
+    return flush(conn) < 0 || push_rest(conn, &budget) < 0 ? -1 : 0;
+}
+
+static void hold_reading(struct conn *conn, bool hold)
+{
+    if (hold == conn->paused)
+        return;
+    conn->paused = hold;
+    if (hold)
+        stream_pause(conn->stream);
+    else
+        stream_resume(conn->stream);
+}
+
+static void settle(struct conn *conn)
+{
+    bool writing = stream_pending(conn->stream) > 0, more = conn->rest || conn->unread.len;
+    if (writing || conn->rest)
+        enter(conn, CONN_WRITING);
+    else
+        enter(conn, http_reader_started(conn->reader) ? CONN_READING : CONN_IDLE);
+    if (more && !writing && list_empty(&conn->turn_node)) {
+        list_push(&conn->httpd->turns, &conn->turn_node);
+        if (!timer_active(&conn->httpd->turn))
+            timer_start(&conn->httpd->turn, 0);
+    }
+    hold_reading(conn, writing || more);
+}
+
+static void finish_close(struct httpd *httpd);
+
+/* Everything that may run a handler goes through here: a handler may close the server that it runs in. False: the server is gone. */
+static bool serve(struct conn *conn, struct slice input)
+{
+    struct httpd *httpd = conn->httpd;
+    bool again = conn->unread.data == input.data && input.len; /* input is what was left over */
+    httpd->serving = true;
+    if (serve_input(conn, &input) < 0) {
+        conn_drop(conn);
+    } else if (conn->ending && !conn->rest) {
+        conn_close(conn);
+    } else {
+        if (again)
+            buf_consume(&conn->unread, conn->unread.len - input.len);
+        else
+            buf_append_slice(&conn->unread, input);
+        if (conn->unread.len == 0)
+            buf_fini(&conn->unread);
+        settle(conn);
+        if (conn->state == CONN_WRITING)
+            httpd_shrink_pending(httpd);
+    }
+    httpd->serving = false;
+    if (!httpd->closing)
+        return true;
+    finish_close(httpd);
+    return false;
+}
+
+/* Is it clear by now whether a PROXY preamble comes first? Takes it out of what has been read. False while more is needed, or where the
+ * connection has been closed for it. */
+static bool pass_preamble(struct conn *conn)
+{
+    struct proxy_source source;
+    struct err err;
+    size_t len;
+    enum proxy_found found = proxy_read(buf_slice(&conn->unread), &source, &len, &err);
+    if (found == PROXY_PART) {
+        enter(conn, CONN_READING);
+        return false;
+    }
+    conn->preamble = false;
+    if (found == PROXY_BAD) {
+        answer_error(conn, err.code, err.text);
+        if (flush(conn) < 0)
+            conn_drop(conn);
+        else
+            conn_close(conn);
+        return false;
+    }
+    if (found == PROXY_FOUND) {
+        buf_consume(&conn->unread, len);
+        /* Who can reach this port can write any address here: it may only take rights away. */
+        conn->peer_local = conn->peer_local && (!source.known || source.loopback);
+    }
+    return conn->unread.len > 0;
+}
+
+static void on_data(void *user, struct slice data)
+{
+    struct conn *conn = user;
+    if (!conn->preamble) {
+        serve(conn, data);
+        return;
+    }
+    buf_append_slice(&conn->unread, data);
+    if (pass_preamble(conn))
+        serve(conn, buf_slice(&conn->unread));
+}
+
+static void on_drain(void *user)
+{
+    struct conn *conn = user;
+    conn->since_ms = clock_now_ms();
+    serve(conn, buf_slice(&conn->unread));
+}
+
+static void on_end(void *user, const struct err *err)
+{
+    if (err->reason == REASON_NONE)
+        conn_close(user);
+    else
+        conn_drop(user);
+}
+
+static const struct stream_events conn_events = { .on_data = on_data, .on_end = on_end, .on_drain = on_drain };
+
+/* Goes on with those whose turn was over, each once, until the turn of all is over too. */
+static void on_turn(struct timer *timer, void *user)
+{
+    struct httpd *httpd = user;
+    size_t waiting = 0;
+    list_each (node, &httpd->turns)
+        waiting++;
+    (void)begin_budget(httpd);
+    while (waiting-- && !list_empty(&httpd->turns) && clock_now_ns() < httpd->turn_until_ns) {
+        struct conn *conn = list_entry(httpd->turns.next, struct conn, turn_node);
+        list_remove(&conn->turn_node);
+        if (!serve(conn, buf_slice(&conn->unread)))
+            return;
+    }
+    if (!list_empty(&httpd->turns))
+        timer_start(timer, 0);
+}
+
+static void on_timer(struct timer *timer, void *user)
+{
+    struct conn *conn = user;
+    (void)timer;
+    uint64_t now_ms = clock_now_ms();
+    if (now_ms < conn->due_ms) {
+        arm(conn, now_ms);
+        return;
+    }
+    if (conn->state == CONN_WRITING) {
+        conn_drop(conn);
+        return;
+    }
+    if (conn->state == CONN_READING) {
+        answer_error(conn, 408, "the request was not complete in time");
+        if (flush(conn) < 0) {
+            conn_drop(conn);
+            return;
+        }
+    }
+    conn_close(conn);
+}
+
+/* --- accepting --------------------------------------------------------------------------------------------------------- */
+
+static void on_accept(void *user, struct stream *stream)
+{
+    struct httpd *httpd = user;
+    const struct httpd_options *options = &httpd->options;
+    struct conn *conn = mem_alloc(sizeof *conn);
+    conn->httpd = httpd;
+    conn->stream = stream;
+    conn->holder = httpd_hold(httpd, stream);
+    conn->peer_local = stream_peer_local(stream);
+    conn->preamble = options->proxy_protocol && options->proxy_protocol(options->user);
+    conn->reader = http_reader_new(HTTP_KIND_REQUEST, &(struct http_limits){ options->max_head_bytes, options->max_body_bytes });
+    buf_init(&conn->unread, PROXY_READ_MAX + HTTPD_READ_BYTES);
+    timer_init(&conn->timer, httpd->loop, on_timer, conn);
+    list_init(&conn->node);
+    list_init(&conn->turn_node);
+    list_push(&httpd->conns, &conn->node);
+    httpd->conn_count++;
+    conn->since_ms = clock_now_ms();
+    conn->due_ms = conn->since_ms + options->request_timeout_ms; /* who connects should have something to ask */
+    arm(conn, conn->since_ms);
+    stream_set_max_pending(stream, HTTPD_OUT_MAX);
+    stream_set_read_max(stream, HTTPD_READ_BYTES);
+    stream_start(stream, &conn_events, conn);
+}
+
+/* --- the server -------------------------------------------------------------------------------------------------------- */
+
+struct httpd *httpd_open(struct loop *loop, const struct listen_address *address, const struct listen_options *listen,
+                         const struct httpd_options *options, struct err *err)
+{
+    struct httpd *httpd = mem_alloc(sizeof *httpd);
+    struct listen_options with_room = *listen;
+    httpd->loop = loop;
+    httpd->options = *options;
+    list_init(&httpd->conns);
+    list_init(&httpd->turns);
+    list_init(&httpd->holders);
+    timer_init(&httpd->turn, loop, on_turn, httpd);
+    timer_init(&httpd->room, loop, httpd_on_room, httpd);
+    buf_init(&httpd->out, HTTPD_OUT_MAX);
+    buf_init(&httpd->headers, HTTPD_BATCH_BYTES);
+    buf_init(&httpd->body, HTTPD_BODY_MAX);
+    with_room.receive_bytes = with_room.unsent_bytes = HTTPD_SOCKET_BYTES;
+    with_room.has_room = httpd_has_room;
+    with_room.on_full = httpd_on_full;
+    httpd->listener = listener_open(loop, address, &with_room, on_accept, httpd, err);
+    if (!httpd->listener) {
+        mem_free(httpd);
+        return NULL;
+    }
+    httpd->seats = mem_alloc(options->max_connections * sizeof *httpd->seats);
+    httpd->seated = mem_alloc(options->max_connections * sizeof(struct conn *));
+    return httpd;
+}
+
+/* What is left of a large answer goes to the kernel's care at the end: for those who have been taking it, and up to a limit. */
+static void end_conn(struct conn *conn, size_t *bytes, uint64_t now_ms)
+{
+    struct slice left = conn->rest ? slice_skip(shared_slice(conn->rest), conn->rest_at) : (struct slice){ 0 };
+    bool stalled = conn->state == CONN_WRITING && now_ms - conn->since_ms >= SEAT_GRACE_MS;
+    if (!stalled && conn->state == CONN_WRITING)
+        stream_unbound(conn->stream);
+    if (stalled || left.len > *bytes || (left.len && stream_write(conn->stream, left) < 0)) {
+        conn_drop(conn);
+        return;
+    }
+    *bytes -= left.len;
+    conn_close(conn);
+}
+
+static void finish_close(struct httpd *httpd)
+{
+    size_t bytes = HTTPD_CLOSE_BYTES;
+    uint64_t now_ms = clock_now_ms();
+    while (!list_empty(&httpd->conns))
+        end_conn(list_entry(httpd->conns.next, struct conn, node), &bytes, now_ms);
+    timer_stop(&httpd->turn);
+    timer_stop(&httpd->room);
+    buf_fini(&httpd->out);
+    buf_fini(&httpd->headers);
+    buf_fini(&httpd->body);
+    mem_free(httpd->seats);
+    mem_free(httpd->seated);
+    if (httpd->options.fini)
+        httpd->options.fini(httpd->options.user);
+    mem_free(httpd);
+}
+
+void httpd_close(struct httpd *httpd)
+{
+    panic_if(httpd->closing);
+    httpd->closing = true;
+    listener_close(httpd->listener);
+    if (!httpd->serving)
+        finish_close(httpd);
+}
+
+uint16_t httpd_port(const struct httpd *httpd)
+{
+    return listener_port(httpd->listener);
+}
+
+bool httpd_lost(const struct httpd *httpd)
+{
+    return listener_lost(httpd->listener);
+}

@@ -1,0 +1,71 @@
+/* Between httpd.c (who is served), httpd_room.c (who gives way) and nobody else: the server and its connections. */
+#ifndef WSHEALTHD_HTTP_HTTPD_IMPL_H
+#define WSHEALTHD_HTTP_HTTPD_IMPL_H
+
+#include "agent/base/list.h"
+#include "agent/http/httpd_answer.h"
+#include "agent/http/httpd_seat.h"
+
+enum conn_state { CONN_IDLE, CONN_READING, CONN_WRITING };
+
+/* The connections of one address. */
+struct holder {
+    struct list node;
+    size_t count;
+    char name[64];
+};
+
+struct httpd {
+    struct loop *loop;
+    struct listener *listener;
+    struct httpd_options options;
+    struct list conns, turns; /* all connections; those that go on in the next turn */
+    struct list holders;
+    unsigned conn_count;
+    struct seat *seats;            /* scratch, one for each connection */
+    struct conn **seated;          /* the connection of each seat */
+    struct buf out, headers, body; /* the answers under way */
+    struct httpd_date date;
+    struct timer turn, room; /* room: running while accepting has stopped */
+    uint64_t turn_ms;        /* libuv's time of the turn that turn_until_ns belongs to */
+    uint64_t turn_until_ns;
+    uint64_t shed_ms; /* when on_shed was last called */
+    bool waited;      /* since accepting stopped, as nobody could go */
+    bool full;        /* accepting has stopped */
+    unsigned full_by; /* the number of connections at that time: one fewer is room, whatever was short */
+    bool serving;     /* a handler may be running: closing waits for it */
+    bool closing;
+};
+
+struct conn {
+    struct list node, turn_node;
+    struct httpd *httpd;
+    struct stream *stream;
+    struct http_reader *reader;
+    struct holder *holder;
+    struct timer timer;
+    uint64_t due_ms, armed_ms; /* the timer may be set earlier than due: it then looks and sleeps on */
+    uint64_t since_ms;         /* in its state; CONN_WRITING: since something was last taken */
+    enum conn_state state;
+    bool answered; /* since the state was last set */
+    bool proven;   /* has brought a whole request */
+    bool preamble; /* a PROXY preamble may come first */
+    bool ending;   /* nothing more is answered */
+    bool paused;
+    bool peer_local;
+    struct shared *rest; /* a large answer on its way, from rest_at on; NULL: none */
+    size_t rest_at;
+    struct buf unread; /* requests that wait: for the client to take its answers, or for the next turn */
+};
+
+void httpd_conn_free(struct conn *conn);
+
+/* agent/http/httpd_room.c */
+struct holder *httpd_hold(struct httpd *httpd, const struct stream *stream);
+void httpd_let_go(struct holder *holder);
+bool httpd_has_room(void *user);
+void httpd_on_full(void *user);
+void httpd_on_room(struct timer *timer, void *user);
+void httpd_shrink_pending(struct httpd *httpd);
+
+#endif

@@ -1,0 +1,315 @@
+/*
+ * The HTTP face: one table of paths, answered from the view. Called by the agent, which owns the view; agent/http/admin.c answers the three
+ * questions the same way. Promises that no answer waits for anything and that none changes anything.
+ */
+#include "agent/http/serve.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/core/event.h"
+#include "agent/http/httpd.h"
+#include "agent/report/metric.h"
+#include "agent/report/report.h"
+
+static const char type_health[] = "application/health+json";
+static const char type_json[] = "application/json";
+static const char type_text[] = "text/plain; charset=utf-8";
+static const char type_prometheus[] = "text/plain; version=0.0.4; charset=utf-8";
+static const char type_openmetrics[] = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+enum {
+    SERVE_CONNECTIONS = 512,
+    SERVE_PENDING_BYTES = 4 << 20,
+    SERVE_REQUEST_MS = 5000,
+    SERVE_IDLE_MS = 120000, /* longer than the usual scrape interval, so that scrapers keep their connection */
+    SERVE_HEAD_BYTES = 8 << 10,
+    SERVE_BODY_BYTES = 4 << 10,
+    TEXT_KEPT_NS = 1000000000, /* how long a text is given to others as well */
+    TEXT_SHARE = 100,          /* where things have changed it is made anew, for at most one part in so many of the time */
+};
+
+/* The long answers are made once for all who ask within a moment: of 200 checks they cost milliseconds. */
+enum text { TEXT_METRICS, TEXT_OPENMETRICS, TEXT_STATUS, TEXT_STATUS_FULL, TEXT_COUNT };
+struct kept_text {
+    struct shared *shared; /* NULL: none */
+    uint64_t generation;   /* of the view that it was made from */
+    uint64_t made_ns, cost_ns;
+};
+struct face {
+    struct serve_source source;
+    struct kept_text texts[TEXT_COUNT];
+};
+
+/* One request on its way to its route. */
+struct ask {
+    const struct agent_view *view;
+    bool full; /* may the client see addresses and texts? */
+    const struct httpd_request *request;
+    struct kept_text *texts; /* NULL: none are kept */
+};
+
+/* --- what the client wants ------------------------------------------------------------------------------------------- */
+
+static struct slice cut_at(struct slice *rest, char mark)
+{
+    const uint8_t *at = rest->len ? memchr(rest->data, mark, rest->len) : NULL;
+    size_t len = at ? (size_t)(at - rest->data) : rest->len;
+    struct slice part = slice_trim(slice_make(rest->data, len));
+    *rest = slice_skip(*rest, at ? len + 1 : len);
+    return part;
+}
+
+/* Is this element of an Accept list the media type, in the wanted version where it names one? Its weight does not matter: who lists
+ * a type understands it. */
+static bool element_accepts(struct slice element, const char *type, const char *version)
+{
+    if (!slice_equal_nocase(cut_at(&element, ';'), type))
+        return false;
+    while (element.len) {
+        struct slice parameter = cut_at(&element, ';');
+        struct slice name = cut_at(&parameter, '=');
+        if (version && slice_equal_nocase(name, "version") && !slice_equal_str(slice_trim(parameter), version))
+            return false;
+    }
+    return true;
+}
+
+static bool accepts(const struct ask *ask, const char *type, const char *version)
+{
+    const struct slice *value;
+    for (size_t nth = 0; (value = http_header_nth(ask->request->head, "Accept", nth)) != NULL; nth++)
+        for (struct slice rest = *value; rest.len;)
+            if (element_accepts(cut_at(&rest, ','), type, version))
+                return true;
+    return false;
+}
+
+static bool query_is(const struct ask *ask, const char *name, const char *value)
+{
+    char given[16];
+    return httpd_query(ask->request, name, given, sizeof given) && strcmp(given, value) == 0;
+}
+
+static bool query_has(const struct ask *ask, const char *name)
+{
+    char given[1];
+    return httpd_query(ask->request, name, given, sizeof given);
+}
+
+/* --- routes ------------------------------------------------------------------------------------------------------------ */
+
+/* The status of /ready and /health, with the headers and exceptions that load balancers ask for. */
+static void judge_ready(const struct ask *ask, struct httpd_reply *reply)
+{
+    const struct verdict *verdict = &ask->view->verdict;
+    reply->status = verdict->ready && !verdict->draining ? 200 : 503;
+    if (verdict->draining) {
+        buf_append_str(reply->headers, "x-envoy-immediate-health-check-fail: true\r\n");
+        if (query_is(ask, "drain", "404"))
+            reply->status = 404;
+    } else if (verdict->ready && verdict->degraded) {
+        buf_append_str(reply->headers, "x-envoy-degraded: true\r\n");
+        if (query_is(ask, "warn", "429"))
+            reply->status = 429;
+    }
+}
+
+static void answer_health(const struct ask *ask, struct httpd_reply *reply)
+{
+    judge_ready(ask, reply);
+    reply->content_type = type_health;
+    report_health_json(ask->view, ask->full, reply->body);
+}
+
+static void answer_plain(const struct ask *ask, enum report_question question, struct httpd_reply *reply)
+{
+    reply->content_type = type_text;
+    report_plain(ask->view, question, query_has(ask, "verbose"), ask->full, reply->body);
+}
+
+static void answer_ready(const struct ask *ask, struct httpd_reply *reply)
+{
+    if (query_is(ask, "format", "json") || accepts(ask, type_health, NULL)) {
+        answer_health(ask, reply);
+        return;
+    }
+    judge_ready(ask, reply);
+    answer_plain(ask, REPORT_READY, reply);
+}
+
+static void answer_live(const struct ask *ask, struct httpd_reply *reply)
+{
+    reply->status = ask->view->verdict.live ? 200 : 503;
+    answer_plain(ask, REPORT_LIVE, reply);
+}
+
+static void answer_startup(const struct ask *ask, struct httpd_reply *reply)
+{
+    reply->status = ask->view->verdict.started ? 200 : 503;
+    answer_plain(ask, REPORT_STARTUP, reply);
+}
+
+/* That this is answered at all is the answer. */
+static void answer_healthz(const struct ask *ask, struct httpd_reply *reply)
+{
+    (void)ask;
+    reply->status = 200;
+    reply->content_type = type_text;
+    buf_append_str(reply->body, "ok\n");
+}
+
+static void make_text(const struct ask *ask, enum text text, struct buf *out)
+{
+    if (text == TEXT_STATUS || text == TEXT_STATUS_FULL)
+        report_status_json(ask->view, text == TEXT_STATUS_FULL, out);
+    else
+        metric_write(ask->view, text == TEXT_OPENMETRICS, out);
+}
+
+static bool is_fresh(const struct kept_text *kept, const struct agent_view *view, uint64_t now_ns)
+{
+    uint64_t age_ns = now_ns - kept->made_ns;
+    if (!kept->shared || age_ns >= TEXT_KEPT_NS)
+        return false;
+    return kept->generation == view->generation || age_ns < kept->cost_ns * TEXT_SHARE;
+}
+
+static void answer_text(const struct ask *ask, enum text text, struct httpd_reply *reply)
+{
+    struct kept_text *kept = ask->texts ? &ask->texts[text] : NULL;
+    uint64_t now_ns = clock_now_ns();
+    reply->status = 200;
+    if (!kept) {
+        make_text(ask, text, reply->body);
+        return;
+    }
+    if (!is_fresh(kept, ask->view, now_ns)) {
+        make_text(ask, text, reply->body);
+        shared_unref(kept->shared);
+        *kept = (struct kept_text){ shared_take(reply->body), ask->view->generation, now_ns, clock_now_ns() - now_ns };
+    }
+    reply->shared = shared_ref(kept->shared);
+}
+
+static void answer_status(const struct ask *ask, struct httpd_reply *reply)
+{
+    reply->content_type = type_json;
+    answer_text(ask, ask->full ? TEXT_STATUS_FULL : TEXT_STATUS, reply);
+}
+
+static void answer_metrics(const struct ask *ask, struct httpd_reply *reply)
+{
+    bool openmetrics = accepts(ask, "application/openmetrics-text", "1.0.0");
+    reply->content_type = openmetrics ? type_openmetrics : type_prometheus;
+    answer_text(ask, openmetrics ? TEXT_OPENMETRICS : TEXT_METRICS, reply);
+}
+
+static const struct route {
+    const char *path;
+    void (*answer)(const struct ask *ask, struct httpd_reply *reply);
+    bool question; /* one of the three that the admin socket answers too */
+} routes[] = {
+    { "/ready", answer_ready, true },      { "/readyz", answer_ready, true },    { "/live", answer_live, true },
+    { "/livez", answer_live, true },       { "/startup", answer_startup, true }, { "/startupz", answer_startup, true },
+    { "/healthz", answer_healthz, false }, { "/health", answer_health, false },  { "/status", answer_status, false },
+    { "/metrics", answer_metrics, false },
+};
+
+static const struct route *find_route(struct slice path)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (slice_equal_str(path, routes[i].path))
+            return &routes[i];
+    return NULL;
+}
+
+static bool refuse_method(const struct httpd_request *request, struct httpd_reply *reply)
+{
+    if (slice_equal_str(request->method, "GET") || slice_equal_str(request->method, "HEAD"))
+        return false;
+    reply->status = 405;
+    buf_append_str(reply->headers, "Allow: GET, HEAD\r\n");
+    return true;
+}
+
+bool serve_question(const struct agent_view *view, bool full, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    const struct route *route = find_route(request->path);
+    if (!route || !route->question)
+        return false;
+    if (!refuse_method(request, reply))
+        route->answer(&(struct ask){ view, full, request, NULL }, reply);
+    return true;
+}
+
+/* --- the server -------------------------------------------------------------------------------------------------------- */
+
+static void answer(const struct agent_view *view, int details, const struct httpd_request *request, struct kept_text *texts,
+                   struct httpd_reply *reply)
+{
+    const struct route *route = find_route(request->path);
+    bool full = details == DETAILS_FULL || (details == DETAILS_AUTO && request->peer_local);
+    if (!refuse_method(request, reply) && route)
+        route->answer(&(struct ask){ view, full, request, texts }, reply);
+}
+
+void serve_answer(const struct agent_view *view, int details, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    answer(view, details, request, NULL, reply);
+}
+
+static void handle(void *user, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    struct face *face = user;
+    const struct serve_source *source = &face->source;
+    answer(source->view(source->user), source->details(source->user), request, face->texts, reply);
+}
+
+static void free_face(void *user)
+{
+    struct face *face = user;
+    for (int i = 0; i < TEXT_COUNT; i++)
+        shared_unref(face->texts[i].shared);
+    mem_free(face);
+}
+
+static bool proxy_protocol(void *user)
+{
+    const struct serve_source *source = &((struct face *)user)->source;
+    return source->proxy_protocol && source->proxy_protocol(source->user);
+}
+
+static void on_shed(void *user)
+{
+    (void)user;
+    char limit[16];
+    snprintf(limit, sizeof limit, "%d", SERVE_CONNECTIONS);
+    event_log(EVENT_SHED, "connections", limit, NULL);
+}
+
+struct httpd *serve_open(struct loop *loop, const struct listen_address *address, int fd, const struct serve_source *source,
+                         struct err *err)
+{
+    struct face *face = mem_alloc(sizeof *face);
+    face->source = *source;
+    const struct httpd_options options = {
+        .max_connections = SERVE_CONNECTIONS,
+        .max_pending_bytes = SERVE_PENDING_BYTES,
+        .request_timeout_ms = SERVE_REQUEST_MS,
+        .idle_timeout_ms = SERVE_IDLE_MS,
+        .max_head_bytes = SERVE_HEAD_BYTES,
+        .max_body_bytes = SERVE_BODY_BYTES,
+        .proxy_protocol = proxy_protocol,
+        .handle = handle,
+        .on_shed = on_shed,
+        .fini = free_face,
+        .user = face,
+    };
+    struct httpd *httpd = httpd_open(loop, address, &(struct listen_options){ .fd = fd }, &options, err);
+    if (!httpd)
+        mem_free(face);
+    return httpd;
+}

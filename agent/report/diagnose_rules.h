@@ -1,0 +1,124 @@
+/* The causes and the rules of the diagnosis, as data. For agent/report/diagnose*.c and their test only. */
+#ifndef WSHEALTHD_REPORT_DIAGNOSE_RULES_H
+#define WSHEALTHD_REPORT_DIAGNOSE_RULES_H
+
+#include <stddef.h>
+
+#include "agent/base/reason.h"
+
+/* X(id, name, help): the closed set, in the manual's order. */
+#define CAUSE_LIST(X)                                                                                                            \
+    X(HEALTHY, "healthy", "every check passes")                                                                                  \
+    X(STARTING, "starting", "not every check that gates readiness has passed yet, and none has failed for good")                 \
+    X(DRAINING, "draining", "the instance has been taken out of rotation on purpose")                                            \
+    X(NOTHING_CHECKED, "nothing_checked", "no check is configured")                                                              \
+    X(AGENT_STALLED, "agent_stalled", "the agent itself is starved or was suspended, so that its rounds are void")               \
+    X(AGENT_ERROR, "agent_error", "the agent could not do its work, so that its rounds are void")                                \
+    X(BROKER_ABSENT, "broker_absent", "the broker runs, and what the configuration names is not there")                          \
+    X(BROKER_FULL, "broker_full", "the broker takes no more connections: a limit of its own is reached")                         \
+    X(BROKER_UNTRUSTED, "broker_untrusted", "the broker's certificate is not believed: its authority, name or dates")            \
+    X(BROKER_DOWN, "broker_down", "there is no connection to the broker")                                                        \
+    X(BROKER_AUTH, "broker_auth", "the broker refuses the credentials")                                                          \
+    X(BROKER_READ_ONLY, "broker_read_only", "the broker takes no writes: a replica, or a full or failing disk")                  \
+    X(BROKER_BLOCKED, "broker_blocked", "the broker holds publishers back, for want of memory or disk")                          \
+    X(BROKER_FROZEN, "broker_frozen", "the broker does not answer any more")                                                     \
+    X(BROKER_NOT_DELIVERING, "broker_not_delivering", "the broker takes messages and delivers them to nobody")                   \
+    X(BROKER_SLOW, "broker_slow", "the broker answers later than slo allows")                                                    \
+    X(SERVER_DETACHED, "server_detached_from_broker",                                                                            \
+      "the broker delivers, and its messages do not reach the clients of this server")                                           \
+    X(DELIVERY_SLOW, "delivery_slow", "messages come late through this server")                                                  \
+    X(LOGIN_REFUSED, "login_refused", "the server refuses the dialect's connect: token, permission or dialect")                  \
+    X(SUBSCRIPTION_REFUSED, "subscription_refused", "the server refuses the subscription")                                       \
+    X(SUBSCRIPTION_UNCONFIRMED, "subscription_unconfirmed", "the server does not confirm the subscription")                      \
+    X(NAME_UNRESOLVED, "name_unresolved", "the name of the target cannot be resolved")                                           \
+    X(SERVER_DOWN, "server_down", "nothing listens on the server's address")                                                     \
+    X(SERVER_UNREACHABLE, "server_unreachable", "there is no way to the server's address")                                       \
+    X(SERVER_NOT_ACCEPTING, "server_not_accepting", "connections to the server are not accepted")                                \
+    X(SERVER_HUNG, "server_hung", "the server takes connections and says nothing")                                               \
+    X(SERVER_DROPS_CONNECTIONS, "server_drops_connections", "the server ends new connections without a word")                    \
+    X(CONNECTIONS_UNRELIABLE, "connections_unreliable", "some new connections work and others do not")                           \
+    X(WEBSOCKET_DEAD, "websocket_dead", "plain HTTP works, the WebSocket side does not")                                         \
+    X(APPLICATION_FROZEN, "application_frozen", "the upgrade works, and behind it nothing answers, not even a ping")             \
+    X(MESSAGES_STUCK, "messages_stuck", "the connection is alive, but messages are not handled")                                 \
+    X(ANSWER_UNEXPECTED, "answer_unexpected", "the server answers with something else than expected")                            \
+    X(PINGS_UNANSWERED, "pings_unanswered", "messages are answered, pings are not")                                              \
+    X(CONNECTIONS_CUT, "connections_cut", "open connections are cut without a close frame")                                      \
+    X(CONNECTIONS_GO_DEAD, "connections_go_dead", "open connections fall silent without an end, while new ones work")            \
+    X(SERVER_RESTARTING, "server_restarting", "the server says goodbye to its connections: it restarts or shuts down")           \
+    X(SERVER_ENDS_SESSIONS, "server_ends_sessions", "the server closes sessions in good order, sooner than expected")            \
+    X(SESSION_REFUSED, "session_refused", "the server closes the session by policy: token, permission or an application's rule") \
+    X(SERVER_ERROR, "server_error", "the server reports an error of its own")                                                    \
+    X(SERVER_OVERLOADED, "server_overloaded", "the server turns work away")                                                      \
+    X(MESSAGES_REFUSED, "messages_refused", "the server closes because it does not accept what it was sent")                     \
+    X(TOKEN_REFUSED, "token_refused", "the upgrade is refused with 401 or 403")                                                  \
+    X(RATE_LIMITED, "rate_limited", "the server says that the probe comes too often")                                            \
+    X(WRONG_PATH, "wrong_path", "there is no WebSocket under this path")                                                         \
+    X(REDIRECTED, "redirected", "the upgrade is answered with a redirect")                                                       \
+    X(UPGRADE_NOT_PASSED, "upgrade_not_passed", "the request arrives as plain HTTP, without its upgrade")                        \
+    X(UPSTREAM_DOWN, "upstream_down", "a proxy answers, and cannot reach the server behind it")                                  \
+    X(UPGRADE_REFUSED, "upgrade_refused", "the upgrade is refused")                                                              \
+    X(NOT_A_WEBSOCKET, "not_a_websocket", "what answers does not speak the WebSocket handshake rightly")                         \
+    X(NEGOTIATION_FAILED, "negotiation_failed", "the two sides do not agree on a subprotocol or an extension")                   \
+    X(PROTOCOL_BROKEN, "protocol_broken", "frames break RFC 6455")                                                               \
+    X(MESSAGE_TOO_BIG, "message_too_big", "the server sends messages larger than the agent takes")                               \
+    X(FLOOD, "flood", "the server sends more than can be read in time")                                                          \
+    X(CERTIFICATE_EXPIRED, "certificate_expired", "the certificate has expired")                                                 \
+    X(CERTIFICATE_EXPIRING, "certificate_expiring", "the certificate expires soon")                                              \
+    X(CERTIFICATE_NOT_YET_VALID, "certificate_not_yet_valid", "the certificate is not valid yet, or a clock is wrong")           \
+    X(CERTIFICATE_UNTRUSTED, "certificate_untrusted", "the certificate does not lead to a trusted authority")                    \
+    X(CERTIFICATE_WRONG_NAME, "certificate_wrong_name", "the certificate is for another name")                                   \
+    X(CLIENT_CERTIFICATE_REFUSED, "client_certificate_refused",                                                                  \
+      "the server wants a client certificate, or refuses the configured one")                                                    \
+    X(TLS_BROKEN, "tls_broken", "no TLS session comes about")                                                                    \
+    X(FRONT_BROKEN, "front_broken", "the server is well, but the public address does not lead to it")                            \
+    X(HEALTH_URL_FAILS, "health_url_fails", "the WebSocket side is well, a plain HTTP check fails")                              \
+    X(PORT_CLOSED, "port_closed", "the WebSocket side is well, a plain TCP check fails")                                         \
+    X(SERVER_SLOW, "server_slow", "the server answers later than slo allows")                                                    \
+    X(CHECK_FAILING, "check_failing", "a check fails; its own reason says why")                                                  \
+    X(CHECK_WARNING, "check_warning", "a check warns; its own reason says why")
+
+#define CAUSE_ENUM(id, ...) CAUSE_##id,
+enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
+
+/* What holds of the main fault and around it. WORKS: another check of that kind on the same path passes, and has passed since the
+ * fault began; see works() in diagnose.c. */
+enum {
+    FRESH_WORKS = 1 << 0,     /* one that opens a new WebSocket connection for each round */
+    PING_WORKS = 1 << 1,      /* a ping */
+    ECHO_WORKS = 1 << 2,      /* an echo */
+    SUBSCRIBE_WORKS = 1 << 3, /* a subscribe check */
+    HTTP_WORKS = 1 << 4,      /* an http check */
+    LOCAL_WORKS = 1 << 5,     /* the fault is on the public path; on the local one WebSocket checks pass and none fails */
+    ON_WEBSOCKET = 1 << 6,    /* the main check speaks WebSocket */
+    ON_SESSION = 1 << 7,      /* … and keeps its connections open between rounds */
+    ON_PING = 1 << 8,
+    ON_HTTP = 1 << 9,
+    ON_TCP = 1 << 10,
+    ON_BROKER = 1 << 11,
+    IS_SHARED = 1 << 12,     /* the fault's scope */
+    NEVER_ARRIVED = 1 << 14, /* the main check delivers, and nothing has come through the server since the agent began */
+    IS_WARNING = 1 << 13,    /* the main check is in warn, not in fail */
+};
+
+enum { RULE_REASONS = 6, RULE_ADVICE = 3 };
+
+struct rule {
+    enum cause cause;
+    unsigned need, without;            /* all of need, none of without */
+    enum reason reasons[RULE_REASONS]; /* one of these; none: any */
+    int low, high; /* range of the close code (closed_by_server, login_rejected), the broker's hint or HTTP status (else); 0: any */
+    /* No full stop: the check's message may follow. {broker} is the broker's name, or "the broker". NULL: the reason's help */
+    const char *plain;
+    const char *advice[RULE_ADVICE];
+};
+
+/* What is told by the reason alone, whatever works around it: brokers, delivery, what a dialect says. Looked through first. */
+extern const struct rule diagnose_broker_rules[];
+extern const size_t diagnose_broker_rule_count;
+extern const struct rule diagnose_rules[];
+extern const size_t diagnose_rule_count;
+
+const char *cause_name(enum cause cause);
+const char *cause_help(enum cause cause);
+
+#endif

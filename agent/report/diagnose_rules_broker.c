@@ -1,0 +1,203 @@
+/*
+ * Owns the rules of the diagnosis about brokers, delivery and dialects, in order: the first that fits wins. Called by diagnose.c before the
+ * other rules: these reasons are told apart by themselves. {broker} stands for the broker's name. Of a shared fault diagnose.c adds what it
+ * means for this instance.
+ */
+#include "agent/core/broker.h"
+#include "agent/report/diagnose_rules.h"
+
+#define R(name) REASON_##name
+
+const struct rule diagnose_broker_rules[] = {
+    /* --- the broker, for everybody --------------------------------------------------------------------------------------- */
+    {
+        .cause = CAUSE_BROKER_ABSENT,
+        .reasons = { R(BROKER_NOT_DELIVERING), R(BROKER_UNREACHABLE) },
+        .low = BROKER_HINT_ABSENT,
+        .high = BROKER_HINT_ABSENT,
+        .plain = "{broker} runs, and does not have what the configuration names",
+        .advice = { "Compare the virtual host, exchange, topic or stream in brokers with those of the broker: names are "
+                    "case-sensitive",
+                    "If it was there before: it has been deleted, or the broker has lost its data and came back empty",
+                    "The server under test may use the same: see its log" },
+    },
+    {
+        .cause = CAUSE_BROKER_FULL,
+        .reasons = { R(BROKER_UNREACHABLE) },
+        .low = BROKER_HINT_FULL,
+        .high = BROKER_HINT_FULL,
+        .plain = "{broker} runs, and takes no more connections: a limit is reached",
+        .advice = { "Look who holds the connections: a client that leaks them, or many instances that came at once",
+                    "Raise the limit (of the virtual host, the user, or the whole broker) when they are all wanted",
+                    "Servers that lose their connection now will not get it back: do not restart them" },
+    },
+    {
+        .cause = CAUSE_BROKER_UNTRUSTED,
+        .reasons = { R(BROKER_UNREACHABLE) },
+        .low = BROKER_HINT_UNTRUSTED,
+        .high = BROKER_HINT_UNTRUSTED,
+        .plain = "{broker} runs, and the agent does not believe its certificate",
+        .advice = { "Compare brokers.tls.ca_file with the authority that has signed the broker's certificate: one of them was "
+                    "rotated",
+                    "See its names and its last day: openssl s_client -connect HOST:PORT -showcerts",
+                    "The server under test has trust of its own: whether it is hit too, its log knows" },
+    },
+    {
+        .cause = CAUSE_BROKER_AUTH,
+        .reasons = { R(BROKER_AUTH_FAILED) },
+        .low = BROKER_HINT_OLD_CLIENT,
+        .high = BROKER_HINT_OLD_CLIENT,
+        .plain = "The login at {broker} fails, and the client library of this agent is known to fail there with good credentials",
+        .advice = { "Use sasl_mechanism: PLAIN (over TLS), or an agent with librdkafka 2.6.1 or later",
+                    "Prove the credentials with another client before they are changed",
+                    "The server under test is not hit by this unless it uses the same library" },
+    },
+    {
+        .cause = CAUSE_BROKER_AUTH,
+        .reasons = { R(BROKER_AUTH_FAILED) },
+        .plain = "The credentials for {broker} are refused",
+        .advice = { "Compare the user and password of brokers.url with the broker's: rotated, expired, or without a permission",
+                    "Use ${file:...} for a password that is rotated: it is read anew for every connection",
+                    "The server may have credentials of its own: whether its clients are hit, the server's log knows" },
+    },
+    {
+        .cause = CAUSE_BROKER_READ_ONLY,
+        .reasons = { R(BROKER_READ_ONLY) },
+        .plain = "Writes to {broker} are refused: it answers, but it is read-only, and what is published there may not arrive",
+        .advice = { "See whether the address leads to a replica: after a failover the primary is elsewhere",
+                    "If it is the primary: its disk is full, or saving to it fails; the broker's log names it",
+                    "Let clients follow failovers by themselves (Sentinel, Cluster), not by a fixed address" },
+    },
+    {
+        .cause = CAUSE_BROKER_BLOCKED,
+        .reasons = { R(BROKER_BLOCKED) },
+        .plain = "Nothing can be published on {broker}: it holds publishers back",
+        .advice = { "Look at its memory and disk alarms: publishing goes on when they are over",
+                    "Look for the queue that grows: a consumer is gone or too slow",
+                    "Its own health check may be green all the while: connections and consumers are not held back" },
+    },
+    {
+        .cause = CAUSE_BROKER_FROZEN,
+        .reasons = { R(BROKER_TIMEOUT) },
+        .plain = "No answer comes from {broker}: it is frozen or overloaded, or the network swallows packets",
+        .advice = { "Look at the broker's host: CPU, memory, swap, a stopped process, one long command",
+                    "If it is well and idle: look at the network in between, from this host to the broker",
+                    "If it only needs longer, raise the broker's timeout" },
+    },
+    {
+        .cause = CAUSE_BROKER_NOT_DELIVERING,
+        .reasons = { R(BROKER_NOT_DELIVERING) },
+        .plain = "Messages published on {broker} are taken and delivered to nobody, not even to the agent itself",
+        .advice = { "On a cluster: look whether its nodes see each other, and whether a part of it has lost its leader",
+                    "See that both sides use the same channel, exchange or subject, and the same database or vhost",
+                    "Restarting this server does not help" },
+    },
+    {
+        .cause = CAUSE_BROKER_DOWN,
+        .reasons = { R(BROKER_UNREACHABLE) },
+        .plain = "No connection to {broker}: it is down, or the way to it is closed",
+        .advice = { "See whether the broker runs, and what its log said last; restarting this server does not help",
+                    "Ask another instance's agent: if that one is well, it is the way from this host",
+                    "Check host, port and scheme of brokers.url: a TLS port hangs up on a plain connection" },
+    },
+    {
+        .cause = CAUSE_BROKER_SLOW,
+        .need = ON_BROKER,
+        .reasons = { R(SLOW) },
+        .plain = "Answers from {broker} come later than slo allows",
+        .advice = { "Look at the broker's CPU, its slow commands, and the network to it",
+                    "wshealthd_broker_rtt_seconds shows since when" },
+    },
+
+    /* --- this server, between the broker and its clients ---------------------------------------------------------------- */
+    {
+        .cause = CAUSE_SERVER_DETACHED,
+        .reasons = { R(DELIVERY_LOST) },
+        .low = BROKER_HINT_UNHEARD,
+        .high = BROKER_HINT_UNHEARD,
+        .plain = "The server does not bring its clients what {broker} takes for it",
+        .advice = { "Look whether other instances pass: if they do, restart this one, or let it read from the broker anew",
+                    "Look at the server's log for its last reconnect to the broker",
+                    "If it has never worked: compare the key and form of publish.command with the server's own" },
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
+        .need = NEVER_ARRIVED,
+        .reasons = { R(DELIVERY_LOST) },
+        .plain = "What is published on {broker} has never reached this server's clients, though the broker delivers to the agent",
+        .advice = { "Compare the topic and form of what the check publishes with the server's own (publish, message): see config "
+                    "show",
+                    "If other instances deliver with the same configuration: this one has no subscription on the broker, restart "
+                    "it" },
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
+        .reasons = { R(DELIVERY_LOST) },
+        .plain = "The server has lost its subscription: messages published on {broker} do not reach its clients, though the broker "
+                 "delivers to the agent",
+        .advice = { "It is this instance only: restart the server, or let it subscribe anew if it can",
+                    "Look at the server's log for its last reconnect to the broker: many come back without their subscriptions" },
+    },
+    {
+        .cause = CAUSE_DELIVERY_SLOW,
+        .reasons = { R(DELIVERY_SLOW) },
+        .plain = "Messages published on {broker} come late through this server",
+        .advice = { "Compare the legs in wshealthd_delivery_seconds: if only websocket is slow, it is this server; if control is "
+                    "slow "
+                    "too, the broker",
+                    "Look at the server's CPU and event loop, and at clients that read too slowly to be sent to" },
+    },
+
+    /* --- what the server says in its dialect ------------------------------------------------------------------------------ */
+    /* Pusher's codes for a quota that is used up (https://pusher.com/docs/channels/library_auth_reference/pusher-websockets-protocol). */
+    {
+        .cause = CAUSE_SERVER_OVERLOADED,
+        .reasons = { R(LOGIN_REJECTED) },
+        .low = 4004,
+        .high = 4004,
+        .plain = "The server turns new connections away: the application's quota is used up",
+        .advice = { "Compare the number of connections with the application's limit", "Raise the limit, or look for clients that "
+                                                                                      "leave connections behind" },
+    },
+    {
+        .cause = CAUSE_SERVER_OVERLOADED,
+        .reasons = { R(LOGIN_REJECTED) },
+        .low = 4100,
+        .high = 4100,
+        .plain = "The server turns new connections away: it is over its capacity",
+        .advice = { "Compare the number of connections with the server's or the application's limit",
+                    "Raise the limit, or add instances" },
+    },
+    {
+        .cause = CAUSE_LOGIN_REFUSED,
+        .reasons = { R(LOGIN_REJECTED), R(AUTH_REJECTED) },
+        .plain = "The connection is made, and the server refuses what the client says first: the token, or the dialect",
+        .advice = { "Check target.token and target.token_in: expired, rotated, or without a permission",
+                    "Compare target.dialect with what the server speaks, and its version",
+                    "If users are turned away too, look at the service that issues or verifies tokens" },
+    },
+    {
+        .cause = CAUSE_SUBSCRIPTION_REFUSED,
+        .reasons = { R(SUBSCRIBE_REJECTED) },
+        .plain = "The server refuses the subscription",
+        .advice = { "See that the channel exists, and that the probe's token may subscribe to it",
+                    "Read the answer that the check shows: it often says what is wrong",
+                    "If the subscription's form is the application's own, put it into the check (subscribe:)" },
+    },
+    {
+        .cause = CAUSE_SUBSCRIPTION_UNCONFIRMED,
+        .need = SUBSCRIBE_WORKS,
+        .reasons = { R(SUBSCRIBE_TIMEOUT) },
+        .plain = "The server confirms some subscriptions and not others",
+        .advice = { "Compare the channels: what differs is the suspect (a shard, a namespace, a permission)",
+                    "Look at the server's log for the time of the last round" },
+    },
+    {
+        .cause = CAUSE_SUBSCRIPTION_UNCONFIRMED,
+        .reasons = { R(SUBSCRIBE_TIMEOUT) },
+        .plain = "The connection is open, and the server does not confirm the subscription",
+        .advice = { "Compare target.dialect with what the server speaks: an unknown request may just be ignored",
+                    "If it worked before: the server waits for something before it confirms, often its broker or its database" },
+    },
+};
+const size_t diagnose_broker_rule_count = sizeof diagnose_broker_rules / sizeof diagnose_broker_rules[0];

@@ -1,0 +1,414 @@
+/*
+ * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the HTTP face for /metrics
+ * and by the manual's table. Promises that every series that can occur exists from the first scrape, and no other: label values come from
+ * the closed sets of agent/base/reason.h and agent/core/stats.h, as far as the check's type can give them. With very many checks some of them wait for
+ * their first count (is_brief). Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.
+ */
+#include "agent/report/metric.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "agent/conf/probe_type.h"
+#include "agent/report/metric_process.h"
+#include "agent/report/view.h"
+
+/* --- what the families read ------------------------------------------------------------------------------------------ */
+
+struct scrape {
+    struct prom prom;
+    const struct agent_view *view;
+    struct process_stats process;
+};
+
+/* Hundreds of checks would make megabytes of zeros. What rounds_total counts from the beginning is then split up as it comes. */
+static bool is_brief(const struct scrape *scrape)
+{
+    return scrape->view->check_count > METRIC_WHOLE_CHECKS;
+}
+
+/* The few that are there from the first scrape even then: alerts are commonly written on them. */
+static bool is_common_reason(enum reason reason)
+{
+    return reason == REASON_CONNECT_REFUSED || reason == REASON_DELIVERY_LOST || reason == REASON_BROKER_UNREACHABLE;
+}
+
+static bool is_common_close(enum close_label label)
+{
+    return label == CLOSE_1001 || label == CLOSE_1006 || label == CLOSE_1011;
+}
+
+/* PHASE_NONE stands for the whole round. */
+static const char *phase_label(enum phase phase)
+{
+    return phase == PHASE_NONE ? "total" : phase_name(phase);
+}
+
+static bool begins_with(const char *text, const char *part)
+{
+    return strncmp(text, part, strlen(part)) == 0;
+}
+
+/* Reasons that only some types give: these name them. */
+static bool is_special(enum reason reason)
+{
+    switch (reason) {
+    case REASON_TLS_CERT_EXPIRING:
+    case REASON_SILENT_DROP:
+    case REASON_ECHO_TIMEOUT:
+    case REASON_ECHO_MISMATCH:
+    case REASON_SUBSCRIBE_TIMEOUT:
+    case REASON_SUBSCRIBE_REJECTED:
+    case REASON_RECONNECT_SLOW:
+    case REASON_RESUME_FAILED:
+    case REASON_PAYLOAD_LIMIT:
+    case REASON_HTTP_STATUS:
+    case REASON_HTTP_BODY:
+    case REASON_AUTH_REJECTED:
+    case REASON_AUTH_NOT_ENFORCED:
+    case REASON_AUTH_EXPIRY_IGNORED:
+    case REASON_AUTH_REFRESH_FAILED:
+    case REASON_ORIGIN_REJECTED:
+    case REASON_ORIGIN_NOT_ENFORCED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_own(const struct series *series, enum reason reason)
+{
+    for (const enum reason *own = series->reasons; own && *own != REASON_NONE; own++)
+        if (*own == reason)
+            return true;
+    return false;
+}
+
+/* Can the way to the target and the target's answers give this reason? A new reason is listed by itself, by its phase. */
+static bool phase_gives(const struct check_view *check, enum reason reason)
+{
+    const struct series *series = &check->series;
+    if (!series->known || is_own(series, reason))
+        return true;
+    if (is_special(reason))
+        return false;
+    switch (reason_phase(reason)) {
+    case PHASE_RESOLVE:
+        return series->name;
+    case PHASE_TLS:
+        return series->tls;
+    case PHASE_UPGRADE:
+        return series->parts & SERIES_REFUSALS;
+    case PHASE_OPEN:
+        return reason == REASON_SLOW ? check->slo_ms > 0 : series->parts & SERIES_FRAMES;
+    default:
+        return true;
+    }
+}
+
+/* Can this check give this reason? By the families that their names make, and by what its type does. */
+static bool reason_listed(const struct check_view *check, enum reason reason)
+{
+    const char *name = reason_name(reason);
+    if (reason == REASON_NONE || begins_with(name, "server_"))
+        return false;
+    if (check_is_broker(check))
+        return begins_with(name, "broker_") || begins_with(name, "agent_") || reason == REASON_SLOW;
+    if (begins_with(name, "broker_") || begins_with(name, "delivery_"))
+        return check->stats.delivery;
+    return phase_gives(check, reason);
+}
+
+/* The durations that a check can measure. */
+static bool phase_listed(const struct check_view *check, enum phase phase)
+{
+    const struct series *series = &check->series;
+    if (!series->known || phase == PHASE_NONE)
+        return true;
+    switch (phase) {
+    case PHASE_RESOLVE:
+        return series->parts & SERIES_DIAL && series->name;
+    case PHASE_CONNECT:
+        return series->parts & SERIES_DIAL;
+    case PHASE_TLS:
+        return series->parts & SERIES_DIAL && series->tls;
+    case PHASE_UPGRADE:
+        return series->parts & SERIES_UPGRADE;
+    default:
+        return series->parts & SERIES_OPEN;
+    }
+}
+
+static bool part_listed(const struct check_view *check, unsigned part)
+{
+    return !check->series.known || check->series.parts & part;
+}
+
+static double state_value(enum state state)
+{
+    static const double values[STATE_COUNT] = { [STATE_UNKNOWN] = NAN, [STATE_PASS] = 1, [STATE_WARN] = 0.5, [STATE_FAIL] = 0 };
+    return values[state];
+}
+
+/* A time that has not come yet is NaN: 0 would be 1970, and alerts on an age would fire. */
+static double timestamp_value(int64_t wall_ms)
+{
+    return wall_ms ? (double)wall_ms / 1e3 : NAN;
+}
+
+static void write_build(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, 1, "version", scrape->view->version, NULL);
+}
+
+static void write_ready(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.ready, NULL);
+}
+
+static void write_live(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.live, NULL);
+}
+
+static void write_started(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.started, NULL);
+}
+
+static void write_degraded(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.degraded, NULL);
+}
+
+static void write_draining(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->view->verdict.draining, NULL);
+}
+
+static void write_loop_lag(struct scrape *scrape)
+{
+    prom_sample_histogram(&scrape->prom, &scrape->view->loop_lag, NULL);
+}
+
+static void write_stalls(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, (double)scrape->view->stalls, NULL);
+}
+
+static void write_cpu(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->process.cpu_seconds, NULL);
+}
+
+static void write_resident(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->process.resident_bytes, NULL);
+}
+
+static void write_open_fds(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->process.open_fds, NULL);
+}
+
+static void write_max_fds(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, scrape->process.max_fds, NULL);
+}
+
+static void write_start_time(struct scrape *scrape)
+{
+    prom_sample(&scrape->prom, timestamp_value(scrape->view->started_ms), NULL);
+}
+
+#define CHECK_LABELS(c) "check", (c)->name, "type", (c)->type, "path", (c)->path
+
+static void write_state(struct scrape *scrape, const struct check_view *check)
+{
+    prom_sample(&scrape->prom, state_value(check->health.state), CHECK_LABELS(check), NULL);
+}
+
+static void write_rounds(struct scrape *scrape, const struct check_view *check)
+{
+    for (unsigned i = 0; i < RESULT_COUNT; i++)
+        prom_sample(&scrape->prom, (double)check->stats.rounds[i], CHECK_LABELS(check), "result", result_name((enum result)i),
+                    NULL);
+}
+
+static void write_failures(struct scrape *scrape, const struct check_view *check)
+{
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        if (check->stats.failures[i] ||
+            (reason_listed(check, (enum reason)i) && (!is_brief(scrape) || is_common_reason((enum reason)i))))
+            prom_sample(&scrape->prom, (double)check->stats.failures[i], CHECK_LABELS(check), "reason", reason_name((enum reason)i),
+                        NULL);
+}
+
+static void write_duration(struct scrape *scrape, const struct check_view *check)
+{
+    for (unsigned i = 1; i <= PHASE_COUNT; i++) { /* the whole round last */
+        enum phase phase = (enum phase)(i % PHASE_COUNT);
+        if (!phase_listed(check, phase))
+            continue;
+        prom_buckets(&scrape->prom, phase == PHASE_NONE ? PROM_USUAL : is_brief(scrape) ? PROM_ONE : PROM_COARSE);
+        prom_sample_histogram(&scrape->prom, &check->stats.phase[phase], CHECK_LABELS(check), "phase", phase_label(phase), NULL);
+    }
+}
+
+static void write_rtt(struct scrape *scrape, const struct check_view *check)
+{
+    if (part_listed(check, SERIES_RTT))
+        prom_sample_histogram(&scrape->prom, &check->stats.rtt, CHECK_LABELS(check), NULL);
+}
+
+static void write_last_round(struct scrape *scrape, const struct check_view *check)
+{
+    prom_sample(&scrape->prom, timestamp_value(check->stats.last_round_ms), CHECK_LABELS(check), NULL);
+}
+
+static void write_closes(struct scrape *scrape, const struct check_view *check)
+{
+    for (unsigned i = 0; i < CLOSE_LABEL_COUNT && part_listed(check, SERIES_FRAMES); i++)
+        if (check->stats.closes[i] || !is_brief(scrape) || is_common_close((enum close_label)i))
+            prom_sample(&scrape->prom, (double)check->stats.closes[i], "check", check->name, "code",
+                        close_label_name((enum close_label)i), NULL);
+}
+
+static void write_held(struct scrape *scrape, const struct check_view *check)
+{
+    if (part_listed(check, SERIES_HELD))
+        prom_sample(&scrape->prom, (double)check->stats.held, "check", check->name, NULL);
+}
+
+static void write_cert(struct scrape *scrape, const struct check_view *check)
+{
+    if (!check->series.known || check->series.tls)
+        prom_sample(&scrape->prom, timestamp_value(check->stats.cert_not_after_ms), "check", check->name, NULL);
+}
+
+#define BROKER_LABELS(c) "broker", (c)->name, "type", (c)->broker_type ? (c)->broker_type : ""
+
+static void write_broker_state(struct scrape *scrape, const struct check_view *check)
+{
+    if (check_is_broker(check))
+        prom_sample(&scrape->prom, state_value(check->health.state), BROKER_LABELS(check), NULL);
+}
+
+static void write_broker_rtt(struct scrape *scrape, const struct check_view *check)
+{
+    if (check_is_broker(check))
+        prom_sample_histogram(&scrape->prom, &check->stats.rtt, BROKER_LABELS(check), NULL);
+}
+
+static void write_dropped(struct scrape *scrape, const struct check_view *check)
+{
+    if (check_is_broker(check))
+        prom_sample(&scrape->prom, (double)check->stats.dropped, BROKER_LABELS(check), NULL);
+}
+
+static void write_legs(struct scrape *scrape, const struct check_view *check)
+{
+    const struct delivery_stats *delivery = check->stats.delivery;
+    for (unsigned i = 0; delivery && i < LEG_COUNT; i++)
+        prom_sample_histogram(&scrape->prom, &delivery->legs[i], "check", check->name, "leg",
+                              delivery_leg_name((enum delivery_leg)i), NULL);
+}
+
+static void write_heartbeats(struct scrape *scrape, const struct check_view *check)
+{
+    const struct delivery_stats *delivery = check->stats.delivery;
+    for (unsigned i = 0; delivery && i < DELIVERY_COUNT; i++)
+        prom_sample(&scrape->prom, (double)delivery->heartbeats[i], "check", check->name, "result",
+                    delivery_result_name((enum delivery_result)i), NULL);
+}
+
+/* --- the list -------------------------------------------------------------------------------------------------------- */
+
+struct family {
+    enum prom_type type;
+    const char *name, *labels, *help;
+    void (*of_agent)(struct scrape *scrape);                                 /* either: once … */
+    void (*of_check)(struct scrape *scrape, const struct check_view *check); /* … or for each check */
+};
+
+static const struct family families[] = {
+    { PROM_GAUGE, "wshealthd_ready", "", "1 while /ready says 200.", write_ready, NULL },
+    { PROM_GAUGE, "wshealthd_live", "", "1 while /live says 200.", write_live, NULL },
+    { PROM_GAUGE, "wshealthd_started", "", "1 once every check that gates readiness has passed.", write_started, NULL },
+    { PROM_GAUGE, "wshealthd_degraded", "", "1 while ready, but with a warning or a shared fault.", write_degraded, NULL },
+    { PROM_GAUGE, "wshealthd_draining", "", "1 while the instance is being drained.", write_draining, NULL },
+    { PROM_GAUGE, "wshealthd_check_state", "check,type,path", "State of the check: 1 pass, 0.5 warn, 0 fail, NaN unknown.", NULL,
+      write_state },
+    { PROM_COUNTER, "wshealthd_check_rounds", "check,type,path,result", "Rounds that ended, by result; void ones were not judged.",
+      NULL, write_rounds },
+    { PROM_COUNTER, "wshealthd_check_failures", "check,type,path,reason", "Rounds that failed or were void, by reason.", NULL,
+      write_failures },
+    { PROM_HISTOGRAM, "wshealthd_check_duration_seconds", "check,type,path,phase",
+      "Time spent in each phase of a round; phase total is the whole round.", NULL, write_duration },
+    { PROM_HISTOGRAM, "wshealthd_check_rtt_seconds", "check,type,path", "Round-trip time of a message or ping.", NULL, write_rtt },
+    { PROM_GAUGE, "wshealthd_check_last_round_timestamp_seconds", "check,type,path",
+      "When the last round ended, as Unix time; NaN before the first.", NULL, write_last_round },
+    { PROM_COUNTER, "wshealthd_connection_closes", "check,code",
+      "Connections that the server ended, by close code (RFC 6455, 7.4).", NULL, write_closes },
+    { PROM_GAUGE, "wshealthd_held_connections", "check", "Connections that the check holds open.", NULL, write_held },
+    { PROM_GAUGE, "wshealthd_tls_cert_not_after_timestamp_seconds", "check",
+      "When the first certificate of the chain expires, as Unix time; NaN where none was seen.", NULL, write_cert },
+    { PROM_HISTOGRAM, "wshealthd_delivery_seconds", "check,leg",
+      "From publishing a heartbeat to its arrival: at the agent's own subscription (control), and over the WebSocket.", NULL,
+      write_legs },
+    { PROM_COUNTER, "wshealthd_delivery_heartbeats", "check,result",
+      "Heartbeats of this check, by what became of them on the WebSocket.", NULL, write_heartbeats },
+    { PROM_GAUGE, "wshealthd_broker_state", "broker,type", "State of the broker: 1 pass, 0.5 warn, 0 fail, NaN unknown.", NULL,
+      write_broker_state },
+    { PROM_HISTOGRAM, "wshealthd_broker_rtt_seconds", "broker,type", "Round-trip time of a question to the broker.", NULL,
+      write_broker_rtt },
+    { PROM_COUNTER, "wshealthd_broker_messages_dropped", "broker,type",
+      "Messages of the broker that were dropped unread, as more came than the agent takes.", NULL, write_dropped },
+    { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",
+      "How long the event loop worked in one turn, or was stopped: so long did others wait.", write_loop_lag, NULL },
+    { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,
+      NULL },
+    { PROM_INFO, "wshealthd_build", "version", "The version that runs.", write_build, NULL },
+    { PROM_COUNTER, "process_cpu_seconds", "", "User and system CPU time of the agent, in seconds.", write_cpu, NULL },
+    { PROM_GAUGE, "process_resident_memory_bytes", "", "Resident memory of the agent, in bytes.", write_resident, NULL },
+    { PROM_GAUGE, "process_open_fds", "", "Open file descriptors of the agent.", write_open_fds, NULL },
+    { PROM_GAUGE, "process_max_fds", "", "Limit of open file descriptors of the agent.", write_max_fds, NULL },
+    { PROM_GAUGE, "process_start_time_seconds", "", "When the agent started, as Unix time in seconds.", write_start_time, NULL },
+};
+enum { FAMILIES = sizeof families / sizeof families[0] };
+
+int metric_write(const struct agent_view *view, bool openmetrics, struct buf *out)
+{
+    struct scrape scrape = { .view = view };
+    process_read(&scrape.process);
+    prom_begin(&scrape.prom, out, openmetrics);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        const struct family *family = &families[i];
+        prom_family(&scrape.prom, family->type, family->name, family->help);
+        prom_buckets(&scrape.prom, family->of_agent ? PROM_ALL : PROM_USUAL);
+        if (family->of_agent)
+            family->of_agent(&scrape);
+        for (size_t j = 0; family->of_check && j < view->check_count; j++)
+            family->of_check(&scrape, view->checks[j]);
+    }
+    return prom_finish(&scrape.prom);
+}
+
+static const char *family_suffix(enum prom_type type)
+{
+    return type == PROM_COUNTER ? "_total" : type == PROM_INFO ? "_info" : "";
+}
+
+void metric_write_roff(struct buf *out)
+{
+    static const char *const types[] = {
+        [PROM_GAUGE] = "gauge", [PROM_COUNTER] = "counter", [PROM_HISTOGRAM] = "histogram", [PROM_INFO] = "info"
+    };
+    for (size_t i = 0; i < FAMILIES; i++) {
+        const struct family *family = &families[i];
+        buf_printf(out, ".TP\n.BR %s%s", family->name, family_suffix(family->type));
+        if (*family->labels)
+            buf_printf(out, " {%s}", family->labels);
+        buf_printf(out, " \" (%s)\"\n%s\n", types[family->type], family->help);
+    }
+}

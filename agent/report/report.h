@@ -1,0 +1,34 @@
+/*
+ * The view as text: every format that leaves the agent. Pure. `full` is false for readers that may not see addresses, URLs or the peer's
+ * texts (details: reasons): they get reason_help and diagnosis.plain in their place.
+ */
+#ifndef WSHEALTHD_REPORT_REPORT_H
+#define WSHEALTHD_REPORT_REPORT_H
+
+#include <stdbool.h>
+
+#include "agent/base/buf.h"
+#include "agent/report/view.h"
+
+/* /ready, /live, /startup in plain text. First line: ready | degraded | not ready | draining | starting (live: live | dead; startup: started
+ * | starting), then a line for each cause. verbose: a line for each check, "[+]echo pass 0.21ms", and a last line with the verdict. */
+enum report_question { REPORT_READY, REPORT_LIVE, REPORT_STARTUP };
+void report_plain(const struct agent_view *view, enum report_question question, bool verbose, bool full, struct buf *out);
+void report_status_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, /status and check --json */
+void report_health_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, application/health+json */
+/* For a terminal: each check with its phases as a waterfall, the verdict, the diagnosis and the advice. */
+struct report_style {
+    bool colour;
+    unsigned width;      /* columns, from 40 to 200; 0: 100 */
+    bool one_shot;       /* `check`: no since, no history */
+    bool ascii;          /* marks and bars of ASCII alone; of everybody else's texts \xNN for what is not */
+    const char *program; /* what the reader types for `wshealthd`, in advice; NULL: that */
+};
+void report_human(const struct agent_view *view, const struct report_style *style, struct buf *out);
+/* One plugin line with performance data: "WSHEALTHD OK - …|total=0.001900s;;2;0 …". */
+void report_nagios(const struct agent_view *view, struct buf *out);
+int report_exit_code(const struct agent_view *view); /* 0 pass, 1 warn, 2 fail, 3 unknown */
+/* sd_notify's STATUS=, one line. */
+void report_line(const struct agent_view *view, char *out, size_t size);
+
+#endif

@@ -1,0 +1,255 @@
+/*
+ * Owns the JSON formats: /status and `check --json`, and application/health+json. Called by the HTTP face, the admin socket and the
+ * commands. Promises the documented names, null where there is nothing to say, and for readers that may not see them no address,
+ * URL or text of the peer's. Syntax is agent/proto/json_out.c's.
+ */
+#include "agent/report/report.h"
+
+#include <stdio.h>
+
+#include "agent/base/clock.h"
+#include "agent/conf/conf.h"
+#include "agent/proto/json_out.h"
+#include "agent/report/report_parts.h"
+
+enum { MS_DECIMALS = 3 };
+
+static void put_time(struct json_out *json, int64_t wall_ms)
+{
+    char stamp[CLOCK_STAMP_MAX];
+    if (wall_ms)
+        clock_stamp(wall_ms, stamp, sizeof stamp);
+    json_out_string(json, wall_ms ? stamp : NULL);
+}
+
+static void put_ms(struct json_out *json, bool known, uint64_t ns)
+{
+    if (known)
+        json_out_double(json, (double)ns / 1e6, MS_DECIMALS);
+    else
+        json_out_null(json);
+}
+
+static void put_code(struct json_out *json, const char *key, int code)
+{
+    json_out_key(json, key);
+    if (code)
+        json_out_int(json, code);
+    else
+        json_out_null(json);
+}
+
+static void put_text(struct json_out *json, const char *key, const char *text)
+{
+    json_out_key(json, key);
+    json_out_string(json, text);
+}
+
+static void put_flag(struct json_out *json, const char *key, bool value)
+{
+    json_out_key(json, key);
+    json_out_bool(json, value);
+}
+
+/* --- /status ----------------------------------------------------------------------------------------------------------- */
+
+static void put_diagnosis(struct json_out *json, const struct agent_view *view, bool full)
+{
+    const struct diagnosis *diagnosis = &view->diagnosis;
+    json_out_key(json, "diagnosis");
+    json_out_object(json);
+    put_text(json, "cause", diagnosis->cause);
+    put_text(json, "sentence", report_sentence(view, full));
+    json_out_key(json, "advice");
+    json_out_array(json);
+    for (size_t i = 0; i < diagnosis->advice_count; i++)
+        json_out_string(json, diagnosis->advice[i]);
+    json_out_array_end(json);
+    json_out_key(json, "because");
+    json_out_array(json);
+    for (size_t i = 0; i < diagnosis->because_count; i++)
+        json_out_string(json, diagnosis->because[i]);
+    json_out_array_end(json);
+    json_out_object_end(json);
+}
+
+static void put_gates(struct json_out *json, unsigned gates)
+{
+    json_out_key(json, "gates");
+    json_out_array(json);
+    if (gates & GATE_READY)
+        json_out_string(json, "ready");
+    if (gates & GATE_LIVE)
+        json_out_string(json, "live");
+    json_out_array_end(json);
+}
+
+static void put_timings(struct json_out *json, const struct check_view *check)
+{
+    json_out_key(json, "timings_ms");
+    json_out_object(json);
+    for (unsigned phase = PHASE_NONE + 1; phase < PHASE_COUNT; phase++) {
+        json_out_key(json, phase_name((enum phase)phase));
+        put_ms(json, check->judged && check->have_phase[phase], check->phase_ns[phase]);
+    }
+    json_out_key(json, "total");
+    put_ms(json, check->judged, check->total_ns);
+    json_out_object_end(json);
+}
+
+/* reason, phase, scope and message are the last judged round's: null together where it passed. A check that has only had void rounds
+ * says why there is no verdict. */
+static void put_round(struct json_out *json, const struct check_view *check, bool full)
+{
+    struct check_fault last = { .reason = check->reason, .message = check->message };
+    bool wrong = check->reason != REASON_NONE;
+    put_text(json, "status", check->judged ? result_name(check->status) : NULL);
+    put_text(json, "reason", wrong ? reason_name(check->reason) : NULL);
+    put_text(json, "phase", wrong && check->phase != PHASE_NONE ? phase_name(check->phase) : NULL);
+    put_text(json, "scope", wrong && check->scope != SCOPE_NONE ? scope_name(check->scope) : NULL);
+    put_text(json, "message", wrong ? report_fault_text(&last, full) : full && *check->message ? check->message : NULL);
+    put_code(json, "close_code", check->close_code);
+    put_code(json, "http_status", check->http_status);
+}
+
+static void put_check(struct json_out *json, const struct check_view *check, bool full)
+{
+    json_out_object(json);
+    put_text(json, "name", check->name);
+    put_text(json, "type", check->type);
+    put_text(json, "path", check->path);
+    put_gates(json, check->gates);
+    put_text(json, "state", state_name(check->health.state));
+    put_round(json, check, full);
+    json_out_key(json, "since");
+    put_time(json, check->since_ms);
+    json_out_key(json, "last");
+    put_time(json, check->last_ms);
+    put_text(json, "history", check->health.history);
+    put_timings(json, check);
+    json_out_key(json, "rtt_ms");
+    put_ms(json, check->judged && check->have_rtt, check->rtt_ns);
+    if (check->stats.holds) {
+        json_out_key(json, "held");
+        json_out_int(json, check->stats.held);
+        json_out_key(json, "losses");
+        json_out_int(json, (int64_t)check->stats.lost);
+        json_out_key(json, "last_loss_age_ms");
+        put_ms(json, check->stats.lost != 0, check->stats.lost_age_ns);
+    }
+    json_out_object_end(json);
+}
+
+/* The short of it; the long is in `checks`, under the same name. Here `reason` is that of the state, not of the last round. */
+static void put_broker(struct json_out *json, const struct check_view *check, bool full)
+{
+    struct check_fault fault;
+    bool wrong = check_fault_of(check, &fault);
+    json_out_object(json);
+    put_text(json, "name", check->name);
+    put_text(json, "type", check->broker_type);
+    put_text(json, "state", state_name(check->health.state));
+    json_out_key(json, "rtt_ms");
+    put_ms(json, check->judged && check->have_rtt, check->rtt_ns);
+    put_text(json, "reason", wrong ? reason_name(fault.reason) : NULL);
+    put_text(json, "message", wrong ? report_fault_text(&fault, full) : NULL);
+    json_out_object_end(json);
+}
+
+void report_status_json(const struct agent_view *view, bool full, struct buf *out)
+{
+    struct json_out json;
+    json_out_begin(&json, out);
+    json_out_object(&json);
+    put_text(&json, "status", result_name(view->verdict.status));
+    put_flag(&json, "ready", view->verdict.ready);
+    put_flag(&json, "live", view->verdict.live);
+    put_flag(&json, "started", view->verdict.started);
+    put_flag(&json, "draining", view->verdict.draining);
+    put_flag(&json, "degraded", view->verdict.degraded);
+    put_text(&json, "version", view->version);
+    put_text(&json, "target", full ? view->service_id : NULL);
+    put_diagnosis(&json, view, full);
+    json_out_key(&json, "checks");
+    json_out_array(&json);
+    for (size_t i = 0; i < view->check_count; i++)
+        put_check(&json, view->checks[i], full);
+    json_out_array_end(&json);
+    json_out_key(&json, "brokers");
+    json_out_array(&json);
+    for (size_t i = 0; i < view->check_count; i++)
+        if (check_is_broker(view->checks[i]))
+            put_broker(&json, view->checks[i], full);
+    json_out_array_end(&json);
+    json_out_object_end(&json);
+    (void)json_out_finish(&json);
+    buf_append_char(out, '\n');
+}
+
+/* --- application/health+json --------------------------------------------------------------------------------------------- */
+
+/* The format knows pass, warn and fail only. */
+static const char *health_word(enum state state)
+{
+    return state == STATE_UNKNOWN ? state_name(STATE_WARN) : state_name(state);
+}
+
+static void put_output(struct json_out *json, const struct check_view *check, bool full)
+{
+    struct check_fault fault;
+    if (check_fault_of(check, &fault))
+        put_text(json, "output", report_fault_text(&fault, full));
+    else if (check->health.state == STATE_UNKNOWN)
+        put_text(json, "output", "no verdict yet");
+}
+
+static void put_measurement(struct json_out *json, const struct check_view *check, bool full)
+{
+    char key[160];
+    snprintf(key, sizeof key, "%s:responseTime", check->name);
+    json_out_key(json, key);
+    json_out_array(json);
+    json_out_object(json);
+    put_text(json, "componentId", check->name);
+    put_text(json, "componentType", check_is_broker(check) ? "datastore" : "component");
+    if (check->judged) {
+        json_out_key(json, "observedValue");
+        json_out_double(json, (double)report_headline_ns(check) / 1e6, MS_DECIMALS);
+        put_text(json, "observedUnit", "ms");
+    }
+    put_text(json, "status", health_word(check->health.state));
+    if (check->last_ms) {
+        json_out_key(json, "time");
+        put_time(json, check->last_ms);
+    }
+    put_output(json, check, full);
+    json_out_object_end(json);
+    json_out_array_end(json);
+}
+
+void report_health_json(const struct agent_view *view, bool full, struct buf *out)
+{
+    struct json_out json;
+    json_out_begin(&json, out);
+    json_out_object(&json);
+    put_text(&json, "status", result_name(view->verdict.status));
+    put_text(&json, "version", view->version);
+    put_text(&json, "releaseId", view->version);
+    if (full && view->service_id && *view->service_id)
+        put_text(&json, "serviceId", view->service_id);
+    put_text(&json, "description", "health of a WebSocket server, as its clients see it");
+    json_out_key(&json, "notes");
+    json_out_array(&json);
+    json_out_string(&json, report_sentence(view, full));
+    for (size_t i = 0; i < view->diagnosis.advice_count; i++)
+        json_out_string(&json, view->diagnosis.advice[i]);
+    json_out_array_end(&json);
+    json_out_key(&json, "checks");
+    json_out_object(&json);
+    for (size_t i = 0; i < view->check_count; i++)
+        put_measurement(&json, view->checks[i], full);
+    json_out_object_end(&json);
+    json_out_object_end(&json);
+    (void)json_out_finish(&json);
+    buf_append_char(out, '\n');
+}

@@ -1,0 +1,38 @@
+/*
+ * What is told of the verdict, in the log and by the demo: each change once, with the cause that it turned out to have. Pure: the owner has
+ * the clock and the timer. The verdict itself waits for nothing; only its telling does.
+ */
+#ifndef WSHEALTHD_REPORT_STORY_H
+#define WSHEALTHD_REPORT_STORY_H
+
+#include "agent/core/event.h"
+#include "agent/report/view.h"
+
+/* Checks end one after another: until the last of them has, the diagnosis goes through causes that are not the right one. */
+enum { STORY_SETTLE_MS = 1000 };
+
+struct story_state {
+    const char *word; /* the first line of /ready: "ready", "degraded", … */
+    bool ready, degraded, live;
+    const char *cause;
+    char sentence[640];
+};
+
+struct story_line {
+    enum event event;
+    const struct story_state *was, *is;
+};
+
+struct story {
+    struct story_state told, next; /* next: what is not told yet */
+    bool begun, pending;
+    uint64_t due_ms; /* when it is told */
+    void (*tell)(void *user, const struct story_line *line);
+    void *user;
+};
+
+/* The view has changed. The verdict that was waiting is told at once if there is already another one. True: call story_due at due_ms. */
+bool story_update(struct story *story, const struct agent_view *view, uint64_t now_ms);
+void story_due(struct story *story); /* tells what waits */
+
+#endif

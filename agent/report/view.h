@@ -1,0 +1,30 @@
+/*
+ * What the agent knows, as plain data: the one thing that HTTP, the admin socket, the command line, sd_notify and the metrics read.
+ * Owned by the agent (agent/run/agent.h) and always current; readers copy nothing and keep no pointer past their call.
+ */
+#ifndef WSHEALTHD_REPORT_VIEW_H
+#define WSHEALTHD_REPORT_VIEW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/core/health.h"
+#include "agent/core/view.h"
+#include "agent/proto/prom.h"
+#include "agent/report/diagnose.h"
+
+struct agent_view {
+    const char *version;
+    const char *service_id;  /* the target's URL without secrets: not for strangers */
+    const char *config_file; /* "" where there is none */
+    int64_t started_ms;      /* wall */
+    uint64_t generation;     /* grows with every change of what /ready, /live, /startup or /health would say */
+    struct verdict verdict;
+    struct diagnosis diagnosis;
+    const struct check_view *const *checks;
+    size_t check_count;
+    struct prom_histogram loop_lag;
+    uint64_t stalls;
+};
+
+#endif

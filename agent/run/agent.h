@@ -1,0 +1,45 @@
+/*
+ * The composition root: owns the loop, the configuration generation, the checks, the HTTP face and the admin socket. Called by the
+ * commands; everything runs on the one loop.
+ */
+#ifndef WSHEALTHD_RUN_H
+#define WSHEALTHD_RUN_H
+
+#include "agent/conf/conf.h"
+#include "agent/net/loop.h"
+#include "agent/report/story.h"
+#include "agent/report/view.h"
+#include "agent/run/addresses.h"
+
+extern const struct conf_env agent_conf_env; /* all probes, the process's environment */
+
+struct agent;
+struct agent_options {
+    const char *config_file; /* NULL: none; what reload reads again */
+    const char *url;         /* takes the place of the file's target, also after a reload; NULL: the file's. Outlives the agent */
+    const char *shown_url;   /* what the report calls the target; NULL: its URL. Outlives the agent */
+    struct address_overrides addresses; /* over the file's, also after a reload. Outlive the agent */
+    bool serve;                         /* HTTP face, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
+    bool once;                          /* one round of each check, then on_done */
+    void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */
+    void (*on_told)(void *user,
+                    const struct story_line *line); /* a change of the verdict or its cause, once that is clear; may be NULL */
+    void (*on_done)(void *user);                    /* once: every check has been judged (or was void) */
+    void *user;
+};
+
+/* The file, and the URL in the place of its target where that is not NULL. NULL and errors, or one reference. */
+struct conf *agent_load(const char *file, const char *url, struct conf_errors *errors);
+/* Takes a reference of conf. With serve, listening sockets are bound before it returns: NULL and err where that fails. */
+struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err);
+void agent_stop(struct agent *agent, void (*on_stopped)(void *user),
+                void *user);                              /* closes everything politely, bounded by 1 s; then on_stopped */
+void agent_free(struct agent *agent);                     /* after on_stopped */
+const struct agent_view *agent_view(struct agent *agent); /* current; valid until the loop turns */
+void agent_drain(struct agent *agent, bool on);
+void agent_forget_refusals(
+    struct agent *agent); /* whoever knows that the target refuses no more: the checks return to their pace */
+/* Reads the configuration file again. 0, or -1: the errors, and nothing has changed. */
+int agent_reload(struct agent *agent, struct conf_errors *errors);
+
+#endif

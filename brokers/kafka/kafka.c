@@ -1,0 +1,600 @@
+/*
+ * `kafka`: librdkafka behind the broker contract (agent/core/broker.h). This file is the loop's side: it produces, reads the events of the
+ * library's queues when a letter says that there are some, and speaks to the core. Whatever may wait is the asker's (brokers/kafka/kafka_asker.c).
+ *
+ * A publish is taken when all replicas in sync have it. A topic is subscribed when the end of each of its partitions was found: what is
+ * produced from then on comes. Partitions are assigned by hand, without a group's coordination, and nothing is committed.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/budget.h"
+#include "agent/base/mem.h"
+#include "agent/base/text.h"
+#include "brokers/kafka/kafka.h"
+#include "brokers/registry.h"
+
+enum { EVENTS_PER_TURN = 256, US_PER_TURN = 2000, LETTERS_MAX = 4096 };
+enum { LETTER_BYTES_MAX = 1 << 20, REFUSALS_MAX = 4096, WISHES_MAX = 16384 };
+
+/* A topic of Kafka's that is consumed. */
+struct feed {
+    struct list node;
+    uint64_t id;
+    unsigned partitions, ends; /* 0: not known yet; how many ends were found */
+    uint8_t found[KAFKA_PARTITIONS_MAX / 8];
+    char name[KAFKA_TOPIC_MAX + 1];
+};
+
+/* A topic of the core's. */
+struct wish {
+    struct list node;
+    struct feed *feed; /* NULL: refused, to be told in the next turn */
+    bool told;
+    struct slice topic; /* its bytes follow the struct */
+};
+
+/* A publish or ping that was refused at once, to be told in the next turn. */
+struct refusal {
+    struct list node;
+    uint64_t token; /* 0: a ping */
+    struct err err;
+};
+
+struct kafka {
+    struct broker *broker;
+    struct kafka_client *client;
+    bool up, gone; /* gone: broker_down was reported, or close was called */
+    uint64_t last_id;
+    struct list feeds, wishes, refusals;
+    unsigned wish_count, refusal_count;
+    struct timer later, more;
+    struct err why; /* what the library has said of connections since something went well; REASON_NONE: nothing */
+};
+
+static const struct kafka_lib *lib_of(const struct kafka *kafka)
+{
+    return kafka->client->lib;
+}
+
+/* --- the end --- */
+
+static void drop_all(struct kafka *kafka)
+{
+    timer_stop(&kafka->later);
+    timer_stop(&kafka->more);
+    list_each_safe (node, &kafka->feeds)
+        mem_free(list_entry(node, struct feed, node));
+    list_each_safe (node, &kafka->wishes)
+        mem_free(list_entry(node, struct wish, node));
+    list_each_safe (node, &kafka->refusals)
+        mem_free(list_entry(node, struct refusal, node));
+    list_init(&kafka->feeds);
+    list_init(&kafka->wishes);
+    list_init(&kafka->refusals);
+}
+
+static void down(struct kafka *kafka, const struct err *cause)
+{
+    struct err err = *cause; /* it may lie in what is dropped */
+    if (kafka->gone)
+        return;
+    kafka->gone = true;
+    drop_all(kafka);
+    broker_down(kafka->broker, &err);
+}
+
+static void on_closed(void *user)
+{
+    struct kafka *kafka = user;
+    kafka_client_unref(kafka->client);
+    broker_closed(kafka->broker);
+}
+
+static void kafka_close(struct broker *broker)
+{
+    struct kafka *kafka = broker_state(broker);
+    kafka->gone = true;
+    drop_all(kafka);
+    mailbox_close(kafka->client->box);
+}
+
+/* --- what is refused at once --- */
+
+static void refuse(struct kafka *kafka, uint64_t token, enum reason reason, const char *text)
+{
+    struct refusal *refusal = mem_alloc(sizeof *refusal);
+    refusal->token = token;
+    err_set(&refusal->err, reason, 0, "%s", text);
+    list_push(&kafka->refusals, &refusal->node);
+    kafka->refusal_count++;
+    timer_start(&kafka->later, 0);
+}
+
+static void report(struct kafka *kafka, uint64_t token, const struct err *err)
+{
+    if (token == 0)
+        broker_pong(kafka->broker, err);
+    else
+        broker_published(kafka->broker, token, err);
+}
+
+static void tell_wish(struct kafka *kafka, struct wish *wish, const struct err *err)
+{
+    wish->told = true;
+    broker_subscribed(kafka->broker, wish->topic, err);
+}
+
+/* Those of a feed that is ready, or that has failed. */
+static struct wish *next_untold(const struct kafka *kafka, const struct feed *feed)
+{
+    list_each (node, &kafka->wishes) {
+        struct wish *wish = list_entry(node, struct wish, node);
+        if (!wish->told && wish->feed == feed)
+            return wish;
+    }
+    return NULL;
+}
+
+static bool is_ready(const struct feed *feed)
+{
+    return feed->partitions && feed->ends == feed->partitions;
+}
+
+static struct wish *next_ready(const struct kafka *kafka)
+{
+    list_each (node, &kafka->wishes) {
+        struct wish *wish = list_entry(node, struct wish, node);
+        if (!wish->told && wish->feed && is_ready(wish->feed))
+            return wish;
+    }
+    return NULL;
+}
+
+/* The feed may be gone after the first of them has heard: it is compared, not looked at. */
+static void tell_feed(struct kafka *kafka, const struct feed *feed, const struct err *err)
+{
+    struct wish *wish;
+    while (!kafka->gone && (wish = next_untold(kafka, feed)))
+        tell_wish(kafka, wish, err);
+}
+
+static void on_later(struct timer *timer, void *user)
+{
+    struct kafka *kafka = user;
+    struct wish *wish;
+    struct err err;
+    (void)timer;
+    while (!kafka->gone && !list_empty(&kafka->refusals)) {
+        struct refusal *refusal = list_entry(kafka->refusals.next, struct refusal, node);
+        list_remove(&refusal->node);
+        kafka->refusal_count--;
+        report(kafka, refusal->token, &refusal->err);
+        mem_free(refusal);
+    }
+    err_set(&err, REASON_AGENT_ERROR, 0, "the topic is longer than the %d bytes of a Kafka topic's name", KAFKA_TOPIC_MAX);
+    tell_feed(kafka, NULL, &err);
+    while (!kafka->gone && (wish = next_ready(kafka)))
+        tell_wish(kafka, wish, NULL);
+}
+
+/* --- publishing --- */
+
+/* The opaque value of a message is its token; that of a ping is 0, as the core's begin with 1. */
+static void produce(struct kafka *kafka, const char *topic, struct slice key, struct slice body, uint64_t token)
+{
+    const struct kafka_lib *lib = lib_of(kafka);
+    const rd_kafka_vu_t parts[] = {
+        { .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic },
+        { .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { (void *)(uintptr_t)body.data, body.len } },
+        { .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY },
+        { .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = (void *)(uintptr_t)token },
+        { .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { (void *)(uintptr_t)key.data, key.len } },
+    };
+    rd_kafka_error_t *error = lib->produceva(kafka->client->producer, parts, key.len ? 5 : 4);
+    if (!error)
+        return;
+    refuse(kafka, token, kafka_reason(lib->error_code(error)), lib->err2str(lib->error_code(error)));
+    lib->error_destroy(error);
+}
+
+static int kafka_publish(struct broker *broker, struct slice topic, struct slice body, uint64_t token)
+{
+    struct kafka *kafka = broker_state(broker);
+    const struct kafka_opts *opts = broker_opts(broker);
+    char name[KAFKA_TOPIC_MAX + 1];
+    if (!kafka->up || kafka->gone || kafka->refusal_count >= REFUSALS_MAX)
+        return -1;
+    if (opts->topic) {
+        produce(kafka, opts->topic, topic, body, token);
+    } else if (topic.len > KAFKA_TOPIC_MAX) {
+        refuse(kafka, token, REASON_AGENT_ERROR, "the topic is longer than a Kafka topic's name may be");
+    } else {
+        snprintf(name, sizeof name, "%.*s", (int)topic.len, topic.len ? (const char *)topic.data : "");
+        produce(kafka, name, slice_make(NULL, 0), body, token);
+    }
+    return 0;
+}
+
+static int kafka_ping(struct broker *broker)
+{
+    struct kafka *kafka = broker_state(broker);
+    const struct kafka_opts *opts = broker_opts(broker);
+    if (!kafka->up || kafka->gone || kafka->refusal_count >= REFUSALS_MAX)
+        return -1;
+    if (opts->ping_topic) {
+        produce(kafka, opts->ping_topic, slice_make(NULL, 0), slice_str("wshealthd ping"), 0);
+        return 0;
+    }
+    struct kafka_letter *letter = kafka_letter_new(KAFKA_ASK_PING, slice_str(opts->topic ? opts->topic : ""));
+    if (mailbox_send(kafka->client->box, &letter->letter) == 0)
+        return 0;
+    kafka_letter_discard(&letter->letter);
+    return -1;
+}
+
+/* --- subscribing --- */
+
+static struct feed *find_feed(const struct kafka *kafka, const char *name)
+{
+    list_each (node, &kafka->feeds)
+        if (strcmp(list_entry(node, struct feed, node)->name, name) == 0)
+            return list_entry(node, struct feed, node);
+    return NULL;
+}
+
+static struct feed *feed_of(const struct kafka *kafka, uint64_t id)
+{
+    list_each (node, &kafka->feeds)
+        if (list_entry(node, struct feed, node)->id == id)
+            return list_entry(node, struct feed, node);
+    return NULL;
+}
+
+/* NULL: the asker's mailbox is full. */
+static struct feed *feed_start(struct kafka *kafka, const char *name)
+{
+    struct kafka_letter *letter = kafka_letter_new(KAFKA_ASK_FOLLOW, slice_str(name));
+    letter->id = ++kafka->last_id;
+    if (mailbox_send(kafka->client->box, &letter->letter) < 0) {
+        kafka_letter_discard(&letter->letter);
+        return NULL;
+    }
+    struct feed *feed = mem_alloc(sizeof *feed);
+    feed->id = kafka->last_id;
+    snprintf(feed->name, sizeof feed->name, "%s", name);
+    list_push(&kafka->feeds, &feed->node);
+    return feed;
+}
+
+static void feed_free(struct feed *feed)
+{
+    list_remove(&feed->node);
+    mem_free(feed);
+}
+
+static int kafka_subscribe(struct broker *broker, struct slice topic)
+{
+    struct kafka *kafka = broker_state(broker);
+    const struct kafka_opts *opts = broker_opts(broker);
+    char name[KAFKA_TOPIC_MAX + 1] = "";
+    bool too_long = !opts->topic && topic.len > KAFKA_TOPIC_MAX;
+    struct feed *feed = NULL;
+    if (!kafka->up || kafka->gone || kafka->wish_count >= WISHES_MAX)
+        return -1;
+    if (opts->topic)
+        snprintf(name, sizeof name, "%s", opts->topic);
+    else if (!too_long)
+        snprintf(name, sizeof name, "%.*s", (int)topic.len, topic.len ? (const char *)topic.data : "");
+    if (!too_long) {
+        feed = find_feed(kafka, name);
+        if (!feed)
+            feed = feed_start(kafka, name);
+        if (!feed)
+            return -1;
+    }
+    struct wish *wish = mem_alloc(sizeof *wish + topic.len);
+    if (topic.len)
+        memcpy(wish + 1, topic.data, topic.len);
+    wish->topic = slice_make(wish + 1, topic.len);
+    wish->feed = feed;
+    list_push(&kafka->wishes, &wish->node);
+    kafka->wish_count++;
+    if (too_long || is_ready(feed))
+        timer_start(&kafka->later, 0);
+    return 0;
+}
+
+static void unfollow(struct kafka *kafka, struct feed *feed)
+{
+    struct kafka_letter *letter = kafka_letter_new(KAFKA_ASK_UNFOLLOW, slice_str(feed->name));
+    if (mailbox_send(kafka->client->box, &letter->letter) < 0)
+        kafka_letter_discard(&letter->letter);
+    feed_free(feed);
+}
+
+static int kafka_unsubscribe(struct broker *broker, struct slice topic)
+{
+    struct kafka *kafka = broker_state(broker);
+    struct wish *found = NULL;
+    struct feed *feed;
+    bool wanted = false;
+    list_each (node, &kafka->wishes) {
+        struct wish *wish = list_entry(node, struct wish, node);
+        if (slice_equal(wish->topic, topic))
+            found = wish;
+    }
+    if (!found)
+        return 0;
+    feed = found->feed;
+    list_remove(&found->node);
+    kafka->wish_count--;
+    mem_free(found);
+    list_each (node, &kafka->wishes)
+        wanted = wanted || list_entry(node, struct wish, node)->feed == feed;
+    if (feed && !wanted)
+        unfollow(kafka, feed);
+    return 0;
+}
+
+/* The asker has assigned the partitions, or has not. Wishes of a feed that failed end with it: a reconnect asks again. */
+static void on_followed(struct kafka *kafka, const struct kafka_letter *letter)
+{
+    struct feed *feed = feed_of(kafka, letter->id);
+    struct wish *wish;
+    struct err err;
+    if (!feed)
+        return;
+    feed->partitions = letter->partitions;
+    if (letter->fault.reason == REASON_NONE) {
+        if (is_ready(feed))
+            tell_feed(kafka, feed, NULL);
+        return;
+    }
+    err_set(&err, letter->fault.reason, letter->fault.hint, "%s", letter->fault.text);
+    while (!kafka->gone && (wish = next_untold(kafka, feed))) {
+        list_remove(&wish->node);
+        kafka->wish_count--;
+        broker_subscribed(kafka->broker, wish->topic, &err);
+        mem_free(wish);
+    }
+    if (!kafka->gone && feed_of(kafka, letter->id)) /* still there, whatever they did when they heard */
+        feed_free(feed);
+}
+
+/* --- events --- */
+
+static void on_delivered(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    const struct kafka_lib *lib = lib_of(kafka);
+    uint64_t token = (uint64_t)(uintptr_t)message->_private;
+    struct err err;
+    if (message->err)
+        err_set(&err, kafka_reason(message->err), message->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? BROKER_HINT_ABSENT : 0,
+                "the message was not taken: %s%s%s", lib->err2str(message->err), kafka->why.reason ? "; before that: " : "",
+                kafka->why.reason ? kafka->why.text : "");
+    else
+        kafka->why.reason = REASON_NONE;
+    report(kafka, token, message->err ? &err : NULL);
+}
+
+static void on_consumed(struct kafka *kafka, const rd_kafka_message_t *message)
+{
+    const struct kafka_opts *opts = broker_opts(kafka->broker);
+    struct slice topic;
+    if (message->err || message->len > BROKER_BODY_MAX)
+        return;
+    topic = opts->topic ? slice_make(message->key, message->key_len) : slice_str(lib_of(kafka)->topic_name(message->rkt));
+    broker_message(kafka->broker, topic, slice_make(message->payload, message->len), clock_now_ns());
+}
+
+static void on_messages(struct kafka *kafka, rd_kafka_event_t *event,
+                        void (*on)(struct kafka *kafka, const rd_kafka_message_t *message))
+{
+    const rd_kafka_message_t *message;
+    while (!kafka->gone && (message = lib_of(kafka)->event_message_next(event)))
+        on(kafka, message);
+}
+
+static void on_partition_end(struct kafka *kafka, const rd_kafka_topic_partition_t *place)
+{
+    struct feed *feed = find_feed(kafka, place->topic);
+    unsigned number = (unsigned)place->partition;
+    if (!feed || number >= KAFKA_PARTITIONS_MAX || feed->found[number / 8] & 1U << number % 8)
+        return;
+    feed->found[number / 8] = (uint8_t)(feed->found[number / 8] | 1U << number % 8);
+    feed->ends++;
+    if (is_ready(feed))
+        tell_feed(kafka, feed, NULL);
+}
+
+/*
+ * One broker of several may come and go; that all are gone, or that the credentials are refused, is the end of this connection. A group is
+ * looked up by the library although the agent does not use one (partitions are assigned by hand): that it may not be seen is no fault.
+ */
+static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
+{
+    const struct kafka_lib *lib = lib_of(kafka);
+    rd_kafka_resp_err_t code = lib->event_error(event);
+    rd_kafka_topic_partition_t *place = lib->event_topic_partition(event);
+    struct err err;
+    kafka_explain(lib, broker_opts(kafka->broker), code, lib->event_error_string(event), &err);
+    if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF && place)
+        on_partition_end(kafka, place);
+    else if (!place && code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        down(kafka, kafka->why.reason ? &kafka->why : &err);
+    else if (!place && code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+        kafka->why = err;
+        if (err.reason == REASON_BROKER_AUTH_FAILED)
+            down(kafka, &err);
+    }
+    if (place)
+        lib->topic_partition_destroy(place);
+}
+
+static void on_event(struct kafka *kafka, rd_kafka_event_t *event)
+{
+    switch (lib_of(kafka)->event_type(event)) {
+    case RD_KAFKA_EVENT_DR:
+        on_messages(kafka, event, on_delivered);
+        return;
+    case RD_KAFKA_EVENT_FETCH:
+        on_messages(kafka, event, on_consumed);
+        return;
+    case RD_KAFKA_EVENT_ERROR:
+        on_error(kafka, event);
+        return;
+    default:
+        return;
+    }
+}
+
+/* false: the queue is empty. */
+static bool take_event(struct kafka *kafka, rd_kafka_queue_t *queue)
+{
+    rd_kafka_event_t *event = queue && !kafka->gone ? lib_of(kafka)->queue_poll(queue, 0) : NULL;
+    if (!event)
+        return false;
+    on_event(kafka, event);
+    lib_of(kafka)->event_destroy(event);
+    return true;
+}
+
+/* The library nudges when a queue was empty: both are read until they are, though not for longer than a turn may take. */
+static void take_events(struct kafka *kafka)
+{
+    struct budget budget = budget_of(EVENTS_PER_TURN, SIZE_MAX, US_PER_TURN);
+    atomic_store(&kafka->client->nudged, false);
+    for (; budget_left(&budget); budget_spend(&budget, 0)) {
+        bool produced = take_event(kafka, kafka->client->producer_events);
+        bool consumed = take_event(kafka, kafka->client->consumer_events);
+        if (!produced && !consumed)
+            return;
+    }
+    if (!kafka->gone)
+        timer_start(&kafka->more, 0);
+}
+
+static void on_more(struct timer *timer, void *user)
+{
+    (void)timer;
+    take_events(user);
+}
+
+/* --- letters --- */
+
+static void on_greeted(struct kafka *kafka, const struct kafka_fault *fault)
+{
+    struct err err;
+    take_events(kafka); /* what the library has said tells more than the fault */
+    if (fault->reason == REASON_NONE) {
+        kafka->up = !kafka->gone;
+        kafka->why.reason = REASON_NONE;
+        if (kafka->up)
+            broker_up(kafka->broker);
+        return;
+    }
+    err_set(&err, fault->reason, fault->hint, "%s", fault->text);
+    down(kafka, kafka->why.reason ? &kafka->why : &err);
+}
+
+static void on_pong(struct kafka *kafka, const struct kafka_fault *fault)
+{
+    struct err err;
+    if (fault->reason != REASON_NONE)
+        err_set(&err, fault->reason, fault->hint, "%s", fault->text);
+    else
+        kafka->why.reason = REASON_NONE;
+    broker_pong(kafka->broker, fault->reason != REASON_NONE ? &err : NULL);
+}
+
+static void on_letter(void *user, struct letter *base)
+{
+    struct kafka *kafka = user;
+    struct kafka_letter *letter = list_entry(base, struct kafka_letter, letter);
+    if (!kafka->gone) {
+        switch (letter->kind) {
+        case KAFKA_NEWS_EVENTS:
+            take_events(kafka);
+            break;
+        case KAFKA_NEWS_UP:
+            on_greeted(kafka, &letter->fault);
+            break;
+        case KAFKA_ASK_PING:
+            on_pong(kafka, &letter->fault);
+            break;
+        case KAFKA_ASK_FOLLOW:
+            on_followed(kafka, letter);
+            break;
+        case KAFKA_ASK_UNFOLLOW:
+            break;
+        }
+    }
+    kafka_letter_discard(base);
+}
+
+static const struct mailbox_type mail = {
+    .on_letter = on_letter,
+    .on_closed = on_closed,
+    .discard = kafka_letter_discard,
+    .max_letters = LETTERS_MAX,
+    .max_bytes = LETTER_BYTES_MAX,
+};
+
+/* --- opening --- */
+
+static int kafka_open(struct broker *broker, struct err *err)
+{
+    struct kafka *kafka = broker_state(broker);
+    const struct broker_conf *conf = broker_conf(broker);
+    const struct kafka_lib *lib = kafka_lib(err);
+    struct buf url = BUF_INIT(OPT_FILE_MAX);
+    struct kafka_confs confs;
+    int rc = lib ? opt_expand(conf->url, &url, err) : -1;
+    if (rc == 0)
+        rc = kafka_confs_new(lib, conf, buf_str(&url), &confs, err);
+    buf_fini(&url);
+    if (rc < 0)
+        return -1;
+    struct mailbox *box = mailbox_new(broker_loop(broker), &mail, kafka, err);
+    if (!box) {
+        kafka_confs_free(lib, &confs);
+        return -1;
+    }
+    kafka->broker = broker;
+    kafka->client = mem_alloc(sizeof *kafka->client);
+    kafka->client->lib = lib;
+    kafka->client->box = box;
+    kafka->client->confs = confs;
+    kafka->client->timeout_ms = (int)(conf->timeout_ms * 9 / 10); /* to know why before the core gives up */
+    list_init(&kafka->feeds);
+    list_init(&kafka->wishes);
+    list_init(&kafka->refusals);
+    timer_init(&kafka->later, broker_loop(broker), on_later, kafka);
+    timer_init(&kafka->more, broker_loop(broker), on_more, kafka);
+    /* The mailbox is open: from here on whatever is wrong is reported. */
+    if (kafka_asker_start(kafka->client, err) < 0) {
+        struct kafka_letter *letter = kafka_letter_new(KAFKA_NEWS_UP, slice_make(NULL, 0));
+        kafka_fault_set(&letter->fault, err->reason, "%.*s", KAFKA_TEXT_MAX - 1, err->text);
+        mailbox_post(box, &letter->letter); /* the first one: there is room */
+    }
+    return 0;
+}
+
+const struct broker_type broker_kafka = {
+    .name = "kafka",
+    .summary = "Kafka, by librdkafka; the URL lists hosts: kafka://a:9092,b:9092",
+    .schemes = "kafka",
+    .opts = kafka_rows,
+    .opts_size = sizeof(struct kafka_opts),
+    .state_size = sizeof(struct kafka),
+    .check = kafka_check,
+    .warns = kafka_warns,
+    .open = kafka_open,
+    .ping = kafka_ping,
+    .publish = kafka_publish,
+    .subscribe = kafka_subscribe,
+    .unsubscribe = kafka_unsubscribe,
+    .close = kafka_close,
+    .end = kafka_asker_end,
+};

@@ -1,0 +1,134 @@
+/*
+ * What the files of the kafka driver share. kafka.c speaks to the core on the loop; kafka_conf.c reads options and the URL, kafka_fault.c
+ * says what an error means; kafka_asker.c has the thread for every call of librdkafka that may wait; kafka_lib.c opens the library.
+ */
+#ifndef WSHEALTHD_BROKERS_KAFKA_KAFKA_H
+#define WSHEALTHD_BROKERS_KAFKA_KAFKA_H
+
+#include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
+
+#include "agent/core/broker.h"
+#include "agent/net/mailbox.h"
+
+enum { KAFKA_TEXT_MAX = 320, KAFKA_TOPIC_MAX = 249, KAFKA_PARTITIONS_MAX = 1024, KAFKA_SERVERS_MAX = 64 };
+
+/* librdkafka is opened when the first kafka broker is, so that nobody else pays its megabyte and its own libraries. */
+#define KAFKA_CALLS(X)              \
+    X(conf_new)                     \
+    X(conf_dup)                     \
+    X(conf_destroy)                 \
+    X(conf_set)                     \
+    X(conf_set_events)              \
+    X(conf_set_log_cb)              \
+    X(new)                          \
+    X(destroy_flags)                \
+    X(err2str)                      \
+    X(queue_get_main)               \
+    X(queue_get_consumer)           \
+    X(queue_destroy)                \
+    X(queue_cb_event_enable)        \
+    X(queue_poll)                   \
+    X(poll_set_consumer)            \
+    X(event_type)                   \
+    X(event_destroy)                \
+    X(event_error)                  \
+    X(event_error_string)           \
+    X(event_message_next)           \
+    X(event_topic_partition)        \
+    X(topic_partition_destroy)      \
+    X(topic_new)                    \
+    X(topic_destroy)                \
+    X(topic_name)                   \
+    X(metadata)                     \
+    X(metadata_destroy)             \
+    X(topic_partition_list_new)     \
+    X(topic_partition_list_add)     \
+    X(topic_partition_list_destroy) \
+    X(assignment)                   \
+    X(incremental_assign)           \
+    X(incremental_unassign)         \
+    X(produceva)                    \
+    X(version)                      \
+    X(version_str)                  \
+    X(error_code)                   \
+    X(error_destroy)
+struct kafka_lib {
+#define KAFKA_MEMBER(call) __typeof__(&rd_kafka_##call) call;
+    KAFKA_CALLS(KAFKA_MEMBER)
+#undef KAFKA_MEMBER
+};
+const struct kafka_lib *kafka_lib(
+    struct err *err); /* NULL: err, where there is one, says what is missing. Loop only; whoever has it may pass it on */
+
+struct kafka_opts {
+    char *topic, *ping_topic;
+    int security, mechanism;
+    struct opt_pairs properties;
+};
+
+/* What is wrong, as a thread may say it. */
+struct kafka_fault {
+    enum reason reason; /* REASON_NONE: nothing */
+    int hint;           /* enum broker_hint */
+    char text[KAFKA_TEXT_MAX];
+};
+void kafka_fault_set(struct kafka_fault *fault, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* kafka_fault.c */
+enum reason kafka_reason(rd_kafka_resp_err_t code);
+/* An error of a connection's, said may be NULL. */
+void kafka_explain(const struct kafka_lib *lib, const struct kafka_opts *opts, rd_kafka_resp_err_t code, const char *said,
+                   struct err *err);
+
+/* kafka_conf.c */
+bool kafka_scram_fails(const struct kafka_lib *lib, const struct kafka_opts *opts); /* at Kafka 4, whatever the credentials */
+bool kafka_warns(const struct broker_conf *conf, char *text, size_t size);
+extern const struct opt kafka_rows[];
+int kafka_check(const struct broker_conf *conf, struct err *err);
+struct kafka_confs { /* each belongs to rd_kafka_new once that has succeeded */
+    rd_kafka_conf_t *producer, *consumer;
+};
+int kafka_confs_new(const struct kafka_lib *lib, const struct broker_conf *conf, const char *url, struct kafka_confs *confs,
+                    struct err *err);
+void kafka_confs_free(const struct kafka_lib *lib, struct kafka_confs *confs); /* what has not become a handle */
+
+/*
+ * One connection's handles, shared by the loop, the asker's thread and those of the library. The asker makes them and destroys them; the
+ * loop may use a queue and a handle from the letter on that says that they are there, until it closes the mailbox.
+ */
+enum kafka_kind {
+    KAFKA_ASK_PING,     /* metadata of the cluster, or of a topic and its leaders. Comes back */
+    KAFKA_ASK_FOLLOW,   /* consume a topic from its end. Comes back with the number of partitions */
+    KAFKA_ASK_UNFOLLOW, /* nothing comes back */
+    KAFKA_NEWS_UP,      /* the cluster has answered, or fault says why not */
+    KAFKA_NEWS_EVENTS,  /* a queue has events */
+};
+struct kafka_letter {
+    struct letter letter;
+    enum kafka_kind kind;
+    uint64_t id; /* of the follow */
+    unsigned partitions;
+    struct kafka_fault fault;
+    char topic[KAFKA_TOPIC_MAX + 1];
+};
+struct kafka_client {
+    atomic_uint refs; /* the loop's, until the mailbox has closed, and the asker's */
+    const struct kafka_lib *lib;
+    struct mailbox *box;
+    struct kafka_confs confs;
+    int timeout_ms;
+    rd_kafka_t *producer, *consumer; /* the consumer is made for the first topic that is followed */
+    rd_kafka_queue_t *producer_events, *consumer_events;
+    struct kafka_letter nudge; /* the one letter that says that there are events; nudged while it is on its way */
+    atomic_bool nudged;
+};
+struct kafka_letter *kafka_letter_new(enum kafka_kind kind, struct slice topic); /* topic is at most KAFKA_TOPIC_MAX long */
+void kafka_letter_discard(struct letter *letter);
+
+/* kafka_asker.c. The client is zeroed but for lib, box, confs (which it takes) and timeout_ms. The thread ends when the box is closed. */
+int kafka_asker_start(struct kafka_client *client, struct err *err);
+void kafka_client_unref(struct kafka_client *client);
+void kafka_asker_end(void); /* waits for threads that are letting go, but not for ever */
+
+#endif

@@ -1,0 +1,269 @@
+/*
+ * The thread of a kafka connection for every call that may wait: making the handles (which reads certificates), metadata, assigning
+ * partitions, and destroying. Started by brokers/kafka/kafka.c; it takes letters from its mailbox until that is closed, then lets go of the client.
+ * Promises that the loop never waits for it, at the end of the process aside, and there not for ever.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/base/mem.h"
+#include "agent/net/thread.h"
+#include "brokers/kafka/kafka.h"
+
+enum { END_WAIT_S = 1, DESTROY_NOW = RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE };
+
+/* How many threads have not let go yet. */
+static pthread_mutex_t count_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t count_changed = PTHREAD_COND_INITIALIZER;
+static unsigned count;
+
+static void count_add(int n)
+{
+    pthread_mutex_lock(&count_lock);
+    count += (unsigned)n;
+    pthread_cond_broadcast(&count_changed);
+    pthread_mutex_unlock(&count_lock);
+}
+
+void kafka_asker_end(void)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += END_WAIT_S;
+    pthread_mutex_lock(&count_lock);
+    while (count && pthread_cond_timedwait(&count_changed, &count_lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&count_lock);
+}
+
+struct kafka_letter *kafka_letter_new(enum kafka_kind kind, struct slice topic)
+{
+    struct kafka_letter *letter = mem_alloc(sizeof *letter);
+    panic_if(topic.len > KAFKA_TOPIC_MAX);
+    letter->kind = kind;
+    letter->letter.owed = true; /* as many as there are questions */
+    if (topic.len)
+        memcpy(letter->topic, topic.data, topic.len);
+    return letter;
+}
+
+void kafka_letter_discard(struct letter *letter)
+{
+    struct kafka_letter *kafka = list_entry(letter, struct kafka_letter, letter);
+    if (kafka->kind != KAFKA_NEWS_EVENTS) /* the client's own */
+        mem_free(kafka);
+}
+
+/* On a thread of the library's, when a queue is not empty any more. */
+static void on_events(rd_kafka_t *rk, void *opaque)
+{
+    struct kafka_client *client = opaque;
+    (void)rk;
+    if (!atomic_exchange(&client->nudged, true))
+        mailbox_post(client->box, &client->nudge.letter);
+}
+
+static rd_kafka_t *make(struct kafka_client *client, rd_kafka_type_t type, rd_kafka_conf_t **conf, struct kafka_fault *fault)
+{
+    char why[KAFKA_TEXT_MAX / 2];
+    rd_kafka_t *rk = client->lib->new(type, *conf, why, sizeof why);
+    if (rk)
+        *conf = NULL;
+    else
+        kafka_fault_set(fault, REASON_AGENT_ERROR, "librdkafka: %s", why);
+    return rk;
+}
+
+/* --- metadata --- */
+
+static void fault_of_topic(const struct kafka_lib *lib, const struct rd_kafka_metadata_topic *topic, struct kafka_fault *fault)
+{
+    fault->hint = topic->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? BROKER_HINT_ABSENT : 0;
+    if (topic->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        kafka_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "there is no topic %.249s", topic->topic);
+    else if (topic->err)
+        kafka_fault_set(fault, kafka_reason(topic->err), "topic %.249s: %s", topic->topic, lib->err2str(topic->err));
+    for (int i = 0; i < topic->partition_cnt && !fault->reason; i++)
+        if (topic->partitions[i].leader < 0)
+            kafka_fault_set(fault, REASON_BROKER_BLOCKED, "partition %d of topic %.249s has no leader",
+                            (int)topic->partitions[i].id, topic->topic);
+}
+
+/* Of the cluster, or of a topic. partitions may be NULL. */
+static void ask_metadata(struct kafka_client *client, rd_kafka_t *rk, const char *name, unsigned *partitions,
+                         struct kafka_fault *fault)
+{
+    const struct kafka_lib *lib = client->lib;
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_topic_t *topic = *name ? lib->topic_new(rk, name, NULL) : NULL;
+    if (*name && !topic) {
+        kafka_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "'%.249s' is no name of a topic", name);
+        return;
+    }
+    rd_kafka_resp_err_t code = lib->metadata(rk, 0, topic, &metadata, client->timeout_ms);
+    if (code == RD_KAFKA_RESP_ERR__TRANSPORT) /* no broker was up for as long as it waited */
+        code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (code)
+        kafka_fault_set(fault, kafka_reason(code), "no metadata from the brokers: %s", lib->err2str(code));
+    else if (topic && metadata->topic_cnt == 1)
+        fault_of_topic(lib, &metadata->topics[0], fault);
+    if (!code && partitions && metadata->topic_cnt == 1)
+        *partitions = (unsigned)metadata->topics[0].partition_cnt;
+    if (metadata)
+        lib->metadata_destroy(metadata);
+    if (topic)
+        lib->topic_destroy(topic);
+}
+
+/* --- following topics --- */
+
+static void make_consumer(struct kafka_client *client, struct kafka_fault *fault)
+{
+    if (client->consumer)
+        return;
+    client->consumer = make(client, RD_KAFKA_CONSUMER, &client->confs.consumer, fault);
+    if (!client->consumer)
+        return;
+    client->lib->poll_set_consumer(client->consumer);
+    client->consumer_events = client->lib->queue_get_consumer(client->consumer);
+    client->lib->queue_cb_event_enable(client->consumer_events, on_events, client);
+}
+
+static void follow(struct kafka_client *client, struct kafka_letter *letter)
+{
+    const struct kafka_lib *lib = client->lib;
+    struct kafka_fault *fault = &letter->fault;
+    make_consumer(client, fault);
+    if (fault->reason == REASON_NONE)
+        ask_metadata(client, client->consumer, letter->topic, &letter->partitions, fault);
+    if (fault->reason == REASON_NONE && (letter->partitions == 0 || letter->partitions > KAFKA_PARTITIONS_MAX))
+        kafka_fault_set(fault, REASON_AGENT_ERROR, "topic %s has %u partitions, want 1 to %d", letter->topic, letter->partitions,
+                        KAFKA_PARTITIONS_MAX);
+    if (fault->reason != REASON_NONE)
+        return;
+    rd_kafka_topic_partition_list_t *list = lib->topic_partition_list_new((int)letter->partitions);
+    for (unsigned i = 0; i < letter->partitions; i++)
+        lib->topic_partition_list_add(list, letter->topic, (int32_t)i)->offset = RD_KAFKA_OFFSET_END;
+    rd_kafka_error_t *error = lib->incremental_assign(client->consumer, list);
+    if (error) {
+        rd_kafka_resp_err_t code = lib->error_code(error);
+        kafka_fault_set(fault, kafka_reason(code), "topic %s cannot be consumed: %s", letter->topic, lib->err2str(code));
+        lib->error_destroy(error);
+    }
+    lib->topic_partition_list_destroy(list);
+}
+
+static void unfollow(const struct kafka_client *client, const char *topic)
+{
+    const struct kafka_lib *lib = client->lib;
+    rd_kafka_topic_partition_list_t *all = NULL, *list;
+    if (!client->consumer || lib->assignment(client->consumer, &all) || !all)
+        return;
+    list = lib->topic_partition_list_new(all->cnt);
+    for (int i = 0; i < all->cnt; i++)
+        if (strcmp(all->elems[i].topic, topic) == 0)
+            lib->topic_partition_list_add(list, topic, all->elems[i].partition);
+    if (list->cnt) {
+        rd_kafka_error_t *error = lib->incremental_unassign(client->consumer, list);
+        if (error)
+            lib->error_destroy(error);
+    }
+    lib->topic_partition_list_destroy(list);
+    lib->topic_partition_list_destroy(all);
+}
+
+/* --- the thread --- */
+
+static void post(const struct kafka_client *client, struct kafka_letter *letter)
+{
+    if (mailbox_post(client->box, &letter->letter) < 0)
+        kafka_letter_discard(&letter->letter);
+}
+
+static void answer(struct kafka_client *client, struct kafka_letter *letter)
+{
+    switch (letter->kind) {
+    case KAFKA_ASK_PING:
+        ask_metadata(client, client->producer, letter->topic, NULL, &letter->fault);
+        break;
+    case KAFKA_ASK_FOLLOW:
+        follow(client, letter);
+        break;
+    case KAFKA_ASK_UNFOLLOW:
+        unfollow(client, letter->topic);
+        kafka_letter_discard(&letter->letter);
+        return;
+    default:
+        break;
+    }
+    post(client, letter);
+}
+
+static void greet(struct kafka_client *client)
+{
+    struct kafka_letter *letter = kafka_letter_new(KAFKA_NEWS_UP, slice_make(NULL, 0));
+    client->producer = make(client, RD_KAFKA_PRODUCER, &client->confs.producer, &letter->fault);
+    if (client->producer) {
+        client->producer_events = client->lib->queue_get_main(client->producer);
+        client->lib->queue_cb_event_enable(client->producer_events, on_events, client);
+        ask_metadata(client, client->producer, "", NULL, &letter->fault);
+    }
+    post(client, letter);
+}
+
+static void close_handle(const struct kafka_lib *lib, rd_kafka_t *rk, rd_kafka_queue_t *events)
+{
+    if (events) {
+        lib->queue_cb_event_enable(events, NULL, NULL);
+        lib->queue_destroy(events);
+    }
+    if (rk)
+        lib->destroy_flags(rk, DESTROY_NOW);
+}
+
+void kafka_client_unref(struct kafka_client *client)
+{
+    if (atomic_fetch_sub(&client->refs, 1) == 1)
+        mem_free(client);
+}
+
+/* From here on no thread of the library's has the client any more. */
+static void let_go(struct kafka_client *client)
+{
+    const struct kafka_lib *lib = client->lib;
+    close_handle(lib, client->consumer, client->consumer_events);
+    close_handle(lib, client->producer, client->producer_events);
+    kafka_confs_free(lib, &client->confs);
+    mailbox_unref(client->box);
+    kafka_client_unref(client);
+}
+
+static void *run(void *arg)
+{
+    struct kafka_client *client = arg;
+    struct letter *letter;
+    greet(client);
+    while ((letter = mailbox_take(client->box)))
+        answer(client, list_entry(letter, struct kafka_letter, letter));
+    let_go(client);
+    thread_let_go();
+    count_add(-1);
+    return NULL;
+}
+
+int kafka_asker_start(struct kafka_client *client, struct err *err)
+{
+    client->nudge.kind = KAFKA_NEWS_EVENTS;
+    client->nudge.letter.owed = true;
+    atomic_store(&client->refs, 2);
+    mailbox_ref(client->box);
+    count_add(1);
+    int status = thread_start(run, client);
+    if (status == 0)
+        return 0;
+    count_add(-1);
+    let_go(client);
+    return err_set(err, REASON_AGENT_ERROR, status, "cannot start a thread for the brokers: %s", strerror(status));
+}

@@ -1,0 +1,62 @@
+/*
+ * What the files of the MQTT driver share: the plan that goes to a worker. mqtt.c reads options and speaks to the core on the loop;
+ * mqtt_worker.c runs the thread that owns every call of libmosquitto; mqtt_connect.c is that thread's connecting and the meaning of codes.
+ * Protocol: MQTT 3.1.1 and 5.0 (OASIS standards of 2014 and 2019); section numbers in comments are those of 5.0.
+ */
+#ifndef WSHEALTHD_BROKERS_MQTT_MQTT_H
+#define WSHEALTHD_BROKERS_MQTT_MQTT_H
+
+#include <sys/types.h>
+
+#include "brokers/letter.h"
+#include "brokers/mqtt/mqtt_lib.h"
+
+enum { MQTT_REQUESTS_MAX = 1024, MQTT_WORKERS_MAX = 32, MQTT_CLIENT_ID_MAX = 64 };
+
+enum mqtt_protocol { MQTT_PROTOCOL_AUTO, MQTT_PROTOCOL_311, MQTT_PROTOCOL_5 };
+
+/* Everything a worker needs, in copies of its own: it may outlive the broker. */
+struct mqtt_plan {
+    char *host, *where; /* where: for sentences, "127.0.0.1:1883" */
+    int port;
+    char *user, *password;
+    char client_id[MQTT_CLIENT_ID_MAX];
+    char *ping_topic;
+    enum mqtt_protocol protocol;
+    bool tls, verify, only_tls13;
+    char *ca_file, *cert_file, *key_file;
+    int64_t timeout_ms;
+};
+void mqtt_plan_free(struct mqtt_plan *plan);
+
+/* The thread's end of a connection: a reference of the mailbox, and an eventfd that wakes the thread from poll. Counted, as either side may
+ * be the last. */
+struct mqtt_link;
+struct mqtt_link *mqtt_link_new(struct mailbox *box, struct err *err);
+void mqtt_link_wake(struct mqtt_link *link);
+void mqtt_link_unref(struct mqtt_link *link);
+
+/* Starts the thread of one connection. It takes the plan and a reference of the link, and ends when the mailbox is closed. -1: err, and the
+ * plan is freed. */
+int mqtt_worker_start(struct mqtt_link *link, struct mqtt_plan *plan, struct err *err);
+/* Waits for late workers, but not for ever, and lets the library go when there are none. */
+void mqtt_worker_end(void);
+
+/* mqtt_connect.c, on a worker's thread. last_log: the library's last complaint, as it says what is wrong with TLS there and nowhere else. */
+struct mosquitto *mqtt_client_new(const struct mqtt_plan *plan, enum mqtt_protocol protocol, void *user,
+                                  struct letter_fault *fault);
+int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, const char *last_log, struct letter_fault *fault);
+void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log, struct letter_fault *fault);
+void mqtt_fault_of_connack(const struct mqtt_plan *plan, enum mqtt_protocol protocol, int code, struct letter_fault *fault);
+void mqtt_fault_of_puback(const struct mqtt_plan *plan, const char *topic, int code, struct letter_fault *fault);
+
+/* mqtt_pump.c: one direction between the connection and the library, on a worker's thread. */
+enum { MQTT_PUMP_BYTES = 16 << 10 };
+struct mqtt_pipe {
+    size_t begin, end;
+    unsigned char bytes[MQTT_PUMP_BYTES];
+};
+/* Passes on what fits into one buffer. The count that was read; 0: nothing there; -1: the end, with errno 0, or an error. */
+ssize_t mqtt_pump(struct mqtt_pipe *pipe, int from, int to);
+
+#endif

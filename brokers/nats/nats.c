@@ -1,0 +1,400 @@
+/*
+ * NATS, the loop's side: options, the plan of a connection, and letters to and from its worker. Owns one mailbox for each connection; the
+ * core calls it through broker_nats. It calls nothing of nats.c: connecting blocks there, publishing does while a server is frozen. It
+ * never waits for a worker: closing closes the mailbox, and a worker that is stuck lets go when it gets there. Reconnecting is the core's.
+ */
+#include "brokers/nats/nats.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/core/broker.h"
+#include "agent/net/nkey.h"
+#include "brokers/registry.h"
+
+enum { MAILBOX_BYTES = 8 << 20, STREAM_NAME_MAX = 255, PATH_TEXT_MAX = 4095, TOKEN_MAX = 4096 };
+
+struct nats_options {
+    struct opt_strings servers;
+    char *token, *nkey_file, *credentials_file, *stream;
+    int jetstream;
+};
+
+struct nats_state {
+    struct mailbox *box;
+    unsigned asked; /* questions that the worker has not answered */
+    bool over;      /* broker_down was said */
+};
+
+static const char *const jetstream_words[] = { "false", "true", "auto", NULL };
+
+#define FIELD(field) offsetof(struct nats_options, field)
+static const struct opt rows[] = {
+    { .name = "servers",
+      .kind = OPT_STRINGS,
+      .offset = FIELD(servers),
+      .max = 512,
+      .help = "more servers of the cluster, tried in turn after url: nats://host:port" },
+    { .name = "token",
+      .kind = OPT_STRING,
+      .offset = FIELD(token),
+      .max = TOKEN_MAX,
+      .flags = OPT_SECRET | OPT_DYNAMIC,
+      .help = "authorization token" },
+    { .name = "nkey_file",
+      .kind = OPT_STRING,
+      .offset = FIELD(nkey_file),
+      .max = PATH_TEXT_MAX,
+      .help = "file with the NKey seed of a user" },
+    { .name = "credentials_file",
+      .kind = OPT_STRING,
+      .offset = FIELD(credentials_file),
+      .max = PATH_TEXT_MAX,
+      .help = "file with a user's JWT and seed (.creds)" },
+    { .name = "jetstream",
+      .kind = OPT_ENUM,
+      .offset = FIELD(jetstream),
+      .fallback = "false",
+      .words = jetstream_words,
+      .help = "whether the broker is up only while JetStream answers; auto: where the account has it" },
+    { .name = "stream",
+      .kind = OPT_STRING,
+      .offset = FIELD(stream),
+      .max = STREAM_NAME_MAX,
+      .help = "JetStream stream that must have a leader and acknowledge what is published" },
+    { 0 },
+};
+
+/* --- rules --- */
+
+static int parse_server(const char *text, struct url *url, struct err *err)
+{
+    if (url_parse(text, url, err))
+        return -1;
+    if (strcmp(url->scheme, "nats") != 0 && strcmp(url->scheme, "tls") != 0)
+        return err_set(err, REASON_NONE, 0, "scheme '%s', want nats or tls", url->scheme);
+    if (url->user[0] != '\0' || url->password[0] != '\0')
+        return err_set(err, REASON_NONE, 0, "credentials belong into url: they are sent to every server");
+    return 0;
+}
+
+static int nats_check(const struct broker_conf *conf, struct err *err)
+{
+    const struct nats_options *options = conf->opts;
+    int ways = (options->token != NULL) + (options->nkey_file != NULL) + (options->credentials_file != NULL);
+    struct url url;
+    if (ways > 1)
+        return err_set(err, REASON_NONE, 0, "token, nkey_file and credentials_file exclude each other");
+    if (options->servers.count > NATS_SERVERS_MAX - 1)
+        return err_set(err, REASON_NONE, 0, "servers: %zu servers, want at most %d", options->servers.count, NATS_SERVERS_MAX - 1);
+    for (size_t i = 0; i < options->servers.count; i++)
+        if (parse_server(options->servers.items[i], &url, err))
+            return err_prefix(err, "servers[%zu]", i);
+    if (options->stream != NULL && (options->stream[0] == '\0' || strpbrk(options->stream, ".*>/\\ \t\r\n") != NULL))
+        return err_set(err, REASON_NONE, 0, "stream: '%s', want a name without blanks, dots, slashes and wildcards",
+                       options->stream);
+    /* Words are "1.0", "1.1", "1.2", "1.3". */
+    if (conf->tls.min_version < 2)
+        return err_set(err, REASON_NONE, 0, "tls.min_version: nats takes nothing below 1.2");
+    return 0;
+}
+
+/* --- the plan --- */
+
+void nats_plan_free(struct nats_plan *plan)
+{
+    char **texts[] = { &plan->where,   &plan->user,      &plan->nkey_file, &plan->nkey_public, &plan->credentials_file,
+                       &plan->ca_file, &plan->cert_file, &plan->key_file,  &plan->server_name, &plan->stream };
+    char **secrets[] = { &plan->password, &plan->token };
+    for (int i = 0; i < plan->server_count; i++)
+        mem_free(plan->servers[i]);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        mem_free(*texts[i]);
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+        if (*secrets[i] != NULL)
+            explicit_bzero(*secrets[i], strlen(*secrets[i]));
+        mem_free(*secrets[i]);
+    }
+    mem_free(plan);
+}
+
+static char *host_port(const struct url *url)
+{
+    bool v6 = strchr(url->host, ':') != NULL;
+    return mem_printf("%s%s%s:%u", v6 ? "[" : "", url->host, v6 ? "]" : "", url->port);
+}
+
+static void add_server(struct nats_plan *plan, const struct url *url)
+{
+    char *where = host_port(url);
+    plan->servers[plan->server_count++] = mem_printf("nats://%s", where);
+    plan->secure = plan->secure || url->tls || strcmp(url->scheme, "tls") == 0;
+    if (plan->where == NULL)
+        plan->where = where;
+    else
+        mem_free(where);
+}
+
+static int plan_servers(struct nats_plan *plan, const struct broker *broker, struct err *err)
+{
+    const struct nats_options *options = broker_opts(broker);
+    struct url url;
+    if (broker_url(broker, &url, err))
+        return -1;
+    add_server(plan, &url);
+    plan->user = url.user[0] == '\0' ? NULL : mem_strdup(url.user);
+    plan->password = url.password[0] == '\0' ? NULL : mem_strdup(url.password);
+    explicit_bzero(url.password, sizeof url.password);
+    for (size_t i = 0; i < options->servers.count; i++) {
+        if (parse_server(options->servers.items[i], &url, err)) {
+            err->reason = REASON_AGENT_ERROR;
+            return err_prefix(err, "servers[%zu]", i);
+        }
+        add_server(plan, &url);
+    }
+    if (plan->server_count > 1) {
+        char *first = plan->where;
+        plan->where = mem_printf("%s and %d more", first, plan->server_count - 1);
+        mem_free(first);
+    }
+    return 0;
+}
+
+/* Files are read here, so that a missing one is named with its option. */
+static int plan_nkey(struct nats_plan *plan, const char *file, struct err *err)
+{
+    char public[NKEY_PUBLIC_CHARS + 1];
+    struct buf seed = BUF_INIT(OPT_FILE_MAX);
+    int rc = opt_read_file(file, OPT_FILE_MAX, true, &seed, err);
+    if (rc == 0)
+        rc = nkey_public_of(buf_slice(&seed), public, err);
+    buf_wipe(&seed);
+    if (rc != 0)
+        return err_prefix(err, "nkey_file: %s", file);
+    plan->nkey_public = mem_strdup(public);
+    plan->nkey_file = mem_strdup(file);
+    return 0;
+}
+
+static int plan_credentials(struct nats_plan *plan, const struct nats_options *options, struct err *err)
+{
+    struct buf text = BUF_INIT(OPT_FILE_MAX);
+    int rc = 0;
+    if (options->token != NULL) {
+        rc = opt_expand(options->token, &text, err);
+        if (rc == 0)
+            plan->token = mem_strdup(buf_str(&text));
+        else
+            err_prefix(err, "token");
+    } else if (options->nkey_file != NULL) {
+        rc = plan_nkey(plan, options->nkey_file, err);
+    } else if (options->credentials_file != NULL) {
+        rc = opt_read_file(options->credentials_file, OPT_FILE_MAX, true, &text, err);
+        if (rc == 0)
+            plan->credentials_file = mem_strdup(options->credentials_file);
+        else
+            err_prefix(err, "credentials_file: %s", options->credentials_file);
+    }
+    buf_wipe(&text);
+    if (rc != 0)
+        err->reason = REASON_AGENT_ERROR;
+    return rc;
+}
+
+static struct nats_plan *plan_new(const struct broker *broker, struct err *err)
+{
+    const struct broker_conf *conf = broker_conf(broker);
+    const struct nats_options *options = broker_opts(broker);
+    struct nats_plan *plan = mem_alloc(sizeof *plan);
+    plan->timeout_ms = conf->timeout_ms;
+    plan->verify = conf->tls.verify;
+    plan->only_tls13 = conf->tls.min_version == 3;
+    plan->ca_file = mem_strdup(conf->tls.ca_file);
+    plan->cert_file = mem_strdup(conf->tls.cert_file);
+    plan->key_file = mem_strdup(conf->tls.key_file);
+    plan->server_name = mem_strdup(conf->tls.server_name);
+    plan->stream = mem_strdup(options->stream);
+    plan->jetstream = plan->stream != NULL ? NATS_JETSTREAM_ON : (enum nats_jetstream)options->jetstream;
+    if (plan_servers(plan, broker, err) || plan_credentials(plan, options, err)) {
+        nats_plan_free(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+/* --- letters --- */
+
+struct nats_letter *nats_letter_new(enum nats_kind kind, struct slice topic, struct slice body)
+{
+    struct nats_letter *letter = mem_alloc(sizeof *letter + topic.len + 1 + body.len);
+    letter->letter.bytes = sizeof *letter + topic.len + 1 + body.len;
+    letter->kind = kind;
+    letter->at_ns = clock_now_ns();
+    letter->topic = letter->data;
+    letter->body = slice_make(letter->data + topic.len + 1, body.len);
+    if (topic.len > 0)
+        memcpy(letter->data, topic.data, topic.len);
+    if (body.len > 0)
+        memcpy(letter->data + topic.len + 1, body.data, body.len);
+    return letter;
+}
+
+void nats_letter_discard(struct letter *letter)
+{
+    mem_free(list_entry(letter, struct nats_letter, letter));
+}
+
+/* The core may close the connection in any of these calls: the state is not touched after them. */
+static void report(struct broker *broker, struct nats_state *state, const struct nats_letter *letter)
+{
+    struct err err = { 0 };
+    const struct err *fault = NULL;
+    if (letter->fault.reason != REASON_NONE) {
+        err_set(&err, letter->fault.reason, letter->fault.hint, "%s", letter->fault.text);
+        fault = &err;
+    }
+    switch (letter->kind) {
+    case ASK_PING:
+        state->asked--;
+        broker_pong(broker, fault);
+        break;
+    case ASK_PUBLISH:
+        state->asked--;
+        broker_published(broker, letter->token, fault);
+        break;
+    case ASK_SUBSCRIBE:
+        state->asked--;
+        broker_subscribed(broker, slice_str(letter->topic), fault);
+        break;
+    case NEWS_UP:
+        broker_up(broker);
+        break;
+    case NEWS_DOWN:
+        state->over = true;
+        broker_down(broker, fault);
+        break;
+    case NEWS_MESSAGE:
+        broker_message(broker, slice_str(letter->topic), letter->body, letter->at_ns);
+        break;
+    case ASK_UNSUBSCRIBE: /* not answered */
+        break;
+    }
+}
+
+static void on_letter(void *user, struct letter *base)
+{
+    struct broker *broker = user;
+    struct nats_state *state = broker_state(broker);
+    if (!state->over)
+        report(broker, state, list_entry(base, struct nats_letter, letter));
+    nats_letter_discard(base);
+}
+
+static void on_closed(void *user)
+{
+    broker_closed(user);
+}
+
+static void on_lost(void *user, size_t count)
+{
+    broker_dropped(user, count);
+}
+
+static const struct mailbox_type mailbox_type = {
+    .on_letter = on_letter,
+    .on_closed = on_closed,
+    .on_lost = on_lost,
+    .discard = nats_letter_discard,
+    .max_letters = NATS_ASKS_MAX,
+    .max_bytes = MAILBOX_BYTES,
+};
+
+/* --- what the core calls --- */
+
+static int nats_open(struct broker *broker, struct err *err)
+{
+    struct nats_state *state = broker_state(broker);
+    struct nats_plan *plan = plan_new(broker, err);
+    if (plan == NULL)
+        return -1;
+    struct mailbox *box = mailbox_new(broker_loop(broker), &mailbox_type, broker, err);
+    if (box == NULL) {
+        nats_plan_free(plan);
+        return -1;
+    }
+    state->box = box;
+    /* The mailbox is open: from here on whatever is wrong is reported, not returned. */
+    if (nats_worker_start(box, plan, err)) {
+        struct nats_letter *letter = nats_letter_new(NEWS_DOWN, slice_str(NULL), slice_str(NULL));
+        nats_fault_set(&letter->fault, err->reason, "%s", err->text);
+        mailbox_post(box, &letter->letter);
+    }
+    return 0;
+}
+
+static int ask(struct broker *broker, enum nats_kind kind, struct slice topic, struct slice body, uint64_t token)
+{
+    struct nats_state *state = broker_state(broker);
+    if (state->over || state->asked >= NATS_ASKS_MAX)
+        return -1;
+    struct nats_letter *letter = nats_letter_new(kind, topic, body);
+    letter->token = token;
+    letter->letter.owed = kind == ASK_UNSUBSCRIBE;
+    if (mailbox_send(state->box, &letter->letter)) {
+        nats_letter_discard(&letter->letter);
+        return -1;
+    }
+    if (kind != ASK_UNSUBSCRIBE)
+        state->asked++;
+    return 0;
+}
+
+static int nats_ping(struct broker *broker)
+{
+    return ask(broker, ASK_PING, slice_str(NULL), slice_str(NULL), 0);
+}
+
+static int nats_publish(struct broker *broker, struct slice topic, struct slice body, uint64_t token)
+{
+    if (topic.len >= BROKER_TOPIC_MAX || body.len > BROKER_BODY_MAX)
+        return -1;
+    return ask(broker, ASK_PUBLISH, topic, body, token);
+}
+
+static int nats_subscribe(struct broker *broker, struct slice topic)
+{
+    return topic.len >= BROKER_TOPIC_MAX ? -1 : ask(broker, ASK_SUBSCRIBE, topic, slice_str(NULL), 0);
+}
+
+static int nats_unsubscribe(struct broker *broker, struct slice topic)
+{
+    return ask(broker, ASK_UNSUBSCRIBE, topic, slice_str(NULL), 0);
+}
+
+static void nats_close(struct broker *broker)
+{
+    struct nats_state *state = broker_state(broker);
+    state->over = true;
+    mailbox_close(state->box);
+    nats_worker_hurry();
+}
+
+const struct broker_type broker_nats = {
+    .name = "nats",
+    .summary = "NATS: core and JetStream",
+    .schemes = "nats tls",
+    .fallback_url = "nats://127.0.0.1:4222",
+    .opts = rows,
+    .opts_size = sizeof(struct nats_options),
+    .state_size = sizeof(struct nats_state),
+    .check = nats_check,
+    .open = nats_open,
+    .ping = nats_ping,
+    .publish = nats_publish,
+    .subscribe = nats_subscribe,
+    .unsubscribe = nats_unsubscribe,
+    .close = nats_close,
+    .end = nats_worker_end,
+};

@@ -1,0 +1,131 @@
+/* What a target's configuration offers in the opening handshake: host, headers, user and password of the URL, the dialect's subprotocol. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+#include <cmocka.h>
+
+#include "agent/base/secret.h"
+#include "agent/base/version.h"
+#include "agent/client/conn_offer.h"
+#include "agent/conf/conf.h"
+#include "agent/conf/dialect.h"
+#include "agent/conf/probe_type.h"
+
+static const struct probe_type ping = { .name = "ping", .summary = "A ping", .gates = GATE_READY };
+static const struct probe_type *const types[] = { &ping, NULL };
+
+static char connect_text[] = "CONNECT {{token}}", talk_offer[] = "talk.v1";
+static char *talk_offers[] = { talk_offer };
+static const struct dialect raw = { .name = (char[]){ "raw" } };
+static const struct dialect talk = { .name = (char[]){ "talk" },
+                                     .summary = (char[]){ "A talk" },
+                                     .subprotocols = { talk_offers, 1 },
+                                     .path = (char[]){ "/talk?v=1" },
+                                     .connect = { .send = { connect_text, sizeof connect_text - 1, false } } };
+static const struct dialect *const dialects[] = { &raw, &talk, NULL };
+
+static const char *fake_getenv(const char *name)
+{
+    (void)name;
+    return NULL;
+}
+
+static const struct conf_env env = { types, NULL, dialects, fake_getenv };
+static struct conf_errors errors;
+
+static int set_up(void **state)
+{
+    (void)state;
+    conf_errors_init(&errors);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    conf_errors_fini(&errors);
+    secret_forget_all();
+    return 0;
+}
+
+static struct conf *load(const char *text)
+{
+    struct conf *conf = conf_load_text("w.yaml", slice_str(text), &env, &errors);
+    if (!conf)
+        fail_msg("%s", buf_str(&errors.text));
+    return conf;
+}
+
+static const char *offered(const struct conn_offer *offer, const char *name)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < offer->offer.header_count; i++) {
+        if (strcasecmp(offer->offer.headers[i].name, name) != 0)
+            continue;
+        assert_null(found); /* once */
+        found = offer->offer.headers[i].value;
+    }
+    return found;
+}
+
+/* A virtual host over loopback, who asks, and the user and password of the URL. */
+static void test_host_user_and_agent(void **state)
+{
+    struct conf *conf = load(
+        "target: { url: 'ws://CP001:se%20cret@127.0.0.1:27/x', headers: { host: 'chat.example.com:8080', user-agent: me } }\n");
+    struct conn_offer offer;
+    struct err err;
+    char text[] = "Basic Q1AwMDE6c2UgY3JldA== se cret";
+    (void)state;
+    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
+    assert_string_equal(offer.offer.host, "chat.example.com:8080");
+    assert_null(offered(&offer, "Host"));
+    assert_string_equal(offered(&offer, "User-Agent"), "me");
+    assert_string_equal(offered(&offer, "Authorization"), "Basic Q1AwMDE6c2UgY3JldA==");
+    conn_offer_fini(&offer);
+    secret_scrub(text);
+    assert_string_equal(text, "Basic *** ***"); /* in the form that is sent, too */
+    conf_unref(conf);
+}
+
+static void test_what_the_dialect_offers(void **state)
+{
+    struct conf *conf = load("target: { url: 'ws://h', dialect: talk, token: abcdefgh, token_in: message }\n");
+    struct conn_offer offer;
+    struct err err;
+    (void)state;
+    assert_ptr_equal(conf->target.dialect, &talk);
+    assert_string_equal(conf->target.local.target, "/talk?v=1");
+    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
+    assert_int_equal(offer.offer.subprotocol_count, 1);
+    assert_string_equal(offer.offer.subprotocols[0], "talk.v1");
+    assert_int_equal(offer.offer.header_count, 1); /* the token goes elsewhere */
+    assert_string_equal(offer.offer.headers[0].name, "User-Agent");
+    assert_string_equal(offer.offer.headers[0].value, "wshealthd/" WSHEALTHD_VERSION);
+    assert_string_equal(offer.offer.host, "h");
+    conn_offer_fini(&offer);
+    /* The command line changes it again. */
+    assert_int_equal(opt_set(target_rows, &conf->target, "subprotocols", "mine", &err), 0);
+    assert_int_equal(opt_set(target_rows, &conf->target, "url", "ws://h/", &err), 0);
+    assert_int_equal(conf_seal(conf, &env, &errors), 0);
+    assert_string_equal(conf->target.local.target, "/");
+    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
+    assert_int_equal(offer.offer.subprotocol_count, 1);
+    assert_string_equal(offer.offer.subprotocols[0], "mine");
+    conn_offer_fini(&offer);
+    conf_unref(conf);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_the_dialect_offers),
+        TEST(test_host_user_and_agent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,853 @@
+/* What combinations of check states are taken to mean; and, over all of them, that there is always a cause, a sentence and advice. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "agent/core/broker.h"
+#include "agent/report/diagnose_rules.h"
+#include "tests/unit/report/views.h"
+
+#define BOTH (GATE_READY | GATE_LIVE)
+
+static struct world world;
+static struct check_view *handshake, *ping, *echo, *hold, *http;
+
+/* Five local checks that pass. */
+static int set_up(void **state)
+{
+    (void)state;
+    world_init(&world);
+    handshake = world_add(&world, "handshake", "handshake", "local", BOTH);
+    ping = world_add(&world, "ping", "ping", "local", GATE_READY);
+    echo = world_add(&world, "echo", "echo", "local", GATE_READY);
+    hold = world_add(&world, "hold", "hold", "local", GATE_READY);
+    http = world_add(&world, "site", "http", "local", 0);
+    return 0;
+}
+
+static const struct diagnosis *judged(void)
+{
+    world_judge(&world, false, true);
+    return &world.view.diagnosis;
+}
+
+#define assert_cause(cause_) assert_string_equal(judged()->cause, cause_)
+
+static void fail_all(enum reason reason, const char *message)
+{
+    for (size_t i = 0; i < world.view.check_count; i++)
+        check_fail(&world.checks[i], reason, message);
+}
+
+static bool advises(const char *part)
+{
+    for (size_t i = 0; i < world.view.diagnosis.advice_count; i++)
+        if (strstr(world.view.diagnosis.advice[i], part))
+            return true;
+    return false;
+}
+
+/* --- nothing is wrong ------------------------------------------------------------------------------------------------------ */
+
+static void test_healthy(void **state)
+{
+    (void)state;
+    assert_cause("healthy");
+    assert_int_equal(world.view.diagnosis.because_count, 0);
+    assert_int_equal(world.view.diagnosis.advice_count, 0);
+}
+
+static void test_healthy_but_shaky(void **state)
+{
+    (void)state;
+    strcpy(echo->health.history, "##.##.##");
+    assert_cause("healthy");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "echo failed 2 of its last 8 rounds"));
+}
+
+static void test_nothing_checked(void **state)
+{
+    (void)state;
+    world.view.check_count = 0;
+    assert_cause("nothing_checked");
+}
+
+static void test_starting(void **state)
+{
+    (void)state;
+    check_blank(echo);
+    check_blank(hold);
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "starting");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "echo, hold"));
+    assert_int_equal(world.view.diagnosis.because_count, 2);
+    assert_string_equal(world.view.diagnosis.because[0], "echo");
+}
+
+/* A first failed round is not yet a fault, but whoever waits wants to know what of. */
+static void test_starting_tells_what_failed(void **state)
+{
+    (void)state;
+    check_fail(check_blank(handshake), REASON_CONNECT_REFUSED, "nothing listens on 127.0.0.1:8080");
+    handshake->health.state = STATE_UNKNOWN;
+    handshake->judged = true;
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "starting");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "nothing listens on 127.0.0.1:8080"));
+    assert_null(strstr(world.view.diagnosis.plain, "127.0.0.1"));
+}
+
+/* A server that has never come up is down, not starting. */
+static void test_down_from_the_start(void **state)
+{
+    (void)state;
+    fail_all(REASON_CONNECT_REFUSED, "refused");
+    for (size_t i = 0; i < world.view.check_count; i++)
+        world.checks[i].health.passed_once = false;
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "server_down");
+}
+
+static void test_draining_explains_all(void **state)
+{
+    (void)state;
+    fail_all(REASON_CONNECT_REFUSED, "refused");
+    world_judge(&world, true, true);
+    assert_string_equal(world.view.diagnosis.cause, "draining");
+    assert_true(world.view.diagnosis.because_count > 0);
+    assert_true(advises("wshealthd resume"));
+}
+
+static void test_agent_stalled(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < world.view.check_count; i++) {
+        check_blank(&world.checks[i]);
+        world.checks[i].stats.rounds[RESULT_VOID] = 3;
+        world.checks[i].stats.failures[REASON_AGENT_STALLED] = 3;
+        world.checks[i].reason = REASON_AGENT_STALLED;
+    }
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "agent_stalled");
+    assert_true(advises("CPU"));
+    for (size_t i = 0; i < world.view.check_count; i++) {
+        world.checks[i].stats.failures[REASON_AGENT_ERROR] = 4;
+        world.checks[i].reason = REASON_AGENT_ERROR;
+        strcpy(world.checks[i].message, "no descriptors left");
+    }
+    world_judge(&world, false, false);
+    assert_string_equal(world.view.diagnosis.cause, "agent_error");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "handshake: no descriptors left"));
+}
+
+/* --- no connection ----------------------------------------------------------------------------------------------------------- */
+
+static void test_server_down(void **state)
+{
+    (void)state;
+    fail_all(REASON_CONNECT_REFUSED, "nothing listens on 127.0.0.1:8080");
+    check_fail(hold, REASON_CLOSED_ABNORMAL, "1 of 2 connections ended without a close frame");
+    assert_cause("server_down");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "handshake: nothing listens on 127.0.0.1:8080"));
+    assert_string_equal(world.view.diagnosis.because[0], "handshake");
+    assert_int_equal(world.view.diagnosis.because_count, 4); /* site only reports */
+}
+
+/* The held connection tells first; the others' last rounds are older than that and prove nothing. */
+static void test_a_server_that_has_just_died(void **state)
+{
+    (void)state;
+    check_fail(hold, REASON_CONNECT_REFUSED, "refused");
+    hold->since_ms = hold->last_ms = handshake->last_ms + 3000;
+    assert_cause("server_down");
+    handshake->last_ms = hold->since_ms + 1000; /* now one has passed since */
+    assert_cause("connections_unreliable");
+}
+
+/* One-shot rounds begin together and end when they end. */
+static void test_evidence_of_rounds_that_began_together(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_ECHO_TIMEOUT, "no message within 2s");
+    echo->total_ns = UINT64_C(2000000000);
+    echo->since_ms = echo->last_ms = ping->last_ms + 1999;
+    assert_cause("messages_stuck");
+    assert_non_null(strstr(world.view.diagnosis.plain, "Pings are answered"));
+}
+
+static void test_connect(void **state)
+{
+    (void)state;
+    fail_all(REASON_CONNECT_TIMEOUT, "");
+    assert_cause("server_not_accepting");
+    fail_all(REASON_CONNECT_UNREACHABLE, "");
+    assert_cause("server_unreachable");
+    fail_all(REASON_UPGRADE_TIMEOUT, "");
+    assert_cause("server_hung");
+    fail_all(REASON_CONNECTION_RESET, "");
+    assert_cause("server_drops_connections");
+    fail_all(REASON_DNS_FAILURE, "");
+    assert_cause("name_unresolved");
+}
+
+static void test_green_http_over_a_dead_websocket(void **state)
+{
+    (void)state;
+    struct check_view *ws[] = { handshake, ping, echo, hold };
+    for (size_t i = 0; i < 4; i++)
+        check_fail(ws[i], REASON_UPGRADE_TIMEOUT, "no answer to the upgrade within 2s");
+    assert_cause("websocket_dead");
+    assert_true(advises("HTTP health URL"));
+    http->health.state = STATE_UNKNOWN;
+    http->judged = false;
+    assert_cause("server_hung");
+}
+
+static void test_some_connections(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_CONNECT_TIMEOUT, "");
+    assert_cause("connections_unreliable");
+}
+
+/* --- an answer, but not the right one ------------------------------------------------------------------------------------------- */
+
+static void assert_status(int status, const char *cause)
+{
+    fail_all(REASON_UPGRADE_REFUSED, "");
+    for (size_t i = 0; i < world.view.check_count; i++)
+        world.checks[i].http_status = status;
+    assert_cause(cause);
+}
+
+static void test_statuses(void **state)
+{
+    (void)state;
+    assert_status(200, "upgrade_not_passed");
+    assert_status(400, "upgrade_not_passed");
+    assert_status(404, "wrong_path");
+    assert_status(426, "upgrade_not_passed");
+    assert_status(500, "server_error");
+    assert_status(502, "upstream_down");
+    assert_status(503, "server_overloaded");
+    assert_status(504, "upstream_down");
+    assert_status(999, "upgrade_refused");
+    /* Pusher's codes: a quota is no matter of the token */
+    static const struct {
+        int code;
+        const char *cause;
+    } logins[] = {
+        { 0, "login_refused" }, { 4001, "login_refused" }, { 4004, "server_overloaded" }, { 4100, "server_overloaded" }
+    };
+    for (size_t i = 0; i < sizeof logins / sizeof logins[0]; i++) {
+        fail_all(REASON_LOGIN_REJECTED, "");
+        for (size_t k = 0; k < world.view.check_count; k++)
+            world.checks[k].close_code = logins[i].code;
+        assert_cause(logins[i].cause);
+    }
+    fail_all(REASON_RATE_LIMITED, "status 429 Too Many Requests, want 101");
+    assert_cause("rate_limited");
+    fail_all(REASON_FLOOD, "");
+    assert_cause("flood");
+    fail_all(REASON_TLS_CLIENT_CERT_REJECTED, "");
+    assert_cause("client_certificate_refused");
+    fail_all(REASON_UPGRADE_UNAUTHORIZED, "");
+    assert_cause("token_refused");
+    fail_all(REASON_UPGRADE_REDIRECT, "");
+    assert_cause("redirected");
+    fail_all(REASON_UPGRADE_BAD_ACCEPT, "");
+    assert_cause("not_a_websocket");
+    fail_all(REASON_UPGRADE_BAD_SUBPROTOCOL, "");
+    assert_cause("negotiation_failed");
+}
+
+/* --- the connection is open ---------------------------------------------------------------------------------------------------- */
+
+static void test_frozen_behind_the_upgrade(void **state)
+{
+    (void)state;
+    check_fail(ping, REASON_SILENT_DROP, "no pong within 2s");
+    check_fail(echo, REASON_ECHO_TIMEOUT, "no message within 2s");
+    check_fail(hold, REASON_SILENT_DROP, "no pong within 2s");
+    assert_cause("application_frozen");
+    assert_string_equal(world.view.diagnosis.because[0], "ping");
+    assert_true(advises("plain HTTP check passes"));
+}
+
+static void test_messages_stuck(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_ECHO_TIMEOUT, "no message within 2s");
+    assert_cause("messages_stuck");
+    check_fail(echo, REASON_ECHO_MISMATCH, "got {\"error\":\"unknown op\"}");
+    assert_cause("answer_unexpected");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "unknown op"));
+    assert_null(strstr(world.view.diagnosis.plain, "unknown op"));
+}
+
+static void test_pings_swallowed(void **state)
+{
+    (void)state;
+    check_fail(ping, REASON_SILENT_DROP, "no pong within 2s");
+    assert_cause("pings_unanswered");
+}
+
+static void test_held_connections(void **state)
+{
+    (void)state;
+    check_fail(hold, REASON_CLOSED_ABNORMAL, "");
+    assert_cause("connections_cut");
+    assert_true(advises("idle"));
+    check_fail(hold, REASON_SILENT_DROP, "");
+    assert_cause("connections_go_dead");
+}
+
+static void assert_close(struct check_view *check, int code, const char *cause)
+{
+    check_fail(check, REASON_CLOSED_BY_SERVER, "closed");
+    check->close_code = code;
+    assert_cause(cause);
+}
+
+static void test_close_codes(void **state)
+{
+    (void)state;
+    assert_close(hold, 1000, "server_ends_sessions");
+    assert_close(hold, 1001, "server_restarting");
+    assert_close(hold, 1012, "server_restarting");
+    assert_close(hold, 1008, "session_refused");
+    assert_close(hold, 4401, "session_refused");
+    assert_close(hold, 3000, "session_refused");
+    assert_close(hold, 1011, "server_error");
+    assert_close(hold, 1013, "server_overloaded");
+    assert_close(hold, 1014, "upstream_down");
+    assert_close(hold, 1005, "server_ends_sessions");
+    assert_close(echo, 1003, "messages_refused");
+    assert_close(echo, 1007, "messages_refused");
+    assert_close(echo, 1009, "messages_refused");
+    assert_close(echo, 1011, "server_error");
+}
+
+static void test_certificates(void **state)
+{
+    (void)state;
+    fail_all(REASON_TLS_CERT_EXPIRED, "");
+    assert_cause("certificate_expired");
+    fail_all(REASON_TLS_CERT_NOT_YET_VALID, "");
+    assert_cause("certificate_not_yet_valid");
+    fail_all(REASON_TLS_CERT_UNTRUSTED, "");
+    assert_cause("certificate_untrusted");
+    assert_true(advises("target.tls.ca_file"));
+    fail_all(REASON_TLS_HOSTNAME_MISMATCH, "");
+    assert_cause("certificate_wrong_name");
+    fail_all(REASON_TLS_HANDSHAKE_FAILED, "");
+    assert_cause("tls_broken");
+}
+
+/* --- two paths ------------------------------------------------------------------------------------------------------------------- */
+
+static void test_front_broken(void **state)
+{
+    (void)state;
+    struct check_view *public = world_add(&world, "front", "handshake", "public", GATE_READY);
+    enum reason reasons[] = { REASON_CONNECT_REFUSED, REASON_UPGRADE_TIMEOUT, REASON_UPGRADE_REFUSED,
+                              REASON_SILENT_DROP,     REASON_UPGRADE_INVALID, REASON_CLOSED_ABNORMAL };
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        check_fail(public, reasons[i], "");
+        assert_cause("front_broken");
+        assert_string_equal(world.view.diagnosis.because[0], "front");
+    }
+    check_fail(public, REASON_TLS_CERT_EXPIRED, ""); /* the advice is the same wherever it is */
+    assert_cause("certificate_expired");
+    check_warn(public, REASON_SLOW, "");
+    assert_cause("server_slow");
+    assert_non_null(strstr(world.view.diagnosis.plain, "in front"));
+}
+
+static void test_both_paths_fail_alike(void **state)
+{
+    (void)state;
+    world_add(&world, "front", "handshake", "public", GATE_READY);
+    fail_all(REASON_UPGRADE_TIMEOUT, "");
+    assert_cause("server_hung");
+    assert_string_equal(world.view.diagnosis.because[0], "handshake");
+    /* the proxy puts it in its own words */
+    check_fail(&world.checks[5], REASON_UPGRADE_REFUSED, "status 502, want 101");
+    assert_cause("server_hung");
+}
+
+static void test_public_alone(void **state)
+{
+    (void)state;
+    world_init(&world);
+    check_fail(world_add(&world, "front", "handshake", "public", GATE_READY), REASON_CONNECT_REFUSED, "");
+    assert_cause("server_down");
+}
+
+/* --- what weighs more -------------------------------------------------------------------------------------------------------------- */
+
+static void test_shared_fault(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_BROKER_UNREACHABLE, "redis at 192.0.2.9:6379 refused");
+    assert_cause("broker_down");
+    assert_true(world.view.verdict.degraded);
+    assert_non_null(strstr(world.view.diagnosis.plain, "No connection to the broker"));
+    check_fail(handshake, REASON_UPGRADE_TIMEOUT, ""); /* this instance's own fault goes first */
+    assert_cause("connections_unreliable");
+    assert_int_equal(world.view.diagnosis.because_count, 1);
+}
+
+static void test_gates_go_before_reports(void **state)
+{
+    (void)state;
+    check_fail(http, REASON_CONNECT_REFUSED, "");
+    check_fail(echo, REASON_ECHO_TIMEOUT, "");
+    assert_cause("messages_stuck");
+}
+
+static void test_only_a_report_fails(void **state)
+{
+    (void)state;
+    check_fail(http, REASON_HTTP_STATUS, "status 500, want 200");
+    assert_cause("health_url_fails");
+    assert_true(advises("only reports"));
+    check_fail(http, REASON_CONNECT_REFUSED, "");
+    assert_cause("health_url_fails");
+    http->type = "tcp";
+    assert_cause("port_closed");
+    http->type = "tls";
+    check_warn(http, REASON_TLS_CERT_EXPIRING, "5 days left");
+    assert_cause("certificate_expiring");
+    http->type = "payload";
+    check_fail(http, REASON_PAYLOAD_LIMIT, "64KiB do not pass");
+    assert_cause("check_failing");
+    assert_string_equal(world.view.diagnosis.plain, reason_help(REASON_PAYLOAD_LIMIT));
+    assert_non_null(strstr(world.view.diagnosis.sentence, "64KiB do not pass"));
+}
+
+static void test_slow(void **state)
+{
+    (void)state;
+    check_warn(echo, REASON_SLOW, "answered after 512ms, slo 200ms");
+    assert_cause("server_slow");
+    assert_true(world.view.verdict.degraded);
+}
+
+/* While rise is not reached, the fault that the check is in still counts, whatever the last round said. */
+static void test_recovering(void **state)
+{
+    (void)state;
+    check_fail(handshake, REASON_UPGRADE_TIMEOUT, "no answer");
+    handshake->status = RESULT_PASS;
+    handshake->reason = REASON_NONE;
+    handshake->message[0] = '\0';
+    check_fail(ping, REASON_UPGRADE_TIMEOUT, "no answer");
+    check_fail(echo, REASON_UPGRADE_TIMEOUT, "no answer");
+    check_fail(hold, REASON_UPGRADE_TIMEOUT, "no answer");
+    check_blank(http);
+    assert_cause("server_hung");
+}
+
+static void test_dead(void **state)
+{
+    (void)state;
+    fail_all(REASON_UPGRADE_TIMEOUT, "");
+    handshake->health.mute_since_ms = 1000;
+    handshake->health.last_mute_ms = 61000;
+    judged();
+    assert_false(world.view.verdict.live);
+    assert_true(advises("/live says 503"));
+}
+
+/* --- brokers and delivery ------------------------------------------------------------------------------------------------------------ */
+
+static struct check_view *bus, *delivery;
+
+static int set_up_bus(void **state)
+{
+    set_up(state);
+    delivery = world_add_delivery(&world, "delivery", "bus", NULL);
+    bus = world_add_broker(&world, "bus", "redis");
+    return 0;
+}
+
+static void assert_because(const char *first, const char *second)
+{
+    const struct diagnosis *d = &world.view.diagnosis;
+    assert_int_equal(d->because_count, second ? 2 : 1);
+    assert_string_equal(d->because[0], first);
+    if (second)
+        assert_string_equal(d->because[1], second);
+}
+
+/* The failure that nothing else sees: server up, broker up, and nothing between them. */
+static void test_server_detached(void **state)
+{
+    (void)state;
+    check_fail(delivery, REASON_DELIVERY_LOST, "heartbeat 17 came to the agent after 1ms, and to the WebSocket not within 500ms");
+    assert_cause("server_detached_from_broker");
+    assert_because("delivery", "bus");
+    assert_false(world.view.verdict.ready);
+    assert_string_equal(world.view.diagnosis.plain,
+                        "The server has lost its subscription: messages published on bus do not reach its "
+                        "clients, though the broker delivers to the agent");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "(delivery: heartbeat 17 came"));
+    assert_true(advises("this instance only"));
+    assert_true(advises("restart the server"));
+    assert_true(advises("plain HTTP check passes"));
+}
+
+/* Each fault of the broker's has its cause, and none of them is this server's. */
+static void test_faults_of_the_broker(void **state)
+{
+    (void)state;
+    static const struct {
+        enum reason reason;
+        const char *cause;
+    } rows[] = {
+        { REASON_BROKER_UNREACHABLE, "broker_down" },    { REASON_BROKER_AUTH_FAILED, "broker_auth" },
+        { REASON_BROKER_READ_ONLY, "broker_read_only" }, { REASON_BROKER_BLOCKED, "broker_blocked" },
+        { REASON_BROKER_TIMEOUT, "broker_frozen" },      { REASON_BROKER_NOT_DELIVERING, "broker_not_delivering" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_fail(bus, rows[i].reason, "peer at 192.0.2.9:6379");
+        check_fail(delivery, rows[i].reason, "peer at 192.0.2.9:6379");
+        assert_cause(rows[i].cause);
+        assert_because("delivery", "bus");
+        assert_non_null(strstr(world.view.diagnosis.plain, " bus"));
+        assert_non_null(strstr(world.view.diagnosis.plain, "; all instances are hit, and this one stays in rotation, degraded"));
+        assert_null(strstr(world.view.diagnosis.plain, "192.0.2.9"));
+        assert_true(world.view.verdict.ready && world.view.verdict.live);
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(rows[i].cause, rows[j].cause);
+    }
+}
+
+/* Whoever reads that the probe is refused must not restart the server. */
+static void test_probe_faults_and_rotation(void **state)
+{
+    (void)state;
+    fail_all(REASON_UPGRADE_UNAUTHORIZED, "status 401 Unauthorized, want 101");
+    assert_cause("token_refused");
+    assert_true(world.view.verdict.ready && world.view.verdict.degraded && world.view.verdict.live);
+    assert_non_null(strstr(world.view.diagnosis.plain, "says nothing of clients, and the instance stays in rotation, degraded"));
+    for (size_t i = 0; i < world.view.check_count; i++)
+        world.checks[i].health.passed_once = false;
+    world_judge(&world, false, false);
+    assert_false(world.view.verdict.ready);
+    assert_non_null(strstr(world.view.diagnosis.plain, "is kept out until the check has passed once"));
+}
+
+/* "All checks pass" is said only where they do. */
+static void test_healthy_does_not_contradict_itself(void **state)
+{
+    (void)state;
+    struct check_view *tls = check_blank(world_add(&world, "certificate", "tls", "local", 0));
+    judged();
+    assert_string_equal(world.view.diagnosis.sentence, "All checks that have been judged pass");
+    check_set_fault(tls, STATE_UNKNOWN, REASON_TLS_CERT_UNTRUSTED, "not trusted");
+    tls->judged = true;
+    tls->health.rounds = 1;
+    strcpy(tls->health.history, ".");
+    judged();
+    assert_string_equal(world.view.diagnosis.sentence, "No check has failed for good; the first round of certificate failed");
+}
+
+/* The sentence follows the verdict, not a wish. */
+static void test_shared_faults_and_rotation(void **state)
+{
+    (void)state;
+    check_fail(delivery, REASON_BROKER_UNREACHABLE, "refused");
+    world_judge_by(&world, true, false, true);
+    assert_false(world.view.verdict.ready);
+    assert_non_null(strstr(world.view.diagnosis.plain, "this one is out of rotation, as readiness.shared_faults says"));
+    delivery->health.passed_once = false;
+    world_judge(&world, false, false);
+    assert_non_null(strstr(world.view.diagnosis.plain, "this one has not been in rotation yet"));
+    /* nothing but the broker's own check, which gates nothing */
+    set_up_bus(NULL);
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "refused");
+    assert_cause("broker_down");
+    assert_because("bus", NULL);
+    assert_non_null(strstr(world.view.diagnosis.plain, "this one stays in rotation"));
+    assert_null(strstr(world.view.diagnosis.plain, "degraded"));
+}
+
+static void test_delivery_slow(void **state)
+{
+    (void)state;
+    check_warn(delivery, REASON_DELIVERY_SLOW, "612ms over the WebSocket, 2ms to the agent itself");
+    assert_cause("delivery_slow");
+    assert_because("delivery", "bus");
+    assert_true(advises("legs"));
+    assert_null(strstr(world.view.diagnosis.plain, "all instances"));
+    check_fail(delivery, REASON_DELIVERY_SLOW, "612ms over the WebSocket, 2ms to the agent itself");
+    assert_cause("delivery_slow");
+    assert_false(world.view.verdict.ready);
+}
+
+static void test_broker_slow(void **state)
+{
+    (void)state;
+    check_warn(bus, REASON_SLOW, "answered after 80ms, slo 20ms");
+    assert_cause("broker_slow");
+    assert_non_null(strstr(world.view.diagnosis.plain, "from bus"));
+}
+
+/* Server and broker are dead: the server's fault is the cause, and the broker's time says where to begin. */
+static void test_server_and_broker_dead(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 5; i++)
+        check_fail(&world.checks[i], REASON_CONNECT_REFUSED, "refused");
+    check_fail(delivery, REASON_CONNECT_REFUSED, "refused");
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "refused");
+    bus->since_ms = handshake->since_ms - 12345;
+    assert_cause("server_down");
+    assert_non_null(strstr(world.view.diagnosis.plain, "; bus had failed 12s before"));
+    assert_non_null(strstr(world.view.diagnosis.advice[0], "The broker failed first"));
+    assert_string_equal(world.view.diagnosis.because[0], "handshake");
+    assert_string_equal(world.view.diagnosis.because[world.view.diagnosis.because_count - 1], "bus");
+    bus->since_ms = handshake->since_ms + 61000;
+    assert_cause("server_down");
+    assert_non_null(strstr(world.view.diagnosis.plain, "; bus failed 1m1s later"));
+    assert_non_null(strstr(world.view.diagnosis.advice[0], "The server failed first"));
+    bus->since_ms = handshake->since_ms + 400;
+    assert_cause("server_down");
+    assert_non_null(strstr(world.view.diagnosis.plain, "; bus failed at the same time"));
+    assert_non_null(strstr(world.view.diagnosis.advice[0], "what they share"));
+}
+
+/* Of two brokers the one that the check works with is named. */
+static void test_two_brokers(void **state)
+{
+    (void)state;
+    struct check_view *other = world_add_broker(&world, "jobs", "nats");
+    check_fail(other, REASON_BROKER_UNREACHABLE, "refused");
+    check_fail(delivery, REASON_BROKER_READ_ONLY, "READONLY");
+    assert_cause("broker_read_only");
+    assert_non_null(strstr(world.view.diagnosis.plain, "Writes to bus"));
+    check_fail(delivery, REASON_DELIVERY_LOST, "nothing");
+    bus->name = "renamed"; /* nobody vouches for it then, and its name is still right */
+    assert_cause("server_detached_from_broker");
+    assert_non_null(strstr(world.view.diagnosis.plain, "published on bus"));
+    delivery->broker = NULL; /* which of the two is not known */
+    assert_cause("server_detached_from_broker");
+    assert_non_null(strstr(world.view.diagnosis.plain, "published on the broker"));
+}
+
+static void test_what_dialects_say(void **state)
+{
+    (void)state;
+    struct check_view *sub = world_add(&world, "room", "subscribe", "local", GATE_READY);
+    check_fail(sub, REASON_LOGIN_REJECTED, "connect was answered with {\"op\":\"error\"}");
+    assert_cause("login_refused");
+    check_fail(sub, REASON_SUBSCRIBE_REJECTED, "room-7 was answered with {\"op\":\"denied\"}");
+    assert_cause("subscription_refused");
+    assert_null(strstr(world.view.diagnosis.plain, "denied"));
+    check_fail(sub, REASON_SUBSCRIBE_TIMEOUT, "no confirmation within 2s");
+    assert_cause("subscription_unconfirmed");
+    assert_non_null(strstr(world.view.diagnosis.plain, "The connection is open"));
+    check_fail(delivery, REASON_SUBSCRIBE_TIMEOUT, "no confirmation within 2s");
+    sub->health.state = STATE_PASS;
+    sub->status = RESULT_PASS;
+    assert_cause("subscription_unconfirmed");
+    assert_non_null(strstr(world.view.diagnosis.plain, "some subscriptions"));
+}
+
+/* A broker's name may be as long as it likes. */
+static void test_long_names(void **state)
+{
+    (void)state;
+    char name[600];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    bus->name = delivery->broker = name;
+    check_fail(delivery, REASON_DELIVERY_LOST, "nothing");
+    assert_cause("server_detached_from_broker");
+    assert_true(strlen(world.view.diagnosis.plain) < sizeof world.view.diagnosis.plain);
+    assert_string_equal(world.view.diagnosis.plain + strlen(world.view.diagnosis.plain) - strlen("…"), "…");
+}
+
+/* --- over everything ----------------------------------------------------------------------------------------------------------------- */
+
+static void test_long_texts_are_cut_between_characters(void **state)
+{
+    (void)state;
+    char message[512];
+    for (size_t i = 0; i + 2 < sizeof message; i += 2)
+        memcpy(message + i, "é", 3);
+    for (size_t shift = 0; shift < 2; shift++) {
+        check_fail(handshake, REASON_UPGRADE_TIMEOUT, message + 2 * shift);
+        handshake->name = shift ? "handshake" : "handshakes";
+        judged();
+        const char *sentence = world.view.diagnosis.sentence;
+        size_t len = strlen(sentence);
+        assert_true(len < sizeof world.view.diagnosis.sentence);
+        assert_string_equal(sentence + len - strlen("…"), "…");
+        assert_memory_equal(sentence + len - strlen("é…"), "é", 2);
+    }
+}
+
+static bool seen[CAUSE_COUNT];
+
+static void check_diagnosis(void)
+{
+    const struct diagnosis *d = judged();
+    unsigned cause = 0;
+    while (cause < CAUSE_COUNT && strcmp(cause_name((enum cause)cause), d->cause) != 0)
+        cause++;
+    assert_in_range(cause, 0, CAUSE_COUNT - 1);
+    seen[cause] = true;
+    assert_true(*d->sentence);
+    assert_true(*d->plain);
+    assert_null(strstr(d->plain, "peer"));
+    assert_true(d->plain[strlen(d->plain) - 1] != '.');
+    if (cause == CAUSE_HEALTHY)
+        return;
+    assert_true(d->advice_count > 0 && d->advice_count <= DIAGNOSIS_ADVICE_MAX);
+    for (size_t i = 0; i < d->advice_count; i++)
+        assert_true(strlen(d->advice[i]) > 10);
+    assert_true(d->because_count > 0 && d->because_count <= DIAGNOSIS_BECAUSE_MAX);
+    assert_non_null(strstr(d->sentence, d->because[0]));
+}
+
+/* Every reason on every type, path, gate and state, with the neighbours passing, failing alike, or unknown. */
+static void test_every_combination(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "handshake", "ping",      "echo",     "hold",   "http",      "tcp",
+                                         "tls",       "subscribe", "delivery", "broker", "unheard-of" };
+    static const int codes[] = { 0,
+                                 101,
+                                 200,
+                                 404,
+                                 426,
+                                 429,
+                                 500,
+                                 502,
+                                 503,
+                                 504,
+                                 1000,
+                                 1001,
+                                 1003,
+                                 1005,
+                                 1008,
+                                 1009,
+                                 1011,
+                                 1012,
+                                 1013,
+                                 4400,
+                                 BROKER_HINT_ABSENT,
+                                 BROKER_HINT_FULL,
+                                 BROKER_HINT_UNTRUSTED,
+                                 BROKER_HINT_OLD_CLIENT };
+    for (unsigned n = REASON_NONE + 1; n < REASON_AGENT_STALLED; n++)
+        for (size_t type = 0; type < sizeof types / sizeof types[0]; type++)
+            for (unsigned bits = 0; bits < 24; bits++)
+                for (size_t code = 0; code < sizeof codes / sizeof codes[0]; code++) {
+                    bool public = bits & 1, warn = bits & 2, gates = bits & 4;
+                    set_up(NULL);
+                    if (bits >= 16)
+                        fail_all((enum reason)n, "alike");
+                    else if (bits >= 8)
+                        for (size_t i = 0; i < world.view.check_count; i++)
+                            check_blank(&world.checks[i]);
+                    struct check_view *check = world_add(&world, "x", types[type], public ? "public" : "local", gates ? BOTH : 0);
+                    check_set_fault(check, warn ? STATE_WARN : STATE_FAIL, (enum reason)n, "peer");
+                    if (codes[code] >= BROKER_HINT_ABSENT)
+                        check->broker_hint = check->last_fault_hint = codes[code];
+                    else
+                        check->close_code = check->http_status = codes[code];
+                    check_diagnosis();
+                }
+}
+
+/* A cause that no view leads to would be a rule that something before it hides. */
+static void test_no_cause_is_dead(void **state)
+{
+    (void)state;
+    static const enum cause elsewhere[] = { CAUSE_STARTING,      CAUSE_DRAINING,    CAUSE_NOTHING_CHECKED,
+                                            CAUSE_AGENT_STALLED, CAUSE_AGENT_ERROR, CAUSE_HEALTHY };
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        seen[elsewhere[i]] = true; /* by the tests above */
+    for (unsigned cause = 0; cause < CAUSE_COUNT; cause++)
+        if (!seen[cause])
+            fail_msg("nothing leads to %s", cause_name((enum cause)cause));
+}
+
+static void test_table_of_the_manual(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT(65536);
+    diagnose_write_roff(&out);
+    const char *text = buf_str(&out);
+    for (unsigned i = 0; i < CAUSE_COUNT; i++) {
+        assert_non_null(strstr(text, cause_name((enum cause)i)));
+        assert_non_null(strstr(text, cause_help((enum cause)i)));
+        for (unsigned j = 0; j < i; j++)
+            assert_string_not_equal(cause_name((enum cause)i), cause_name((enum cause)j));
+    }
+    assert_true(strncmp(text, ".TP\n", 4) == 0 && text[out.len - 1] == '\n');
+    buf_fini(&out);
+}
+
+#define T(test) cmocka_unit_test_setup(test, set_up)
+#define B(test) cmocka_unit_test_setup(test, set_up_bus)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(test_healthy),
+        T(test_healthy_but_shaky),
+        T(test_nothing_checked),
+        T(test_starting),
+        T(test_starting_tells_what_failed),
+        T(test_down_from_the_start),
+        T(test_draining_explains_all),
+        T(test_agent_stalled),
+        T(test_server_down),
+        T(test_a_server_that_has_just_died),
+        T(test_evidence_of_rounds_that_began_together),
+        T(test_connect),
+        T(test_green_http_over_a_dead_websocket),
+        T(test_some_connections),
+        T(test_statuses),
+        T(test_frozen_behind_the_upgrade),
+        T(test_messages_stuck),
+        T(test_pings_swallowed),
+        T(test_held_connections),
+        T(test_close_codes),
+        T(test_certificates),
+        T(test_front_broken),
+        T(test_both_paths_fail_alike),
+        T(test_public_alone),
+        T(test_shared_fault),
+        T(test_gates_go_before_reports),
+        T(test_only_a_report_fails),
+        T(test_slow),
+        T(test_recovering),
+        T(test_dead),
+        B(test_server_detached),
+        B(test_faults_of_the_broker),
+        cmocka_unit_test_setup(test_probe_faults_and_rotation, set_up),
+        cmocka_unit_test_setup(test_healthy_does_not_contradict_itself, set_up),
+        B(test_shared_faults_and_rotation),
+        B(test_delivery_slow),
+        B(test_broker_slow),
+        B(test_server_and_broker_dead),
+        B(test_two_brokers),
+        B(test_what_dialects_say),
+        B(test_long_names),
+        T(test_long_texts_are_cut_between_characters),
+        T(test_every_combination),
+        T(test_no_cause_is_dead),
+        T(test_table_of_the_manual),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

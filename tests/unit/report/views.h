@@ -1,0 +1,130 @@
+/* Hand-made views for the tests of diagnose, report and metric: a world of up to eight checks that begins healthy. */
+#ifndef TESTS_CORE_VIEWS_H
+#define TESTS_CORE_VIEWS_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/conf/conf.h"
+#include "agent/report/view.h"
+
+enum { WORLD_CHECKS = 8 };
+#define WORLD_MS INT64_C(1795687200000) /* 2026-11-26T10:00:00Z */
+
+struct world {
+    struct check_view checks[WORLD_CHECKS];
+    const struct check_view *list[WORLD_CHECKS];
+    struct agent_view view;
+};
+
+static inline void world_init(struct world *world)
+{
+    memset(world, 0, sizeof *world);
+    world->view.version = "9.8.7";
+    world->view.service_id = "ws://192.0.2.7:8080/secret-path";
+    world->view.config_file = "";
+    world->view.started_ms = WORLD_MS;
+    world->view.checks = world->list;
+}
+
+/* One more check, which passes. */
+static inline struct check_view *world_add(struct world *world, const char *name, const char *type, const char *path,
+                                           unsigned gates)
+{
+    size_t at = world->view.check_count++;
+    struct check_view *check = &world->checks[at];
+    world->list[at] = check;
+    check->name = name;
+    check->type = type;
+    check->path = path;
+    check->summary = "";
+    check->gates = gates;
+    check->judged = true;
+    check->status = RESULT_PASS;
+    check->health.state = STATE_PASS;
+    check->health.passed_once = true;
+    strcpy(check->health.history, "####");
+    check->since_ms = WORLD_MS;
+    check->last_ms = WORLD_MS + 5000;
+    check->total_ns = 1200000;
+    check->timeout_ms = 2000;
+    return check;
+}
+
+/* The check that a broker has by itself; it only reports. */
+static inline struct check_view *world_add_broker(struct world *world, const char *name, const char *type)
+{
+    struct check_view *check = world_add(world, name, "broker", "local", 0);
+    check->broker = name;
+    check->broker_type = type;
+    check->have_rtt = true;
+    check->rtt_ns = 200000;
+    return check;
+}
+
+/* A delivery check over that broker, with its books. */
+static inline struct check_view *world_add_delivery(struct world *world, const char *name, const char *broker,
+                                                    struct delivery_stats *stats)
+{
+    struct check_view *check = world_add(world, name, "delivery", "local", GATE_READY);
+    check->broker = broker;
+    check->stats.delivery = stats;
+    return check;
+}
+
+static inline void check_set_fault(struct check_view *check, enum state state, enum reason reason, const char *message)
+{
+    check->health.state = state;
+    check->status = state == STATE_WARN ? RESULT_WARN : RESULT_FAIL;
+    check->reason = check->last_fault = reason;
+    check->phase = reason_phase(reason);
+    check->scope = check->last_fault_scope = reason_scope(reason);
+    snprintf(check->message, sizeof check->message, "%s", message);
+    snprintf(check->last_fault_message, sizeof check->last_fault_message, "%s", message);
+    strcpy(check->health.history, state == STATE_WARN ? "##~~" : "##..");
+}
+
+/* In state fail, by two rounds that failed. */
+static inline struct check_view *check_fail(struct check_view *check, enum reason reason, const char *message)
+{
+    check_set_fault(check, STATE_FAIL, reason, message);
+    return check;
+}
+
+static inline struct check_view *check_warn(struct check_view *check, enum reason reason, const char *message)
+{
+    check_set_fault(check, STATE_WARN, reason, message);
+    return check;
+}
+
+/* Has never been judged. */
+static inline struct check_view *check_blank(struct check_view *check)
+{
+    check->judged = false;
+    check->health.state = STATE_UNKNOWN;
+    check->health.passed_once = false;
+    check->health.history[0] = '\0';
+    check->since_ms = check->last_ms = 0;
+    check->total_ns = 0;
+    return check;
+}
+
+/* The verdict and the diagnosis that the agent would come to. */
+static inline void world_judge_by(struct world *world, bool shared_faults_fail, bool draining, bool started)
+{
+    struct health_input inputs[WORLD_CHECKS];
+    const struct verdict_policy policy = { shared_faults_fail, false, 30000 };
+    const struct verdict before = { .started = started, .admitted = started };
+    for (size_t i = 0; i < world->view.check_count; i++)
+        inputs[i] =
+            (struct health_input){ &world->checks[i].health, world->checks[i].last_fault_scope, world->checks[i].gates, true };
+    world->view.verdict = verdict_of(inputs, world->view.check_count, &policy, draining, &before);
+    diagnose(&world->view, &world->view.diagnosis);
+}
+
+static inline void world_judge(struct world *world, bool draining, bool started)
+{
+    world_judge_by(world, false, draining, started);
+}
+
+#endif
