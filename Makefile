@@ -179,8 +179,8 @@ e2e-now: $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
 .PHONY: check lint-now tsan-now fuzz-now bench-now
 check: $(call units_of,asan) $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
 	tests/tools/run-tests $(abspath $(BUILD))
-lint-now:
-	LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/run $(LINT_ONLY)
+lint-now: $(foreach layer,$(LAYERS),$(BUILD)/release/lib$(layer).a)
+	LINT_ARCHIVES='$(BUILD)/release' LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/run $(LINT_ONLY)
 # What has threads: the resolver, the mailbox and its users. Fixed addresses, as the sanitizer's shadow does not fit under every layout.
 tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/% $(BUILD)/tsan/tests/unit/brokers/test_nats $(BUILD)/tsan/tests/unit/brokers/test_kafka,$(call units_of,tsan))
 	TSAN_OPTIONS=halt_on_error=1:exitcode=66 setarch -R tests/tools/run-units $(BUILD)/tsan/tests/unit
@@ -237,7 +237,7 @@ test:
 	$(MAKE) --no-print-directory $(PARALLEL) check
 lint:
 	tests/tools/deps build unit test lint
-	$(MAKE) --no-print-directory lint-now
+	$(MAKE) --no-print-directory $(PARALLEL) lint-now
 tsan:
 	tests/tools/deps build unit test
 	$(MAKE) --no-print-directory $(PARALLEL) tsan-now
