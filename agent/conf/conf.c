@@ -5,8 +5,6 @@
  */
 #include "agent/conf/conf_parts.h"
 
-#include <string.h>
-
 #include "agent/base/mem.h"
 
 static struct conf *conf_new(void)
@@ -62,84 +60,6 @@ bool conf_same_check(const struct check_conf *a, const struct check_conf *b)
     return a->type == b->type && opt_equal(check_rows, a, b) && opt_equal(a->type->opts, a->opts, b->opts);
 }
 
-const struct probe_type *conf_find_type(const struct conf_env *env, const char *name)
-{
-    for (const struct probe_type *const *type = env->probes; *type; type++)
-        if (strcmp((*type)->name, name) == 0)
-            return *type;
-    return NULL;
-}
-
-/* Why there is no such type. */
-static int unknown_type(const struct conf_env *env, const char *name, const char *shown, struct err *err)
-{
-    const char *names[CONF_CHECKS_MAX];
-    size_t count = 0;
-    for (const struct probe_type *const *type = env->probes; *type && count < CONF_CHECKS_MAX; type++)
-        names[count++] = (*type)->name;
-    for (const char *const *future = conf_future_types; *future; future++)
-        if (strcmp(*future, name) == 0)
-            return err_set(err, REASON_NONE, 0, "'%s' is not in this build", name);
-    return conf_unknown("check type", name, shown, names, count, err);
-}
-
-/* One more check of that type with its defaults, still without a name. Without a type it only keeps the place of one that is wrong, so that
- * checks[2] of an error is the third of the file; such a generation is never handed out. */
-static struct check_conf *append_check(struct conf *conf, const struct probe_type *type)
-{
-    conf->checks = mem_realloc(conf->checks, (conf->check_count + 1) * sizeof *conf->checks);
-    struct check_conf *check = &conf->checks[conf->check_count++];
-    *check = (struct check_conf){ .type = type };
-    if (!type)
-        return check;
-    opt_defaults(check_rows, check);
-    check->gates = type->gates;
-    check->opts = mem_alloc(type->opts_size ? type->opts_size : 1);
-    opt_defaults(type->opts, check->opts);
-    for (const struct opt *row = type->opts; row && row->name; row++)
-        panic_if(opt_find(check_rows, row->name) || strcmp(row->name, "type") == 0); /* two meanings for one key */
-    return check;
-}
-
-static bool name_taken(const struct conf *conf, const char *name)
-{
-    for (size_t i = 0; i < conf->check_count; i++)
-        if (conf->checks[i].name && strcmp(conf->checks[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-struct check_conf *conf_add_check(struct conf *conf, const char *type, const struct conf_env *env, struct err *err)
-{
-    const struct probe_type *found = conf_find_type(env, type);
-    if (!found) {
-        unknown_type(env, type, type, err);
-        return NULL;
-    }
-    if (conf->check_count >= CONF_CHECKS_MAX) {
-        err_set(err, REASON_NONE, 0, "more than %d checks", CONF_CHECKS_MAX);
-        return NULL;
-    }
-    char *name = mem_strdup(type);
-    for (unsigned n = 2; name_taken(conf, name); n++) {
-        mem_free(name);
-        name = mem_printf("%s-%u", type, n);
-    }
-    struct check_conf *check = append_check(conf, found);
-    check->name = name;
-    return check;
-}
-
-void conf_take_defaults(struct check_conf *check, const struct check_conf *defaults)
-{
-    check->interval_ms = defaults->interval_ms;
-    check->fast_ms = defaults->fast_ms;
-    check->timeout_ms = defaults->timeout_ms;
-    check->rise = defaults->rise;
-    check->fall = defaults->fall;
-    check->jitter_percent = defaults->jitter_percent;
-}
-
 static void add_default_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults)
 {
     struct err err;
@@ -166,7 +86,7 @@ static const struct probe_type *read_type(struct reader *reader, const struct no
         report_place(reader->report, reader->trail.text, node->mark);
         type = name ? conf_find_type(reader->env, name) : NULL;
         if (name && !type) {
-            unknown_type(reader->env, name, node->text, &err);
+            conf_unknown_type(reader->env, name, node->text, &err);
             report_at(reader->report, node->mark, reader->trail.text, "%s", err.text);
         }
         mem_free(name);
@@ -185,7 +105,7 @@ static void read_check(struct reader *reader, struct conf *conf, const struct ch
     else
         report_at(reader->report, node->mark, reader->trail.text, "%s, want a mapping such as { type: ping }",
                   node_kind_name(node));
-    struct check_conf *check = append_check(conf, type);
+    struct check_conf *check = conf_append_check(conf, type);
     if (!type)
         return;
     conf_take_defaults(check, defaults);

@@ -5,6 +5,7 @@
  *   conf_read.c    tree to fields        conf_rules.c   across options                 conf_rows.c  the schema
  *   conf.c         generations           conf_show.c    `config show`                  conf_write.c starter, manual
  *   conf_brokers.c, conf_dialects.c      reading and rules of theirs                   conf_schema.c JSON Schema
+ *   conf_checks.c  makes checks          conf_valid.c  of one value
  */
 #ifndef WSHEALTHD_CONF_CONF_PARTS_H
 #define WSHEALTHD_CONF_CONF_PARTS_H
@@ -127,6 +128,14 @@ void conf_hide_url(const char *text); /* its secrets are registered as such */
 void conf_hide_urls(const struct opt *rows, void *base);
 bool conf_is_name(const char *text); /* of a check, a broker, a dialect */
 
+/* --- checks (conf_checks.c) -------------------------------------------------------------------------------------------------- */
+
+const struct probe_type *conf_find_type(const struct conf_env *env, const char *name);
+int conf_unknown_type(const struct conf_env *env, const char *name, const char *shown,
+                      struct err *err); /* why there is none. Returns -1 */
+struct check_conf *conf_append_check(struct conf *conf, const struct probe_type *type);
+void conf_take_defaults(struct check_conf *check, const struct check_conf *defaults);
+
 /* --- brokers and dialects ---------------------------------------------------------------------------------------------------- */
 
 void conf_read_brokers(struct reader *reader, struct conf *conf, const struct node *list);
@@ -135,7 +144,6 @@ void conf_clear_brokers(struct conf *conf);
 void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults,
                             struct report *report);
 const char *conf_default_name(const struct check_conf *check);
-void conf_take_defaults(struct check_conf *check, const struct check_conf *defaults);
 void conf_read_dialects(struct reader *reader, struct conf *conf, const struct node *map);
 void conf_clear_dialects(struct conf *conf);
 bool conf_same_dialect(const struct dialect *a, const struct dialect *b);
@@ -150,7 +158,6 @@ extern const struct opt identity_rows[]; /* the `identity` section, fields of st
 extern const char
     *const conf_future_types[]; /* check types that the manual promises and this build does not have; ends with NULL */
 extern const char *const conf_default_checks[]; /* ends with NULL */
-const struct probe_type *conf_find_type(const struct conf_env *env, const char *name);
-bool conf_is_url(const struct opt *row); /* may its value hold a password? */
+bool conf_is_url(const struct opt *row);        /* may its value hold a password? */
 
 #endif

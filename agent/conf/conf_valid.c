@@ -1,0 +1,151 @@
+/*
+ * What is wrong with one value, or with a few that stand together: names, headers, URLs and what is secret in them, TLS files. Called
+ * by the rules (agent/conf/conf_rules.c, conf_brokers.c, conf_dialects.c); calls none of them.
+ */
+#include "agent/conf/conf_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/file.h"
+#include "agent/base/mem.h"
+#include "agent/base/secret.h"
+#include "agent/base/text.h"
+#include "agent/proto/upgrade.h"
+
+enum { SHOWN_MAX = 48, SECRET_QUERY_MIN = 6, SECRET_USER_MIN = 8 };
+
+void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err)
+{
+    char name[64] = "", below[TRAIL_MAX];
+    size_t len = strcspn(err->text, ":");
+    bool known = false;
+    if (len < sizeof name && err->text[len])
+        memcpy(name, err->text, len);
+    for (size_t i = 0; i < 2 && *name && !known; i++)
+        known = opt_find(rows[i], name) != NULL;
+    if (known) {
+        snprintf(below, sizeof below, "%s.%s", path, name);
+        report_path(report, below, "%s", err->text + len + 1 + strspn(err->text + len + 1, " "));
+    } else {
+        report_path(report, path, "%s", err->text);
+    }
+}
+
+/* RFC 9110, 5.6.2 */
+bool conf_is_header_name(const char *text)
+{
+    static const char letters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *text && text[strspn(text, letters)] == 0;
+}
+
+bool conf_is_url(const struct opt *row)
+{
+    size_t len = strlen(row->name);
+    return row->kind == OPT_STRING && len >= 3 && strcmp(row->name + len - 3, "url") == 0;
+}
+
+static void hide(const char *begin, size_t len)
+{
+    char *text = mem_strndup(begin, len);
+    secret_add(text);
+    mem_free(text);
+}
+
+/* The password as it is written and as it is meant, and query values whose name says that they are secret. */
+void conf_hide_url(const char *text)
+{
+    struct url url;
+    const char *authority = strstr(text, "://");
+    if (url_parse(text, &url, NULL) == 0) {
+        char basic[URL_BASIC_MAX];
+        /* A user without a password is often a token. */
+        secret_add(*url.password ? url.password : strlen(url.user) >= SECRET_USER_MIN ? url.user : NULL);
+        if (url_basic(&url, basic))
+            secret_add(strchr(basic, ' ') + 1);
+    }
+    if (authority) {
+        authority += 3;
+        size_t len = strcspn(authority, "/?#");
+        const char *at = memchr(authority, '@', len), *colon = at ? memchr(authority, ':', (size_t)(at - authority)) : NULL;
+        if (colon)
+            hide(colon + 1, (size_t)(at - colon) - 1);
+    }
+    const char *query = strchr(text, '?');
+    while (query && *query) {
+        size_t len = strcspn(++query, "&#");
+        const char *equal = memchr(query, '=', len);
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", equal ? (int)(equal - query) : 0, query);
+        if (equal && opt_name_is_secret(name) && len - (size_t)(equal - query) > SECRET_QUERY_MIN)
+            hide(equal + 1, len - (size_t)(equal - query) - 1);
+        query = query[len] == '&' ? query + len : NULL;
+    }
+}
+
+void conf_hide_urls(const struct opt *rows, void *base)
+{
+    for (const struct opt *row = rows; row && row->name; row++)
+        if (!(row->flags & OPT_FUTURE) && conf_is_url(row) && *(char **)opt_field(row, base))
+            conf_hide_url(*(char **)opt_field(row, base));
+}
+
+void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base)
+{
+    for (const struct opt *row = rows; row && row->name; row++) {
+        if (!(row->flags & OPT_REQUIRED) || opt_is_set(row, base))
+            continue;
+        char below[TRAIL_MAX];
+        snprintf(below, sizeof below, "%s.%s", path, row->name);
+        report_path(report, below, "required, but not set");
+    }
+}
+
+void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const char *item = list->items[i];
+        char shown[SHOWN_MAX * 5], below[TRAIL_MAX];
+        text_excerpt(slice_str(item), SHOWN_MAX, shown, sizeof shown);
+        snprintf(below, sizeof below, "%s[%zu]", path, i);
+        if (!conf_is_header_name(item))
+            report_path(report, below, "'%s' is not a token (RFC 6455, 4.1: letters, digits and !#$%%&'*+-.^_`|~)", shown);
+        else if (strlen(item) >= WS_SUBPROTOCOL_MAX)
+            report_path(report, below, "'%s' is longer than %d bytes", shown, WS_SUBPROTOCOL_MAX - 1);
+    }
+}
+
+const char *conf_tls_wanted(const struct tls_conf *tls)
+{
+    return tls->ca_file                       ? "ca_file"
+           : tls->cert_file                   ? "cert_file"
+           : tls->key_file                    ? "key_file"
+           : tls->server_name                 ? "server_name"
+           : tls->min_version != CONF_TLS_1_2 ? "min_version"
+                                              : NULL;
+}
+
+void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report)
+{
+    char below[TRAIL_MAX];
+    snprintf(below, sizeof below, "%s.%s", path, tls->cert_file ? "cert_file" : "key_file");
+    if (!tls->cert_file != !tls->key_file)
+        report_path(report, below, "needs %s", tls->cert_file ? "key_file" : "cert_file");
+}
+
+int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err)
+{
+    if (tls->ca_file && file_check(tls->ca_file, err) < 0)
+        return err_prefix(err, "ca_file %s", tls->ca_file);
+    if (tls->cert_file && file_check(tls->cert_file, err) < 0)
+        return err_prefix(err, "cert_file %s", tls->cert_file);
+    if (tls->key_file && file_check(tls->key_file, err) < 0)
+        return err_prefix(err, "key_file %s", tls->key_file);
+    return 0;
+}
+
+bool conf_is_name(const char *text)
+{
+    static const char letters[] = "_.-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    return *text && strlen(text) <= 64 && text[strspn(text, letters)] == 0;
+}
