@@ -76,21 +76,6 @@ static bool fail(struct dialogue *dialogue, uint16_t code, const struct err *err
     return lost(dialogue, err);
 }
 
-/* --- saying --- */
-
-int dialogue_say(struct dialogue *dialogue, const struct opt_bytes *text, const char *channel, bool *said, struct err *err)
-{
-    struct buf out = BUF_INIT(DIALOGUE_SEND_MAX);
-    int rc;
-
-    rc = speaker_fill(&dialogue->speaker, slice_make(text->data, text->len), channel, dialogue->seq, &out, err);
-    *said = rc == 0 && out.len > 0;
-    if (*said && conn_send(&dialogue->conn, text->binary ? WS_BINARY : WS_TEXT, buf_slice(&out)) < 0)
-        rc = err_set(err, REASON_CLOSED_ABNORMAL, WS_CODE_ABNORMAL, "the connection broke while a message was sent");
-    buf_fini(&out);
-    return rc;
-}
-
 /* --- greeting, connect --- */
 
 static bool become_ready(struct dialogue *dialogue)

@@ -1,7 +1,7 @@
 /*
  * What a dialogue is made of besides its course: holes that are filled, matches that are compiled for a channel, payloads that are taken out
- * of messages (agent/client/dialogue_parts.h). Called by agent/client/dialogue.c only. Promises that what a channel, token or id holds never
- * changes the meaning of the text around it.
+ * of messages, texts that are sent (agent/client/dialogue_parts.h). Called by agent/client/dialogue.c and dialogue_channels.c only. Promises
+ * that what a channel, token or id holds never changes the meaning of the text around it.
  */
 #include "agent/client/dialogue_parts.h"
 
@@ -268,4 +268,17 @@ bool effort_try(struct effort *effort, struct match *match, struct slice unit)
         return false;
     effort->left -= unit.len + EFFORT_EACH;
     return match_try(match, unit, NULL);
+}
+
+int dialogue_say(struct dialogue *dialogue, const struct opt_bytes *text, const char *channel, bool *said, struct err *err)
+{
+    struct buf out = BUF_INIT(DIALOGUE_SEND_MAX);
+    int rc;
+
+    rc = speaker_fill(&dialogue->speaker, slice_make(text->data, text->len), channel, dialogue->seq, &out, err);
+    *said = rc == 0 && out.len > 0;
+    if (*said && conn_send(&dialogue->conn, text->binary ? WS_BINARY : WS_TEXT, buf_slice(&out)) < 0)
+        rc = err_set(err, REASON_CLOSED_ABNORMAL, WS_CODE_ABNORMAL, "the connection broke while a message was sent");
+    buf_fini(&out);
+    return rc;
 }
