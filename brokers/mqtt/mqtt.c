@@ -69,17 +69,6 @@ static int mqtt_check(const struct broker_conf *conf, struct err *err)
 
 /* --- the plan --- */
 
-void mqtt_plan_free(struct mqtt_plan *plan)
-{
-    if (plan->password != NULL)
-        explicit_bzero(plan->password, strlen(plan->password));
-    char *texts[] = { plan->host,       plan->where,   plan->user,      plan->password,
-                      plan->ping_topic, plan->ca_file, plan->cert_file, plan->key_file };
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        mem_free(texts[i]);
-    mem_free(plan);
-}
-
 static void name_client(struct mqtt_plan *plan, const char *wanted)
 {
     unsigned char bytes[6];

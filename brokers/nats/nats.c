@@ -5,10 +5,8 @@
  */
 #include "brokers/nats/nats.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/core/broker.h"
 #include "agent/net/nkey.h"
@@ -102,23 +100,6 @@ static int nats_check(const struct broker_conf *conf, struct err *err)
 }
 
 /* --- the plan --- */
-
-void nats_plan_free(struct nats_plan *plan)
-{
-    char **texts[] = { &plan->where,   &plan->user,      &plan->nkey_file, &plan->nkey_public, &plan->credentials_file,
-                       &plan->ca_file, &plan->cert_file, &plan->key_file,  &plan->server_name, &plan->stream };
-    char **secrets[] = { &plan->password, &plan->token };
-    for (int i = 0; i < plan->server_count; i++)
-        mem_free(plan->servers[i]);
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        mem_free(*texts[i]);
-    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
-        if (*secrets[i] != NULL)
-            explicit_bzero(*secrets[i], strlen(*secrets[i]));
-        mem_free(*secrets[i]);
-    }
-    mem_free(plan);
-}
 
 static char *host_port(const struct url *url)
 {
@@ -225,26 +206,6 @@ static struct nats_plan *plan_new(const struct broker *broker, struct err *err)
 }
 
 /* --- letters --- */
-
-struct nats_letter *nats_letter_new(enum nats_kind kind, struct slice topic, struct slice body)
-{
-    struct nats_letter *letter = mem_alloc(sizeof *letter + topic.len + 1 + body.len);
-    letter->letter.bytes = sizeof *letter + topic.len + 1 + body.len;
-    letter->kind = kind;
-    letter->at_ns = clock_now_ns();
-    letter->topic = letter->data;
-    letter->body = slice_make(letter->data + topic.len + 1, body.len);
-    if (topic.len > 0)
-        memcpy(letter->data, topic.data, topic.len);
-    if (body.len > 0)
-        memcpy(letter->data + topic.len + 1, body.data, body.len);
-    return letter;
-}
-
-void nats_letter_discard(struct letter *letter)
-{
-    mem_free(list_entry(letter, struct nats_letter, letter));
-}
 
 /* The core may close the connection in any of these calls: the state is not touched after them. */
 static void report(struct broker *broker, struct nats_state *state, const struct nats_letter *letter)
