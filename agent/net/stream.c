@@ -46,11 +46,6 @@ void stream_opened(struct stream *stream)
     stream->is_open = true;
 }
 
-bool stream_is_leaving(const uv_handle_t *handle)
-{
-    return ((const struct stream *)(const void *)handle)->leaving;
-}
-
 void stream_set_read_max(struct stream *stream, uint32_t bytes)
 {
     panic_if(bytes == 0 || bytes > LOOP_SLAB_BYTES);
@@ -221,8 +216,6 @@ void stream_resume(struct stream *stream)
 static void on_closed(uv_handle_t *handle)
 {
     struct stream *stream = (struct stream *)handle;
-    struct loop *loop = handle->loop->data;
-    loop->lingering -= stream->lingers;
     if (stream->outbox != NULL) {
         mem_free(stream->outbox->flight);
         mem_free(stream->outbox->next);
@@ -236,6 +229,7 @@ static void on_closed(uv_handle_t *handle)
 void stream_kill(struct stream *stream)
 {
     stream->leaving = true;
+    stream_loop(stream)->lingering -= stream->lingers;
     if (stream->outbox != NULL)
         timer_stop(&stream->outbox->linger);
     uv_close(&stream->uv.handle, on_closed);

@@ -49,7 +49,6 @@ struct stream {
 struct stream *stream_new(struct loop *loop, bool is_unix);
 int stream_adopt(struct stream *stream, int fd);
 void stream_opened(struct stream *stream);
-bool stream_is_leaving(const uv_handle_t *handle);
 
 void stream_read_on(struct stream *stream);
 void stream_read_off(struct stream *stream);

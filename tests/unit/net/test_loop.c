@@ -3,6 +3,8 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "agent/base/clock.h"
 
@@ -282,9 +284,40 @@ static void test_long_turns_are_counted(void **state)
     loop_fini(&own);
 }
 
+static void never_accepted(void *user, struct stream *stream)
+{
+    (void)user;
+    stream_close_now(stream);
+}
+
+/* It would be waited for for ever. */
+static void test_a_forgotten_listener_is_a_mistake(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        const struct rlimit no_core = { 0, 0 };
+        struct loop own;
+        struct listen_address address;
+        struct err err;
+        setrlimit(RLIMIT_CORE, &no_core);
+        signal(SIGABRT, SIG_DFL);
+        alarm(30);
+        if (loop_init(&own, NULL) || listen_address_parse("127.0.0.1:0", &address, &err) ||
+            !listener_open(&own, &address, &(struct listen_options){ .fd = -1 }, never_accepted, NULL, &err))
+            _exit(1);
+        loop_fini(&own);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_forgotten_listener_is_a_mistake),
         cmocka_unit_test(test_long_turns_are_counted),
         cmocka_unit_test_setup_teardown(test_in_order_of_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped_is_forgotten_at_once, setup, teardown),
