@@ -660,36 +660,46 @@ static void test_what_is_dropped_is_counted(void **state)
     server_stop(&server);
 }
 
-/* The library then says that nothing accepts connections. It is the agent's own fault, and over when descriptors are there again. */
+static void open_and_close(enum reason reason, const char *text)
+{
+    struct broker broker;
+    broker_make(&broker, 1);
+    open_it(&broker);
+    expect_down(&broker, reason, text);
+    close_it(&broker);
+}
+
+/*
+ * The library then says that nothing accepts connections, as it does where that is so. It is the agent's own fault, and over when descriptors
+ * are there again. Connections of earlier tests may give some back meanwhile: those are taken too, and the next attempt counts.
+ */
 static void test_no_descriptors_are_left(void **state)
 {
-    enum { FILES_MAX = 256 };
+    enum { FILES_MAX = 256, ATTEMPTS_MAX = 20 };
     struct rlimit before, few;
-    struct server server;
     struct broker broker;
     int taken[FILES_MAX], count = 0;
     (void)state;
-    server_start(&server, POLITE);
-    broker_make(&broker, server.port); /* once before, so that the library has what it needs */
-    open_up(&broker);
-    close_it(&broker);
+    open_and_close(REASON_BROKER_UNREACHABLE, "nothing accepts connections");
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     few = before;
     few.rlim_cur = FILES_MAX;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-    while (count < FILES_MAX && (taken[count] = dup(STDIN_FILENO)) >= 0)
-        count++;
-    broker_make(&broker, server.port);
-    open_it(&broker);
-    expect_down(&broker, REASON_AGENT_ERROR, "no file descriptor is left");
+    broker.down.reason = REASON_NONE;
+    for (int i = 0; i < ATTEMPTS_MAX && broker.down.reason != REASON_AGENT_ERROR; i++) {
+        while (count < FILES_MAX && (taken[count] = dup(STDIN_FILENO)) >= 0)
+            count++;
+        broker_make(&broker, 1);
+        open_it(&broker);
+        run_until(&loop, &broker.downs);
+        close_it(&broker);
+    }
     while (count > 0)
         close(taken[--count]);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    close_it(&broker);
-    broker_make(&broker, server.port);
-    open_up(&broker);
-    close_it(&broker);
-    server_stop(&server);
+    assert_int_equal(broker.down.reason, REASON_AGENT_ERROR);
+    assert_non_null(strstr(broker.down.text, "no file descriptor is left"));
+    open_and_close(REASON_BROKER_UNREACHABLE, "nothing accepts connections");
 }
 
 static void test_lame_duck(void **state)
