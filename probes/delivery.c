@@ -266,7 +266,7 @@ static int connect_dialogue(struct run *run, struct err *err)
                                     .tls = run->tls,
                                     .offer_deflate = true,
                                     .share = run->share,
-                                    .asks = &run->active };
+                                    .asker = &run->asker };
 
     if (dialogue_open(state->dialogue, &options, &state->dialect, state->self.agent, &state->report, err) < 0)
         return -1;

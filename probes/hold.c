@@ -13,6 +13,7 @@
 #include "agent/base/random.h"
 #include "agent/base/text.h"
 #include "agent/client/dialogue.h"
+#include "agent/client/share.h"
 #include "agent/core/probe.h"
 #include "agent/core/talk_engine.h"
 #include "probes/hold_ages.h"
@@ -332,7 +333,7 @@ static int held_connect(struct held *held, struct err *err)
                                     .offer_deflate = run->target->compression == COMPRESSION_REQUIRED,
                                     .ignores_messages = !hold_speaks(run),
                                     .share = run->share,
-                                    .asks = &run->active };
+                                    .asker = &run->asker };
 
     if (!hold_speaks(run))
         return conn_open(&held->conn, &options, &conn_events, held, held->report, err);
@@ -348,7 +349,7 @@ static bool held_open(struct held *held)
     struct hold_state *state = run->state;
     struct err err;
 
-    if (!run_may_connect(run)) {
+    if (!(run->share && share_is_open(run->share)) && !run_may_connect(run)) {
         state->barred = true;
         return true;
     }

@@ -85,6 +85,16 @@ struct conn {
     bool ignores_messages, shared;
 };
 
+/* Whose rounds ask something on a shared connection. */
+struct asker {
+    const bool *asks;         /* a round is under way: the connection is not ended for another's sake */
+    const uint64_t *began_ns; /* the round */
+    uint64_t timeout_ms;      /* from then on */
+    unsigned gates;           /* what depends on it, as bits */
+    void (*cut)(void *user);  /* ends the round without a verdict: the connection is dead. NULL: its rounds are never cut short */
+    void *user;
+};
+
 struct share;
 struct conn_options {
     struct conn_group *group;
@@ -93,9 +103,9 @@ struct conn_options {
     struct tls_context *tls;
     bool offer_deflate;
     bool ignores_messages; /* the owner needs pongs only: text and binary messages are judged, and not kept however small */
-    /* For dialogues: join that connection instead of opening one (agent/client/share.h); NULL: none. It is not ended for another's sake while *asks. */
+    /* For dialogues: join that connection instead of opening one (agent/client/share.h); NULL: none. `asker` is then on whose behalf. */
     struct share *share;
-    const bool *asks;
+    const struct asker *asker;
     bool shared; /* it is such a connection itself: its farewell is counted */
 };
 

@@ -34,8 +34,8 @@ struct dialogue_events {
     void (*on_message)(void *user, const struct ws_message *message, uint64_t received_ns); /* may be NULL */
     /* As of conn; and login_rejected when `connect` was answered by its reject. */
     void (*on_lost)(void *user, const struct err *err);
-    /* Instead of on_lost, of a shared connection: another check was done with it, or got no answer on it. No fault. Never while *asks
-     * (conn_options), and may be NULL where that is always so. */
+    /* Instead of on_lost, of a shared connection: another check was done with it, or got no answer on it. No fault. Never while a round
+     * of the asker (conn_options) is under way, and may be NULL where that is always so. */
     void (*on_ended)(void *user);
 };
 

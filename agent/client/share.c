@@ -26,9 +26,12 @@ struct share {
     struct timer tick;    /* what guests want and must not get inside their call: a connection, or word that there is one */
     uint64_t begun_ns;    /* when the connection began to be opened */
     uint64_t turn, pings; /* turn: of telling all guests something */
-    const void *talker;
+    const struct share_turn *talker;
+    struct list talkers;  /* those that wait for it */
     bool condemned, drop; /* it ends as soon as nobody asks anything on it, and whether without a goodbye */
     uint16_t code;        /* of the goodbye */
+    uint64_t patience_ns; /* with drop: rounds that may last longer than that are cut short, where they gate no more than */
+    unsigned gates;
 };
 
 struct guest {
@@ -37,7 +40,7 @@ struct guest {
     struct dialogue *dialogue;
     const struct dialect *dialect;
     const char *id;
-    const bool *asks;           /* the owner's */
+    const struct asker *asker;  /* the owner's */
     struct conn_report *report; /* the owner's; until it is ready */
     uint64_t joined_ns, ready_ns;
     uint64_t told;      /* the turn of the share's that it was told in */
@@ -106,7 +109,7 @@ struct guest *guest_join(const struct conn_options *options, struct dialogue *di
     struct guest *guest = mem_alloc(sizeof(*guest));
 
     guest->share = share;
-    guest->asks = options->asks;
+    guest->asker = options->asker;
     guest->dialogue = dialogue;
     guest->dialect = dialect;
     guest->id = id;
@@ -127,7 +130,7 @@ static bool is_held(const struct share *share, bool by_asking)
     list_each (node, &share->guests) {
         const struct guest *guest = list_entry(node, struct guest, node);
 
-        if (guest->attached && (!by_asking || *guest->asks))
+        if (guest->attached && (!by_asking || *guest->asker->asks))
             return true;
     }
     return false;
@@ -223,11 +226,16 @@ void guest_leave(struct guest *guest)
 void guest_end(struct guest *guest, uint16_t code, bool drop)
 {
     struct share *share = guest->share;
+    const struct asker *asker = guest->asker;
     bool attached = guest->attached;
 
     guest_go(guest);
     if (!attached || !dialogue_busy(share->host)) /* those who wait for a connection go on waiting */
         return;
+    if (drop && !share->drop) {
+        share->patience_ns = clock_now_ns() + asker->timeout_ms * NS_PER_MS;
+        share->gates = asker->gates;
+    }
     share->drop |= drop;
     share->code = share->condemned ? share->code : code;
     share->condemned = true;
@@ -415,10 +423,29 @@ static void open_host(struct share *share)
         tell_lost(share, &err);
 }
 
+static bool is_patient(const struct share *share, const struct asker *asker)
+{
+    return *asker->asks && asker->cut && *asker->began_ns + asker->timeout_ms * NS_PER_MS > share->patience_ns &&
+           !(asker->gates & ~share->gates);
+}
+
+/* A dead connection goes, whoever would wait for it much longer than the check that has found it dead. */
+static void cut_short(struct share *share)
+{
+    uint64_t turn = ++share->turn;
+    struct guest *guest;
+
+    while (share->condemned && (guest = untold(share, turn)) != NULL)
+        if (guest->attached && is_patient(share, guest->asker))
+            guest->asker->cut(guest->asker->user);
+}
+
 static void on_tick(struct timer *timer, void *user)
 {
     struct share *share = user;
 
+    if (share->condemned && share->drop)
+        cut_short(share);
     if (share->condemned)
         end_if_free(share);
     if (share->condemned || list_empty(&share->guests))
@@ -468,6 +495,7 @@ struct share *share_ref(struct share **list, struct conn_group *group, struct ge
     share->group = group;
     share->host = dialogue_new(share, &host_events);
     list_init(&share->guests);
+    list_init(&share->talkers);
     timer_init(&share->tick, group->loop, on_tick, share);
     share->list = list;
     share->next = *list;
@@ -505,16 +533,38 @@ void share_unref(struct share *share, bool keeps)
     mem_free(share);
 }
 
-bool share_claim(struct share *share, const void *who)
+static struct share_turn *next_talker(const struct share *share)
 {
-    if (share->talker && share->talker != who)
+    struct share_turn *first = NULL;
+
+    list_each (node, &share->talkers) {
+        struct share_turn *turn = list_entry(node, struct share_turn, node);
+
+        if (!first || (turn->urgent && !first->urgent))
+            first = turn;
+    }
+    return first;
+}
+
+bool share_claim(struct share *share, struct share_turn *turn, bool urgent)
+{
+    if (share->talker == turn)
+        return true;
+    turn->urgent = urgent;
+    if (list_empty(&turn->node))
+        list_push(&share->talkers, &turn->node);
+    if (share->talker || next_talker(share) != turn)
         return false;
-    share->talker = who;
+    list_remove(&turn->node);
+    share->talker = turn;
     return true;
 }
 
-void share_yield(struct share *share, const void *who)
+void share_yield(struct share *share, struct share_turn *turn)
 {
-    if (share && share->talker == who)
+    if (!share)
+        return;
+    list_remove(&turn->node);
+    if (share->talker == turn)
         share->talker = NULL;
 }

@@ -4,8 +4,10 @@
  * connection opened, every guest sees all messages that come, and the connection ends
  *
  *     when the last guest leaves (dialogue_leave), unless one of the checks keeps connections between its rounds,
- *     when a guest closes or drops it (dialogue_close, dialogue_drop), as soon as no other asks something on it (conn_options.asks): those that
- *       have it still hear of that (on_ended),
+ *     when a guest closes or drops it (dialogue_close, dialogue_drop), as soon as no other asks something on it (conn_options.asker): those that
+ *       have it still hear of that (on_ended). Of one that was dropped nothing more is to be hoped for: a round that would wait for it longer than
+ *       the timeout of the check that dropped it is void, lest one patient check keep all others from a new connection. But no check makes void what
+ *       gates more than itself,
  *     when the server ends it: every guest that has it hears of that (on_lost).
  *
  * The next one is not begun before the goodbye of the one before is over, CONN_LINGER_MS at most: the server never sees two. Rounds wait for that
@@ -14,6 +16,7 @@
 #ifndef WSHEALTHD_CLIENT_SHARE_H
 #define WSHEALTHD_CLIENT_SHARE_H
 
+#include "agent/base/list.h"
 #include "agent/client/dialogue.h"
 #include "agent/client/generation.h"
 
@@ -27,9 +30,16 @@ void share_unref(struct share *share, bool keeps);                      /* NULL 
 void share_use_tls(struct share *share, struct generation *generation); /* for connections from now on */
 bool share_is_open(const struct share *share);                          /* whoever joins now opens nothing */
 bool share_is_between(const struct share *share); /* one connection is about to end, and the next is not begun: for a moment */
-/* Checks whose answers could be taken for each other's talk one at a time. False: another one does. */
-bool share_claim(struct share *share, const void *who);
-void share_yield(struct share *share, const void *who); /* harmless for whoever has not claimed it */
+/*
+ * Checks whose answers could be taken for each other's talk one at a time, in the order in which they have asked; whose verdict hangs in the balance
+ * (`urgent`) goes before the others. False: it is not its turn yet, and it must ask again soon, or yield. list_init a turn's node first.
+ */
+struct share_turn {
+    struct list node;
+    bool urgent;
+};
+bool share_claim(struct share *share, struct share_turn *turn, bool urgent);
+void share_yield(struct share *share, struct share_turn *turn); /* harmless for whoever has not claimed it; share may be NULL */
 
 /* For agent/client/dialogue.c: a guest's side of the functions of the same names. */
 struct guest *guest_join(const struct conn_options *options, struct dialogue *dialogue, const struct dialect *dialect,

@@ -115,12 +115,18 @@ void conf_check_subprotocols(const struct opt_strings *list, const char *path, s
     }
 }
 
+/* An empty text, as of a variable that is not set, wants nothing. */
+static bool is_given(const char *text)
+{
+    return text && *text;
+}
+
 const char *conf_tls_wanted(const struct tls_conf *tls)
 {
-    return tls->ca_file                       ? "ca_file"
-           : tls->cert_file                   ? "cert_file"
-           : tls->key_file                    ? "key_file"
-           : tls->server_name                 ? "server_name"
+    return is_given(tls->ca_file)             ? "ca_file"
+           : is_given(tls->cert_file)         ? "cert_file"
+           : is_given(tls->key_file)          ? "key_file"
+           : is_given(tls->server_name)       ? "server_name"
            : tls->min_version != CONF_TLS_1_2 ? "min_version"
                                               : NULL;
 }

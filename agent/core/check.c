@@ -16,7 +16,6 @@
 #include "agent/base/text.h"
 #include "agent/client/backoff.h"
 #include "agent/client/conn_offer.h"
-#include "agent/client/share.h"
 #include "agent/core/broker.h"
 #include "agent/core/event.h"
 #include "agent/core/talk_engine.h"
@@ -26,7 +25,7 @@
 
 static void round_stop(struct check *check, bool failed)
 {
-    share_yield(check->run.share, check);
+    share_yield(check->run.share, &check->turn);
     if (check->talk)
         talk_engine_stop(check->talk, failed);
     else if (!check->run.type->session && check->run.type->stop)
@@ -470,6 +469,11 @@ static void view_init(struct check *check)
     view->slo_ms = (uint64_t)conf->slo_ms;
 }
 
+static void cut_round(void *user)
+{
+    run_finish(user, REASON_AGENT_ERROR, "another check got no answer on the shared connection: asked again on a new one");
+}
+
 struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf)
 {
     struct check *check = mem_alloc(sizeof(*check));
@@ -496,6 +500,10 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     if (run->type->delivers)
         run->stats->delivery = mem_alloc(sizeof(*run->stats->delivery));
     run->once = host->once;
+    list_init(&check->turn.node);
+    run->asker = (struct asker){
+        &run->active, &run->started_ns, (uint64_t)conf->timeout_ms, conf->gates, host->once ? NULL : cut_round, run
+    };
     if (conf->shares)
         run->share = share_ref(&host->shares, &host->group, generation, conf->path, run->type->session);
     run->check = check;
@@ -524,7 +532,7 @@ void check_free(struct check *check)
         return;
     timer_stop(&check->schedule);
     timer_stop(&check->deadline);
-    share_yield(check->run.share, check);
+    share_yield(check->run.share, &check->turn);
     if (check->talk)
         talk_engine_stop(check->talk, false);
     else if (check->run.type->stop && (check->run.active || check->session_live))

@@ -3,6 +3,7 @@
 #define WSHEALTHD_CORE_CHECK_IMPL_H
 
 #include "agent/client/backoff.h"
+#include "agent/client/share.h"
 #include "agent/core/check.h"
 #include "agent/core/pace.h"
 
@@ -23,6 +24,7 @@ struct check {
     bool late;          /* the round under way has reached its deadline */
     struct backoff own; /* of a check that only dials: that it is refused slows no other check down */
     struct pace pace;
+    struct share_turn turn; /* with share_connection: to talk */
     uint64_t due_ns;        /* when the schedule's timer fires */
     uint64_t void_since_ns; /* a gap of ours that ended later makes a failure void */
     struct check_view view;

@@ -4,7 +4,6 @@
  * (pace.c, backoff.c).
  */
 #include "agent/base/random.h"
-#include "agent/client/share.h"
 #include "agent/core/check_impl.h"
 
 enum { BARRED_SPREAD_MS = 250, OTHERS_WAIT_MS = 2000, TALKING_MS = 10 };
@@ -139,7 +138,7 @@ bool check_wait_for_turn(struct check *check)
     wait_ms = rare_wait_ms(check);
     if (!wait_ms && run_may_connect(&check->run))
         return false;
-    share_yield(check->run.share, check);
+    share_yield(check->run.share, &check->turn);
     if (!wait_ms)
         wait_ms = backoff_wait_ms(backoff_of(check), turn_ms(check));
     if (wait_ms > (uint64_t)check->conf->interval_ms)
@@ -158,7 +157,7 @@ bool check_wait_for_share(struct check *check)
     struct share *share = check->run.share;
     bool talks = type->steps && !type->ignores_messages;
 
-    if (!share || (!share_is_between(share) && (!talks || share_claim(share, check))))
+    if (!share || (!share_is_between(share) && (!talks || share_claim(share, &check->turn, check->pace.extra))))
         return false;
     check_schedule_in(check, (uint64_t)TALKING_MS * NS_PER_MS);
     return true;

@@ -7,6 +7,7 @@
 #define WSHEALTHD_CORE_PROBE_H
 
 #include "agent/base/clock.h"
+#include "agent/client/conn.h"
 #include "agent/conf/conf.h"
 #include "agent/conf/probe_type.h"
 #include "agent/core/stats.h"
@@ -47,6 +48,7 @@ struct run {
     struct loop *loop;
     struct conn_group *group; /* for WebSocket connections of its own (agent/client/conn.h) */
     struct share *share;      /* `share_connection`: for conn_options of its dialogues (agent/client/share.h); NULL: not set */
+    struct asker asker;       /* on whose behalf, likewise */
     struct tls_context *tls;  /* full handshakes; NULL where nothing speaks TLS */
     struct tls_context *tls_resume; /* for mass holding only: a resumed session hides an expired certificate */
     const void *opts;

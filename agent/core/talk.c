@@ -256,7 +256,7 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
                                     .offer_deflate = true,
                                     .ignores_messages = !talk->dialogue && run->type->ignores_messages,
                                     .share = run->share,
-                                    .asks = &run->active };
+                                    .asker = &run->asker };
     struct err err;
     int rc;
 

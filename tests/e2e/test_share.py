@@ -297,3 +297,73 @@ def test_once(tmp_path):
         code, out, err = wshealthd("check", "--config", file)
         assert code == 0, (out, err)
         assert site.opened == 1 and not site.kicked
+
+
+def test_a_patient_check_keeps_nobody_waiting(tmp_path):
+    """echo may take ten minutes; hold and ping have found the connection dead, and go on without waiting for it. So do they when the server is back."""
+    site = OneSession()
+    with server(site) as port, agent(conf(port, ALL.replace("type: echo", "type: echo, timeout: 10m").replace("for: 800ms", "for: 1h")),
+                                     tmp_path) as child:
+        child.wait_ready()
+        until("all pass", lambda: all_are(child, "pass"))
+        for _ in range(2):
+            site.answers = False
+            child.wait_not_ready()
+            until("both have found it", lambda: states(child)["hold"] == states(child)["ping"] == "fail")
+            site.answers = True
+            child.wait_ready()
+            passed = child.check("echo")["history"].count("#")
+            until("echo goes on", lambda passed=passed: child.check("echo")["history"].count("#") > passed or rounds(child, "echo") >= 32)
+        assert "." not in child.check("echo")["history"], "what was asked on a dead connection is no fault of its own"
+        assert site.kicked == 0
+
+
+def test_a_report_does_not_cut_a_gate_short(tmp_path):
+    """ping only reports, and finds each connection dead, while echo gates and is slower than that: it gets its answers nevertheless."""
+    checks = ALL.replace("type: ping", "type: ping, timeout: 200ms, gates: []").replace("type: echo", "type: echo, timeout: 10s")
+
+    async def slow(peer):
+        await peer.upgrade()
+        with contextlib.suppress(Gone):
+            while True:
+                opcode, payload = await peer.frame()
+                if opcode == TEXT:
+                    await asyncio.sleep(0.5)
+                    await peer.send(frame(TEXT, payload))
+                elif opcode == CLOSE:
+                    await peer.send(frame(CLOSE, payload[:2]))
+                    return
+
+    checks = "".join(line for line in checks.splitlines(True) if "hold" not in line)
+    with server(slow) as port, agent(conf(port, checks), tmp_path) as child:
+        child.wait_ready()
+        until("ping fails", lambda: states(child)["ping"] == "fail")
+        until("echo passes on", lambda: child.check("echo")["history"].endswith("####"))
+        assert child.ready()
+
+
+def test_conversations_take_turns(tmp_path):
+    """A dozen, each slow: none has a second round before all have had their first."""
+    checks = "".join(f"\n  - {{ name: echo{i}, type: echo, share_connection: true }}" for i in range(12))
+    order = []
+
+    async def slow(peer):
+        await peer.upgrade()
+        with contextlib.suppress(Gone):
+            while True:
+                opcode, payload = await peer.frame()
+                if opcode == TEXT:
+                    order.append(payload.decode())
+                    await asyncio.sleep(0.1)
+                    await peer.send(frame(TEXT, payload))
+                elif opcode == CLOSE:
+                    await peer.send(frame(CLOSE, payload[:2]))
+                    return
+
+    checks = checks.replace("type: echo", "type: echo, send: NAME, interval: 200ms")
+    checks = "".join(line.replace("NAME", f"n{count - 1}") for count, line in enumerate(checks.splitlines(True)))
+    with server(slow) as port, agent(conf(port, checks), tmp_path) as child:
+        child.wait_ready()
+        until("three times around", lambda: len(order) >= 36)
+        for name in set(order):
+            assert 2 <= order[:36].count(name) <= 4, order

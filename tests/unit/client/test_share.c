@@ -3,6 +3,7 @@
  */
 #include "tests/unit/client/script.h"
 
+#include "agent/base/clock.h"
 #include "agent/client/share.h"
 
 #define TEXT(text) { .data = (text), .len = sizeof(text) - 1 }
@@ -16,6 +17,8 @@ struct seat { /* an owner: a check */
     struct dialogue *dialogue;
     struct conn_report report;
     bool asks;
+    uint64_t began_ns;
+    struct asker asker;
     struct dialect *dialect;
     const char *channel; /* asked for when it is ready */
 };
@@ -40,7 +43,7 @@ static const struct dialect raw = { .name = "raw" };
 static void join(struct seat *seat)
 {
     struct stage *stage = seat->stage;
-    struct conn_options options = { .group = &stage->group, .share = stage->share, .asks = &seat->asks };
+    struct conn_options options = { .group = &stage->group, .share = stage->share, .asker = &seat->asker };
     struct err err;
 
     assert_int_equal(dialogue_open(seat->dialogue, &options, seat->dialect ? seat->dialect : &raw, "agent-1", &seat->report, &err),
@@ -189,6 +192,7 @@ static void begin_with(struct stage *stage, void (*on_frame)(struct peer *peer, 
     stage->share = share_ref(&stage->shares, &stage->group, &stage->generation, PATH_LOCAL, keeps);
     for (int i = 0; i < SEATS; i++) {
         stage->seats[i] = (struct seat){ .stage = stage, .name = (char)('A' + i) };
+        stage->seats[i].asker = (struct asker){ .asks = &stage->seats[i].asks, .began_ns = &stage->seats[i].began_ns };
         stage->seats[i].dialogue = dialogue_new(&stage->seats[i], i == 1 ? &subscriber_events : &plain_events);
     }
     timer_init(&stage->patience, &stage->loop, on_patience, stage);
@@ -342,6 +346,50 @@ static void test_an_end_waits_for_answers(void **state)
     end(&stage, false);
 }
 
+static void on_cut(void *user)
+{
+    struct seat *seat = user;
+
+    note(seat->stage, "%c cut", seat->name);
+    seat->asks = false;
+}
+
+/* A connection that was dropped is dead: who would wait for it longer than whoever dropped it is cut short, unless it gates more. */
+static void test_the_dead_are_not_waited_for(void **state)
+{
+    struct stage stage;
+    struct seat *seats;
+
+    (void)state;
+    begin(&stage, false);
+    seats = take_seats(&stage, 2);
+    seats[0].asker.timeout_ms = 100;
+    seats[0].asker.gates = 1;
+    seats[1].asker.timeout_ms = 3600000;
+    seats[1].asker.gates = 3;
+    seats[1].asker.cut = on_cut;
+    seats[1].asker.user = &seats[1];
+    seats[1].began_ns = clock_now_ns();
+    seats[1].asks = true;
+    dialogue_drop(seats[0].dialogue);
+    run_a_moment(&stage);
+    assert_string_equal(buf_str(&stage.said), "moment;");
+    seats[1].asker.gates = 1;
+    run_until(&stage, "B ended;");
+    assert_non_null(strstr(buf_str(&stage.said), "B cut;B ended;"));
+    join(&seats[1]);
+    run_until(&stage, "B ready;");
+    seats[1].asks = true;
+    join(&seats[0]);
+    run_until(&stage, "A ready, joined;");
+    dialogue_close(seats[0].dialogue, 1000); /* it lives: who asks something may have it as long as it likes */
+    run_a_moment(&stage);
+    assert_string_equal(buf_str(&stage.said), "moment;");
+    seats[1].asks = false;
+    run_until(&stage, "B ended;");
+    end(&stage, false);
+}
+
 struct lazy {
     struct timer timer;
     struct peer *peer;
@@ -440,26 +488,46 @@ static void test_the_subscriber(void **state)
 static void test_one_at_a_time(void **state)
 {
     struct stage stage;
+    struct share_turn turns[4];
 
     (void)state;
     begin(&stage, false);
-    assert_true(share_claim(stage.share, &stage.seats[0]));
-    assert_true(share_claim(stage.share, &stage.seats[0]));
-    assert_false(share_claim(stage.share, &stage.seats[1]));
-    share_yield(stage.share, &stage.seats[1]);
-    assert_false(share_claim(stage.share, &stage.seats[1]));
-    share_yield(stage.share, &stage.seats[0]);
-    assert_true(share_claim(stage.share, &stage.seats[1]));
+    for (size_t i = 0; i < 4; i++)
+        list_init(&turns[i].node);
+    assert_true(share_claim(stage.share, &turns[0], false));
+    assert_true(share_claim(stage.share, &turns[0], false));
+    assert_false(share_claim(stage.share, &turns[1], false));
+    share_yield(stage.share, &turns[1]); /* waits no more */
+    assert_false(share_claim(stage.share, &turns[2], false));
+    assert_false(share_claim(stage.share, &turns[1], false));
+    share_yield(stage.share, &turns[0]);
+    assert_false(share_claim(stage.share, &turns[1], false)); /* it came later */
+    assert_false(share_claim(stage.share, &turns[0], false)); /* it had its turn */
+    assert_true(share_claim(stage.share, &turns[2], false));
+    assert_false(share_claim(stage.share, &turns[3], true));
+    share_yield(stage.share, &turns[2]);
+    assert_false(share_claim(stage.share, &turns[1], false));
+    assert_true(share_claim(stage.share, &turns[3], true)); /* it is urgent */
+    share_yield(stage.share, &turns[3]);
+    assert_false(share_claim(stage.share, &turns[0], false));
+    assert_true(share_claim(stage.share, &turns[1], false));
+    share_yield(stage.share, &turns[0]);
+    share_yield(stage.share, &turns[1]);
     end(&stage, false);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_for_all),    cmocka_unit_test(test_it_is_kept_for_keepers),
-        cmocka_unit_test(test_pongs),          cmocka_unit_test(test_an_end_waits_for_answers),
-        cmocka_unit_test(test_never_two),      cmocka_unit_test(test_lost),
-        cmocka_unit_test(test_the_subscriber), cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_one_for_all),
+        cmocka_unit_test(test_it_is_kept_for_keepers),
+        cmocka_unit_test(test_pongs),
+        cmocka_unit_test(test_an_end_waits_for_answers),
+        cmocka_unit_test(test_never_two),
+        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_the_dead_are_not_waited_for),
+        cmocka_unit_test(test_the_subscriber),
+        cmocka_unit_test(test_one_at_a_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

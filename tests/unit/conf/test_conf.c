@@ -431,6 +431,7 @@ static void test_tls_in_vain(void **state)
     conf_unref(load("target: { url: 'wss://h/', tls: { ca_file: /ca } }\n"));
     conf_unref(load("target: { url: 'ws://h/', public_url: 'wss://h/', tls: { ca_file: /ca, min_version: 1.3 } }\n"));
     conf_unref(load("target: { url: 'ws://h/', tls: { ca_file: , verify: true, min_version: 1.2 } }\n"));
+    conf_unref(load("target: { url: 'ws://h/', tls: { ca_file: '', server_name: '' } }\n")); /* of variables that are not set */
     conf_unref(load("target: { url: 'ws://h/', tls: { verify: false } }\n"));
     conf_unref(load("target: { url: 'ws://h/', tls: { ca_file: /ca } }\nchecks: [{ type: secure }]\n"));
 }

@@ -312,8 +312,9 @@ static void test_tls_in_vain(void **state)
            "w.yaml:4:54: brokers[1].tls.cert_file: the URL is hub+unix://, without TLS (hub:// has it)\n"
            "w.yaml:5:49: brokers[2].tls.server_name: the URL is ram://, without TLS\n"
            "w.yaml:6:45: brokers[3].tls.min_version: the URL is ram://, without TLS\n");
-    conf_unref(load(TARGET "brokers:\n- { name: a, type: ram, tls: { ca_file: , verify: true, min_version: 1.2 } }\n"
-                           "- { name: b, url: 'hubs://h', tls: { ca_file: /ca, verify: false } }\n"));
+    conf_unref(load(TARGET
+                    "brokers:\n- { name: a, type: ram, tls: { ca_file: , server_name: '', verify: true, min_version: 1.2 } }\n"
+                    "- { name: b, url: 'hubs://h', tls: { ca_file: /ca, verify: false } }\n"));
 }
 
 static void test_too_many(void **state)
