@@ -56,7 +56,7 @@ static int tell(struct memory_state *state, enum memory_kind kind, uint64_t toke
 
     if (state->waiting >= QUEUE_MAX)
         return -1;
-    news = mem_alloc(sizeof(*news));
+    news = mem_alloc(sizeof *news);
     news->kind = kind;
     news->token = token;
     news->topic = mem_strndup(topic.data ? (const void *)topic.data : "", topic.len);
@@ -121,7 +121,7 @@ static int memory_open(struct broker *broker, struct err *err)
 
     (void)err;
     if (name)
-        snprintf(state->hub, sizeof(state->hub), "%s", name + 3);
+        snprintf(state->hub, sizeof state->hub, "%s", name + 3);
     state->broker = broker;
     list_init(&state->topics);
     list_init(&state->news);
@@ -166,7 +166,7 @@ static int memory_subscribe(struct broker *broker, struct slice topic)
     if (topic.len >= BROKER_TOPIC_MAX)
         return -1;
     if (!has_topic(state, topic)) {
-        entry = mem_alloc(sizeof(*entry));
+        entry = mem_alloc(sizeof *entry);
         memcpy(entry->name, topic.data, topic.len);
         list_push(&state->topics, &entry->node);
     }

@@ -60,7 +60,7 @@ static void broker_check_start(struct run *run)
         state->watch.user = run;
         broker_watch(broker, &state->watch);
     }
-    memset(&state->ask, 0, sizeof(state->ask));
+    memset(&state->ask, 0, sizeof state->ask);
     state->ask.on_answer = on_answer;
     state->ask.user = run;
     broker_probe(broker, &state->ask, (uint64_t)run->conf->timeout_ms);

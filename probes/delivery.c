@@ -69,11 +69,11 @@ static bool feed_may_send(const struct feed *feed)
 
 static struct feed *feed_new(struct delivery_state *state, const char *name, struct err *err)
 {
-    struct feed *feed = mem_alloc(sizeof(*feed));
+    struct feed *feed = mem_alloc(sizeof *feed);
     struct buf topic = BUF_INIT(BROKER_TOPIC_MAX - 1);
 
     feed->state = state;
-    snprintf(feed->name, sizeof(feed->name), "%s", name);
+    snprintf(feed->name, sizeof feed->name, "%s", name);
     if (!delivery_has_control(state)) {
         list_push(&state->feeds, &feed->node);
         return feed;
@@ -147,7 +147,7 @@ static void ping_session(struct run *run)
         return;
     state->alive = false;
     state->pinged_ns = clock_now_ns();
-    random_bytes(state->ping, sizeof(state->ping));
+    random_bytes(state->ping, sizeof state->ping);
     dialogue_send(state->dialogue, WS_PING, slice_of(state->ping));
 }
 
@@ -306,7 +306,7 @@ static void session_begin(struct run *run)
     state->channels = channels_new(opts->channel, &opts->channels, opts->sample);
     dialect_overlay(&state->dialect, run->target->dialect, &opts->over);
     list_init(&state->feeds);
-    snprintf(agent, sizeof(agent), "%.*s-%s", HEARTBEAT_WORD_MAX - 9, run->agent_id, run->nonce);
+    snprintf(agent, sizeof agent, "%.*s-%s", HEARTBEAT_WORD_MAX - 9, run->agent_id, run->nonce);
     heartbeat_word(agent, state->self.agent);
     heartbeat_word(run->region, state->self.region);
     heartbeat_word(run->conf->name, state->self.check);
@@ -332,7 +332,7 @@ static int beats_begin(struct run *run, struct err *err)
 
     beats_end(state);
     state->beat_count = channels_round(state->channels);
-    state->beats = mem_alloc(state->beat_count * sizeof(*state->beats));
+    state->beats = mem_alloc(state->beat_count * sizeof *state->beats);
     state->dropped_before = broker_dropped_count(state->broker);
     state->first_seq = state->next_seq;
     state->next_seq += state->beat_count;
@@ -506,7 +506,7 @@ static void delivery_late(struct run *run)
     struct err err, flood;
     bool flooded = conn_flooded(dialogue_conn(state->dialogue), &flood);
 
-    text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
+    text_format_duration(run->conf->timeout_ms, limit, sizeof limit);
     /* Who takes no connection is at fault whatever the broker does. Behind the upgrade a server may wait for the broker. */
     refused = !dialogue_is_ready(state->dialogue) && !dialogue_opened_ns(state->dialogue);
     unready = leave_unready(run, &err);
@@ -547,7 +547,7 @@ static void delivery_stop(struct run *run)
     dialogue_close(state->dialogue, GOING_AWAY);
     dialogue_free(state->dialogue);
     channels_free(state->channels);
-    memset(state, 0, sizeof(*state));
+    memset(state, 0, sizeof *state);
     run->stats->held = 0;
 }
 

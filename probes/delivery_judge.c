@@ -62,14 +62,14 @@ static void judge_slowness(struct run *run, const struct tally *tally, size_t al
     int64_t within_ms = opts_of(run)->within_ms, slo_ms = run->conf->slo_ms;
     char took[32], limit[32], where[160];
 
-    text_format_elapsed(tally->slowest_ns, took, sizeof(took));
+    text_format_elapsed(tally->slowest_ns, took, sizeof took);
     if (tally->late) {
-        name_channels(tally->late, all, tally->late_on, where, sizeof(where));
-        text_format_duration(within_ms, limit, sizeof(limit));
+        name_channels(tally->late, all, tally->late_on, where, sizeof where);
+        text_format_duration(within_ms, limit, sizeof limit);
         run_finish(run, REASON_DELIVERY_SLOW, "the heartbeat took %s from the broker to the WebSocket %s, within is %s", took,
                    where, limit);
     } else if (slo_ms && tally->slowest_ns > (uint64_t)slo_ms * NS_PER_MS) {
-        text_format_duration(slo_ms, limit, sizeof(limit));
+        text_format_duration(slo_ms, limit, sizeof limit);
         run_warn(run, REASON_DELIVERY_SLOW, "the heartbeat took %s from the broker to the WebSocket, slo is %s", took, limit);
     } else if (tally->uncontrolled) {
         run_finish(run, REASON_NONE, "delivered; but the agent's own subscription to the broker missed %zu of %zu heartbeats",
@@ -114,28 +114,28 @@ void delivery_judge(struct run *run, const struct err *flood)
     if (tally.lost && flood) {
         run_finish_err(run, flood);
     } else if (tally.lost && !delivery_has_control(state)) {
-        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
+        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof where);
         finish_lost_unheard(run, where);
     } else if (tally.lost &&
                delivery_never_arrived(
                    run->stats->delivery)) { /* a check that was never right says nothing of what the server has lost */
-        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
+        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof where);
         run_finish(
             run, REASON_DELIVERY_LOST,
             "no heartbeat has ever arrived through this server %s, though the broker delivers them to the agent: compare topic and "
             "form (publish, message) with what the server itself uses",
             where);
     } else if (tally.lost) {
-        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof(where));
+        name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof where);
         run_finish(run, REASON_DELIVERY_LOST,
                    "published, and delivered by the broker to the agent, but not by this server to its client %s", where);
     } else if (tally.undelivered && broker_dropped_count(state->broker) != state->dropped_before) {
-        name_channels(tally.undelivered, state->beat_count, tally.undelivered_on, where, sizeof(where));
+        name_channels(tally.undelivered, state->beat_count, tally.undelivered_on, where, sizeof where);
         run_finish(run, REASON_AGENT_ERROR,
                    "more messages came from the broker than the agent takes: the heartbeat %s may be among those that it dropped",
                    where);
     } else if (tally.undelivered) {
-        name_channels(tally.undelivered, state->beat_count, tally.undelivered_on, where, sizeof(where));
+        name_channels(tally.undelivered, state->beat_count, tally.undelivered_on, where, sizeof where);
         run_finish(run, REASON_BROKER_NOT_DELIVERING, "the broker took the heartbeat and delivered it to nobody %s", where);
     } else {
         judge_slowness(run, &tally, state->beat_count);

@@ -26,8 +26,8 @@ static enum turn send_message(struct talk *talk)
     const struct echo_opts *opts = talk_opts(talk);
     uint64_t id;
 
-    random_bytes(&id, sizeof(id));
-    snprintf(state->unique, sizeof(state->unique), "wshealthd-%016" PRIx64, id);
+    random_bytes(&id, sizeof id);
+    snprintf(state->unique, sizeof state->unique, "wshealthd-%016" PRIx64, id);
     state->sent = opts->send.data ? slice_make(opts->send.data, opts->send.len) : slice_str(state->unique);
     talk_late(talk, REASON_ECHO_TIMEOUT, "no message came");
     return talk_send(talk, opts->send.binary ? WS_BINARY : WS_TEXT, state->sent);
@@ -50,7 +50,7 @@ static void note_skipped(struct talk *talk, const struct ws_message *message)
     struct echo_state *state = talk_state(talk);
     const struct echo_opts *opts = talk_opts(talk);
 
-    state->perhaps = opts->expect.match != NULL;
+    state->perhaps = opts->expect.match;
     talk_late(talk, state->perhaps ? REASON_MESSAGE_TOO_BIG : REASON_ECHO_MISMATCH,
               "a message of %" PRIu64 " bytes came, which is more than is kept%s, and none matched", message->size,
               state->perhaps ? ": the answer may have been that one" : "");
@@ -77,7 +77,7 @@ static enum turn await_answer(struct talk *talk)
         }
         if (state->perhaps)
             continue;
-        text_excerpt(message.body, EXCERPT_CHARS, excerpt, sizeof(excerpt));
+        text_excerpt(message.body, EXCERPT_CHARS, excerpt, sizeof excerpt);
         talk_late(talk, REASON_ECHO_MISMATCH, "messages came, none matched; the last, \"%s\": %s: no match", excerpt, why.text);
     }
     return TURN_WAIT;

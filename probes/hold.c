@@ -353,7 +353,7 @@ static bool held_open(struct held *held)
         state->barred = true;
         return true;
     }
-    held->report = mem_alloc(sizeof(*held->report));
+    held->report = mem_alloc(sizeof *held->report);
     held->opening = true;
     held->since_ns = clock_now_ns();
     if (held_connect(held, &err) < 0) {
@@ -489,7 +489,7 @@ static void hold_start(struct run *run)
     struct err err;
 
     if (!state->held) {
-        state->held = mem_alloc(count * sizeof(*state->held));
+        state->held = mem_alloc(count * sizeof *state->held);
         for (size_t i = 0; i < count; i++)
             state->held[i].run = run;
         timer_init(&state->pace, run->loop, on_pace, run);
@@ -505,7 +505,7 @@ static void hold_start(struct run *run)
     drop_all_silent(run, timeout_ms);
     drop_opening(run, timeout_ms, &err);
     if (!state->awaited) /* pongs that an early end left behind still fit */
-        random_bytes(state->ping, sizeof(state->ping));
+        random_bytes(state->ping, sizeof state->ping);
     open_more(run);
 }
 
@@ -543,7 +543,7 @@ static void hold_late(struct run *run)
 
     timer_stop(&state->pace);
     err_clear(&err);
-    text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
+    text_format_duration(run->conf->timeout_ms, limit, sizeof limit);
     drop_opening(run, 0, &err);
     if (finish_silent(run, limit))
         return;
@@ -582,7 +582,7 @@ static void hold_stop(struct run *run)
     if (state->held)
         timer_stop(&state->pace);
     mem_free(state->held);
-    memset(state, 0, sizeof(*state));
+    memset(state, 0, sizeof *state);
     run->stats->held = 0;
 }
 

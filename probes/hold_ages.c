@@ -49,7 +49,7 @@ static void note_last(struct hold_ages *ages, const struct err *err)
 {
     ages->reason = err->reason;
     ages->code = err->code;
-    snprintf(ages->why, sizeof(ages->why), "%.*s", HOLD_WHY_MAX - 1, err->text);
+    snprintf(ages->why, sizeof ages->why, "%.*s", HOLD_WHY_MAX - 1, err->text);
 }
 
 void hold_ages_lost(struct hold_ages *ages, uint64_t now_ns, uint64_t opened_ns, bool kicked, const struct err *err)
@@ -70,7 +70,7 @@ void hold_ages_lost(struct hold_ages *ages, uint64_t now_ns, uint64_t opened_ns,
         return;
     }
     if (ages->count == HOLD_LOSSES_MAX)
-        memmove(ages->losses, ages->losses + 1, --ages->count * sizeof(ages->losses[0]));
+        memmove(ages->losses, ages->losses + 1, --ages->count * sizeof ages->losses[0]);
     ages->losses[ages->count++] = (struct hold_loss){ .first_ns = now_ns,
                                                       .last_ns = now_ns,
                                                       .opened_ns = opened_ns,
@@ -196,8 +196,8 @@ static const char *ages_text(const struct chain *chain, char *out, size_t size)
 {
     char shortest[32], longest[32];
 
-    text_format_elapsed(chain->shortest_ns, shortest, sizeof(shortest));
-    text_format_elapsed(chain->longest_ns, longest, sizeof(longest));
+    text_format_elapsed(chain->shortest_ns, shortest, sizeof shortest);
+    text_format_elapsed(chain->longest_ns, longest, sizeof longest);
     if (similar(chain->shortest_ns, chain->longest_ns))
         snprintf(out, size, "%s", longest);
     else
@@ -232,19 +232,19 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
         bool recycled = pattern.polite == pattern.length && newest->age_ns >= POLITE_S * SECOND_NS;
         bool mild = recycled || newest->age_ns > LONG_S * SECOND_NS;
 
-        ages_text(&(struct chain){ .shortest_ns = newest->age_ns, .longest_ns = newest->age_ns }, age, sizeof(age));
+        ages_text(&(struct chain){ .shortest_ns = newest->age_ns, .longest_ns = newest->age_ns }, age, sizeof age);
         err_set(err, ages->reason, ages->code, "cut after %s%s, %u times: %s%s", age, silence, pattern.length, ages->why,
                 mild ? "; if that is meant, set max_age" : "");
         return mild ? HOLD_WARN : HOLD_FAIL;
     }
     if (churn.length >= CHURN_CHAIN) {
-        err_set(err, ages->reason, ages->code, "cut after %s%s, %u times in 5m: %s", ages_text(&churn, age, sizeof(age)), silence,
+        err_set(err, ages->reason, ages->code, "cut after %s%s, %u times in 5m: %s", ages_text(&churn, age, sizeof age), silence,
                 churn.length, ages->why);
         return HOLD_FAIL;
     }
     if (now_ns - newest->last_ns > WARN_S * SECOND_NS)
         return HOLD_WELL;
-    ages_text(&(struct chain){ .shortest_ns = newest->shortest_ns, .longest_ns = newest->age_ns }, age, sizeof(age));
+    ages_text(&(struct chain){ .shortest_ns = newest->shortest_ns, .longest_ns = newest->age_ns }, age, sizeof age);
     if (newest->count > 1)
         err_set(err, ages->reason, ages->code, "%u held connections were lost after %s%s: %s", newest->count, age, silence,
                 ages->why);

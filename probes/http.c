@@ -148,13 +148,13 @@ static void on_done(void *user, const struct fetch_result *result)
     }
     run->report.phase = PHASE_OPEN;
     if (!status_wanted(opts, result->head->status)) {
-        describe_wanted(opts, wanted, sizeof(wanted));
+        describe_wanted(opts, wanted, sizeof wanted);
         words_of_response(result->head, result->body, words);
         run_finish(run, REASON_HTTP_STATUS, "status %d, want %s%s%s%s%s", result->head->status, wanted, *words ? ": \"" : "", words,
                    *words ? "\"" : "",
                    result->head->status == 426 ? "; a WebSocket is served here: ask it with ws:// or wss://" : "");
     } else if (opts->expect.match && !match_try(opts->expect.match, result->body, &why)) {
-        text_excerpt(result->body, WORDS_CHARS, excerpt, sizeof(excerpt));
+        text_excerpt(result->body, WORDS_CHARS, excerpt, sizeof excerpt);
         run_finish(run, REASON_HTTP_BODY, "the body, \"%s\", does not match: %s", excerpt, why.text);
     } else {
         run_finish(run, REASON_NONE, NULL);

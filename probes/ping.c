@@ -11,7 +11,7 @@ static enum turn send_ping(struct talk *talk)
 {
     struct ping_state *state = talk_state(talk);
 
-    random_bytes(state->payload, sizeof(state->payload));
+    random_bytes(state->payload, sizeof state->payload);
     return talk_send(talk, WS_PING, slice_of(state->payload));
 }
 

@@ -88,7 +88,7 @@ static void name_missing(const struct subscribe_state *state, char *out, size_t 
 
     for (size_t i = 0; i < state->count && !name[0]; i++)
         if (!state->answered[i]) {
-            text_excerpt(slice_str(channels_name(state->channels, i)), NAME_CHARS, name, sizeof(name));
+            text_excerpt(slice_str(channels_name(state->channels, i)), NAME_CHARS, name, sizeof name);
             dialogue_awaits(state->dialogue, channels_name(state->channels, i), want, WANT_BYTES);
         }
     if (state->count == 1)
@@ -104,7 +104,7 @@ static void finish_late(struct run *run, int64_t limit_ms)
     const char *last = dialogue_last(state->dialogue);
     struct err err;
 
-    text_format_duration(limit_ms, limit, sizeof(limit));
+    text_format_duration(limit_ms, limit, sizeof limit);
     if (conn_flooded(dialogue_conn(state->dialogue), &err)) {
         finish_failed(run, &err); /* the confirmation may be somewhere in it */
         return;
@@ -114,7 +114,7 @@ static void finish_late(struct run *run, int64_t limit_ms)
         if (dialogue_opened_ns(state->dialogue)) /* connect is a part of subscribing */
             err.reason = REASON_SUBSCRIBE_TIMEOUT;
     } else {
-        name_missing(state, what, sizeof(what), want);
+        name_missing(state, what, sizeof what, want);
         err_set(&err, REASON_SUBSCRIBE_TIMEOUT, 0, "%s within %s%s%s%s%s%s%s", what, limit, *want ? " (want " : "", want,
                 *want ? ")" : "", *last ? "; the last message was \"" : ", and nothing else came", last, *last ? "\"" : "");
     }
@@ -190,7 +190,7 @@ static void first_round(struct run *run)
 
     dialect_overlay(&state->dialect, target_dialect(run), &opts->over);
     state->channels = channels_new(opts->channel, &opts->channels, opts->sample);
-    state->answered = mem_alloc(CHANNELS_SAMPLE_MAX * sizeof(*state->answered));
+    state->answered = mem_alloc(CHANNELS_SAMPLE_MAX * sizeof *state->answered);
     state->dialogue = dialogue_new(run, &dialogue_events);
     timer_init(&state->within, run->loop, on_within, run);
 }
@@ -207,7 +207,7 @@ static void subscribe_start(struct run *run)
         first_round(run);
     state->count = channels_round(state->channels);
     state->confirmed = 0;
-    memset(state->answered, 0, CHANNELS_SAMPLE_MAX * sizeof(*state->answered));
+    memset(state->answered, 0, CHANNELS_SAMPLE_MAX * sizeof *state->answered);
     run->report.phase = PHASE_RESOLVE;
     if (dialogue_open(state->dialogue, &options, &state->dialect, run->conf->name, &state->report, &err) < 0)
         run_finish_err(run, &err);
@@ -229,7 +229,7 @@ static void subscribe_stop(struct run *run)
     dialogue_free(state->dialogue);
     channels_free(state->channels);
     mem_free(state->answered);
-    memset(state, 0, sizeof(*state));
+    memset(state, 0, sizeof *state);
 }
 
 static int subscribe_check(const void *opts, struct err *err)

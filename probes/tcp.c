@@ -17,7 +17,7 @@ static int tcp_url(const struct tcp_opts *opts, struct url *url, struct err *err
 {
     char text[URL_HOST_MAX + 16];
 
-    snprintf(text, sizeof(text), "tcp://%s", opts->address);
+    snprintf(text, sizeof text, "tcp://%s", opts->address);
     if (url_parse(text, url, err) < 0)
         return err_prefix(err, "address");
     return 0;

@@ -33,15 +33,15 @@ static void judge_dates(struct run *run, const struct dial_report *report)
     int64_t end_ms = chain ? info->chain_not_after_ms : info->not_after_ms, left_ms = end_ms - clock_wall_ms();
     char day[CLOCK_STAMP_MAX], text[192], limit[32];
 
-    clock_stamp(end_ms, day, sizeof(day));
-    snprintf(text, sizeof(text), "%s expires %.10s, in %lld days (%s)", chain ? "a certificate of the chain" : "the certificate",
+    clock_stamp(end_ms, day, sizeof day);
+    snprintf(text, sizeof text, "%s expires %.10s, in %lld days (%s)", chain ? "a certificate of the chain" : "the certificate",
              day, (long long)(left_ms / MS_PER_DAY), info->version);
     run->report.phase = PHASE_TLS;
     if (left_ms < opts->fail_before_ms) {
-        text_format_duration(opts->fail_before_ms, limit, sizeof(limit));
+        text_format_duration(opts->fail_before_ms, limit, sizeof limit);
         run_finish(run, REASON_TLS_CERT_EXPIRING, "%s; fail_before is %s", text, limit);
     } else if (left_ms < opts->warn_before_ms) {
-        text_format_duration(opts->warn_before_ms, limit, sizeof(limit));
+        text_format_duration(opts->warn_before_ms, limit, sizeof limit);
         run_warn(run, REASON_TLS_CERT_EXPIRING, "%s; warn_before is %s", text, limit);
     } else {
         run_finish(run, REASON_NONE, "%s", text);

@@ -51,7 +51,7 @@ void clock_stamp(int64_t wall_ms, char *out, size_t size)
 
 void clock_set_fake(const struct clock_fake *fake)
 {
-    is_fake = fake != NULL;
+    is_fake = fake;
     if (fake)
         fake_clock = *fake;
 }

@@ -11,7 +11,7 @@ struct slice {
     size_t len;
 };
 
-#define slice_of(array) ((struct slice){ (const uint8_t *)(array), sizeof(array) })
+#define slice_of(array) ((struct slice){ (const uint8_t *)(array), sizeof array })
 
 struct slice slice_make(const void *data, size_t len);
 struct slice slice_str(const char *text); /* without the terminator; NULL gives an empty slice */

@@ -26,7 +26,7 @@ static const struct unit size_units[] = {
     { "B", 1 },
 };
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define COUNT(array) (sizeof array / sizeof array[0])
 
 /* Digits at *text, which is moved behind them. -1 without any, or past int64_t. */
 static int read_digits(const char **text, int64_t *value)

@@ -138,7 +138,7 @@ static const struct cli_command *command_of(const struct cli_command *commands, 
     if (!strcmp(word, "--version") || !strcmp(word, "-V"))
         name = "version";
     const struct cli_command *command = cli_find(commands, name);
-    *eaten = command != NULL;
+    *eaten = command;
     if (!command && (word[0] == '-' || strstr(word, "://")))
         command = cli_find(commands, "run");
     return command;
@@ -188,7 +188,7 @@ const char *cli_value(const struct cli *cli, const char *flag)
 
 bool cli_has(const struct cli *cli, const char *flag)
 {
-    return cli_value(cli, flag) != NULL;
+    return cli_value(cli, flag);
 }
 
 const char *cli_next(const struct cli *cli, const char *flag, size_t *at)

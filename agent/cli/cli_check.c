@@ -150,7 +150,7 @@ static int set(const struct cli *cli, const char *flag, const struct opt *rows, 
 /* A flag about an answer is meant for the echo checks; where there is none, for whatever has such an option. */
 static int set_own(const struct cli *cli, struct conf *conf, const char *flag, const char *row, const char *name, const char *text)
 {
-    bool taken = false, echo = check_of_type(conf, "echo", true) != NULL;
+    bool taken = false, echo = check_of_type(conf, "echo", true);
     for (size_t i = 0; i < conf->check_count; i++) {
         const struct check_conf *check = &conf->checks[i];
         const struct opt *rows = check->type->opts;
@@ -311,7 +311,7 @@ static bool apply(const struct cli *cli, struct conf *conf, const char *file, co
         goto out;
     well = conf_seal(conf, &agent_conf_env, &errors) == 0;
     if (!well) {
-        char *named = cli_name_flags(cli, file != NULL, buf_str(&errors.text));
+        char *named = cli_name_flags(cli, file, buf_str(&errors.text));
         screen_tell(named);
         mem_free(named);
     }

@@ -71,7 +71,7 @@ void backoff_other(struct backoff *backoff)
 
 void backoff_passed(struct backoff *backoff)
 {
-    memset(backoff, 0, sizeof(*backoff));
+    memset(backoff, 0, sizeof *backoff);
 }
 
 /* --- what is a refusal --- */
@@ -159,7 +159,7 @@ uint64_t backoff_retry_after_ms(struct slice value, int64_t wall_ms)
     int64_t date;
     size_t i = 0;
 
-    if (value.len == 0 || value.len >= sizeof(text))
+    if (value.len == 0 || value.len >= sizeof text)
         return 0;
     memcpy(text, value.data, value.len);
     text[value.len] = 0;

@@ -66,7 +66,7 @@ static void conn_release(struct conn *conn)
         deflater_free(conn->deflater);
     if (conn->group && conn->group->current == conn)
         conn->group->current = NULL;
-    memset(conn, 0, sizeof(*conn));
+    memset(conn, 0, sizeof *conn);
 }
 
 static void upgrade_stop_clock(struct conn_setup *setup)
@@ -127,7 +127,7 @@ static void lost_by_close(struct conn *conn, const struct ws_message *message, s
     const char *name = ws_close_code_name(message->close_code);
 
     if (message->body.len)
-        text_excerpt(message->body, WS_CLOSE_REASON_MAX, text, sizeof(text));
+        text_excerpt(message->body, WS_CLOSE_REASON_MAX, text, sizeof text);
     if (message->close_code == WS_CODE_NO_STATUS)
         err_set(&err, REASON_CLOSED_BY_SERVER, WS_CODE_NO_STATUS, "the server closed the connection without a code (1005)");
     else
@@ -135,7 +135,7 @@ static void lost_by_close(struct conn *conn, const struct ws_message *message, s
                 message->close_code, *name ? " (" : "", name, *name ? ")" : "", *text ? ": \"" : "", text, *text ? "\"" : "");
     if (behind) {
         size_t len = strlen(err.text);
-        snprintf(err.text + len, sizeof(err.text) - len, ", and sent %zu bytes behind its close frame (RFC 6455, 5.5.1)", behind);
+        snprintf(err.text + len, sizeof err.text - len, ", and sent %zu bytes behind its close frame (RFC 6455, 5.5.1)", behind);
     }
     conn_lost_politely(conn, message->close_code, &err);
 }
@@ -215,7 +215,7 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
         return;
     }
     setup->report->upgrade_ns = now_ns - setup->requested_ns;
-    memcpy(setup->report->subprotocol, agreed.subprotocol, sizeof(agreed.subprotocol));
+    memcpy(setup->report->subprotocol, agreed.subprotocol, sizeof agreed.subprotocol);
     setup->report->deflate = agreed.deflate.on;
     setup->report->remark = agreed.remark;
     setup_free(conn);
@@ -233,7 +233,7 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
 
 static void note_first(struct conn_setup *setup, struct slice data)
 {
-    size_t room = sizeof(setup->first) - setup->first_len, len = data.len < room ? data.len : room;
+    size_t room = sizeof setup->first - setup->first_len, len = data.len < room ? data.len : room;
 
     if (len)
         memcpy(setup->first + setup->first_len, data.data, len);
@@ -346,9 +346,9 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     struct conn_setup *setup;
 
     panic_if(conn_busy(conn));
-    memset(conn, 0, sizeof(*conn));
-    memset(report, 0, sizeof(*report));
-    setup = mem_alloc(sizeof(*setup));
+    memset(conn, 0, sizeof *conn);
+    memset(report, 0, sizeof *report);
+    setup = mem_alloc(sizeof *setup);
     if (conn_offer_init(&setup->offer, options->target, options->url, options->offer_deflate, err) < 0) {
         mem_free(setup);
         return -1;
@@ -459,7 +459,7 @@ void conn_abort(struct conn *conn)
 
 void conn_tls_info(const struct conn *conn, struct tls_info *info)
 {
-    memset(info, 0, sizeof(*info));
+    memset(info, 0, sizeof *info);
     if (conn->stream)
         stream_tls_info(conn->stream, info);
 }
@@ -477,7 +477,7 @@ int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *e
         return -1;
     }
     upgrade_stop_clock(conn->setup);
-    text_format_duration((int64_t)timeout_ms, limit, sizeof(limit));
+    text_format_duration((int64_t)timeout_ms, limit, sizeof limit);
     if (http_reader_started(setup->reader))
         return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "the response to the upgrade did not end within %s", limit);
     return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "no response to the upgrade within %s", limit);

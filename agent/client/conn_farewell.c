@@ -73,7 +73,7 @@ static const struct stream_events farewell_events = { .on_data = on_farewell_dat
 
 void farewell_begin(struct conn_group *group, struct stream *stream, bool shared)
 {
-    struct farewell *farewell = mem_alloc(sizeof(*farewell));
+    struct farewell *farewell = mem_alloc(sizeof *farewell);
 
     farewell->stream = stream;
     farewell->group = group;

@@ -161,7 +161,7 @@ static void put_off(struct conn *conn, struct slice data, uint64_t received_ns)
         return;
     }
     budget->used += data.len;
-    rest = mem_alloc(sizeof(*rest) + data.len);
+    rest = mem_alloc(sizeof *rest + data.len);
     rest->conn = conn;
     rest->received_ns = received_ns;
     rest->len = data.len;
@@ -211,11 +211,11 @@ bool conn_flooded(const struct conn *conn, struct err *err)
     }
     if (!waiting && !(ws_reader_mid_message(&conn->reader) && intake->bytes >= FLOOD_MESSAGE_BYTES))
         return false;
-    text_format_elapsed(clock_now_ns() - intake->since_ns, passed, sizeof(passed));
-    about(intake->bytes, bytes, sizeof(bytes));
+    text_format_elapsed(clock_now_ns() - intake->since_ns, passed, sizeof passed);
+    about(intake->bytes, bytes, sizeof bytes);
     if (intake->inflated > 2 * intake->bytes) {
-        about(intake->inflated, size, sizeof(size));
-        snprintf(inflated, sizeof(inflated), " (%s inflated)", size);
+        about(intake->inflated, size, sizeof size);
+        snprintf(inflated, sizeof inflated, " (%s inflated)", size);
     }
     err_set(err, REASON_FLOOD, 0,
             "the server sent %s%s in %" PRIu64 " messages and control frames within %s, and %s: no answer was among it", bytes,

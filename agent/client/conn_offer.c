@@ -15,7 +15,7 @@ enum { VALUE_MAX = 16384 };
 
 static char *offer_own(struct conn_offer *out, char *text)
 {
-    panic_if(out->owned_count >= sizeof(out->owned) / sizeof(out->owned[0]));
+    panic_if(out->owned_count >= sizeof out->owned / sizeof out->owned[0]);
     out->owned[out->owned_count++] = text;
     return text;
 }
@@ -117,7 +117,7 @@ static int offer_own_headers(struct conn_offer *out, const struct target_conf *t
     if (!url_basic(url, basic))
         return 0;
     const char *value = offer_own(out, mem_strdup(basic));
-    explicit_bzero(basic, sizeof(basic));
+    explicit_bzero(basic, sizeof basic);
     return offer_add_header(out, "Authorization", value, err);
 }
 
@@ -125,7 +125,7 @@ int conn_offer_init(struct conn_offer *out, const struct target_conf *target, co
 {
     struct upgrade_offer *offer = &out->offer;
 
-    memset(out, 0, sizeof(*out));
+    memset(out, 0, sizeof *out);
     offer->host = url->authority;
     offer->target = url->target;
     offer->origin = target->origin;

@@ -24,7 +24,7 @@ static void judge(const struct conn_parting *parting, bool ended, char *out, siz
     char waited[32];
 
     *out = 0;
-    text_format_duration((int64_t)parting->wait_ms, waited, sizeof(waited));
+    text_format_duration((int64_t)parting->wait_ms, waited, sizeof waited);
     if (parting->behind)
         snprintf(out, size, "the server sent %" PRIu64 " bytes behind its close frame (RFC 6455, 5.5.1)", parting->behind);
     else if (parting->code != parting->sent && parting->code != WS_CODE_NO_STATUS)
@@ -41,7 +41,7 @@ static void finish(struct conn *conn, bool ended)
     char remark[256] = "";
 
     if (conn->parting->closed)
-        judge(conn->parting, ended, remark, sizeof(remark));
+        judge(conn->parting, ended, remark, sizeof remark);
     conn_parted(conn, ended, *remark ? remark : NULL);
 }
 
@@ -74,7 +74,7 @@ int conn_part(struct conn *conn, uint16_t code, uint64_t wait_ms)
     buf_fini(&frame);
     if (rc < 0)
         return -1;
-    parting = mem_alloc(sizeof(*parting));
+    parting = mem_alloc(sizeof *parting);
     parting->sent = code;
     parting->wait_ms = wait_ms;
     timer_init(&parting->timer, conn->group->loop, on_time, conn);
@@ -119,7 +119,7 @@ void parting_lost(struct conn *conn, const struct err *err)
     bool close = err->reason == REASON_PROTOCOL_ERROR && conn->reader.failed && (conn->reader.header[0] & 15) == WS_CLOSE;
     char remark[ERR_TEXT_MAX];
 
-    snprintf(remark, sizeof(remark), "the server answered the close frame with a bad one: %.200s", err->text);
+    snprintf(remark, sizeof remark, "the server answered the close frame with a bad one: %.200s", err->text);
     conn_parted(conn, false, close ? remark : NULL);
 }
 
@@ -131,7 +131,7 @@ void parting_ended(struct conn *conn, const struct err *cause)
         finish(conn, true);
         return;
     }
-    snprintf(remark, sizeof(remark), "the server %s TCP without a close frame, in answer to the agent's (RFC 6455, 5.5.1)",
+    snprintf(remark, sizeof remark, "the server %s TCP without a close frame, in answer to the agent's (RFC 6455, 5.5.1)",
              cause->reason == REASON_NONE ? "closed" : "reset");
     conn_parted(conn, true, remark);
 }

@@ -210,7 +210,7 @@ static void take_skipped(struct dialogue *dialogue, const struct ws_message *mes
     char text[80];
     struct err err;
 
-    snprintf(text, sizeof(text), "a message of %" PRIu64 " bytes, which is more than is kept", message->size);
+    snprintf(text, sizeof text, "a message of %" PRIu64 " bytes, which is more than is kept", message->size);
     if (framing_is_stream(&dialogue->framing)) {
         err_set(&err, REASON_MESSAGE_TOO_BIG, 1009, "%s (at most %d)", text, CONN_MESSAGE_MAX);
         fail(dialogue, 1009, &err);
@@ -285,7 +285,7 @@ static void on_beat(struct timer *timer, void *user)
 
 struct dialogue *dialogue_new(void *user, const struct dialogue_events *events)
 {
-    struct dialogue *dialogue = mem_alloc(sizeof(*dialogue));
+    struct dialogue *dialogue = mem_alloc(sizeof *dialogue);
 
     dialogue->user = user;
     dialogue->events = events;
@@ -448,11 +448,11 @@ int dialogue_timeout_err(const struct dialogue *dialogue, uint64_t timeout_ms, s
     panic_if(dialogue->stage == STAGE_IDLE);
     if (dialogue->stage == STAGE_OPENING)
         return conn_timeout_err(&dialogue->conn, timeout_ms, err);
-    text_format_duration((int64_t)timeout_ms, limit, sizeof(limit));
+    text_format_duration((int64_t)timeout_ms, limit, sizeof limit);
     if (dialogue->stage == STAGE_READY)
         return err_set(err, reason, 0, "no answer within %s", limit);
     speaker_describe(&dialogue->speaker, dialogue->stage == STAGE_GREETING ? &dialect->greeting.expect : &dialect->connect.expect,
-                     "", dialogue->seq, want, sizeof(want));
+                     "", dialogue->seq, want, sizeof want);
     return err_set(err, reason, 0, "no %s (dialect %s: %s) within %s%s%s%s", what, dialect->name ? dialect->name : "", want, limit,
                    dialogue->last ? "; the last message was \"" : ", and nothing else either", dialogue_last(dialogue),
                    dialogue->last ? "\"" : "");

@@ -46,7 +46,7 @@ static bool refuse(struct dialogue *dialogue, struct subscription *subscription,
     subscription_free(subscription);
     dialogue->subscription_count--;
     words_of(unit, shown);
-    text_excerpt(slice_str(channel), SHOWN_CHARS, name, sizeof(name));
+    text_excerpt(slice_str(channel), SHOWN_CHARS, name, sizeof name);
     err_set(&err, REASON_SUBSCRIBE_REJECTED, 0, "the server refused channel \"%s\": \"%s\"", name, shown);
     there = tell_subscribed(dialogue, channel, &err);
     mem_free(channel);
@@ -87,7 +87,7 @@ void dialogue_on_settle(struct timer *timer, void *user)
 
     (void)timer;
     dialogue->group->current = &dialogue->conn;
-    while ((subscription = first_due(dialogue, now_ns)) != NULL)
+    while ((subscription = first_due(dialogue, now_ns)))
         if (!confirm(dialogue, subscription))
             return;
     dialogue->group->current = NULL;

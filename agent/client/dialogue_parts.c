@@ -212,7 +212,7 @@ static int compile(struct subscription *subscription, const struct speaker *spea
 
 struct subscription *subscription_new(const struct speaker *speaker, const char *channel, uint64_t seq, struct err *err)
 {
-    struct subscription *subscription = mem_alloc(sizeof(*subscription));
+    struct subscription *subscription = mem_alloc(sizeof *subscription);
 
     list_init(&subscription->node);
     subscription->channel = mem_strdup(channel);

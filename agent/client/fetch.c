@@ -63,7 +63,7 @@ static enum phase phase_now(const struct fetch *fetch)
 static void finish(struct fetch *fetch, const struct err *err)
 {
     struct fetch_result result = { .dial = &fetch->report, .err = err };
-    let_go(fetch, err == NULL);
+    let_go(fetch, !err);
     result.phase = err ? phase_now(fetch) : PHASE_OPEN;
     result.total_ns = clock_now_ns() - fetch->started_ns;
     if (fetch->asked_ns)

@@ -13,7 +13,7 @@ enum { LINE_BYTES_MAX = 64 << 10, NUMBER_DIGITS_MAX = 10 };
 
 void framing_init(struct framing *framing, enum dialect_framing kind)
 {
-    memset(framing, 0, sizeof(*framing));
+    memset(framing, 0, sizeof *framing);
     framing->kind = kind;
     buf_init(&framing->rest, FRAMING_UNIT_MAX + (4 << 20)); /* a message behind a unit that is nearly complete */
     buf_init(&framing->words, FRAMING_UNIT_MAX + 64);
@@ -134,7 +134,7 @@ static int stomp_length(struct slice head, bool *have, size_t *len)
     *have = at >= 0;
     if (!*have)
         return 0;
-    value = slice_skip(head, (size_t)at + sizeof(name) - 1);
+    value = slice_skip(head, (size_t)at + sizeof name - 1);
     for (size_t i = 0; i < value.len; i++)
         if (value.data[i] == '\r' || value.data[i] == '\n')
             value.len = i;
@@ -331,7 +331,7 @@ static int next_unit(struct framing *framing, struct slice *unit, struct err *er
     case FRAMING_MESSAGE:
         *unit = framing->input;
         framing->input.data = NULL;
-        return unit->data != NULL;
+        return unit->data ? 1 : 0;
     case FRAMING_LINES:
         return next_part(framing, '\n', unit);
     case FRAMING_RECORDS:

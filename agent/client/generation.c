@@ -41,7 +41,7 @@ static int broker_contexts(struct generation *generation, struct err *err)
 {
     const struct conf *conf = generation->conf;
 
-    generation->broker_tls = mem_alloc((conf->broker_count + 1) * sizeof(*generation->broker_tls));
+    generation->broker_tls = mem_alloc((conf->broker_count + 1) * sizeof *generation->broker_tls);
     for (size_t i = 0; i < conf->broker_count; i++) {
         const struct broker_conf *broker = &conf->brokers[i];
 
@@ -58,7 +58,7 @@ static int broker_contexts(struct generation *generation, struct err *err)
 
 struct generation *generation_new(struct conf *conf, struct err *err)
 {
-    struct generation *generation = mem_alloc(sizeof(*generation));
+    struct generation *generation = mem_alloc(sizeof *generation);
     const struct tls_conf *tls = &conf->target.tls;
     bool needed = conf->target.local.tls || conf->target.public.tls;
 

@@ -56,7 +56,7 @@ struct guest {
 
 static bool subscribes(const struct guest *guest)
 {
-    return guest->dialogue->events->on_payload != NULL;
+    return guest->dialogue->events->on_payload;
 }
 
 static struct guest *subscriber(const struct share *share)
@@ -106,7 +106,7 @@ struct guest *guest_join(const struct conn_options *options, struct dialogue *di
                          const char *id, struct conn_report *report)
 {
     struct share *share = options->share;
-    struct guest *guest = mem_alloc(sizeof(*guest));
+    struct guest *guest = mem_alloc(sizeof *guest);
 
     guest->share = share;
     guest->asker = options->asker;
@@ -118,7 +118,7 @@ struct guest *guest_join(const struct conn_options *options, struct dialogue *di
     guest->told = share->turn;
     guest->attached = !share->condemned && dialogue_busy(share->host);
     guest->late = guest->attached && dialogue_is_ready(share->host);
-    memset(report, 0, sizeof(*report));
+    memset(report, 0, sizeof *report);
     report->joined = guest->late;
     list_push(&share->guests, &guest->node);
     tick_in(share, 0);
@@ -165,7 +165,7 @@ static void tell_lost(struct share *share, const struct err *err)
     share->condemned = share->drop = false;
     if (!list_empty(&share->guests))
         tick_in(share, 0);
-    while ((guest = untold(share, turn)) != NULL) {
+    while ((guest = untold(share, turn))) {
         const struct dialogue_events *events = guest->dialogue->events;
         void *user = guest->dialogue->user;
 
@@ -202,7 +202,7 @@ static void end_if_free(struct share *share)
         return;
     }
     end_host(share);
-    while ((guest = untold(share, turn)) != NULL) {
+    while ((guest = untold(share, turn))) {
         const struct dialogue_events *events = guest->dialogue->events;
         void *user = guest->dialogue->user;
 
@@ -266,7 +266,7 @@ int guest_send(struct guest *guest, enum ws_opcode opcode, struct slice payload)
 {
     if (!guest->ready)
         return -1;
-    if (opcode == WS_PING && payload.len <= sizeof(guest->ping)) {
+    if (opcode == WS_PING && payload.len <= sizeof guest->ping) {
         guest->ping_turn = ++guest->share->pings;
         guest->ping_len = payload.len;
         memcpy(guest->ping, payload.data, payload.len);
@@ -286,7 +286,7 @@ int guest_timeout_err(const struct guest *guest, uint64_t timeout_ms, struct err
         return err_set(err, REASON_AGENT_ERROR, 0, "the shared connection was not opened in time: the one before it had not ended");
     if (waited_ns <= timeout_ms * NS_PER_MS / LATE_SHARE)
         return dialogue_timeout_err(share->host, timeout_ms, err);
-    text_format_elapsed(waited_ns, waited, sizeof(waited));
+    text_format_elapsed(waited_ns, waited, sizeof waited);
     return err_set(err, REASON_AGENT_ERROR, 0, "the shared connection was opened %s late: the one before it had not ended", waited);
 }
 
@@ -311,7 +311,7 @@ static void tell_ready(struct share *share)
     uint64_t turn = ++share->turn;
     struct guest *guest;
 
-    while (dialogue_is_ready(share->host) && (guest = untold(share, turn)) != NULL) {
+    while (dialogue_is_ready(share->host) && (guest = untold(share, turn))) {
         if (guest->ready || !guest->attached || !adopt(guest))
             continue;
         guest->ready = true;
@@ -368,7 +368,7 @@ static void tell_pong(struct share *share, uint64_t ping, const struct ws_messag
     uint8_t body[WS_CONTROL_MAX];
     struct guest *guest;
 
-    while ((guest = untold(share, turn)) != NULL) {
+    while ((guest = untold(share, turn))) {
         if (!guest->ping_turn || guest->ping_turn > ping)
             continue;
         guest->ping_turn = 0;
@@ -390,7 +390,7 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
         return;
     }
     turn = ++share->turn;
-    while ((guest = untold(share, turn)) != NULL)
+    while ((guest = untold(share, turn)))
         if (guest->ready && guest->dialogue->events->on_message)
             guest->dialogue->events->on_message(guest->dialogue->user, message, received_ns);
 }
@@ -486,7 +486,7 @@ struct share *share_ref(struct share **list, struct conn_group *group, struct ge
         share->keepers += keeps;
         return share;
     }
-    share = mem_alloc(sizeof(*share));
+    share = mem_alloc(sizeof *share);
     share->users = 1;
     share->keepers = keeps;
     share->path = path;

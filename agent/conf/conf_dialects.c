@@ -115,8 +115,8 @@ static void check_path(const char *path, struct trail *trail, struct report *rep
 
 static void check_keepalive(const struct dialect *dialect, struct trail *trail, struct report *report)
 {
-    const bool asked = !match_spec_empty(&dialect->keepalive.match), answered = dialect->keepalive.send.data != NULL;
-    const bool beats = dialect->keepalive.beat.data != NULL, timed = dialect->keepalive.every_ms != 0;
+    const bool asked = !match_spec_empty(&dialect->keepalive.match), answered = dialect->keepalive.send.data;
+    const bool beats = dialect->keepalive.beat.data, timed = dialect->keepalive.every_ms != 0;
     if (report_has_below(report, trail->text)) /* what is wrong by itself is not judged again */
         return;
     if (answered && !asked)

@@ -172,7 +172,7 @@ static bool read_match_key(struct reader *reader, const struct node *node, struc
         return true;
     if (field) {
         *field = read_text(reader, node, "a text");
-        return *field != NULL;
+        return *field;
     }
     const char *near = text_nearest(node->key, match_keys, sizeof match_keys / sizeof match_keys[0] - 1);
     report_at(reader->report, node->key_mark, reader->trail.text, near ? "unknown key (did you mean '%s'?)" : "unknown key", near);

@@ -162,7 +162,7 @@ static void check_target(struct target_conf *target, struct report *report)
 static void check_name(struct conf *conf, size_t index, const char *path, struct report *report)
 {
     struct check_conf *check = &conf->checks[index];
-    bool given = check->name != NULL;
+    bool given = check->name;
     char shown[SHOWN_MAX * 5];
     if (report_has(report, path))
         return;

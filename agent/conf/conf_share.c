@@ -41,7 +41,7 @@ void conf_check_share(const struct conf *conf, size_t index, const char *path, s
             type->name);
     else if (type->check_share && type->check_share(check->opts, &err))
         conf_report_below(report, path, (const struct opt *const[]){ type->opts, NULL }, &err);
-    else if (type->delivers && (other = other_subscriber(conf, index)) != NULL)
+    else if (type->delivers && (other = other_subscriber(conf, index)))
         report_path(report, below, "%s has it already, and one delivery check can: give that one both channels",
                     other->name ? other->name : other->type->name);
 }

@@ -23,7 +23,7 @@ void conf_report_below(struct report *report, const char *path, const struct opt
     if (len < sizeof name && err->text[len])
         memcpy(name, err->text, len);
     for (size_t i = 0; i < 2 && *name && !known; i++)
-        known = opt_find(rows[i], name) != NULL;
+        known = opt_find(rows[i], name);
     if (known) {
         snprintf(below, sizeof below, "%s.%s", path, name);
         report_path(report, below, "%s", err->text + len + 1 + strspn(err->text + len + 1, " "));

@@ -220,7 +220,7 @@ bool opt_is_set(const struct opt *row, const void *base)
     const void *field = field_of(row, base);
     switch (row->kind) {
     case OPT_STRING:
-        return *(char *const *)field != NULL;
+        return *(char *const *)field;
     case OPT_INT:
     case OPT_DURATION:
     case OPT_SIZE:
@@ -231,11 +231,11 @@ bool opt_is_set(const struct opt *row, const void *base)
     case OPT_PAIRS:
         return ((const struct opt_pairs *)field)->count > 0;
     case OPT_MATCH:
-        return ((const struct opt_match *)field)->match != NULL;
+        return ((const struct opt_match *)field)->match;
     case OPT_SPEC:
         return ((const struct match_spec *)field)->dropped || !match_spec_empty(field);
     case OPT_BYTES:
-        return ((const struct opt_bytes *)field)->data != NULL;
+        return ((const struct opt_bytes *)field)->data;
     case OPT_SECTION:
         for (const struct opt *inner = row->rows; inner && inner->name; inner++)
             if (has_field(inner) && opt_is_set(inner, field))

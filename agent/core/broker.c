@@ -135,7 +135,7 @@ static void ping_unanswered(struct broker *broker)
     struct err err;
     char limit[32];
 
-    text_format_duration(broker->conf->timeout_ms, limit, sizeof(limit));
+    text_format_duration(broker->conf->timeout_ms, limit, sizeof limit);
     err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
     broker_fail(broker, &err);
 }
@@ -175,7 +175,7 @@ static void on_asks_due(struct timer *timer, void *user)
             ping_unanswered(broker);
             return;
         }
-        text_format_duration((int64_t)((ask->due_ns - ask->started_ns) / NS_PER_MS), limit, sizeof(limit));
+        text_format_duration((int64_t)((ask->due_ns - ask->started_ns) / NS_PER_MS), limit, sizeof limit);
         err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
         ask_answer(ask, &err);
     }
@@ -413,7 +413,7 @@ static void on_timer(struct timer *timer, void *user)
         broker_open(broker);
         return;
     case BROKER_OPENING:
-        text_format_duration(broker->conf->timeout_ms, limit, sizeof(limit));
+        text_format_duration(broker->conf->timeout_ms, limit, sizeof limit);
         err_set(&err, REASON_BROKER_TIMEOUT, 0, "no connection to the broker within %s", limit);
         broker_fail(broker, &err);
         return;
@@ -455,7 +455,7 @@ void broker_closed(struct broker *broker)
 
 struct broker *broker_new(struct loop *loop, const struct broker_conf *conf, struct tls_context *tls)
 {
-    struct broker *broker = mem_alloc(sizeof(*broker));
+    struct broker *broker = mem_alloc(sizeof *broker);
 
     broker->loop = loop;
     broker->conf = conf;

@@ -69,7 +69,7 @@ void broker_listen(struct broker *broker, struct broker_listener *listener, cons
     bool known = topic_wanted(broker, topic);
 
     panic_if(strlen(topic) >= BROKER_TOPIC_MAX);
-    snprintf(listener->topic, sizeof(listener->topic), "%s", topic);
+    snprintf(listener->topic, sizeof listener->topic, "%s", topic);
     listener->broker = broker;
     listener->confirmed = false;
     listener->asked_ns = 0;
@@ -95,7 +95,7 @@ void broker_listen_again(struct broker_listener *listener)
 
     if (!broker || broker->phase != BROKER_UP || owed_ns < (uint64_t)broker->conf->timeout_ms * NS_PER_MS)
         return;
-    memcpy(topic, listener->topic, sizeof(topic)); /* its owner may let go of it when it hears */
+    memcpy(topic, listener->topic, sizeof topic); /* its owner may let go of it when it hears */
     broker_topic_state(broker, slice_str(topic), false, NULL);
     broker->conf->type->unsubscribe(broker, slice_str(topic));
     topic_subscribe(broker, topic);
@@ -117,7 +117,7 @@ void broker_subscribed(struct broker *broker, struct slice topic, const struct e
 {
     if (broker->phase != BROKER_UP)
         return;
-    broker_topic_state(broker, topic, err == NULL, err);
+    broker_topic_state(broker, topic, !err, err);
 }
 
 void broker_message(struct broker *broker, struct slice topic, struct slice body, uint64_t received_ns)

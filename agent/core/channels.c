@@ -87,7 +87,7 @@ static int parse_pattern(const char *text, struct pattern *pattern, struct err *
 {
     struct slice rest = slice_str(text);
 
-    memset(pattern, 0, sizeof(*pattern));
+    memset(pattern, 0, sizeof *pattern);
     pattern->count = 1;
     for (;;) {
         ptrdiff_t open = slice_find(rest, slice_str("{")), close = slice_find(rest, slice_str("}"));
@@ -226,7 +226,7 @@ static void drop_doubles(struct channels *channels)
 {
     size_t kept = 1;
 
-    qsort(channels->names, channels->count, sizeof(*channels->names), by_name);
+    qsort(channels->names, channels->count, sizeof *channels->names, by_name);
     for (size_t i = 1; i < channels->count; i++) {
         if (strcmp(channels->names[i], channels->names[kept - 1]) == 0)
             mem_free(channels->names[i]);
@@ -238,20 +238,20 @@ static void drop_doubles(struct channels *channels)
 
 struct channels *channels_new(const char *channel, const struct opt_strings *list, int64_t sample)
 {
-    struct channels *channels = mem_alloc(sizeof(*channels));
+    struct channels *channels = mem_alloc(sizeof *channels);
 
-    channels->names = mem_alloc(CHANNELS_MAX * sizeof(*channels->names));
+    channels->names = mem_alloc(CHANNELS_MAX * sizeof *channels->names);
     if (channel)
         channels->names[channels->count++] = mem_strdup(channel);
     for (size_t i = 0; i < list->count; i++)
         add_pattern(channels, list->items[i]);
     panic_if(!channels->count);
     drop_doubles(channels);
-    channels->names = mem_realloc(channels->names, channels->count * sizeof(*channels->names));
+    channels->names = mem_realloc(channels->names, channels->count * sizeof *channels->names);
     channels->sample = sample > 0 && sample < (int64_t)channels->count ? (size_t)sample : channels->count;
     if (channels->sample > CHANNELS_SAMPLE_MAX)
         channels->sample = CHANNELS_SAMPLE_MAX;
-    channels->round = mem_alloc(channels->sample * sizeof(*channels->round));
+    channels->round = mem_alloc(channels->sample * sizeof *channels->round);
     channels->step = scatter(channels->count);
     channels->next = random_below((uint32_t)channels->count);
     return channels;
@@ -285,7 +285,7 @@ size_t channels_round(struct channels *channels)
 {
     size_t again = channels->again_count;
 
-    memcpy(channels->round, channels->again, again * sizeof(*channels->again));
+    memcpy(channels->round, channels->again, again * sizeof *channels->again);
     channels->round_count = again;
     while (channels->round_count < channels->sample) {
         size_t index = channels->next;

@@ -41,7 +41,7 @@ static void on_schedule(struct timer *timer, void *user)
     panic_if(run->active);
     if (check_wait_for_share(check) || check_wait_for_turn(check))
         return;
-    memset(&run->report, 0, sizeof(run->report));
+    memset(&run->report, 0, sizeof run->report);
     run->active = true;
     check->late = false;
     run->started_ns = check->void_since_ns = clock_now_ns();
@@ -87,12 +87,12 @@ static void apply_slo(const struct check *check, struct ending *ending)
 
     if (ending->result != RESULT_PASS || !check->conf->slo_ms || took_ns <= (uint64_t)check->conf->slo_ms * NS_PER_MS)
         return;
-    text_format_elapsed(took_ns, took, sizeof(took));
-    text_format_duration(check->conf->slo_ms, slo, sizeof(slo));
+    text_format_elapsed(took_ns, took, sizeof took);
+    text_format_duration(check->conf->slo_ms, slo, sizeof slo);
     ending->result = RESULT_WARN;
     ending->reason = REASON_SLOW;
     ending->phase = report->have_rtt ? PHASE_OPEN : PHASE_UPGRADE;
-    snprintf(ending->text, sizeof(ending->text), "%s took %s, slo is %s", report->have_rtt ? "the answer" : "the round", took, slo);
+    snprintf(ending->text, sizeof ending->text, "%s took %s, slo is %s", report->have_rtt ? "the answer" : "the round", took, slo);
 }
 
 /* A failure across a gap in which the agent did not run proves nothing; nor does one that is the agent's own. */
@@ -112,7 +112,7 @@ static void apply_void(const struct check *check, struct ending *ending)
     ending->result = RESULT_VOID;
     ending->reason = REASON_AGENT_STALLED;
     ending->phase = PHASE_NONE;
-    snprintf(ending->text, sizeof(ending->text), "the agent itself was late by %llu ms: the round does not count",
+    snprintf(ending->text, sizeof ending->text, "the agent itself was late by %llu ms: the round does not count",
              (unsigned long long)late_ms);
 }
 
@@ -145,7 +145,7 @@ static void log_round(const struct check *check, const struct ending *ending)
 
     if (!log_enabled(LOG_DEBUG))
         return;
-    text_format_elapsed(check->view.total_ns, took, sizeof(took));
+    text_format_elapsed(check->view.total_ns, took, sizeof took);
     event_log(EVENT_ROUND, "check", check->conf->name, "result", result_name(ending->result), "reason",
               ending->reason ? reason_name(ending->reason) : NULL, "took", took, "message", ending->text[0] ? ending->text : NULL,
               NULL);
@@ -200,9 +200,9 @@ static bool own_doing(const struct check *check, struct ending *ending)
         return ending->reason == REASON_AGENT_ERROR;
     if (ending->result != RESULT_FAIL || !backoff_is_refusal(ending->reason, check->run.report.close_code) ||
         ending->reason == REASON_RATE_LIMITED || ending->reason == REASON_TLS_CLIENT_CERT_REJECTED ||
-        !token_is_over(check, ago, sizeof(ago)))
+        !token_is_over(check, ago, sizeof ago))
         return false;
-    snprintf(ending->text + len, sizeof(ending->text) - len, "; the agent's token expired %s ago, by its own exp", ago);
+    snprintf(ending->text + len, sizeof ending->text - len, "; the agent's token expired %s ago, by its own exp", ago);
     return true;
 }
 
@@ -251,13 +251,13 @@ static bool judge(struct check *check, const struct ending *ending)
     view->reason = ending->reason;
     view->phase = ending->phase;
     view->scope = scope;
-    memcpy(view->message, ending->text, sizeof(view->message));
+    memcpy(view->message, ending->text, sizeof view->message);
     view->http_status = report->http_status;
     view->close_code = report->close_code;
     view->broker_hint = report->broker_hint;
     view->last_ms = clock_wall_ms();
-    memcpy(view->have_phase, report->have_phase, sizeof(view->have_phase));
-    memcpy(view->phase_ns, report->phase_ns, sizeof(view->phase_ns));
+    memcpy(view->have_phase, report->have_phase, sizeof view->have_phase);
+    memcpy(view->phase_ns, report->phase_ns, sizeof view->phase_ns);
     view->have_rtt = report->have_rtt;
     view->rtt_ns = report->rtt_ns;
     /* A warning while the check is still down is no news of what took it down. */
@@ -266,7 +266,7 @@ static bool judge(struct check *check, const struct ending *ending)
         view->last_fault = ending->reason;
         view->last_fault_scope = view->scope;
         view->last_fault_hint = report->broker_hint;
-        memcpy(view->last_fault_message, ending->text, sizeof(view->last_fault_message));
+        memcpy(view->last_fault_message, ending->text, sizeof view->last_fault_message);
     }
     if (changed)
         view->since_ms = view->last_ms;
@@ -282,7 +282,7 @@ static void note_void(struct check *check, const struct ending *ending)
         return;
     view->reason = ending->reason;
     view->scope = SCOPE_NONE;
-    memcpy(view->message, ending->text, sizeof(view->message));
+    memcpy(view->message, ending->text, sizeof view->message);
     if (ending->reason == REASON_AGENT_ERROR && view->stats.rounds[RESULT_VOID] == 1)
         event_log(EVENT_AGENT_ERROR, "check", view->name, "message", ending->text, NULL);
 }
@@ -327,7 +327,7 @@ static void end_with(struct run *run, enum result result, enum reason reason, co
     /* A shared fault lies in no phase of this connection. */
     if (reason != REASON_NONE && reason_scope(reason) != SCOPE_SHARED)
         ending.phase = run->report.phase != PHASE_NONE ? run->report.phase : reason_phase(reason);
-    snprintf(ending.text, sizeof(ending.text), "%s", text);
+    snprintf(ending.text, sizeof ending.text, "%s", text);
     round_end(run, &ending);
 }
 
@@ -338,7 +338,7 @@ void run_finish(struct run *run, enum reason reason, const char *fmt, ...)
 
     if (fmt) {
         va_start(args, fmt);
-        vsnprintf(text, sizeof(text), fmt, args);
+        vsnprintf(text, sizeof text, fmt, args);
         va_end(args);
     }
     end_with(run, reason == REASON_NONE ? RESULT_PASS : RESULT_FAIL, reason, text);
@@ -350,7 +350,7 @@ void run_warn(struct run *run, enum reason reason, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     end_with(run, RESULT_WARN, reason, text);
 }
@@ -371,7 +371,7 @@ static void event_begin(struct run *run, const struct err *err)
     panic_if(!run->type->session);
     if (!run->active) { /* a round of its own, begun and ended now */
         timer_stop(&check->schedule);
-        memset(&run->report, 0, sizeof(run->report));
+        memset(&run->report, 0, sizeof run->report);
         run->report.phase = PHASE_OPEN;
         run->active = true;
         run->started_ns = clock_now_ns();
@@ -476,7 +476,7 @@ static void cut_round(void *user)
 
 struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf)
 {
-    struct check *check = mem_alloc(sizeof(*check));
+    struct check *check = mem_alloc(sizeof *check);
     struct run *run = &check->run;
 
     check->host = host;
@@ -498,7 +498,7 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     run->state = run->type->state_size ? mem_alloc(run->type->state_size) : NULL;
     run->stats = &check->view.stats;
     if (run->type->delivers)
-        run->stats->delivery = mem_alloc(sizeof(*run->stats->delivery));
+        run->stats->delivery = mem_alloc(sizeof *run->stats->delivery);
     run->once = host->once;
     list_init(&check->turn.node);
     run->asker = (struct asker){

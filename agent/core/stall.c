@@ -42,7 +42,7 @@ static void on_timer(struct timer *timer, void *user)
 
 void stall_init(struct stall *stall, struct loop *loop, void (*on_tick)(void *user, uint64_t late_ms), void *user)
 {
-    memset(stall, 0, sizeof(*stall));
+    memset(stall, 0, sizeof *stall);
     stall->on_tick = on_tick;
     stall->user = user;
     stall->last_tick_ns = clock_now_ns();

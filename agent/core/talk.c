@@ -237,7 +237,7 @@ static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on
 
 struct talk *talk_engine_new(struct run *run)
 {
-    struct talk *talk = mem_alloc(sizeof(*talk));
+    struct talk *talk = mem_alloc(sizeof *talk);
 
     talk->run = run;
     timer_init(&talk->quiet, run->loop, on_quiet, talk);
@@ -260,7 +260,7 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
     struct err err;
     int rc;
 
-    memset(&talk->report, 0, sizeof(talk->report));
+    memset(&talk->report, 0, sizeof talk->report);
     talk->step = 0;
     talk->current = NULL;
     talk->sent_ns = talk->received_ns = talk->opened_ns = 0;
@@ -316,7 +316,7 @@ void talk_engine_late(struct talk *talk)
         run_finish_err(run, &flood);
         return;
     }
-    text_format_duration(run->conf->timeout_ms, limit, sizeof(limit));
+    text_format_duration(run->conf->timeout_ms, limit, sizeof limit);
     if (talk->late.text[0])
         run_finish(run, talk->late.reason, "%s within %s", talk->late.text, limit);
     else
@@ -403,7 +403,7 @@ enum turn talk_fail(struct talk *talk, enum reason reason, const char *fmt, ...)
     char text[ERR_TEXT_MAX];
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     err_set(&err, reason, 0, "%s", text);
     talk_open_phase(talk);
@@ -417,7 +417,7 @@ void talk_late(struct talk *talk, enum reason reason, const char *fmt, ...)
     char text[ERR_TEXT_MAX];
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     err_set(&talk->late, reason, 0, "%s", text);
 }

@@ -58,7 +58,7 @@ static void append_number(struct buf *out, size_t number)
     buf_append(out, at, (size_t)(digits + sizeof digits - at));
 }
 
-#define append_literal(out, text) buf_append((out), (text), sizeof(text) - 1)
+#define append_literal(out, text) buf_append((out), (text), sizeof text - 1)
 
 void httpd_write_answer(struct buf *out, struct httpd_date *date, const struct httpd_answer *answer)
 {

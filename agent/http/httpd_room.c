@@ -145,6 +145,6 @@ void httpd_shrink_pending(struct httpd *httpd)
 {
     uint64_t again_ms;
     struct conn *victim;
-    while (pending_bytes(httpd) > httpd->options.max_pending_bytes && (victim = find_victim(httpd, true, &again_ms)) != NULL)
+    while (pending_bytes(httpd) > httpd->options.max_pending_bytes && (victim = find_victim(httpd, true, &again_ms)))
         give_way(victim);
 }

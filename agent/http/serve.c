@@ -80,7 +80,7 @@ static bool element_accepts(struct slice element, const char *type, const char *
 static bool accepts(const struct ask *ask, const char *type, const char *version)
 {
     const struct slice *value;
-    for (size_t nth = 0; (value = http_header_nth(ask->request->head, "Accept", nth)) != NULL; nth++)
+    for (size_t nth = 0; (value = http_header_nth(ask->request->head, "Accept", nth)); nth++)
         for (struct slice rest = *value; rest.len;)
             if (element_accepts(cut_at(&rest, ','), type, version))
                 return true;

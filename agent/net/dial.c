@@ -63,7 +63,7 @@ static void clock_phase(const struct dial *dial)
 
 static void drop_attempts(struct dial *dial)
 {
-    for (struct attempt *attempt = dial->attempts, *next; attempt != NULL; attempt = next) {
+    for (struct attempt *attempt = dial->attempts, *next; attempt; attempt = next) {
         next = attempt->next;
         attempt->dial = NULL;
         stream_kill(attempt->stream);
@@ -74,13 +74,13 @@ static void drop_attempts(struct dial *dial)
 static void dial_free(struct dial *dial)
 {
     timer_stop(&dial->timer);
-    if (dial->lookup != NULL) {
+    if (dial->lookup) {
         dial->report->resolve_queued = resolve_is_queued(dial->lookup);
         dial->report->lookup = NULL;
         resolve_cancel(dial->lookup);
     }
     drop_attempts(dial);
-    if (dial->securing != NULL)
+    if (dial->securing)
         stream_close_now(dial->securing); /* our alert, if there is one, is on its way */
     tls_context_unref(dial->target.tls);
     mem_free(dial);
@@ -110,7 +110,7 @@ static void fail(struct dial *dial, const struct err *err)
 void dial_cancel(struct dial *dial)
 {
     clock_phase(dial);
-    if (dial->securing != NULL) {
+    if (dial->securing) {
         stream_tls_info(dial->securing, &dial->report->tls);
         dial->report->tls_answered = stream_tls_answered(dial->securing);
     }
@@ -125,7 +125,7 @@ static void on_secured(void *user, const struct err *err)
     stream_tls_info(dial->securing, &dial->report->tls);
     dial->report->tls_answered = stream_tls_answered(dial->securing);
     clock_phase(dial);
-    if (err == NULL) {
+    if (!err) {
         dial->report->secured = true;
         succeed(dial, dial->securing);
         return;
@@ -138,7 +138,7 @@ static void on_secured(void *user, const struct err *err)
 static void secure(struct dial *dial, struct stream *stream)
 {
     struct err err;
-    const char *name = dial->target.server_name != NULL ? dial->target.server_name : dial->target.url->host;
+    const char *name = dial->target.server_name ? dial->target.server_name : dial->target.url->host;
     dial->phase_start_ns = clock_now_ns();
     dial->securing = stream;
     if (stream_tls_begin(stream, dial->target.tls, name, on_secured, dial, &err) != 0)
@@ -188,11 +188,11 @@ static void on_connected(uv_connect_t *req, int status)
     struct attempt *attempt = (struct attempt *)req;
     struct dial *dial = attempt->dial;
     struct stream *stream = attempt->stream;
-    if (dial == NULL) {
+    if (!dial) {
         mem_free(attempt);
         return;
     }
-    for (struct attempt **link = &dial->attempts; *link != NULL; link = &(*link)->next)
+    for (struct attempt **link = &dial->attempts; *link; link = &(*link)->next)
         if (*link == attempt) {
             *link = attempt->next;
             break;
@@ -207,7 +207,7 @@ static void on_connected(uv_connect_t *req, int status)
         mem_free(attempt);
         if (dial->target.proxy != PROXY_OFF)
             introduce(dial, stream);
-        if (dial->target.tls != NULL)
+        if (dial->target.tls)
             secure(dial, stream);
         else
             succeed(dial, stream);
@@ -218,13 +218,13 @@ static void on_connected(uv_connect_t *req, int status)
     mem_free(attempt);
     if (dial->address_next < dial->address_count)
         connect_next(dial);
-    else if (dial->attempts == NULL)
+    else if (!dial->attempts)
         fail(dial, &dial->failure);
 }
 
 static int begin(struct dial *dial, struct attempt *attempt, const struct sockaddr_storage *address)
 {
-    if (address == NULL) {
+    if (!address) {
         uv_pipe_connect(&attempt->req, &attempt->stream->uv.pipe, dial->target.url->unix_path, on_connected);
         return 0;
     }
@@ -236,7 +236,7 @@ static bool attempt_start(struct dial *dial, const struct sockaddr_storage *addr
 {
     struct attempt *attempt = mem_alloc(sizeof *attempt);
     attempt->dial = dial;
-    attempt->stream = stream_new(dial->loop, address == NULL);
+    attempt->stream = stream_new(dial->loop, !address);
     dial_address_text(&dial->target, address, attempt->address, sizeof attempt->address);
     snprintf(dial->report->address, sizeof dial->report->address, "%s", attempt->address);
     int status = begin(dial, attempt, address);
@@ -264,7 +264,7 @@ static void connect_next(struct dial *dial)
             timer_start(&dial->timer, DIAL_STAGGER_MS);
         return;
     }
-    if (dial->attempts == NULL)
+    if (!dial->attempts)
         timer_start(&dial->timer, 0);
 }
 
@@ -345,7 +345,7 @@ struct dial *dial_start(struct loop *loop, const struct dial_target *target, con
     memset(report, 0, sizeof *report);
     dial->loop = loop;
     dial->target = *target;
-    dial->target.tls = target->tls == NULL ? NULL : tls_context_ref(target->tls);
+    dial->target.tls = target->tls ? tls_context_ref(target->tls) : NULL;
     dial->events = events;
     dial->user = user;
     dial->report = report;
@@ -360,7 +360,7 @@ struct dial *dial_start(struct loop *loop, const struct dial_target *target, con
     }
     dial->lookup = resolve_start(loop, target->url->host, on_resolved, dial);
     report->lookup = dial->lookup;
-    if (dial->lookup == NULL) {
+    if (!dial->lookup) {
         dial_resolve_err(&dial->target, EAI_SYSTEM, EMFILE, &dial->failure);
         timer_start(&dial->timer, 0);
     }

@@ -12,7 +12,7 @@
 void dial_address_text(const struct dial_target *target, const struct sockaddr_storage *address, char *out, size_t size)
 {
     char host[INET6_ADDRSTRLEN + 1] = "";
-    if (address == NULL) {
+    if (!address) {
         snprintf(out, size, "unix:%s", target->url->unix_path);
     } else if (address->ss_family == AF_INET6) {
         uv_ip6_name((const struct sockaddr_in6 *)address, host, sizeof host);
@@ -69,7 +69,7 @@ static struct finding judge(bool is_unix, bool is_v6, int error)
 void dial_connect_err(const struct dial_target *target, const char *address, unsigned count, int status, struct err *err)
 {
     struct finding finding = judge(target->url->is_unix, address[0] == '[', -status);
-    const char *text = finding.text != NULL ? finding.text : uv_strerror(status);
+    const char *text = finding.text ? finding.text : uv_strerror(status);
     const char *host = target->url->host;
     bool is_name = !target->url->is_unix && strncmp(address + (address[0] == '['), host, strlen(host)) != 0;
     if (count > 1)
@@ -99,7 +99,7 @@ int dial_timeout_err(const struct dial_target *target, const struct dial_report 
 {
     char within[32];
     text_format_duration((int64_t)timeout_ms, within, sizeof within);
-    if (!report->resolved && (report->resolve_queued || (report->lookup != NULL && resolve_is_queued(report->lookup))))
+    if (!report->resolved && (report->resolve_queued || (report->lookup && resolve_is_queued(report->lookup))))
         return err_set(err, REASON_AGENT_ERROR, EAGAIN,
                        "resolve %s: %d other names are being looked up, and no thread was free within %s", target->url->host,
                        RESOLVE_THREADS_MAX, within);
@@ -108,10 +108,10 @@ int dial_timeout_err(const struct dial_target *target, const struct dial_report 
                        within);
     if (!report->connected)
         return err_set(err, REASON_CONNECT_TIMEOUT, ETIMEDOUT, "connect to %s: no answer within %s", report->address, within);
-    if (target->tls != NULL && !report->secured && report->tls_answered)
+    if (target->tls && !report->secured && report->tls_answered)
         return err_set(err, REASON_TLS_HANDSHAKE_FAILED, ETIMEDOUT, "TLS with %s: the handshake was not finished within %s",
                        report->address, within);
-    if (target->tls != NULL && !report->secured)
+    if (target->tls && !report->secured)
         return err_set(err, REASON_TLS_HANDSHAKE_FAILED, ETIMEDOUT, "TLS with %s: no answer within %s; is this the plain port?",
                        report->address, within);
     return err_set(err, REASON_UPGRADE_TIMEOUT, ETIMEDOUT, "no answer from %s within %s", report->address, within);

@@ -53,14 +53,14 @@ static void describe(const struct listen_address *address, char *out, size_t siz
     if (address->is_unix)
         snprintf(out, size, "unix:%s", address->unix_path);
     else
-        snprintf(out, size, strchr(address->host, ':') != NULL ? "[%s]:%u" : "%s:%u", address->host, (unsigned)address->port);
+        snprintf(out, size, strchr(address->host, ':') ? "[%s]:%u" : "%s:%u", address->host, (unsigned)address->port);
 }
 
 static int fail(const struct listen_address *address, int error, const char *what, struct err *err)
 {
     char name[URL_HOST_MAX + 16];
     describe(address, name, sizeof name);
-    return err_set(err, REASON_NONE, error, "listen %s: %s", name, what != NULL ? what : uv_strerror(-error));
+    return err_set(err, REASON_NONE, error, "listen %s: %s", name, what ? what : uv_strerror(-error));
 }
 
 /* --- binding -------------------------------------------------------------------------------------------------------- */

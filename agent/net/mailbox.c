@@ -58,7 +58,7 @@ static struct letter *get(struct queue *queue)
 
 static void move_all(struct queue *queue, struct list *to)
 {
-    for (struct letter *letter; (letter = get(queue)) != NULL;)
+    for (struct letter *letter; (letter = get(queue));)
         list_push(to, &letter->node);
 }
 
@@ -73,7 +73,7 @@ static struct letter *next_of_turn(struct mailbox *box)
 
 static void discard_turn(struct mailbox *box)
 {
-    for (struct letter *letter; (letter = next_of_turn(box)) != NULL;)
+    for (struct letter *letter; (letter = next_of_turn(box));)
         box->type->discard(letter);
 }
 
@@ -91,7 +91,7 @@ static void on_wake(uv_async_t *wake)
     pthread_mutex_unlock(&box->lock);
     if (lost && box->type->on_lost)
         box->type->on_lost(box->user, lost);
-    while (budget_left(&budget) && (letter = next_of_turn(box)) != NULL) { /* mailbox_close in a callback empties the turn */
+    while (budget_left(&budget) && (letter = next_of_turn(box))) { /* mailbox_close in a callback empties the turn */
         size_t bytes = letter->bytes;
         box->type->on_letter(box->user, letter);
         budget_spend(&budget, bytes);

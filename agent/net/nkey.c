@@ -44,7 +44,7 @@ static int decode(const uint8_t *text, size_t len, uint8_t *out, size_t size)
     size_t used = 0;
     for (size_t i = 0; i < len; i++) {
         const char *digit = text[i] == '\0' ? NULL : strchr(digits, text[i]);
-        if (digit == NULL)
+        if (!digit)
             return -1;
         held = (held << 5 | (unsigned)(digit - digits)) & 0xfff;
         bits += 5;
@@ -60,7 +60,7 @@ static int decode(const uint8_t *text, size_t len, uint8_t *out, size_t size)
 
 static bool is_digit(uint8_t c)
 {
-    return c != '\0' && strchr(digits, c) != NULL;
+    return c != '\0' && strchr(digits, c);
 }
 
 /* The first word of 58 base32 digits that begins with SU. */
@@ -82,7 +82,7 @@ static int public_half(const uint8_t *key, uint8_t *out)
 {
     size_t len = KEY_BYTES;
     EVP_PKEY *pair = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key, KEY_BYTES);
-    int good = pair != NULL && EVP_PKEY_get_raw_public_key(pair, out, &len) == 1 && len == KEY_BYTES;
+    int good = pair && EVP_PKEY_get_raw_public_key(pair, out, &len) == 1 && len == KEY_BYTES;
     EVP_PKEY_free(pair);
     return good ? 0 : -1;
 }

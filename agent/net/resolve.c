@@ -66,7 +66,7 @@ static void ask_system(const char *host, struct resolve_answer *answer)
     answer->sys_errno = answer->error == EAI_SYSTEM ? errno : 0;
     if (answer->error != 0)
         return;
-    for (const struct addrinfo *ai = found; ai != NULL && answer->count < RESOLVE_ADDRESSES_MAX; ai = ai->ai_next)
+    for (const struct addrinfo *ai = found; ai && answer->count < RESOLVE_ADDRESSES_MAX; ai = ai->ai_next)
         if (ai->ai_family == AF_INET || ai->ai_family == AF_INET6)
             memcpy(&answer->addresses[answer->count++], ai->ai_addr, ai->ai_addrlen);
     freeaddrinfo(found);
@@ -78,7 +78,7 @@ static void (*source)(const char *host, struct resolve_answer *answer) = ask_sys
 
 void resolve_set_source(void (*replacement)(const char *host, struct resolve_answer *answer))
 {
-    source = replacement == NULL ? ask_system : replacement;
+    source = replacement ? replacement : ask_system;
 }
 
 /* --- the threads ---------------------------------------------------------------------------------------------------- */
@@ -162,7 +162,7 @@ static struct kept *kept_find(struct resolver *resolver, const char *host)
 static void keep(struct resolver *resolver, const struct query *query, bool late)
 {
     struct kept *kept = kept_find(resolver, query->host);
-    if (kept != NULL)
+    if (kept)
         kept_drop(resolver, kept);
     if (!late || query->answer.error != 0)
         return;
@@ -199,7 +199,7 @@ static struct query *take_done(struct resolver *resolver)
 static void on_wake(uv_async_t *wake)
 {
     struct resolver *resolver = (struct resolver *)wake;
-    for (struct query *query; (query = take_done(resolver)) != NULL;) {
+    for (struct query *query; (query = take_done(resolver));) {
         list_remove(&query->flying); /* who asks from now on asks anew */
         if (!query->known)
             keep(resolver, query, list_empty(&query->lookups));
@@ -217,7 +217,7 @@ static void on_wake(uv_async_t *wake)
 
 static struct resolver *resolver_get(struct loop *loop)
 {
-    if (loop->resolver != NULL)
+    if (loop->resolver)
         return loop->resolver;
     struct resolver *resolver = mem_alloc(sizeof *resolver);
     if (uv_async_init(&loop->uv, &resolver->wake, on_wake) != 0) {
@@ -288,13 +288,13 @@ static struct query *query_for(struct resolver *resolver, const char *host)
     const struct kept *kept;
     bool have = resolve_without(host, &known);
     struct query *query = have ? NULL : query_find(resolver, host);
-    if (!have && (kept = kept_find(resolver, host)) != NULL) {
+    if (!have && (kept = kept_find(resolver, host))) {
         known = kept->answer;
         have = true;
-        if (query == NULL)
+        if (!query)
             query_begin(resolver, query_new(resolver, host)); /* the answer for the next round */
     }
-    if (!have && query != NULL)
+    if (!have && query)
         return query;
     query = query_new(resolver, host);
     if (have) {
@@ -312,7 +312,7 @@ struct lookup *resolve_start(struct loop *loop, const char *host, void (*on_done
                              void *user)
 {
     struct resolver *resolver = resolver_get(loop);
-    if (resolver == NULL)
+    if (!resolver)
         return NULL;
     struct lookup *lookup = mem_alloc(sizeof *lookup);
     lookup->resolver = resolver;
@@ -364,7 +364,7 @@ static void on_wake_closed(uv_handle_t *handle)
 void resolver_close(struct loop *loop)
 {
     struct resolver *resolver = loop->resolver;
-    if (resolver == NULL)
+    if (!resolver)
         return;
     /* What is outstanding is a dial that was not cancelled. */
     panic_if(resolver->outstanding != 0);

@@ -149,11 +149,11 @@ static void take_read(struct stream *stream, ssize_t got, const uv_buf_t *buf)
 {
     if (stream->leaving)
         read_lingering(stream, got);
-    else if (got < 0 && stream->tls != NULL)
+    else if (got < 0 && stream->tls)
         stream_tls_eof(stream, (int)got);
     else if (got < 0)
         end_plain(stream, (int)got);
-    else if (stream->tls != NULL)
+    else if (stream->tls)
         stream_tls_feed(stream, (const uint8_t *)buf->base, (size_t)got);
     else
         stream_deliver(stream, slice_make(buf->base, (size_t)got));
@@ -163,7 +163,7 @@ static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
 {
     struct stream *stream = (struct stream *)handle;
     struct loop *loop = handle->loop->data;
-    if (got == 0 || (got == UV_ENOBUFS && buf->base == NULL))
+    if (got == 0 || (got == UV_ENOBUFS && !buf->base))
         return;
     uint64_t began_ns = uv_hrtime();
     bool takes_turns = stream->takes_turns;
@@ -198,7 +198,7 @@ void stream_pause(struct stream *stream)
     panic_if(stream->leaving);
     stream->paused = true;
     stream_read_off(stream);
-    if (stream->tls != NULL)
+    if (stream->tls)
         stream_tls_pause(stream);
 }
 
@@ -206,7 +206,7 @@ void stream_resume(struct stream *stream)
 {
     panic_if(stream->leaving || !stream->started);
     stream->paused = false;
-    if (stream->ended || (stream->tls != NULL && stream_tls_resume(stream)))
+    if (stream->ended || (stream->tls && stream_tls_resume(stream)))
         return;
     stream_read_on(stream);
 }
@@ -216,12 +216,12 @@ void stream_resume(struct stream *stream)
 static void on_closed(uv_handle_t *handle)
 {
     struct stream *stream = (struct stream *)handle;
-    if (stream->outbox != NULL) {
+    if (stream->outbox) {
         mem_free(stream->outbox->flight);
         mem_free(stream->outbox->next);
         mem_free(stream->outbox);
     }
-    if (stream->tls != NULL)
+    if (stream->tls)
         stream_tls_free(stream);
     mem_free(stream);
 }
@@ -230,7 +230,7 @@ void stream_kill(struct stream *stream)
 {
     stream->leaving = true;
     stream_loop(stream)->lingering -= stream->lingers;
-    if (stream->outbox != NULL)
+    if (stream->outbox)
         timer_stop(&stream->outbox->linger);
     uv_close(&stream->uv.handle, on_closed);
 }
@@ -253,7 +253,7 @@ void stream_fin(struct stream *stream)
 void stream_close(struct stream *stream, uint32_t linger_ms)
 {
     panic_if(stream->leaving);
-    if (stream->tls != NULL && stream->broken == 0)
+    if (stream->tls && stream->broken == 0)
         stream_tls_bye(stream);
     stream->leaving = true;
     if (!stream->is_open || stream->broken != 0 || linger_ms == 0 || (stream->ended && stream_flushed(stream))) {
@@ -292,7 +292,7 @@ void stream_abort(struct stream *stream)
 
 bool stream_is_tls(const struct stream *stream)
 {
-    return stream->tls != NULL;
+    return stream->tls;
 }
 
 struct loop *stream_loop(const struct stream *stream)

@@ -15,14 +15,14 @@ enum { PENDING_MAX_BYTES = 1 << 30 };
 
 struct outbox *stream_outbox(struct stream *stream)
 {
-    if (stream->outbox == NULL)
+    if (!stream->outbox)
         stream->outbox = mem_alloc(sizeof *stream->outbox);
     return stream->outbox;
 }
 
 size_t stream_pending(const struct stream *stream)
 {
-    return stream->outbox == NULL ? 0 : stream->outbox->flight_len + stream->outbox->next_len;
+    return stream->outbox ? stream->outbox->flight_len + stream->outbox->next_len : 0;
 }
 
 bool stream_flushed(const struct stream *stream)
@@ -106,7 +106,7 @@ static void on_written(uv_write_t *req, int status)
         stream_kill(stream);
     else if (stream->leaving)
         stream_fin(stream);
-    else if (stream->broken == 0 && !stream->ended && stream->started && stream->events->on_drain != NULL)
+    else if (stream->broken == 0 && !stream->ended && stream->started && stream->events->on_drain)
         stream->events->on_drain(stream->user);
 }
 
@@ -144,7 +144,7 @@ int stream_write(struct stream *stream, struct slice data)
     panic_if(stream->leaving || !stream->is_open);
     if (data.len == 0)
         return stream->broken == 0 ? 0 : -1;
-    if (stream->tls == NULL)
+    if (!stream->tls)
         return stream_send(stream, data.data, data.len, stream->max_pending);
     if (data.len > stream->max_pending || stream_pending(stream) > stream->max_pending - data.len)
         return -1;

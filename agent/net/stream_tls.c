@@ -56,15 +56,15 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 static BIO *bio_make(struct tls_link *link)
 {
     struct tls_context *context = link->context;
-    if (context->bio_method == NULL) {
+    if (!context->bio_method) {
         context->bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
-        panic_if(context->bio_method == NULL);
+        panic_if(!context->bio_method);
         BIO_meth_set_write(context->bio_method, bio_write);
         BIO_meth_set_read(context->bio_method, bio_read);
         BIO_meth_set_ctrl(context->bio_method, bio_ctrl);
     }
     BIO *bio = BIO_new(context->bio_method);
-    panic_if(bio == NULL);
+    panic_if(!bio);
     BIO_set_data(bio, link);
     BIO_set_init(bio, 1);
     return bio;
@@ -78,7 +78,7 @@ static void finish(struct tls_link *link, const struct err *err)
     void (*on_done)(void *, const struct err *) = check->on_done;
     void *user = check->user;
     stream_read_off(link->stream); /* until stream_start */
-    if (err == NULL) {
+    if (!err) {
         link->check = NULL;
         mem_free(check);
     } else {
@@ -143,7 +143,7 @@ static void set_session(struct tls_link *link)
     if (!context->resume)
         return;
     link->session_name = mem_strdup(link->check->name);
-    if (context->session != NULL && strcmp(context->session_name, link->session_name) == 0)
+    if (context->session && strcmp(context->session_name, link->session_name) == 0)
         SSL_set_session(link->ssl, context->session);
 }
 
@@ -160,12 +160,12 @@ int stream_tls_begin(struct stream *stream, struct tls_context *context, const c
     link->check->on_done = on_done;
     link->check->user = user;
     snprintf(link->check->name, sizeof link->check->name, "%s", name);
-    if (loop->plain_slab == NULL)
+    if (!loop->plain_slab)
         loop->plain_slab = mem_alloc(LOOP_SLAB_BYTES);
     tls_context_refresh(context);
     ERR_clear_error();
     link->ssl = SSL_new(context->ssl_ctx);
-    panic_if(link->ssl == NULL);
+    panic_if(!link->ssl);
     SSL_set_app_data(link->ssl, link);
     BIO *bio = bio_make(link);
     SSL_set_bio(link->ssl, bio, bio);
@@ -186,7 +186,7 @@ int stream_tls_begin(struct stream *stream, struct tls_context *context, const c
 
 bool stream_tls_answered(const struct stream *stream)
 {
-    return stream->tls != NULL && stream->tls->answered;
+    return stream->tls && stream->tls->answered;
 }
 
 /* The first byte of a server that speaks TLS begins a handshake record or an alert. Plain servers answer a ClientHello with an error. */
@@ -197,7 +197,7 @@ static bool looks_like_tls(struct tls_link *link, const uint8_t *data, size_t le
     if (link->answered || data[0] == RECORD_ALERT || data[0] == RECORD_HANDSHAKE)
         return link->answered = true;
     const uint8_t *line_end = memchr(data, '\r', len);
-    text_excerpt(slice_make(data, line_end != NULL ? (size_t)(line_end - data) : len), 32, begin, sizeof begin);
+    text_excerpt(slice_make(data, line_end ? (size_t)(line_end - data) : len), 32, begin, sizeof begin);
     snprintf(text, sizeof text, "the peer does not speak TLS, it answered \"%s\"; is this the plain port?", begin);
     finish_failed(link, REASON_TLS_HANDSHAKE_FAILED, text);
     return false;
@@ -254,7 +254,7 @@ static void on_held(struct timer *timer, void *user)
     link->held = NULL;
     stream_tls_feed(stream, held->data, held->len);
     mem_free(held);
-    if (wants_data(stream) && link->held == NULL)
+    if (wants_data(stream) && !link->held)
         stream_read_on(stream);
 }
 
@@ -274,11 +274,11 @@ void stream_tls_feed(struct stream *stream, const uint8_t *data, size_t len)
         return;
     link->in = data;
     link->in_len = len;
-    if (link->check != NULL)
+    if (link->check)
         shake(link);
-    if (link->check == NULL)
+    if (!link->check)
         pump(link);
-    if (link->in_len > 0 && link->check == NULL && !stream->ended && !stream->leaving)
+    if (link->in_len > 0 && !link->check && !stream->ended && !stream->leaving)
         hold(link);
     link->in = NULL;
     link->in_len = 0;
@@ -286,21 +286,21 @@ void stream_tls_feed(struct stream *stream, const uint8_t *data, size_t len)
 
 void stream_tls_pause(struct stream *stream)
 {
-    if (stream->tls->held != NULL)
+    if (stream->tls->held)
         timer_stop(&stream->tls->held->timer);
 }
 
 bool stream_tls_resume(struct stream *stream)
 {
     struct tls_held *held = stream->tls->held;
-    if (held != NULL)
+    if (held)
         timer_start(&held->timer, 0);
-    return held != NULL;
+    return held;
 }
 
 size_t stream_tls_unread(const struct stream *stream)
 {
-    return stream->tls != NULL && stream->tls->held != NULL ? stream->tls->held->len : 0;
+    return stream->tls && stream->tls->held ? stream->tls->held->len : 0;
 }
 
 void stream_tls_eof(struct stream *stream, int status)
@@ -309,7 +309,7 @@ void stream_tls_eof(struct stream *stream, int status)
     bool reset = status != UV_EOF || stream->broken == ECONNRESET;
     if (link->failed)
         return;
-    if (link->check != NULL)
+    if (link->check)
         finish_failed(link, REASON_TLS_HANDSHAKE_FAILED,
                       reset ? "the server reset the connection during the handshake"
                             : "the server closed the connection during the handshake");
@@ -331,16 +331,16 @@ int stream_tls_write(struct stream *stream, struct slice data)
 void stream_tls_bye(struct stream *stream)
 {
     ERR_clear_error();
-    if (stream->tls->check == NULL)
+    if (!stream->tls->check)
         SSL_shutdown(stream->tls->ssl);
 }
 
 void stream_tls_info(const struct stream *stream, struct tls_info *info)
 {
     memset(info, 0, sizeof *info);
-    if (stream->tls == NULL)
+    if (!stream->tls)
         return;
-    if (stream->tls->check != NULL)
+    if (stream->tls->check)
         *info = stream->tls->check->info;
     tls_info_of_connection(info, stream->tls->ssl);
 }
@@ -348,7 +348,7 @@ void stream_tls_info(const struct stream *stream, struct tls_info *info)
 void stream_tls_free(struct stream *stream)
 {
     struct tls_link *link = stream->tls;
-    if (link->held != NULL)
+    if (link->held)
         timer_stop(&link->held->timer);
     mem_free(link->held);
     mem_free(link->check);

@@ -20,7 +20,7 @@ void tls_error_text(char *out, size_t size)
         snprintf(out, size, "unknown error");
     else if (ERR_SYSTEM_ERROR(error))
         snprintf(out, size, "%s", strerror((int)ERR_GET_REASON(error)));
-    else if (text != NULL)
+    else if (text)
         snprintf(out, size, "%s", text);
     else
         snprintf(out, size, "OpenSSL error %lx", error);
@@ -68,7 +68,7 @@ static SSL_CTX *make_ctx(const struct tls_context *context, struct err *err)
     char text[128];
     ERR_clear_error();
     ctx = SSL_CTX_new(TLS_client_method());
-    if (ctx == NULL) {
+    if (!ctx) {
         tls_error_text(text, sizeof text);
         err_set(err, REASON_NONE, 0, "OpenSSL does not start: %s", text);
         return NULL;
@@ -94,7 +94,7 @@ static int load(struct tls_context *context, struct err *err)
 {
     struct tls_files files = { 0 };
     SSL_CTX *ctx = make_ctx(context, err);
-    if (ctx == NULL)
+    if (!ctx)
         return -1;
     tls_files_look(context, &context->tried);
     if (tls_files_load(context, ctx, &files, err) != 0) {
@@ -120,8 +120,8 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct er
     context->ca_file = mem_strdup(options->ca_file);
     context->cert_file = mem_strdup(options->cert_file);
     context->key_file = mem_strdup(options->key_file);
-    context->system_ca = options->verify && options->ca_file == NULL;
-    context->has_cert = options->cert_file != NULL;
+    context->system_ca = options->verify && !options->ca_file;
+    context->has_cert = options->cert_file;
     if (load(context, err) == 0)
         return context;
     tls_context_unref(context);
@@ -157,7 +157,7 @@ struct tls_context *tls_context_ref(struct tls_context *context)
 
 void tls_context_unref(struct tls_context *context)
 {
-    if (context == NULL || --context->refs > 0)
+    if (!context || --context->refs > 0)
         return;
     SSL_SESSION_free(context->session);
     SSL_CTX_free(context->ssl_ctx);

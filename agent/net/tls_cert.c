@@ -18,7 +18,7 @@ enum { CERT_NAMES_SHOWN = 5, CERT_LABEL_MAX = 160 };
 static int64_t time_ms(const ASN1_TIME *time)
 {
     struct tm tm;
-    return time != NULL && ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) * 1000 : 0;
+    return time && ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) * 1000 : 0;
 }
 
 static void name_text(const X509_NAME *name, char *out, size_t size)
@@ -26,7 +26,7 @@ static void name_text(const X509_NAME *name, char *out, size_t size)
     BIO *bio = BIO_new(BIO_s_mem());
     char *data = NULL;
     out[0] = '\0';
-    if (bio == NULL)
+    if (!bio)
         return;
     X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB);
     long len = BIO_get_mem_data(bio, &data);
@@ -46,7 +46,7 @@ static bool alt_name(const GENERAL_NAME *name, char *out, size_t size)
         return false;
     int len = ASN1_STRING_length(name->d.iPAddress);
     const unsigned char *ip = ASN1_STRING_get0_data(name->d.iPAddress);
-    return (len == 4 || len == 16) && inet_ntop(len == 4 ? AF_INET : AF_INET6, ip, out, (socklen_t)size) != NULL;
+    return (len == 4 || len == 16) && inet_ntop(len == 4 ? AF_INET : AF_INET6, ip, out, (socklen_t)size);
 }
 
 /* "a.test, b.test and 7 more", from the alternative names, or the subject where there are none. */
@@ -56,7 +56,7 @@ static void names_text(X509 *cert, char *out, size_t size)
     size_t len = 0;
     int shown = 0, more = 0;
     out[0] = '\0';
-    for (int i = 0; names != NULL && i < sk_GENERAL_NAME_num(names); i++) {
+    for (int i = 0; names && i < sk_GENERAL_NAME_num(names); i++) {
         char one[80];
         if (!alt_name(sk_GENERAL_NAME_value(names, i), one, sizeof one))
             continue;
@@ -172,12 +172,12 @@ int tls_check_certificate(int ok, X509_STORE_CTX *store)
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_link *link = SSL_get_app_data(ssl);
     struct tls_check *check = link->check;
-    if (ok || check == NULL || check->failure.reason != REASON_NONE)
+    if (ok || !check || check->failure.reason != REASON_NONE)
         return ok;
     X509 *leaf = X509_STORE_CTX_get0_cert(store), *cert = X509_STORE_CTX_get_current_cert(store);
-    if (leaf != NULL)
+    if (leaf)
         tls_info_of_cert(&check->info, leaf);
-    judge(link, cert != NULL ? cert : leaf, X509_STORE_CTX_get_error(store), &check->failure);
+    judge(link, cert ? cert : leaf, X509_STORE_CTX_get_error(store), &check->failure);
     return 0;
 }
 
@@ -196,15 +196,15 @@ void tls_info_of_connection(struct tls_info *info, const SSL *ssl)
 {
     X509 *cert = SSL_get0_peer_certificate(ssl);
     STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
-    if (cert != NULL)
+    if (cert)
         tls_info_of_cert(info, cert);
-    for (int i = 0; chain != NULL && i < sk_X509_num(chain); i++) {
+    for (int i = 0; chain && i < sk_X509_num(chain); i++) {
         int64_t end_ms = time_ms(X509_get0_notAfter(sk_X509_value(chain, i)));
         if (end_ms != 0 && end_ms < info->chain_not_after_ms)
             info->chain_not_after_ms = end_ms;
     }
     snprintf(info->version, sizeof info->version, "%s", SSL_get_version(ssl));
-    snprintf(info->cipher, sizeof info->cipher, "%s", SSL_get_cipher_name(ssl) != NULL ? SSL_get_cipher_name(ssl) : "");
+    snprintf(info->cipher, sizeof info->cipher, "%s", SSL_get_cipher_name(ssl) ? SSL_get_cipher_name(ssl) : "");
     info->resumed = SSL_session_reused(ssl) == 1;
 }
 

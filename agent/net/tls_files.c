@@ -30,7 +30,7 @@ static BIO *open_pem(const char *what, const char *file, struct buf *content, st
     }
     ERR_clear_error();
     BIO *bio = BIO_new_mem_buf(content->len > 0 ? (const void *)content->data : "", (int)content->len);
-    panic_if(bio == NULL);
+    panic_if(!bio);
     return bio;
 }
 
@@ -47,11 +47,11 @@ static int add_authorities(SSL_CTX *ctx, BIO *bio)
     X509_STORE *store = SSL_CTX_get_cert_store(ctx);
     STACK_OF(X509_INFO) *infos = PEM_X509_INFO_read_bio(bio, NULL, NULL, NULL);
     int count = 0;
-    for (int i = 0; infos != NULL && i < sk_X509_INFO_num(infos); i++) {
+    for (int i = 0; infos && i < sk_X509_INFO_num(infos); i++) {
         const X509_INFO *info = sk_X509_INFO_value(infos, i);
-        if (info->x509 != NULL && X509_STORE_add_cert(store, info->x509) == 1)
+        if (info->x509 && X509_STORE_add_cert(store, info->x509) == 1)
             count++;
-        if (info->crl != NULL)
+        if (info->crl)
             X509_STORE_add_crl(store, info->crl);
     }
     sk_X509_INFO_pop_free(infos, X509_INFO_free);
@@ -63,11 +63,11 @@ static int load_authorities(const char *file, SSL_CTX *ctx, struct stat *seen, s
     struct buf content = BUF_INIT(TLS_FILE_MAX);
     BIO *bio = open_pem("ca_file", file, &content, seen, err);
     int rc = -1;
-    if (bio != NULL && add_authorities(ctx, bio) > 0)
+    if (bio && add_authorities(ctx, bio) > 0)
         rc = 0;
-    else if (bio != NULL && ERR_peek_error() != 0)
+    else if (bio && ERR_peek_error() != 0)
         openssl_error("ca_file", file, err);
-    else if (bio != NULL)
+    else if (bio)
         err_set(err, REASON_NONE, 0, "ca_file %s: no certificate in it", file);
     close_pem(bio, &content);
     return rc;
@@ -77,13 +77,13 @@ static int load_authorities(const char *file, SSL_CTX *ctx, struct stat *seen, s
 static const char *system_file(void)
 {
     const char *file = getenv(X509_get_default_cert_file_env());
-    return file != NULL ? file : X509_get_default_cert_file();
+    return file ? file : X509_get_default_cert_file();
 }
 
 static const char *system_dir(void)
 {
     const char *dir = getenv(X509_get_default_cert_dir_env());
-    return dir != NULL ? dir : X509_get_default_cert_dir();
+    return dir ? dir : X509_get_default_cert_dir();
 }
 
 static int load_system(SSL_CTX *ctx, struct err *err)
@@ -112,9 +112,9 @@ static int no_password(char *buf, int size, int writing, void *user)
 static bool use_chain(SSL_CTX *ctx, BIO *bio)
 {
     X509 *cert = PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL);
-    bool fine = cert != NULL && SSL_CTX_use_certificate(ctx, cert) == 1;
+    bool fine = cert && SSL_CTX_use_certificate(ctx, cert) == 1;
     X509_free(cert);
-    while (fine && (cert = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL)
+    while (fine && (cert = PEM_read_bio_X509(bio, NULL, no_password, NULL)))
         if (SSL_CTX_add0_chain_cert(ctx, cert) != 1) {
             X509_free(cert);
             return false;
@@ -130,8 +130,8 @@ static int load_chain(const char *file, SSL_CTX *ctx, struct stat *seen, struct 
 {
     struct buf content = BUF_INIT(TLS_FILE_MAX);
     BIO *bio = open_pem("cert_file", file, &content, seen, err);
-    int rc = bio != NULL && use_chain(ctx, bio) ? 0 : -1;
-    if (bio != NULL && rc != 0)
+    int rc = bio && use_chain(ctx, bio) ? 0 : -1;
+    if (bio && rc != 0)
         openssl_error("cert_file", file, err);
     close_pem(bio, &content);
     return rc;
@@ -141,9 +141,9 @@ static int load_key(const char *file, SSL_CTX *ctx, struct stat *seen, struct er
 {
     struct buf content = BUF_INIT(TLS_FILE_MAX);
     BIO *bio = open_pem("key_file", file, &content, seen, err);
-    EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
-    int rc = key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1 ? 0 : -1;
-    if (bio != NULL && rc != 0)
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    int rc = key && SSL_CTX_use_PrivateKey(ctx, key) == 1 ? 0 : -1;
+    if (bio && rc != 0)
         openssl_error("key_file", file, err);
     EVP_PKEY_free(key);
     close_pem(bio, &content);
@@ -153,9 +153,9 @@ static int load_key(const char *file, SSL_CTX *ctx, struct stat *seen, struct er
 /* A key that does not fit is told by its own sentence, whichever of the two calls found out. */
 static int load_identity(const struct tls_context *context, SSL_CTX *ctx, struct tls_files *files, struct err *err)
 {
-    if (context->cert_file == NULL && context->key_file == NULL)
+    if (!context->cert_file && !context->key_file)
         return 0;
-    if (context->cert_file == NULL || context->key_file == NULL)
+    if (!context->cert_file || !context->key_file)
         return err_set(err, REASON_NONE, 0, "cert_file and key_file: want both or none");
     if (load_chain(context->cert_file, ctx, &files->cert, err) != 0)
         return -1;
@@ -170,7 +170,7 @@ static int load_identity(const struct tls_context *context, SSL_CTX *ctx, struct
 
 static void look(const char *file, struct stat *seen)
 {
-    if (file == NULL || stat(file, seen) != 0)
+    if (!file || stat(file, seen) != 0)
         memset(seen, 0, sizeof *seen);
 }
 
@@ -192,7 +192,7 @@ bool tls_files_same(const struct tls_files *a, const struct tls_files *b)
 int tls_files_load(const struct tls_context *context, SSL_CTX *ctx, struct tls_files *files, struct err *err)
 {
     tls_files_look(context, files); /* of the system's; what we read ourselves says what it was */
-    if (context->verify && context->ca_file != NULL && load_authorities(context->ca_file, ctx, &files->ca, err) != 0)
+    if (context->verify && context->ca_file && load_authorities(context->ca_file, ctx, &files->ca, err) != 0)
         return -1;
     if (context->system_ca && load_system(ctx, err) != 0)
         return -1;

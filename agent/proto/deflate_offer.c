@@ -31,8 +31,7 @@ struct extension {
 
 static bool is_tchar(uint8_t c) /* RFC 9110, 5.6.2 */
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static void skip_blanks(struct slice *in)

@@ -61,7 +61,7 @@ static bool parse(struct slice rest, struct heartbeat *out)
 {
     uint64_t sent;
 
-    memset(out, 0, sizeof(*out));
+    memset(out, 0, sizeof *out);
     if (!take_word(&rest, out->agent) || !take_word(&rest, out->region) || !take_word(&rest, out->check) ||
         !take_number(&rest, &out->seq))
         return false;
@@ -81,7 +81,7 @@ bool heartbeat_find(struct slice payload, struct heartbeat *out)
 
         if (at < 0)
             return false;
-        payload = slice_skip(payload, (size_t)at + sizeof(prefix) - 1);
+        payload = slice_skip(payload, (size_t)at + sizeof prefix - 1);
         if (parse(payload, out))
             return true;
     }
@@ -94,10 +94,10 @@ bool heartbeat_same_source(const struct heartbeat *a, const struct heartbeat *b)
 
 static struct heartbeat_source *find_source(struct heartbeat_book *book, const struct heartbeat *heartbeat)
 {
-    char name[sizeof(book->sources[0].name)];
+    char name[sizeof book->sources[0].name];
     struct heartbeat_source *quiet = &book->sources[0];
 
-    snprintf(name, sizeof(name), "%s.%s.%s", heartbeat->agent, heartbeat->region, heartbeat->check);
+    snprintf(name, sizeof name, "%s.%s.%s", heartbeat->agent, heartbeat->region, heartbeat->check);
     for (unsigned i = 0; i < book->count; i++) {
         if (strcmp(book->sources[i].name, name) == 0)
             return &book->sources[i];
@@ -106,8 +106,8 @@ static struct heartbeat_source *find_source(struct heartbeat_book *book, const s
     }
     if (book->count < HEARTBEAT_SOURCES_MAX)
         quiet = &book->sources[book->count++];
-    memset(quiet, 0, sizeof(*quiet));
-    memcpy(quiet->name, name, sizeof(name));
+    memset(quiet, 0, sizeof *quiet);
+    memcpy(quiet->name, name, sizeof name);
     return quiet;
 }
 

@@ -45,7 +45,7 @@ static struct slice next_element(struct slice *list)
 bool http_header_has_token(const struct http_head *head, const char *name, const char *token)
 {
     const struct slice *value;
-    for (size_t nth = 0; (value = http_header_nth(head, name, nth)) != NULL; nth++) {
+    for (size_t nth = 0; (value = http_header_nth(head, name, nth)); nth++) {
         struct slice rest = *value;
         while (rest.len)
             if (slice_equal_nocase(next_element(&rest), token))
@@ -235,7 +235,7 @@ static size_t transfer_codings(const struct http_head *head, struct slice *last)
 {
     size_t count = 0;
     const struct slice *value;
-    for (size_t nth = 0; (value = http_header_nth(head, "Transfer-Encoding", nth)) != NULL; nth++)
+    for (size_t nth = 0; (value = http_header_nth(head, "Transfer-Encoding", nth)); nth++)
         for (struct slice rest = *value; rest.len;) {
             struct slice element = next_element(&rest);
             if (element.len == 0)
@@ -267,7 +267,7 @@ int http_judge_fields(enum http_kind kind, const struct http_head *head, bool no
                       struct err *err)
 {
     const struct slice *size = http_header(head, "Content-Length");
-    bool encoded = http_header(head, "Transfer-Encoding") != NULL;
+    bool encoded = http_header(head, "Transfer-Encoding");
     *length = 0;
     *framing = kind == HTTP_KIND_REQUEST ? FRAMING_NONE : FRAMING_EOF;
     if (size && encoded)

@@ -207,7 +207,7 @@ int report_exit_code(const struct agent_view *view)
 /* 'label'=value;warn;crit;min with quotes where the label needs them; never in scientific notation. */
 static void put_perf(const char *name, const char *suffix, uint64_t ns, uint64_t warn_ms, uint64_t crit_ms, struct buf *out)
 {
-    bool quote = strpbrk(name, " ='\"") != NULL;
+    bool quote = strpbrk(name, " ='\"");
     if (quote)
         buf_append_char(out, '\'');
     for (const char *at = name; *at; at++) {

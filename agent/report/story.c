@@ -31,7 +31,7 @@ static void state_of(const struct agent_view *view, struct story_state *state)
     state->degraded = verdict->degraded;
     state->live = verdict->live;
     state->cause = view->diagnosis.cause;
-    snprintf(state->sentence, sizeof(state->sentence), "%s%s",
+    snprintf(state->sentence, sizeof state->sentence, "%s%s",
              well ? "Every check that gates readiness passes. Only reported: " : "", view->diagnosis.sentence);
 }
 

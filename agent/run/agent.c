@@ -102,7 +102,7 @@ void agent_update(struct agent *agent)
     if (agent->options.serve)
         tell(agent);
     if (agent->options.serve && !verdict_equal(&old, now)) {
-        report_line(&agent->view, line, sizeof(line));
+        report_line(&agent->view, line, sizeof line);
         notify_send("STATUS=%s", line);
     }
     if (agent->options.on_change && !agent->on_stopped)
@@ -153,7 +153,7 @@ static void on_tick(void *user, uint64_t late_ms)
     log_tick();
     if (late_ms < STALL_REPORT_MS)
         return;
-    snprintf(text, sizeof(text), "%llums", (unsigned long long)late_ms);
+    snprintf(text, sizeof text, "%llums", (unsigned long long)late_ms);
     event_log(EVENT_STALL, "late", text, NULL);
     for (size_t i = 0; i < agent->check_count; i++)
         check_resume(agent->checks[i]);
@@ -212,14 +212,14 @@ void agent_set_checks(struct agent *agent, struct check **checks, size_t count)
     mem_free(agent->inputs);
     agent->checks = checks;
     agent->check_count = count;
-    agent->views = mem_alloc((count + 1) * sizeof(*agent->views));
-    agent->inputs = mem_alloc((count + 1) * sizeof(*agent->inputs));
+    agent->views = mem_alloc((count + 1) * sizeof *agent->views);
+    agent->inputs = mem_alloc((count + 1) * sizeof *agent->inputs);
     for (size_t i = 0; i < count; i++)
         agent->views[i] = check_view(checks[i]);
     agent->view.checks = agent->views;
     agent->view.check_count = count;
     url_redact(agent->shown_url ? agent->shown_url : agent->generation->conf->target.url, agent->service_id,
-               sizeof(agent->service_id));
+               sizeof agent->service_id);
     agent->view.service_id = agent->service_id;
 }
 
@@ -260,7 +260,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
 
     if (!generation)
         return NULL;
-    agent = mem_alloc(sizeof(*agent));
+    agent = mem_alloc(sizeof *agent);
     agent->loop = loop;
     agent->generation = generation;
     agent->options = *options;
@@ -272,8 +272,8 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     agent->host.on_news = on_news;
     agent->host.user = agent;
     agent->host.find_broker = agent_find_broker;
-    random_bytes(&nonce, sizeof(nonce));
-    snprintf(agent->host.nonce, sizeof(agent->host.nonce), "%08x", nonce);
+    random_bytes(&nonce, sizeof nonce);
+    snprintf(agent->host.nonce, sizeof agent->host.nonce, "%08x", nonce);
     conn_group_init(&agent->host.group, loop);
     timer_init(&agent->done, loop, on_done_timer, agent);
     timer_init(&agent->stopping, loop, NULL, NULL);
@@ -374,7 +374,7 @@ const struct agent_view *agent_view(struct agent *agent)
 
 void agent_forget_refusals(struct agent *agent)
 {
-    memset(agent->host.backoff, 0, sizeof(agent->host.backoff));
+    memset(agent->host.backoff, 0, sizeof agent->host.backoff);
 }
 
 void agent_drain(struct agent *agent, bool on)

@@ -18,14 +18,14 @@ struct agent_broker {
 
 static struct agent_broker *broker_begin(struct agent *agent, struct generation *generation, size_t index)
 {
-    struct agent_broker *broker = mem_alloc(sizeof(*broker));
+    struct agent_broker *broker = mem_alloc(sizeof *broker);
     char text[ERR_TEXT_MAX];
 
     broker->agent = agent;
     broker->generation = generation_ref(generation);
     broker->conf = &generation->conf->brokers[index];
     broker->broker = broker_new(agent->loop, broker->conf, generation->broker_tls[index]);
-    if (broker->conf->type->warns && broker->conf->type->warns(broker->conf, text, sizeof(text)))
+    if (broker->conf->type->warns && broker->conf->type->warns(broker->conf, text, sizeof text))
         event_log(EVENT_BROKER_WARNING, "broker", broker->conf->name, "message", text, NULL);
     broker_start(broker->broker);
     return broker;

@@ -53,7 +53,7 @@ static struct httpd *open_face(struct agent *agent, const struct conf *conf, int
         err_prefix(err, "listen");
         return NULL;
     }
-    snprintf(port, sizeof(port), "%u", httpd_port(face));
+    snprintf(port, sizeof port, "%u", httpd_port(face));
     event_log(EVENT_LISTEN, "address", fd >= 0 ? "activated socket" : conf->listen, "port",
               conf->listen_address.is_unix ? NULL : port, NULL);
     return face;
@@ -75,7 +75,7 @@ static struct httpd *open_admin_somewhere(struct agent *agent)
     struct httpd *admin = NULL;
     struct err err = { 0 };
 
-    for (size_t i = 0; !admin && err.code != EADDRINUSE && admin_place(i, address.unix_path, sizeof(address.unix_path)); i++)
+    for (size_t i = 0; !admin && err.code != EADDRINUSE && admin_place(i, address.unix_path, sizeof address.unix_path); i++)
         admin = open_admin_at(agent, &address, &err);
     if (!admin)
         event_log(EVENT_ADMIN_OFF, "message", err.text, "hint",
@@ -308,8 +308,8 @@ int agent_reload(struct agent *agent, struct conf_errors *errors)
     change_checks(agent, generation, &kept);
     generation_unref(old);
     log_configure((enum log_level)generation->conf->log_level, (enum log_format)generation->conf->log_format);
-    snprintf(kept_text, sizeof(kept_text), "%zu", kept);
-    snprintf(count_text, sizeof(count_text), "%zu", agent->check_count);
+    snprintf(kept_text, sizeof kept_text, "%zu", kept);
+    snprintf(count_text, sizeof count_text, "%zu", agent->check_count);
     event_log(EVENT_RELOAD, "config", agent->config_file, "checks", count_text, "kept", kept_text, NULL);
     agent_update(agent);
     notify_send("READY=1");

@@ -60,9 +60,9 @@ static int mqtt_check(const struct broker_conf *conf, struct err *err)
     /* Words are "1.0", "1.1", "1.2", "1.3". */
     if (conf->tls.min_version < 2)
         return err_set(err, REASON_NONE, 0, "tls.min_version: mqtt takes nothing below 1.2");
-    if (conf->tls.server_name != NULL)
+    if (conf->tls.server_name)
         return err_set(err, REASON_NONE, 0, "tls.server_name: mqtt compares the certificate with the host of url");
-    if (options->ping_topic[0] == '\0' || strpbrk(options->ping_topic, "+#") != NULL)
+    if (options->ping_topic[0] == '\0' || strpbrk(options->ping_topic, "+#"))
         return err_set(err, REASON_NONE, 0, "ping_topic: '%s', want a topic without + and #", options->ping_topic);
     return 0;
 }
@@ -72,7 +72,7 @@ static int mqtt_check(const struct broker_conf *conf, struct err *err)
 static void name_client(struct mqtt_plan *plan, const char *wanted)
 {
     unsigned char bytes[6];
-    if (wanted != NULL && wanted[0] != '\0') {
+    if (wanted && wanted[0] != '\0') {
         snprintf(plan->client_id, sizeof plan->client_id, "%s", wanted);
         return;
     }
@@ -91,7 +91,7 @@ static struct mqtt_plan *plan_new(const struct broker *broker, struct err *err)
     if (broker_url(broker, &url, err))
         return NULL;
     struct mqtt_plan *plan = mem_alloc(sizeof *plan);
-    bool v6 = strchr(url.host, ':') != NULL;
+    bool v6 = strchr(url.host, ':');
     plan->host = mem_strdup(url.host);
     plan->port = url.port;
     plan->where = mem_printf("%s%s%s:%u", v6 ? "[" : "", url.host, v6 ? "]" : "", url.port);
@@ -155,19 +155,19 @@ static int mqtt_open(struct broker *broker, struct err *err)
     if (mqtt_lib_open(err))
         return -1;
     struct mqtt_plan *plan = plan_new(broker, err);
-    if (plan == NULL)
+    if (!plan)
         return -1;
     struct mailbox *box = mailbox_new(broker_loop(broker), &mailbox_type, broker, err);
-    if (box == NULL) {
+    if (!box) {
         mqtt_plan_free(plan);
         return -1;
     }
     state->box = box;
     state->link = mqtt_link_new(box, err);
-    if (state->link == NULL)
+    if (!state->link)
         mqtt_plan_free(plan);
     /* The mailbox is open: from here on whatever is wrong is reported, not returned. */
-    if (state->link == NULL || mqtt_worker_start(state->link, plan, err)) {
+    if (!state->link || mqtt_worker_start(state->link, plan, err)) {
         struct broker_letter *letter = broker_letter_new(LETTER_DOWN, slice_str(NULL), slice_str(NULL));
         letter_fault_set(&letter->fault, err->reason, "%s", err->text);
         mailbox_post(box, &letter->letter);
@@ -218,7 +218,7 @@ static void mqtt_close(struct broker *broker)
     struct mqtt_state *state = broker_state(broker);
     state->over = true;
     mailbox_close(state->box);
-    if (state->link != NULL) {
+    if (state->link) {
         mqtt_link_wake(state->link);
         mqtt_link_unref(state->link);
         state->link = NULL;

@@ -25,37 +25,36 @@ static int set_tls(struct mosquitto *client, const struct mqtt_plan *plan, struc
     int rc = MOSQ_ERR_SUCCESS;
     /* The library opens them by itself, and a fifo would hold its thread for ever. */
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        if (files[i] != NULL && file_check(files[i], &err) != 0) {
+        if (files[i] && file_check(files[i], &err) != 0) {
             letter_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], err.text);
             return -1;
         }
-    if (plan->ca_file == NULL)
+    if (!plan->ca_file)
         rc = MQTT(int_option)(client, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
-    if (rc == MOSQ_ERR_SUCCESS && (plan->ca_file != NULL || plan->cert_file != NULL))
+    if (rc == MOSQ_ERR_SUCCESS && (plan->ca_file || plan->cert_file))
         /* The library wants an authority beside a client certificate: a directory without certificates adds none to those of the system. */
-        rc = MQTT(tls_set)(client, plan->ca_file, plan->ca_file != NULL ? NULL : "/etc/ssl/certs", plan->cert_file, plan->key_file,
-                           NULL);
+        rc = MQTT(tls_set)(client, plan->ca_file, plan->ca_file ? NULL : "/etc/ssl/certs", plan->cert_file, plan->key_file, NULL);
     if (rc == MOSQ_ERR_SUCCESS)
         rc = MQTT(tls_opts_set)(client, plan->verify ? 1 : 0, plan->only_tls13 ? "tlsv1.3" : NULL, NULL);
     if (rc == MOSQ_ERR_SUCCESS && !plan->verify)
         rc = MQTT(tls_insecure_set)(client, true);
     if (rc == MOSQ_ERR_SUCCESS)
         return 0;
-    letter_fault_set(fault, REASON_AGENT_ERROR, "tls: %s%s%s%s", MQTT(strerror)(rc), plan->ca_file != NULL ? "; ca_file " : "",
-                     plan->ca_file != NULL ? plan->ca_file : "", plan->cert_file != NULL ? ", cert_file or key_file" : "");
+    letter_fault_set(fault, REASON_AGENT_ERROR, "tls: %s%s%s%s", MQTT(strerror)(rc), plan->ca_file ? "; ca_file " : "",
+                     plan->ca_file ? plan->ca_file : "", plan->cert_file ? ", cert_file or key_file" : "");
     return -1;
 }
 
 struct mosquitto *mqtt_client_new(const struct mqtt_plan *plan, enum mqtt_protocol protocol, void *user, struct letter_fault *fault)
 {
     struct mosquitto *client = MQTT(new)(plan->client_id, true, user);
-    if (client == NULL) {
+    if (!client) {
         letter_fault_set(fault, REASON_AGENT_ERROR, "cannot make an MQTT client: %s", strerror(errno));
         return NULL;
     }
     int rc =
         MQTT(int_option)(client, MOSQ_OPT_PROTOCOL_VERSION, protocol == MQTT_PROTOCOL_311 ? MQTT_PROTOCOL_V311 : MQTT_PROTOCOL_V5);
-    if (rc == MOSQ_ERR_SUCCESS && plan->user != NULL)
+    if (rc == MOSQ_ERR_SUCCESS && plan->user)
         rc = MQTT(username_pw_set)(client, plan->user, plan->password);
     /* Above its limit the library holds messages back until others are acknowledged: they would arrive stale. */
     if (rc == MOSQ_ERR_SUCCESS)
@@ -122,10 +121,10 @@ int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, 
         letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "cannot resolve %s: %s", plan->host, gai_strerror(rc));
         return -1;
     }
-    for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next)
+    for (const struct addrinfo *a = addresses; a; a = a->ai_next)
         count++;
     if (count > 1)
-        for (const struct addrinfo *a = addresses; a != NULL && error != 0; a = a->ai_next)
+        for (const struct addrinfo *a = addresses; a && error != 0; a = a->ai_next)
             error = try_address(a, (int)(plan->timeout_ms / 2 / count) + 1);
     freeaddrinfo(addresses);
     if (count > 1 && error != 0) {
@@ -151,7 +150,7 @@ static bool refused_certificate(const char *log)
     static const char *const words[] = { "certificate required", "alert bad certificate", "alert unknown ca",
                                          "alert handshake failure", "alert certificate" };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strcasestr(log, words[i]) != NULL)
+        if (strcasestr(log, words[i]))
             return true;
     return false;
 }
@@ -160,7 +159,7 @@ static bool refused_certificate(const char *log)
 static const char *last_part(const char *log)
 {
     const char *colon = strrchr(log, ':');
-    return colon == NULL || colon[1] == '\0' ? log : colon + 1;
+    return !colon || colon[1] == '\0' ? log : colon + 1;
 }
 
 void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log, struct letter_fault *fault)

@@ -25,7 +25,7 @@ static int resolve_all(void *handle, struct err *err)
     };
     for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
         void *found = dlsym(handle, symbols[i].name);
-        if (found == NULL)
+        if (!found)
             return err_set(err, REASON_AGENT_ERROR, 0, "%s has no %s: want 2.0 or later", file, symbols[i].name);
         memcpy(symbols[i].place, &found, sizeof found);
     }
@@ -37,7 +37,7 @@ int mqtt_lib_open(struct err *err)
     static bool loaded;
     if (!loaded) {
         void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-        if (handle == NULL)
+        if (!handle)
             return err_set(err, REASON_AGENT_ERROR, 0, "brokers of type mqtt need libmosquitto, which cannot be opened: %s",
                            dlerror());
         if (resolve_all(handle, err)) {

@@ -7,7 +7,7 @@
 
 void mqtt_plan_free(struct mqtt_plan *plan)
 {
-    if (plan->password != NULL)
+    if (plan->password)
         explicit_bzero(plan->password, strlen(plan->password));
     char *texts[] = { plan->host,       plan->where,   plan->user,      plan->password,
                       plan->ping_topic, plan->ca_file, plan->cert_file, plan->key_file };

@@ -231,7 +231,7 @@ static void on_publish(struct mosquitto *client, void *user, int id, int code, c
     (void)client;
     (void)properties;
     note_progress(worker);
-    if (pending == NULL)
+    if (!pending)
         return;
     /* A ping asks whether the broker takes messages at all: that it denies this topic to the agent is an answer, too. */
     if (pending->letter->kind == LETTER_PUBLISH || code != MQTT_RC_NOT_AUTHORIZED)
@@ -246,7 +246,7 @@ static void on_subscribe(struct mosquitto *client, void *user, int id, int count
     struct pending *pending = find_pending(worker, id, true);
     (void)client;
     note_progress(worker);
-    if (pending == NULL)
+    if (!pending)
         return;
     if (count < 1 || granted[0] >= 128)
         letter_fault_set(&pending->letter->fault, REASON_BROKER_AUTH_FAILED, "%s refused the subscription to '%s'",
@@ -326,7 +326,7 @@ static void carry_all(struct worker *worker)
     (void)!eventfd_read(worker->link->wake, &count);
     for (int i = 0; worker->life == UP; i++) {
         struct letter *next = i < TURN_LETTERS ? mailbox_take_now(worker->link->box) : NULL;
-        if (next == NULL) {
+        if (!next) {
             if (i == TURN_LETTERS) /* the broker's answers have their turn first */
                 mqtt_link_wake(worker->link);
             return;
@@ -493,7 +493,7 @@ static void connect_once(struct worker *worker, enum mqtt_protocol protocol)
     worker->in.begin = worker->in.end = worker->out.begin = worker->out.end = worker->unanswered = 0;
     worker->last_log[0] = '\0';
     worker->client = mqtt_client_new(worker->plan, protocol, worker, &worker->fault);
-    if (worker->client == NULL)
+    if (!worker->client)
         return;
     MQTT(connect_callback_set)(worker->client, on_connect);
     MQTT(disconnect_callback_set)(worker->client, on_disconnect);

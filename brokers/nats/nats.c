@@ -81,7 +81,7 @@ static int parse_server(const char *text, struct url *url, struct err *err)
 static int nats_check(const struct broker_conf *conf, struct err *err)
 {
     const struct nats_options *options = conf->opts;
-    int ways = (options->token != NULL) + (options->nkey_file != NULL) + (options->credentials_file != NULL);
+    int ways = !!options->token + !!options->nkey_file + !!options->credentials_file;
     struct url url;
     if (ways > 1)
         return err_set(err, REASON_NONE, 0, "token, nkey_file and credentials_file exclude each other");
@@ -90,7 +90,7 @@ static int nats_check(const struct broker_conf *conf, struct err *err)
     for (size_t i = 0; i < options->servers.count; i++)
         if (parse_server(options->servers.items[i], &url, err))
             return err_prefix(err, "servers[%zu]", i);
-    if (options->stream != NULL && (options->stream[0] == '\0' || strpbrk(options->stream, ".*>/\\ \t\r\n") != NULL))
+    if (options->stream && (options->stream[0] == '\0' || strpbrk(options->stream, ".*>/\\ \t\r\n")))
         return err_set(err, REASON_NONE, 0, "stream: '%s', want a name without blanks, dots, slashes and wildcards",
                        options->stream);
     /* Words are "1.0", "1.1", "1.2", "1.3". */
@@ -103,7 +103,7 @@ static int nats_check(const struct broker_conf *conf, struct err *err)
 
 static char *host_port(const struct url *url)
 {
-    bool v6 = strchr(url->host, ':') != NULL;
+    bool v6 = strchr(url->host, ':');
     return mem_printf("%s%s%s:%u", v6 ? "[" : "", url->host, v6 ? "]" : "", url->port);
 }
 
@@ -112,7 +112,7 @@ static void add_server(struct nats_plan *plan, const struct url *url)
     char *where = host_port(url);
     plan->servers[plan->server_count++] = mem_printf("nats://%s", where);
     plan->secure = plan->secure || url->tls || strcmp(url->scheme, "tls") == 0;
-    if (plan->where == NULL)
+    if (!plan->where)
         plan->where = where;
     else
         mem_free(where);
@@ -163,15 +163,15 @@ static int plan_credentials(struct nats_plan *plan, const struct nats_options *o
 {
     struct buf text = BUF_INIT(OPT_FILE_MAX);
     int rc = 0;
-    if (options->token != NULL) {
+    if (options->token) {
         rc = opt_expand(options->token, &text, err);
         if (rc == 0)
             plan->token = mem_strdup(buf_str(&text));
         else
             err_prefix(err, "token");
-    } else if (options->nkey_file != NULL) {
+    } else if (options->nkey_file) {
         rc = plan_nkey(plan, options->nkey_file, err);
-    } else if (options->credentials_file != NULL) {
+    } else if (options->credentials_file) {
         rc = opt_read_file(options->credentials_file, OPT_FILE_MAX, true, &text, err);
         if (rc == 0)
             plan->credentials_file = mem_strdup(options->credentials_file);
@@ -197,7 +197,7 @@ static struct nats_plan *plan_new(const struct broker *broker, struct err *err)
     plan->key_file = mem_strdup(conf->tls.key_file);
     plan->server_name = mem_strdup(conf->tls.server_name);
     plan->stream = mem_strdup(options->stream);
-    plan->jetstream = plan->stream != NULL ? NATS_JETSTREAM_ON : (enum nats_jetstream)options->jetstream;
+    plan->jetstream = plan->stream ? NATS_JETSTREAM_ON : (enum nats_jetstream)options->jetstream;
     if (plan_servers(plan, broker, err) || plan_credentials(plan, options, err)) {
         nats_plan_free(plan);
         return NULL;
@@ -278,10 +278,10 @@ static int nats_open(struct broker *broker, struct err *err)
 {
     struct nats_state *state = broker_state(broker);
     struct nats_plan *plan = plan_new(broker, err);
-    if (plan == NULL)
+    if (!plan)
         return -1;
     struct mailbox *box = mailbox_new(broker_loop(broker), &mailbox_type, broker, err);
-    if (box == NULL) {
+    if (!box) {
         nats_plan_free(plan);
         return -1;
     }

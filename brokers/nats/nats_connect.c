@@ -30,15 +30,15 @@ void nats_fault_set(struct nats_fault *fault, enum reason reason, const char *fm
 /* The server wants a client certificate and got none that it takes. */
 static bool refused_certificate(const char *text)
 {
-    return strcasestr(text, "certificate required") != NULL || strcasestr(text, "alert bad certificate") != NULL ||
-           strcasestr(text, "alert unknown ca") != NULL || strcasestr(text, "alert handshake failure") != NULL;
+    return strcasestr(text, "certificate required") || strcasestr(text, "alert bad certificate") ||
+           strcasestr(text, "alert unknown ca") || strcasestr(text, "alert handshake failure");
 }
 
 /* "(conn.c:1909): Expected …": people have no use for the first part. */
 static const char *without_place(const char *text)
 {
     const char *end = text[0] == '(' ? strstr(text, "): ") : NULL;
-    return end == NULL ? text : end + 3;
+    return end ? end + 3 : text;
 }
 
 /*
@@ -48,9 +48,9 @@ static const char *without_place(const char *text)
  */
 static bool fault_of_hang_up(const struct nats_plan *plan, natsStatus status, const char *text, struct nats_fault *fault)
 {
-    bool tls = plan->secure || plan->ca_file != NULL || plan->cert_file != NULL;
-    if (status != NATS_CONNECTION_CLOSED && strstr(text, "Expected 'PONG', got ''") == NULL &&
-        strstr(text, "SSL_write error") == NULL && strstr(text, "SSL_read error") == NULL)
+    bool tls = plan->secure || plan->ca_file || plan->cert_file;
+    if (status != NATS_CONNECTION_CLOSED && !strstr(text, "Expected 'PONG', got ''") && !strstr(text, "SSL_write error") &&
+        !strstr(text, "SSL_read error"))
         return false;
     if (tls)
         nats_fault_set(fault, REASON_BROKER_AUTH_FAILED,
@@ -68,15 +68,15 @@ static void fault_of_tls(const struct nats_plan *plan, const char *text, struct 
         nats_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the client certificate, or wants one: %s", plan->where, text);
     else {
         /* "SSL handshake error: 20:unable to get …": the number is that of the verification. */
-        fault->hint = found != NULL && isdigit((unsigned char)found[sizeof prefix - 1]) ? BROKER_HINT_UNTRUSTED : 0;
+        fault->hint = found && isdigit((unsigned char)found[sizeof prefix - 1]) ? BROKER_HINT_UNTRUSTED : 0;
         nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "TLS with %s failed: %s", plan->where,
-                       found != NULL ? found + sizeof prefix - 1 : text);
+                       found ? found + sizeof prefix - 1 : text);
     }
 }
 
 void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *text, struct nats_fault *fault)
 {
-    if (text == NULL || text[0] == '\0')
+    if (!text || text[0] == '\0')
         text = natsStatus_GetText(status);
     text = without_place(text);
     if (refused_certificate(text) || status == NATS_SSL_ERROR) {
@@ -127,14 +127,14 @@ void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *
 
 static natsStatus set_credentials(natsOptions *options, const struct nats_plan *plan)
 {
-    if (plan->nkey_file != NULL)
+    if (plan->nkey_file)
         return natsOptions_SetNKeyFromSeed(options, plan->nkey_public, plan->nkey_file);
-    if (plan->credentials_file != NULL)
+    if (plan->credentials_file)
         return natsOptions_SetUserCredentialsFromFiles(options, plan->credentials_file, NULL);
-    if (plan->token != NULL)
+    if (plan->token)
         return natsOptions_SetToken(options, plan->token);
-    if (plan->user != NULL)
-        return natsOptions_SetUserInfo(options, plan->user, plan->password == NULL ? "" : plan->password);
+    if (plan->user)
+        return natsOptions_SetUserInfo(options, plan->user, plan->password ? plan->password : "");
     return NATS_OK;
 }
 
@@ -146,20 +146,20 @@ static int set_tls(natsOptions *options, const struct nats_plan *plan, struct na
     struct err err;
     /* The library opens them on its caller's thread, which a fifo would hold for ever. */
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        if (files[i] != NULL && file_check(files[i], &err) != 0) {
+        if (files[i] && file_check(files[i], &err) != 0) {
             nats_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], err.text);
             return -1;
         }
     natsStatus s = plan->secure ? natsOptions_SetSecure(options, true) : NATS_OK;
-    if (s == NATS_OK && plan->ca_file != NULL) {
+    if (s == NATS_OK && plan->ca_file) {
         what = "tls.ca_file";
         s = natsOptions_LoadCATrustedCertificates(options, plan->ca_file);
     }
-    if (s == NATS_OK && plan->cert_file != NULL) {
+    if (s == NATS_OK && plan->cert_file) {
         what = "tls.cert_file";
         s = natsOptions_LoadCertificatesChain(options, plan->cert_file, plan->key_file);
     }
-    if (s == NATS_OK && plan->server_name != NULL)
+    if (s == NATS_OK && plan->server_name)
         s = natsOptions_SetExpectedHostname(options, plan->server_name);
     if (s == NATS_OK && !plan->verify)
         s = natsOptions_SkipServerVerification(options, true);
@@ -170,7 +170,7 @@ static int set_tls(natsOptions *options, const struct nats_plan *plan, struct na
     if (s == NATS_OK)
         return 0;
     const char *text = nats_GetLastError(NULL);
-    nats_fault_set(fault, REASON_AGENT_ERROR, "%s: %s", what, text == NULL ? natsStatus_GetText(s) : without_place(text));
+    nats_fault_set(fault, REASON_AGENT_ERROR, "%s: %s", what, text ? without_place(text) : natsStatus_GetText(s));
     return -1;
 }
 
@@ -234,7 +234,7 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
     else if (set_tls(options, plan, fault) != 0)
         s = NATS_ERR;
     if (s == NATS_OK) {
-        bool signs = plan->nkey_file != NULL || plan->credentials_file != NULL;
+        bool signs = plan->nkey_file || plan->credentials_file;
         s = natsConnection_Connect(&connection, options);
         /* Releases before 3.8 now and then leave the signature out: a second nonce tells that from a key which is not known. */
         if (s == NATS_CONNECTION_AUTH_FAILED && signs)
@@ -242,7 +242,7 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
         const char *text = s == NATS_OK ? NULL : nats_GetLastError(NULL);
         if (s != NATS_OK && process_files_short()) /* the library says that no server was there */
             nats_fault_set(fault, REASON_AGENT_ERROR, "no file descriptor is left for a connection to %s", plan->where);
-        else if (s != NATS_OK && !fault_of_hang_up(plan, s, text == NULL ? "" : text, fault))
+        else if (s != NATS_OK && !fault_of_hang_up(plan, s, text ? text : "", fault))
             nats_fault_of(plan, s, text, fault);
     }
     natsOptions_Destroy(options);
@@ -255,7 +255,7 @@ static void fault_of_jetstream(const char *what, natsStatus status, jsErrCode co
 {
     const char *text = nats_GetLastError(NULL);
     enum reason reason = REASON_BROKER_NOT_DELIVERING;
-    if (text == NULL || text[0] == '\0')
+    if (!text || text[0] == '\0')
         text = natsStatus_GetText(status);
     text = without_place(text);
     switch (code) {
@@ -300,7 +300,7 @@ static void judge_replicas(const char *what, const jsClusterInfo *cluster, struc
     int total = cluster->ReplicasLen + 1, online = 1;
     for (int i = 0; i < cluster->ReplicasLen; i++)
         online += !cluster->Replicas[i]->Offline;
-    if (cluster->Leader == NULL || cluster->Leader[0] == '\0')
+    if (!cluster->Leader || cluster->Leader[0] == '\0')
         nats_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s has no leader, although the server answers", what);
     else if (online * 2 <= total)
         nats_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s is about to lose its leader: %d of %d replicas are offline", what,
@@ -317,10 +317,10 @@ void nats_jetstream_ask(const struct nats_plan *plan, jsCtx *js, int64_t wait_ms
     jsOptions_Init(&options);
     options.Wait = wait_ms;
     natsStatus s;
-    if (plan->stream != NULL) {
+    if (plan->stream) {
         snprintf(what, sizeof what, "stream '%.100s'", plan->stream);
         s = js_GetStreamInfo(&stream, js, plan->stream, &options, &code);
-        if (s == NATS_OK && stream->Cluster != NULL)
+        if (s == NATS_OK && stream->Cluster)
             judge_replicas(what, stream->Cluster, fault);
         jsStreamInfo_Destroy(stream);
     } else {

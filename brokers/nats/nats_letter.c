@@ -16,7 +16,7 @@ void nats_plan_free(struct nats_plan *plan)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         mem_free(*texts[i]);
     for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
-        if (*secrets[i] != NULL)
+        if (*secrets[i])
             explicit_bzero(*secrets[i], strlen(*secrets[i]));
         mem_free(*secrets[i]);
     }

@@ -25,12 +25,12 @@ static int resolve_all(void *handle, struct err *err)
 #undef NATS_SYMBOL
     };
 
-    for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++) {
+    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
         void *found = dlsym(handle, symbols[i].name);
 
         if (!found)
             return err_set(err, REASON_AGENT_ERROR, 0, "%s has no %s: it is not the one this was built for", file, symbols[i].name);
-        memcpy(symbols[i].place, &found, sizeof(found));
+        memcpy(symbols[i].place, &found, sizeof found);
     }
     return 0;
 }

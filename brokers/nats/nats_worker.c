@@ -128,7 +128,7 @@ static struct worker *worker_of(void *closure)
         if (worker->number == (uintptr_t)closure)
             found = worker;
     }
-    if (found != NULL)
+    if (found)
         found->refs++;
     pthread_mutex_unlock(&lock);
     return found;
@@ -168,7 +168,7 @@ static void on_closed(natsConnection *connection, void *closure)
     struct worker *worker = worker_of(closure);
     struct nats_fault fault = { 0 };
     const char *text = NULL;
-    if (worker == NULL)
+    if (!worker)
         return;
     natsStatus status = natsConnection_GetLastError(connection, &text);
     nats_fault_of(worker->plan, status == NATS_OK ? NATS_CONNECTION_CLOSED : status, text, &fault);
@@ -181,7 +181,7 @@ static void on_lame_duck(natsConnection *connection, void *closure)
     struct worker *worker = worker_of(closure);
     struct nats_fault fault;
     char url[NATS_TEXT_MAX / 2] = "";
-    if (worker == NULL)
+    if (!worker)
         return;
     if (natsConnection_GetConnectedUrl(connection, url, sizeof url) != NATS_OK)
         url[0] = '\0';
@@ -195,12 +195,12 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
     (void)subscription;
     struct worker *worker = status == NATS_NOT_PERMITTED ? worker_of(closure) : NULL;
     const char *text = NULL;
-    if (worker == NULL)
+    if (!worker)
         return;
     natsConnection_GetLastError(connection, &text);
     pthread_mutex_lock(&lock);
     char *denial = worker->denials[worker->denied++ % DENIALS_MAX];
-    snprintf(denial, sizeof worker->denials[0], "%s", text == NULL ? "" : text);
+    snprintf(denial, sizeof worker->denials[0], "%s", text ? text : "");
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
     worker_unref(worker);
@@ -213,7 +213,7 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     (void)subscription;
     int len = natsMsg_GetDataLength(message);
     struct worker *worker = len < 0 || len > BODY_MAX ? NULL : worker_of(closure);
-    if (worker != NULL) {
+    if (worker) {
         post(worker, nats_letter_new(NEWS_MESSAGE, slice_str(natsMsg_GetSubject(message)),
                                      slice_make(natsMsg_GetData(message), (size_t)len)));
         worker_unref(worker);
@@ -274,7 +274,7 @@ static void carry_publish(struct worker *worker, struct task *task)
         nats_fault_set(&letter->fault, REASON_AGENT_ERROR, "'%s' is not a subject of NATS", letter->topic);
     } else if (left <= 0) { /* a heartbeat that is late already is better not sent */
         fail_of(worker, NATS_TIMEOUT, letter);
-    } else if (worker->plan->stream != NULL) {
+    } else if (worker->plan->stream) {
         nats_jetstream_publish(worker->plan, worker->jetstream, letter, left * 3 / 4 + 1, &letter->fault);
     } else {
         natsStatus s = natsConnection_Publish(worker->connection, letter->topic, letter->body.data, (int)letter->body.len);
@@ -358,7 +358,7 @@ static const char *denial_of(const struct worker *worker, const struct batch *ba
     snprintf(quoted, sizeof quoted, "\"%s\"", letter->topic);
     for (unsigned i = first; i != worker->denied; i++) {
         const char *denial = worker->denials[i % DENIALS_MAX];
-        if (strstr(denial, quoted) != NULL && strstr(denial, verb) != NULL)
+        if (strstr(denial, quoted) && strstr(denial, verb))
             return denial;
     }
     return NULL;
@@ -379,7 +379,7 @@ static void settle_denials(struct worker *worker, struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         struct nats_letter *letter = batch->tasks[i].letter;
         const char *denial = letter->kind == ASK_PING ? NULL : denial_of(worker, batch, letter);
-        if (denial != NULL)
+        if (denial)
             nats_fault_set(&letter->fault, REASON_BROKER_AUTH_FAILED, "%s: %s", worker->plan->where, denial);
     }
     pthread_mutex_unlock(&lock);
@@ -437,13 +437,13 @@ static void run_batch(struct worker *worker, struct nats_letter *first)
     carry(worker, &batch, first);
     while (batch.count < BATCH_MAX && !mailbox_closed(worker->box)) {
         struct letter *next = mailbox_take_now(worker->box);
-        if (next == NULL)
+        if (!next)
             break;
         carry(worker, &batch, list_entry(next, struct nats_letter, letter));
     }
     if (batch.flush && !mailbox_closed(worker->box))
         confirm(worker, &batch);
-    if (batch.permitted_matters || worker->plan->stream != NULL)
+    if (batch.permitted_matters || worker->plan->stream)
         settle_denials(worker, &batch);
     if (worker->asks_jetstream && !mailbox_closed(worker->box))
         ask_jetstream(worker, &batch);
@@ -463,7 +463,7 @@ static int connect_once(struct worker *worker)
     };
     struct nats_fault fault = { 0 };
     worker->connection = nats_connect(worker->plan, &hooks, &fault);
-    if (worker->connection == NULL) {
+    if (!worker->connection) {
         say_down(worker, &fault);
         return -1;
     }
@@ -484,7 +484,7 @@ static int connect_once(struct worker *worker)
 static void let_go(struct worker *worker)
 {
     silence(worker);
-    if (worker->connection != NULL)
+    if (worker->connection)
         natsConnection_Close(worker->connection);
     destroy_all(&worker->retired);
     destroy_all(&worker->subscriptions);
@@ -557,7 +557,7 @@ static void *run(void *arg)
         struct nats_letter *up = nats_letter_new(NEWS_UP, slice_str(NULL), slice_str(NULL));
         up->letter.owed = true;
         post(worker, up);
-        for (struct letter *next; (next = mailbox_take(worker->box)) != NULL;)
+        for (struct letter *next; (next = mailbox_take(worker->box));)
             run_batch(worker, list_entry(next, struct nats_letter, letter));
     }
     let_go(worker);

@@ -23,7 +23,7 @@ int redis_host_parse(const char *text, uint16_t port, struct url *url, struct er
 {
     char full[URL_HOST_MAX + 32];
     const char *behind = strrchr(text, ']');
-    bool with_port = strchr(behind ? behind : text, ':') != NULL;
+    bool with_port = strchr(behind ? behind : text, ':');
     int len = with_port || port == 0 ? snprintf(full, sizeof full, "tcp://%s", text)
                                      : snprintf(full, sizeof full, "tcp://%s:%u", text, port);
     if (len < 0 || (size_t)len >= sizeof full || strpbrk(text, "/?@"))

@@ -65,7 +65,7 @@ static int read_redirection(const struct redis_link *link, struct slice text, un
     *slot = (unsigned)number;
     bool same = !blank[1] || strcmp(blank + 1, "?") == 0;
     snprintf(host, sizeof host, "%s", same ? link->url.host : blank + 1);
-    bool v6 = strchr(host, ':') != NULL;
+    bool v6 = strchr(host, ':');
     snprintf(address, sizeof address, "%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", colon + 1);
     if (redis_host_parse(address, link->url.port, url, NULL))
         return -1;

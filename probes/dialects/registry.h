@@ -5,8 +5,8 @@
 #include "agent/conf/dialect.h"
 
 /* For the tables: a text message, a binary one (both may hold zero bytes), pointers of a match with what must be there. */
-#define DIALECT_TEXT(text) { .data = (text), .len = sizeof(text) - 1 }
-#define DIALECT_BINARY(text) { .data = (text), .len = sizeof(text) - 1, .binary = true }
+#define DIALECT_TEXT(text) { .data = (text), .len = sizeof text - 1 }
+#define DIALECT_BINARY(text) { .data = (text), .len = sizeof text - 1, .binary = true }
 #define DIALECT_JSON(...) \
     .json = { __VA_ARGS__ }, .json_count = sizeof((struct match_pointer[]){ __VA_ARGS__ }) / sizeof(struct match_pointer)
 #define DIALECT_OFFERS(...) { .items = (char *[]){ __VA_ARGS__ }, .count = sizeof((char *[]){ __VA_ARGS__ }) / sizeof(char *) }

@@ -20,7 +20,7 @@ static struct conf *load(struct slice text, struct conf_errors *errors)
 {
     conf_errors_init(errors);
     struct conf *conf = conf_load_text("fuzz.yaml", text, &env, errors);
-    panic_if((conf == NULL) != (errors->count > 0));
+    panic_if((!conf) != (errors->count > 0));
     panic_if(errors->count > CONF_ERRORS_MAX);
     return conf;
 }

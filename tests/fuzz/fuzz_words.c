@@ -21,7 +21,7 @@ static void check_line(const char *line)
     panic_if(!utf8_valid(slice_str(line)));
     for (size_t i = 0; i < len; i++)
         panic_if((unsigned char)line[i] < 0x20 || line[i] == 0x7f);
-    panic_if(strstr(line, secret) != NULL);
+    panic_if(strstr(line, secret));
 }
 
 static void check_response(int status, struct slice body, const char *said)

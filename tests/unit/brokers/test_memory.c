@@ -59,7 +59,7 @@ static void on_message(void *user, struct slice body, uint64_t received_ns)
 
     assert_true(received_ns != 0);
     client->messages++;
-    snprintf(client->last, sizeof(client->last), "%.*s", (int)body.len, (const char *)body.data);
+    snprintf(client->last, sizeof client->last, "%.*s", (int)body.len, (const char *)body.data);
     loop_stop(&loop);
 }
 
@@ -98,7 +98,7 @@ static int setup(void **state)
     (void)state;
     answers = unreachable = 0;
     memory_set_fault(MEMORY_WELL);
-    memset(clients, 0, sizeof(clients));
+    memset(clients, 0, sizeof clients);
     assert_int_equal(loop_init(&loop, &err), 0);
     timer_init(&guard, &loop, on_guard, NULL);
     for (unsigned i = 0; i < CLIENTS; i++) {
@@ -254,7 +254,7 @@ static void test_mute(void **state)
 static void test_queues_are_bounded(void **state)
 {
     struct broker_ask ask = { .on_answer = on_answer };
-    struct broker_ask *asks = mem_alloc(3000 * sizeof(*asks));
+    struct broker_ask *asks = mem_alloc(3000 * sizeof *asks);
 
     (void)state;
     hear(&clients[1], "news");

@@ -35,7 +35,7 @@ struct broker {
 
 static void heard_err(struct err *out, const struct err *err)
 {
-    if (err != NULL)
+    if (err)
         *out = *err;
     else
         err_clear(out);
@@ -177,7 +177,7 @@ static void open_up(struct broker *broker)
 static void expect_down(struct broker *broker, enum reason reason, const char *text)
 {
     run_until(&loop, &broker->downs);
-    if (broker->down.reason != reason || strstr(broker->down.text, text) == NULL)
+    if (broker->down.reason != reason || !strstr(broker->down.text, text))
         print_error("down: %s: %s\n", reason_name(broker->down.reason), broker->down.text);
     assert_int_equal(broker->down.reason, reason);
     assert_non_null(strstr(broker->down.text, text));
@@ -257,7 +257,7 @@ static bool answer(struct server *server, int fd, const char *line, int *pings)
         say(fd, "INFO {\"server_id\":\"X\",\"version\":\"2.9.10\",\"max_payload\":1024,\"ldm\":true}\r\n");
     } else if (publish && server->manner == CUTTING) {
         return false;
-    } else if ((publish || subscribe) && server->manner == FORBIDDING && strstr(line, "fine") == NULL) {
+    } else if ((publish || subscribe) && server->manner == FORBIDDING && !strstr(line, "fine")) {
         sscanf(line + 4, "%127s", subject);
         snprintf(denial, sizeof denial, "-ERR 'Permissions Violation for %s to \"%s\"'\r\n", publish ? "Publish" : "Subscription",
                  subject);
@@ -362,10 +362,10 @@ static void expect_rule(const char *name, const char *value, const char *want)
     if (strcmp(name, "token") == 0)
         set(&broker, "nkey_file", "/nowhere");
     int rc = broker_nats.check(&broker.conf, &err);
-    assert_int_equal(rc, want == NULL ? 0 : -1);
-    if (want != NULL && strstr(err.text, want) == NULL)
+    assert_int_equal(rc, want ? -1 : 0);
+    if (want && !strstr(err.text, want))
         print_error("%s\n", err.text);
-    assert_true(want == NULL || strstr(err.text, want) != NULL);
+    assert_true(!want || strstr(err.text, want));
     broker_unmake(&broker);
 }
 

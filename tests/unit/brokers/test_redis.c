@@ -17,7 +17,7 @@
 #include "agent/proto/resp.h"
 #include "brokers/registry.h"
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define COUNT(array) (sizeof array / sizeof array[0])
 enum { PATIENCE_MS = 20000, FAKES = 3, CONNS_MAX = 64, HUGE_BYTES = 2 << 20 };
 
 static struct loop loop;

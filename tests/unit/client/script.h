@@ -114,11 +114,11 @@ static void peer_upgrade(struct peer *peer)
         peer_flush(peer);
         return;
     }
-    assert_int_equal(upgrade_check_request(head, false, accept, &agreed, extensions, sizeof(extensions), &err), 0);
-    snprintf(peer->script->target, sizeof(peer->script->target), "%.*s", (int)head->target.len, (const char *)head->target.data);
+    assert_int_equal(upgrade_check_request(head, false, accept, &agreed, extensions, sizeof extensions, &err), 0);
+    snprintf(peer->script->target, sizeof peer->script->target, "%.*s", (int)head->target.len, (const char *)head->target.data);
     if (peer->script->subprotocol) {
         assert_true(http_header_has_token(head, "Sec-WebSocket-Protocol", peer->script->subprotocol));
-        snprintf(agreed.subprotocol, sizeof(agreed.subprotocol), "%s", peer->script->subprotocol);
+        snprintf(agreed.subprotocol, sizeof agreed.subprotocol, "%s", peer->script->subprotocol);
     }
     upgrade_write_response(&peer->out, accept, &agreed, extensions);
     ws_reader_init(&peer->reader, WS_SERVER, 1 << 20, NULL);
@@ -169,7 +169,7 @@ static void on_accept(void *user, struct stream *stream)
 {
     static const struct http_limits limits = { 8192, 0 };
     struct script *script = user;
-    struct peer *peer = mem_alloc(sizeof(*peer));
+    struct peer *peer = mem_alloc(sizeof *peer);
 
     peer->script = script;
     peer->stream = stream;

@@ -76,7 +76,7 @@ static void on_lost(void *user, const struct err *err)
 {
     (void)user;
     stage.lost = err->reason;
-    snprintf(stage.lost_text, sizeof(stage.lost_text), "%s", err->text);
+    snprintf(stage.lost_text, sizeof stage.lost_text, "%s", err->text);
     loop_stop(&stage.loop);
 }
 
@@ -101,7 +101,7 @@ static void ping_much(struct peer *peer)
     char text[32];
 
     for (unsigned i = 1; i <= PINGS; i++) {
-        snprintf(text, sizeof(text), "ping %u", i);
+        snprintf(text, sizeof text, "ping %u", i);
         peer_say(peer, WS_PING, slice_str(text));
     }
 }
@@ -112,7 +112,7 @@ static void heard(struct peer *peer, const struct ws_message *message)
     if (message->opcode != WS_PONG)
         return;
     stage.pongs++;
-    snprintf(stage.pong, sizeof(stage.pong), "%.*s", (int)message->body.len, (const char *)message->body.data);
+    snprintf(stage.pong, sizeof stage.pong, "%.*s", (int)message->body.len, (const char *)message->body.data);
     if (strcmp(stage.pong, "ping 1000") == 0)
         loop_stop(&stage.loop);
 }
@@ -122,10 +122,10 @@ static void begin(void (*on_peer_open)(struct peer *peer))
     char url[64];
     struct err err;
 
-    memset(&stage, 0, sizeof(stage));
+    memset(&stage, 0, sizeof stage);
     assert_int_equal(loop_init(&stage.loop, &err), 0);
     stage.script = (struct script){ .on_open = on_peer_open, .on_message = heard };
-    snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", script_begin(&stage.script, &stage.loop));
+    snprintf(url, sizeof url, "ws://127.0.0.1:%u/", script_begin(&stage.script, &stage.loop));
     assert_int_equal(url_parse(url, &stage.target.local, &err), 0);
     conn_group_init(&stage.group, &stage.loop);
     uv_check_init(&stage.loop.uv, &stage.check);

@@ -8,7 +8,7 @@
 #include "agent/base/text.h"
 #include "agent/client/dialogue.h"
 
-#define TEXT(text) { .data = (text), .len = sizeof(text) - 1 }
+#define TEXT(text) { .data = (text), .len = sizeof text - 1 }
 #define JSON(...) \
     .json = { __VA_ARGS__ }, .json_count = sizeof((struct match_pointer[]){ __VA_ARGS__ }) / sizeof(struct match_pointer)
 
@@ -133,14 +133,14 @@ static void begin(struct stage *stage, const struct dialect *dialect,
     struct err err;
     char url[64];
 
-    memset(stage, 0, sizeof(*stage));
+    memset(stage, 0, sizeof *stage);
     stage->dialect = dialect;
     assert_int_equal(loop_init(&stage->loop, &err), 0);
     conn_group_init(&stage->group, &stage->loop);
     buf_init(&stage->said, 1 << 20);
     buf_init(&stage->heard, 1 << 20);
     stage->script = (struct script){ .on_message = serve, .user = stage, .seed = script_seed() };
-    snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", script_begin(&stage->script, &stage->loop));
+    snprintf(url, sizeof url, "ws://127.0.0.1:%u/", script_begin(&stage->script, &stage->loop));
     assert_int_equal(url_parse(url, &stage->target.local, &err), 0);
     timer_init(&stage->patience, &stage->loop, on_patience, stage);
     timer_start(&stage->patience, PATIENCE_MS);
@@ -511,7 +511,7 @@ static void test_names_are_quoted(void **state)
                                          "[a]b^$", "a\nb", "\xc3\xa9.{2}", "{{token}}", "a b#c" };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct stage stage;
         char want[128];
 
@@ -519,7 +519,7 @@ static void test_names_are_quoted(void **state)
         stage.channels[0] = names[i];
         opened(&stage);
         run_until(&stage, "message end;");
-        snprintf(want, sizeof(want), "ready;subscribed %s;payload %s=for me;", names[i], names[i]);
+        snprintf(want, sizeof want, "ready;subscribed %s;payload %s=for me;", names[i], names[i]);
         assert_said(&stage, want);
         assert_null(strstr(strstr(buf_str(&stage.said), "for me") + 6, "payload"));
         end(&stage);
@@ -565,7 +565,7 @@ static void test_let_go_anywhere(void **state)
     static const char *const places[] = { "ready", "refused", "payload", "message", "subscribed", "lost" };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
         for (int cut = 0; cut < CUT_COUNT; cut++) {
             struct stage stage;
 
@@ -625,7 +625,7 @@ static void test_flood_of_keepalives(void **state)
     opened(&stage);
     run_until(&stage, "message end;");
     settle(&stage);
-    for (const char *at = buf_str(&stage.heard); (at = strstr(at, "pong")) != NULL; at++)
+    for (const char *at = buf_str(&stage.heard); (at = strstr(at, "pong")); at++)
         answers++;
     assert_int_equal(answers, 16);
     end(&stage);
@@ -683,15 +683,15 @@ static void test_many_channels(void **state)
     opened(&stage);
     run_until(&stage, "ready;");
     for (int i = 0; i < COUNT; i++) {
-        snprintf(name, sizeof(name), "room-%d", i);
+        snprintf(name, sizeof name, "room-%d", i);
         assert_int_equal(dialogue_subscribe(stage.dialogue, name, &err), 0);
     }
-    snprintf(want, sizeof(want), "payload room-%d=for room-%d;", COUNT - 1, COUNT - 1);
+    snprintf(want, sizeof want, "payload room-%d=for room-%d;", COUNT - 1, COUNT - 1);
     run_until(&stage, want);
     for (int i = 0; i < COUNT; i++) {
-        snprintf(want, sizeof(want), ";subscribed room-%d;", i);
+        snprintf(want, sizeof want, ";subscribed room-%d;", i);
         assert_said(&stage, want);
-        snprintf(want, sizeof(want), ";payload room-%d=for room-%d;", i, i);
+        snprintf(want, sizeof want, ";payload room-%d=for room-%d;", i, i);
         assert_said(&stage, want);
     }
     end(&stage);

@@ -10,7 +10,7 @@
 #include "agent/base/mem.h"
 #include "agent/client/framing.h"
 
-#define BYTES(text) text, sizeof(text) - 1
+#define BYTES(text) text, sizeof text - 1
 
 struct stream {
     enum dialect_framing kind;
@@ -76,7 +76,7 @@ static void test_streams(void **state)
     unsigned seed = 7;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+    for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {
         play(&streams[i], 0, &seed);
         play(&streams[i], 1, &seed);
         for (int n = 0; n < 50; n++)

@@ -6,7 +6,7 @@
 #include "agent/base/clock.h"
 #include "agent/client/share.h"
 
-#define TEXT(text) { .data = (text), .len = sizeof(text) - 1 }
+#define TEXT(text) { .data = (text), .len = sizeof text - 1 }
 
 enum { PATIENCE_MS = 10000, SEATS = 3 };
 
@@ -176,7 +176,7 @@ static void begin_with(struct stage *stage, void (*on_frame)(struct peer *peer, 
     struct err err;
     char url[64];
 
-    memset(stage, 0, sizeof(*stage));
+    memset(stage, 0, sizeof *stage);
     assert_int_equal(loop_init(&stage->loop, &err), 0);
     conn_group_init(&stage->group, &stage->loop);
     buf_init(&stage->said, 1 << 20);
@@ -184,7 +184,7 @@ static void begin_with(struct stage *stage, void (*on_frame)(struct peer *peer, 
     stage->script = (struct script){
         .on_open = count_peers, .on_message = on_frame, .user = stage, .leaves_pings = true, .seed = script_seed()
     };
-    snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", script_begin(&stage->script, &stage->loop));
+    snprintf(url, sizeof url, "ws://127.0.0.1:%u/", script_begin(&stage->script, &stage->loop));
     assert_int_equal(url_parse(url, &target->local, &err), 0);
     target->dialect = &raw;
     stage->generation.refs = 1;
@@ -462,7 +462,7 @@ static void test_the_subscriber(void **state)
     (void)state;
     begin(&stage, false);
     seats = take_seats(&stage, 1);
-    seats[1].dialect = mem_alloc(sizeof(raw));
+    seats[1].dialect = mem_alloc(sizeof raw);
     *seats[1].dialect = (struct dialect){ .name = "raw",
                                           .subscribe = { .send = TEXT("SUB {{channel}}") },
                                           .message = { .match = { .contains = "ell" } } };

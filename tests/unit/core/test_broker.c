@@ -69,7 +69,7 @@ static int puppet_subscribe(struct broker *broker, struct slice topic)
 {
     (void)broker;
     puppet.subscribes++;
-    snprintf(puppet.topic, sizeof(puppet.topic), "%.*s", (int)topic.len, (const char *)topic.data);
+    snprintf(puppet.topic, sizeof puppet.topic, "%.*s", (int)topic.len, (const char *)topic.data);
     return 0;
 }
 
@@ -151,7 +151,7 @@ static void on_state(void *user, bool confirmed, const struct err *err)
 {
     (void)user;
     confirms += confirmed;
-    refusals += err != NULL;
+    refusals += !!err;
 }
 
 static void on_freed(void *user)
@@ -175,8 +175,8 @@ static int setup(void **state)
     struct err err;
 
     (void)state;
-    memset(&puppet, 0, sizeof(puppet));
-    memset(&watch, 0, sizeof(watch));
+    memset(&puppet, 0, sizeof puppet);
+    memset(&watch, 0, sizeof watch);
     ups = downs = answers = messages = confirms = refusals = 0;
     freed = false;
     assert_int_equal(loop_init(&loop, &err), 0);
@@ -200,7 +200,7 @@ static void test_dropped_messages_are_counted_and_told_once(void **state)
     assert_int_equal(broker_dropped_count(broker), 7);
     log_set_fd(-1);
     rewind(log);
-    fread(text, 1, sizeof(text) - 1, log);
+    fread(text, 1, sizeof text - 1, log);
     fclose(log);
     assert_non_null(strstr(text, "event=broker_drops"));
     assert_null(strstr(strstr(text, "event=broker_drops") + 1, "event=broker_drops"));

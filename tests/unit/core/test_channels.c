@@ -65,12 +65,12 @@ static void test_patterns(void **state)
     struct err err;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         if (check_one(good[i].entry, &err) < 0)
             fail_msg("%s: %s", good[i].entry, err.text);
         assert_int_equal(count_one(good[i].entry), good[i].count);
     }
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(check_one(bad[i].entry, &err), -1);
         if (!strstr(err.text, bad[i].words))
             fail_msg("%s: %s", bad[i].entry, err.text);
@@ -85,8 +85,8 @@ static void test_limits(void **state)
     struct err err;
 
     (void)state;
-    memset(long_name, 'x', sizeof(long_name) - 1);
-    long_name[sizeof(long_name) - 1] = 0;
+    memset(long_name, 'x', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
     assert_int_equal(check_one(long_name, &err), -1);
     assert_int_equal(check_one(long_name + 1, &err), 0);
     assert_int_equal(channels_check(long_name, &none, &err), -1);
@@ -159,7 +159,7 @@ static void test_failed_come_again(void **state)
 
     (void)state;
     channels_round(channels);
-    snprintf(name, sizeof(name), "%s", channels_name(channels, 1));
+    snprintf(name, sizeof name, "%s", channels_name(channels, 1));
     channels_failed(channels, 1);
     channels_failed(channels, 1);
     for (int round = 0; round < 5; round++) {

@@ -363,7 +363,7 @@ static void test_ipv6_literal(void **state)
 static int make_dir(void **state)
 {
     (void)state;
-    return mkdtemp(dir) == NULL;
+    return !mkdtemp(dir);
 }
 
 static int remove_dir(void **state)

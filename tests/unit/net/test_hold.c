@@ -20,7 +20,7 @@ static long anonymous_kib(void)
     char line[128];
     long kib = 0;
     FILE *file = fopen("/proc/self/status", "r");
-    while (fgets(line, sizeof line, file) != NULL)
+    while (fgets(line, sizeof line, file))
         sscanf(line, "RssAnon: %ld", &kib);
     fclose(file);
     return kib;
@@ -108,12 +108,12 @@ static int make_all(void **state)
 {
     (void)state;
     struct rlimit limit;
-    if (getenv("HOLD_COUNT") != NULL)
+    if (getenv("HOLD_COUNT"))
         count = atoi(getenv("HOLD_COUNT"));
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (mkdtemp(dir) == NULL || count < 20)
+    if (!mkdtemp(dir) || count < 20)
         return 1;
     snprintf(ca_file, sizeof ca_file, "%s/ca.pem", dir);
     ca = cert_make(&(struct cert_plan){ "Test CA", NULL, NULL, -86400, 86400, true });

@@ -151,7 +151,7 @@ static void test_v6_wildcard_takes_v4(void **state)
     struct err err;
     char text[64];
     struct listener *listener = open_tcp("::", 0, &err);
-    if (listener == NULL)
+    if (!listener)
         skip(); /* no IPv6 here */
     closing_on_accept = 0;
     int fd = connect_plain(listener_port(listener));
@@ -312,7 +312,7 @@ static void test_closed_by_its_own_callback(void **state)
 static int make_dir(void **state)
 {
     (void)state;
-    return mkdtemp(dir) == NULL;
+    return !mkdtemp(dir);
 }
 
 static int remove_dir(void **state)

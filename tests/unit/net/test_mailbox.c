@@ -129,7 +129,7 @@ static void test_ceilings(void **state)
 static void *echo_thread(void *arg)
 {
     struct mailbox *box = arg;
-    for (struct letter *letter; (letter = mailbox_take(box)) != NULL;) {
+    for (struct letter *letter; (letter = mailbox_take(box));) {
         letter->owed = true;
         if (mailbox_post(box, letter))
             discard(letter);

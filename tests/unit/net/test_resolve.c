@@ -53,7 +53,7 @@ static void on_answer(void *user, const struct resolve_answer *answer)
     asked->done++;
     asked->error = answer->error;
     asked->count = answer->count;
-    if (asked->other != NULL)
+    if (asked->other)
         resolve_cancel(asked->other);
 }
 
@@ -171,7 +171,7 @@ static void test_threads_have_a_ceiling(void **state)
     struct lookup *first = NULL, *last = NULL;
     for (int i = 0; i < COUNT; i++) {
         last = ask("good", i, &asked[i]);
-        first = first != NULL ? first : last;
+        first = first ? first : last;
     }
     wait_for(&inside, RESOLVE_THREADS_MAX);
     usleep(20000);

@@ -29,7 +29,7 @@ static struct tls_context *context_of(const struct tls_options *options)
 {
     struct err err = { 0 };
     struct tls_context *context = tls_context_new(options, &err);
-    if (context == NULL)
+    if (!context)
         fail_msg("%s", err.text);
     return context;
 }
@@ -58,13 +58,13 @@ static void expect(const struct cert_plan *plan, const char *name, const struct 
     dial_tls(&dialled, name, options);
     if (dialled.fails != (reason != REASON_NONE) || dialled.err.reason != reason)
         fail_msg("want %s, got %s: %s", reason_name(reason), reason_name(dialled.err.reason), dialled.err.text);
-    if (text != NULL && strstr(dialled.err.text, text) == NULL)
+    if (text && !strstr(dialled.err.text, text))
         fail_msg("want \"%s\" in \"%s\"", text, dialled.err.text);
     assert_true(dialled.report.tls.have_cert);
     assert_true(dialled.report.tls.not_after_ms > 0);
     assert_true(dialled.report.tls_ns > 0);
     assert_int_equal(dialled.report.secured, reason == REASON_NONE);
-    if (dialled.stream != NULL)
+    if (dialled.stream)
         stream_close(dialled.stream, 1000);
     run_for(&loop, 5);
     tls_server_stop(&server);
@@ -287,7 +287,7 @@ static void expect_end(enum script script, enum reason reason, const char *text,
     stream_start(stream, &heard_events, &heard);
     run_until(&loop, &heard.ends);
     assert_int_equal(heard.end.reason, reason);
-    if (strstr(heard.end.text, text) == NULL)
+    if (!strstr(heard.end.text, text))
         fail_msg("want \"%s\" in \"%s\"", text, heard.end.text);
     assert_int_equal(heard.total, total);
     stream_close(stream, 1000);
@@ -328,7 +328,7 @@ static void expect_no_handshake(enum script script, const char *text)
     dial_tls(&dialled, "chat.test", &trusting);
     assert_int_equal(dialled.fails, 1);
     assert_int_equal(dialled.err.reason, REASON_TLS_HANDSHAKE_FAILED);
-    if (strstr(dialled.err.text, text) == NULL)
+    if (!strstr(dialled.err.text, text))
         fail_msg("want \"%s\" in \"%s\"", text, dialled.err.text);
     assert_non_null(strstr(dialled.err.text, "TLS with 127.0.0.1:"));
     assert_true(dialled.report.connected);
@@ -359,7 +359,7 @@ static void expect_timeout(enum script script, const char *text)
     dial_cancel(dial);
     dial_timeout_err(&dialled.target, &dialled.report, 2000, &err);
     assert_int_equal(err.reason, REASON_TLS_HANDSHAKE_FAILED);
-    if (strstr(err.text, text) == NULL)
+    if (!strstr(err.text, text))
         fail_msg("want \"%s\" in \"%s\"", text, err.text);
     run_for(&loop, 5);
     assert_int_equal(dialled.done, 0);
@@ -386,7 +386,7 @@ static void test_cancel_during_the_handshake(void **state)
             uv_run(&loop.uv, UV_RUN_ONCE);
         if (dialled.done == 0)
             dial_cancel(dial);
-        else if (dialled.stream != NULL)
+        else if (dialled.stream)
             stream_abort(dialled.stream);
     }
     tls_context_unref(context);
@@ -450,7 +450,7 @@ static void expect_refusal_after_open(const struct tls_options *options, const c
     stream_write(dialled.stream, slice_str("GET / HTTP/1.1\r\n\r\n"));
     run_until(&loop, &heard.ends);
     assert_int_equal(heard.end.reason, REASON_TLS_CLIENT_CERT_REJECTED);
-    if (strstr(heard.end.text, text) == NULL)
+    if (!strstr(heard.end.text, text))
         fail_msg("want \"%s\" in \"%s\"", text, heard.end.text);
     stream_close(dialled.stream, 1000);
 }
@@ -554,7 +554,7 @@ static void test_files_that_cannot_be_used(void **state)
 static int make_all(void **state)
 {
     (void)state;
-    if (mkdtemp(dir) == NULL)
+    if (!mkdtemp(dir))
         return 1;
     snprintf(ca_file, sizeof ca_file, "%s/ca.pem", dir);
     snprintf(other_ca_file, sizeof other_ca_file, "%s/other.pem", dir);

@@ -16,7 +16,7 @@ static struct tls_context *context_of(const struct tls_options *options)
 {
     struct err err = { 0 };
     struct tls_context *context = tls_context_new(options, &err);
-    if (context == NULL)
+    if (!context)
         fail_msg("%s", err.text);
     return context;
 }
@@ -29,7 +29,7 @@ static void dial_by(struct dialled *dialled, struct tls_context *context, const 
     tls_server_run(&server, SERVE_ECHO);
     memset(dialled, 0, sizeof *dialled);
     dial_whole(&loop, dialled, "127.0.0.1", server.port, context);
-    if (dialled->stream != NULL)
+    if (dialled->stream)
         stream_close(dialled->stream, 1000);
     run_for(&loop, 5);
     tls_server_stop(&server);
@@ -196,7 +196,7 @@ static int teardown(void **state)
 static int make_all(void **state)
 {
     (void)state;
-    if (mkdtemp(dir) == NULL)
+    if (!mkdtemp(dir))
         return 1;
     snprintf(ca_file, sizeof ca_file, "%s/ca.pem", dir);
     snprintf(cert_file, sizeof cert_file, "%s/client.pem", dir);

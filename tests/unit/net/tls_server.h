@@ -43,7 +43,7 @@ static inline struct cert cert_make(const struct cert_plan *plan)
 {
     static long serial = 1;
     struct cert cert = { X509_new(), EVP_EC_gen("P-256") };
-    const struct cert *issuer = plan->by != NULL ? plan->by : &cert;
+    const struct cert *issuer = plan->by ? plan->by : &cert;
     X509_set_version(cert.x509, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(cert.x509), serial++);
     X509_gmtime_adj(X509_getm_notBefore(cert.x509), plan->from_s);
@@ -53,7 +53,7 @@ static inline struct cert cert_make(const struct cert_plan *plan)
     X509_set_issuer_name(cert.x509, X509_get_subject_name(issuer->x509));
     X509_set_pubkey(cert.x509, cert.key);
     add_extension(cert.x509, NID_basic_constraints, plan->is_ca ? "critical,CA:TRUE" : "CA:FALSE");
-    if (plan->names != NULL)
+    if (plan->names)
         add_extension(cert.x509, NID_subject_alt_name, plan->names);
     assert_true(X509_sign(cert.x509, issuer->key, EVP_sha256()) > 0);
     return cert;
@@ -71,7 +71,7 @@ static inline void cert_write(const struct cert *cert, const char *cert_path, co
     assert_non_null(file);
     PEM_write_X509(file, cert->x509);
     fclose(file);
-    if (key_path == NULL)
+    if (!key_path)
         return;
     file = fopen(key_path, "w");
     PEM_write_PrivateKey(file, cert->key, NULL, NULL, 0, NULL, NULL);
@@ -202,11 +202,11 @@ static inline void tls_server_start(struct tls_server *server, const struct cert
     server->ctx = SSL_CTX_new(TLS_server_method());
     SSL_CTX_set_options(server->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_session_id_context(server->ctx, (const unsigned char *)"t", 1);
-    if (cert != NULL) {
+    if (cert) {
         assert_int_equal(SSL_CTX_use_certificate(server->ctx, cert->x509), 1);
         assert_int_equal(SSL_CTX_use_PrivateKey(server->ctx, cert->key), 1);
     }
-    if (intermediate != NULL)
+    if (intermediate)
         SSL_CTX_add1_chain_cert(server->ctx, intermediate->x509);
     server->fd = listen_plain(&server->port, 16);
 }

@@ -96,7 +96,7 @@ static void peer_message(struct peer *peer, const struct ws_message *message)
     if (message->opcode == WS_PING)
         peer_write(peer, WS_PONG, message->body);
     else if (message->opcode == WS_TEXT && asked_count < 8)
-        snprintf(asked_for[asked_count++], sizeof(asked_for[0]), "%.*s", (int)message->body.len, (const char *)message->body.data);
+        snprintf(asked_for[asked_count++], sizeof asked_for[0], "%.*s", (int)message->body.len, (const char *)message->body.data);
     if (message->opcode == WS_TEXT && confirms && asked_count > unconfirmed)
         peer_write(peer, WS_TEXT, slice_str("ok"));
 }
@@ -112,7 +112,7 @@ static void on_peer_data(void *user, struct slice data)
 
     if (!peer->open && http_reader_feed(peer->http, &data, &err) == HTTP_HEAD) {
         assert_int_equal(
-            upgrade_check_request(http_reader_head(peer->http), false, accept, &agreed, extensions, sizeof(extensions), &err), 0);
+            upgrade_check_request(http_reader_head(peer->http), false, accept, &agreed, extensions, sizeof extensions, &err), 0);
         upgrade_write_response(&out, accept, &agreed, extensions);
         stream_write(peer->stream, buf_slice(&out));
         ws_reader_init(&peer->reader, WS_SERVER, 1 << 20, NULL);
@@ -139,7 +139,7 @@ static const struct stream_events peer_events = { .on_data = on_peer_data, .on_e
 static void on_accept(void *user, struct stream *stream)
 {
     static const struct http_limits limits = { 8192, 0 };
-    struct peer *peer = mem_alloc(sizeof(*peer));
+    struct peer *peer = mem_alloc(sizeof *peer);
 
     (void)user;
     peer->stream = stream;
@@ -200,7 +200,7 @@ static void server_pass_on(const char *body)
 {
     char text[1024];
 
-    snprintf(text, sizeof(text), "%s%s%s", puppet.before ? puppet.before : "", body, puppet.after ? puppet.after : "");
+    snprintf(text, sizeof text, "%s%s%s", puppet.before ? puppet.before : "", body, puppet.after ? puppet.after : "");
     server_say(slice_str(text));
     if (puppet.twice)
         server_say(slice_str(text));
@@ -242,12 +242,12 @@ static void on_later(struct timer *timer, void *user)
 
 static void later(enum what what, struct slice topic, struct slice body, uint64_t token, unsigned ms)
 {
-    struct later *later = mem_alloc(sizeof(*later));
+    struct later *later = mem_alloc(sizeof *later);
 
     later->what = what;
     later->token = token;
-    snprintf(later->topic, sizeof(later->topic), "%.*s", (int)topic.len, (const char *)topic.data);
-    snprintf(later->body, sizeof(later->body), "%.*s", (int)body.len, (const char *)body.data);
+    snprintf(later->topic, sizeof later->topic, "%.*s", (int)topic.len, (const char *)topic.data);
+    snprintf(later->body, sizeof later->body, "%.*s", (int)body.len, (const char *)body.data);
     timer_init(&later->timer, &loop, on_later, later);
     timer_start(&later->timer, ms);
     list_push(what == LATER_SERVER ? &server_pending : &puppet.pending, &later->node);
@@ -291,8 +291,8 @@ static void publish_to_server(struct slice body)
         later(LATER_SERVER, NOTHING, body, 0, puppet.late_ms);
         return;
     }
-    memcpy(held, puppet.held, sizeof(held));
-    snprintf(puppet.held, sizeof(puppet.held), "%.*s", (int)body.len, (const char *)body.data);
+    memcpy(held, puppet.held, sizeof held);
+    snprintf(puppet.held, sizeof puppet.held, "%.*s", (int)body.len, (const char *)body.data);
     later(LATER_SERVER, NOTHING, body, 0, 0);
     if (held[0])
         later(LATER_SERVER, NOTHING, slice_str(held), 0, 0);
@@ -303,8 +303,8 @@ static int puppet_publish(struct broker *broker, struct slice topic, struct slic
     unsigned n = puppet.published++ % SEEN_MAX;
 
     (void)broker;
-    snprintf(puppet.topics[n], sizeof(puppet.topics[0]), "%.*s", (int)topic.len, (const char *)topic.data);
-    snprintf(puppet.bodies[n], sizeof(puppet.bodies[0]), "%.*s", (int)body.len, (const char *)body.data);
+    snprintf(puppet.topics[n], sizeof puppet.topics[0], "%.*s", (int)topic.len, (const char *)topic.data);
+    snprintf(puppet.bodies[n], sizeof puppet.bodies[0], "%.*s", (int)body.len, (const char *)body.data);
     if (puppet.deaf || puppet.publishes_unanswered)
         return 0;
     later(LATER_PUBLISHED, NOTHING, NOTHING, token, 0);
@@ -440,8 +440,8 @@ static void begin(const char *timeout, const char *more)
     struct generation *generation;
     struct err err;
 
-    memset(&stage, 0, sizeof(stage));
-    memset(&puppet, 0, sizeof(puppet));
+    memset(&stage, 0, sizeof stage);
+    memset(&puppet, 0, sizeof puppet);
     list_init(&puppet.pending);
     list_init(&server_pending);
     peers = NULL;

@@ -89,7 +89,7 @@ static void play_begin(struct play *play, const struct scene *scene, enum cut cu
     struct err err;
     unsigned port;
 
-    memset(play, 0, sizeof(*play));
+    memset(play, 0, sizeof *play);
     assert_int_equal(loop_init(&play->loop, &err), 0);
     play->script = (struct script){ .cut = cut,
                                     .seed = seed,
@@ -350,7 +350,7 @@ static const struct scene scenes[] = {
 static void test_scenes(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++)
+    for (size_t i = 0; i < sizeof scenes / sizeof scenes[0]; i++)
         play_scene(&scenes[i]);
 }
 

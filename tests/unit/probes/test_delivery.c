@@ -179,7 +179,7 @@ static void test_publish_refused(void **state)
     const struct check_view *view;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
         begin(LONG, ONE);
         puppet.why = reasons[i];
         view = play(1);

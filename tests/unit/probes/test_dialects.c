@@ -12,7 +12,7 @@
 #include "probes/dialects/registry.h"
 #include "probes/registry.h"
 
-#define BYTES(text) { (const uint8_t *)(text), sizeof(text) - 1 }
+#define BYTES(text) { (const uint8_t *)(text), sizeof text - 1 }
 
 enum { PATIENCE_MS = 10000, ANSWERS_MAX = 3, LINES_MAX = 5 };
 
@@ -250,7 +250,7 @@ static void serve(struct peer *peer, const struct ws_message *message)
     }
     if (is_goodbye(scene, message->body))
         return;
-    text_excerpt(message->body, 300, shown, sizeof(shown));
+    text_excerpt(message->body, 300, shown, sizeof shown);
     fail_msg("%s, %s: the client says \"%s\"", play->dialect->name, cut_names[scene->cut], shown);
 }
 
@@ -266,7 +266,7 @@ static unsigned scene_begin(struct scene *scene, const struct play *play, enum c
 {
     struct err err;
 
-    memset(scene, 0, sizeof(*scene));
+    memset(scene, 0, sizeof *scene);
     scene->play = play;
     scene->cut = cut;
     buf_init(&scene->said, 4096);
@@ -347,14 +347,14 @@ static void play_whole(const struct play *play, enum cut cut)
     char url[64], subscribed[80], payload[160];
 
     target.subprotocols = play->dialect->subprotocols;
-    snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", scene_begin(scene, play, cut));
+    snprintf(url, sizeof url, "ws://127.0.0.1:%u/", scene_begin(scene, play, cut));
     assert_int_equal(url_parse(url, &target.local, &err), 0);
     conn_group_init(&group, &scene->loop);
     talker.dialogue = dialogue_new(&talker, &events);
     assert_int_equal(dialogue_open(talker.dialogue, &options, play->dialect, "id", &report, &err), 0);
     loop_run(&scene->loop);
-    snprintf(subscribed, sizeof(subscribed), "subscribed %s;", play->channel);
-    snprintf(payload, sizeof(payload), "payload %s=%s;", play->no_channel ? "" : play->channel, play->payload);
+    snprintf(subscribed, sizeof subscribed, "subscribed %s;", play->channel);
+    snprintf(payload, sizeof payload, "payload %s=%s;", play->no_channel ? "" : play->channel, play->payload);
     assert_int_equal(strncmp(buf_str(&scene->said), "ready;", 6), 0);
     if (!strstr(buf_str(&scene->said), subscribed) || !strstr(buf_str(&scene->said), payload) ||
         scene->said.len != 6 + strlen(subscribed) + strlen(payload))
@@ -375,7 +375,7 @@ static void play_whole(const struct play *play, enum cut cut)
 static void test_conversations(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(plays) / sizeof(plays[0]); i++)
+    for (size_t i = 0; i < sizeof plays / sizeof plays[0]; i++)
         for (int cut = 0; cut < CUT_COUNT; cut++)
             play_whole(&plays[i], (enum cut)cut);
 }
@@ -476,7 +476,7 @@ static void check_once(struct scene *scene, struct conf *conf, enum result statu
 static void test_subscribe_confirmed(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(plays) / sizeof(plays[0]); i++)
+    for (size_t i = 0; i < sizeof plays / sizeof plays[0]; i++)
         for (int cut = 0; cut < CUT_COUNT; cut += CUT_RANDOM) {
             struct scene scene;
             unsigned port = scene_begin(&scene, &plays[i], (enum cut)cut);
@@ -491,7 +491,7 @@ static void test_subscribe_confirmed(void **state)
 static void test_subscribe_refused(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(plays) / sizeof(plays[0]); i++)
+    for (size_t i = 0; i < sizeof plays / sizeof plays[0]; i++)
         for (int cut = 0; cut < CUT_COUNT && plays[i].refusal.hear.data; cut += CUT_RANDOM) {
             struct scene scene;
             unsigned port = scene_begin(&scene, &plays[i], (enum cut)cut);
@@ -506,7 +506,7 @@ static void test_subscribe_refused(void **state)
 static void test_subscribe_silent(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(plays) / sizeof(plays[0]); i++) {
+    for (size_t i = 0; i < sizeof plays / sizeof plays[0]; i++) {
         struct scene scene;
         unsigned port;
 
@@ -532,7 +532,7 @@ static void test_no_connect(void **state)
                                         .lines = { { BYTES("never"), { { 0 } } } } };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct scene scene;
         unsigned port = scene_begin(&scene, &silent, CUT_WHOLE);
 

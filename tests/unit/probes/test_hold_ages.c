@@ -21,7 +21,7 @@ static uint64_t ns(uint64_t ms)
 static int setup(void **state)
 {
     (void)state;
-    memset(&ages, 0, sizeof(ages));
+    memset(&ages, 0, sizeof ages);
     policy = (struct hold_policy){ 2, false };
     now_ms = 1000;
     return 0;
@@ -132,7 +132,7 @@ static void test_a_restart_is_a_warning(void **state)
     static const int codes[] = { 1001, 1012, 1006, 1011 };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         setup(NULL);
         now_ms = 41000;
         lose(1000, codes[i]);
@@ -215,7 +215,7 @@ static void test_cuts_at_any_age(void **state)
     unsigned failed = 0;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(lives_ms) / sizeof(lives_ms[0]); i++) {
+    for (size_t i = 0; i < sizeof lives_ms / sizeof lives_ms[0]; i++) {
         uint64_t opened_ms = now_ms;
 
         now_ms += lives_ms[i];
@@ -234,7 +234,7 @@ static void test_outages(void **state)
     static const uint64_t lives_ms[] = { 19000, 2000, 5000, 1000, 8000, 3000, 12000, 1500, 6500 };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(lives_ms) / sizeof(lives_ms[0]); i++) {
+    for (size_t i = 0; i < sizeof lives_ms / sizeof lives_ms[0]; i++) {
         uint64_t opened_ms = now_ms;
 
         now_ms += lives_ms[i];

@@ -25,8 +25,8 @@ static void test_write_and_find(void **state)
 
     (void)state;
     heartbeat_write(&beat, text);
-    for (size_t i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
-        snprintf(payload, sizeof(payload), "%s%s%s", around[i][0], text, around[i][1]);
+    for (size_t i = 0; i < sizeof around / sizeof around[0]; i++) {
+        snprintf(payload, sizeof payload, "%s%s%s", around[i][0], text, around[i][1]);
         assert_true(heartbeat_find(slice_str(payload), &found));
         assert_true(heartbeat_same_source(&beat, &found));
         assert_int_equal(found.seq, beat.seq);
@@ -49,7 +49,7 @@ static void test_what_is_none(void **state)
     struct heartbeat found;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         assert_false(heartbeat_find(slice_str(texts[i]), &found));
 }
 
@@ -64,8 +64,8 @@ static void test_words(void **state)
     assert_string_equal(word, "_");
     heartbeat_word(NULL, word);
     assert_string_equal(word, "_");
-    memset(longest, 'x', sizeof(longest) - 1);
-    longest[sizeof(longest) - 1] = 0;
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = 0;
     heartbeat_word(longest, word);
     assert_int_equal(strlen(word), HEARTBEAT_WORD_MAX);
 }
@@ -83,7 +83,7 @@ static void test_books(void **state)
     static struct heartbeat_book book;
 
     (void)state;
-    memset(&book, 0, sizeof(book));
+    memset(&book, 0, sizeof book);
     assert_int_equal(note(&book, 10), HEARTBEAT_NEW);
     assert_int_equal(note(&book, 11), HEARTBEAT_NEW);
     assert_int_equal(note(&book, 11), HEARTBEAT_DUPLICATE);
@@ -102,11 +102,11 @@ static void test_books_are_bounded(void **state)
     static struct heartbeat_book book;
 
     (void)state;
-    memset(&book, 0, sizeof(book));
+    memset(&book, 0, sizeof book);
     for (unsigned i = 0; i < 10 * HEARTBEAT_SOURCES_MAX; i++) {
         struct heartbeat one = beat;
 
-        snprintf(one.agent, sizeof(one.agent), "agent%u", i);
+        snprintf(one.agent, sizeof one.agent, "agent%u", i);
         assert_int_equal(heartbeat_note(&book, &one, i), HEARTBEAT_NEW);
     }
     assert_int_equal(book.count, HEARTBEAT_SOURCES_MAX);
@@ -121,13 +121,13 @@ static void test_books_at_random(void **state)
     uint64_t highest = 0, base = 100;
 
     (void)state;
-    memset(&book, 0, sizeof(book));
-    memset(come, 0, sizeof(come));
+    memset(&book, 0, sizeof book);
+    memset(come, 0, sizeof come);
     for (int i = 0; i < 20000; i++) {
         uint64_t seq = base + (uint64_t)rand_r(&seed) % 40;
         enum heartbeat_news want = come[seq] ? HEARTBEAT_DUPLICATE : seq > highest ? HEARTBEAT_NEW : HEARTBEAT_REORDERED;
 
-        if (base + 100 < sizeof(come) && rand_r(&seed) % 8 == 0)
+        if (base + 100 < sizeof come && rand_r(&seed) % 8 == 0)
             base++;
         if (highest && highest - (seq < highest ? seq : highest) >= HEARTBEAT_WINDOW)
             continue;

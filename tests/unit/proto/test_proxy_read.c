@@ -10,7 +10,7 @@
 #include "agent/proto/proxy_read.h"
 
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
-#define bytes_of(text) slice_make(text, sizeof(text) - 1)
+#define bytes_of(text) slice_make(text, sizeof text - 1)
 
 static void preambles_are_found_however_they_are_cut(void **state)
 {

@@ -35,7 +35,7 @@ static void writes(enum proxy_version version, const struct sockaddr *from, cons
         assert_memory_equal(out.data, want, len);
     buf_fini(&out);
 }
-#define WRITES(version, from, to, text) writes(version, from, to, text, sizeof(text) - 1)
+#define WRITES(version, from, to, text) writes(version, from, to, text, sizeof text - 1)
 #define SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
 
 static void test_text(void **state)

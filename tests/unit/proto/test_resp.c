@@ -13,7 +13,7 @@
 #include "agent/base/mem.h"
 #include "agent/proto/resp.h"
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define COUNT(array) (sizeof array / sizeof array[0])
 enum { MAX = 1 << 16 };
 
 /* One reply, given in pieces of that many bytes; nothing may stay behind it. */

@@ -11,7 +11,7 @@
 
 #include "agent/proto/url.h"
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define COUNT(array) (sizeof array / sizeof array[0])
 
 static struct url parse(const char *text)
 {
