@@ -373,11 +373,25 @@ const struct check_conf *talk_conf(const struct talk *talk)
     return talk->run->conf;
 }
 
+/*
+ * Over a shared connection, others may have sent something just before, to a server that had closed it: then its reset is here before its close
+ * frame has been read, and that frame says why. on_lost brings it.
+ */
+static enum turn talk_unsent(struct talk *talk)
+{
+    static const char text[] = "the connection broke while a message was sent";
+
+    if (!talk->run->share)
+        return talk_fail(talk, REASON_CLOSED_ABNORMAL, "%s", text);
+    talk_late(talk, REASON_CLOSED_ABNORMAL, "%s", text);
+    return TURN_NEXT;
+}
+
 enum turn talk_send(struct talk *talk, enum ws_opcode opcode, struct slice payload)
 {
     talk->sent_ns = clock_now_ns();
     if ((talk->dialogue ? dialogue_send(talk->dialogue, opcode, payload) : conn_send(&talk->conn, opcode, payload)) < 0)
-        return talk_fail(talk, REASON_CLOSED_ABNORMAL, "the connection broke while a message was sent");
+        return talk_unsent(talk);
     return TURN_NEXT;
 }
 

@@ -1,6 +1,8 @@
 """share_connection: several checks over one connection, for a server that allows one session for a token and ends the older one."""
 import asyncio
 import contextlib
+import os
+import signal
 
 from harness import agent, echo_server, until, wshealthd
 from peer import CLOSE, PING, PONG, TEXT, Gone, close, frame
@@ -367,3 +369,27 @@ def test_conversations_take_turns(tmp_path):
         until("three times around", lambda: len(order) >= 36)
         for name in set(order):
             assert 2 <= order[:36].count(name) <= 4, order
+
+
+def test_what_a_refusal_says_is_heard(tmp_path):
+    """Closed before anybody could speak: the first to speak has it reset, and the close frame that has come before still says why."""
+    pids = []
+
+    async def refuse(peer):
+        await peer.request()
+        while not pids:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.4)  # all three are waiting for it now
+        os.kill(pids[0], signal.SIGSTOP)
+        try:
+            await peer.send(peer.response(), close(4401, b"bad token"))
+            peer.writer.close()
+            await asyncio.sleep(0.01)
+        finally:
+            os.kill(pids[0], signal.SIGCONT)
+
+    with server(refuse) as port, agent(conf(port).replace("timeout: 1s", "timeout: 10s"), tmp_path) as child:
+        pids.append(child.pid)
+        until("all are judged", lambda: all(rounds(child, name) for name in ("hold", "ping", "echo")))
+        for check in child.status()["checks"]:
+            assert check["reason"] == "login_rejected", check
