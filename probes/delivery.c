@@ -24,7 +24,7 @@
 #include "probes/delivery.h"
 #include "probes/registry.h"
 
-enum { NS_PER_MS = 1000000, GOING_AWAY = 1001 };
+enum { GOING_AWAY = 1001 };
 
 /* --- the round: what is still missing is asked for, what is ready is used --- */
 

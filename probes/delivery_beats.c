@@ -10,8 +10,6 @@
 #include "agent/proto/template.h"
 #include "probes/delivery.h"
 
-enum { NS_PER_MS = 1000000 };
-
 static const struct delivery_opts *delivery_opts(const struct run *run)
 {
     return run->opts;

@@ -4,10 +4,9 @@
  */
 #include <stdio.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/text.h"
 #include "probes/delivery.h"
-
-enum { NS_PER_MS = 1000000 };
 
 static const struct delivery_opts *opts_of(const struct run *run)
 {

@@ -19,7 +19,7 @@
 #include "probes/hold_ages.h"
 #include "probes/registry.h"
 
-enum { PACED_MIN = 8, PACED_TURNS_MAX = 250, OPENING_MAX = 16, MASS = 10, NS_PER_MS = 1000000, KICK_MS = 300 };
+enum { PACED_MIN = 8, PACED_TURNS_MAX = 250, OPENING_MAX = 16, MASS = 10, KICK_MS = 300 };
 
 struct hold_opts {
     int64_t connections, for_ms, max_age_ms;

@@ -20,9 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/text.h"
-
-#define SECOND_NS ((uint64_t)1000000000)
 
 enum {
     MOMENT_S = 1,     /* losses so close are one */
@@ -59,7 +58,7 @@ void hold_ages_lost(struct hold_ages *ages, uint64_t now_ns, uint64_t opened_ns,
 
     ages->lost++;
     note_last(ages, err);
-    if (last && opened_ns <= last->first_ns && now_ns - last->last_ns <= MOMENT_S * SECOND_NS && !last->outlived) {
+    if (last && opened_ns <= last->first_ns && now_ns - last->last_ns <= MOMENT_S * NS_PER_S && !last->outlived) {
         last->last_ns = now_ns;
         last->count++;
         last->polite = last->polite && is_polite(err);
@@ -94,7 +93,7 @@ void hold_ages_lived(struct hold_ages *ages, uint64_t now_ns, uint64_t opened_ns
     for (size_t i = 0; i < ages->count; i++) {
         struct hold_loss *loss = &ages->losses[i];
 
-        if (opened_ns >= loss->last_ns && (to_the_end || age_ns > loss->age_ns + loss->age_ns / 20 + SLACK_MS * SECOND_NS / 1000))
+        if (opened_ns >= loss->last_ns && (to_the_end || age_ns > loss->age_ns + loss->age_ns / 20 + SLACK_MS * NS_PER_MS))
             loss->outlived = true;
     }
 }
@@ -103,7 +102,7 @@ static bool similar(uint64_t a_ns, uint64_t b_ns)
 {
     uint64_t more_ns = a_ns > b_ns ? a_ns : b_ns, less_ns = a_ns > b_ns ? b_ns : a_ns;
 
-    return more_ns - less_ns <= more_ns / 5 + SIMILAR_MS * SECOND_NS / 1000;
+    return more_ns - less_ns <= more_ns / 5 + SIMILAR_MS * NS_PER_MS;
 }
 
 struct chain {
@@ -132,7 +131,7 @@ static struct chain pattern_of(const struct hold_ages *ages, uint64_t now_ns)
     for (size_t i = 0; i < ages->count; i++) {
         const struct hold_loss *loss = &ages->losses[i];
 
-        if (loss->outlived || now_ns - loss->last_ns > MEMORY_S * SECOND_NS || loss->opened_ns < after_ns)
+        if (loss->outlived || now_ns - loss->last_ns > MEMORY_S * NS_PER_S || loss->opened_ns < after_ns)
             continue;
         if (!similar(loss->age_ns, newest->age_ns) || !similar(loss->shortest_ns, loss->age_ns))
             continue;
@@ -152,20 +151,20 @@ static struct chain churn_of(const struct hold_ages *ages, uint64_t now_ns, uint
     struct chain chain = { 0 };
     uint64_t after_ns = 0, before_ns = 0, lost = 0;
 
-    if (newest->outage || now_ns - newest->last_ns > CALM_S * SECOND_NS)
+    if (newest->outage || now_ns - newest->last_ns > CALM_S * NS_PER_S)
         return chain;
     for (size_t i = 0; i < ages->count; i++) {
         const struct hold_loss *loss = &ages->losses[i];
 
-        if (loss->polite || loss->outage || loss->age_ns > LONG_S * SECOND_NS || now_ns - loss->last_ns > CHURN_S * SECOND_NS)
+        if (loss->polite || loss->outage || loss->age_ns > LONG_S * NS_PER_S || now_ns - loss->last_ns > CHURN_S * NS_PER_S)
             continue;
-        if (before_ns && loss->first_ns - before_ns > CALM_S * SECOND_NS) {
+        if (before_ns && loss->first_ns - before_ns > CALM_S * NS_PER_S) {
             chain = (struct chain){ 0 };
             lost = 0;
         }
         before_ns = loss->last_ns;
         lost += loss->count;
-        if (loss->opened_ns < after_ns || (chain.length && loss->first_ns - after_ns < MOMENT_S * SECOND_NS))
+        if (loss->opened_ns < after_ns || (chain.length && loss->first_ns - after_ns < MOMENT_S * NS_PER_S))
             continue;
         chain_add(&chain, loss);
         after_ns = loss->first_ns;
@@ -183,7 +182,7 @@ static bool is_self_kick(const struct hold_ages *ages, uint64_t now_ns, uint32_t
     for (size_t i = 0; i < ages->count; i++) {
         const struct hold_loss *loss = &ages->losses[i];
 
-        if (now_ns - loss->last_ns > CHURN_S * SECOND_NS)
+        if (now_ns - loss->last_ns > CHURN_S * NS_PER_S)
             continue;
         all++;
         kicked += loss->kicked;
@@ -213,7 +212,7 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
     uint32_t kicked;
     char age[80];
 
-    if (!newest || newest->outlived || now_ns - newest->last_ns > MEMORY_S * SECOND_NS)
+    if (!newest || newest->outlived || now_ns - newest->last_ns > MEMORY_S * NS_PER_S)
         return HOLD_WELL;
     if (is_self_kick(ages, now_ns, &kicked)) {
         err_set(
@@ -229,8 +228,8 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
     churn = churn_of(ages, now_ns, policy->connections);
     /* One cut at the age of an earlier outage is chance: the outage had a reason of its own. */
     if ((!newest->outage && pattern.length - pattern.outages >= 2) || pattern.length >= CRASHES_MIN) {
-        bool recycled = pattern.polite == pattern.length && newest->age_ns >= POLITE_S * SECOND_NS;
-        bool mild = recycled || newest->age_ns > LONG_S * SECOND_NS;
+        bool recycled = pattern.polite == pattern.length && newest->age_ns >= POLITE_S * NS_PER_S;
+        bool mild = recycled || newest->age_ns > LONG_S * NS_PER_S;
 
         ages_text(&(struct chain){ .shortest_ns = newest->age_ns, .longest_ns = newest->age_ns }, age, sizeof age);
         err_set(err, ages->reason, ages->code, "cut after %s%s, %u times: %s%s", age, silence, pattern.length, ages->why,
@@ -242,7 +241,7 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
                 churn.length, ages->why);
         return HOLD_FAIL;
     }
-    if (now_ns - newest->last_ns > WARN_S * SECOND_NS)
+    if (now_ns - newest->last_ns > WARN_S * NS_PER_S)
         return HOLD_WELL;
     ages_text(&(struct chain){ .shortest_ns = newest->shortest_ns, .longest_ns = newest->age_ns }, age, sizeof age);
     if (newest->count > 1)

@@ -14,7 +14,7 @@ static uint64_t read_ns(clockid_t id)
 {
     struct timespec now;
     panic_if(clock_gettime(id, &now) != 0);
-    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 uint64_t clock_now_ns(void)
@@ -24,7 +24,7 @@ uint64_t clock_now_ns(void)
 
 uint64_t clock_now_ms(void)
 {
-    return clock_now_ns() / 1000000U;
+    return clock_now_ns() / NS_PER_MS;
 }
 
 uint64_t clock_boot_ns(void)
@@ -34,7 +34,7 @@ uint64_t clock_boot_ns(void)
 
 int64_t clock_wall_ms(void)
 {
-    return is_fake ? fake_clock.wall_ms : (int64_t)(read_ns(CLOCK_REALTIME) / 1000000U);
+    return is_fake ? fake_clock.wall_ms : (int64_t)(read_ns(CLOCK_REALTIME) / NS_PER_MS);
 }
 
 void clock_stamp(int64_t wall_ms, char *out, size_t size)

@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* 64 bits wide, so that no product with an int overflows. */
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+
 uint64_t clock_now_ns(void); /* CLOCK_MONOTONIC */
 uint64_t clock_now_ms(void);
 uint64_t clock_boot_ns(void); /* CLOCK_BOOTTIME: goes on while the host is suspended */

@@ -298,7 +298,7 @@ static bool asked_well(struct waiting *waiting, struct whom *whom)
 static int wait_for(const struct cli *cli, struct whom *whom, struct waiting *waiting, int64_t timeout_ms)
 {
     char within[32];
-    const struct timespec pause = { .tv_nsec = WAIT_EVERY_MS * 1000000L };
+    const struct timespec pause = { .tv_nsec = WAIT_EVERY_MS * (long)NS_PER_MS };
     while (!asked_well(waiting, whom)) {
         if (clock_now_ms() + WAIT_EVERY_MS >= waiting->until_ms) {
             text_format_duration(timeout_ms, within, sizeof within);

@@ -12,7 +12,7 @@
 #include "agent/client/share.h"
 #include "agent/proto/words.h"
 
-enum { EXTRACT_BYTES_MAX = 8 << 20, NS_PER_MS = 1000000 };
+enum { EXTRACT_BYTES_MAX = 8 << 20 };
 
 static bool tell_subscribed(struct dialogue *dialogue, const char *channel, const struct err *err)
 {

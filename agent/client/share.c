@@ -12,7 +12,7 @@
 #include "agent/base/text.h"
 #include "agent/client/dialogue_parts.h"
 
-enum { LOOK_MS = 10, LATE_SHARE = 4, NS_PER_MS = 1000000 };
+enum { LOOK_MS = 10, LATE_SHARE = 4 };
 
 struct share {
     struct share *next, **list;

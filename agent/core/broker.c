@@ -14,7 +14,7 @@
 #include "agent/base/text.h"
 #include "agent/core/event.h"
 
-enum { NS_PER_MS = 1000000, CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16, SAME_MOMENT_NS = 5 * NS_PER_MS, DROPS_QUIET_MS = 60000 };
+enum { CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16, SAME_MOMENT_NS = 5 * NS_PER_MS, DROPS_QUIET_MS = 60000 };
 
 /* --- what drivers read --- */
 

@@ -9,8 +9,6 @@
 #include "agent/base/mem.h"
 #include "agent/core/broker_own.h"
 
-enum { NS_PER_MS = 1000000 };
-
 static bool topic_wanted(const struct broker *broker, const char *topic)
 {
     list_each (node, &broker->listeners)

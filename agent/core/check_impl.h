@@ -2,12 +2,11 @@
 #ifndef WSHEALTHD_CORE_CHECK_IMPL_H
 #define WSHEALTHD_CORE_CHECK_IMPL_H
 
+#include "agent/base/clock.h"
 #include "agent/client/backoff.h"
 #include "agent/client/share.h"
 #include "agent/core/check.h"
 #include "agent/core/pace.h"
-
-enum { NS_PER_MS = 1000000 };
 
 struct check {
     struct check_host *host;

@@ -29,7 +29,7 @@ void check_schedule_next(struct check *check)
     const struct check_conf *conf = check->conf;
     struct pace_options options = check_pace_options(check);
     uint32_t swing_ms = (uint32_t)(conf->interval_ms * conf->jitter_percent / 100);
-    int64_t shift_ns = swing_ms ? ((int64_t)random_below(2 * swing_ms + 1) - swing_ms) * NS_PER_MS : 0;
+    int64_t shift_ns = swing_ms ? ((int64_t)random_below(2 * swing_ms + 1) - swing_ms) * (int64_t)NS_PER_MS : 0;
     uint64_t delay_ns;
 
     if (check->host->once)

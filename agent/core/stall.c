@@ -8,8 +8,6 @@
 
 #include "agent/base/clock.h"
 
-enum { NS_PER_MS = 1000000 };
-
 /* CLOCK_BOOTTIME goes on while the host is suspended, CLOCK_MONOTONIC does not: both kinds of gap count. */
 static uint64_t lateness_ns(const struct stall *stall, uint64_t now_ns, uint64_t boot_ns)
 {

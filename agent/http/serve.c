@@ -27,8 +27,8 @@ enum {
     SERVE_IDLE_MS = 120000, /* longer than the usual scrape interval, so that scrapers keep their connection */
     SERVE_HEAD_BYTES = 8 << 10,
     SERVE_BODY_BYTES = 4 << 10,
-    TEXT_KEPT_NS = 1000000000, /* how long a text is given to others as well */
-    TEXT_SHARE = 100,          /* where things have changed it is made anew, for at most one part in so many of the time */
+    TEXT_KEPT_NS = NS_PER_S, /* how long a text is given to others as well */
+    TEXT_SHARE = 100,        /* where things have changed it is made anew, for at most one part in so many of the time */
 };
 
 /* The long answers are made once for all who ask within a moment: of 200 checks they cost milliseconds. */

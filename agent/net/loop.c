@@ -10,10 +10,9 @@
 #include <signal.h>
 #include <string.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/net/resolve.h"
-
-static const uint64_t NS_PER_MS = 1000000;
 
 static void heap_put(struct loop *loop, size_t slot, struct timer *timer)
 {

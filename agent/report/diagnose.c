@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/conf/conf.h"
@@ -136,7 +137,7 @@ static bool good(const struct check_view *check)
  * check's last round was still a pass. */
 static bool works(const struct check_view *check, const struct check_view *main)
 {
-    int64_t began_ms = main->since_ms - (int64_t)(main->total_ns / 1000000) - EVIDENCE_SLACK_MS;
+    int64_t began_ms = main->since_ms - (int64_t)(main->total_ns / NS_PER_MS) - EVIDENCE_SLACK_MS;
     return check != main && good(check) && check->last_ms >= began_ms;
 }
 

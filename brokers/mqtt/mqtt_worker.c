@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/net/thread.h"
 #include "brokers/mqtt/mqtt.h"
@@ -34,7 +35,6 @@ enum {
     PUMP_BYTES = 16 << 10,
     UNANSWERED_BYTES_MAX = 2 << 20
 };
-static const uint64_t NS_PER_MS = 1000000;
 
 struct mqtt_link {
     struct mailbox *box;
@@ -76,7 +76,7 @@ static uint64_t now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * NS_PER_MS + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 /* --- the link --- */

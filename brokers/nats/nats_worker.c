@@ -33,7 +33,6 @@ enum {
     ALARM_SIGNAL = SIGURG, /* nobody else uses it, and it is ignored where nobody does */
     ALARM_EVERY_MS = 50,
 };
-static const uint64_t NS_PER_MS = 1000000;
 
 struct subscription {
     struct list node; /* in subscriptions or retired */
@@ -89,8 +88,7 @@ static void set_up(void)
 /* Waits for `changed` with the lock held. false: the time is over. */
 static bool wait_until(uint64_t deadline_ns)
 {
-    struct timespec at = { .tv_sec = (time_t)(deadline_ns / (1000 * NS_PER_MS)),
-                           .tv_nsec = (long)(deadline_ns % (1000 * NS_PER_MS)) };
+    struct timespec at = { .tv_sec = (time_t)(deadline_ns / NS_PER_S), .tv_nsec = (long)(deadline_ns % NS_PER_S) };
     return pthread_cond_timedwait(&changed, &lock, &at) == 0;
 }
 
@@ -98,7 +96,7 @@ static uint64_t monotonic_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 * NS_PER_MS + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 static void worker_unref(struct worker *worker)

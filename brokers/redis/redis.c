@@ -15,7 +15,7 @@
 #include "agent/base/text.h"
 #include "brokers/registry.h"
 
-enum { NS_PER_MS = 1000000, SENTINEL_PORT = 26379, REDIS_PORT = 6379, DATABASE_MAX = 1 << 20 };
+enum { SENTINEL_PORT = 26379, REDIS_PORT = 6379, DATABASE_MAX = 1 << 20 };
 
 /* --- places --- */
 

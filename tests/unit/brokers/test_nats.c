@@ -473,7 +473,7 @@ static void test_closing_does_not_wait_for_a_stuck_worker(void **state)
         run_for(&loop, 20);
         uint64_t before_ns = clock_now_ns();
         close_it(&broker);
-        assert_true(clock_now_ns() - before_ns < (uint64_t)TIMEOUT_MS * 1000000);
+        assert_true(clock_now_ns() - before_ns < (uint64_t)TIMEOUT_MS * NS_PER_MS);
         assert_int_equal(broker.downs, 0);
     }
     server_stop(&server);

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "agent/base/buf.h"
+#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/net/dial.h"
 #include "agent/net/listen.h"
@@ -36,7 +37,7 @@ static inline void on_watchdog(struct timer *timer, void *user)
 /* Turns the loop until *done is not 0. */
 static inline void run_until(struct loop *loop, const int *done)
 {
-    uint64_t end = uv_hrtime() + (uint64_t)WATCHDOG_MS * 1000000;
+    uint64_t end = uv_hrtime() + (uint64_t)WATCHDOG_MS * NS_PER_MS;
     struct timer watchdog = { 0 };
     timer_init(&watchdog, loop, on_watchdog, NULL);
     timer_start(&watchdog, WATCHDOG_TICK_MS);

@@ -204,7 +204,7 @@ static void test_far_future_does_not_overflow(void **state)
     (void)state;
     struct numbered near, far, farther;
     numbered_start(&far, 1, UINT64_MAX);
-    numbered_start(&farther, 2, UINT64_MAX / 1000000);
+    numbered_start(&farther, 2, UINT64_MAX / NS_PER_MS);
     numbered_start(&near, 3, 1);
     while (fired == 0)
         uv_run(&loop.uv, UV_RUN_ONCE);

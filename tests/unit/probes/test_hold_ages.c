@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "agent/base/clock.h"
 #include "probes/hold_ages.h"
 
 static struct hold_ages ages;
@@ -15,7 +16,7 @@ static struct hold_policy policy;
 
 static uint64_t ns(uint64_t ms)
 {
-    return ms * 1000000;
+    return ms * NS_PER_MS;
 }
 
 static int setup(void **state)
