@@ -196,6 +196,7 @@ $(MANUALS): $(BUILD)/docs/%: docs/%.in docs/fill $(BUILD)/release/wshealthd
 	docs/fill $(BUILD)/release/wshealthd $< >$@
 .PHONY: docs-now install-now
 docs-now: $(MANUALS)
+	docs/house >docs/house.svg
 install-now: $(BUILD)/release/wshealthd $(MANUALS)
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd/docs lib/systemd/system)
 	install -s -m 755 $(BUILD)/release/wshealthd $(DESTDIR)$(PREFIX)/bin/wshealthd
@@ -278,7 +279,7 @@ help:
 	@echo 'make tsan     what has threads, under ThreadSanitizer'
 	@echo 'make fuzz     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench    the figures, beside their references'
-	@echo 'make docs     the manual pages, in $(BUILD)/docs'
+	@echo 'make docs     the manual pages, in $(BUILD)/docs, and the picture of the layers'
 	@echo 'make fresh    all of this on a bare Debian in a directory of its own, as root (RELEASE=bookworm or trixie)'
 	@echo 'make install  program, manual, units (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'
 	@echo 'make deps     installs what all of this needs (KAFKA=0, MQTT=0: without librdkafka, libmosquitto; TESTS=lean: tests without what is large)'
