@@ -435,7 +435,7 @@ static void cut_short(struct share *share)
     uint64_t turn = ++share->turn;
     struct guest *guest;
 
-    while (share->condemned && (guest = untold(share, turn)) != NULL)
+    while (share->condemned && (guest = untold(share, turn)))
         if (guest->attached && is_patient(share, guest->asker))
             guest->asker->cut(guest->asker->user);
 }
