@@ -1,6 +1,6 @@
 /*
- * Owns the order of the places and nothing that lives. Called by agent/run/agent.c, agent/run/agent_reload.c and agent/cli/cli_ask.c. It never removes
- * or binds anything.
+ * Owns the order of the places and nothing that lives. Called by agent/run/agent_listeners.c, agent/run/agent_reload.c and the commands. It
+ * never removes or binds anything.
  */
 #include "agent/run/addresses.h"
 

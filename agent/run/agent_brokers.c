@@ -1,6 +1,6 @@
 /*
- * The agent's brokers over the generations of its configuration. Called by agent/run/agent.c and agent/run/agent_reload.c. A broker whose
- * configuration has not changed keeps its connection over a reload; one that goes is closed only when no check uses it any more.
+ * Owns the agent's brokers over the generations of its configuration. Called by agent/run/agent.c and agent/run/agent_checks.c. A broker whose
+ * configuration has not changed keeps its connection over a reload. A removed broker is closed only when no check uses it any more.
  */
 #include <string.h>
 
@@ -59,7 +59,7 @@ static struct agent_broker *take_same(struct agent *agent, const struct broker_c
     return NULL;
 }
 
-void agent_open_brokers(struct agent *agent, struct generation *generation)
+void agent_brokers_open(struct agent *agent, struct generation *generation)
 {
     size_t count = generation->conf->broker_count;
     struct agent_broker **brokers = mem_alloc((count + 1) * sizeof(struct agent_broker *));
@@ -78,7 +78,7 @@ void agent_open_brokers(struct agent *agent, struct generation *generation)
     agent->broker_count = count;
 }
 
-void agent_drop_old_brokers(struct agent *agent)
+void agent_brokers_drop_old(struct agent *agent)
 {
     for (size_t i = 0; i < agent->old_broker_count; i++)
         if (agent->old_brokers[i])
@@ -88,9 +88,9 @@ void agent_drop_old_brokers(struct agent *agent)
     agent->old_broker_count = 0;
 }
 
-void agent_close_brokers(struct agent *agent)
+void agent_brokers_close(struct agent *agent)
 {
-    agent_drop_old_brokers(agent);
+    agent_brokers_drop_old(agent);
     for (size_t i = 0; i < agent->broker_count; i++)
         broker_end(agent->brokers[i]);
     mem_free(agent->brokers);
@@ -98,7 +98,7 @@ void agent_close_brokers(struct agent *agent)
     agent->broker_count = 0;
 }
 
-struct broker *agent_find_broker(void *user, const char *name)
+struct broker *agent_brokers_find(void *user, const char *name)
 {
     const struct agent *agent = user;
 

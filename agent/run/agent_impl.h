@@ -1,4 +1,4 @@
-/* What agent/run/agent.c and agent/run/agent_reload.c share. */
+/* What the files of the agent (agent/run/agent*.c) share. Nobody else includes this. */
 #ifndef WSHEALTHD_RUN_AGENT_IMPL_H
 #define WSHEALTHD_RUN_AGENT_IMPL_H
 
@@ -20,7 +20,7 @@ struct agent {
     unsigned brokers_closing;
     struct check **checks;
     const struct check_view **views;
-    struct health_input *inputs; /* scratch of agent_update */
+    struct health_input *inputs; /* filled anew by agent_verdict_update */
     size_t check_count;
     size_t judged; /* once: how many have ended */
     bool draining;
@@ -28,7 +28,9 @@ struct agent {
     struct agent_view view;
     const char *shown_url; /* NULL: the target's */
     char service_id[512];
-    struct httpd *face, *admin; /* NULL: off */
+    struct httpd *health, *admin; /* the listeners; NULL: off */
+    int (*reload)(struct agent *agent,
+                  struct conf_errors *errors); /* for the admin socket, which a reload may move: no call in a circle */
     struct loop_signal hangup;
     bool hangup_open;
     struct timer done, stopping, watchdog, settling;
@@ -38,16 +40,32 @@ struct agent {
     void *stopped_user;
 };
 
-void agent_update(struct agent *agent); /* the checks have changed: the verdict, logs and callbacks follow */
-void agent_set_checks(struct agent *agent, struct check **checks, size_t count);
-void agent_start_check(struct agent *agent, struct check *check, size_t index);
-/* Makes the generation's brokers those in force; unchanged ones are kept. Those that go are closed by agent_drop_old_brokers, once no check
+/* agent_verdict.c */
+void agent_verdict_init(struct agent *agent);       /* the view before the first round */
+void agent_verdict_set_checks(struct agent *agent); /* the view shows agent->checks from now on */
+void agent_verdict_update(struct agent *agent);     /* the checks have changed: the verdict, logs and callbacks follow */
+void agent_verdict_stop(struct agent *agent);       /* tells at once what waits to be told */
+void agent_verdict_fini(struct agent *agent);
+
+/* agent_checks.c. The brokers of the generation are opened with its checks. */
+void agent_checks_start(struct agent *agent);
+size_t agent_checks_change(struct agent *agent, struct generation *generation); /* how many checks were kept */
+void agent_checks_stop(struct agent *agent);
+void agent_checks_hurry(void *agent, struct check *check, bool failed); /* check_host.on_news */
+
+/* agent_brokers.c */
+/* Makes the generation's brokers those in force; unchanged ones are kept. The others are closed by agent_brokers_drop_old, once no check
  * uses them. */
-void agent_open_brokers(struct agent *agent, struct generation *generation);
-void agent_drop_old_brokers(struct agent *agent);
-void agent_close_brokers(struct agent *agent); /* all; done when brokers_closing is 0 again */
-struct broker *agent_find_broker(void *agent, const char *name);
-int agent_open_faces(struct agent *agent, const struct conf *conf, struct err *err);
-void agent_close_faces(struct agent *agent);
+void agent_brokers_open(struct agent *agent, struct generation *generation);
+void agent_brokers_drop_old(struct agent *agent);
+void agent_brokers_close(struct agent *agent); /* all; done when brokers_closing is 0 again */
+struct broker *agent_brokers_find(void *agent, const char *name);
+
+/* agent_listeners.c. 0, or -1 and err: then nothing has changed. */
+int agent_listeners_open(struct agent *agent, const struct conf *conf, struct err *err);
+int agent_listeners_move(struct agent *agent, const struct conf *conf, struct err *err); /* from the generation in force to conf */
+/* Binds again where the file of a unix socket was deleted. A failure is logged only: it does not stop the reload. */
+void agent_listeners_reopen(struct agent *agent);
+void agent_listeners_close(struct agent *agent);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * sd_notify(3) and socket activation, spoken directly: datagrams to $NOTIFY_SOCKET and descriptors from 3 on. Owns the socket and the
- * descriptors that systemd handed over until somebody asks for them. Called by agent/run/agent.c on its loop. Promises never to block and
+ * descriptors that systemd handed over until somebody asks for them. Called by agent/run/agent*.c on the agent's loop. Promises never to block and
  * never to fail: without systemd every call does nothing. What the messages say is the agent's business.
  */
 #include "agent/run/sd_notify.h"

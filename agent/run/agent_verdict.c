@@ -1,0 +1,147 @@
+/*
+ * Owns the agent's view (agent/report/view.h): when it is made from the checks, judged by agent/core/health.h, diagnosed and told. Called by
+ * agent/run/agent.c after each judged round, by agent/run/agent_checks.c when the checks are others, and by whoever reads the view. The
+ * diagnosis is made only when somebody reads it. The words of the log come from agent/report/story.h.
+ */
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/version.h"
+#include "agent/core/event.h"
+#include "agent/report/report.h"
+#include "agent/run/agent_impl.h"
+#include "agent/run/sd_notify.h"
+
+static void diagnose_if_stale(struct agent *agent)
+{
+    if (!agent->stale)
+        return;
+    agent->stale = false;
+    diagnose(&agent->view, &agent->view.diagnosis);
+}
+
+static void on_story(void *user, const struct story_line *line)
+{
+    struct agent *agent = user;
+    bool other = strcmp(line->was->cause, line->is->cause) != 0;
+
+    event_log(line->event, "cause", line->is->cause, "was", other ? line->was->cause : NULL, "message", line->is->sentence, NULL);
+    if (agent->options.on_told)
+        agent->options.on_told(agent->options.user, line);
+}
+
+static void on_settle_timer(struct timer *timer, void *user)
+{
+    struct agent *agent = user;
+
+    (void)timer;
+    story_due(&agent->story);
+}
+
+/* /ready changes at once. The log waits up to STORY_SETTLE_MS, until the cause is clear. */
+static void tell(struct agent *agent)
+{
+    uint64_t now_ms = clock_now_ms();
+
+    diagnose_if_stale(agent);
+    if (!story_update(&agent->story, &agent->view, now_ms))
+        timer_stop(&agent->settling);
+    else
+        timer_start(&agent->settling, agent->story.due_ms > now_ms ? agent->story.due_ms - now_ms : 0);
+}
+
+static bool verdict_equal(const struct verdict *a, const struct verdict *b)
+{
+    return a->ready == b->ready && a->live == b->live && a->started == b->started && a->degraded == b->degraded &&
+           a->draining == b->draining && a->status == b->status;
+}
+
+void agent_verdict_init(struct agent *agent)
+{
+    struct agent_view *view = &agent->view;
+
+    view->version = WSHEALTHD_VERSION;
+    view->config_file = agent->config_file ? agent->config_file : "";
+    view->started_ms = clock_wall_ms();
+    view->verdict.live = true;
+    agent->story.tell = on_story;
+    agent->story.user = agent;
+    timer_init(&agent->settling, agent->loop, on_settle_timer, agent);
+}
+
+void agent_verdict_set_checks(struct agent *agent)
+{
+    size_t count = agent->check_count;
+
+    mem_free(agent->views);
+    mem_free(agent->inputs);
+    agent->views = mem_alloc((count + 1) * sizeof *agent->views);
+    agent->inputs = mem_alloc((count + 1) * sizeof *agent->inputs);
+    for (size_t i = 0; i < count; i++)
+        agent->views[i] = check_view(agent->checks[i]);
+    agent->view.checks = agent->views;
+    agent->view.check_count = count;
+    url_redact(agent->shown_url ? agent->shown_url : agent->generation->conf->target.url, agent->service_id,
+               sizeof agent->service_id);
+    agent->view.service_id = agent->service_id;
+}
+
+void agent_verdict_update(struct agent *agent)
+{
+    struct verdict old = agent->view.verdict, *now = &agent->view.verdict;
+    const struct conf *conf = agent->generation->conf;
+    bool strict = agent->options.once; /* `check` reports rounds, whatever their scope */
+    struct verdict_policy policy = { strict || conf->shared_faults_fail, strict || conf->probe_faults_fail,
+                                     (uint64_t)conf->liveness_after_ms };
+    char line[256];
+
+    for (size_t i = 0; i < agent->check_count; i++) {
+        const struct check_view *view = agent->views[i];
+
+        bool witness = check_is_witness(agent->checks[i]) && check_conf(agent->checks[i])->path == PATH_LOCAL;
+
+        agent->inputs[i] = (struct health_input){ &view->health, view->last_fault_scope, view->gates, witness };
+    }
+    *now = verdict_of(agent->inputs, agent->check_count, &policy, agent->draining, &old);
+    agent->view.generation++;
+    agent->stale = true;
+    if (agent->options.serve)
+        tell(agent);
+    if (agent->options.serve && !verdict_equal(&old, now)) {
+        report_line(&agent->view, line, sizeof line);
+        notify_send("STATUS=%s", line);
+    }
+    if (agent->options.on_change && !agent->on_stopped)
+        agent->options.on_change(agent->options.user, agent_view(agent));
+}
+
+void agent_drain(struct agent *agent, bool on)
+{
+    if (agent->draining == on)
+        return;
+    agent->draining = on;
+    event_log(on ? EVENT_DRAIN : EVENT_RESUME, NULL);
+    agent_verdict_update(agent);
+}
+
+const struct agent_view *agent_view(struct agent *agent)
+{
+    diagnose_if_stale(agent);
+    agent->view.loop_lag = agent->loop->turns;
+    prom_merge(&agent->view.loop_lag, &agent->host.stall.lag);
+    agent->view.stalls = agent->host.stall.stalls;
+    return &agent->view;
+}
+
+void agent_verdict_stop(struct agent *agent)
+{
+    timer_stop(&agent->settling);
+    story_due(&agent->story);
+}
+
+void agent_verdict_fini(struct agent *agent)
+{
+    mem_free(agent->views);
+    mem_free(agent->inputs);
+}
