@@ -100,6 +100,7 @@ static const struct opt echo_rows[] = {
 const struct probe_type probe_echo = {
     .name = "echo",
     .summary = "An application message is answered as expected; round trip against slo",
+    .proves = PROVES_ANSWER,
     .opts = echo_rows,
     .opts_size = sizeof(struct echo_opts),
     .state_size = sizeof(struct echo_state),

@@ -8,6 +8,7 @@
 const struct probe_type probe_handshake = {
     .name = "handshake",
     .summary = "A fresh connection is upgraded: 101, Accept, subprotocol and extensions, strictly (RFC 6455, 4)",
+    .rank = -2,
     .ignores_messages = true,
     .judges_parting = true,
     .gates = GATE_READY | GATE_LIVE,

@@ -35,6 +35,8 @@ static enum turn await_pong(struct talk *talk)
 const struct probe_type probe_ping = {
     .name = "ping",
     .summary = "A ping frame is answered by a pong with the same payload (RFC 6455, 5.5.2 and 5.5.3)",
+    .rank = -1,
+    .proves = PROVES_PONG,
     .state_size = sizeof(struct ping_state),
     .gates = GATE_READY,
     .shares = true,

@@ -75,6 +75,7 @@ static const struct opt tls_rows[] = {
 const struct probe_type probe_tls = {
     .name = "tls",
     .summary = "The certificate: chain, name, protocol version, days to expiry (RFC 5280, RFC 6125)",
+    .rank = 4,
     .opts = tls_rows,
     .opts_size = sizeof(struct tls_opts),
     .state_size = sizeof(struct dialing),

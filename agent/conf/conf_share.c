@@ -31,7 +31,7 @@ void conf_check_share(const struct conf *conf, size_t index, const char *path, s
     if (!check->shares || !check->enabled)
         return;
     snprintf(below, sizeof below, "%s.share_connection", path);
-    if (!type->shares && !type->steps && !type->websocket)
+    if (!type->shares && !probe_speaks_websocket(type))
         report_path(report, below, "a %s check has no WebSocket connection to share", type->name);
     else if (!type->shares)
         report_path(

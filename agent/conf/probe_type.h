@@ -36,13 +36,36 @@ enum {
     SERIES_TALK = SERIES_HANDSHAKE | SERIES_OPEN | SERIES_FRAMES | SERIES_RTT,
 };
 
+/* How a check uses the target. It decides what the check's faults and passes say about the server (agent/report/diagnose.c). */
+enum probe_kind {
+    PROBE_PLAIN,   /* speaks no WebSocket with the target */
+    PROBE_FRESH,   /* opens a new WebSocket connection for each round; a type with steps is always of this kind */
+    PROBE_SESSION, /* keeps WebSocket connections open between rounds */
+    PROBE_BROKER,  /* does not use the target: it looks at a broker. Each broker has one such check by itself */
+};
+
+/* What a round asks for, so what a pass proves, beyond what its kind says. The diagnosis compares it with what fails. */
+enum {
+    PROVES_PONG = 1,         /* a ping is answered */
+    PROVES_ANSWER = 2,       /* a message is answered */
+    PROVES_SUBSCRIPTION = 4, /* a subscription is confirmed */
+    PROVES_HTTP = 8,         /* a plain HTTP request is answered */
+    PROVES_PORT = 16,        /* a port accepts connections, and nothing else was looked at */
+};
+
+enum { PROBE_RANK_MAX = 15 };
+
 struct probe_type {
     const char *name, *summary;   /* summary: one sentence with its source */
     const struct opt *opts;       /* rows for the type's own options, or NULL */
     size_t opts_size, state_size; /* state is zeroed before each round; for a session type, once */
     unsigned gates;               /* by default */
-    bool websocket; /* without steps: it speaks WebSocket with the target, and backs off with the other checks that do */
-    bool session;   /* the run lives as long as the check: start is called for each round, and run_event in between */
+    enum probe_kind kind;         /* those that speak WebSocket with the target back off together; see probe_kind_of */
+    /* Of checks that fail in the same phase, the one of the lowest rank names the cause: it needs least of the server. 0 is a message and its
+     * answer (echo); from -PROBE_RANK_MAX to PROBE_RANK_MAX. */
+    int rank;
+    unsigned proves; /* PROVES_* */
+    bool session;    /* the run lives as long as the check: start is called for each round, and run_event in between */
     int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
     size_t keeps; /* the offset, plus one, of the int64_t in opts that says how many connections it keeps open; 0: none */
     bool (*needs_tls)(const void *opts); /* does it speak TLS whatever the target's URL says? May be NULL: no */
@@ -52,6 +75,7 @@ struct probe_type {
     bool ignores_messages; /* its steps need pongs at most: the server's messages are judged, and not kept */
     bool uses_brokers;     /* its checks begin anew when a reload changes a broker */
     bool delivers;         /* its stats have a delivery part */
+    bool needs_subscribe;  /* the target's dialect, or the check's own part of it, must say how to subscribe */
     bool shares;           /* its checks can use one connection together with others (`share_connection`) */
     int (*check_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */
     unsigned series;                                       /* SERIES_*: what /metrics shows of its checks */
@@ -63,5 +87,17 @@ struct probe_type {
     /* With start: the round is over, or the check ends in the middle of it: let go of everything. Session types: the check ends. */
     void (*stop)(struct run *run);
 };
+
+static inline enum probe_kind probe_kind_of(const struct probe_type *type)
+{
+    return type->steps ? PROBE_FRESH : type->kind;
+}
+
+static inline bool probe_speaks_websocket(const struct probe_type *type)
+{
+    enum probe_kind kind = probe_kind_of(type);
+
+    return kind == PROBE_FRESH || kind == PROBE_SESSION;
+}
 
 #endif

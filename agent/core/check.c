@@ -458,13 +458,16 @@ static void view_init(struct check *check)
 
     view->name = conf->name;
     view->type = conf->type->name;
+    view->kind = probe_kind_of(conf->type);
+    view->rank = conf->type->rank;
+    view->proves = conf->type->proves;
     view->path = conf->path == PATH_PUBLIC ? "public" : "local";
     view->series = series_of(check);
     view->summary = conf->type->summary;
     view->gates = conf->gates;
     view->broker = broker_option(conf);
     broker = view->broker ? conf_find_broker(check->generation->conf, view->broker) : NULL;
-    view->broker_type = broker && strcmp(conf->type->name, "broker") == 0 ? broker->type->name : NULL;
+    view->broker_type = broker && check_is_broker(view) ? broker->type->name : NULL;
     view->timeout_ms = (uint64_t)conf->timeout_ms;
     view->slo_ms = (uint64_t)conf->slo_ms;
 }

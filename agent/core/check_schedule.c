@@ -58,7 +58,7 @@ void check_hurry(struct check *check, bool failed, uint64_t delay_ms)
 
 bool check_is_witness(const struct check *check)
 {
-    return check->run.type->steps || check->run.type->websocket;
+    return probe_speaks_websocket(check->run.type);
 }
 
 /* --- the back-off of its target --- */

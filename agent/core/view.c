@@ -4,8 +4,6 @@
  */
 #include "agent/core/view.h"
 
-#include <string.h>
-
 static struct check_fault last_round(const struct check_view *check)
 {
     return (struct check_fault){
@@ -45,5 +43,5 @@ bool check_fault_of(const struct check_view *check, struct check_fault *fault)
 
 bool check_is_broker(const struct check_view *check)
 {
-    return strcmp(check->type, "broker") == 0;
+    return check->kind == PROBE_BROKER;
 }

@@ -3,15 +3,19 @@
 #define WSHEALTHD_CORE_VIEW_H
 
 #include "agent/base/reason.h"
+#include "agent/conf/probe_type.h"
 #include "agent/core/health.h"
 #include "agent/core/stats.h"
 
 struct check_view {
     const char *name, *type, *path; /* path: "local" or "public" */
     const char *summary;            /* of the type, one sentence */
-    const char *broker;             /* name of the broker that the check works with (broker, delivery); NULL: none */
-    const char *broker_type;        /* of a check of type broker, which is named like its broker: "redis". NULL: others */
-    struct health health;           /* state, history */
+    enum probe_kind kind;           /* of the type, as are rank and proves (agent/conf/probe_type.h) */
+    int rank;
+    unsigned proves;
+    const char *broker;      /* name of the broker that the check works with (broker, delivery); NULL: none */
+    const char *broker_type; /* of a check of kind PROBE_BROKER, which is named like its broker: "redis". NULL: others */
+    struct health health;    /* state, history */
     unsigned gates;
     bool judged;        /* has a round been judged yet? Until then status and last are null */
     enum result status; /* of the last judged round */

@@ -1,13 +1,16 @@
 /*
- * Owns the way from a view to a cause. Called by the engine whenever the view's generation grows. Promises a cause and a
- * sentence for every view, also for combinations that no rule foresaw. The causes and rules are data (diagnose_rules*.c); what a
- * failure does to /ready is health.c's business: nothing is decided here.
+ * Finds the cause of what the checks say: from a view to one cause, a sentence and advice. Called by agent/run/agent.c after every change of
+ * the verdict or of a check. Gives a cause and a sentence for every view, also for combinations that no rule foresaw. The causes and rules
+ * are data (diagnose_rules*.c). Nothing is decided here: what a failure does to /ready is the business of agent/core/health.c.
  *
- * How it reasons. One fault is the main one: what keeps the instance out of rotation goes before what only reports, this
- * server's own path before the public one, an early phase before a later one (who cannot connect learns nothing about echoes),
- * a handshake before a ping before an echo. The rules then look at that fault's reason and at what else works on the same path.
- * Brokers come into it in three ways: as the main fault, as the witness beside a delivery that fails, and as the other one of two that
- * have failed, where it matters which was first.
+ * First it chooses the main fault. A check that keeps the instance out of rotation goes before one that only reports; this server's own
+ * path goes before the public one; an early phase goes before a later one, because a check that cannot connect learns nothing of what
+ * comes after; a lower rank of the check's type goes before a higher one. Then the rules look at that fault's reason and at what
+ * else works on the same path. The engine's and the diagnosis' knowledge of a type is what it declares (agent/conf/probe_type.h): no type is
+ * known here by its name.
+ *
+ * Brokers come into it in three ways: a broker is the main fault; or it is the witness beside a delivery that fails; or the server and a
+ * broker have both failed, and it matters which was first.
  */
 #include "agent/report/diagnose.h"
 
@@ -27,37 +30,9 @@ enum { EVIDENCE_SLACK_MS = 500 };
 /* Faults that begin within this time begin together: no check looks more exactly. */
 enum { TOGETHER_MS = 1000 };
 
-enum kind { KIND_FRESH, KIND_SESSION, KIND_PLAIN };
-
-static const struct {
-    const char *type;
-    enum kind kind;
-} kinds[] = {
-    /* in order of what they tell: who fails earlier is the better witness */
-    { "handshake", KIND_FRESH }, { "ping", KIND_FRESH },       { "auth", KIND_FRESH },    { "origin", KIND_FRESH },
-    { "echo", KIND_FRESH },      { "subscribe", KIND_FRESH },  { "payload", KIND_FRESH }, { "reconnect", KIND_FRESH },
-    { "hold", KIND_SESSION },    { "delivery", KIND_SESSION }, { "tls", KIND_PLAIN },     { "tcp", KIND_PLAIN },
-    { "http", KIND_PLAIN },      { "broker", KIND_PLAIN },
-};
-enum { KINDS = sizeof kinds / sizeof kinds[0] };
-
-static unsigned rank_of(const struct check_view *check)
+static bool speaks_websocket(const struct check_view *check)
 {
-    unsigned i = 0;
-    while (i < KINDS && strcmp(kinds[i].type, check->type) != 0)
-        i++;
-    return i;
-}
-
-static enum kind kind_of(const struct check_view *check)
-{
-    unsigned rank = rank_of(check);
-    return rank < KINDS ? kinds[rank].kind : KIND_PLAIN;
-}
-
-static bool is_type(const struct check_view *check, const char *type)
-{
-    return strcmp(check->type, type) == 0;
+    return check->kind == PROBE_FRESH || check->kind == PROBE_SESSION;
 }
 
 static bool is_public(const struct check_view *check)
@@ -106,9 +81,10 @@ static unsigned priority_of(const struct check_view *check)
         return 0;
     unsigned priority = weight;
     priority = priority * 2 + !is_public(check);
-    priority = priority * 2 + (kind_of(check) != KIND_PLAIN);
+    priority = priority * 2 + speaks_websocket(check);
     priority = priority * PHASE_COUNT + (PHASE_COUNT - 1 - reason_phase(fault.reason));
-    return priority * (KINDS + 1) + (KINDS - rank_of(check));
+    panic_if(check->rank < -PROBE_RANK_MAX || check->rank > PROBE_RANK_MAX);
+    return priority * (2 * PROBE_RANK_MAX + 1) + (unsigned)(PROBE_RANK_MAX - check->rank);
 }
 
 static const struct check_view *main_fault(const struct agent_view *view)
@@ -143,13 +119,12 @@ static bool works(const struct check_view *check, const struct check_view *main)
 
 static unsigned facts_of_main(const struct check_view *main, const struct check_fault *fault)
 {
-    enum kind kind = kind_of(main);
     unsigned facts = 0;
-    facts |= kind == KIND_FRESH ? ON_WEBSOCKET : 0;
-    facts |= kind == KIND_SESSION ? ON_SESSION | ON_WEBSOCKET : 0;
-    facts |= is_type(main, "ping") ? ON_PING : 0;
-    facts |= is_type(main, "http") ? ON_HTTP : 0;
-    facts |= is_type(main, "tcp") ? ON_TCP : 0;
+    facts |= speaks_websocket(main) ? ON_WEBSOCKET : 0;
+    facts |= main->kind == PROBE_SESSION ? ON_SESSION : 0;
+    facts |= main->proves & PROVES_PONG ? ON_PING : 0;
+    facts |= main->proves & PROVES_HTTP ? ON_HTTP : 0;
+    facts |= main->proves & PROVES_PORT ? ON_TCP : 0;
     facts |= check_is_broker(main) ? ON_BROKER : 0;
     facts |= fault->scope == SCOPE_SHARED ? IS_SHARED : 0;
     facts |= main->health.state == STATE_WARN ? IS_WARNING : 0;
@@ -164,15 +139,15 @@ static unsigned facts_around(const struct agent_view *view, const struct check_v
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
         if (is_public(check) != is_public(main)) {
-            bool fresh = kind_of(check) == KIND_FRESH;
+            bool fresh = check->kind == PROBE_FRESH;
             local_works = local_works || (fresh && works(check, main));
-            local_fails = local_fails || (kind_of(check) != KIND_PLAIN && check->health.state == STATE_FAIL);
+            local_fails = local_fails || (speaks_websocket(check) && check->health.state == STATE_FAIL);
         } else if (works(check, main)) {
-            facts |= kind_of(check) == KIND_FRESH ? FRESH_WORKS : 0;
-            facts |= is_type(check, "ping") ? PING_WORKS : 0;
-            facts |= is_type(check, "echo") ? ECHO_WORKS : 0;
-            facts |= is_type(check, "subscribe") ? SUBSCRIBE_WORKS : 0;
-            facts |= is_type(check, "http") ? HTTP_WORKS : 0;
+            facts |= check->kind == PROBE_FRESH ? FRESH_WORKS : 0;
+            facts |= check->proves & PROVES_PONG ? PING_WORKS : 0;
+            facts |= check->proves & PROVES_ANSWER ? ECHO_WORKS : 0;
+            facts |= check->proves & PROVES_SUBSCRIPTION ? SUBSCRIBE_WORKS : 0;
+            facts |= check->proves & PROVES_HTTP ? HTTP_WORKS : 0;
         }
     }
     return is_public(main) && local_works && !local_fails ? facts | LOCAL_WORKS : facts;
@@ -389,7 +364,7 @@ static void tell_broker(const struct agent_view *view, const struct check_view *
         tell_shared(view, out);
     else if (fault->scope == SCOPE_PROBE && (main->gates & GATE_READY))
         tell_probe(view, out);
-    else if (broken && broken != main && kind_of(main) != KIND_PLAIN)
+    else if (broken && broken != main && speaks_websocket(main))
         tell_both(main, broken, out);
 }
 
@@ -403,7 +378,7 @@ static void blame_all(const struct agent_view *view, const struct check_view *ma
     for (size_t i = 0; i < view->check_count; i++)
         if (weight_of(view->checks[i]) == weight_of(main))
             blame(out, view->checks[i]);
-    if (broken && main->health.state == STATE_FAIL && kind_of(main) != KIND_PLAIN)
+    if (broken && main->health.state == STATE_FAIL && speaks_websocket(main))
         blame(out, broken);
 }
 

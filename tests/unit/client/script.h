@@ -43,6 +43,7 @@ struct script {
     const char *raw_response; /* in the place of a 101; NULL: none */
     bool leaves_pings;        /* to on_message; else they are answered */
     bool leaves_close;        /* likewise */
+    bool stays;               /* a raw_response does not end the connection */
     void (*on_open)(struct peer *peer);
     void (*on_message)(struct peer *peer, const struct ws_message *message);
     void *user;
@@ -110,7 +111,7 @@ static void peer_upgrade(struct peer *peer)
 
     if (peer->script->raw_response) {
         buf_append_str(&peer->out, peer->script->raw_response);
-        peer->closing = true;
+        peer->closing = !peer->script->stays;
         peer_flush(peer);
         return;
     }

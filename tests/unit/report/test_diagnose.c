@@ -418,12 +418,12 @@ static void test_only_a_report_fails(void **state)
     assert_true(advises("only reports"));
     check_fail(http, REASON_CONNECT_REFUSED, "");
     assert_cause("health_url_fails");
-    http->type = "tcp";
+    check_set_type(http, "tcp");
     assert_cause("port_closed");
-    http->type = "tls";
+    check_set_type(http, "tls");
     check_warn(http, REASON_TLS_CERT_EXPIRING, "5 days left");
     assert_cause("certificate_expiring");
-    http->type = "payload";
+    check_set_type(http, "payload");
     check_fail(http, REASON_PAYLOAD_LIMIT, "64KiB do not pass");
     assert_cause("check_failing");
     assert_string_equal(world.view.diagnosis.plain, reason_help(REASON_PAYLOAD_LIMIT));

@@ -275,7 +275,7 @@ static void fill_one_of_many(struct check_view *check, const char *name, const c
     static const enum reason own[] = { REASON_SILENT_DROP, REASON_ECHO_TIMEOUT, REASON_ECHO_MISMATCH, REASON_NONE };
     memset(check, 0, sizeof *check);
     check->name = name;
-    check->type = type;
+    check_set_type(check, type);
     check->path = "local";
     check->summary = "";
     check->series = (struct series){ true, true, true, parts, own };
