@@ -4,7 +4,6 @@
  */
 #include "agent/base/err.h"
 
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,20 +37,26 @@ static void copy_text(char *out, const char *draft)
     out[len] = '\0';
 }
 
-int err_set(struct err *err, enum reason reason, int code, const char *fmt, ...)
+int err_vset(struct err *err, enum reason reason, int code, const char *fmt, va_list args)
 {
     if (!err)
         return -1;
     char draft[DRAFT_MAX]; /* the arguments may point into err->text */
-    va_list args;
-    va_start(args, fmt);
     vsnprintf(draft, sizeof draft, fmt, args);
-    va_end(args);
     secret_scrub(draft);
     blank_controls(draft);
     err->reason = reason;
     err->code = code;
     copy_text(err->text, draft);
+    return -1;
+}
+
+int err_set(struct err *err, enum reason reason, int code, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    err_vset(err, reason, code, fmt, args);
+    va_end(args);
     return -1;
 }
 

@@ -5,6 +5,8 @@
 #ifndef WSHEALTHD_BASE_ERR_H
 #define WSHEALTHD_BASE_ERR_H
 
+#include <stdarg.h>
+
 #include "agent/base/reason.h"
 
 enum { ERR_TEXT_MAX = 512 };
@@ -17,6 +19,7 @@ struct err {
 
 /* Fills *err (which may be NULL) and returns -1, so that callers can say `return err_set(…)`. */
 int err_set(struct err *err, enum reason reason, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int err_vset(struct err *err, enum reason reason, int code, const char *fmt, va_list args) __attribute__((format(printf, 4, 0)));
 /* Puts "prefix: " before the text. Returns -1. */
 int err_prefix(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void err_clear(struct err *err);

@@ -345,7 +345,7 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
 {
     struct conn_setup *setup;
 
-    panic_if(conn_busy(conn));
+    panic_if(conn->setup || conn->stream);
     memset(conn, 0, sizeof *conn);
     memset(report, 0, sizeof *report);
     setup = mem_alloc(sizeof *setup);
@@ -369,11 +369,6 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     conn->shared = options->shared;
     setup->dial = dial_start(options->group->loop, &setup->target, &dial_events, conn, &report->dial);
     return 0;
-}
-
-bool conn_busy(const struct conn *conn)
-{
-    return conn->setup || conn->stream;
 }
 
 bool conn_is_open(const struct conn *conn)
@@ -446,22 +441,6 @@ void conn_drop(struct conn *conn)
     conn_release(conn);
     if (stream)
         stream_close_now(stream);
-}
-
-void conn_abort(struct conn *conn)
-{
-    struct stream *stream = conn->stream;
-
-    conn_release(conn);
-    if (stream)
-        stream_abort(stream);
-}
-
-void conn_tls_info(const struct conn *conn, struct tls_info *info)
-{
-    memset(info, 0, sizeof *info);
-    if (conn->stream)
-        stream_tls_info(conn->stream, info);
 }
 
 int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err)

@@ -4,7 +4,7 @@
  * freed with the 101.
  *
  * Async contract: conn_open never calls back inside itself; then on_open comes at most once, and on_lost exactly once unless the owner
- * closes first. From on_lost, conn_close, conn_drop or conn_abort on, the conn is idle again: its memory may be freed or used anew, also
+ * closes first. From on_lost, conn_close or conn_drop on, the conn is idle again: its memory may be freed or used anew, also
  * inside a callback.
  */
 #ifndef WSHEALTHD_CLIENT_CONN_H
@@ -112,7 +112,6 @@ struct conn_options {
 /* Zero the conn before its first use. 0, or -1 when a ${file:…} of the target cannot be read (agent_error): no callback comes then. */
 int conn_open(struct conn *conn, const struct conn_options *options, const struct conn_events *events, void *user,
               struct conn_report *report, struct err *err);
-bool conn_busy(const struct conn *conn); /* opening or open */
 bool conn_is_open(const struct conn *conn);
 /* Sends one message or control frame. -1: the connection is breaking or its output is full; on_lost comes or has come for the former. */
 int conn_send(struct conn *conn, enum ws_opcode opcode, struct slice payload);
@@ -121,9 +120,7 @@ void conn_close(struct conn *conn, uint16_t code,
 /* As conn_close, but on_parted tells how the server answers; it has wait_ms for its close frame, and as long again for its FIN. -1: it
  * cannot be told, nothing was sent, and no callback comes. Nothing may be sent afterwards, and no message is told. */
 int conn_part(struct conn *conn, uint16_t code, uint64_t wait_ms);
-void conn_drop(struct conn *conn);  /* at once, no close frame */
-void conn_abort(struct conn *conn); /* at once, RST */
-void conn_tls_info(const struct conn *conn, struct tls_info *info);
+void conn_drop(struct conn *conn); /* at once, no close frame */
 /* The owner asks something now: conn_flooded counts from here. Without it, from the upgrade on. */
 void conn_asked(struct conn *conn);
 /* For a deadline: has the peer sent so much that its answer, if there is one, could not be reached? Then *err is the reason flood; or

@@ -93,12 +93,6 @@ static int fill(const struct speaker *speaker, struct slice text, const char *ch
     return rc;
 }
 
-int speaker_fill(const struct speaker *speaker, struct slice text, const char *channel, uint64_t seq, struct buf *out,
-                 struct err *err)
-{
-    return fill(speaker, text, channel, seq, QUOTE_AS_DIALECT, out, err);
-}
-
 /* One text of a match. NULL stays NULL. */
 static int fill_part(const struct speaker *speaker, const char *text, const char *channel, uint64_t seq, enum quoting quoting,
                      char **out, struct err *err)
@@ -275,7 +269,7 @@ int dialogue_say(struct dialogue *dialogue, const struct opt_bytes *text, const 
     struct buf out = BUF_INIT(DIALOGUE_SEND_MAX);
     int rc;
 
-    rc = speaker_fill(&dialogue->speaker, slice_make(text->data, text->len), channel, dialogue->seq, &out, err);
+    rc = fill(&dialogue->speaker, slice_make(text->data, text->len), channel, dialogue->seq, QUOTE_AS_DIALECT, &out, err);
     *said = rc == 0 && out.len > 0;
     if (*said && conn_send(&dialogue->conn, text->binary ? WS_BINARY : WS_TEXT, buf_slice(&out)) < 0)
         rc = err_set(err, REASON_CLOSED_ABNORMAL, WS_CODE_ABNORMAL, "the connection broke while a message was sent");

@@ -16,9 +16,6 @@ struct speaker {
     const char *id;
 };
 
-/* Fills the holes of a text and appends. -1: agent_error (a token that cannot be read, a template that is none). */
-int speaker_fill(const struct speaker *speaker, struct slice text, const char *channel, uint64_t seq, struct buf *out,
-                 struct err *err);
 /* Fills the holes of a match and compiles it; *out is NULL where the match is empty. Channels, tokens and ids are quoted as each part wants:
  * for regular expressions, for JSON, or as the dialect's texts are. */
 int speaker_match(const struct speaker *speaker, const struct match_spec *spec, const char *channel, uint64_t seq,

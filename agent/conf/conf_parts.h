@@ -99,8 +99,6 @@ struct reader_part { /* rows and the struct that they fill */
 void read_map(struct reader *reader, const struct node *map, const struct reader_part parts[2], const char *const *others);
 /* A scalar's text with its variables replaced, for keys outside the rows; NULL and an error where it is none. Free it. */
 char *read_text(struct reader *reader, const struct node *node, const char *want);
-/* A YAML value as JSON text. 0, or -1 and an error has been reported. */
-int read_json(struct reader *reader, const struct node *node, struct buf *out);
 
 /* --- rules ------------------------------------------------------------------------------------------------------------------- */
 

@@ -108,7 +108,8 @@ static int put_json_scalar(struct reader *reader, const struct node *node, struc
     return rc;
 }
 
-int read_json(struct reader *reader, const struct node *node, struct buf *out)
+/* A YAML value as JSON text. 0, or -1 and an error has been reported. */
+static int read_json(struct reader *reader, const struct node *node, struct buf *out)
 {
     if (node->kind == NODE_SCALAR)
         return put_json_scalar(reader, node, out);

@@ -333,26 +333,26 @@ static void end_with(struct run *run, enum result result, enum reason reason, co
 
 void run_finish(struct run *run, enum reason reason, const char *fmt, ...)
 {
-    char text[ERR_TEXT_MAX] = "";
+    struct err err = { 0 };
     va_list args;
 
     if (fmt) {
         va_start(args, fmt);
-        vsnprintf(text, sizeof text, fmt, args);
+        err_vset(&err, reason, 0, fmt, args);
         va_end(args);
     }
-    end_with(run, reason == REASON_NONE ? RESULT_PASS : RESULT_FAIL, reason, text);
+    end_with(run, reason == REASON_NONE ? RESULT_PASS : RESULT_FAIL, reason, err.text);
 }
 
 void run_warn(struct run *run, enum reason reason, const char *fmt, ...)
 {
-    char text[ERR_TEXT_MAX];
+    struct err err;
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    err_vset(&err, reason, 0, fmt, args);
     va_end(args);
-    end_with(run, RESULT_WARN, reason, text);
+    end_with(run, RESULT_WARN, reason, err.text);
 }
 
 void run_finish_err(struct run *run, const struct err *err)
@@ -415,11 +415,6 @@ struct broker *run_broker(const struct run *run, const char *name)
     struct check_host *host = run->check->host;
 
     return host->find_broker ? host->find_broker(host->user, name) : NULL;
-}
-
-uint64_t run_deadline_ns(const struct run *run)
-{
-    return run->started_ns + (uint64_t)run->conf->timeout_ms * NS_PER_MS;
 }
 
 /* --- life --- */

@@ -78,6 +78,5 @@ uint64_t run_barred_until_ns(const struct run *run);
 bool run_backs_off(const struct run *run);
 /* The broker of that name; NULL: none is configured (the configuration has refused that). Types that call it say uses_brokers. */
 struct broker *run_broker(const struct run *run, const char *name);
-uint64_t run_deadline_ns(const struct run *run); /* monotonic; of the round under way */
 
 #endif

@@ -6,7 +6,6 @@
 #include "agent/core/talk.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/mem.h"
@@ -368,11 +367,6 @@ const void *talk_opts(const struct talk *talk)
     return talk->run->opts;
 }
 
-const struct check_conf *talk_conf(const struct talk *talk)
-{
-    return talk->run->conf;
-}
-
 /*
  * Over a shared connection, others may have sent something just before, to a server that had closed it: then its reset is here before its close
  * frame has been read, and that frame says why. on_lost brings it.
@@ -414,12 +408,10 @@ enum turn talk_fail(struct talk *talk, enum reason reason, const char *fmt, ...)
 {
     struct err err;
     va_list args;
-    char text[ERR_TEXT_MAX];
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    err_vset(&err, reason, 0, fmt, args);
     va_end(args);
-    err_set(&err, reason, 0, "%s", text);
     talk_open_phase(talk);
     run_finish_err(talk->run, &err);
     return TURN_FAIL;
@@ -428,10 +420,8 @@ enum turn talk_fail(struct talk *talk, enum reason reason, const char *fmt, ...)
 void talk_late(struct talk *talk, enum reason reason, const char *fmt, ...)
 {
     va_list args;
-    char text[ERR_TEXT_MAX];
 
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    err_vset(&talk->late, reason, 0, fmt, args);
     va_end(args);
-    err_set(&talk->late, reason, 0, "%s", text);
 }

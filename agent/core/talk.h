@@ -11,7 +11,6 @@
 
 void *talk_state(struct talk *talk);
 const void *talk_opts(const struct talk *talk);
-const struct check_conf *talk_conf(const struct talk *talk);
 /* Sends one frame or message, compressed where that was negotiated. TURN_NEXT, or TURN_FAIL with the reason already told. The RTT clock
  * starts here. */
 enum turn talk_send(struct talk *talk, enum ws_opcode opcode, struct slice payload);

@@ -50,7 +50,7 @@ void demo_conn_leave(struct demo_conn *conn)
     conn_free(conn);
 }
 
-void demo_conn_abort(struct demo_conn *conn)
+static void abort_conn(struct demo_conn *conn)
 {
     stream_abort(conn->stream);
     conn_free(conn);
@@ -68,7 +68,7 @@ bool demo_conn_send(struct demo_conn *conn, struct slice bytes)
 {
     if (stream_write(conn->stream, bytes) == 0)
         return true;
-    demo_conn_abort(conn); /* it does not read what it asks for */
+    abort_conn(conn); /* it does not read what it asks for */
     return false;
 }
 
@@ -164,7 +164,7 @@ static bool send_torso(struct demo_conn *conn, const void *bytes, size_t len)
 static bool echo_late(struct demo_conn *conn, const struct buf *frame)
 {
     if (buf_append_slice(&conn->waiting, buf_slice(frame)) < 0) {
-        demo_conn_abort(conn);
+        abort_conn(conn);
         return false;
     }
     if (!timer_active(&conn->late))
@@ -239,7 +239,7 @@ bool demo_conn_data(struct demo_conn *conn, struct slice data)
 bool demo_conn_apply(struct demo_conn *conn)
 {
     if (demo_conn_has(conn, DEMO_REFUSE) || demo_conn_has(conn, DEMO_RESET)) {
-        demo_conn_abort(conn);
+        abort_conn(conn);
         return false;
     }
     if (!conn->upgraded || conn->closing)

@@ -39,6 +39,5 @@ bool demo_conn_apply(struct demo_conn *conn);                  /* the faults hav
 
 void demo_conn_drop(struct demo_conn *conn);  /* closes TCP, with no word */
 void demo_conn_leave(struct demo_conn *conn); /* likewise, behind what is still to be sent */
-void demo_conn_abort(struct demo_conn *conn); /* with a reset */
 
 #endif

@@ -42,13 +42,6 @@ struct dial {
     struct err failure; /* the most telling one so far */
 };
 
-enum phase dial_phase(const struct dial *dial)
-{
-    if (!dial->report->resolved)
-        return PHASE_RESOLVE;
-    return dial->report->connected ? PHASE_TLS : PHASE_CONNECT;
-}
-
 /* Writes the time of the phase that goes on into the report. */
 static void clock_phase(const struct dial *dial)
 {

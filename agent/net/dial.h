@@ -1,6 +1,6 @@
 /*
- * From an address to an open stream: resolve, connect, TLS. The caller owns the deadline: it cancels, and dial_phase says where the
- * time went. Names are resolved off the loop (agent/net/resolve.h; IP literals need no lookup). Both address families are tried:
+ * From an address to an open stream: resolve, connect, TLS. The caller owns the deadline: it cancels, and the report says
+ * where the time went. Names are resolved off the loop (agent/net/resolve.h; IP literals need no lookup). Both address families are tried:
  * RFC 8305 simplified - addresses interleaved by family in getaddrinfo's order, the next attempt DIAL_STAGGER_MS after the last or as
  * soon as that failed, at most DIAL_ADDRESSES_MAX, the first that connects wins and the others are aborted.
  *
@@ -45,7 +45,6 @@ struct dial;
 struct dial *dial_start(struct loop *loop, const struct dial_target *target, const struct dial_events *events, void *user,
                         struct dial_report *report);
 void dial_cancel(struct dial *dial); /* no callback comes any more; report is final when it returns */
-enum phase dial_phase(const struct dial *dial);
 /* The error for a deadline that passed in this phase: "no answer from the resolver for example.test within 2s", reason by phase;
  * agent_error where the lookup had not begun, as the agent looks up too many other names. PHASE_TLS adds a hint that the port may be a plain one. Works before or after dial_cancel: it needs only report and target. */
 int dial_timeout_err(const struct dial_target *target, const struct dial_report *report, uint64_t timeout_ms, struct err *err);

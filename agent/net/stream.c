@@ -108,10 +108,10 @@ void stream_deliver(struct stream *stream, struct slice data)
 
 void stream_end(struct stream *stream, enum reason reason, int code, const char *fmt, ...)
 {
-    struct err err = { .reason = reason, .code = code };
+    struct err err;
     va_list args;
     va_start(args, fmt);
-    vsnprintf(err.text, sizeof err.text, fmt, args);
+    err_vset(&err, reason, code, fmt, args);
     va_end(args);
     stream->ended = true;
     stream_read_off(stream);

@@ -55,8 +55,6 @@ void stream_read_off(struct stream *stream);
 /* Bytes of the peer's for the user, and the end of them. They call back. */
 void stream_deliver(struct stream *stream, struct slice data);
 void stream_end(struct stream *stream, enum reason reason, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-/* Wire bytes: to the kernel, or kept up to max_bytes. 0 or -1 as stream_write. */
-int stream_send(struct stream *stream, const void *data, size_t len, size_t max_bytes);
 void stream_kill(struct stream *stream); /* closes the handle; the memory goes with its callback */
 void stream_fin(struct stream *stream);  /* leaving, and everything is with the kernel */
 int stream_send_record(struct stream *stream, const void *data, size_t len); /* of TLS, whose overhead does not count */

@@ -124,7 +124,8 @@ static void keep(struct stream *stream, const uint8_t *data, size_t len)
         launch(stream);
 }
 
-int stream_send(struct stream *stream, const void *data, size_t len, size_t max_bytes)
+/* Wire bytes: to the kernel, or kept up to max_bytes. 0 or -1 as stream_write. */
+static int send_bytes(struct stream *stream, const void *data, size_t len, size_t max_bytes)
 {
     if (stream->broken != 0)
         return -1;
@@ -145,7 +146,7 @@ int stream_write(struct stream *stream, struct slice data)
     if (data.len == 0)
         return stream->broken == 0 ? 0 : -1;
     if (!stream->tls)
-        return stream_send(stream, data.data, data.len, stream->max_pending);
+        return send_bytes(stream, data.data, data.len, stream->max_pending);
     if (data.len > stream->max_pending || stream_pending(stream) > stream->max_pending - data.len)
         return -1;
     return stream_tls_write(stream, data);
@@ -153,5 +154,5 @@ int stream_write(struct stream *stream, struct slice data)
 
 int stream_send_record(struct stream *stream, const void *data, size_t len)
 {
-    return stream_send(stream, data, len, stream->max_pending + stream->max_pending / TLS_OVERHEAD_DIVISOR + TLS_OVERHEAD_BYTES);
+    return send_bytes(stream, data, len, stream->max_pending + stream->max_pending / TLS_OVERHEAD_DIVISOR + TLS_OVERHEAD_BYTES);
 }

@@ -167,21 +167,7 @@ static void judge(const struct tls_link *link, X509 *cert, int code, struct err 
     }
 }
 
-int tls_check_certificate(int ok, X509_STORE_CTX *store)
-{
-    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct tls_link *link = SSL_get_app_data(ssl);
-    struct tls_check *check = link->check;
-    if (ok || !check || check->failure.reason != REASON_NONE)
-        return ok;
-    X509 *leaf = X509_STORE_CTX_get0_cert(store), *cert = X509_STORE_CTX_get_current_cert(store);
-    if (leaf)
-        tls_info_of_cert(&check->info, leaf);
-    judge(link, cert ? cert : leaf, X509_STORE_CTX_get_error(store), &check->failure);
-    return 0;
-}
-
-void tls_info_of_cert(struct tls_info *info, X509 *cert)
+static void info_of_cert(struct tls_info *info, X509 *cert)
 {
     info->have_cert = true;
     name_text(X509_get_subject_name(cert), info->subject, sizeof info->subject);
@@ -192,12 +178,26 @@ void tls_info_of_cert(struct tls_info *info, X509 *cert)
         info->chain_not_after_ms = info->not_after_ms;
 }
 
+int tls_check_certificate(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls_link *link = SSL_get_app_data(ssl);
+    struct tls_check *check = link->check;
+    if (ok || !check || check->failure.reason != REASON_NONE)
+        return ok;
+    X509 *leaf = X509_STORE_CTX_get0_cert(store), *cert = X509_STORE_CTX_get_current_cert(store);
+    if (leaf)
+        info_of_cert(&check->info, leaf);
+    judge(link, cert ? cert : leaf, X509_STORE_CTX_get_error(store), &check->failure);
+    return 0;
+}
+
 void tls_info_of_connection(struct tls_info *info, const SSL *ssl)
 {
     X509 *cert = SSL_get0_peer_certificate(ssl);
     STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
     if (cert)
-        tls_info_of_cert(info, cert);
+        info_of_cert(info, cert);
     for (int i = 0; chain && i < sk_X509_num(chain); i++) {
         int64_t end_ms = time_ms(X509_get0_notAfter(sk_X509_value(chain, i)));
         if (end_ms != 0 && end_ms < info->chain_not_after_ms)

@@ -64,7 +64,6 @@ int tls_files_load(const struct tls_context *context, SSL_CTX *ctx, struct tls_f
 
 /* For SSL_set_verify. */
 int tls_check_certificate(int ok, X509_STORE_CTX *store);
-void tls_info_of_cert(struct tls_info *info, X509 *cert);
 void tls_info_of_connection(struct tls_info *info, const SSL *ssl);
 /* The reason at the head of OpenSSL's error queue, in words. tls_failure_text knows alerts and what they mean on this connection. */
 void tls_error_text(char *out, size_t size);

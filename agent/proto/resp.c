@@ -124,11 +124,6 @@ void resp_reader_pass_over(struct resp_reader *reader)
     reader->passes = true;
 }
 
-bool resp_reader_mid_reply(const struct resp_reader *reader)
-{
-    return reader->bytes > 0;
-}
-
 static int read_type(struct resp_reader *reader, char c, struct err *err)
 {
     reader->type = c;

@@ -38,7 +38,6 @@ void resp_reader_pass_over(struct resp_reader *reader);
  * reply is not whole yet. -1: no RESP2, or larger than is taken; the sentence says what (reason: REASON_NONE), and the reader stays broken.
  */
 int resp_reader_next(struct resp_reader *reader, struct slice *data, struct resp_reply **reply, struct err *err);
-bool resp_reader_mid_reply(const struct resp_reader *reader);
 
 /* Appends one command of at most RESP_ARGS_MAX arguments; -1 past the buffer's ceiling. */
 int resp_command(struct buf *out, const struct slice *args, size_t count);

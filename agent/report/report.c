@@ -57,7 +57,7 @@ uint64_t report_headline_ns(const struct check_view *check)
     return check->have_rtt ? check->rtt_ns : check->total_ns;
 }
 
-void report_headline(const struct check_view *check, char out[REPORT_ELAPSED_MAX])
+static void headline(const struct check_view *check, char out[REPORT_ELAPSED_MAX])
 {
     text_format_elapsed(report_headline_ns(check), out, REPORT_ELAPSED_MAX);
 }
@@ -106,7 +106,7 @@ static void put_check(const struct check_view *check, bool full, struct buf *out
         put_reason(" (last round: ", &last, full, out);
         buf_append_char(out, ')');
     } else if (check->judged) {
-        report_headline(check, took);
+        headline(check, took);
         buf_printf(out, " %s", took);
     } else if (check->reason != REASON_NONE) { /* void so far: what kept the agent */
         put_reason(" ", &last, full, out);
@@ -162,7 +162,7 @@ static void put_line(const struct agent_view *view, struct buf *out)
         char took[REPORT_ELAPSED_MAX];
         if (!check->judged)
             continue;
-        report_headline(check, took);
+        headline(check, took);
         buf_printf(out, "%s%s %s", separator, check->name, took);
         separator = ", ";
     }

@@ -10,7 +10,6 @@ enum { REPORT_ELAPSED_MAX = 32 };
 const char *report_word(const struct agent_view *view, enum report_question question);
 /* What a check measures, in one figure: its round-trip time where it has one, else the whole round. */
 uint64_t report_headline_ns(const struct check_view *check);
-void report_headline(const struct check_view *check, char out[REPORT_ELAPSED_MAX]);
 /* The fault's sentence: the check's own, or for readers who may not see it, the reason's. */
 const char *report_fault_text(const struct check_fault *fault, bool full);
 const char *report_sentence(const struct agent_view *view, bool full);

@@ -273,7 +273,7 @@ static void test_cancel_while_resolving(void **state)
     struct dialled dialled;
     struct err err;
     struct dial *dial = dial_begin(&loop, &dialled, "slow.test", 80, NULL);
-    assert_int_equal(dial_phase(dial), PHASE_RESOLVE);
+    assert_false(dialled.report.resolved);
     run_for(&loop, 5);
     dial_cancel(dial);
     assert_true(dialled.report.resolve_ns >= 5000000);
@@ -323,7 +323,8 @@ static void test_cancel_while_connecting(void **state)
     int port, fd = listen_plain(&port, 4), fillers[4];
     int silent = listen_silent(port, fillers, 4);
     struct dial *dial = dial_begin(&loop, &dialled, "127.0.0.2", port, NULL);
-    assert_int_equal(dial_phase(dial), PHASE_CONNECT);
+    assert_true(dialled.report.resolved);
+    assert_false(dialled.report.connected);
     run_for(&loop, 5);
     dial_cancel(dial);
     assert_true(dialled.report.connect_ns >= 5000000);
