@@ -2,7 +2,7 @@
  * The mailbox between the loop and a foreign thread. Owns its uv_async_t, the mutex and both queues; brokers whose library has threads use
  * it, and nothing else in the agent touches a thread but the resolver. Promises that the loop holds the mutex for the length of a list
  * operation only, and that one turn hands over so much and no more: a thread that posts without pause can't keep the loop.
- * What is in a letter is left to its owner.
+ * What is in a mail is left to its owner.
  */
 #include "agent/net/mailbox.h"
 
@@ -11,10 +11,10 @@
 #include "agent/base/budget.h"
 #include "agent/base/mem.h"
 
-enum { LETTERS_PER_TURN = 256, BYTES_PER_TURN = 1 << 20, US_PER_TURN = 2000 };
+enum { MAILS_PER_TURN = 256, BYTES_PER_TURN = 1 << 20, US_PER_TURN = 2000 };
 
 struct queue {
-    struct list letters;
+    struct list mails;
     size_t count, bytes;
 };
 
@@ -27,61 +27,61 @@ struct mailbox {
     pthread_cond_t filled;
     /* guarded by the lock */
     struct queue to_loop, to_thread;
-    size_t lost; /* letters to the loop, since it was told */
+    size_t lost; /* mails to the loop, since it was told */
     unsigned refs;
     bool closed;
 };
 
 /* Called with the lock held. */
-static int put(struct mailbox *box, struct queue *queue, struct letter *letter)
+static int put(struct mailbox *box, struct queue *queue, struct mail *mail)
 {
-    bool full = queue->count >= box->type->max_letters || queue->bytes + letter->bytes > box->type->max_bytes;
-    if (box->closed || (full && !letter->owed))
+    bool full = queue->count >= box->type->max_mails || queue->bytes + mail->bytes > box->type->max_bytes;
+    if (box->closed || (full && !mail->owed))
         return -1;
-    list_push(&queue->letters, &letter->node);
+    list_push(&queue->mails, &mail->node);
     queue->count++;
-    queue->bytes += letter->bytes;
+    queue->bytes += mail->bytes;
     return 0;
 }
 
 /* Called with the lock held. */
-static struct letter *get(struct queue *queue)
+static struct mail *get(struct queue *queue)
 {
-    if (list_empty(&queue->letters))
+    if (list_empty(&queue->mails))
         return NULL;
-    struct letter *letter = list_entry(queue->letters.next, struct letter, node);
-    list_remove(&letter->node);
+    struct mail *mail = list_entry(queue->mails.next, struct mail, node);
+    list_remove(&mail->node);
     queue->count--;
-    queue->bytes -= letter->bytes;
-    return letter;
+    queue->bytes -= mail->bytes;
+    return mail;
 }
 
 static void move_all(struct queue *queue, struct list *to)
 {
-    for (struct letter *letter; (letter = get(queue));)
-        list_push(to, &letter->node);
+    for (struct mail *mail; (mail = get(queue));)
+        list_push(to, &mail->node);
 }
 
-static struct letter *next_of_turn(struct mailbox *box)
+static struct mail *next_of_turn(struct mailbox *box)
 {
     if (list_empty(&box->turn))
         return NULL;
-    struct letter *letter = list_entry(box->turn.next, struct letter, node);
-    list_remove(&letter->node);
-    return letter;
+    struct mail *mail = list_entry(box->turn.next, struct mail, node);
+    list_remove(&mail->node);
+    return mail;
 }
 
 static void discard_turn(struct mailbox *box)
 {
-    for (struct letter *letter; (letter = next_of_turn(box));)
-        box->type->discard(letter);
+    for (struct mail *mail; (mail = next_of_turn(box));)
+        box->type->discard(mail);
 }
 
 static void on_wake(uv_async_t *wake)
 {
     struct mailbox *box = (struct mailbox *)wake;
-    struct budget budget = budget_of(LETTERS_PER_TURN, BYTES_PER_TURN, US_PER_TURN);
-    struct letter *letter;
+    struct budget budget = budget_of(MAILS_PER_TURN, BYTES_PER_TURN, US_PER_TURN);
+    struct mail *mail;
     /* Only when those of an earlier turn are gone: else they would no longer count against the ceiling, and more and more were waiting. */
     pthread_mutex_lock(&box->lock);
     if (list_empty(&box->turn))
@@ -91,13 +91,13 @@ static void on_wake(uv_async_t *wake)
     pthread_mutex_unlock(&box->lock);
     if (lost && box->type->on_lost)
         box->type->on_lost(box->user, lost);
-    while (budget_left(&budget) && (letter = next_of_turn(box))) { /* mailbox_close in a callback empties the turn */
-        size_t bytes = letter->bytes;
-        box->type->on_letter(box->user, letter);
+    while (budget_left(&budget) && (mail = next_of_turn(box))) { /* mailbox_close in a callback empties the turn */
+        size_t bytes = mail->bytes;
+        box->type->on_mail(box->user, mail);
         budget_spend(&budget, bytes);
     }
     pthread_mutex_lock(&box->lock);
-    bool more = !box->closed && (!list_empty(&box->turn) || !list_empty(&box->to_loop.letters));
+    bool more = !box->closed && (!list_empty(&box->turn) || !list_empty(&box->to_loop.mails));
     pthread_mutex_unlock(&box->lock);
     if (more)
         uv_async_send(&box->wake);
@@ -115,8 +115,8 @@ struct mailbox *mailbox_new(struct loop *loop, const struct mailbox_type *type, 
     box->type = type;
     box->user = user;
     list_init(&box->turn);
-    list_init(&box->to_loop.letters);
-    list_init(&box->to_thread.letters);
+    list_init(&box->to_loop.mails);
+    list_init(&box->to_thread.mails);
     pthread_mutex_init(&box->lock, NULL);
     pthread_cond_init(&box->filled, NULL);
     box->refs = 1;
@@ -143,20 +143,20 @@ void mailbox_unref(struct mailbox *box)
     mem_free(box);
 }
 
-int mailbox_send(struct mailbox *box, struct letter *letter)
+int mailbox_send(struct mailbox *box, struct mail *mail)
 {
     pthread_mutex_lock(&box->lock);
-    int status = put(box, &box->to_thread, letter);
+    int status = put(box, &box->to_thread, mail);
     if (status == 0)
         pthread_cond_signal(&box->filled);
     pthread_mutex_unlock(&box->lock);
     return status;
 }
 
-int mailbox_post(struct mailbox *box, struct letter *letter)
+int mailbox_post(struct mailbox *box, struct mail *mail)
 {
     pthread_mutex_lock(&box->lock);
-    int status = put(box, &box->to_loop, letter);
+    int status = put(box, &box->to_loop, mail);
     /* Under the lock, as the handle must not be closing. */
     if (status == 0)
         uv_async_send(&box->wake);
@@ -175,22 +175,22 @@ void mailbox_lost(struct mailbox *box, size_t count)
     pthread_mutex_unlock(&box->lock);
 }
 
-struct letter *mailbox_take(struct mailbox *box)
+struct mail *mailbox_take(struct mailbox *box)
 {
     pthread_mutex_lock(&box->lock);
-    while (!box->closed && list_empty(&box->to_thread.letters))
+    while (!box->closed && list_empty(&box->to_thread.mails))
         pthread_cond_wait(&box->filled, &box->lock);
-    struct letter *letter = get(&box->to_thread);
+    struct mail *mail = get(&box->to_thread);
     pthread_mutex_unlock(&box->lock);
-    return letter;
+    return mail;
 }
 
-struct letter *mailbox_take_now(struct mailbox *box)
+struct mail *mailbox_take_now(struct mailbox *box)
 {
     pthread_mutex_lock(&box->lock);
-    struct letter *letter = get(&box->to_thread);
+    struct mail *mail = get(&box->to_thread);
     pthread_mutex_unlock(&box->lock);
-    return letter;
+    return mail;
 }
 
 bool mailbox_closed(struct mailbox *box)

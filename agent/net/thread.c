@@ -26,7 +26,7 @@ int thread_start(void *(*run)(void *arg), void *arg)
     return status;
 }
 
-void thread_let_go(void)
+void thread_release(void)
 {
     OPENSSL_thread_stop();
 }

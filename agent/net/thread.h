@@ -8,6 +8,6 @@ int thread_start(void *(*run)(void *arg), void *arg);
  * The thread's last word before it tells others that it has gone, where it has called OpenSSL or a library that does. OpenSSL frees what it
  * keeps for a thread when that ends: a process that exits as soon as it hears leaves the memory behind.
  */
-void thread_let_go(void);
+void thread_release(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * `kafka`: librdkafka behind the broker contract (agent/core/broker.h). This file is the loop's side: it produces, reads the events of the
- * library's queues when a letter says that there are some, and speaks to the core. Whatever may wait is the asker's (brokers/kafka/kafka_asker.c).
+ * library's queues when a mail says that there are some, and speaks to the core. Whatever may wait is the worker's (brokers/kafka/kafka_worker.c).
  *
  * A publish is taken when all replicas in sync have it. A topic is subscribed when the end of each of its partitions was found: what is
  * produced from then on comes. Partitions are assigned by hand, without a group's coordination, and nothing is committed.
@@ -14,8 +14,8 @@
 #include "brokers/kafka/kafka.h"
 #include "brokers/registry.h"
 
-enum { EVENTS_PER_TURN = 256, US_PER_TURN = 2000, LETTERS_MAX = 4096 };
-enum { LETTER_BYTES_MAX = 1 << 20, REFUSALS_MAX = 4096, WISHES_MAX = 16384 };
+enum { EVENTS_PER_TURN = 256, US_PER_TURN = 2000, MAILS_MAX = 4096 };
+enum { MAIL_BYTES_MAX = 1 << 20, REFUSALS_MAX = 4096, WISHES_MAX = 16384 };
 
 /* A topic of Kafka's that is consumed. */
 struct feed {
@@ -226,10 +226,10 @@ static int kafka_ping(struct broker *broker)
         produce(kafka, opts->ping_topic, slice_make(NULL, 0), slice_str("wshealthd ping"), 0);
         return 0;
     }
-    struct kafka_letter *letter = kafka_letter_new(KAFKA_ASK_PING, slice_str(opts->topic ? opts->topic : ""));
-    if (mailbox_send(kafka->client->box, &letter->letter) == 0)
+    struct kafka_mail *mail = kafka_mail_new(KAFKA_REQUEST_PING, slice_str(opts->topic ? opts->topic : ""));
+    if (mailbox_send(kafka->client->box, &mail->base) == 0)
         return 0;
-    kafka_letter_discard(&letter->letter);
+    kafka_mail_discard(&mail->base);
     return -1;
 }
 
@@ -251,13 +251,13 @@ static struct feed *feed_of(const struct kafka *kafka, uint64_t id)
     return NULL;
 }
 
-/* NULL: the asker's mailbox is full. */
+/* NULL: the worker's mailbox is full. */
 static struct feed *feed_start(struct kafka *kafka, const char *name)
 {
-    struct kafka_letter *letter = kafka_letter_new(KAFKA_ASK_FOLLOW, slice_str(name));
-    letter->id = ++kafka->last_id;
-    if (mailbox_send(kafka->client->box, &letter->letter) < 0) {
-        kafka_letter_discard(&letter->letter);
+    struct kafka_mail *mail = kafka_mail_new(KAFKA_REQUEST_FOLLOW, slice_str(name));
+    mail->id = ++kafka->last_id;
+    if (mailbox_send(kafka->client->box, &mail->base) < 0) {
+        kafka_mail_discard(&mail->base);
         return NULL;
     }
     struct feed *feed = mem_alloc(sizeof *feed);
@@ -307,9 +307,9 @@ static int kafka_subscribe(struct broker *broker, struct slice topic)
 
 static void unfollow(struct kafka *kafka, struct feed *feed)
 {
-    struct kafka_letter *letter = kafka_letter_new(KAFKA_ASK_UNFOLLOW, slice_str(feed->name));
-    if (mailbox_send(kafka->client->box, &letter->letter) < 0)
-        kafka_letter_discard(&letter->letter);
+    struct kafka_mail *mail = kafka_mail_new(KAFKA_REQUEST_UNFOLLOW, slice_str(feed->name));
+    if (mailbox_send(kafka->client->box, &mail->base) < 0)
+        kafka_mail_discard(&mail->base);
     feed_free(feed);
 }
 
@@ -337,28 +337,28 @@ static int kafka_unsubscribe(struct broker *broker, struct slice topic)
     return 0;
 }
 
-/* The asker has assigned the partitions, or has not. Wishes of a feed that failed end with it: a reconnect asks again. */
-static void on_followed(struct kafka *kafka, const struct kafka_letter *letter)
+/* The worker has assigned the partitions, or has not. Wishes of a feed that failed end with it: a reconnect asks again. */
+static void on_followed(struct kafka *kafka, const struct kafka_mail *mail)
 {
-    struct feed *feed = feed_of(kafka, letter->id);
+    struct feed *feed = feed_of(kafka, mail->id);
     struct wish *wish;
     struct err err;
     if (!feed)
         return;
-    feed->partitions = letter->partitions;
-    if (letter->fault.reason == REASON_NONE) {
+    feed->partitions = mail->partitions;
+    if (mail->fault.reason == REASON_NONE) {
         if (is_ready(feed))
             tell_feed(kafka, feed, NULL);
         return;
     }
-    err_set(&err, letter->fault.reason, letter->fault.hint, "%s", letter->fault.text);
+    broker_fault_err(&mail->fault, &err);
     while (!kafka->gone && (wish = next_untold(kafka, feed))) {
         list_remove(&wish->node);
         kafka->wish_count--;
         broker_subscribed(kafka->broker, wish->topic, &err);
         mem_free(wish);
     }
-    if (!kafka->gone && feed_of(kafka, letter->id)) /* still there, whatever they did when they heard */
+    if (!kafka->gone && feed_of(kafka, mail->id)) /* still there, whatever they did when they heard */
         feed_free(feed);
 }
 
@@ -481,9 +481,9 @@ static void on_more(struct timer *timer, void *user)
     take_events(user);
 }
 
-/* --- letters --- */
+/* --- mails --- */
 
-static void on_greeted(struct kafka *kafka, const struct kafka_fault *fault)
+static void on_greeted(struct kafka *kafka, const struct broker_fault *fault)
 {
     struct err err;
     take_events(kafka); /* what the library has said tells more than the fault */
@@ -494,51 +494,49 @@ static void on_greeted(struct kafka *kafka, const struct kafka_fault *fault)
             broker_up(kafka->broker);
         return;
     }
-    err_set(&err, fault->reason, fault->hint, "%s", fault->text);
+    broker_fault_err(fault, &err);
     down(kafka, kafka->why.reason ? &kafka->why : &err);
 }
 
-static void on_pong(struct kafka *kafka, const struct kafka_fault *fault)
+static void on_pong(struct kafka *kafka, const struct broker_fault *fault)
 {
     struct err err;
-    if (fault->reason != REASON_NONE)
-        err_set(&err, fault->reason, fault->hint, "%s", fault->text);
-    else
+    if (fault->reason == REASON_NONE)
         kafka->why.reason = REASON_NONE;
-    broker_pong(kafka->broker, fault->reason != REASON_NONE ? &err : NULL);
+    broker_pong(kafka->broker, broker_fault_err(fault, &err));
 }
 
-static void on_letter(void *user, struct letter *base)
+static void on_mail(void *user, struct mail *base)
 {
     struct kafka *kafka = user;
-    struct kafka_letter *letter = list_entry(base, struct kafka_letter, letter);
+    struct kafka_mail *mail = list_entry(base, struct kafka_mail, base);
     if (!kafka->gone) {
-        switch (letter->kind) {
+        switch (mail->kind) {
         case KAFKA_NEWS_EVENTS:
             take_events(kafka);
             break;
         case KAFKA_NEWS_UP:
-            on_greeted(kafka, &letter->fault);
+            on_greeted(kafka, &mail->fault);
             break;
-        case KAFKA_ASK_PING:
-            on_pong(kafka, &letter->fault);
+        case KAFKA_REQUEST_PING:
+            on_pong(kafka, &mail->fault);
             break;
-        case KAFKA_ASK_FOLLOW:
-            on_followed(kafka, letter);
+        case KAFKA_REQUEST_FOLLOW:
+            on_followed(kafka, mail);
             break;
-        case KAFKA_ASK_UNFOLLOW:
+        case KAFKA_REQUEST_UNFOLLOW:
             break;
         }
     }
-    kafka_letter_discard(base);
+    kafka_mail_discard(base);
 }
 
-static const struct mailbox_type mail = {
-    .on_letter = on_letter,
+static const struct mailbox_type mailbox_type = {
+    .on_mail = on_mail,
     .on_closed = on_closed,
-    .discard = kafka_letter_discard,
-    .max_letters = LETTERS_MAX,
-    .max_bytes = LETTER_BYTES_MAX,
+    .discard = kafka_mail_discard,
+    .max_mails = MAILS_MAX,
+    .max_bytes = MAIL_BYTES_MAX,
 };
 
 /* --- opening --- */
@@ -556,7 +554,7 @@ static int kafka_open(struct broker *broker, struct err *err)
     buf_fini(&url);
     if (rc < 0)
         return -1;
-    struct mailbox *box = mailbox_new(broker_loop(broker), &mail, kafka, err);
+    struct mailbox *box = mailbox_new(broker_loop(broker), &mailbox_type, kafka, err);
     if (!box) {
         kafka_confs_free(lib, &confs);
         return -1;
@@ -573,10 +571,10 @@ static int kafka_open(struct broker *broker, struct err *err)
     timer_init(&kafka->later, broker_loop(broker), on_later, kafka);
     timer_init(&kafka->more, broker_loop(broker), on_more, kafka);
     /* The mailbox is open: from here on whatever is wrong is reported. */
-    if (kafka_asker_start(kafka->client, err) < 0) {
-        struct kafka_letter *letter = kafka_letter_new(KAFKA_NEWS_UP, slice_make(NULL, 0));
-        kafka_fault_set(&letter->fault, err->reason, "%.*s", KAFKA_TEXT_MAX - 1, err->text);
-        mailbox_post(box, &letter->letter); /* the first one: there is room */
+    if (kafka_worker_start(kafka->client, err) < 0) {
+        struct kafka_mail *mail = kafka_mail_new(KAFKA_NEWS_UP, slice_make(NULL, 0));
+        broker_fault_set(&mail->fault, err->reason, "%.*s", BROKER_FAULT_TEXT_MAX - 1, err->text);
+        mailbox_post(box, &mail->base); /* the first one: there is room */
     }
     return 0;
 }
@@ -596,5 +594,5 @@ const struct broker_type broker_kafka = {
     .subscribe = kafka_subscribe,
     .unsubscribe = kafka_unsubscribe,
     .close = kafka_close,
-    .end = kafka_asker_end,
+    .end = kafka_worker_end,
 };

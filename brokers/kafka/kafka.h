@@ -1,6 +1,6 @@
 /*
  * What the files of the kafka driver share. kafka.c speaks to the core on the loop; kafka_conf.c reads options and the URL, kafka_fault.c
- * says what an error means; kafka_asker.c has the thread for every call of librdkafka that may wait; kafka_lib.c opens the library.
+ * says what an error means; kafka_worker.c has the thread for every call of librdkafka that may wait; kafka_lib.c opens the library.
  */
 #ifndef WSHEALTHD_BROKERS_KAFKA_KAFKA_H
 #define WSHEALTHD_BROKERS_KAFKA_KAFKA_H
@@ -10,8 +10,9 @@
 
 #include "agent/core/broker.h"
 #include "agent/net/mailbox.h"
+#include "brokers/fault.h"
 
-enum { KAFKA_TEXT_MAX = 320, KAFKA_TOPIC_MAX = 249, KAFKA_PARTITIONS_MAX = 1024, KAFKA_SERVERS_MAX = 64 };
+enum { KAFKA_TOPIC_MAX = 249, KAFKA_PARTITIONS_MAX = 1024, KAFKA_SERVERS_MAX = 64 };
 
 /* librdkafka is opened when the first kafka broker is, so that nobody else pays its megabyte and its own libraries. */
 #define KAFKA_CALLS(X)              \
@@ -67,14 +68,6 @@ struct kafka_opts {
     struct opt_pairs properties;
 };
 
-/* What is wrong, as a thread may say it. */
-struct kafka_fault {
-    enum reason reason; /* REASON_NONE: nothing */
-    int hint;           /* enum broker_hint */
-    char text[KAFKA_TEXT_MAX];
-};
-void kafka_fault_set(struct kafka_fault *fault, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
 /* kafka_fault.c */
 enum reason kafka_reason(rd_kafka_resp_err_t code);
 /* An error of a connection's, said may be NULL. */
@@ -94,41 +87,41 @@ int kafka_confs_new(const struct kafka_lib *lib, const struct broker_conf *conf,
 void kafka_confs_free(const struct kafka_lib *lib, struct kafka_confs *confs); /* what has not become a handle */
 
 /*
- * One connection's handles, shared by the loop, the asker's thread and those of the library. The asker makes them and destroys them; the
- * loop may use a queue and a handle from the letter on that says that they are there, until it closes the mailbox.
+ * One connection's handles, shared by the loop, the worker's thread and those of the library. The worker makes them and destroys them; the
+ * loop may use a queue and a handle from the mail on that says that they are there, until it closes the mailbox.
  */
 enum kafka_kind {
-    KAFKA_ASK_PING,     /* metadata of the cluster, or of a topic and its leaders. Comes back */
-    KAFKA_ASK_FOLLOW,   /* consume a topic from its end. Comes back with the number of partitions */
-    KAFKA_ASK_UNFOLLOW, /* nothing comes back */
-    KAFKA_NEWS_UP,      /* the cluster has answered, or fault says why not */
-    KAFKA_NEWS_EVENTS,  /* a queue has events */
+    KAFKA_REQUEST_PING,     /* metadata of the cluster, or of a topic and its leaders. Comes back */
+    KAFKA_REQUEST_FOLLOW,   /* consume a topic from its end. Comes back with the number of partitions */
+    KAFKA_REQUEST_UNFOLLOW, /* nothing comes back */
+    KAFKA_NEWS_UP,          /* the cluster has answered, or fault says why not */
+    KAFKA_NEWS_EVENTS,      /* a queue has events */
 };
-struct kafka_letter {
-    struct letter letter;
+struct kafka_mail {
+    struct mail base;
     enum kafka_kind kind;
     uint64_t id; /* of the follow */
     unsigned partitions;
-    struct kafka_fault fault;
+    struct broker_fault fault;
     char topic[KAFKA_TOPIC_MAX + 1];
 };
 struct kafka_client {
-    atomic_uint refs; /* the loop's, until the mailbox has closed, and the asker's */
+    atomic_uint refs; /* the loop's, until the mailbox has closed, and the worker's */
     const struct kafka_lib *lib;
     struct mailbox *box;
     struct kafka_confs confs;
     int timeout_ms;
     rd_kafka_t *producer, *consumer; /* the consumer is made for the first topic that is followed */
     rd_kafka_queue_t *producer_events, *consumer_events;
-    struct kafka_letter nudge; /* the one letter that says that there are events; nudged while it is on its way */
+    struct kafka_mail nudge; /* the one mail that says that there are events; nudged while it is on its way */
     atomic_bool nudged;
 };
-struct kafka_letter *kafka_letter_new(enum kafka_kind kind, struct slice topic); /* topic is at most KAFKA_TOPIC_MAX long */
-void kafka_letter_discard(struct letter *letter);
+struct kafka_mail *kafka_mail_new(enum kafka_kind kind, struct slice topic); /* topic is at most KAFKA_TOPIC_MAX long */
+void kafka_mail_discard(struct mail *mail);
 
-/* kafka_asker.c. The client is zeroed but for lib, box, confs (which it takes) and timeout_ms. The thread ends when the box is closed. */
-int kafka_asker_start(struct kafka_client *client, struct err *err);
+/* kafka_worker.c. The client is zeroed but for lib, box, confs (which it takes) and timeout_ms. The thread ends when the box is closed. */
+int kafka_worker_start(struct kafka_client *client, struct err *err);
 void kafka_client_unref(struct kafka_client *client);
-void kafka_asker_end(void); /* waits for threads that are letting go, but not for ever */
+void kafka_worker_end(void); /* waits for threads that are letting go, but not for ever */
 
 #endif

@@ -178,7 +178,7 @@ struct setter {
 
 static void set(struct setter *setter, const char *name, const char *value)
 {
-    char why[KAFKA_TEXT_MAX];
+    char why[BROKER_FAULT_TEXT_MAX];
     if (setter->failed || !value)
         return;
     if (setter->lib->conf_set(setter->conf, name, value, why, sizeof why) == RD_KAFKA_CONF_OK)

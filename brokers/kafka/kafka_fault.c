@@ -3,23 +3,12 @@
  * the kafka driver, some of it on threads. The library says much in its text only: whether a connection was refused, cut off, not believed
  * or left without an answer all come as one code (_TRANSPORT or _SSL). Words that a later release changes cost a finer reason, no more.
  */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/text.h"
 #include "brokers/kafka/kafka.h"
 
 enum { SHOWN_MAX = 240 };
-
-void kafka_fault_set(struct kafka_fault *fault, enum reason reason, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(fault->text, sizeof fault->text, fmt, args);
-    va_end(args);
-    fault->reason = reason;
-}
 
 enum reason kafka_reason(rd_kafka_resp_err_t code)
 {

@@ -1,5 +1,5 @@
 /*
- * MQTT, the loop's side: options, the plan of a connection, and letters to and from its worker. Owns one mailbox for each connection; the
+ * MQTT, the loop's side: options, the plan of a connection, and mails to and from its worker. Owns one mailbox for each connection; the
  * core calls it through broker_mqtt. It calls nothing of libmosquitto, which resolves names and may connect in a blocking call. It never
  * waits for a worker. Reconnecting is the core's.
  *
@@ -23,10 +23,8 @@ struct mqtt_options {
 };
 
 struct mqtt_state {
-    struct mailbox *box;
+    struct mail_port port;
     struct mqtt_link *link;
-    unsigned requests; /* those that the worker has not answered */
-    bool over;         /* broker_down was said, or the core has closed */
 };
 
 static const char *const protocol_words[] = { "auto", "3.1.1", "5", NULL };
@@ -111,41 +109,7 @@ static struct mqtt_plan *plan_new(const struct broker *broker, struct err *err)
     return plan;
 }
 
-/* --- letters --- */
-
-static void on_letter(void *user, struct letter *base)
-{
-    struct broker *broker = user;
-    struct mqtt_state *state = broker_state(broker);
-    struct broker_letter *letter = list_entry(base, struct broker_letter, letter);
-    if (state->over) {
-        broker_letter_discard(base);
-        return;
-    }
-    state->over = letter->kind == LETTER_DOWN;
-    if (letter->kind == LETTER_PING || letter->kind == LETTER_PUBLISH || letter->kind == LETTER_SUBSCRIBE)
-        state->requests--;
-    broker_letter_report(broker, letter);
-}
-
-static void on_closed(void *user)
-{
-    broker_closed(user);
-}
-
-static void on_lost(void *user, size_t count)
-{
-    broker_dropped(user, count);
-}
-
-static const struct mailbox_type mailbox_type = {
-    .on_letter = on_letter,
-    .on_closed = on_closed,
-    .on_lost = on_lost,
-    .discard = broker_letter_discard,
-    .max_letters = MQTT_REQUESTS_MAX,
-    .max_bytes = MAILBOX_BYTES,
-};
+static const struct mailbox_type mailbox_type = { MAIL_PORT_TYPE, .max_mails = MQTT_REQUESTS_MAX, .max_bytes = MAILBOX_BYTES };
 
 /* --- what the core calls --- */
 
@@ -157,67 +121,52 @@ static int mqtt_open(struct broker *broker, struct err *err)
     struct mqtt_plan *plan = plan_new(broker, err);
     if (!plan)
         return -1;
-    struct mailbox *box = mailbox_new(broker_loop(broker), &mailbox_type, broker, err);
-    if (!box) {
+    if (mail_port_open(&state->port, broker, &mailbox_type, err) < 0) {
         mqtt_plan_free(plan);
         return -1;
     }
-    state->box = box;
-    state->link = mqtt_link_new(box, err);
+    state->link = mqtt_link_new(state->port.box, err);
     if (!state->link)
         mqtt_plan_free(plan);
     /* The mailbox is open: from here on whatever is wrong is reported, not returned. */
-    if (!state->link || mqtt_worker_start(state->link, plan, err)) {
-        struct broker_letter *letter = broker_letter_new(LETTER_DOWN, slice_str(NULL), slice_str(NULL));
-        letter_fault_set(&letter->fault, err->reason, "%s", err->text);
-        mailbox_post(box, &letter->letter);
-    }
+    if (!state->link || mqtt_worker_start(state->link, plan, err) < 0)
+        mail_port_fail(&state->port, err);
     return 0;
 }
 
-static int request(struct broker *broker, enum letter_kind kind, struct slice topic, struct slice body, uint64_t token)
+static int request(struct broker *broker, enum mail_kind kind, struct slice topic, struct slice body, uint64_t token)
 {
     struct mqtt_state *state = broker_state(broker);
-    if (state->over || state->requests >= MQTT_REQUESTS_MAX || topic.len >= BROKER_TOPIC_MAX || body.len > BROKER_BODY_MAX)
+    if (mail_port_request(&state->port, kind, topic, body, token) < 0)
         return -1;
-    struct broker_letter *letter = broker_letter_new(kind, topic, body);
-    letter->token = token;
-    letter->letter.owed = kind == LETTER_UNSUBSCRIBE;
-    if (mailbox_send(state->box, &letter->letter)) {
-        broker_letter_discard(&letter->letter);
-        return -1;
-    }
-    if (kind != LETTER_UNSUBSCRIBE)
-        state->requests++;
     mqtt_link_wake(state->link);
     return 0;
 }
 
 static int mqtt_ping(struct broker *broker)
 {
-    return request(broker, LETTER_PING, slice_str(NULL), slice_str(NULL), 0);
+    return request(broker, MAIL_PING, slice_str(NULL), slice_str(NULL), 0);
 }
 
 static int mqtt_publish(struct broker *broker, struct slice topic, struct slice body, uint64_t token)
 {
-    return request(broker, LETTER_PUBLISH, topic, body, token);
+    return request(broker, MAIL_PUBLISH, topic, body, token);
 }
 
 static int mqtt_subscribe(struct broker *broker, struct slice topic)
 {
-    return request(broker, LETTER_SUBSCRIBE, topic, slice_str(NULL), 0);
+    return request(broker, MAIL_SUBSCRIBE, topic, slice_str(NULL), 0);
 }
 
 static int mqtt_unsubscribe(struct broker *broker, struct slice topic)
 {
-    return request(broker, LETTER_UNSUBSCRIBE, topic, slice_str(NULL), 0);
+    return request(broker, MAIL_UNSUBSCRIBE, topic, slice_str(NULL), 0);
 }
 
 static void mqtt_close(struct broker *broker)
 {
     struct mqtt_state *state = broker_state(broker);
-    state->over = true;
-    mailbox_close(state->box);
+    mail_port_close(&state->port);
     if (state->link) {
         mqtt_link_wake(state->link);
         mqtt_link_unref(state->link);

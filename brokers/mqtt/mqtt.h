@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#include "brokers/letter.h"
+#include "brokers/mail.h"
 #include "brokers/mqtt/mqtt_lib.h"
 
 enum { MQTT_REQUESTS_MAX = 1024, MQTT_WORKERS_MAX = 32, MQTT_CLIENT_ID_MAX = 64 };
@@ -44,11 +44,11 @@ void mqtt_worker_end(void);
 
 /* mqtt_connect.c, on a worker's thread. last_log: the library's last complaint, as it says what is wrong with TLS there and nowhere else. */
 struct mosquitto *mqtt_client_new(const struct mqtt_plan *plan, enum mqtt_protocol protocol, void *user,
-                                  struct letter_fault *fault);
-int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, const char *last_log, struct letter_fault *fault);
-void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log, struct letter_fault *fault);
-void mqtt_fault_of_connack(const struct mqtt_plan *plan, enum mqtt_protocol protocol, int code, struct letter_fault *fault);
-void mqtt_fault_of_puback(const struct mqtt_plan *plan, const char *topic, int code, struct letter_fault *fault);
+                                  struct broker_fault *fault);
+int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, const char *last_log, struct broker_fault *fault);
+void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log, struct broker_fault *fault);
+void mqtt_fault_of_connack(const struct mqtt_plan *plan, enum mqtt_protocol protocol, int code, struct broker_fault *fault);
+void mqtt_fault_of_puback(const struct mqtt_plan *plan, const char *topic, int code, struct broker_fault *fault);
 
 /* mqtt_pump.c: one direction between the connection and the library, on a worker's thread. */
 enum { MQTT_PUMP_BYTES = 16 << 10 };

@@ -7,28 +7,21 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/base/file.h"
 #include "agent/base/process.h"
 #include "brokers/mqtt/mqtt.h"
 
 /* The broker drops a client that is silent for 1.5 times this long (3.1.2.10); the worker pings by itself, so it may be long. */
 enum { KEEPALIVE_S = 30, PORT_TEXT_MAX = 8, INFLIGHT_MAX = 1000 };
 
-static int set_tls(struct mosquitto *client, const struct mqtt_plan *plan, struct letter_fault *fault)
+static int set_tls(struct mosquitto *client, const struct mqtt_plan *plan, struct broker_fault *fault)
 {
     const char *const files[] = { plan->ca_file, plan->cert_file, plan->key_file };
-    struct err err;
     int rc = MOSQ_ERR_SUCCESS;
-    /* The library opens them by itself, and a fifo would hold its thread for ever. */
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        if (files[i] && file_check(files[i], &err) != 0) {
-            letter_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], err.text);
-            return -1;
-        }
+    if (broker_fault_of_files(files, sizeof files / sizeof files[0], fault) < 0)
+        return -1;
     if (!plan->ca_file)
         rc = MQTT(int_option)(client, MOSQ_OPT_TLS_USE_OS_CERTS, 1);
     if (rc == MOSQ_ERR_SUCCESS && (plan->ca_file || plan->cert_file))
@@ -40,16 +33,16 @@ static int set_tls(struct mosquitto *client, const struct mqtt_plan *plan, struc
         rc = MQTT(tls_insecure_set)(client, true);
     if (rc == MOSQ_ERR_SUCCESS)
         return 0;
-    letter_fault_set(fault, REASON_AGENT_ERROR, "tls: %s%s%s%s", MQTT(strerror)(rc), plan->ca_file ? "; ca_file " : "",
+    broker_fault_set(fault, REASON_AGENT_ERROR, "tls: %s%s%s%s", MQTT(strerror)(rc), plan->ca_file ? "; ca_file " : "",
                      plan->ca_file ? plan->ca_file : "", plan->cert_file ? ", cert_file or key_file" : "");
     return -1;
 }
 
-struct mosquitto *mqtt_client_new(const struct mqtt_plan *plan, enum mqtt_protocol protocol, void *user, struct letter_fault *fault)
+struct mosquitto *mqtt_client_new(const struct mqtt_plan *plan, enum mqtt_protocol protocol, void *user, struct broker_fault *fault)
 {
     struct mosquitto *client = MQTT(new)(plan->client_id, true, user);
     if (!client) {
-        letter_fault_set(fault, REASON_AGENT_ERROR, "cannot make an MQTT client: %s", strerror(errno));
+        broker_fault_set(fault, REASON_AGENT_ERROR, "cannot make an MQTT client: %s", strerror(errno));
         return NULL;
     }
     int rc =
@@ -60,7 +53,7 @@ struct mosquitto *mqtt_client_new(const struct mqtt_plan *plan, enum mqtt_protoc
     if (rc == MOSQ_ERR_SUCCESS)
         rc = MQTT(max_inflight_messages_set)(client, INFLIGHT_MAX);
     if (rc != MOSQ_ERR_SUCCESS)
-        letter_fault_set(fault, REASON_AGENT_ERROR, "cannot prepare the connection: %s", MQTT(strerror)(rc));
+        broker_fault_set(fault, REASON_AGENT_ERROR, "cannot prepare the connection: %s", MQTT(strerror)(rc));
     if (rc == MOSQ_ERR_SUCCESS && (!plan->tls || set_tls(client, plan, fault) == 0))
         return client;
     MQTT(destroy)(client);
@@ -85,19 +78,19 @@ static int try_address(const struct addrinfo *address, int timeout_ms)
     return error;
 }
 
-static void fault_of_files(const struct mqtt_plan *plan, struct letter_fault *fault)
+static void fault_of_files(const struct mqtt_plan *plan, struct broker_fault *fault)
 {
-    letter_fault_set(fault, REASON_AGENT_ERROR, "no file descriptor is left for a connection to %s", plan->where);
+    broker_fault_set(fault, REASON_AGENT_ERROR, "no file descriptor is left for a connection to %s", plan->where);
 }
 
-static void fault_of_errno(const struct mqtt_plan *plan, int error, struct letter_fault *fault)
+static void fault_of_errno(const struct mqtt_plan *plan, int error, struct broker_fault *fault)
 {
     if (error == EMFILE || error == ENFILE)
         fault_of_files(plan, fault);
     else if (error == ECONNREFUSED)
-        letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "nothing accepts connections on %s", plan->where);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "nothing accepts connections on %s", plan->where);
     else
-        letter_fault_set(fault, error == ETIMEDOUT ? REASON_BROKER_TIMEOUT : REASON_BROKER_UNREACHABLE, "%s: %s", plan->where,
+        broker_fault_set(fault, error == ETIMEDOUT ? REASON_BROKER_TIMEOUT : REASON_BROKER_UNREACHABLE, "%s: %s", plan->where,
                          strerror(error));
 }
 
@@ -105,7 +98,7 @@ static void fault_of_errno(const struct mqtt_plan *plan, int error, struct lette
  * The library's asynchronous call tries only the first address of a name, its blocking one all of them but each without a deadline. So with
  * several addresses each is tried here first: the blocking call is made only when one accepts.
  */
-int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, const char *last_log, struct letter_fault *fault)
+int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, const char *last_log, struct broker_fault *fault)
 {
     const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
     struct addrinfo *addresses = NULL;
@@ -118,7 +111,7 @@ int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, 
         return -1;
     }
     if (rc != 0) {
-        letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "cannot resolve %s: %s", plan->host, gai_strerror(rc));
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "cannot resolve %s: %s", plan->host, gai_strerror(rc));
         return -1;
     }
     for (const struct addrinfo *a = addresses; a; a = a->ai_next)
@@ -145,16 +138,6 @@ int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, 
 
 /* --- meanings --- */
 
-static bool refused_certificate(const char *log)
-{
-    static const char *const words[] = { "certificate required", "alert bad certificate", "alert unknown ca",
-                                         "alert handshake failure", "alert certificate" };
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (strcasestr(log, words[i]))
-            return true;
-    return false;
-}
-
 /* "OpenSSL Error[0]: error:0A000086:SSL routines::certificate verify failed": the last part is for people. */
 static const char *last_part(const char *log)
 {
@@ -162,36 +145,36 @@ static const char *last_part(const char *log)
     return !colon || colon[1] == '\0' ? log : colon + 1;
 }
 
-void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log, struct letter_fault *fault)
+void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log, struct broker_fault *fault)
 {
     int error = errno;
-    if (plan->tls && refused_certificate(last_log))
-        letter_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the client certificate, or wants one: %s", plan->where,
+    if (plan->tls && broker_refuses_certificate(last_log))
+        broker_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the client certificate, or wants one: %s", plan->where,
                          last_part(last_log));
     else if (plan->tls && last_log[0] != '\0')
-        letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "TLS with %s failed: %s", plan->where, last_part(last_log));
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "TLS with %s failed: %s", plan->where, last_part(last_log));
     else if (plan->tls && code == MOSQ_ERR_ERRNO && error == EPROTO)
         /* The library's word for a TLS alert that it has no words for: in TLS 1.3 the handshake is over for us before the broker has seen
          * our certificate, so that the alert meets the first write or read. */
-        letter_fault_set(fault, REASON_BROKER_AUTH_FAILED,
+        broker_fault_set(fault, REASON_BROKER_AUTH_FAILED,
                          "%s hung up right after the TLS handshake: it refuses the client certificate, or wants one", plan->where);
     else if (code == MOSQ_ERR_CONN_LOST || code == MOSQ_ERR_NO_CONN ||
              (code == MOSQ_ERR_ERRNO && (error == EPIPE || error == ECONNRESET)))
-        letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s has closed the connection", plan->where);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s has closed the connection", plan->where);
     else if (code == MOSQ_ERR_ERRNO && error != 0)
         fault_of_errno(plan, error, fault);
     else if (code == MOSQ_ERR_KEEPALIVE)
-        letter_fault_set(fault, REASON_BROKER_TIMEOUT, "%s does not answer pings", plan->where);
+        broker_fault_set(fault, REASON_BROKER_TIMEOUT, "%s does not answer pings", plan->where);
     else if (code == MOSQ_ERR_PROTOCOL || code == MOSQ_ERR_NOMEM || code == MOSQ_ERR_MALFORMED_PACKET ||
              code == MOSQ_ERR_MALFORMED_UTF8)
-        letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "what %s says is not MQTT", plan->where);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "what %s says is not MQTT", plan->where);
     else
-        letter_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s: %s", plan->where,
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s: %s", plan->where,
                          code >= 128 ? MQTT(reason_string)(code) : MQTT(strerror)(code));
 }
 
 /* 3.2.2.2 of 5.0, 3.2.2.3 of 3.1.1. */
-void mqtt_fault_of_connack(const struct mqtt_plan *plan, enum mqtt_protocol protocol, int code, struct letter_fault *fault)
+void mqtt_fault_of_connack(const struct mqtt_plan *plan, enum mqtt_protocol protocol, int code, struct broker_fault *fault)
 {
     bool five = protocol == MQTT_PROTOCOL_5 && code >= 128;
     const char *text = five ? MQTT(reason_string)(code) : MQTT(connack_string)(code);
@@ -202,15 +185,15 @@ void mqtt_fault_of_connack(const struct mqtt_plan *plan, enum mqtt_protocol prot
                                  code == CONNACK_REFUSED_IDENTIFIER_REJECTED;
     bool blocked = five && (code == MQTT_RC_QUOTA_EXCEEDED || code == MQTT_RC_CONNECTION_RATE_EXCEEDED);
     enum reason reason = credentials ? REASON_BROKER_AUTH_FAILED : blocked ? REASON_BROKER_BLOCKED : REASON_BROKER_UNREACHABLE;
-    letter_fault_set(fault, reason, "%s refused the client: %s", plan->where, text);
+    broker_fault_set(fault, reason, "%s refused the client: %s", plan->where, text);
 }
 
 /* 3.4.2.1: 16 means that nobody is subscribed, which is fine. */
-void mqtt_fault_of_puback(const struct mqtt_plan *plan, const char *topic, int code, struct letter_fault *fault)
+void mqtt_fault_of_puback(const struct mqtt_plan *plan, const char *topic, int code, struct broker_fault *fault)
 {
     enum reason reason = code == MQTT_RC_NOT_AUTHORIZED   ? REASON_BROKER_AUTH_FAILED
                          : code == MQTT_RC_QUOTA_EXCEEDED ? REASON_BROKER_BLOCKED
                                                           : REASON_BROKER_NOT_DELIVERING;
     if (code >= 128)
-        letter_fault_set(fault, reason, "%s refused the message on '%s': %s", plan->where, topic, MQTT(reason_string)(code));
+        broker_fault_set(fault, reason, "%s refused the message on '%s': %s", plan->where, topic, MQTT(reason_string)(code));
 }

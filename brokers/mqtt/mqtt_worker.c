@@ -30,7 +30,7 @@ enum {
     QOS = 1,
     TICK_MS = 50,
     END_WAIT_MS = 2500,
-    TURN_LETTERS = 64,
+    TURN_MAILS = 64,
     TURN_PACKETS = 64,
     PUMP_BYTES = 16 << 10,
     UNANSWERED_BYTES_MAX = 2 << 20
@@ -57,15 +57,15 @@ struct worker {
     bool reached, heard;  /* the connection is there; the broker has sent something */
     struct mqtt_pipe in, out;
     size_t unanswered; /* bytes that came since something was whole */
-    char last_log[LETTER_TEXT_MAX / 2];
-    struct letter_fault fault; /* why life is OVER; REASON_NONE: nobody wants to know */
+    char last_log[BROKER_FAULT_TEXT_MAX / 2];
+    struct broker_fault fault; /* why life is OVER; REASON_NONE: nobody wants to know */
 };
 
 struct pending {
     struct list node;
     int id; /* packet identifier */
     uint64_t due_ns;
-    struct broker_letter *letter;
+    struct broker_mail *mail;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -114,16 +114,10 @@ void mqtt_link_unref(struct mqtt_link *link)
 
 /* --- answers --- */
 
-static void post(struct worker *worker, struct broker_letter *letter)
+static void answer(struct worker *worker, struct broker_mail *mail)
 {
-    if (mailbox_post(worker->link->box, &letter->letter))
-        broker_letter_discard(&letter->letter);
-}
-
-static void answer(struct worker *worker, struct broker_letter *letter)
-{
-    letter->letter.owed = true;
-    post(worker, letter);
+    mail->base.owed = true;
+    broker_mail_post(worker->link->box, mail);
 }
 
 static void end_with(struct worker *worker, enum reason reason, const char *what)
@@ -131,7 +125,7 @@ static void end_with(struct worker *worker, enum reason reason, const char *what
     if (worker->life == OVER)
         return;
     worker->life = OVER;
-    letter_fault_set(&worker->fault, reason, "%s%s%s", what, what[0] != '\0' ? " " : "", worker->plan->where);
+    broker_fault_set(&worker->fault, reason, "%s%s%s", what, what[0] != '\0' ? " " : "", worker->plan->where);
 }
 
 /* A broker of 3.1.1 that does not know 5 may close without a CONNACK (3.1.2.2), or send a CONNACK of 3.1.1. That one has no properties, and
@@ -155,7 +149,7 @@ static void end_by_code(struct worker *worker, int code)
                    (code == MOSQ_ERR_CONN_LOST || code == MOSQ_ERR_ERRNO);
     worker->life = OVER;
     if (hung_up)
-        letter_fault_set(&worker->fault, REASON_BROKER_AUTH_FAILED,
+        broker_fault_set(&worker->fault, REASON_BROKER_AUTH_FAILED,
                          "%s hung up right after the TLS handshake: it refuses the client certificate, or wants one",
                          worker->plan->where);
     else
@@ -166,7 +160,7 @@ static struct pending *find_pending(struct worker *worker, int id, bool subscrip
 {
     list_each (node, &worker->pending) {
         struct pending *pending = list_entry(node, struct pending, node);
-        if (pending->id == id && (pending->letter->kind == LETTER_SUBSCRIBE) == subscription)
+        if (pending->id == id && (pending->mail->kind == MAIL_SUBSCRIBE) == subscription)
             return pending;
     }
     return NULL;
@@ -175,7 +169,7 @@ static struct pending *find_pending(struct worker *worker, int id, bool subscrip
 static void settle(struct worker *worker, struct pending *pending)
 {
     list_remove(&pending->node);
-    answer(worker, pending->letter);
+    answer(worker, pending->mail);
     mem_free(pending);
 }
 
@@ -186,7 +180,7 @@ static void expire(struct worker *worker)
         struct pending *pending = list_entry(node, struct pending, node);
         if (pending->due_ns > now)
             continue;
-        letter_fault_set(&pending->letter->fault, REASON_BROKER_TIMEOUT, "%s has not acknowledged in time", worker->plan->where);
+        broker_fault_set(&pending->mail->fault, REASON_BROKER_TIMEOUT, "%s has not acknowledged in time", worker->plan->where);
         settle(worker, pending);
     }
 }
@@ -205,10 +199,9 @@ static void on_connect(struct mosquitto *client, void *user, int code)
     (void)client;
     note_progress(worker);
     if (code == 0 && worker->life == CONNECTING) {
-        struct broker_letter *up = broker_letter_new(LETTER_UP, slice_str(NULL), slice_str(NULL));
         worker->life = UP;
         worker->last_log[0] = '\0';
-        answer(worker, up);
+        broker_mail_post(worker->link->box, broker_mail_news(MAIL_UP));
     } else if (code != 0 && worker->life != OVER) {
         worker->life = OVER;
         worker->refused_version = worker->protocol == MQTT_PROTOCOL_5 &&
@@ -234,9 +227,9 @@ static void on_publish(struct mosquitto *client, void *user, int id, int code, c
     if (!pending)
         return;
     /* A ping asks whether the broker takes messages at all: that it denies this topic to the agent is an answer, too. */
-    if (pending->letter->kind == LETTER_PUBLISH || code != MQTT_RC_NOT_AUTHORIZED)
-        mqtt_fault_of_puback(worker->plan, pending->letter->kind == LETTER_PING ? worker->plan->ping_topic : pending->letter->topic,
-                             code, &pending->letter->fault);
+    if (pending->mail->kind == MAIL_PUBLISH || code != MQTT_RC_NOT_AUTHORIZED)
+        mqtt_fault_of_puback(worker->plan, pending->mail->kind == MAIL_PING ? worker->plan->ping_topic : pending->mail->topic, code,
+                             &pending->mail->fault);
     settle(worker, pending);
 }
 
@@ -249,8 +242,8 @@ static void on_subscribe(struct mosquitto *client, void *user, int id, int count
     if (!pending)
         return;
     if (count < 1 || granted[0] >= 128)
-        letter_fault_set(&pending->letter->fault, REASON_BROKER_AUTH_FAILED, "%s refused the subscription to '%s'",
-                         worker->plan->where, pending->letter->topic);
+        broker_fault_set(&pending->mail->fault, REASON_BROKER_AUTH_FAILED, "%s refused the subscription to '%s'",
+                         worker->plan->where, pending->mail->topic);
     settle(worker, pending);
 }
 
@@ -261,8 +254,8 @@ static void on_message(struct mosquitto *client, void *user, const struct mosqui
     (void)client;
     note_progress(worker);
     if (message->payloadlen >= 0 && message->payloadlen <= BROKER_BODY_MAX && strlen(message->topic) < BROKER_TOPIC_MAX)
-        post(worker, broker_letter_new(LETTER_MESSAGE, slice_str(message->topic),
-                                       slice_make(message->payload, (size_t)message->payloadlen)));
+        broker_mail_post(worker->link->box, broker_mail_new(MAIL_MESSAGE, slice_str(message->topic),
+                                                            slice_make(message->payload, (size_t)message->payloadlen)));
 }
 
 static void on_log(struct mosquitto *client, void *user, int level, const char *text)
@@ -275,49 +268,49 @@ static void on_log(struct mosquitto *client, void *user, int level, const char *
 
 /* --- requests --- */
 
-static int carry_out(struct worker *worker, struct broker_letter *letter, int *id)
+static int carry_out(struct worker *worker, struct broker_mail *mail, int *id)
 {
-    switch (letter->kind) {
-    case LETTER_PING:
+    switch (mail->kind) {
+    case MAIL_PING:
         return MQTT(publish)(worker->client, id, worker->plan->ping_topic, 0, "", QOS, false);
-    case LETTER_PUBLISH:
-        if (MQTT(pub_topic_check)(letter->topic) != MOSQ_ERR_SUCCESS)
+    case MAIL_PUBLISH:
+        if (MQTT(pub_topic_check)(mail->topic) != MOSQ_ERR_SUCCESS)
             return MOSQ_ERR_INVAL;
-        return MQTT(publish)(worker->client, id, letter->topic, (int)letter->body.len, letter->body.data, QOS, false);
-    case LETTER_SUBSCRIBE:
-        if (MQTT(sub_topic_check)(letter->topic) != MOSQ_ERR_SUCCESS)
+        return MQTT(publish)(worker->client, id, mail->topic, (int)mail->body.len, mail->body.data, QOS, false);
+    case MAIL_SUBSCRIBE:
+        if (MQTT(sub_topic_check)(mail->topic) != MOSQ_ERR_SUCCESS)
             return MOSQ_ERR_INVAL;
-        return MQTT(subscribe)(worker->client, id, letter->topic, QOS);
+        return MQTT(subscribe)(worker->client, id, mail->topic, QOS);
     default:
-        return MQTT(unsubscribe)(worker->client, id, letter->topic);
+        return MQTT(unsubscribe)(worker->client, id, mail->topic);
     }
 }
 
-static void carry(struct worker *worker, struct broker_letter *letter)
+static void carry(struct worker *worker, struct broker_mail *mail)
 {
     int id = 0;
-    uint64_t due_ns = letter->at_ns + (uint64_t)worker->plan->timeout_ms * NS_PER_MS;
+    uint64_t due_ns = mail->at_ns + (uint64_t)worker->plan->timeout_ms * NS_PER_MS;
     /* A heartbeat that is late already is not sent: it would be counted as late a second time. */
-    int rc = due_ns <= now_ns() ? MOSQ_ERR_KEEPALIVE : carry_out(worker, letter, &id);
-    if (letter->kind == LETTER_UNSUBSCRIBE) {
-        broker_letter_discard(&letter->letter);
+    int rc = due_ns <= now_ns() ? MOSQ_ERR_KEEPALIVE : carry_out(worker, mail, &id);
+    if (mail->kind == MAIL_UNSUBSCRIBE) {
+        broker_mail_discard(&mail->base);
         return;
     }
     if (rc == MOSQ_ERR_SUCCESS) {
         struct pending *pending = mem_alloc(sizeof *pending);
         pending->id = id;
         pending->due_ns = due_ns;
-        pending->letter = letter;
+        pending->mail = mail;
         list_push(&worker->pending, &pending->node);
         return;
     }
     if (rc == MOSQ_ERR_INVAL || rc == MOSQ_ERR_MALFORMED_UTF8)
-        letter_fault_set(&letter->fault, REASON_AGENT_ERROR, "'%s' is not a topic of MQTT", letter->topic);
+        broker_fault_set(&mail->fault, REASON_AGENT_ERROR, "'%s' is not a topic of MQTT", mail->topic);
     else if (rc == MOSQ_ERR_KEEPALIVE)
-        letter_fault_set(&letter->fault, REASON_BROKER_TIMEOUT, "%s has not acknowledged in time", worker->plan->where);
+        broker_fault_set(&mail->fault, REASON_BROKER_TIMEOUT, "%s has not acknowledged in time", worker->plan->where);
     else
-        mqtt_fault_of(worker->plan, rc, "", &letter->fault);
-    answer(worker, letter);
+        mqtt_fault_of(worker->plan, rc, "", &mail->fault);
+    answer(worker, mail);
 }
 
 static void carry_all(struct worker *worker)
@@ -325,13 +318,13 @@ static void carry_all(struct worker *worker)
     eventfd_t count;
     (void)!eventfd_read(worker->link->wake, &count);
     for (int i = 0; worker->life == UP; i++) {
-        struct letter *next = i < TURN_LETTERS ? mailbox_take_now(worker->link->box) : NULL;
+        struct mail *next = i < TURN_MAILS ? mailbox_take_now(worker->link->box) : NULL;
         if (!next) {
-            if (i == TURN_LETTERS) /* the broker's answers have their turn first */
+            if (i == TURN_MAILS) /* the broker's answers have their turn first */
                 mqtt_link_wake(worker->link);
             return;
         }
-        carry(worker, list_entry(next, struct broker_letter, letter));
+        carry(worker, list_entry(next, struct broker_mail, base));
     }
 }
 
@@ -455,7 +448,7 @@ static void converse(struct worker *worker)
 {
     if (take_wire(worker) != 0) {
         worker->life = OVER;
-        letter_fault_set(&worker->fault, REASON_AGENT_ERROR, "cannot make a socket pair: %s", strerror(errno));
+        broker_fault_set(&worker->fault, REASON_AGENT_ERROR, "cannot make a socket pair: %s", strerror(errno));
         return;
     }
     while (worker->life != OVER && !mailbox_closed(worker->link->box)) {
@@ -508,9 +501,9 @@ static void connect_once(struct worker *worker, enum mqtt_protocol protocol)
 
 static void say_down(struct worker *worker)
 {
-    struct broker_letter *letter = broker_letter_new(LETTER_DOWN, slice_str(NULL), slice_str(NULL));
-    letter->fault = worker->fault;
-    answer(worker, letter);
+    struct broker_mail *mail = broker_mail_news(MAIL_DOWN);
+    mail->fault = worker->fault;
+    broker_mail_post(worker->link->box, mail);
 }
 
 static void *run(void *arg)
@@ -520,17 +513,17 @@ static void *run(void *arg)
     worker->deadline_ns = now_ns() + (uint64_t)worker->plan->timeout_ms * NS_PER_MS;
     connect_once(worker, wanted == MQTT_PROTOCOL_AUTO ? MQTT_PROTOCOL_5 : wanted);
     if (worker->refused_version && wanted == MQTT_PROTOCOL_AUTO && !mailbox_closed(worker->link->box)) {
-        worker->fault = (struct letter_fault){ 0 };
+        worker->fault = (struct broker_fault){ 0 };
         connect_once(worker, MQTT_PROTOCOL_311);
     }
     say_down(worker); /* a closed mailbox takes nothing */
     list_each_safe (node, &worker->pending) {
         struct pending *pending = list_entry(node, struct pending, node);
         list_remove(node);
-        broker_letter_discard(&pending->letter->letter);
+        broker_mail_discard(&pending->mail->base);
         mem_free(pending);
     }
-    thread_let_go();
+    thread_release();
     mqtt_link_unref(worker->link);
     mqtt_plan_free(worker->plan);
     mem_free(worker);

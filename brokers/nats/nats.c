@@ -1,5 +1,5 @@
 /*
- * NATS, the loop's side: options, the plan of a connection, and letters to and from its worker. Owns one mailbox for each connection; the
+ * NATS, the loop's side: options, the plan of a connection, and mails to and from its worker. Owns one mailbox for each connection; the
  * core calls it through broker_nats. It calls nothing of nats.c: connecting blocks there, publishing does while a server is frozen. It
  * never waits for a worker: closing closes the mailbox, and a worker that is stuck lets go when it gets there. Reconnecting is the core's.
  */
@@ -21,9 +21,7 @@ struct nats_options {
 };
 
 struct nats_state {
-    struct mailbox *box;
-    unsigned asked; /* questions that the worker has not answered */
-    bool over;      /* broker_down was said */
+    struct mail_port port;
 };
 
 static const char *const jetstream_words[] = { "false", "true", "auto", NULL };
@@ -205,72 +203,7 @@ static struct nats_plan *plan_new(const struct broker *broker, struct err *err)
     return plan;
 }
 
-/* --- letters --- */
-
-/* The core may close the connection in any of these calls: the state is not touched after them. */
-static void report(struct broker *broker, struct nats_state *state, const struct nats_letter *letter)
-{
-    struct err err = { 0 };
-    const struct err *fault = NULL;
-    if (letter->fault.reason != REASON_NONE) {
-        err_set(&err, letter->fault.reason, letter->fault.hint, "%s", letter->fault.text);
-        fault = &err;
-    }
-    switch (letter->kind) {
-    case ASK_PING:
-        state->asked--;
-        broker_pong(broker, fault);
-        break;
-    case ASK_PUBLISH:
-        state->asked--;
-        broker_published(broker, letter->token, fault);
-        break;
-    case ASK_SUBSCRIBE:
-        state->asked--;
-        broker_subscribed(broker, slice_str(letter->topic), fault);
-        break;
-    case NEWS_UP:
-        broker_up(broker);
-        break;
-    case NEWS_DOWN:
-        state->over = true;
-        broker_down(broker, fault);
-        break;
-    case NEWS_MESSAGE:
-        broker_message(broker, slice_str(letter->topic), letter->body, letter->at_ns);
-        break;
-    case ASK_UNSUBSCRIBE: /* not answered */
-        break;
-    }
-}
-
-static void on_letter(void *user, struct letter *base)
-{
-    struct broker *broker = user;
-    struct nats_state *state = broker_state(broker);
-    if (!state->over)
-        report(broker, state, list_entry(base, struct nats_letter, letter));
-    nats_letter_discard(base);
-}
-
-static void on_closed(void *user)
-{
-    broker_closed(user);
-}
-
-static void on_lost(void *user, size_t count)
-{
-    broker_dropped(user, count);
-}
-
-static const struct mailbox_type mailbox_type = {
-    .on_letter = on_letter,
-    .on_closed = on_closed,
-    .on_lost = on_lost,
-    .discard = nats_letter_discard,
-    .max_letters = NATS_ASKS_MAX,
-    .max_bytes = MAILBOX_BYTES,
-};
+static const struct mailbox_type mailbox_type = { MAIL_PORT_TYPE, .max_mails = NATS_REQUESTS_MAX, .max_bytes = MAILBOX_BYTES };
 
 /* --- what the core calls --- */
 
@@ -280,65 +213,46 @@ static int nats_open(struct broker *broker, struct err *err)
     struct nats_plan *plan = plan_new(broker, err);
     if (!plan)
         return -1;
-    struct mailbox *box = mailbox_new(broker_loop(broker), &mailbox_type, broker, err);
-    if (!box) {
+    if (mail_port_open(&state->port, broker, &mailbox_type, err) < 0) {
         nats_plan_free(plan);
         return -1;
     }
-    state->box = box;
     /* The mailbox is open: from here on whatever is wrong is reported, not returned. */
-    if (nats_worker_start(box, plan, err)) {
-        struct nats_letter *letter = nats_letter_new(NEWS_DOWN, slice_str(NULL), slice_str(NULL));
-        nats_fault_set(&letter->fault, err->reason, "%s", err->text);
-        mailbox_post(box, &letter->letter);
-    }
+    if (nats_worker_start(state->port.box, plan, err) < 0)
+        mail_port_fail(&state->port, err);
     return 0;
 }
 
-static int ask(struct broker *broker, enum nats_kind kind, struct slice topic, struct slice body, uint64_t token)
+static int request(struct broker *broker, enum mail_kind kind, struct slice topic, struct slice body, uint64_t token)
 {
     struct nats_state *state = broker_state(broker);
-    if (state->over || state->asked >= NATS_ASKS_MAX)
-        return -1;
-    struct nats_letter *letter = nats_letter_new(kind, topic, body);
-    letter->token = token;
-    letter->letter.owed = kind == ASK_UNSUBSCRIBE;
-    if (mailbox_send(state->box, &letter->letter)) {
-        nats_letter_discard(&letter->letter);
-        return -1;
-    }
-    if (kind != ASK_UNSUBSCRIBE)
-        state->asked++;
-    return 0;
+    return mail_port_request(&state->port, kind, topic, body, token);
 }
 
 static int nats_ping(struct broker *broker)
 {
-    return ask(broker, ASK_PING, slice_str(NULL), slice_str(NULL), 0);
+    return request(broker, MAIL_PING, slice_str(NULL), slice_str(NULL), 0);
 }
 
 static int nats_publish(struct broker *broker, struct slice topic, struct slice body, uint64_t token)
 {
-    if (topic.len >= BROKER_TOPIC_MAX || body.len > BROKER_BODY_MAX)
-        return -1;
-    return ask(broker, ASK_PUBLISH, topic, body, token);
+    return request(broker, MAIL_PUBLISH, topic, body, token);
 }
 
 static int nats_subscribe(struct broker *broker, struct slice topic)
 {
-    return topic.len >= BROKER_TOPIC_MAX ? -1 : ask(broker, ASK_SUBSCRIBE, topic, slice_str(NULL), 0);
+    return request(broker, MAIL_SUBSCRIBE, topic, slice_str(NULL), 0);
 }
 
 static int nats_unsubscribe(struct broker *broker, struct slice topic)
 {
-    return ask(broker, ASK_UNSUBSCRIBE, topic, slice_str(NULL), 0);
+    return request(broker, MAIL_UNSUBSCRIBE, topic, slice_str(NULL), 0);
 }
 
 static void nats_close(struct broker *broker)
 {
     struct nats_state *state = broker_state(broker);
-    state->over = true;
-    mailbox_close(state->box);
+    mail_port_close(&state->port);
     nats_worker_hurry();
 }
 

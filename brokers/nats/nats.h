@@ -1,16 +1,15 @@
 /*
- * What the files of the NATS driver share: the plan that goes to a worker, and the letters that go both ways. nats.c reads options and
- * speaks to the core on the loop; nats_worker.c runs the thread that owns every call of the library; nats_connect.c is that thread's
- * connecting and the meaning of the library's errors.
+ * What the files of the NATS driver share: the plan that goes to a worker, and the worker's functions. nats.c reads options and speaks to the
+ * core on the loop; nats_worker.c runs the thread that owns every call of the library; nats_connect.c connects on that thread and
+ * says what the library's errors mean.
  */
 #ifndef WSHEALTHD_BROKERS_NATS_NATS_H
 #define WSHEALTHD_BROKERS_NATS_NATS_H
 
-#include "agent/base/slice.h"
-#include "agent/net/mailbox.h"
+#include "brokers/mail.h"
 #include "brokers/nats/nats_lib.h"
 
-enum { NATS_TEXT_MAX = 320, NATS_SERVERS_MAX = 16, NATS_ASKS_MAX = 8192, NATS_WORKERS_MAX = 64 };
+enum { NATS_SERVERS_MAX = 16, NATS_REQUESTS_MAX = 8192, NATS_WORKERS_MAX = 64 };
 
 enum nats_jetstream { NATS_JETSTREAM_OFF, NATS_JETSTREAM_ON, NATS_JETSTREAM_AUTO };
 
@@ -29,29 +28,6 @@ struct nats_plan {
 };
 void nats_plan_free(struct nats_plan *plan);
 
-/* What is wrong, as a thread may say it: err_set is the loop's. */
-struct nats_fault {
-    enum reason reason; /* REASON_NONE: nothing */
-    int hint;           /* enum broker_hint */
-    char text[NATS_TEXT_MAX];
-};
-void nats_fault_set(struct nats_fault *fault, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-/* An ask goes to the worker and comes back as its own answer; news come from the worker. */
-enum nats_kind { ASK_PING, ASK_PUBLISH, ASK_SUBSCRIBE, ASK_UNSUBSCRIBE, NEWS_UP, NEWS_DOWN, NEWS_MESSAGE };
-struct nats_letter {
-    struct letter letter;
-    enum nats_kind kind;
-    uint64_t token;
-    uint64_t at_ns; /* when it was asked, or came from the broker */
-    struct nats_fault fault;
-    char *topic; /* terminated; into data */
-    struct slice body;
-    char data[];
-};
-struct nats_letter *nats_letter_new(enum nats_kind kind, struct slice topic, struct slice body);
-void nats_letter_discard(struct letter *letter);
-
 /* nats_worker.c. Starts the thread of one connection; it takes the plan, keeps a reference of the box, and ends when the box is closed.
  * -1: err, and the plan is freed. nats_worker_hurry interrupts what workers whose box is closed are stuck in. nats_worker_end lets the
  * library go; it waits for late workers, but not for ever. */
@@ -66,13 +42,13 @@ struct nats_hooks { /* from threads of the library's own; closure goes with each
     natsErrHandler on_error;
 };
 /* NULL: fault. */
-natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hooks *hooks, struct nats_fault *fault);
+natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hooks *hooks, struct broker_fault *fault);
 /* What a failed call, or the end of a connection, means. text may be NULL. */
-void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *text, struct nats_fault *fault);
+void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *text, struct broker_fault *fault);
 /* Whether JetStream answers, and the stream has a leader. */
-void nats_jetstream_ask(const struct nats_plan *plan, jsCtx *js, int64_t wait_ms, struct nats_fault *fault);
-void nats_jetstream_publish(const struct nats_plan *plan, jsCtx *js, const struct nats_letter *letter, int64_t wait_ms,
-                            struct nats_fault *fault);
+void nats_jetstream_query(const struct nats_plan *plan, jsCtx *js, int64_t wait_ms, struct broker_fault *fault);
+void nats_jetstream_publish(const struct nats_plan *plan, jsCtx *js, const struct broker_mail *mail, int64_t wait_ms,
+                            struct broker_fault *fault);
 /* For `auto`: does this account have JetStream? */
 bool nats_jetstream_there(jsCtx *js, int64_t wait_ms);
 

@@ -4,12 +4,10 @@
  * or be kept and replayed when it is stale. Every failure becomes a reason and a sentence; sentences are cleaned by the loop.
  */
 #include <ctype.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "agent/base/file.h"
 #include "agent/base/mem.h"
 #include "agent/base/process.h"
 #include "agent/core/broker.h"
@@ -17,22 +15,6 @@
 
 /* A frozen server is noticed after PING_MS * PINGS_OUT, and at most one interval more. */
 enum { PING_MS = 1000, PINGS_OUT = 2, SERVER_TIMEOUT_MIN_MS = 250, PENDING_MAX = 1024 };
-
-void nats_fault_set(struct nats_fault *fault, enum reason reason, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    fault->reason = reason;
-    vsnprintf(fault->text, sizeof fault->text, fmt, args);
-    va_end(args);
-}
-
-/* The server wants a client certificate and got none that it takes. */
-static bool refused_certificate(const char *text)
-{
-    return strcasestr(text, "certificate required") || strcasestr(text, "alert bad certificate") ||
-           strcasestr(text, "alert unknown ca") || strcasestr(text, "alert handshake failure");
-}
 
 /* "(conn.c:1909): Expected …": people have no use for the first part. */
 static const char *without_place(const char *text)
@@ -46,80 +28,81 @@ static const char *without_place(const char *text)
  * alert or the end of the connection is noticed first is chance. Releases before 3.8 then say that a PONG is missing, later ones that the
  * connection is closed.
  */
-static bool fault_of_hang_up(const struct nats_plan *plan, natsStatus status, const char *text, struct nats_fault *fault)
+static bool fault_of_hang_up(const struct nats_plan *plan, natsStatus status, const char *text, struct broker_fault *fault)
 {
     bool tls = plan->secure || plan->ca_file || plan->cert_file;
     if (status != NATS_CONNECTION_CLOSED && !strstr(text, "Expected 'PONG', got ''") && !strstr(text, "SSL_write error") &&
         !strstr(text, "SSL_read error"))
         return false;
     if (tls)
-        nats_fault_set(fault, REASON_BROKER_AUTH_FAILED,
-                       "%s hung up right after the TLS handshake: it refuses the client certificate, or wants one", plan->where);
+        broker_fault_set(fault, REASON_BROKER_AUTH_FAILED,
+                         "%s hung up right after the TLS handshake: it refuses the client certificate, or wants one", plan->where);
     else
-        nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s hung up before it answered", plan->where);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s hung up before it answered", plan->where);
     return true;
 }
 
-static void fault_of_tls(const struct nats_plan *plan, const char *text, struct nats_fault *fault)
+static void fault_of_tls(const struct nats_plan *plan, const char *text, struct broker_fault *fault)
 {
     static const char prefix[] = "SSL handshake error: ";
     const char *found = strstr(text, prefix);
-    if (refused_certificate(text))
-        nats_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the client certificate, or wants one: %s", plan->where, text);
+    if (broker_refuses_certificate(text))
+        broker_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the client certificate, or wants one: %s", plan->where,
+                         text);
     else {
         /* "SSL handshake error: 20:unable to get …": the number is that of the verification. */
         fault->hint = found && isdigit((unsigned char)found[sizeof prefix - 1]) ? BROKER_HINT_UNTRUSTED : 0;
-        nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "TLS with %s failed: %s", plan->where,
-                       found ? found + sizeof prefix - 1 : text);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "TLS with %s failed: %s", plan->where,
+                         found ? found + sizeof prefix - 1 : text);
     }
 }
 
-void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *text, struct nats_fault *fault)
+void nats_fault_of(const struct nats_plan *plan, natsStatus status, const char *text, struct broker_fault *fault)
 {
     if (!text || text[0] == '\0')
         text = natsStatus_GetText(status);
     text = without_place(text);
-    if (refused_certificate(text) || status == NATS_SSL_ERROR) {
+    if (broker_refuses_certificate(text) || status == NATS_SSL_ERROR) {
         fault_of_tls(plan, text, fault);
         return;
     }
     switch (status) {
     case NATS_CONNECTION_AUTH_FAILED:
-        nats_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the credentials: %s", plan->where, text);
+        broker_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s refused the credentials: %s", plan->where, text);
         break;
     case NATS_NOT_PERMITTED:
-        nats_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s: %s", plan->where, text);
+        broker_fault_set(fault, REASON_BROKER_AUTH_FAILED, "%s: %s", plan->where, text);
         break;
     case NATS_TIMEOUT:
-        nats_fault_set(fault, REASON_BROKER_TIMEOUT, "no answer from %s in time", plan->where);
+        broker_fault_set(fault, REASON_BROKER_TIMEOUT, "no answer from %s in time", plan->where);
         break;
     case NATS_STALE_CONNECTION:
-        nats_fault_set(fault, REASON_BROKER_TIMEOUT, "%s has left %d pings, %d ms apart, without an answer", plan->where, PINGS_OUT,
-                       PING_MS);
+        broker_fault_set(fault, REASON_BROKER_TIMEOUT, "%s has left %d pings, %d ms apart, without an answer", plan->where,
+                         PINGS_OUT, PING_MS);
         break;
     case NATS_SECURE_CONNECTION_REQUIRED:
-        nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s wants TLS: use tls:// in url", plan->where);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s wants TLS: use tls:// in url", plan->where);
         break;
     case NATS_SECURE_CONNECTION_WANTED:
-        nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s does not offer TLS: use nats:// in url", plan->where);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s does not offer TLS: use nats:// in url", plan->where);
         break;
     case NATS_MAX_PAYLOAD:
-        nats_fault_set(fault, REASON_AGENT_ERROR, "the message is larger than max_payload of %s", plan->where);
+        broker_fault_set(fault, REASON_AGENT_ERROR, "the message is larger than max_payload of %s", plan->where);
         break;
     case NATS_CONNECTION_CLOSED:
     case NATS_CONNECTION_DISCONNECTED:
-        nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s has closed the connection", plan->where);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s has closed the connection", plan->where);
         break;
     case NATS_NO_SERVER:
-        nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "nothing accepts connections on %s", plan->where);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "nothing accepts connections on %s", plan->where);
         break;
     case NATS_NO_MEMORY:
     case NATS_INVALID_ARG:
     case NATS_FAILED_TO_INITIALIZE:
-        nats_fault_set(fault, REASON_AGENT_ERROR, "%s", text);
+        broker_fault_set(fault, REASON_AGENT_ERROR, "%s", text);
         break;
     default:
-        nats_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s: %s", plan->where, text);
+        broker_fault_set(fault, REASON_BROKER_UNREACHABLE, "%s: %s", plan->where, text);
     }
 }
 
@@ -139,17 +122,12 @@ static natsStatus set_credentials(natsOptions *options, const struct nats_plan *
 }
 
 /* Names the option that is wrong. The library turns to TLS by itself where the server asks for it, so that they count with nats:// too. */
-static int set_tls(natsOptions *options, const struct nats_plan *plan, struct nats_fault *fault)
+static int set_tls(natsOptions *options, const struct nats_plan *plan, struct broker_fault *fault)
 {
     const char *what = "tls";
     const char *const files[] = { plan->ca_file, plan->cert_file, plan->key_file };
-    struct err err;
-    /* The library opens them on its caller's thread, which a fifo would hold for ever. */
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
-        if (files[i] && file_check(files[i], &err) != 0) {
-            nats_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], err.text);
-            return -1;
-        }
+    if (broker_fault_of_files(files, sizeof files / sizeof files[0], fault) < 0)
+        return -1;
     natsStatus s = plan->secure ? natsOptions_SetSecure(options, true) : NATS_OK;
     if (s == NATS_OK && plan->ca_file) {
         what = "tls.ca_file";
@@ -170,7 +148,7 @@ static int set_tls(natsOptions *options, const struct nats_plan *plan, struct na
     if (s == NATS_OK)
         return 0;
     const char *text = nats_GetLastError(NULL);
-    nats_fault_set(fault, REASON_AGENT_ERROR, "%s: %s", what, text ? without_place(text) : natsStatus_GetText(s));
+    broker_fault_set(fault, REASON_AGENT_ERROR, "%s: %s", what, text ? without_place(text) : natsStatus_GetText(s));
     return -1;
 }
 
@@ -218,7 +196,7 @@ static natsStatus set_hooks(natsOptions *options, const struct nats_hooks *hooks
     return s;
 }
 
-natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hooks *hooks, struct nats_fault *fault)
+natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hooks *hooks, struct broker_fault *fault)
 {
     natsOptions *options = NULL;
     natsConnection *connection = NULL;
@@ -230,7 +208,7 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
     if (s == NATS_OK)
         s = set_credentials(options, plan);
     if (s != NATS_OK)
-        nats_fault_set(fault, REASON_AGENT_ERROR, "cannot prepare the connection: %s", natsStatus_GetText(s));
+        broker_fault_set(fault, REASON_AGENT_ERROR, "cannot prepare the connection: %s", natsStatus_GetText(s));
     else if (set_tls(options, plan, fault) != 0)
         s = NATS_ERR;
     if (s == NATS_OK) {
@@ -241,7 +219,7 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
             s = natsConnection_Connect(&connection, options);
         const char *text = s == NATS_OK ? NULL : nats_GetLastError(NULL);
         if (s != NATS_OK && process_files_short()) /* the library says that no server was there */
-            nats_fault_set(fault, REASON_AGENT_ERROR, "no file descriptor is left for a connection to %s", plan->where);
+            broker_fault_set(fault, REASON_AGENT_ERROR, "no file descriptor is left for a connection to %s", plan->where);
         else if (s != NATS_OK && !fault_of_hang_up(plan, s, text ? text : "", fault))
             nats_fault_of(plan, s, text, fault);
     }
@@ -251,7 +229,7 @@ natsConnection *nats_connect(const struct nats_plan *plan, const struct nats_hoo
 
 /* --- JetStream --- */
 
-static void fault_of_jetstream(const char *what, natsStatus status, jsErrCode code, struct nats_fault *fault)
+static void fault_of_jetstream(const char *what, natsStatus status, jsErrCode code, struct broker_fault *fault)
 {
     const char *text = nats_GetLastError(NULL);
     enum reason reason = REASON_BROKER_NOT_DELIVERING;
@@ -263,53 +241,54 @@ static void fault_of_jetstream(const char *what, natsStatus status, jsErrCode co
     case JSClusterNotLeaderErr:
     case JSClusterIncompleteErr:
     case JSStreamOfflineErr:
-        nats_fault_set(fault, reason, "%s: the server answers, JetStream has no leader: %s", what, text);
+        broker_fault_set(fault, reason, "%s: the server answers, JetStream has no leader: %s", what, text);
         return;
     case JSNotEnabledErr:
     case JSNotEnabledForAccountErr:
-        nats_fault_set(fault, reason, "%s: JetStream is not enabled for this account: %s", what, text);
+        broker_fault_set(fault, reason, "%s: JetStream is not enabled for this account: %s", what, text);
         return;
     case JSStreamNotFoundErr:
         fault->hint = BROKER_HINT_ABSENT;
-        nats_fault_set(fault, reason, "%s: there is no such stream", what);
+        broker_fault_set(fault, reason, "%s: there is no such stream", what);
         return;
     case JSStreamSealedErr:
-        nats_fault_set(fault, REASON_BROKER_READ_ONLY, "%s: %s", what, text);
+        broker_fault_set(fault, REASON_BROKER_READ_ONLY, "%s: %s", what, text);
         return;
     case JSAccountResourcesExceededErr:
     case JSInsufficientResourcesErr:
     case JSMemoryResourcesExceededErr:
     case JSStorageResourcesExceededErr:
     case JSStreamStoreFailedErr:
-        nats_fault_set(fault, REASON_BROKER_BLOCKED, "%s: %s", what, text);
+        broker_fault_set(fault, REASON_BROKER_BLOCKED, "%s: %s", what, text);
         return;
     default:
         break;
     }
     if (status == NATS_TIMEOUT)
-        nats_fault_set(fault, reason, "%s: the server answers, JetStream does not: it has no leader", what);
+        broker_fault_set(fault, reason, "%s: the server answers, JetStream does not: it has no leader", what);
     else if (status == NATS_NO_RESPONDERS)
-        nats_fault_set(fault, reason, "%s: nothing answers for JetStream: it is not enabled, or no stream takes the subject", what);
+        broker_fault_set(fault, reason, "%s: nothing answers for JetStream: it is not enabled, or no stream takes the subject",
+                         what);
     else
-        nats_fault_set(fault, reason, "%s: %s", what, text);
+        broker_fault_set(fault, reason, "%s: %s", what, text);
 }
 
 /* A leader that has lost its followers goes on answering for a while, although it can store nothing any more. */
-static void judge_replicas(const char *what, const jsClusterInfo *cluster, struct nats_fault *fault)
+static void judge_replicas(const char *what, const jsClusterInfo *cluster, struct broker_fault *fault)
 {
     int total = cluster->ReplicasLen + 1, online = 1;
     for (int i = 0; i < cluster->ReplicasLen; i++)
         online += !cluster->Replicas[i]->Offline;
     if (!cluster->Leader || cluster->Leader[0] == '\0')
-        nats_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s has no leader, although the server answers", what);
+        broker_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s has no leader, although the server answers", what);
     else if (online * 2 <= total)
-        nats_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s is about to lose its leader: %d of %d replicas are offline", what,
-                       total - online, total);
+        broker_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "%s is about to lose its leader: %d of %d replicas are offline", what,
+                         total - online, total);
 }
 
-void nats_jetstream_ask(const struct nats_plan *plan, jsCtx *js, int64_t wait_ms, struct nats_fault *fault)
+void nats_jetstream_query(const struct nats_plan *plan, jsCtx *js, int64_t wait_ms, struct broker_fault *fault)
 {
-    char what[NATS_TEXT_MAX / 2] = "JetStream";
+    char what[BROKER_FAULT_TEXT_MAX / 2] = "JetStream";
     jsStreamInfo *stream = NULL;
     jsAccountInfo *account = NULL;
     jsErrCode code = (jsErrCode)0;
@@ -331,17 +310,17 @@ void nats_jetstream_ask(const struct nats_plan *plan, jsCtx *js, int64_t wait_ms
         fault_of_jetstream(what, s, code, fault);
 }
 
-void nats_jetstream_publish(const struct nats_plan *plan, jsCtx *js, const struct nats_letter *letter, int64_t wait_ms,
-                            struct nats_fault *fault)
+void nats_jetstream_publish(const struct nats_plan *plan, jsCtx *js, const struct broker_mail *mail, int64_t wait_ms,
+                            struct broker_fault *fault)
 {
-    char what[NATS_TEXT_MAX / 2];
+    char what[BROKER_FAULT_TEXT_MAX / 2];
     jsPubAck *ack = NULL;
     jsErrCode code = (jsErrCode)0;
     jsPubOptions options;
     jsPubOptions_Init(&options);
     options.MaxWait = wait_ms;
     options.ExpectStream = plan->stream;
-    natsStatus s = js_Publish(&ack, js, letter->topic, letter->body.data, (int)letter->body.len, &options, &code);
+    natsStatus s = js_Publish(&ack, js, mail->topic, mail->body.data, (int)mail->body.len, &options, &code);
     jsPubAck_Destroy(ack);
     if (s == NATS_OK)
         return;

@@ -27,7 +27,6 @@ enum {
     DENIAL_WAIT_MS = 50,
     END_WAIT_MS = 2500,
     LIBRARY_WAIT_MS = 1000,
-    BODY_MAX = 64 << 10,
     PENDING_MESSAGES = 1024,
     PENDING_BYTES = 4 << 20,
     ALARM_SIGNAL = SIGURG, /* nobody else uses it, and it is ignored where nobody does */
@@ -47,14 +46,14 @@ struct worker {
     unsigned refs;  /* the thread's, and those of callbacks under way */
     bool has_alarm; /* `alarm` interrupts the thread, once it is set */
     timer_t alarm;
-    bool silent;     /* NEWS_DOWN was said, or nobody wants to hear it */
+    bool silent;     /* MAIL_DOWN was said, or nobody wants to hear it */
     unsigned denied; /* violations of permissions so far; the last of them: */
-    char denials[DENIALS_MAX][NATS_TEXT_MAX / 2];
+    char denials[DENIALS_MAX][BROKER_FAULT_TEXT_MAX / 2];
     struct mailbox *box;
     struct nats_plan *plan;
     natsConnection *connection; /* from here on the thread's only */
     jsCtx *jetstream;
-    bool asks_jetstream;
+    bool queries_jetstream;
     struct list subscriptions;
     struct list
         retired; /* unsubscribed, destroyed after the next round trip: the library may still be reading a message for them */
@@ -132,12 +131,6 @@ static struct worker *worker_of(void *closure)
     return found;
 }
 
-static void post(struct worker *worker, struct nats_letter *letter)
-{
-    if (mailbox_post(worker->box, &letter->letter))
-        nats_letter_discard(&letter->letter);
-}
-
 static void silence(struct worker *worker)
 {
     pthread_mutex_lock(&lock);
@@ -145,7 +138,7 @@ static void silence(struct worker *worker)
     pthread_mutex_unlock(&lock);
 }
 
-static void say_down(struct worker *worker, const struct nats_fault *fault)
+static void say_down(struct worker *worker, const struct broker_fault *fault)
 {
     pthread_mutex_lock(&lock);
     bool silent = worker->silent;
@@ -153,10 +146,9 @@ static void say_down(struct worker *worker, const struct nats_fault *fault)
     pthread_mutex_unlock(&lock);
     if (silent)
         return;
-    struct nats_letter *letter = nats_letter_new(NEWS_DOWN, slice_str(NULL), slice_str(NULL));
-    letter->letter.owed = true;
-    letter->fault = *fault;
-    post(worker, letter);
+    struct broker_mail *mail = broker_mail_news(MAIL_DOWN);
+    mail->fault = *fault;
+    broker_mail_post(worker->box, mail);
 }
 
 /* --- callbacks, from the library's threads --- */
@@ -164,7 +156,7 @@ static void say_down(struct worker *worker, const struct nats_fault *fault)
 static void on_closed(natsConnection *connection, void *closure)
 {
     struct worker *worker = worker_of(closure);
-    struct nats_fault fault = { 0 };
+    struct broker_fault fault = { 0 };
     const char *text = NULL;
     if (!worker)
         return;
@@ -177,13 +169,13 @@ static void on_closed(natsConnection *connection, void *closure)
 static void on_lame_duck(natsConnection *connection, void *closure)
 {
     struct worker *worker = worker_of(closure);
-    struct nats_fault fault;
-    char url[NATS_TEXT_MAX / 2] = "";
+    struct broker_fault fault;
+    char url[BROKER_FAULT_TEXT_MAX / 2] = "";
     if (!worker)
         return;
     if (natsConnection_GetConnectedUrl(connection, url, sizeof url) != NATS_OK)
         url[0] = '\0';
-    nats_fault_set(&fault, REASON_BROKER_UNREACHABLE, "the server %s is shutting down (lame duck)", url);
+    broker_fault_set(&fault, REASON_BROKER_UNREACHABLE, "the server %s is shutting down (lame duck)", url);
     say_down(worker, &fault);
     worker_unref(worker);
 }
@@ -210,19 +202,19 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     (void)connection;
     (void)subscription;
     int len = natsMsg_GetDataLength(message);
-    struct worker *worker = len < 0 || len > BODY_MAX ? NULL : worker_of(closure);
+    struct worker *worker = len < 0 || len > BROKER_BODY_MAX ? NULL : worker_of(closure);
     if (worker) {
-        post(worker, nats_letter_new(NEWS_MESSAGE, slice_str(natsMsg_GetSubject(message)),
-                                     slice_make(natsMsg_GetData(message), (size_t)len)));
+        broker_mail_post(worker->box, broker_mail_new(MAIL_MESSAGE, slice_str(natsMsg_GetSubject(message)),
+                                                      slice_make(natsMsg_GetData(message), (size_t)len)));
         worker_unref(worker);
     }
     natsMsg_Destroy(message);
 }
 
-/* --- asks --- */
+/* --- requests --- */
 
 struct task {
-    struct nats_letter *letter;
+    struct broker_mail *mail;
     bool confirmed_by_flush;
 };
 
@@ -253,53 +245,53 @@ static bool subject_is_good(const char *subject, bool wildcards)
 }
 
 /* What is left of an ask's time; the core has given it up when it is over. */
-static int64_t left_ms(const struct worker *worker, const struct nats_letter *letter)
+static int64_t left_ms(const struct worker *worker, const struct broker_mail *mail)
 {
-    int64_t gone = (int64_t)((clock_now_ns() - letter->at_ns) / NS_PER_MS);
+    int64_t gone = (int64_t)((clock_now_ns() - mail->at_ns) / NS_PER_MS);
     return worker->plan->timeout_ms - gone;
 }
 
-static void fail_of(const struct worker *worker, natsStatus status, struct nats_letter *letter)
+static void fail_of(const struct worker *worker, natsStatus status, struct broker_mail *mail)
 {
-    nats_fault_of(worker->plan, status, NULL, &letter->fault);
+    nats_fault_of(worker->plan, status, NULL, &mail->fault);
 }
 
 static void carry_publish(struct worker *worker, struct task *task)
 {
-    struct nats_letter *letter = task->letter;
-    int64_t left = left_ms(worker, letter);
-    if (!subject_is_good(letter->topic, false)) {
-        nats_fault_set(&letter->fault, REASON_AGENT_ERROR, "'%s' is not a subject of NATS", letter->topic);
+    struct broker_mail *mail = task->mail;
+    int64_t left = left_ms(worker, mail);
+    if (!subject_is_good(mail->topic, false)) {
+        broker_fault_set(&mail->fault, REASON_AGENT_ERROR, "'%s' is not a subject of NATS", mail->topic);
     } else if (left <= 0) { /* a heartbeat that is late already is better not sent */
-        fail_of(worker, NATS_TIMEOUT, letter);
+        fail_of(worker, NATS_TIMEOUT, mail);
     } else if (worker->plan->stream) {
-        nats_jetstream_publish(worker->plan, worker->jetstream, letter, left * 3 / 4 + 1, &letter->fault);
+        nats_jetstream_publish(worker->plan, worker->jetstream, mail, left * 3 / 4 + 1, &mail->fault);
     } else {
-        natsStatus s = natsConnection_Publish(worker->connection, letter->topic, letter->body.data, (int)letter->body.len);
+        natsStatus s = natsConnection_Publish(worker->connection, mail->topic, mail->body.data, (int)mail->body.len);
         task->confirmed_by_flush = s == NATS_OK;
         if (s != NATS_OK)
-            fail_of(worker, s, letter);
+            fail_of(worker, s, mail);
     }
 }
 
 static void carry_subscribe(struct worker *worker, struct task *task)
 {
-    struct nats_letter *letter = task->letter;
-    size_t len = strlen(letter->topic);
+    struct broker_mail *mail = task->mail;
+    size_t len = strlen(mail->topic);
     natsSubscription *handle = NULL;
-    if (!subject_is_good(letter->topic, true)) {
-        nats_fault_set(&letter->fault, REASON_AGENT_ERROR, "'%s' is not a subject of NATS", letter->topic);
+    if (!subject_is_good(mail->topic, true)) {
+        broker_fault_set(&mail->fault, REASON_AGENT_ERROR, "'%s' is not a subject of NATS", mail->topic);
         return;
     }
-    natsStatus s = natsConnection_Subscribe(&handle, worker->connection, letter->topic, on_message, (void *)worker->number);
+    natsStatus s = natsConnection_Subscribe(&handle, worker->connection, mail->topic, on_message, (void *)worker->number);
     if (s != NATS_OK) {
-        fail_of(worker, s, letter);
+        fail_of(worker, s, mail);
         return;
     }
     natsSubscription_SetPendingLimits(handle, PENDING_MESSAGES, PENDING_BYTES);
     struct subscription *subscription = mem_alloc(sizeof *subscription + len + 1);
     subscription->handle = handle;
-    memcpy(subscription->topic, letter->topic, len);
+    memcpy(subscription->topic, mail->topic, len);
     list_push(&worker->subscriptions, &subscription->node);
     task->confirmed_by_flush = true;
 }
@@ -326,34 +318,34 @@ static void destroy_all(struct list *subscriptions)
     }
 }
 
-static void carry(struct worker *worker, struct batch *batch, struct nats_letter *letter)
+static void carry(struct worker *worker, struct batch *batch, struct broker_mail *mail)
 {
     struct task *task = &batch->tasks[batch->count];
-    if (letter->kind == ASK_UNSUBSCRIBE) {
-        carry_unsubscribe(worker, letter->topic);
-        nats_letter_discard(&letter->letter);
+    if (mail->kind == MAIL_UNSUBSCRIBE) {
+        carry_unsubscribe(worker, mail->topic);
+        broker_mail_discard(&mail->base);
         batch->flush = true;
         return;
     }
     batch->count++;
-    *task = (struct task){ .letter = letter };
-    if (letter->kind == ASK_PING)
+    *task = (struct task){ .mail = mail };
+    if (mail->kind == MAIL_PING)
         task->confirmed_by_flush = true;
-    else if (letter->kind == ASK_PUBLISH)
+    else if (mail->kind == MAIL_PUBLISH)
         carry_publish(worker, task);
     else
         carry_subscribe(worker, task);
     batch->flush = batch->flush || task->confirmed_by_flush;
-    batch->permitted_matters = batch->permitted_matters || (letter->kind != ASK_PING && task->confirmed_by_flush);
+    batch->permitted_matters = batch->permitted_matters || (mail->kind != MAIL_PING && task->confirmed_by_flush);
 }
 
-/* Called with the lock held: the violation that names the letter's subject, among those since the batch began. */
-static const char *denial_of(const struct worker *worker, const struct batch *batch, const struct nats_letter *letter)
+/* Called with the lock held: the violation that names the mail's subject, among those since the batch began. */
+static const char *denial_of(const struct worker *worker, const struct batch *batch, const struct broker_mail *mail)
 {
-    char quoted[NATS_TEXT_MAX * 2];
+    char quoted[BROKER_FAULT_TEXT_MAX * 2];
     unsigned first = worker->denied - batch->denied_before > DENIALS_MAX ? worker->denied - DENIALS_MAX : batch->denied_before;
-    const char *verb = letter->kind == ASK_PUBLISH ? "ublish" : "ubscri";
-    snprintf(quoted, sizeof quoted, "\"%s\"", letter->topic);
+    const char *verb = mail->kind == MAIL_PUBLISH ? "ublish" : "ubscri";
+    snprintf(quoted, sizeof quoted, "\"%s\"", mail->topic);
     for (unsigned i = first; i != worker->denied; i++) {
         const char *denial = worker->denials[i % DENIALS_MAX];
         if (strstr(denial, quoted) && strstr(denial, verb))
@@ -375,10 +367,10 @@ static void settle_denials(struct worker *worker, struct batch *batch)
     while (ever && worker->denied == batch->denied_before && wait_until(deadline_ns))
         ;
     for (size_t i = 0; i < batch->count; i++) {
-        struct nats_letter *letter = batch->tasks[i].letter;
-        const char *denial = letter->kind == ASK_PING ? NULL : denial_of(worker, batch, letter);
+        struct broker_mail *mail = batch->tasks[i].mail;
+        const char *denial = mail->kind == MAIL_PING ? NULL : denial_of(worker, batch, mail);
         if (denial)
-            nats_fault_set(&letter->fault, REASON_BROKER_AUTH_FAILED, "%s: %s", worker->plan->where, denial);
+            broker_fault_set(&mail->fault, REASON_BROKER_AUTH_FAILED, "%s: %s", worker->plan->where, denial);
     }
     pthread_mutex_unlock(&lock);
 }
@@ -390,23 +382,23 @@ static void confirm(struct worker *worker, struct batch *batch)
         destroy_all(&worker->retired);
     for (size_t i = 0; s != NATS_OK && i < batch->count; i++)
         if (batch->tasks[i].confirmed_by_flush)
-            fail_of(worker, s, batch->tasks[i].letter);
+            fail_of(worker, s, batch->tasks[i].mail);
 }
 
 /* Pings of one batch share one question to JetStream. */
-static void ask_jetstream(struct worker *worker, struct batch *batch)
+static void query_jetstream(struct worker *worker, struct batch *batch)
 {
-    struct nats_fault fault = { 0 };
+    struct broker_fault fault = { 0 };
     bool asked = false;
     for (size_t i = 0; i < batch->count; i++) {
-        struct nats_letter *letter = batch->tasks[i].letter;
-        int64_t left = left_ms(worker, letter);
-        if (letter->kind != ASK_PING || letter->fault.reason != REASON_NONE)
+        struct broker_mail *mail = batch->tasks[i].mail;
+        int64_t left = left_ms(worker, mail);
+        if (mail->kind != MAIL_PING || mail->fault.reason != REASON_NONE)
             continue;
         if (!asked && left > 0)
-            nats_jetstream_ask(worker->plan, worker->jetstream, left * 3 / 4 + 1, &fault);
+            nats_jetstream_query(worker->plan, worker->jetstream, left * 3 / 4 + 1, &fault);
         asked = true;
-        letter->fault = fault;
+        mail->fault = fault;
     }
 }
 
@@ -426,7 +418,7 @@ static void tell_dropped(struct worker *worker)
         mailbox_lost(worker->box, news);
 }
 
-static void run_batch(struct worker *worker, struct nats_letter *first)
+static void run_batch(struct worker *worker, struct broker_mail *first)
 {
     struct batch batch = { 0 };
     pthread_mutex_lock(&lock);
@@ -434,21 +426,21 @@ static void run_batch(struct worker *worker, struct nats_letter *first)
     pthread_mutex_unlock(&lock);
     carry(worker, &batch, first);
     while (batch.count < BATCH_MAX && !mailbox_closed(worker->box)) {
-        struct letter *next = mailbox_take_now(worker->box);
+        struct mail *next = mailbox_take_now(worker->box);
         if (!next)
             break;
-        carry(worker, &batch, list_entry(next, struct nats_letter, letter));
+        carry(worker, &batch, list_entry(next, struct broker_mail, base));
     }
     if (batch.flush && !mailbox_closed(worker->box))
         confirm(worker, &batch);
     if (batch.permitted_matters || worker->plan->stream)
         settle_denials(worker, &batch);
-    if (worker->asks_jetstream && !mailbox_closed(worker->box))
-        ask_jetstream(worker, &batch);
+    if (worker->queries_jetstream && !mailbox_closed(worker->box))
+        query_jetstream(worker, &batch);
     tell_dropped(worker);
     for (size_t i = 0; i < batch.count; i++) {
-        batch.tasks[i].letter->letter.owed = true;
-        post(worker, batch.tasks[i].letter);
+        batch.tasks[i].mail->base.owed = true;
+        broker_mail_post(worker->box, batch.tasks[i].mail);
     }
 }
 
@@ -459,7 +451,7 @@ static int connect_once(struct worker *worker)
     const struct nats_hooks hooks = {
         .closure = (void *)worker->number, .on_closed = on_closed, .on_lame_duck = on_lame_duck, .on_error = on_error
     };
-    struct nats_fault fault = { 0 };
+    struct broker_fault fault = { 0 };
     worker->connection = nats_connect(worker->plan, &hooks, &fault);
     if (!worker->connection) {
         say_down(worker, &fault);
@@ -472,14 +464,14 @@ static int connect_once(struct worker *worker)
         say_down(worker, &fault);
         return -1;
     }
-    worker->asks_jetstream =
+    worker->queries_jetstream =
         wanted == NATS_JETSTREAM_ON ||
         (wanted == NATS_JETSTREAM_AUTO && nats_jetstream_there(worker->jetstream, worker->plan->timeout_ms / 4 + 1));
     return 0;
 }
 
 /* The connection first: when it is closed, its reading thread is gone and nothing uses a subscription any more. */
-static void let_go(struct worker *worker)
+static void release(struct worker *worker)
 {
     silence(worker);
     if (worker->connection)
@@ -552,15 +544,13 @@ static void *run(void *arg)
     alarm_open(worker);
     if (!mailbox_closed(worker->box) && connect_once(worker) == 0) {
         alarm_rest(worker);
-        struct nats_letter *up = nats_letter_new(NEWS_UP, slice_str(NULL), slice_str(NULL));
-        up->letter.owed = true;
-        post(worker, up);
-        for (struct letter *next; (next = mailbox_take(worker->box));)
-            run_batch(worker, list_entry(next, struct nats_letter, letter));
+        broker_mail_post(worker->box, broker_mail_news(MAIL_UP));
+        for (struct mail *next; (next = mailbox_take(worker->box));)
+            run_batch(worker, list_entry(next, struct broker_mail, base));
     }
-    let_go(worker);
+    release(worker);
     alarm_close(worker);
-    thread_let_go();
+    thread_release();
     worker_unref(worker);
     return NULL;
 }

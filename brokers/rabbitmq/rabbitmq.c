@@ -41,7 +41,7 @@ int rabbitmq_send(struct rabbitmq *rabbit)
 
 /* --- the end --- */
 
-static void let_go(struct rabbitmq *rabbit)
+static void release(struct rabbitmq *rabbit)
 {
     rabbitmq_flow_drop(rabbit);
     timer_stop(&rabbit->pulse);
@@ -72,7 +72,7 @@ void rabbitmq_down(struct rabbitmq *rabbit, const struct err *err)
     bool leaving = rabbit->stage == STAGE_LEAVING;
     if (rabbit->stage == STAGE_GONE)
         return;
-    let_go(rabbit);
+    release(rabbit);
     if (leaving)
         timer_start(&rabbit->farewell, 0);
     else
@@ -84,7 +84,7 @@ static void on_farewell(struct timer *timer, void *user)
     struct rabbitmq *rabbit = user;
     (void)timer;
     cut_off(rabbit);
-    let_go(rabbit);
+    release(rabbit);
     broker_closed(rabbit->broker);
 }
 
@@ -101,7 +101,7 @@ static void rabbitmq_close(struct broker *broker)
         return;
     }
     cut_off(rabbit);
-    let_go(rabbit);
+    release(rabbit);
     timer_start(&rabbit->farewell, 0);
 }
 

@@ -71,7 +71,7 @@ static void begin_place(struct redis *redis)
     timer_start_ns(&redis->deadline, left_ns / (redis->places - redis->place));
 }
 
-static void let_go(struct redis *redis)
+static void release(struct redis *redis)
 {
     timer_stop(&redis->deadline);
     redis_links_close(redis);
@@ -84,7 +84,7 @@ void redis_fail(struct redis *redis, const struct err *err)
     struct err copy = *err; /* it may lie in what is let go */
     if (redis->stage == REDIS_DOWN || redis->stage == REDIS_CLOSING)
         return;
-    let_go(redis);
+    release(redis);
     timer_stop(&redis->later);
     if (redis->stage == REDIS_OPENING && redis->place + 1 < redis->places) {
         redis->place++;
@@ -211,7 +211,7 @@ static int redis_open(struct broker *broker, struct err *err)
 static void redis_close(struct broker *broker)
 {
     struct redis *redis = broker_state(broker);
-    let_go(redis);
+    release(redis);
     redis->stage = REDIS_CLOSING;
     timer_start(&redis->later, 0);
 }

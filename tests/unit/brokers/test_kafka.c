@@ -297,7 +297,7 @@ static void test_comes_and_goes(void **state)
         await(&heard.confirmed, i);
         broker_unlisten(&wish);
     }
-    listen_to("news"); /* closed while the asker is at it */
+    listen_to("news"); /* closed while the worker is at it */
 }
 
 static void test_ping_that_is_produced(void **state)

@@ -1,4 +1,4 @@
-/* The mailbox: order, ceilings, answers above them, a thread that never stops posting, and closing with letters and threads under way. */
+/* The mailbox: order, ceilings, answers above them, a thread that never stops posting, and closing with mails and threads under way. */
 #include "tests/unit/net/support.h"
 
 #include <pthread.h>
@@ -10,7 +10,7 @@
 enum { MANY = 20000 };
 
 struct note {
-    struct letter letter;
+    struct mail base;
     int number;
 };
 
@@ -26,20 +26,20 @@ static struct note *note_new(int number, size_t bytes)
 {
     struct note *note = mem_alloc(sizeof *note);
     note->number = number;
-    note->letter.bytes = bytes;
+    note->base.bytes = bytes;
     return note;
 }
 
-static void discard(struct letter *letter)
+static void discard(struct mail *mail)
 {
     __atomic_add_fetch(&discarded, 1, __ATOMIC_RELAXED);
-    mem_free(list_entry(letter, struct note, letter));
+    mem_free(list_entry(mail, struct note, base));
 }
 
-static void on_letter(void *user, struct letter *letter)
+static void on_mail(void *user, struct mail *mail)
 {
     struct user *self = user;
-    struct note *note = list_entry(letter, struct note, letter);
+    struct note *note = list_entry(mail, struct note, base);
     self->got++;
     self->last = note->number;
     self->sum += note->number;
@@ -58,8 +58,8 @@ static void on_lost(void *user, size_t count)
     ((struct user *)user)->lost += (int)count;
 }
 
-static const struct mailbox_type type = { on_letter, on_closed, discard, .max_letters = 8, .max_bytes = 1000, .on_lost = on_lost };
-static const struct mailbox_type roomy = { on_letter, on_closed, discard, .max_letters = MANY * 2, .max_bytes = 1 << 30 };
+static const struct mailbox_type type = { on_mail, on_closed, discard, .max_mails = 8, .max_bytes = 1000, .on_lost = on_lost };
+static const struct mailbox_type roomy = { on_mail, on_closed, discard, .max_mails = MANY * 2, .max_bytes = 1 << 30 };
 
 static int setup(void **state)
 {
@@ -88,7 +88,7 @@ static void test_to_the_loop_in_order(void **state)
     (void)state;
     user.box = mailbox_new(&loop, &type, &user, NULL);
     for (int i = 1; i <= 3; i++)
-        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->letter), 0);
+        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->base), 0);
     assert_int_equal(user.got, 0); /* never inside the call */
     while (user.got < 3)
         uv_run(&loop.uv, UV_RUN_ONCE);
@@ -104,23 +104,23 @@ static void test_ceilings(void **state)
     (void)state;
     user.box = mailbox_new(&loop, &type, &user, NULL);
     for (int i = 0; i < 8; i++)
-        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->letter), 0);
+        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->base), 0);
     struct note *ninth = note_new(9, 1);
-    assert_int_equal(mailbox_post(user.box, &ninth->letter), -1);
-    ninth->letter.owed = true;
-    assert_int_equal(mailbox_post(user.box, &ninth->letter), 0);
+    assert_int_equal(mailbox_post(user.box, &ninth->base), -1);
+    ninth->base.owed = true;
+    assert_int_equal(mailbox_post(user.box, &ninth->base), 0);
     /* The other direction has a ceiling of its own, in bytes too. */
-    assert_int_equal(mailbox_send(user.box, &note_new(1, 600)->letter), 0);
+    assert_int_equal(mailbox_send(user.box, &note_new(1, 600)->base), 0);
     struct note *heavy = note_new(2, 401);
-    assert_int_equal(mailbox_send(user.box, &heavy->letter), -1);
-    heavy->letter.bytes = 400;
-    assert_int_equal(mailbox_send(user.box, &heavy->letter), 0);
+    assert_int_equal(mailbox_send(user.box, &heavy->base), -1);
+    heavy->base.bytes = 400;
+    assert_int_equal(mailbox_send(user.box, &heavy->base), 0);
     /* What was taken makes room again. */
-    struct letter *taken = mailbox_take_now(user.box);
+    struct mail *taken = mailbox_take_now(user.box);
     assert_non_null(taken);
-    assert_int_equal(list_entry(taken, struct note, letter)->number, 1);
+    assert_int_equal(list_entry(taken, struct note, base)->number, 1);
     discard(taken);
-    assert_int_equal(mailbox_send(user.box, &note_new(3, 600)->letter), 0);
+    assert_int_equal(mailbox_send(user.box, &note_new(3, 600)->base), 0);
     close_box(&user);
     assert_int_equal(user.got, 0); /* closed before the loop turned */
     assert_int_equal(discarded, 1 + 9 + 2);
@@ -129,10 +129,10 @@ static void test_ceilings(void **state)
 static void *echo_thread(void *arg)
 {
     struct mailbox *box = arg;
-    for (struct letter *letter; (letter = mailbox_take(box));) {
-        letter->owed = true;
-        if (mailbox_post(box, letter))
-            discard(letter);
+    for (struct mail *mail; (mail = mailbox_take(box));) {
+        mail->owed = true;
+        if (mailbox_post(box, mail))
+            discard(mail);
     }
     mailbox_unref(box);
     return NULL;
@@ -145,7 +145,7 @@ static void test_there_and_back(void **state)
     user.box = mailbox_new(&loop, &roomy, &user, NULL);
     assert_int_equal(thread_start(echo_thread, mailbox_ref(user.box)), 0);
     for (int i = 1; i <= MANY; i++)
-        assert_int_equal(mailbox_send(user.box, &note_new(1, 10)->letter), 0);
+        assert_int_equal(mailbox_send(user.box, &note_new(1, 10)->base), 0);
     while (user.got < MANY)
         uv_run(&loop.uv, UV_RUN_ONCE);
     assert_int_equal(user.sum, MANY);
@@ -178,7 +178,7 @@ static void *flood_thread(void *arg)
     struct mailbox *box = arg;
     while (!mailbox_closed(box)) {
         struct note *note = note_new(1, 1);
-        if (mailbox_post(box, &note->letter))
+        if (mailbox_post(box, &note->base))
             mem_free(note);
     }
     mailbox_unref(box);
@@ -200,25 +200,25 @@ static void test_a_flood_leaves_the_loop_its_timers(void **state)
     await_threads();
 }
 
-/* One turn hands over so many letters, or so many bytes, and no more; the rest comes in the next ones, and in order. */
+/* One turn hands over so many mails, or so many bytes, and no more; the rest comes in the next ones, and in order. */
 static void test_a_turn_has_a_budget(void **state)
 {
-    enum { LETTERS = 3000, LETTERS_PER_TURN = 256, BIG = 10, BIG_BYTES = 600 << 10, BIG_PER_TURN = 2 };
+    enum { LETTERS = 3000, MAILS_PER_TURN = 256, BIG = 10, BIG_BYTES = 600 << 10, BIG_PER_TURN = 2 };
     static const struct {
         int count, most;
         size_t bytes;
-    } rows[] = { { LETTERS, LETTERS_PER_TURN, 1 }, { BIG, BIG_PER_TURN, BIG_BYTES } };
+    } rows[] = { { LETTERS, MAILS_PER_TURN, 1 }, { BIG, BIG_PER_TURN, BIG_BYTES } };
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct user user = { 0 };
         user.box = mailbox_new(&loop, &roomy, &user, NULL);
         for (int j = 1; j <= rows[i].count; j++)
-            assert_int_equal(mailbox_post(user.box, &note_new(j, rows[i].bytes)->letter), 0);
+            assert_int_equal(mailbox_post(user.box, &note_new(j, rows[i].bytes)->base), 0);
         while (user.got < rows[i].count) {
             int before = user.got;
             uv_run(&loop.uv, UV_RUN_NOWAIT);
             if (user.got - before > rows[i].most)
-                fail_msg("%d letters of %zu bytes in one turn, want at most %d", user.got - before, rows[i].bytes, rows[i].most);
+                fail_msg("%d mails of %zu bytes in one turn, want at most %d", user.got - before, rows[i].bytes, rows[i].most);
             assert_int_equal(user.last, user.got);
         }
         close_box(&user);
@@ -232,12 +232,12 @@ static void test_what_is_lost_is_told(void **state)
     (void)state;
     user.box = mailbox_new(&loop, &type, &user, NULL);
     for (int i = 0; i < 8; i++)
-        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->letter), 0);
+        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->base), 0);
     struct note *note = note_new(9, 1);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(mailbox_post(user.box, &note->letter), -1);
-    note->letter.owed = true;
-    assert_int_equal(mailbox_post(user.box, &note->letter), 0);
+        assert_int_equal(mailbox_post(user.box, &note->base), -1);
+    note->base.owed = true;
+    assert_int_equal(mailbox_post(user.box, &note->base), 0);
     assert_int_equal(user.lost, 0); /* never inside the call */
     while (user.got < 9)
         uv_run(&loop.uv, UV_RUN_ONCE);
@@ -256,7 +256,7 @@ static void test_closing_in_a_callback_discards_the_rest(void **state)
     user.close_at = 2;
     user.box = mailbox_new(&loop, &type, &user, NULL);
     for (int i = 1; i <= 5; i++)
-        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->letter), 0);
+        assert_int_equal(mailbox_post(user.box, &note_new(i, 1)->base), 0);
     run_until(&loop, &user.closed);
     assert_int_equal(user.got, 2);
     assert_int_equal(discarded, 3);
@@ -269,8 +269,8 @@ static void *late_thread(void *arg)
     struct timespec nap = { .tv_nsec = 100000000 };
     nanosleep(&nap, NULL);
     struct note *note = note_new(1, 1);
-    if (mailbox_post(box, &note->letter) == -1)
-        discard(&note->letter);
+    if (mailbox_post(box, &note->base) == -1)
+        discard(&note->base);
     assert_null(mailbox_take(box));
     assert_null(mailbox_take_now(box));
     assert_true(mailbox_closed(box));
@@ -286,7 +286,7 @@ static void test_a_late_thread_finds_it_closed(void **state)
     user.box = mailbox_new(&loop, &type, &user, NULL);
     threads_left = 1;
     assert_int_equal(thread_start(late_thread, mailbox_ref(user.box)), 0);
-    assert_int_equal(mailbox_send(user.box, &note_new(7, 1)->letter), 0);
+    assert_int_equal(mailbox_send(user.box, &note_new(7, 1)->base), 0);
     close_box(&user);
     await_threads();
     assert_int_equal(user.got, 0);

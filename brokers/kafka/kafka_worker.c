@@ -1,6 +1,6 @@
 /*
  * The thread of a kafka connection for every call that may wait: making the handles (which reads certificates), metadata, assigning
- * partitions, and destroying. Started by brokers/kafka/kafka.c; it takes letters from its mailbox until that is closed, then lets go of the client.
+ * partitions, and destroying. Started by brokers/kafka/kafka.c; it takes mails from its mailbox until that is closed, then releases the client.
  * Promises that the loop never waits for it, at the end of the process aside, and there not for ever.
  */
 #include <pthread.h>
@@ -27,7 +27,7 @@ static void count_add(int n)
     pthread_mutex_unlock(&count_lock);
 }
 
-void kafka_asker_end(void)
+void kafka_worker_end(void)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -38,20 +38,20 @@ void kafka_asker_end(void)
     pthread_mutex_unlock(&count_lock);
 }
 
-struct kafka_letter *kafka_letter_new(enum kafka_kind kind, struct slice topic)
+struct kafka_mail *kafka_mail_new(enum kafka_kind kind, struct slice topic)
 {
-    struct kafka_letter *letter = mem_alloc(sizeof *letter);
+    struct kafka_mail *mail = mem_alloc(sizeof *mail);
     panic_if(topic.len > KAFKA_TOPIC_MAX);
-    letter->kind = kind;
-    letter->letter.owed = true; /* as many as there are questions */
+    mail->kind = kind;
+    mail->base.owed = true; /* as many as there are requests */
     if (topic.len)
-        memcpy(letter->topic, topic.data, topic.len);
-    return letter;
+        memcpy(mail->topic, topic.data, topic.len);
+    return mail;
 }
 
-void kafka_letter_discard(struct letter *letter)
+void kafka_mail_discard(struct mail *mail)
 {
-    struct kafka_letter *kafka = list_entry(letter, struct kafka_letter, letter);
+    struct kafka_mail *kafka = list_entry(mail, struct kafka_mail, base);
     if (kafka->kind != KAFKA_NEWS_EVENTS) /* the client's own */
         mem_free(kafka);
 }
@@ -62,51 +62,51 @@ static void on_events(rd_kafka_t *rk, void *opaque)
     struct kafka_client *client = opaque;
     (void)rk;
     if (!atomic_exchange(&client->nudged, true))
-        mailbox_post(client->box, &client->nudge.letter);
+        mailbox_post(client->box, &client->nudge.base);
 }
 
-static rd_kafka_t *make(struct kafka_client *client, rd_kafka_type_t type, rd_kafka_conf_t **conf, struct kafka_fault *fault)
+static rd_kafka_t *make(struct kafka_client *client, rd_kafka_type_t type, rd_kafka_conf_t **conf, struct broker_fault *fault)
 {
-    char why[KAFKA_TEXT_MAX / 2];
+    char why[BROKER_FAULT_TEXT_MAX / 2];
     rd_kafka_t *rk = client->lib->new(type, *conf, why, sizeof why);
     if (rk)
         *conf = NULL;
     else
-        kafka_fault_set(fault, REASON_AGENT_ERROR, "librdkafka: %s", why);
+        broker_fault_set(fault, REASON_AGENT_ERROR, "librdkafka: %s", why);
     return rk;
 }
 
 /* --- metadata --- */
 
-static void fault_of_topic(const struct kafka_lib *lib, const struct rd_kafka_metadata_topic *topic, struct kafka_fault *fault)
+static void fault_of_topic(const struct kafka_lib *lib, const struct rd_kafka_metadata_topic *topic, struct broker_fault *fault)
 {
     fault->hint = topic->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? BROKER_HINT_ABSENT : 0;
     if (topic->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-        kafka_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "there is no topic %.249s", topic->topic);
+        broker_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "there is no topic %.249s", topic->topic);
     else if (topic->err)
-        kafka_fault_set(fault, kafka_reason(topic->err), "topic %.249s: %s", topic->topic, lib->err2str(topic->err));
+        broker_fault_set(fault, kafka_reason(topic->err), "topic %.249s: %s", topic->topic, lib->err2str(topic->err));
     for (int i = 0; i < topic->partition_cnt && !fault->reason; i++)
         if (topic->partitions[i].leader < 0)
-            kafka_fault_set(fault, REASON_BROKER_BLOCKED, "partition %d of topic %.249s has no leader",
-                            (int)topic->partitions[i].id, topic->topic);
+            broker_fault_set(fault, REASON_BROKER_BLOCKED, "partition %d of topic %.249s has no leader",
+                             (int)topic->partitions[i].id, topic->topic);
 }
 
 /* Of the cluster, or of a topic. partitions may be NULL. */
-static void ask_metadata(struct kafka_client *client, rd_kafka_t *rk, const char *name, unsigned *partitions,
-                         struct kafka_fault *fault)
+static void request_metadata(struct kafka_client *client, rd_kafka_t *rk, const char *name, unsigned *partitions,
+                             struct broker_fault *fault)
 {
     const struct kafka_lib *lib = client->lib;
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_topic_t *topic = *name ? lib->topic_new(rk, name, NULL) : NULL;
     if (*name && !topic) {
-        kafka_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "'%.249s' is no name of a topic", name);
+        broker_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "'%.249s' is no name of a topic", name);
         return;
     }
     rd_kafka_resp_err_t code = lib->metadata(rk, 0, topic, &metadata, client->timeout_ms);
     if (code == RD_KAFKA_RESP_ERR__TRANSPORT) /* no broker was up for as long as it waited */
         code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (code)
-        kafka_fault_set(fault, kafka_reason(code), "no metadata from the brokers: %s", lib->err2str(code));
+        broker_fault_set(fault, kafka_reason(code), "no metadata from the brokers: %s", lib->err2str(code));
     else if (topic && metadata->topic_cnt == 1)
         fault_of_topic(lib, &metadata->topics[0], fault);
     if (!code && partitions && metadata->topic_cnt == 1)
@@ -119,7 +119,7 @@ static void ask_metadata(struct kafka_client *client, rd_kafka_t *rk, const char
 
 /* --- following topics --- */
 
-static void make_consumer(struct kafka_client *client, struct kafka_fault *fault)
+static void make_consumer(struct kafka_client *client, struct broker_fault *fault)
 {
     if (client->consumer)
         return;
@@ -131,25 +131,25 @@ static void make_consumer(struct kafka_client *client, struct kafka_fault *fault
     client->lib->queue_cb_event_enable(client->consumer_events, on_events, client);
 }
 
-static void follow(struct kafka_client *client, struct kafka_letter *letter)
+static void follow(struct kafka_client *client, struct kafka_mail *mail)
 {
     const struct kafka_lib *lib = client->lib;
-    struct kafka_fault *fault = &letter->fault;
+    struct broker_fault *fault = &mail->fault;
     make_consumer(client, fault);
     if (fault->reason == REASON_NONE)
-        ask_metadata(client, client->consumer, letter->topic, &letter->partitions, fault);
-    if (fault->reason == REASON_NONE && (letter->partitions == 0 || letter->partitions > KAFKA_PARTITIONS_MAX))
-        kafka_fault_set(fault, REASON_AGENT_ERROR, "topic %s has %u partitions, want 1 to %d", letter->topic, letter->partitions,
-                        KAFKA_PARTITIONS_MAX);
+        request_metadata(client, client->consumer, mail->topic, &mail->partitions, fault);
+    if (fault->reason == REASON_NONE && (mail->partitions == 0 || mail->partitions > KAFKA_PARTITIONS_MAX))
+        broker_fault_set(fault, REASON_AGENT_ERROR, "topic %s has %u partitions, want 1 to %d", mail->topic, mail->partitions,
+                         KAFKA_PARTITIONS_MAX);
     if (fault->reason != REASON_NONE)
         return;
-    rd_kafka_topic_partition_list_t *list = lib->topic_partition_list_new((int)letter->partitions);
-    for (unsigned i = 0; i < letter->partitions; i++)
-        lib->topic_partition_list_add(list, letter->topic, (int32_t)i)->offset = RD_KAFKA_OFFSET_END;
+    rd_kafka_topic_partition_list_t *list = lib->topic_partition_list_new((int)mail->partitions);
+    for (unsigned i = 0; i < mail->partitions; i++)
+        lib->topic_partition_list_add(list, mail->topic, (int32_t)i)->offset = RD_KAFKA_OFFSET_END;
     rd_kafka_error_t *error = lib->incremental_assign(client->consumer, list);
     if (error) {
         rd_kafka_resp_err_t code = lib->error_code(error);
-        kafka_fault_set(fault, kafka_reason(code), "topic %s cannot be consumed: %s", letter->topic, lib->err2str(code));
+        broker_fault_set(fault, kafka_reason(code), "topic %s cannot be consumed: %s", mail->topic, lib->err2str(code));
         lib->error_destroy(error);
     }
     lib->topic_partition_list_destroy(list);
@@ -176,41 +176,41 @@ static void unfollow(const struct kafka_client *client, const char *topic)
 
 /* --- the thread --- */
 
-static void post(const struct kafka_client *client, struct kafka_letter *letter)
+static void post(const struct kafka_client *client, struct kafka_mail *mail)
 {
-    if (mailbox_post(client->box, &letter->letter) < 0)
-        kafka_letter_discard(&letter->letter);
+    if (mailbox_post(client->box, &mail->base) < 0)
+        kafka_mail_discard(&mail->base);
 }
 
-static void answer(struct kafka_client *client, struct kafka_letter *letter)
+static void answer(struct kafka_client *client, struct kafka_mail *mail)
 {
-    switch (letter->kind) {
-    case KAFKA_ASK_PING:
-        ask_metadata(client, client->producer, letter->topic, NULL, &letter->fault);
+    switch (mail->kind) {
+    case KAFKA_REQUEST_PING:
+        request_metadata(client, client->producer, mail->topic, NULL, &mail->fault);
         break;
-    case KAFKA_ASK_FOLLOW:
-        follow(client, letter);
+    case KAFKA_REQUEST_FOLLOW:
+        follow(client, mail);
         break;
-    case KAFKA_ASK_UNFOLLOW:
-        unfollow(client, letter->topic);
-        kafka_letter_discard(&letter->letter);
+    case KAFKA_REQUEST_UNFOLLOW:
+        unfollow(client, mail->topic);
+        kafka_mail_discard(&mail->base);
         return;
     default:
         break;
     }
-    post(client, letter);
+    post(client, mail);
 }
 
 static void greet(struct kafka_client *client)
 {
-    struct kafka_letter *letter = kafka_letter_new(KAFKA_NEWS_UP, slice_make(NULL, 0));
-    client->producer = make(client, RD_KAFKA_PRODUCER, &client->confs.producer, &letter->fault);
+    struct kafka_mail *mail = kafka_mail_new(KAFKA_NEWS_UP, slice_make(NULL, 0));
+    client->producer = make(client, RD_KAFKA_PRODUCER, &client->confs.producer, &mail->fault);
     if (client->producer) {
         client->producer_events = client->lib->queue_get_main(client->producer);
         client->lib->queue_cb_event_enable(client->producer_events, on_events, client);
-        ask_metadata(client, client->producer, "", NULL, &letter->fault);
+        request_metadata(client, client->producer, "", NULL, &mail->fault);
     }
-    post(client, letter);
+    post(client, mail);
 }
 
 static void close_handle(const struct kafka_lib *lib, rd_kafka_t *rk, rd_kafka_queue_t *events)
@@ -230,7 +230,7 @@ void kafka_client_unref(struct kafka_client *client)
 }
 
 /* From here on no thread of the library's has the client any more. */
-static void let_go(struct kafka_client *client)
+static void release(struct kafka_client *client)
 {
     const struct kafka_lib *lib = client->lib;
     close_handle(lib, client->consumer, client->consumer_events);
@@ -243,20 +243,20 @@ static void let_go(struct kafka_client *client)
 static void *run(void *arg)
 {
     struct kafka_client *client = arg;
-    struct letter *letter;
+    struct mail *mail;
     greet(client);
-    while ((letter = mailbox_take(client->box)))
-        answer(client, list_entry(letter, struct kafka_letter, letter));
-    let_go(client);
-    thread_let_go();
+    while ((mail = mailbox_take(client->box)))
+        answer(client, list_entry(mail, struct kafka_mail, base));
+    release(client);
+    thread_release();
     count_add(-1);
     return NULL;
 }
 
-int kafka_asker_start(struct kafka_client *client, struct err *err)
+int kafka_worker_start(struct kafka_client *client, struct err *err)
 {
     client->nudge.kind = KAFKA_NEWS_EVENTS;
-    client->nudge.letter.owed = true;
+    client->nudge.base.owed = true;
     atomic_store(&client->refs, 2);
     mailbox_ref(client->box);
     count_add(1);
@@ -264,6 +264,6 @@ int kafka_asker_start(struct kafka_client *client, struct err *err)
     if (status == 0)
         return 0;
     count_add(-1);
-    let_go(client);
+    release(client);
     return err_set(err, REASON_AGENT_ERROR, status, "cannot start a thread for the brokers: %s", strerror(status));
 }
