@@ -1,6 +1,6 @@
 /*
  * The thread of one NATS connection: it owns every call of the library. Started by nats.c when a broker opens, it connects once, then takes
- * asks in batches: each is carried out, one round trip to the server confirms all of them, and each goes back as its own answer. It ends
+ * requests in batches: each is carried out, one round trip to the server confirms all of them, and each goes back as its own answer. It ends
  * when its mailbox is closed; stuck in a call, it ends when that returns, and whatever it holds lives that long and no longer.
  *
  * The library calls back from threads of its own, possibly after the connection is gone. So it gets a number, not a pointer, and the number
@@ -244,7 +244,7 @@ static bool subject_is_good(const char *subject, bool wildcards)
     }
 }
 
-/* What is left of an ask's time; the core has given it up when it is over. */
+/* What is left of a request's time. The core has answered it by itself once the time is over. */
 static int64_t left_ms(const struct worker *worker, const struct broker_mail *mail)
 {
     int64_t gone = (int64_t)((clock_now_ns() - mail->at_ns) / NS_PER_MS);

@@ -69,11 +69,11 @@ static void cut_off(struct rabbitmq *rabbit)
 
 void rabbitmq_down(struct rabbitmq *rabbit, const struct err *err)
 {
-    bool leaving = rabbit->stage == STAGE_LEAVING;
+    bool closing = rabbit->stage == STAGE_CLOSING;
     if (rabbit->stage == STAGE_GONE)
         return;
     release(rabbit);
-    if (leaving)
+    if (closing)
         timer_start(&rabbit->farewell, 0);
     else
         broker_down(rabbit->broker, err);
@@ -96,7 +96,7 @@ static void rabbitmq_close(struct broker *broker)
     rabbitmq_flow_drop(rabbit);
     timer_stop(&rabbit->pulse);
     if (open && amqp_put_close(&rabbit->out, "bye") == 0 && rabbitmq_send(rabbit) == 0 && !rabbit->blocked) {
-        rabbit->stage = STAGE_LEAVING;
+        rabbit->stage = STAGE_CLOSING;
         timer_start(&rabbit->farewell, FAREWELL_MS);
         return;
     }
@@ -266,7 +266,7 @@ static void on_event(struct rabbitmq *rabbit, const struct amqp_event *event)
     bool open = rabbit->stage == STAGE_PREPARING || rabbit->stage == STAGE_UP;
     if (event->got == AMQP_GOT_CLOSE)
         on_refused(rabbit, event);
-    else if (event->got == AMQP_GOT_CLOSE_OK && rabbit->stage == STAGE_LEAVING)
+    else if (event->got == AMQP_GOT_CLOSE_OK && rabbit->stage == STAGE_CLOSING)
         timer_start(&rabbit->farewell, 0);
     else if (event->got == AMQP_GOT_START && rabbit->stage == STAGE_LOGIN)
         on_start(rabbit, event);

@@ -12,8 +12,8 @@
  */
 enum { CHANNEL_CONSUME = 1, CHANNEL_PUBLISH, CHANNEL_BIND, CHANNELS };
 
-/* GONE: broker_down was reported, or close was called. LEAVING: connection.close was sent. */
-enum rabbitmq_stage { STAGE_DIALING, STAGE_LOGIN, STAGE_OPENING, STAGE_PREPARING, STAGE_UP, STAGE_LEAVING, STAGE_GONE };
+/* GONE: broker_down was reported, or close was called. CLOSING: connection.close was sent. */
+enum rabbitmq_stage { STAGE_DIALING, STAGE_LOGIN, STAGE_OPENING, STAGE_PREPARING, STAGE_UP, STAGE_CLOSING, STAGE_GONE };
 
 struct rabbitmq_opts {
     char *exchange, *queue_prefix;

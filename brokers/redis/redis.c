@@ -2,7 +2,7 @@
  * The redis driver: the contract of agent/core/broker.h over Redis, Valkey and what speaks RESP2 like them. Opening tries one place after
  * the other (the URL's host and `hosts`, or the Sentinels), each with its share of the time, until a probe (redis_probe.c) finds one up,
  * writable and ready to subscribe. Commands and subscriptions have a connection each, as RESP2 wants it. Reconnecting and the deadlines of
- * asks are the core's. A lost connection takes everything down: the core hears of it at once and opens anew.
+ * requests are the core's. A lost connection takes everything down: the core hears of it at once and opens anew.
  */
 #include "brokers/redis/redis.h"
 
@@ -65,7 +65,7 @@ static void begin_place(struct redis *redis)
     place_url(redis, &url);
     redis->tried_ns = now_ns;
     if (redis->mode == REDIS_SENTINEL)
-        redis_sentinel_ask(redis, &url);
+        redis_sentinel_query(redis, &url);
     else
         redis_home_open(redis, &url);
     timer_start_ns(&redis->deadline, left_ns / (redis->places - redis->place));
@@ -81,7 +81,7 @@ static void release(struct redis *redis)
 
 void redis_fail(struct redis *redis, const struct err *err)
 {
-    struct err copy = *err; /* it may lie in what is let go */
+    struct err copy = *err; /* it may lie in what is released */
     if (redis->stage == REDIS_DOWN || redis->stage == REDIS_CLOSING)
         return;
     release(redis);
@@ -216,7 +216,7 @@ static void redis_close(struct broker *broker)
     timer_start(&redis->later, 0);
 }
 
-/* --- asks --- */
+/* --- requests --- */
 
 static int redis_ping(struct broker *broker)
 {

@@ -154,7 +154,7 @@ size_t redis_node_add(struct redis *redis, const struct url *url); /* REDIS_NODE
 void redis_nodes_free(struct redis *redis);
 
 /* redis_sentinel.c */
-void redis_sentinel_ask(struct redis *redis, const struct url *sentinel);
+void redis_sentinel_query(struct redis *redis, const struct url *sentinel);
 void redis_sentinel_message(struct redis_link *link, const struct resp_reply *reply);
 
 /* redis_judge.c. What this error reply means while doing that. Returns -1. */

@@ -131,13 +131,13 @@ static void on_ping(struct redis_link *link, struct redis_request *request, cons
     part_done(redis);
 }
 
-static void ask(struct redis_link *link, redis_reply_fn *on_reply, const char *const *args)
+static void request(struct redis_link *link, redis_reply_fn *on_reply, const char *const *args)
 {
     link->redis->probe.waiting++;
     redis_say(link, on_reply, args);
 }
 
-static void ask_write(struct redis *redis)
+static void request_write(struct redis *redis)
 {
     struct slice key = slice_str(redis->write_key);
     struct slice args[] = { slice_str("SET"), key, slice_str("wshealthd"), slice_str("PX"), slice_str(PROBE_EXPIRY_MS) };
@@ -152,18 +152,18 @@ void redis_probe_begin(struct redis *redis)
     struct redis_link *home = redis_node_link(redis, 0, REDIS_COMMANDS);
     memset(&redis->probe, 0, sizeof redis->probe);
     redis->probe.active = true;
-    redis->probe.waiting = 1; /* ours, until all is asked */
+    redis->probe.waiting = 1; /* ours, until all requests are sent */
     if (!redis->no_role)
-        ask(home, on_role, (const char *const[]){ "ROLE", NULL });
+        request(home, on_role, (const char *const[]){ "ROLE", NULL });
     if (redis->mode != REDIS_STANDALONE && redis->mode != REDIS_SENTINEL && !redis->no_cluster_info)
-        ask(home, on_cluster_info, (const char *const[]){ "CLUSTER", "INFO", NULL });
+        request(home, on_cluster_info, (const char *const[]){ "CLUSTER", "INFO", NULL });
     if (redis->opts->write_test)
-        ask_write(redis);
+        request_write(redis);
     else
-        ask(home, on_ping, (const char *const[]){ "PING", NULL });
+        request(home, on_ping, (const char *const[]){ "PING", NULL });
     for (size_t i = 0; i < redis->node_count; i++)
         if (redis->nodes[i]->pubsub)
-            ask(redis->nodes[i]->pubsub, on_ping, (const char *const[]){ "PING", NULL });
+            request(redis->nodes[i]->pubsub, on_ping, (const char *const[]){ "PING", NULL });
     part_done(redis);
 }
 
@@ -213,7 +213,7 @@ static bool subscribe_next(struct redis *redis)
     if (redis->stage != REDIS_OPENING || redis->nodes[0]->pubsub)
         return false;
     redis->probe.waiting = 0;
-    ask(redis_node_link(redis, 0, REDIS_PUBSUB), on_ping, (const char *const[]){ "PING", NULL });
+    request(redis_node_link(redis, 0, REDIS_PUBSUB), on_ping, (const char *const[]){ "PING", NULL });
     return true;
 }
 
@@ -229,7 +229,7 @@ static void conclude(struct redis *redis)
         timer_stop(&redis->deadline);
         broker_up(redis->broker);
     } else if (redis->stage == REDIS_OPENING || (rc && redis->mode == REDIS_SENTINEL && err.reason == REASON_BROKER_READ_ONLY)) {
-        redis_fail(redis, &err); /* with Sentinel the master is elsewhere by now: to be asked for anew */
+        redis_fail(redis, &err); /* with Sentinel the master is elsewhere by now: to be requested anew */
     } else {
         broker_pong(redis->broker, rc ? &err : NULL);
     }

@@ -75,7 +75,7 @@ void redis_sentinel_message(struct redis_link *link, const struct resp_reply *re
     redis_fail(redis, &err);
 }
 
-void redis_sentinel_ask(struct redis *redis, const struct url *sentinel)
+void redis_sentinel_query(struct redis *redis, const struct url *sentinel)
 {
     struct redis_link *link = redis_link_open(redis, sentinel, REDIS_ASK_SENTINEL);
     redis->master[0] = '\0';
