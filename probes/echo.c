@@ -62,7 +62,7 @@ static enum turn await_answer(struct talk *talk)
     const struct echo_opts *opts = talk_opts(talk);
     struct ws_message message;
     struct err why;
-    char excerpt[EXCERPT_CHARS * 4 + 16];
+    char excerpt[TEXT_EXCERPT_BYTES(EXCERPT_CHARS)];
 
     while (talk_receive(talk, &message)) {
         if (message.opcode != WS_TEXT && message.opcode != WS_BINARY)

@@ -16,7 +16,7 @@
 #include "agent/core/talk_engine.h"
 #include "probes/registry.h"
 
-enum { NAME_CHARS = 60, NAME_BYTES = NAME_CHARS * 4 + 16, WANT_BYTES = 160 };
+enum { NAME_CHARS = 60, NAME_BYTES = TEXT_EXCERPT_BYTES(NAME_CHARS), WANT_BYTES = 160 };
 
 struct subscribe_opts {
     char *channel;

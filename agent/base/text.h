@@ -19,6 +19,8 @@ void text_format_size(int64_t bytes, char *out, size_t size);
 void text_format_elapsed(uint64_t ns, char *out, size_t size);
 /* The candidate nearest to word if it is near enough to be meant (Damerau-Levenshtein at most 2 and less than half its length), or NULL. */
 const char *text_nearest(const char *word, const char *const *candidates, size_t count);
+/* Room for an excerpt of so many characters, of up to four bytes each. */
+#define TEXT_EXCERPT_BYTES(chars) ((chars) * 4 + 16)
 /* The peer's bytes made fit for a sentence: at most max_chars characters, control characters and invalid UTF-8 as \xNN, cut with "…".
  * Secrets are masked before anything is cut, so that no part of one is left. Always terminated; size is at least 16. */
 void text_excerpt(struct slice bytes, size_t max_chars, char *out, size_t size);

@@ -9,7 +9,7 @@
 #include "agent/base/text.h"
 #include "agent/cli/cli.h"
 
-enum { NAMES_MAX = 64 };
+enum { NAMES_MAX = 64, FLAG_CHARS = 40, WORD_CHARS = 60 };
 
 static const struct cli_flag help_flag = { "help", NULL, "shows this help", 'h', false };
 
@@ -56,12 +56,12 @@ static int unknown_flag(const struct cli_command *command, const char *word, str
 {
     const char *names[NAMES_MAX], *dashes = strncmp(word, "--", 2) == 0 ? "--" : "-";
     const char *name = word + strlen(dashes), *nearest;
-    char typed[64];
+    char typed[TEXT_EXCERPT_BYTES(FLAG_CHARS)];
     size_t count = 0;
     for (const struct cli_flag *flag = command->flags; flag && flag->name && count < NAMES_MAX; flag++)
         if (flag->help)
             names[count++] = flag->name;
-    text_excerpt(slice_make(name, strcspn(name, "=")), 40, typed, sizeof typed);
+    text_excerpt(slice_make(name, strcspn(name, "=")), FLAG_CHARS, typed, sizeof typed);
     if (is_secret(typed) && flag_named(command, "token-file", strlen("token-file")))
         return err_set(
             err, REASON_NONE, 0,
@@ -121,10 +121,10 @@ static int read_flag(struct cli *cli, int argc, char *const *argv, int *at, stru
 
 static int read_argument(struct cli *cli, const char *word, struct err *err)
 {
-    char shown[96];
+    char shown[TEXT_EXCERPT_BYTES(WORD_CHARS)];
     if (cli->arg_count < cli->command->max_args && cli->arg_count < CLI_ARGS_MAX)
         return cli->args[cli->arg_count++] = word, 0;
-    text_excerpt(slice_str(word), 60, shown, sizeof shown);
+    text_excerpt(slice_str(word), WORD_CHARS, shown, sizeof shown);
     return err_set(err, REASON_NONE, 0, "wshealthd %s: '%s' is one argument too many, want: %s %s%s%s", cli->command->name, shown,
                    program_name(), cli->command->name, *cli->command->synopsis ? " " : "", cli->command->synopsis);
 }
@@ -147,11 +147,11 @@ static const struct cli_command *command_of(const struct cli_command *commands, 
 static int unknown_command(const struct cli_command *commands, const char *word, struct err *err)
 {
     const char *names[NAMES_MAX] = { NULL };
-    char shown[96];
+    char shown[TEXT_EXCERPT_BYTES(WORD_CHARS)];
     size_t count = 0;
     for (const struct cli_command *command = commands; command->name && count < NAMES_MAX; command++)
         names[count++] = command->name;
-    text_excerpt(slice_str(word), 60, shown, sizeof shown);
+    text_excerpt(slice_str(word), WORD_CHARS, shown, sizeof shown);
     const char *nearest = text_nearest(word, names, count);
     if (nearest)
         return err_set(err, REASON_NONE, 0, "wshealthd: unknown command '%s' (did you mean '%s'?)", shown, nearest);

@@ -21,7 +21,14 @@
 #include "agent/report/screen.h"
 #include "agent/run/agent.h"
 
-enum { ASK_TIMEOUT_MS = 5000, RELOAD_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 30000, WAIT_EVERY_MS = 50, ANSWER_MAX = 8 << 20 };
+enum {
+    ASK_TIMEOUT_MS = 5000,
+    RELOAD_TIMEOUT_MS = 30000,
+    WAIT_TIMEOUT_MS = 30000,
+    WAIT_EVERY_MS = 50,
+    STATE_CHARS = 100,
+    ANSWER_MAX = 8 << 20
+};
 
 /* Whom to ask: the admin socket's path, or a URL. */
 struct whom {
@@ -272,7 +279,7 @@ struct waiting {
     const char *target; /* "/ready" */
     uint64_t until_ms;
     bool answered;
-    char state[160]; /* the last answer's first line, or why there was none */
+    char state[TEXT_EXCERPT_BYTES(STATE_CHARS)]; /* the last answer's first line, or why there was none */
 };
 
 static bool asked_well(struct waiting *waiting, struct whom *whom)
@@ -288,7 +295,7 @@ static bool asked_well(struct waiting *waiting, struct whom *whom)
         waiting->answered = true;
         well = answer.status == 200;
         const char *text = buf_str(&answer.body);
-        text_excerpt(slice_make(text, strcspn(text, "\n")), 100, waiting->state, sizeof waiting->state);
+        text_excerpt(slice_make(text, strcspn(text, "\n")), STATE_CHARS, waiting->state, sizeof waiting->state);
     } else if (!waiting->answered)
         snprintf(waiting->state, sizeof waiting->state, "status %d, want 200 or 503", answer.status);
     buf_fini(&answer.body);

@@ -123,7 +123,7 @@ void conn_parted(struct conn *conn, bool ended, const char *remark)
 static void lost_by_close(struct conn *conn, const struct ws_message *message, size_t behind)
 {
     struct err err;
-    char text[160] = "";
+    char text[TEXT_EXCERPT_BYTES(WS_CLOSE_REASON_MAX)] = "";
     const char *name = ws_close_code_name(message->close_code);
 
     if (message->body.len)

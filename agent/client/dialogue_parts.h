@@ -5,6 +5,7 @@
 #ifndef WSHEALTHD_CLIENT_DIALOGUE_PARTS_H
 #define WSHEALTHD_CLIENT_DIALOGUE_PARTS_H
 
+#include "agent/base/text.h"
 #include "agent/client/dialogue.h"
 #include "agent/client/framing.h"
 #include "agent/proto/template.h"
@@ -73,7 +74,7 @@ struct dialogue {
     unsigned answers; /* to keep-alives, of the message of now: one message must not make us say thousands */
     char *last;       /* what nothing took */
 };
-enum { SHOWN_CHARS = 80, SHOWN_BYTES = SHOWN_CHARS * 4 + 16 }; /* of a peer's text in a sentence */
+enum { SHOWN_CHARS = 80, SHOWN_BYTES = TEXT_EXCERPT_BYTES(SHOWN_CHARS) }; /* of a peer's text in a sentence */
 
 /* Around every callback: has the owner kept the dialogue? It may be freed; only this is asked then. */
 struct dialogue_call {

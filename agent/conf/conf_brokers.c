@@ -120,7 +120,7 @@ static int unknown_type(const struct conf_env *env, const char *name, const char
 /* Why no type has that scheme: the nearest one, or all types. */
 static int unknown_scheme(const struct conf_env *env, struct slice scheme, struct err *err)
 {
-    char words[SCHEMES_MAX][SCHEME_TEXT_MAX], shown[SHOWN_MAX * 5], name[SHOWN_MAX];
+    char words[SCHEMES_MAX][SCHEME_TEXT_MAX], shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)], name[SHOWN_MAX];
     const char *names[SCHEMES_MAX] = { NULL };
     size_t count = 0;
     for (const struct broker_type *const *type = types_of(env); *type; type++) {
@@ -372,7 +372,7 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
 static void check_name(const struct conf *conf, size_t index, const char *path, struct report *report)
 {
     const struct broker_conf *broker = &conf->brokers[index];
-    char shown[SHOWN_MAX * 5];
+    char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     if (report_has(report, path))
         return;
     text_excerpt(slice_str(broker->name), SHOWN_MAX, shown, sizeof shown);
@@ -388,7 +388,7 @@ static void check_name(const struct conf *conf, size_t index, const char *path, 
 /* The URL with its files read, for looking at it. NULL: an error has been reported. */
 static char *check_url(struct broker_conf *broker, const char *path, const struct conf_env *env, struct report *report)
 {
-    char want[LIST_TEXT_MAX], shown[SHOWN_MAX * 5];
+    char want[LIST_TEXT_MAX], shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     struct buf text = BUF_INIT(URL_TEXT_MAX);
     char *url = NULL;
     struct err err;

@@ -49,7 +49,7 @@ void conf_read_dialects(struct reader *reader, struct conf *conf, const struct n
         bad = false;
     for (const struct node *node = bad ? NULL : map->first; node; node = node->next) {
         size_t cut = trail_key(&reader->trail, node->key);
-        char shown[SHOWN_MAX * 5];
+        char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
         text_excerpt(slice_str(node->key), SHOWN_MAX, shown, sizeof shown);
         if (!node->duplicate && !conf_is_name(node->key))
             report_at(reader->report, node->key_mark, reader->trail.text, "'%s', want 1 to 64 letters, digits, _ . or -", shown);

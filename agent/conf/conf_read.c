@@ -24,7 +24,7 @@ static void report_err(struct reader *reader, struct mark mark, const struct err
 static void report_kind(struct reader *reader, const struct node *node, const char *want, bool secret)
 {
     if (node->kind == NODE_SCALAR && !node_is_null(node) && !secret) {
-        char shown[QUOTE_MAX * 5];
+        char shown[TEXT_EXCERPT_BYTES(QUOTE_MAX)];
         text_excerpt(slice_str(node->text), QUOTE_MAX, shown, sizeof shown);
         report_at(reader->report, node->mark, reader->trail.text, "'%s', want %s", shown, want);
     } else {

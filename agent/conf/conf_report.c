@@ -36,7 +36,7 @@ void conf_list_names(const char *const *names, size_t count, struct err *err)
 
 int conf_unknown(const char *what, const char *name, const char *shown, const char *const *names, size_t count, struct err *err)
 {
-    char quoted[KEY_SHOWN_MAX * 5];
+    char quoted[TEXT_EXCERPT_BYTES(KEY_SHOWN_MAX)];
     const char *near = text_nearest(name, names, count);
     text_excerpt(slice_str(shown), KEY_SHOWN_MAX, quoted, sizeof quoted);
     if (near)
@@ -172,7 +172,7 @@ void report_finish(struct report *report, struct conf_errors *errors)
 size_t trail_key(struct trail *trail, const char *key)
 {
     size_t len = strlen(trail->text);
-    char shown[KEY_SHOWN_MAX * 5];
+    char shown[TEXT_EXCERPT_BYTES(KEY_SHOWN_MAX)];
     text_excerpt(slice_str(key), KEY_SHOWN_MAX, shown, sizeof shown);
     snprintf(trail->text + len, sizeof trail->text - len, "%s%s", len ? "." : "", shown);
     return len;

@@ -46,7 +46,7 @@ static void check_url(struct report *report, const char *path, const char *text,
     if (!text)
         return;
     size_t len = strcspn(text, ":/?# ");
-    char scheme[SHOWN_MAX * 5];
+    char scheme[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     text_excerpt(slice_make(text, len), SHOWN_MAX, scheme, sizeof scheme);
     if (strncmp(text + len, "://", 3) != 0)
         report_path(report, path, "no scheme, %s", want);
@@ -71,7 +71,7 @@ static void check_token_place(struct target_conf *target, struct report *report)
     static const char path[] = "target.token_in", want[] = "want header, query:NAME, cookie:NAME, subprotocol or message";
     const char *in = target->token_in ? target->token_in : "header";
     const char *query = place_name(in, "query"), *cookie = place_name(in, "cookie");
-    char shown[SHOWN_MAX * 5];
+    char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     text_excerpt(slice_str(in), SHOWN_MAX, shown, sizeof shown);
     target->token_name = query ? query : cookie;
     target->token_place = query                            ? TOKEN_QUERY
@@ -117,7 +117,7 @@ static void check_headers(struct target_conf *target, struct report *report)
     const char *user = has_user(&target->local) ? "target.url" : has_user(&target->public) ? "target.public_url" : NULL;
     for (size_t i = 0; i < target->headers.count; i++) {
         const struct opt_pair *header = &target->headers.items[i];
-        char shown[SHOWN_MAX * 5], path[TRAIL_MAX];
+        char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)], path[TRAIL_MAX];
         text_excerpt(slice_str(header->name), SHOWN_MAX, shown, sizeof shown);
         snprintf(path, sizeof path, "target.headers.%s", shown);
         const bool credentials = strcasecmp(header->name, "Authorization") == 0;
@@ -163,7 +163,7 @@ static void check_name(struct conf *conf, size_t index, const char *path, struct
 {
     struct check_conf *check = &conf->checks[index];
     bool given = check->name;
-    char shown[SHOWN_MAX * 5];
+    char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     if (report_has(report, path))
         return;
     if (!given)

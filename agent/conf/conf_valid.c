@@ -105,7 +105,7 @@ void conf_check_subprotocols(const struct opt_strings *list, const char *path, s
 {
     for (size_t i = 0; i < list->count; i++) {
         const char *item = list->items[i];
-        char shown[SHOWN_MAX * 5], below[TRAIL_MAX];
+        char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)], below[TRAIL_MAX];
         text_excerpt(slice_str(item), SHOWN_MAX, shown, sizeof shown);
         snprintf(below, sizeof below, "%s[%zu]", path, i);
         if (!conf_is_header_name(item))

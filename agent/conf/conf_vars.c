@@ -46,7 +46,7 @@ static int put_file(struct expansion *x, struct slice path)
 {
     struct buf content = BUF_INIT(OPT_FILE_MAX + 1);
     char *name = mem_strndup(path.data, path.len);
-    char shown[NAME_SHOWN_MAX * 5 + 16] = "file ";
+    char shown[TEXT_EXCERPT_BYTES(NAME_SHOWN_MAX)] = "file ";
     int rc;
     text_excerpt(path, NAME_SHOWN_MAX, shown + 5, sizeof shown - 5);
     if (!path.len) {
@@ -87,7 +87,7 @@ static int put_variable(struct expansion *x, struct slice inner)
 {
     ptrdiff_t sep = slice_find(inner, slice_str(":-"));
     struct slice name = { inner.data, sep < 0 ? inner.len : (size_t)sep };
-    char shown[NAME_SHOWN_MAX * 5];
+    char shown[TEXT_EXCERPT_BYTES(NAME_SHOWN_MAX)];
     text_excerpt(name, NAME_SHOWN_MAX, shown, sizeof shown);
     if (!is_name(name))
         return err_set(x->err, REASON_NONE, 0,

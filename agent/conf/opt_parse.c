@@ -29,7 +29,7 @@ static const char *quote(const char *shown, char *out, size_t size)
         snprintf(out, size, "the value");
         return out;
     }
-    char excerpt[QUOTE_MAX * 5];
+    char excerpt[TEXT_EXCERPT_BYTES(QUOTE_MAX)];
     text_excerpt(slice_str(shown), QUOTE_MAX, excerpt, sizeof excerpt);
     snprintf(out, size, "'%s'", excerpt);
     return out;
@@ -118,7 +118,7 @@ void opt_format_number(const struct opt *row, int64_t value, char *out, size_t s
 
 static int bad_value(const struct opt *row, const char *shown, struct err *err)
 {
-    char quoted[QUOTE_MAX * 5 + 2], want[LIST_MAX];
+    char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2], want[LIST_MAX];
     return err_set(err, REASON_NONE, 0, "%s, want %s", quote(shown, quoted, sizeof quoted), opt_want(row, want, sizeof want));
 }
 
@@ -126,7 +126,7 @@ static int check_range(const struct opt *row, int64_t value, const char *shown, 
 {
     if (value >= row->min && value <= row_max(row))
         return 0;
-    char low[NUMBER_MAX], high[NUMBER_MAX], excerpt[QUOTE_MAX * 5] = "the value";
+    char low[NUMBER_MAX], high[NUMBER_MAX], excerpt[TEXT_EXCERPT_BYTES(QUOTE_MAX)] = "the value";
     opt_format_number(row, row->min, low, sizeof low);
     opt_format_number(row, row_max(row), high, sizeof high);
     if (shown)
@@ -172,7 +172,7 @@ static int parse_number(const struct opt *row, int64_t *field, const char *text,
              : row->kind == OPT_PERCENT ? parse_percent(text, &value)
                                         : text_parse_int(text, &value);
     if (rc) {
-        char quoted[QUOTE_MAX * 5 + 2];
+        char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2];
         if (row->kind != OPT_INT && all_digits(text))
             return err_set(err, REASON_NONE, 0, "%s has no unit, want %s", quote(shown, quoted, sizeof quoted),
                            examples[row->kind]);
@@ -203,7 +203,7 @@ static int parse_window(const struct opt *row, struct opt_window *field, const c
     if (check_range(row, value.count, shown, err) || check_range(row, value.of, shown, err))
         return -1;
     if (value.count > value.of) {
-        char quoted[QUOTE_MAX * 5 + 2];
+        char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2];
         return err_set(err, REASON_NONE, 0, "%s asks for more failures than rounds, want such as 3/5",
                        quote(shown, quoted, sizeof quoted));
     }
@@ -218,7 +218,7 @@ static int find_word(const struct opt *row, const char *word, const char *shown,
     for (; row->words[count]; count++)
         if (strcmp(row->words[count], word) == 0)
             return (int)count;
-    char quoted[QUOTE_MAX * 5 + 2], want[LIST_MAX];
+    char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2], want[LIST_MAX];
     quote(shown, quoted, sizeof quoted);
     list_words(row->words, want, sizeof want);
     const char *near = shown ? text_nearest(word, row->words, count) : NULL;
@@ -319,7 +319,7 @@ int opt_add_word(const struct opt *row, unsigned *set, const char *word, const c
 
 int opt_add_string(const struct opt *row, struct opt_strings *list, const char *text, const char *shown, struct err *err)
 {
-    char quoted[QUOTE_MAX * 5 + 2];
+    char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2];
     if (list->count >= (size_t)row_max(row))
         return err_set(err, REASON_NONE, 0, "more than %" PRId64 " entries", row->max);
     if ((row->flags & OPT_TEMPLATE) && template_check(slice_str(text), err))

@@ -192,12 +192,12 @@ bool stream_tls_answered(const struct stream *stream)
 /* The first byte of a server that speaks TLS begins a handshake record or an alert. Plain servers answer a ClientHello with an error. */
 static bool looks_like_tls(struct tls_link *link, const uint8_t *data, size_t len)
 {
-    enum { RECORD_ALERT = 21, RECORD_HANDSHAKE = 22 };
-    char begin[80], text[160];
+    enum { RECORD_ALERT = 21, RECORD_HANDSHAKE = 22, SHOWN_CHARS = 32 };
+    char begin[TEXT_EXCERPT_BYTES(SHOWN_CHARS)], text[256];
     if (link->answered || data[0] == RECORD_ALERT || data[0] == RECORD_HANDSHAKE)
         return link->answered = true;
     const uint8_t *line_end = memchr(data, '\r', len);
-    text_excerpt(slice_make(data, line_end ? (size_t)(line_end - data) : len), 32, begin, sizeof begin);
+    text_excerpt(slice_make(data, line_end ? (size_t)(line_end - data) : len), SHOWN_CHARS, begin, sizeof begin);
     snprintf(text, sizeof text, "the peer does not speak TLS, it answered \"%s\"; is this the plain port?", begin);
     finish_failed(link, REASON_TLS_HANDSHAKE_FAILED, text);
     return false;

@@ -20,6 +20,7 @@
 #include "agent/base/text.h"
 
 enum {
+    SHOWN_CHARS = 40,     /* of a foreign greeting */
     FRAME_HEAD_BYTES = 7, /* type, channel, length */
     CONTENT_HEAD_BYTES = 14,
     METHOD_ID_BYTES = 4,
@@ -95,13 +96,13 @@ static bool is_type(uint8_t type)
 /* A peer that does not speak AMQP 0-9-1 shows it with its first byte; one that speaks another AMQP names its version. */
 static int check_first(const struct amqp_reader *reader, struct slice seen, struct err *err)
 {
-    char shown[128];
+    char shown[TEXT_EXCERPT_BYTES(SHOWN_CHARS)];
     if (reader->begun || seen.len == 0 || is_type(seen.data[0]))
         return 0;
     if (seen.len >= AMQP_GREETING_BYTES && memcmp(seen.data, "AMQP", 4) == 0)
         return err_set(err, REASON_BROKER_UNREACHABLE, 0, "the peer speaks AMQP %u-%u-%u (protocol id %u), want 0-9-1",
                        seen.data[5], seen.data[6], seen.data[7], seen.data[4]);
-    text_excerpt(seen, 40, shown, sizeof shown);
+    text_excerpt(seen, SHOWN_CHARS, shown, sizeof shown);
     return err_set(err, REASON_BROKER_UNREACHABLE, 0, "the peer does not speak AMQP: its answer begins with '%s'", shown);
 }
 

@@ -23,7 +23,7 @@
 #include "agent/proto/http1_chunked.h"
 #include "agent/proto/http1_head.h"
 
-enum { EXCERPT_CHARS = 60, EXCERPT_MAX = EXCERPT_CHARS * 4 + 16, BLANK_LINES_MAX = 2, TEXT_KEPT_MAX = 4096 };
+enum { EXCERPT_CHARS = 60, EXCERPT_MAX = TEXT_EXCERPT_BYTES(EXCERPT_CHARS), BLANK_LINES_MAX = 2, TEXT_KEPT_MAX = 4096 };
 
 enum stage { STAGE_HEAD, STAGE_BODY, STAGE_DONE, STAGE_BAD };
 

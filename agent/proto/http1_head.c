@@ -9,7 +9,7 @@
 
 #include "agent/base/text.h"
 
-enum { EXCERPT_CHARS = 40, EXCERPT_MAX = EXCERPT_CHARS * 4 + 16 };
+enum { EXCERPT_CHARS = 40, EXCERPT_MAX = TEXT_EXCERPT_BYTES(EXCERPT_CHARS) };
 
 static int bad_value(struct err *err, int status, const char *what, struct slice value)
 {

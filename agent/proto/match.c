@@ -22,7 +22,7 @@ enum {
     REGEX_DEPTH_LIMIT = 10000,
     REGEX_HEAP_KIB = 8192,
     SHOWN_CHARS = 80, /* of a value in a sentence */
-    SHOWN_BYTES = SHOWN_CHARS * 4 + 16,
+    SHOWN_BYTES = TEXT_EXCERPT_BYTES(SHOWN_CHARS),
 };
 
 struct pointer {

@@ -16,7 +16,7 @@ enum {
     V2_V6_BYTES = 36,
     V1_FIELDS = 6,
     SHOWN_CHARS = 60,
-    SHOWN_MAX = SHOWN_CHARS * 4 + 16
+    SHOWN_MAX = TEXT_EXCERPT_BYTES(SHOWN_CHARS)
 };
 
 static const char v1_word[] = "PROXY ";

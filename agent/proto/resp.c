@@ -13,7 +13,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 
-enum { HEADER_MAX = 24, NO_LENGTH = -1 };
+enum { HEADER_MAX = 24, SHOWN_CHARS = 100, NO_LENGTH = -1 };
 
 enum scan { SCAN_TYPE, SCAN_HEADER, SCAN_LINE, SCAN_BULK };
 
@@ -191,7 +191,7 @@ static int end_header(struct resp_reader *reader, struct err *err)
     int64_t value = 0;
     reader->header[reader->header_len] = '\0';
     if (reader->type == ':' ? text_parse_int(reader->header, &value) : read_length(reader, &value)) {
-        char shown[HEADER_MAX * 4 + 16];
+        char shown[TEXT_EXCERPT_BYTES(HEADER_MAX)];
         text_excerpt(slice_str(reader->header), HEADER_MAX, shown, sizeof shown);
         return err_set(err, REASON_NONE, 0, "no Redis: '%s' behind %c, want a number", shown, reader->type);
     }
@@ -298,8 +298,8 @@ static int take_reply(struct resp_reader *reader, struct resp_reply **reply, str
 {
     void *object = NULL;
     if (redisReaderGetReply(reader->hiredis, &object) != REDIS_OK) {
-        char shown[160];
-        text_excerpt(slice_str(reader->hiredis->errstr), 100, shown, sizeof shown);
+        char shown[TEXT_EXCERPT_BYTES(SHOWN_CHARS)];
+        text_excerpt(slice_str(reader->hiredis->errstr), SHOWN_CHARS, shown, sizeof shown);
         return err_set(err, REASON_NONE, 0, "no Redis: %s", shown);
     }
     if (!object) /* the scanner has seen the end, so hiredis has too */

@@ -42,7 +42,8 @@ static int unknown_hole(struct slice name, size_t at, struct err *err)
     static const char *const known[] = { "channel", "token",   "id",     "seq",    "now",   "payload", "payload_json",
                                          "seq_u16", "#u16",    "/u16",   "#u8",    "/u8",   "#u32",    "/u32",
                                          "#varint", "/varint", "#token", "^token", "/token" };
-    char shown[NAME_MAX_CHARS * 5], *word = mem_strndup(name.data, name.len < NAME_MAX_CHARS ? name.len : NAME_MAX_CHARS);
+    char shown[TEXT_EXCERPT_BYTES(NAME_MAX_CHARS)],
+        *word = mem_strndup(name.data, name.len < NAME_MAX_CHARS ? name.len : NAME_MAX_CHARS);
     const char *near = text_nearest(word, known, sizeof known / sizeof known[0]);
     mem_free(word);
     text_excerpt(name, NAME_MAX_CHARS, shown, sizeof shown);

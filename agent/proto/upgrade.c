@@ -15,7 +15,7 @@
 #include "agent/proto/base64.h"
 #include "agent/proto/words.h"
 
-enum { KEY_BYTES = 16, SHOWN_CHARS = 60, SHOWN_MAX = SHOWN_CHARS * 4 + 16 };
+enum { KEY_BYTES = 16, SHOWN_CHARS = 60, SHOWN_MAX = TEXT_EXCERPT_BYTES(SHOWN_CHARS) };
 
 /* The plain SHA-1 of OpenSSL and not EVP or SHA1(): these load the configuration and the providers first, 1 ms and 2 MiB at first use. */
 static void sha1(struct slice first, const char *second, uint8_t digest[SHA_DIGEST_LENGTH])

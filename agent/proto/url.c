@@ -98,9 +98,9 @@ static struct slice take(struct slice *s, size_t n)
     return head;
 }
 
-static const char *show(struct slice s, char out[SHOWN_MAX * 4 + 16])
+static const char *show(struct slice s, char out[TEXT_EXCERPT_BYTES(SHOWN_MAX)])
 {
-    text_excerpt(s, SHOWN_MAX, out, SHOWN_MAX * 4 + 16);
+    text_excerpt(s, SHOWN_MAX, out, TEXT_EXCERPT_BYTES(SHOWN_MAX));
     return out;
 }
 
@@ -238,7 +238,7 @@ static int read_userinfo(struct slice userinfo, struct url *url, struct err *err
 /* host[:port] or [v6][:port]; *port becomes what stands behind the colon, and stays as it is without one. */
 static int read_host(struct slice s, struct url *url, struct slice *port, struct err *err)
 {
-    char shown[SHOWN_MAX * 4 + 16];
+    char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     struct slice host;
     bool bracketed = s.len && s.data[0] == '[';
     if (bracketed) {
@@ -285,7 +285,7 @@ static int read_authority(struct slice authority, const struct scheme *scheme, s
     if (!port.data && !scheme->port)
         return err_set(err, REASON_NONE, 0, "url: no port, want %s://host:port", scheme->name);
     if (port.data && read_port(port, 1, &url->port)) {
-        char shown[SHOWN_MAX * 4 + 16];
+        char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
         return err_set(err, REASON_NONE, 0, "url: port %s, want 1 to %d", port.len ? show(port, shown) : "''", PORT_MAX);
     }
     const char *open = strchr(url->host, ':') ? "[" : "", *close = *open ? "]" : "";
@@ -460,7 +460,7 @@ void url_redact(const char *text, char *out, size_t size)
 int listen_address_parse(const char *text, struct listen_address *address, struct err *err)
 {
     static const char wanted[] = "want one like 127.0.0.1:9717, [::1]:9717 or unix:/run/wshealthd/http.sock";
-    char seen[SHOWN_MAX * 4 + 16];
+    char seen[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     struct slice rest = slice_str(text), host;
     memset(address, 0, sizeof *address);
     if (rest.len == 0)

@@ -8,9 +8,10 @@
 #include <stdbool.h>
 
 #include "agent/base/slice.h"
+#include "agent/base/text.h"
 #include "agent/proto/http1.h"
 
-enum { WORDS_CHARS = 160, WORDS_BYTES = WORDS_CHARS * 4 + 16 };
+enum { WORDS_CHARS = 160, WORDS_BYTES = TEXT_EXCERPT_BYTES(WORDS_CHARS) };
 
 /* "" where it says nothing. */
 void words_of(struct slice text, char out[WORDS_BYTES]);

@@ -79,7 +79,7 @@ static bool wants_certificate(const char *said)
 void kafka_explain(const struct kafka_lib *lib, const struct kafka_opts *opts, rd_kafka_resp_err_t code, const char *said,
                    struct err *err)
 {
-    char text[SHOWN_MAX * 4 + 16];
+    char text[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     text_excerpt(slice_str(said ? said : lib->err2str(code)), SHOWN_MAX, text, sizeof text);
     if (kafka_reason(code) == REASON_BROKER_AUTH_FAILED && kafka_scram_fails(lib, opts))
         err_set(err, REASON_BROKER_AUTH_FAILED, BROKER_HINT_OLD_CLIENT,

@@ -21,6 +21,7 @@ enum {
     FAREWELL_MS = 500,
     SILENT_PULSES_MAX = 4, /* two heartbeats */
     QUEUE_PREFIX_MAX = 200,
+    MECHANISMS_CHARS = 80,
     CODE_CONNECTION_FORCED = 320,
     CODE_ACCESS_REFUSED = 403,
     CODE_NOT_FOUND = 404,
@@ -192,7 +193,7 @@ static bool offers(struct slice list, const char *word)
 static void on_start(struct rabbitmq *rabbit, const struct amqp_event *event)
 {
     const struct rabbitmq_opts *opts = broker_opts(rabbit->broker);
-    char name[128], offered[256];
+    char name[128], offered[TEXT_EXCERPT_BYTES(MECHANISMS_CHARS)];
     struct err err;
     bool named = *rabbit->url.user != 0;
     struct amqp_login login = { .mechanism = mechanism_names[opts->mechanism],
@@ -201,7 +202,7 @@ static void on_start(struct rabbitmq *rabbit, const struct amqp_event *event)
                                 .name = name };
     snprintf(name, sizeof name, "wshealthd %.100s", broker_conf(rabbit->broker)->name);
     if (!offers(event->mechanisms, login.mechanism)) {
-        text_excerpt(event->mechanisms, 80, offered, sizeof offered);
+        text_excerpt(event->mechanisms, MECHANISMS_CHARS, offered, sizeof offered);
         err_set(&err, REASON_BROKER_AUTH_FAILED, 0, "the broker offers the login mechanisms %s, want %s", offered, login.mechanism);
         rabbitmq_down(rabbit, &err);
         return;

@@ -9,7 +9,7 @@
 
 #include "agent/base/text.h"
 
-enum { SHOWN_MAX = 120, SHOWN_BYTES = SHOWN_MAX * 4 + 16 };
+enum { SHOWN_MAX = 120, SHOWN_BYTES = TEXT_EXCERPT_BYTES(SHOWN_MAX) };
 
 struct meaning {
     const char *prefix;

@@ -11,6 +11,7 @@
 #include "agent/base/text.h"
 
 #define PROBE_EXPIRY_MS "60000"
+enum { SHOWN_CHARS = 60 };
 
 static void conclude(struct redis *redis);
 
@@ -31,10 +32,10 @@ static void copy_text(char *out, size_t size, struct slice text)
 static void read_replica(struct redis_probe *probe, const struct resp_reply *reply)
 {
     const struct resp_reply *host = resp_item(reply, 1), *port = resp_item(reply, 2);
-    char shown[64 * 4];
+    char shown[TEXT_EXCERPT_BYTES(SHOWN_CHARS)];
     probe->role = REDIS_ROLE_REPLICA;
     probe->linked = resp_item_is(reply, 3, "connected");
-    text_excerpt(host ? resp_text(host) : slice_str("?"), 60, shown, sizeof shown);
+    text_excerpt(host ? resp_text(host) : slice_str("?"), SHOWN_CHARS, shown, sizeof shown);
     snprintf(probe->master, sizeof probe->master, "%s:%lld", shown, port ? (long long)resp_integer(port) : 0);
 }
 
@@ -88,7 +89,7 @@ static void judge_cluster(struct redis_link *link, struct slice info)
 static void on_cluster_info(struct redis_link *link, struct redis_request *request, const struct resp_reply *reply)
 {
     struct redis *redis = link->redis;
-    char shown[256];
+    char shown[TEXT_EXCERPT_BYTES(SHOWN_CHARS)];
     (void)request;
     if (resp_kind(reply) == RESP_TEXT) {
         redis->cluster = true;
@@ -97,7 +98,7 @@ static void on_cluster_info(struct redis_link *link, struct redis_request *reque
         redis->no_cluster_info = true;
     } else if (redis_error_is(reply, "ERR")) {
         redis->no_cluster_info = redis->mode != REDIS_CLUSTER;
-        text_excerpt(resp_text(reply), 60, shown, sizeof shown);
+        text_excerpt(resp_text(reply), SHOWN_CHARS, shown, sizeof shown);
         if (redis->mode == REDIS_CLUSTER)
             err_set(&redis->probe.cluster, REASON_BROKER_UNREACHABLE, 0, "%s is no node of a cluster: %s", link->name, shown);
     }

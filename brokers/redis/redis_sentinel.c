@@ -10,6 +10,8 @@
 
 #include "agent/base/text.h"
 
+enum { SHOWN_CHARS = 100 };
+
 static const char *master_name(const struct redis *redis)
 {
     return redis->opts->sentinel.master;
@@ -66,11 +68,11 @@ void redis_sentinel_message(struct redis_link *link, const struct resp_reply *re
     struct redis *redis = link->redis;
     struct slice text = resp_text(resp_item(reply, 2));
     size_t len = strlen(master_name(redis));
-    char shown[160];
+    char shown[TEXT_EXCERPT_BYTES(SHOWN_CHARS)];
     struct err err;
     if (text.len <= len || memcmp(text.data, master_name(redis), len) != 0 || text.data[len] != ' ')
         return;
-    text_excerpt(slice_skip(text, len + 1), 100, shown, sizeof shown);
+    text_excerpt(slice_skip(text, len + 1), SHOWN_CHARS, shown, sizeof shown);
     err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s has moved master %s (%s)", link->name, master_name(redis), shown);
     redis_fail(redis, &err);
 }
