@@ -122,7 +122,7 @@ static const struct cli_flag demo_flags[] = {
     { "port", "N", "of the WebSocket server; 0 or nothing: any free one", 0, false },
     { "broker", "URL", "the broker that server and agent use, redis://... or nats://...; one inside the process by default", 0,
       false },
-    { "listen", "ADDRESS", "of the health face; 127.0.0.1:9717, or any free port where that is taken", 0, false },
+    { "listen", "ADDRESS", "of the health listener; 127.0.0.1:9717, or any free port where that is taken", 0, false },
     { 0 }
 };
 static const struct cli_example demo_examples[] = {

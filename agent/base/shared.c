@@ -1,4 +1,4 @@
-/* Shared texts. Used by the HTTP face for answers that are large or asked for often. One thread: the counts are plain. */
+/* Shared texts. Used by the health listener for answers that are large or asked for often. One thread: the counts are plain. */
 #include "agent/base/shared.h"
 
 #include "agent/base/mem.h"

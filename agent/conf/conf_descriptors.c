@@ -1,5 +1,5 @@
 /*
- * Does the configuration fit into the descriptors that the process may have? Called last of the rules. The faces, the log, the brokers and
+ * Does the configuration fit into the descriptors that the process may have? Called last of the rules. The listeners, the log, the brokers and
  * every check's next round come first: a check that holds so many connections that nothing is left for these is refused by its name,
  * since it would take down the answers of all the others.
  */

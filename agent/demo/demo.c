@@ -289,7 +289,7 @@ static uint16_t free_port(struct loop *loop, const char *host, uint16_t port)
     return port;
 }
 
-/* Where the health face goes: with a port of its own where none was given, so that it can be told. */
+/* Where the health listener goes: with a port of its own where none was given, so that it can be told. */
 static int choose_listen(struct demo *demo, const char *wanted, struct err *err)
 {
     struct listen_address address = { .host = "127.0.0.1", .port = HEALTH_PORT };

@@ -1,6 +1,6 @@
 /*
  * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON; ?format=text&colour=1&width=120&ascii=1&program=NAME for
- * terminals: NAME is what its user types for `wshealthd`, and is not decoded), GET /ready, /live, /startup as on the health face, POST /drain, /resume, /reload (200, or 422 with a line for each error of the file). Errors come
+ * terminals: NAME is what its user types for `wshealthd`, and is not decoded), GET /ready, /live, /startup as on the health listener, POST /drain, /resume, /reload (200, or 422 with a line for each error of the file). Errors come
  * as text/plain. Whoever may open the socket may see everything.
  */
 #ifndef WSHEALTHD_HTTP_ADMIN_H

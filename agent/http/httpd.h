@@ -1,5 +1,5 @@
 /*
- * A small HTTP/1.1 server for answers that are ready at once: the health face (agent/http/serve.c) and the admin socket (agent/http/admin.c) are
+ * A small HTTP/1.1 server for answers that are ready at once: the health listener (agent/http/serve.c) and the admin socket (agent/http/admin.c) are
  * routes on it. Every client is hostile: connections, header bytes, request time and idle time have limits; the handler never waits.
  */
 #ifndef WSHEALTHD_HTTP_HTTPD_H

@@ -1,5 +1,5 @@
 /*
- * The HTTP face: one table of paths, answered from the view. Called by the agent, which owns the view; agent/http/admin.c answers the three
+ * The health listener: one table of paths, answered from the view. Called by the agent, which owns the view; agent/http/admin.c answers the three
  * questions the same way. Promises that no answer waits for anything and that none changes anything.
  */
 #include "agent/http/serve.h"
@@ -38,7 +38,7 @@ struct kept_text {
     uint64_t generation;   /* of the view that it was made from */
     uint64_t made_ns, cost_ns;
 };
-struct face {
+struct serve_listener {
     struct serve_source source;
     struct kept_text texts[TEXT_COUNT];
 };
@@ -263,22 +263,22 @@ void serve_answer(const struct agent_view *view, int details, const struct httpd
 
 static void handle(void *user, const struct httpd_request *request, struct httpd_reply *reply)
 {
-    struct face *face = user;
-    const struct serve_source *source = &face->source;
-    answer(source->view(source->user), source->details(source->user), request, face->texts, reply);
+    struct serve_listener *listener = user;
+    const struct serve_source *source = &listener->source;
+    answer(source->view(source->user), source->details(source->user), request, listener->texts, reply);
 }
 
 static void free_face(void *user)
 {
-    struct face *face = user;
+    struct serve_listener *listener = user;
     for (int i = 0; i < TEXT_COUNT; i++)
-        shared_unref(face->texts[i].shared);
-    mem_free(face);
+        shared_unref(listener->texts[i].shared);
+    mem_free(listener);
 }
 
 static bool proxy_protocol(void *user)
 {
-    const struct serve_source *source = &((struct face *)user)->source;
+    const struct serve_source *source = &((struct serve_listener *)user)->source;
     return source->proxy_protocol && source->proxy_protocol(source->user);
 }
 
@@ -293,8 +293,8 @@ static void on_shed(void *user)
 struct httpd *serve_open(struct loop *loop, const struct listen_address *address, int fd, const struct serve_source *source,
                          struct err *err)
 {
-    struct face *face = mem_alloc(sizeof *face);
-    face->source = *source;
+    struct serve_listener *listener = mem_alloc(sizeof *listener);
+    listener->source = *source;
     const struct httpd_options options = {
         .max_connections = SERVE_CONNECTIONS,
         .max_pending_bytes = SERVE_PENDING_BYTES,
@@ -306,10 +306,10 @@ struct httpd *serve_open(struct loop *loop, const struct listen_address *address
         .handle = handle,
         .on_shed = on_shed,
         .fini = free_face,
-        .user = face,
+        .user = listener,
     };
     struct httpd *httpd = httpd_open(loop, address, &(struct listen_options){ .fd = fd }, &options, err);
     if (!httpd)
-        mem_free(face);
+        mem_free(listener);
     return httpd;
 }

@@ -1,4 +1,4 @@
-/* The HTTP face: wshealthd(8), HTTP. Routes on agent/http/httpd.h, answered from the view and never by probing. */
+/* The health listener: wshealthd(8), HTTP. Routes on agent/http/httpd.h, answered from the view and never by probing. */
 #ifndef WSHEALTHD_HTTP_SERVE_H
 #define WSHEALTHD_HTTP_SERVE_H
 

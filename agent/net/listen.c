@@ -1,5 +1,5 @@
 /*
- * Listening sockets. Owns the descriptor, and the file of a unix socket that it made. The HTTP face, the admin socket and the demo listen
+ * Listening sockets. Owns the descriptor, and the file of a unix socket that it made. The health listener, the admin socket and the demo listen
  * through this.
  *
  * Accepts through a poll handle and not through uv_listen: libuv answers exhausted descriptors by accepting and closing whoever waits,

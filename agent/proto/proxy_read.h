@@ -1,6 +1,6 @@
 /*
  * The PROXY protocol, versions 1 and 2, as its receiver: what a balancer writes in front of a connection to say who is behind it. Bytes in,
- * an address out. Used by the HTTP face with proxy_protocol: true.
+ * an address out. Used by the health listener with proxy_protocol: true.
  */
 #ifndef WSHEALTHD_PROTO_PROXY_READ_H
 #define WSHEALTHD_PROTO_PROXY_READ_H

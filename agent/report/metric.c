@@ -1,5 +1,5 @@
 /*
- * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the HTTP face for /metrics
+ * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the health listener for /metrics
  * and by the manual's table. Promises that every series that can occur exists from the first scrape, and no other: label values come from
  * the closed sets of agent/base/reason.h and agent/core/stats.h, as far as the check's type can give them. With very many checks some of them wait for
  * their first count (is_brief). Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.

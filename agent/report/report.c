@@ -1,6 +1,6 @@
 /*
  * Owns the plain formats: the text of /ready, /live and /startup, the plugin line, sd_notify's status line and the exit code. Called by
- * the HTTP face, the commands and the notifier. Pure: the view in, text out. JSON is in report_json.c, the terminal in report_human.c.
+ * the health listener, the commands and the notifier. Pure: the view in, text out. JSON is in report_json.c, the terminal in report_human.c.
  */
 #include "agent/report/report.h"
 

@@ -1,5 +1,5 @@
 /*
- * Owns the JSON formats: /status and `check --json`, and application/health+json. Called by the HTTP face, the admin socket and the
+ * Owns the JSON formats: /status and `check --json`, and application/health+json. Called by the health listener, the admin socket and the
  * commands. Promises the documented names, null where there is nothing to say, and for readers that may not see them no address,
  * URL or text of the peer's. Syntax is agent/proto/json_out.c's.
  */

@@ -1,5 +1,5 @@
 /*
- * The composition root: owns the loop, the configuration generation, the checks, the HTTP face and the admin socket. Called by the
+ * The composition root: owns the loop, the configuration generation, the checks, the health listener and the admin socket. Called by the
  * commands; everything runs on the one loop.
  */
 #ifndef WSHEALTHD_RUN_H
@@ -19,8 +19,8 @@ struct agent_options {
     const char *url;         /* takes the place of the file's target, also after a reload; NULL: the file's. Outlives the agent */
     const char *shown_url;   /* what the report calls the target; NULL: its URL. Outlives the agent */
     struct address_overrides addresses; /* over the file's, also after a reload. Outlive the agent */
-    bool serve;                         /* HTTP face, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
-    bool once;                          /* one round of each check, then on_done */
+    bool serve; /* health listener, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
+    bool once;  /* one round of each check, then on_done */
     void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */
     void (*on_told)(void *user,
                     const struct story_line *line); /* a change of the verdict or its cause, once that is clear; may be NULL */

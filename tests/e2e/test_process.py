@@ -153,7 +153,7 @@ def test_more_connections_than_descriptors(tmp_path, command):
 
 
 def test_as_many_connections_as_descriptors(tmp_path, server):
-    """What fits is held, beyond the soft limit that it was started with, and the faces still answer."""
+    """What fits is held, beyond the soft limit that it was started with, and the listeners still answer."""
     text = conf(server.port, interval="1s", timeout="900ms").replace("{ type: handshake }", "{ type: hold, connections: 230 }")
     with agent(text, tmp_path, prefix=LOW) as child:
         child.wait_ready()

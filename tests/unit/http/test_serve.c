@@ -1,5 +1,5 @@
 /*
- * The HTTP face: one hand-made view in each of its states, every path asked in the ways that Kubernetes, HAProxy, Envoy, Consul and
+ * The health listener: one hand-made view in each of its states, every path asked in the ways that Kubernetes, HAProxy, Envoy, Consul and
  * Prometheus ask; then the admin socket over a real unix socket.
  */
 #include <setjmp.h>

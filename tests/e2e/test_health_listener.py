@@ -20,7 +20,7 @@ CHECKS = """checks:
 
 
 @pytest.fixture
-def face(tmp_path, server):
+def listener(tmp_path, server):
     with agent(f"{FAST}target: {{ url: \"ws://127.0.0.1:{server.port}/ws\" }}\n{CHECKS}", tmp_path) as child:
         child.wait_ready()
         until("all pass", lambda: child.status()["status"] == "pass")
@@ -49,30 +49,30 @@ def status_of(raw):
     return int(raw.split(b" ", 2)[1])
 
 
-def test_paths(face):
+def test_paths(listener):
     for path in ("/ready", "/readyz", "/live", "/livez", "/startup", "/startupz", "/healthz", "/health", "/status", "/metrics"):
-        reply = face.get(path)
+        reply = listener.get(path)
         assert reply.status == 200, path
         assert "no-store" in reply.headers["Cache-Control"], path
-        head = face.get(path, method="HEAD")
+        head = listener.get(path, method="HEAD")
         assert (head.status, head.body) == (200, b""), path
         assert head.headers["Content-Type"] == reply.headers["Content-Type"], path
     for path in ("/nope", "/ready/", "/readyx", "/READY", "//ready", "/prestop", "/drain", "/%2e%2e/etc/passwd"):
-        assert face.get(path).status == 404, path
+        assert listener.get(path).status == 404, path
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
-        reply = face.get("/ready", method=method)
+        reply = listener.get("/ready", method=method)
         assert reply.status == 405 and "GET" in reply.headers["Allow"], method
 
 
-def test_texts(face):
-    assert face.get("/ready").text.splitlines()[0] == "ready"
-    verbose = face.get("/ready?verbose").text.splitlines()
+def test_texts(listener):
+    assert listener.get("/ready").text.splitlines()[0] == "ready"
+    verbose = listener.get("/ready?verbose").text.splitlines()
     assert any(re.match(r"\[\+\]echo pass [0-9.]+ ?(us|ms|s)", line) for line in verbose), verbose
-    assert face.get("/live").text.splitlines()[0] == "live"
+    assert listener.get("/live").text.splitlines()[0] == "live"
 
 
-def test_health_json(face):
-    for reply in (face.get("/health"), face.get("/ready?format=json"), face.get("/ready", Accept="application/health+json")):
+def test_health_json(listener):
+    for reply in (listener.get("/health"), listener.get("/ready?format=json"), listener.get("/ready", Accept="application/health+json")):
         assert reply.headers["Content-Type"].startswith("application/health+json")
         document = reply.json()
         assert document["status"] == "pass"
@@ -85,8 +85,8 @@ def test_health_json(face):
                 assert set(row) >= {"componentId", "componentType", "status", "time"}, row
 
 
-def test_status_json(face):
-    document = face.get("/status").json()
+def test_status_json(listener):
+    document = listener.get("/status").json()
     assert set(document) >= {"status", "ready", "live", "started", "draining", "degraded", "diagnosis", "checks", "brokers"}
     for row in document["checks"]:
         assert set(row) >= {"name", "type", "path", "state", "status", "reason", "phase", "scope", "message", "close_code", "http_status",
@@ -96,8 +96,8 @@ def test_status_json(face):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", row["last"]), row
 
 
-def test_metrics(face, tool):
-    text = face.get("/metrics").text
+def test_metrics(listener, tool):
+    text = listener.get("/metrics").text
     for name in ("wshealthd_ready 1", "wshealthd_live 1", "wshealthd_started 1", "wshealthd_degraded 0", "wshealthd_draining 0",
                  'wshealthd_check_state{check="echo",type="echo",path="local"} 1', "wshealthd_check_rounds_total{", "wshealthd_check_duration_seconds_bucket{",
                  "wshealthd_check_rtt_seconds_bucket{", "wshealthd_check_last_round_timestamp_seconds", "wshealthd_held_connections{",
@@ -109,8 +109,8 @@ def test_metrics(face, tool):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_openmetrics(face):
-    reply = face.get("/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+def test_openmetrics(listener):
+    reply = listener.get("/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert reply.headers["Content-Type"].startswith("application/openmetrics-text")
     assert reply.text.endswith("# EOF\n")
 
@@ -125,15 +125,15 @@ def test_series_exist_from_the_first_scrape(tmp_path):
         assert names(child.get("/metrics").text) == names(text)
 
 
-def test_keep_alive_and_pipelining(face):
+def test_keep_alive_and_pipelining(listener):
     request = b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    raw = exchange(face.port, request * 20 + last)
+    raw = exchange(listener.port, request * 20 + last)
     assert raw.count(b"HTTP/1.1 200 ") == 21, raw
     assert raw.count(b"\r\n\r\nready") == 20
-    raw = exchange(face.port, b"GET /ready HTTP/1.0\r\n\r\n")
+    raw = exchange(listener.port, b"GET /ready HTTP/1.0\r\n\r\n")
     assert status_of(raw) == 200 and raw.count(b"HTTP/1.") == 1
-    raw = exchange(face.port, b"GET /ready HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /live HTTP/1.0\r\n\r\n")
+    raw = exchange(listener.port, b"GET /ready HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /live HTTP/1.0\r\n\r\n")
     assert raw.count(b" 200 ") == 2, raw
 
 
@@ -154,62 +154,62 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("name", "data", "want"), BROKEN, ids=[row[0].replace(" ", "-") for row in BROKEN])
-def test_broken_requests(face, name, data, want):
-    raw = exchange(face.port, data)
+def test_broken_requests(listener, name, data, want):
+    raw = exchange(listener.port, data)
     # A server that closes with unread bytes may reset before the answer is read; where one came it must be right.
     if raw:
         assert status_of(raw) in want, (name, raw[:200])
     else:
         assert len(data) > 100000, name
-    assert face.ready()
+    assert listener.ready()
 
 
-def test_hostile_clients_do_not_disturb(face):
+def test_hostile_clients_do_not_disturb(listener):
     """Slow headers, half requests, silent sockets, resets and readers that never read, all at once."""
     held = []
     try:
         for count in range(150):
-            sock = socket.create_connection(("127.0.0.1", face.port), timeout=PATIENCE)
+            sock = socket.create_connection(("127.0.0.1", listener.port), timeout=PATIENCE)
             sock.sendall((b"GET /status HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"G", b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 50)[count % 4])
             held.append(sock)
             if count % 10 == 9:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.close()
         for _ in range(50):
-            assert face.ready()
+            assert listener.ready()
         for sock in held[::4]:
             try:
                 sock.send(b"a")
             except OSError:
                 pass
-        assert face.ready()
+        assert listener.ready()
     finally:
         for sock in held:
             sock.close()
-    assert face.ready()
-    assert all("." not in row["history"] for row in face.status()["checks"])
+    assert listener.ready()
+    assert all("." not in row["history"] for row in listener.status()["checks"])
 
 
-def test_a_slow_request_is_ended(face):
+def test_a_slow_request_is_ended(listener):
     start = time.monotonic()
-    raw = exchange(face.port, b"GET /ready HTTP/1.1\r\nX-Slow: ", seconds=60)
+    raw = exchange(listener.port, b"GET /ready HTTP/1.1\r\nX-Slow: ", seconds=60)
     assert time.monotonic() - start < 55
     if raw:
         assert status_of(raw) == 408, raw
 
 
-def test_a_trickled_request_is_answered(face):
-    with socket.create_connection(("127.0.0.1", face.port), timeout=PATIENCE) as sock:
+def test_a_trickled_request_is_answered(listener):
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=PATIENCE) as sock:
         for byte in b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
             sock.sendall(bytes([byte]))
             time.sleep(0.002)
         assert status_of(sock.recv(65536)) == 200
 
 
-def test_curl(face):
+def test_curl(listener):
     if not shutil.which("curl"):
         pytest.skip("curl is missing")
-    done = subprocess.run(["curl", "-sS", "-m", "10", "-w", "%{http_code}", f"http://127.0.0.1:{face.port}/health"], capture_output=True, text=True,
+    done = subprocess.run(["curl", "-sS", "-m", "10", "-w", "%{http_code}", f"http://127.0.0.1:{listener.port}/health"], capture_output=True, text=True,
                           timeout=30, check=False)
     assert done.returncode == 0 and done.stdout.endswith("200")
     json.loads(done.stdout[:-3])
