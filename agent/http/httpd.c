@@ -50,7 +50,7 @@ void httpd_conn_free(struct conn *conn)
     http_reader_free(conn->reader);
     buf_fini(&conn->unread);
     shared_unref(conn->rest);
-    httpd_let_go(conn->holder);
+    httpd_release(conn->holder);
     httpd->conn_count--;
     mem_free(conn);
     if (httpd->full && !httpd->closing)

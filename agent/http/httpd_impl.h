@@ -62,7 +62,7 @@ void httpd_conn_free(struct conn *conn);
 
 /* agent/http/httpd_room.c */
 struct holder *httpd_hold(struct httpd *httpd, const struct stream *stream);
-void httpd_let_go(struct holder *holder);
+void httpd_release(struct holder *holder);
 bool httpd_has_room(void *user);
 void httpd_on_full(void *user);
 void httpd_on_room(struct timer *timer, void *user);

@@ -32,7 +32,7 @@ struct holder *httpd_hold(struct httpd *httpd, const struct stream *stream)
     return holder;
 }
 
-void httpd_let_go(struct holder *holder)
+void httpd_release(struct holder *holder)
 {
     if (--holder->count)
         return;
