@@ -86,7 +86,7 @@ static void succeed(struct dial *dial, struct stream *stream)
     dial->securing = NULL;
     dial_free(dial);
     events->on_open(user, stream);
-    if (!stream->started && !stream->leaving) /* its memory lasts for this turn, whatever on_open did */
+    if (!stream->started && !stream->closing) /* its memory lasts for this turn, whatever on_open did */
         stream_read_off(stream);
 }
 

@@ -115,7 +115,7 @@ void stream_end(struct stream *stream, enum reason reason, int code, const char 
     va_end(args);
     stream->ended = true;
     stream_read_off(stream);
-    if (!stream->leaving && stream->started)
+    if (!stream->closing && stream->started)
         stream->events->on_end(stream->user, &err);
 }
 
@@ -147,7 +147,7 @@ static void read_lingering(struct stream *stream, ssize_t got)
 
 static void take_read(struct stream *stream, ssize_t got, const uv_buf_t *buf)
 {
-    if (stream->leaving)
+    if (stream->closing)
         read_lingering(stream, got);
     else if (got < 0 && stream->tls)
         stream_tls_eof(stream, (int)got);
@@ -184,7 +184,7 @@ void stream_read_off(struct stream *stream)
 
 void stream_start(struct stream *stream, const struct stream_events *events, void *user)
 {
-    panic_if(stream->leaving || !stream->is_open);
+    panic_if(stream->closing || !stream->is_open);
     bool reads = stream->started && !stream->paused;
     stream->events = events;
     stream->user = user;
@@ -195,7 +195,7 @@ void stream_start(struct stream *stream, const struct stream_events *events, voi
 
 void stream_pause(struct stream *stream)
 {
-    panic_if(stream->leaving);
+    panic_if(stream->closing);
     stream->paused = true;
     stream_read_off(stream);
     if (stream->tls)
@@ -204,7 +204,7 @@ void stream_pause(struct stream *stream)
 
 void stream_resume(struct stream *stream)
 {
-    panic_if(stream->leaving || !stream->started);
+    panic_if(stream->closing || !stream->started);
     stream->paused = false;
     if (stream->ended || (stream->tls && stream_tls_resume(stream)))
         return;
@@ -228,7 +228,7 @@ static void on_closed(uv_handle_t *handle)
 
 void stream_kill(struct stream *stream)
 {
-    stream->leaving = true;
+    stream->closing = true;
     stream_loop(stream)->lingering -= stream->lingers;
     if (stream->outbox)
         timer_stop(&stream->outbox->linger);
@@ -252,10 +252,10 @@ void stream_fin(struct stream *stream)
 
 void stream_close(struct stream *stream, uint32_t linger_ms)
 {
-    panic_if(stream->leaving);
+    panic_if(stream->closing);
     if (stream->tls && stream->broken == 0)
         stream_tls_bye(stream);
-    stream->leaving = true;
+    stream->closing = true;
     if (!stream->is_open || stream->broken != 0 || linger_ms == 0 || (stream->ended && stream_flushed(stream))) {
         stream_kill(stream);
         return;
@@ -274,13 +274,13 @@ void stream_close(struct stream *stream, uint32_t linger_ms)
 
 void stream_close_now(struct stream *stream)
 {
-    panic_if(stream->leaving);
+    panic_if(stream->closing);
     stream_kill(stream);
 }
 
 void stream_abort(struct stream *stream)
 {
-    panic_if(stream->leaving);
+    panic_if(stream->closing);
     uv_os_fd_t fd;
     struct linger none = { .l_onoff = 1, .l_linger = 0 };
     if (stream->is_open && stream->uv.handle.type == UV_TCP && uv_fileno(&stream->uv.handle, &fd) == 0)

@@ -40,7 +40,7 @@ struct stream {
     bool started : 1; /* stream_start was called */
     bool paused : 1;
     bool ended : 1;   /* the peer is done, and on_end was called where anybody wants to know */
-    bool leaving : 1; /* its owner has closed it */
+    bool closing : 1; /* its owner has closed it */
     bool lingers : 1; /* counted in loop->lingering */
     bool takes_turns : 1;
 };
@@ -56,7 +56,7 @@ void stream_read_off(struct stream *stream);
 void stream_deliver(struct stream *stream, struct slice data);
 void stream_end(struct stream *stream, enum reason reason, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void stream_kill(struct stream *stream); /* closes the handle; the memory goes with its callback */
-void stream_fin(struct stream *stream);  /* leaving, and everything is with the kernel */
+void stream_fin(struct stream *stream);  /* closing, and everything is with the kernel */
 int stream_send_record(struct stream *stream, const void *data, size_t len); /* of TLS, whose overhead does not count */
 struct outbox *stream_outbox(struct stream *stream);
 bool stream_flushed(const struct stream *stream);

@@ -102,9 +102,9 @@ static void on_written(uv_write_t *req, int status)
     if (status < 0)
         note_broken(stream, status);
     drop_outbox(stream);
-    if (stream->leaving && stream->broken != 0)
+    if (stream->closing && stream->broken != 0)
         stream_kill(stream);
-    else if (stream->leaving)
+    else if (stream->closing)
         stream_fin(stream);
     else if (stream->broken == 0 && !stream->ended && stream->started && stream->events->on_drain)
         stream->events->on_drain(stream->user);
@@ -142,7 +142,7 @@ static int send_bytes(struct stream *stream, const void *data, size_t len, size_
 
 int stream_write(struct stream *stream, struct slice data)
 {
-    panic_if(stream->leaving || !stream->is_open);
+    panic_if(stream->closing || !stream->is_open);
     if (data.len == 0)
         return stream->broken == 0 ? 0 : -1;
     if (!stream->tls)

@@ -207,7 +207,7 @@ static bool looks_like_tls(struct tls_link *link, const uint8_t *data, size_t le
 
 static bool wants_data(const struct stream *stream)
 {
-    return stream->started && !stream->paused && !stream->ended && !stream->leaving;
+    return stream->started && !stream->paused && !stream->ended && !stream->closing;
 }
 
 static void read_failed(struct tls_link *link, int status)
@@ -278,7 +278,7 @@ void stream_tls_feed(struct stream *stream, const uint8_t *data, size_t len)
         shake(link);
     if (!link->check)
         pump(link);
-    if (link->in_len > 0 && !link->check && !stream->ended && !stream->leaving)
+    if (link->in_len > 0 && !link->check && !stream->ended && !stream->closing)
         hold(link);
     link->in = NULL;
     link->in_len = 0;
