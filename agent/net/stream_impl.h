@@ -1,5 +1,6 @@
 /*
- * Inside of the net layer: what streams, dials, listeners and TLS know of each other. Nobody above includes this.
+ * Inside of the net layer: what streams, dials, listeners and TLS know of each other. Nobody above includes this. stream.c, stream_out.c and
+ * stream_tls.c are one module in three files, and call each other: reading, writing and TLS of one connection end together.
  *
  * A held connection may cost 512 bytes in all, so a stream holds only what every connection needs. What is rare hangs on pointers that
  * are NULL in its absence: the outbox (the kernel did not take everything, or the stream is closing) and TLS.

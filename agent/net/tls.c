@@ -12,20 +12,6 @@
 #include "agent/base/mem.h"
 #include "agent/net/tls_impl.h"
 
-void tls_error_text(char *out, size_t size)
-{
-    unsigned long error = ERR_peek_error();
-    const char *text = ERR_reason_error_string(error);
-    if (error == 0)
-        snprintf(out, size, "unknown error");
-    else if (ERR_SYSTEM_ERROR(error))
-        snprintf(out, size, "%s", strerror((int)ERR_GET_REASON(error)));
-    else if (text)
-        snprintf(out, size, "%s", text);
-    else
-        snprintf(out, size, "OpenSSL error %lx", error);
-}
-
 static int set_versions(SSL_CTX *ctx, int min_version, struct err *err)
 {
     static const int versions[] = { TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION };

@@ -1,9 +1,8 @@
 /*
- * What is to be said of certificates and alerts: the verification's verdict as a reason and a sentence, and the facts for the tls check.
- * Pure but for the wall clock. Called by OpenSSL during the handshake, and by agent/net/stream_tls.c.
+ * Judges certificates: the verification's result as a reason and a sentence, and the facts for the tls check. Reads the wall clock and
+ * nothing else. Called by OpenSSL during the handshake, and by agent/net/stream_tls.c.
  */
 #include <arpa/inet.h>
-#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,51 +83,26 @@ static void label(X509 *cert, char *out, size_t size)
         names_text(cert, out, size);
 }
 
-static void span_text(int64_t ms, char *out, size_t size)
-{
-    static const struct {
-        int64_t ms;
-        const char *unit;
-    } units[] = { { 86400000, "day" }, { 3600000, "hour" }, { 60000, "minute" }, { 1000, "second" } };
-    size_t i = 0;
-    while (i < 3 && ms < units[i].ms)
-        i++;
-    long long n = ms / units[i].ms;
-    snprintf(out, size, "%lld %s%s", n, units[i].unit, n == 1 ? "" : "s");
-}
-
 static void date_error(struct err *err, enum reason reason, const char *who, int64_t when_ms)
 {
     char stamp[CLOCK_STAMP_MAX], span[48];
     int64_t away_ms = clock_wall_ms() - when_ms;
     clock_stamp(when_ms, stamp, sizeof stamp);
     stamp[10] = '\0'; /* the date */
-    span_text(away_ms < 0 ? -away_ms : away_ms, span, sizeof span);
+    tls_span_text(away_ms < 0 ? -away_ms : away_ms, span, sizeof span);
     if (reason == REASON_TLS_CERT_EXPIRED)
         err_set(err, reason, 0, "certificate %s expired %s, %s ago", who, stamp, span);
     else
         err_set(err, reason, 0, "certificate %s is not valid before %s, in %s", who, stamp, span);
 }
 
-/* "ca_file (changed 3 days ago)": after a rotation the age tells which of the two sides has not followed. */
-static void with_age(const char *name, const struct stat *seen, char *out, size_t size)
-{
-    char span[48];
-    int64_t age_ms = clock_wall_ms() - (int64_t)seen->st_mtim.tv_sec * 1000;
-    span_text(age_ms > 0 ? age_ms : 0, span, sizeof span);
-    if (seen->st_ino == 0)
-        snprintf(out, size, "%s", name);
-    else
-        snprintf(out, size, "%s (changed %s ago)", name, span);
-}
-
 static void trust_error(struct err *err, const struct tls_context *context, X509 *cert, int code, const char *who)
 {
     char issuer[CERT_LABEL_MAX], trusted[96];
     if (context->system_ca)
-        with_age("the system's authorities", &context->files.ca_dir, trusted, sizeof trusted);
+        tls_age_text("the system's authorities", &context->files.ca_dir, trusted, sizeof trusted);
     else
-        with_age("ca_file", &context->files.ca, trusted, sizeof trusted);
+        tls_age_text("ca_file", &context->files.ca, trusted, sizeof trusted);
     name_text(X509_get_issuer_name(cert), issuer, sizeof issuer);
     if (code == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT)
         err_set(err, REASON_TLS_CERT_UNTRUSTED, code, "certificate %s is self-signed and not in %s", who, trusted);
@@ -206,58 +180,4 @@ void tls_info_of_connection(struct tls_info *info, const SSL *ssl)
     snprintf(info->version, sizeof info->version, "%s", SSL_get_version(ssl));
     snprintf(info->cipher, sizeof info->cipher, "%s", SSL_get_cipher_name(ssl) ? SSL_get_cipher_name(ssl) : "");
     info->resumed = SSL_session_reused(ssl) == 1;
-}
-
-/* --- alerts --------------------------------------------------------------------------------------------------------- */
-
-static bool is_about_certificate(int alert)
-{
-    return (alert >= SSL_AD_BAD_CERTIFICATE && alert <= SSL_AD_CERTIFICATE_UNKNOWN) || alert == SSL_AD_UNKNOWN_CA ||
-           alert == SSL_AD_ACCESS_DENIED || alert == TLS13_AD_CERTIFICATE_REQUIRED;
-}
-
-static void refused_text(const struct tls_context *context, int alert, const char *word, char *out, size_t size)
-{
-    char ours[96];
-    bool stale = context->stale[0] != '\0';
-    with_age("cert_file", &context->files.cert, ours, sizeof ours);
-    snprintf(out, size, "the server refused our client certificate (alert %d, %s), %s%s%s", alert, word, ours,
-             stale ? "; newer files cannot be used: " : "", context->stale);
-}
-
-/* What is wrong with the client's certificate is the agent's own affair, and no broken TLS. */
-static enum reason alert_text(const struct tls_link *link, int alert, char *out, size_t size)
-{
-    const char *word = SSL_alert_desc_string_long(alert);
-    bool no_cert = link->cert_wanted && (is_about_certificate(alert) || alert == SSL_AD_HANDSHAKE_FAILURE);
-    bool refused = is_about_certificate(alert) && link->context->has_cert;
-    if (no_cert || alert == TLS13_AD_CERTIFICATE_REQUIRED)
-        snprintf(out, size, "the server wants a client certificate, and none is configured (alert %d)", alert);
-    else if (refused)
-        refused_text(link->context, alert, word, out, size);
-    else if (alert == SSL_AD_PROTOCOL_VERSION)
-        snprintf(out, size, "the server does not speak TLS 1.%d or later (alert %d, %s)", link->context->min_version - 10, alert,
-                 word);
-    else if (alert == SSL_AD_HANDSHAKE_FAILURE)
-        snprintf(out, size, "the server shares no version, cipher or parameter with us (alert %d, %s)", alert, word);
-    else if (alert == SSL_AD_UNRECOGNIZED_NAME)
-        snprintf(out, size, "the server does not serve this name (alert %d, %s)", alert, word);
-    else
-        snprintf(out, size, "the server ended TLS with alert %d (%s)", alert, word);
-    return no_cert || refused || alert == TLS13_AD_CERTIFICATE_REQUIRED ? REASON_TLS_CLIENT_CERT_REJECTED
-                                                                        : REASON_TLS_HANDSHAKE_FAILED;
-}
-
-enum reason tls_failure_text(const struct tls_link *link, char *out, size_t size)
-{
-    unsigned long error = ERR_peek_error();
-    int reason = ERR_GET_REASON(error);
-    bool of_ssl = ERR_GET_LIB(error) == ERR_LIB_SSL;
-    if (of_ssl && reason > SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + 255)
-        return alert_text(link, reason - SSL_AD_REASON_OFFSET, out, size);
-    if (of_ssl && (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_WRONG_SSL_VERSION))
-        snprintf(out, size, "the server chose an older version than TLS 1.%d", link->context->min_version - 10);
-    else
-        tls_error_text(out, size);
-    return REASON_TLS_HANDSHAKE_FAILED;
 }

@@ -1,4 +1,5 @@
-/* Inside of TLS: what contexts (tls.c), the judgement of certificates (tls_cert.c) and the stream (stream_tls.c) share. */
+/* Inside of TLS: what contexts (tls.c), their files (tls_files.c), the judgement of certificates (tls_cert.c), the sentences of errors
+ * (tls_error.c) and the stream (stream_tls.c) share. */
 #ifndef WSHEALTHD_NET_TLS_IMPL_H
 #define WSHEALTHD_NET_TLS_IMPL_H
 
@@ -65,6 +66,11 @@ int tls_files_load(const struct tls_context *context, SSL_CTX *ctx, struct tls_f
 /* For SSL_set_verify. */
 int tls_check_certificate(int ok, X509_STORE_CTX *store);
 void tls_info_of_connection(struct tls_info *info, const SSL *ssl);
+
+/* agent/net/tls_error.c */
+void tls_span_text(int64_t ms, char *out, size_t size); /* "3 days", in the largest unit that fits */
+/* "ca_file (changed 3 days ago)": after a rotation the age tells which side still has the old certificate. */
+void tls_age_text(const char *name, const struct stat *seen, char *out, size_t size);
 /* The reason at the head of OpenSSL's error queue, in words. tls_failure_text knows alerts and what they mean on this connection. */
 void tls_error_text(char *out, size_t size);
 enum reason tls_failure_text(const struct tls_link *link, char *out, size_t size);
