@@ -1,15 +1,15 @@
 /*
- * The connections of the HTTP server: who is there, what each owes and until when, and who gives way. Called by agent/http/serve.c and
- * agent/http/admin.c, which answer; leaves reading to http1, the texts to httpd_answer.c, the choice of who gives way to httpd_seat.c.
+ * The HTTP server: accepts, reads requests, writes answers, closes. Called by agent/http/serve.c and agent/http/admin.c, which give the
+ * answers. Reading is done by http1, the texts by httpd_answer.c; httpd_conn.c ends connections, httpd_room.c makes room for new ones.
  *
- * A connection is idle, in the middle of a request, or waiting for its client to take an answer, and each of these has a deadline that
- * no trickle of bytes moves. While an answer waits, nothing is read: what a client can make us keep is a small piece of an answer and one
- * read's worth of pipelined requests. A large answer is kept once for all that wait for it, and goes out in pieces.
+ * A connection is idle, in the middle of a request, or waiting until its client takes an answer. Each of these states has a deadline, which
+ * partial bytes do not move. While an answer waits, nothing is read: so one client can make us keep a small piece of an answer and one read
+ * of pipelined requests, and no more. A large answer is kept once for all clients that wait for it, and is sent in pieces.
  *
- * Nobody is turned away. Where there is no room, accepting stops, and one connection gives way in the next turn of the loop, when all that
- * has come by then has been read: whoever has brought a whole request is answered before. A 503 that means "too busy" would read as a verdict.
+ * No client gets a 503 for "too busy": a load balancer would take it for the verdict. When there is no room, accepting stops. In the next turn
+ * of the loop, when everything that has come is read and answered, one connection is closed for the new one.
  *
- * One client's requests have a budget for each turn, and so have all clients together; the rest of them waits for the next turn.
+ * One client's requests have a budget for each turn of the loop, and so have those of all clients together. The rest waits for the next turn.
  */
 #include "agent/http/httpd.h"
 
@@ -29,9 +29,6 @@ enum {
     HTTPD_SOCKET_BYTES = 32 << 10, /* in the kernel, each way */
     HTTPD_OUT_MAX = HTTPD_BODY_MAX + 2 * HTTPD_BATCH_BYTES,
     HTTPD_KEPT_BYTES = 128 << 10, /* larger buffers are given back */
-    HTTPD_LINGER_MS = 500,
-    HTTPD_SHORT_LINGER_MS = 50,
-    HTTPD_LINGERING_FEW = 64,     /* over it those who do not close their side get less time, over four times that none */
     HTTPD_CLOSE_BYTES = 16 << 20, /* of unfinished answers that are still sent when the server closes */
     TURN_REQUESTS = 32,           /* of one client in one turn of the loop */
     TURN_BYTES = 256 << 10,
@@ -39,78 +36,15 @@ enum {
     TURN_ALL_US = 2000, /* of all clients; beyond it each still gets one request */
 };
 
-/* --- the life of a connection ---------------------------------------------------------------------------------------- */
-
-void httpd_conn_free(struct conn *conn)
-{
-    struct httpd *httpd = conn->httpd;
-    list_remove(&conn->node);
-    list_remove(&conn->turn_node);
-    timer_stop(&conn->timer);
-    http_reader_free(conn->reader);
-    buf_fini(&conn->unread);
-    shared_unref(conn->rest);
-    httpd_release(conn->holder);
-    httpd->conn_count--;
-    mem_free(conn);
-    if (httpd->full && !httpd->closing)
-        timer_start(&httpd->room, 0);
-}
-
-/* Whoever does not close its own side holds a descriptor of ours for so long. */
-static uint32_t linger_ms(const struct httpd *httpd)
-{
-    size_t lingering = httpd->loop->lingering;
-    return lingering < HTTPD_LINGERING_FEW ? HTTPD_LINGER_MS : lingering < 4 * HTTPD_LINGERING_FEW ? HTTPD_SHORT_LINGER_MS : 1;
-}
-
-static void conn_close(struct conn *conn)
-{
-    stream_close(conn->stream, linger_ms(conn->httpd));
-    httpd_conn_free(conn);
-}
-
-static void conn_drop(struct conn *conn)
-{
-    stream_abort(conn->stream);
-    httpd_conn_free(conn);
-}
-
-static void arm(struct conn *conn, uint64_t now_ms)
-{
-    if (timer_active(&conn->timer) && conn->armed_ms <= conn->due_ms)
-        return;
-    conn->armed_ms = conn->due_ms;
-    timer_start(&conn->timer, conn->due_ms > now_ms ? conn->due_ms - now_ms : 0);
-}
-
-/* A deadline begins with its state. It begins anew only where something was finished: an idle spell by a request, a request by the one
- * before it; never by a few more bytes. */
-static void enter(struct conn *conn, enum conn_state state)
-{
-    const struct httpd_options *options = &conn->httpd->options;
-    bool fresh = state != conn->state || (conn->answered && state != CONN_WRITING);
-    if (state == CONN_IDLE && conn->state == CONN_READING && !conn->answered)
-        fresh = false; /* blank lines in front of a request are no request */
-    conn->answered = false;
-    conn->state = state;
-    if (!fresh)
-        return;
-    uint64_t now_ms = clock_now_ms();
-    conn->since_ms = now_ms;
-    conn->due_ms = now_ms + (state == CONN_IDLE ? options->idle_timeout_ms : options->request_timeout_ms);
-    arm(conn, now_ms);
-}
-
 /* --- answering -------------------------------------------------------------------------------------------------------- */
 
-static void write_answer(struct conn *conn, const struct httpd_answer *answer)
+static void write_answer(struct httpd_conn *conn, const struct httpd_answer *answer)
 {
     httpd_write_answer(&conn->httpd->out, &conn->httpd->date, answer);
     conn->answered = true;
 }
 
-static void answer_error(struct conn *conn, int status, const char *sentence)
+static void answer_error(struct httpd_conn *conn, int status, const char *sentence)
 {
     struct httpd *httpd = conn->httpd;
     buf_reset(&httpd->body);
@@ -122,8 +56,8 @@ static void answer_error(struct conn *conn, int status, const char *sentence)
                                                .close = true });
 }
 
-/* What the handler has made becomes the answer. A large body is kept apart, and goes out in pieces behind the headers. */
-static void write_reply(struct conn *conn, struct httpd_reply *reply, bool go_on)
+/* Writes the handler's reply. A large body is kept apart, and sent in pieces after the headers. */
+static void write_reply(struct httpd_conn *conn, struct httpd_reply *reply, bool go_on)
 {
     struct httpd *httpd = conn->httpd;
     const struct http_head *head = http_reader_head(conn->reader);
@@ -147,7 +81,7 @@ static void write_reply(struct conn *conn, struct httpd_reply *reply, bool go_on
 }
 
 /* True when the connection goes on. */
-static bool answer_request(struct conn *conn)
+static bool answer_request(struct httpd_conn *conn)
 {
     struct httpd *httpd = conn->httpd;
     const struct http_head *head = http_reader_head(conn->reader);
@@ -173,7 +107,7 @@ static bool answer_request(struct conn *conn)
 }
 
 /* Reads at most one request and answers it. True when the connection goes on. */
-static bool serve_one(struct conn *conn, struct slice *input)
+static bool serve_one(struct httpd_conn *conn, struct slice *input)
 {
     struct err err;
     enum http_progress progress;
@@ -191,7 +125,7 @@ static bool serve_one(struct conn *conn, struct slice *input)
     return go_on;
 }
 
-static int flush(struct conn *conn)
+static int flush(struct httpd_conn *conn)
 {
     struct httpd *httpd = conn->httpd;
     int status = httpd->out.len ? stream_write(conn->stream, buf_slice(&httpd->out)) : 0;
@@ -203,8 +137,8 @@ static int flush(struct conn *conn)
     return status;
 }
 
-/* Pieces of the large answer, until the kernel takes no more. */
-static int push_rest(struct conn *conn, struct budget *budget)
+/* Sends pieces of the large answer, until the kernel takes no more or the budget is used up. */
+static int push_rest(struct httpd_conn *conn, struct budget *budget)
 {
     while (conn->rest && stream_pending(conn->stream) == 0 && budget_left(budget)) {
         struct slice left = slice_skip(shared_slice(conn->rest), conn->rest_at);
@@ -222,8 +156,8 @@ static int push_rest(struct conn *conn, struct budget *budget)
     return 0;
 }
 
-/* All clients of one turn share its time. Who comes when that is over gets one request answered, and the rest in a later turn: a client that
- * brings one request, as a probe does, never waits for those who bring a thousand. */
+/* All clients of one turn share its time. When it is used up, each further client gets one request answered, and the rest in a later turn. So
+ * a client with one request, as a probe has, never waits for clients with a thousand. */
 static struct budget begin_budget(struct httpd *httpd)
 {
     uint64_t turn_ms = uv_now(&httpd->loop->uv), now_ns = clock_now_ns();
@@ -235,8 +169,8 @@ static struct budget begin_budget(struct httpd *httpd)
     return budget_of(over ? 1 : TURN_REQUESTS, TURN_BYTES, over ? 0 : TURN_CLIENT_US);
 }
 
-/* Answers what is in input, until the client has to take its answers first or its turn is over. -1: the connection is broken. */
-static int serve_input(struct conn *conn, struct slice *input)
+/* Answers the requests in input, until the client does not take its answers or its budget is used up. -1: the connection is broken. */
+static int serve_input(struct httpd_conn *conn, struct slice *input)
 {
     struct httpd *httpd = conn->httpd;
     struct budget budget = begin_budget(httpd);
@@ -250,7 +184,7 @@ static int serve_input(struct conn *conn, struct slice *input)
     return flush(conn) < 0 || push_rest(conn, &budget) < 0 ? -1 : 0;
 }
 
-static void hold_reading(struct conn *conn, bool hold)
+static void hold_reading(struct httpd_conn *conn, bool hold)
 {
     if (hold == conn->paused)
         return;
@@ -261,13 +195,13 @@ static void hold_reading(struct conn *conn, bool hold)
         stream_resume(conn->stream);
 }
 
-static void settle(struct conn *conn)
+static void settle(struct httpd_conn *conn)
 {
     bool writing = stream_pending(conn->stream) > 0, more = conn->rest || conn->unread.len;
     if (writing || conn->rest)
-        enter(conn, CONN_WRITING);
+        httpd_conn_enter(conn, HTTPD_WRITING);
     else
-        enter(conn, http_reader_started(conn->reader) ? CONN_READING : CONN_IDLE);
+        httpd_conn_enter(conn, http_reader_started(conn->reader) ? HTTPD_READING : HTTPD_IDLE);
     if (more && !writing && list_empty(&conn->turn_node)) {
         list_push(&conn->httpd->turns, &conn->turn_node);
         if (!timer_active(&conn->httpd->turn))
@@ -278,16 +212,16 @@ static void settle(struct conn *conn)
 
 static void finish_close(struct httpd *httpd);
 
-/* Everything that may run a handler goes through here: a handler may close the server that it runs in. False: the server is gone. */
-static bool serve(struct conn *conn, struct slice input)
+/* Every handler runs below this function, because a handler may close its own server (POST /reload). False: the server is freed. */
+static bool serve(struct httpd_conn *conn, struct slice input)
 {
     struct httpd *httpd = conn->httpd;
     bool again = conn->unread.data == input.data && input.len; /* input is what was left over */
     httpd->serving = true;
     if (serve_input(conn, &input) < 0) {
-        conn_drop(conn);
+        httpd_conn_drop(conn);
     } else if (conn->ending && !conn->rest) {
-        conn_close(conn);
+        httpd_conn_close(conn);
     } else {
         if (again)
             buf_consume(&conn->unread, conn->unread.len - input.len);
@@ -296,7 +230,7 @@ static bool serve(struct conn *conn, struct slice input)
         if (conn->unread.len == 0)
             buf_fini(&conn->unread);
         settle(conn);
-        if (conn->state == CONN_WRITING)
+        if (conn->state == HTTPD_WRITING)
             httpd_shrink_pending(httpd);
     }
     httpd->serving = false;
@@ -306,30 +240,30 @@ static bool serve(struct conn *conn, struct slice input)
     return false;
 }
 
-/* Is it clear by now whether a PROXY preamble comes first? Takes it out of what has been read. False while more is needed, or where the
- * connection has been closed for it. */
-static bool pass_preamble(struct conn *conn)
+/* Takes a PROXY preamble out of what has been read. False while more bytes are needed to tell, or when a bad preamble has closed the
+ * connection. */
+static bool pass_preamble(struct httpd_conn *conn)
 {
     struct proxy_source source;
     struct err err;
     size_t len;
     enum proxy_found found = proxy_read(buf_slice(&conn->unread), &source, &len, &err);
     if (found == PROXY_PART) {
-        enter(conn, CONN_READING);
+        httpd_conn_enter(conn, HTTPD_READING);
         return false;
     }
     conn->preamble = false;
     if (found == PROXY_BAD) {
         answer_error(conn, err.code, err.text);
         if (flush(conn) < 0)
-            conn_drop(conn);
+            httpd_conn_drop(conn);
         else
-            conn_close(conn);
+            httpd_conn_close(conn);
         return false;
     }
     if (found == PROXY_FOUND) {
         buf_consume(&conn->unread, len);
-        /* Who can reach this port can write any address here: it may only take rights away. */
+        /* Any client can write any address here, so the address may take the rights of a local peer away and never give them. */
         conn->peer_local = conn->peer_local && (!source.known || source.loopback);
     }
     return conn->unread.len > 0;
@@ -337,7 +271,7 @@ static bool pass_preamble(struct conn *conn)
 
 static void on_data(void *user, struct slice data)
 {
-    struct conn *conn = user;
+    struct httpd_conn *conn = user;
     if (!conn->preamble) {
         serve(conn, data);
         return;
@@ -349,7 +283,7 @@ static void on_data(void *user, struct slice data)
 
 static void on_drain(void *user)
 {
-    struct conn *conn = user;
+    struct httpd_conn *conn = user;
     conn->since_ms = clock_now_ms();
     serve(conn, buf_slice(&conn->unread));
 }
@@ -357,14 +291,14 @@ static void on_drain(void *user)
 static void on_end(void *user, const struct err *err)
 {
     if (err->reason == REASON_NONE)
-        conn_close(user);
+        httpd_conn_close(user);
     else
-        conn_drop(user);
+        httpd_conn_drop(user);
 }
 
 static const struct stream_events conn_events = { .on_data = on_data, .on_end = on_end, .on_drain = on_drain };
 
-/* Goes on with those whose turn was over, each once, until the turn of all is over too. */
+/* Serves the connections whose budget was used up, each once, until the time of all clients is used up too. */
 static void on_turn(struct timer *timer, void *user)
 {
     struct httpd *httpd = user;
@@ -373,7 +307,7 @@ static void on_turn(struct timer *timer, void *user)
         waiting++;
     (void)begin_budget(httpd);
     while (waiting-- && !list_empty(&httpd->turns) && clock_now_ns() < httpd->turn_until_ns) {
-        struct conn *conn = list_entry(httpd->turns.next, struct conn, turn_node);
+        struct httpd_conn *conn = list_entry(httpd->turns.next, struct httpd_conn, turn_node);
         list_remove(&conn->turn_node);
         if (!serve(conn, buf_slice(&conn->unread)))
             return;
@@ -384,25 +318,25 @@ static void on_turn(struct timer *timer, void *user)
 
 static void on_timer(struct timer *timer, void *user)
 {
-    struct conn *conn = user;
+    struct httpd_conn *conn = user;
     (void)timer;
     uint64_t now_ms = clock_now_ms();
     if (now_ms < conn->due_ms) {
-        arm(conn, now_ms);
+        httpd_conn_arm(conn, now_ms);
         return;
     }
-    if (conn->state == CONN_WRITING) {
-        conn_drop(conn);
+    if (conn->state == HTTPD_WRITING) {
+        httpd_conn_drop(conn);
         return;
     }
-    if (conn->state == CONN_READING) {
+    if (conn->state == HTTPD_READING) {
         answer_error(conn, 408, "the request was not complete in time");
         if (flush(conn) < 0) {
-            conn_drop(conn);
+            httpd_conn_drop(conn);
             return;
         }
     }
-    conn_close(conn);
+    httpd_conn_close(conn);
 }
 
 /* --- accepting --------------------------------------------------------------------------------------------------------- */
@@ -411,7 +345,7 @@ static void on_accept(void *user, struct stream *stream)
 {
     struct httpd *httpd = user;
     const struct httpd_options *options = &httpd->options;
-    struct conn *conn = mem_alloc(sizeof *conn);
+    struct httpd_conn *conn = mem_alloc(sizeof *conn);
     conn->httpd = httpd;
     conn->stream = stream;
     conn->holder = httpd_hold(httpd, stream);
@@ -425,8 +359,8 @@ static void on_accept(void *user, struct stream *stream)
     list_push(&httpd->conns, &conn->node);
     httpd->conn_count++;
     conn->since_ms = clock_now_ms();
-    conn->due_ms = conn->since_ms + options->request_timeout_ms; /* who connects should have something to ask */
-    arm(conn, conn->since_ms);
+    conn->due_ms = conn->since_ms + options->request_timeout_ms; /* a new connection must bring a request: no idle time yet */
+    httpd_conn_arm(conn, conn->since_ms);
     stream_set_max_pending(stream, HTTPD_OUT_MAX);
     stream_set_read_max(stream, HTTPD_READ_BYTES);
     stream_start(stream, &conn_events, conn);
@@ -458,23 +392,23 @@ struct httpd *httpd_open(struct loop *loop, const struct listen_address *address
         return NULL;
     }
     httpd->seats = mem_alloc(options->max_connections * sizeof *httpd->seats);
-    httpd->seated = mem_alloc(options->max_connections * sizeof(struct conn *));
+    httpd->seated = mem_alloc(options->max_connections * sizeof(struct httpd_conn *));
     return httpd;
 }
 
-/* What is left of a large answer goes to the kernel's care at the end: for those who have been taking it, and up to a limit. */
-static void end_conn(struct conn *conn, size_t *bytes, uint64_t now_ms)
+/* The server closes: the rest of a large answer is handed to the kernel, if the client has been reading it, and up to HTTPD_CLOSE_BYTES. */
+static void end_conn(struct httpd_conn *conn, size_t *bytes, uint64_t now_ms)
 {
     struct slice left = conn->rest ? slice_skip(shared_slice(conn->rest), conn->rest_at) : (struct slice){ 0 };
-    bool stalled = conn->state == CONN_WRITING && now_ms - conn->since_ms >= SEAT_GRACE_MS;
-    if (!stalled && conn->state == CONN_WRITING)
+    bool stalled = conn->state == HTTPD_WRITING && now_ms - conn->since_ms >= SEAT_GRACE_MS;
+    if (!stalled && conn->state == HTTPD_WRITING)
         stream_unbound(conn->stream);
     if (stalled || left.len > *bytes || (left.len && stream_write(conn->stream, left) < 0)) {
-        conn_drop(conn);
+        httpd_conn_drop(conn);
         return;
     }
     *bytes -= left.len;
-    conn_close(conn);
+    httpd_conn_close(conn);
 }
 
 static void finish_close(struct httpd *httpd)
@@ -482,7 +416,7 @@ static void finish_close(struct httpd *httpd)
     size_t bytes = HTTPD_CLOSE_BYTES;
     uint64_t now_ms = clock_now_ms();
     while (!list_empty(&httpd->conns))
-        end_conn(list_entry(httpd->conns.next, struct conn, node), &bytes, now_ms);
+        end_conn(list_entry(httpd->conns.next, struct httpd_conn, node), &bytes, now_ms);
     timer_stop(&httpd->turn);
     timer_stop(&httpd->room);
     buf_fini(&httpd->out);

@@ -1,4 +1,4 @@
-/* Between httpd.c (who is served), httpd_room.c (who gives way) and nobody else: the server and its connections. */
+/* What httpd.c (serving), httpd_conn.c (one connection) and httpd_room.c (which connection gives way) share. Nobody else includes this. */
 #ifndef WSHEALTHD_HTTP_HTTPD_IMPL_H
 #define WSHEALTHD_HTTP_HTTPD_IMPL_H
 
@@ -6,7 +6,7 @@
 #include "agent/http/httpd_answer.h"
 #include "agent/http/httpd_seat.h"
 
-enum conn_state { CONN_IDLE, CONN_READING, CONN_WRITING };
+enum httpd_state { HTTPD_IDLE, HTTPD_READING, HTTPD_WRITING };
 
 /* The connections of one address. */
 struct holder {
@@ -23,7 +23,7 @@ struct httpd {
     struct list holders;
     unsigned conn_count;
     struct seat *seats;            /* scratch, one for each connection */
-    struct conn **seated;          /* the connection of each seat */
+    struct httpd_conn **seated;    /* the connection of each seat */
     struct buf out, headers, body; /* the answers under way */
     struct httpd_date date;
     struct timer turn, room; /* room: running while accepting has stopped */
@@ -37,7 +37,7 @@ struct httpd {
     bool closing;
 };
 
-struct conn {
+struct httpd_conn {
     struct list node, turn_node;
     struct httpd *httpd;
     struct stream *stream;
@@ -45,8 +45,8 @@ struct conn {
     struct holder *holder;
     struct timer timer;
     uint64_t due_ms, armed_ms; /* the timer may be set earlier than due: it then looks and sleeps on */
-    uint64_t since_ms;         /* in its state; CONN_WRITING: since something was last taken */
-    enum conn_state state;
+    uint64_t since_ms;         /* in its state; HTTPD_WRITING: since something was last taken */
+    enum httpd_state state;
     bool answered; /* since the state was last set */
     bool proven;   /* has brought a whole request */
     bool preamble; /* a PROXY preamble may come first */
@@ -58,11 +58,15 @@ struct conn {
     struct buf unread; /* requests that wait: for the client to take its answers, or for the next turn */
 };
 
-void httpd_conn_free(struct conn *conn);
+/* agent/http/httpd_conn.c */
+struct holder *httpd_hold(struct httpd *httpd, const struct stream *stream); /* counts one more connection of its address */
+void httpd_conn_arm(struct httpd_conn *conn, uint64_t now_ms);               /* the timer looks at due_ms, or before */
+void httpd_conn_enter(struct httpd_conn *conn, enum httpd_state state);      /* and its deadline */
+void httpd_conn_close(struct httpd_conn *conn);                              /* sends what is pending first; frees conn */
+void httpd_conn_drop(struct httpd_conn *conn);                               /* with RST; frees conn */
+void httpd_conn_free(struct httpd_conn *conn);                               /* its stream has been closed */
 
 /* agent/http/httpd_room.c */
-struct holder *httpd_hold(struct httpd *httpd, const struct stream *stream);
-void httpd_release(struct holder *holder);
 bool httpd_has_room(void *user);
 void httpd_on_full(void *user);
 void httpd_on_room(struct timer *timer, void *user);

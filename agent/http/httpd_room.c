@@ -1,46 +1,11 @@
 /*
- * Room in the HTTP server: which address holds how many connections, who gives way where there is none for the next, and the ceiling of
- * all answers that wait for their readers. Called by httpd.c and, through it, by the listener. The choice itself is httpd_seat.c's.
+ * Room in the HTTP server: ends a connection when there is no place for the next one, and keeps the ceiling of all answers that wait for
+ * their readers. Called by httpd.c and, through it, by the listener. Which connection is ended is the choice of httpd_seat.c.
  */
-#include <stdio.h>
-#include <string.h>
-
 #include "agent/base/clock.h"
-#include "agent/base/mem.h"
 #include "agent/http/httpd_impl.h"
 
 enum { HTTPD_SHED_EVERY_MS = 10000, GIVE_WAY_MAX = 32 /* in one turn: the listener accepts as many */ };
-
-/* --- addresses --------------------------------------------------------------------------------------------------------- */
-
-struct holder *httpd_hold(struct httpd *httpd, const struct stream *stream)
-{
-    char name[sizeof((struct holder *)0)->name];
-    stream_peer(stream, name, sizeof name);
-    list_each (node, &httpd->holders) {
-        struct holder *holder = list_entry(node, struct holder, node);
-        if (strcmp(holder->name, name) == 0) {
-            holder->count++;
-            return holder;
-        }
-    }
-    struct holder *holder = mem_alloc(sizeof *holder);
-    snprintf(holder->name, sizeof holder->name, "%s", name);
-    holder->count = 1;
-    list_init(&holder->node);
-    list_push(&httpd->holders, &holder->node);
-    return holder;
-}
-
-void httpd_release(struct holder *holder)
-{
-    if (--holder->count)
-        return;
-    list_remove(&holder->node);
-    mem_free(holder);
-}
-
-/* --- room ------------------------------------------------------------------------------------------------------------- */
 
 static void note_shed(struct httpd *httpd)
 {
@@ -51,25 +16,25 @@ static void note_shed(struct httpd *httpd)
     httpd->options.on_shed(httpd->options.user);
 }
 
-static struct seat seat_of(const struct conn *conn)
+static struct seat seat_of(const struct httpd_conn *conn)
 {
     enum seat_state state = SEAT_OWES;
-    if (conn->state == CONN_WRITING)
+    if (conn->state == HTTPD_WRITING)
         state = SEAT_TAKES;
     else if (!list_empty(&conn->turn_node))
         state = SEAT_SERVED;
-    else if (conn->state == CONN_IDLE && conn->proven)
+    else if (conn->state == HTTPD_IDLE && conn->proven)
         state = SEAT_IDLE;
     return (struct seat){ state, conn->since_ms, conn->holder->count };
 }
 
-/* The one that gives way, or NULL and the time until somebody may. */
-static struct conn *find_victim(struct httpd *httpd, bool writers_only, uint64_t *again_ms)
+/* The connection to end, or NULL and the time until one may be ended. */
+static struct httpd_conn *find_victim(struct httpd *httpd, bool writers_only, uint64_t *again_ms)
 {
     size_t count = 0;
     list_each (node, &httpd->conns) {
-        struct conn *conn = list_entry(node, struct conn, node);
-        if (writers_only && conn->state != CONN_WRITING)
+        struct httpd_conn *conn = list_entry(node, struct httpd_conn, node);
+        if (writers_only && conn->state != HTTPD_WRITING)
             continue;
         httpd->seated[count] = conn;
         httpd->seats[count++] = seat_of(conn);
@@ -78,10 +43,10 @@ static struct conn *find_victim(struct httpd *httpd, bool writers_only, uint64_t
     return chosen == SEAT_NOBODY ? NULL : httpd->seated[chosen];
 }
 
-/* At once: what is wanted is its place, and its descriptor. */
-static void give_way(struct conn *conn)
+/* Closes at once, without lingering: the descriptor is needed now. */
+static void give_way(struct httpd_conn *conn)
 {
-    bool idle = conn->state == CONN_IDLE && conn->proven;
+    bool idle = conn->state == HTTPD_IDLE && conn->proven;
     struct httpd *httpd = conn->httpd;
     stream_close_now(conn->stream);
     httpd_conn_free(conn);
@@ -103,23 +68,23 @@ void httpd_on_full(void *user)
     timer_start(&httpd->room, 0);
 }
 
-/* In the turn behind the one that found no room, when everything that had come by then has been read; and again, until there is some. A
- * connection that ended meanwhile has made room as well. Where descriptors are short and nobody can go, somebody else holds them: whether
- * one is free again is only known by trying. */
+/* Runs in the turn after the one that found no room, when everything that had come is read, and again until there is room. A connection that
+ * ended meanwhile has made room as well. If descriptors are short and no connection may be ended, another process or the agent's own checks
+ * hold them: accepting is the only way to learn that one is free again. */
 void httpd_on_room(struct timer *timer, void *user)
 {
     struct httpd *httpd = user;
     bool crowded = !httpd_has_room(httpd);
     uint64_t again_ms;
     if (httpd->conn_count >= httpd->full_by || crowded) {
-        struct conn *victim = find_victim(httpd, false, &again_ms);
+        struct httpd_conn *victim = find_victim(httpd, false, &again_ms);
         size_t waiting = listener_waiting(httpd->listener);
         if (!victim && (crowded || !httpd->waited)) {
             httpd->waited = true;
             timer_start(timer, again_ms);
             return;
         }
-        /* As many as wait: one in a turn would be too slow for whoever stands behind hundreds of others. */
+        /* One connection for each waiting client: one in a turn would be too slow for a client behind hundreds of others. */
         for (size_t gone = 1; victim; gone++) {
             give_way(victim);
             victim = gone < waiting && gone < GIVE_WAY_MAX ? find_victim(httpd, false, &again_ms) : NULL;
@@ -134,17 +99,17 @@ static size_t pending_bytes(const struct httpd *httpd)
 {
     size_t sum = shared_live_bytes();
     list_each (node, &httpd->conns) {
-        const struct conn *conn = list_entry(node, struct conn, node);
+        const struct httpd_conn *conn = list_entry(node, struct httpd_conn, node);
         sum += stream_pending(conn->stream) + conn->unread.cap;
     }
     return sum;
 }
 
-/* All answers that wait for their readers have one ceiling together. Who has just asked is never dropped for it. */
+/* All answers that wait for their readers have one ceiling together. A client that has just asked is never dropped for it. */
 void httpd_shrink_pending(struct httpd *httpd)
 {
     uint64_t again_ms;
-    struct conn *victim;
+    struct httpd_conn *victim;
     while (pending_bytes(httpd) > httpd->options.max_pending_bytes && (victim = find_victim(httpd, true, &again_ms)))
         give_way(victim);
 }
