@@ -94,7 +94,7 @@ class Soak:
             ready = self.look()
             if ready is not None and ready.status == until:
                 return time.monotonic() - start
-            if ready is not None and ready.status == forbidden:
+            if ready is not None and ready.status == forbidden and not self.churns():
                 self.complain(f"/ready is {forbidden} ({self.name}): {ready.text[:300]!r}")
                 forbidden = None
             time.sleep(0.2)
@@ -147,7 +147,7 @@ class Soak:
             else:
                 self.watch(random.uniform(0, 4))
         else:
-            self.watch(random.uniform(2, 8), forbidden=None if self.churns() else 503)
+            self.watch(random.uniform(2, 8), forbidden=503)
         ready = self.agent.get("/ready").text.splitlines()
         end()
         # Not the word about a fault that is over, but 200: two intervals, what the round under way may need, and the machine's own delay.
