@@ -67,7 +67,7 @@ static void broker_check_start(struct run *run)
 }
 
 /* The ask has the same deadline; whichever timer is first. That the connection is given up is an event, which ends the round. */
-static void broker_check_late(struct run *run)
+static void broker_check_on_deadline(struct run *run)
 {
     struct broker_check_state *state = run->state;
 
@@ -104,8 +104,8 @@ const struct probe_type probe_broker = {
     .session = true,
     .uses_brokers = true,
     .series = SERIES_RTT,
-    .on_timeout = REASON_BROKER_TIMEOUT,
+    .timeout_reason = REASON_BROKER_TIMEOUT,
     .start = broker_check_start,
-    .late = broker_check_late,
+    .on_deadline = broker_check_on_deadline,
     .stop = broker_check_stop,
 };

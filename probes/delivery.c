@@ -20,7 +20,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/random.h"
 #include "agent/base/text.h"
-#include "agent/core/talk_engine.h"
+#include "agent/core/run_report.h"
 #include "probes/delivery.h"
 #include "probes/registry.h"
 
@@ -133,7 +133,7 @@ static void end_opening(struct run *run)
 {
     struct delivery_state *state = run->state;
 
-    talk_engine_report(run, &state->report, run->url->tls);
+    run_report_conn(run, &state->report, run->url->tls);
     state->opening = false;
 }
 
@@ -498,7 +498,7 @@ static void reconnect_if_lost(struct run *run, bool flooded)
 }
 
 /* What is dead or half open goes first, and then the verdict comes: a broker's fault must not keep a dead connection. */
-static void delivery_late(struct run *run)
+static void delivery_on_deadline(struct run *run)
 {
     struct delivery_state *state = run->state;
     bool unready, refused, dead = is_dead(run, (uint64_t)run->conf->timeout_ms / 2);
@@ -602,8 +602,8 @@ const struct probe_type probe_delivery = {
     .check = delivery_check,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_SUBSCRIBE_TIMEOUT, REASON_SUBSCRIBE_REJECTED, REASON_NONE },
-    .on_timeout = REASON_DELIVERY_LOST,
+    .timeout_reason = REASON_DELIVERY_LOST,
     .start = delivery_start,
-    .late = delivery_late,
+    .on_deadline = delivery_on_deadline,
     .stop = delivery_stop,
 };

@@ -29,7 +29,7 @@ static enum turn send_message(struct talk *talk)
     random_bytes(&id, sizeof id);
     snprintf(state->unique, sizeof state->unique, "wshealthd-%016" PRIx64, id);
     state->sent = opts->send.data ? slice_make(opts->send.data, opts->send.len) : slice_str(state->unique);
-    talk_late(talk, REASON_ECHO_TIMEOUT, "no message came");
+    talk_explain_timeout(talk, REASON_ECHO_TIMEOUT, "no message came");
     return talk_send(talk, opts->send.binary ? WS_BINARY : WS_TEXT, state->sent);
 }
 
@@ -51,9 +51,9 @@ static void note_skipped(struct talk *talk, const struct ws_message *message)
     const struct echo_opts *opts = talk_opts(talk);
 
     state->perhaps = opts->expect.match;
-    talk_late(talk, state->perhaps ? REASON_MESSAGE_TOO_BIG : REASON_ECHO_MISMATCH,
-              "a message of %" PRIu64 " bytes came, which is more than is kept%s, and none matched", message->size,
-              state->perhaps ? ": the answer may have been that one" : "");
+    talk_explain_timeout(talk, state->perhaps ? REASON_MESSAGE_TOO_BIG : REASON_ECHO_MISMATCH,
+                         "a message of %" PRIu64 " bytes came, which is more than is kept%s, and none matched", message->size,
+                         state->perhaps ? ": the answer may have been that one" : "");
 }
 
 static enum turn await_answer(struct talk *talk)
@@ -78,7 +78,8 @@ static enum turn await_answer(struct talk *talk)
         if (state->perhaps)
             continue;
         text_excerpt(message.body, EXCERPT_CHARS, excerpt, sizeof excerpt);
-        talk_late(talk, REASON_ECHO_MISMATCH, "messages came, none matched; the last, \"%s\": %s: no match", excerpt, why.text);
+        talk_explain_timeout(talk, REASON_ECHO_MISMATCH, "messages came, none matched; the last, \"%s\": %s: no match", excerpt,
+                             why.text);
     }
     return TURN_WAIT;
 }
@@ -108,6 +109,6 @@ const struct probe_type probe_echo = {
     .shares = true,
     .series = SERIES_TALK,
     .reasons = (const enum reason[]){ REASON_ECHO_TIMEOUT, REASON_ECHO_MISMATCH, REASON_NONE },
-    .on_timeout = REASON_ECHO_TIMEOUT,
-    .steps = (const struct step[]){ { "message", send_message }, { "answer", await_answer }, { 0 } },
+    .timeout_reason = REASON_ECHO_TIMEOUT,
+    TALK_STEPS({ "message", send_message }, { "answer", await_answer }, { 0 }),
 };

@@ -13,6 +13,6 @@ const struct probe_type probe_handshake = {
     .judges_parting = true,
     .gates = GATE_READY | GATE_LIVE,
     .series = SERIES_HANDSHAKE,
-    .on_timeout = REASON_UPGRADE_TIMEOUT,
-    .steps = (const struct step[]){ { 0 } },
+    .timeout_reason = REASON_UPGRADE_TIMEOUT,
+    TALK_STEPS({ 0 }),
 };

@@ -15,7 +15,7 @@
 #include "agent/client/dialogue.h"
 #include "agent/client/share.h"
 #include "agent/core/probe.h"
-#include "agent/core/talk_engine.h"
+#include "agent/core/run_report.h"
 #include "probes/hold_ages.h"
 #include "probes/registry.h"
 
@@ -99,7 +99,7 @@ static void held_drop(struct held *held)
 /* It opens no more: the report goes, and what it measured goes into the run's. */
 static void held_end_opening(struct held *held)
 {
-    talk_engine_report(held->run, held->report, held->run->url->tls);
+    run_report_conn(held->run, held->report, held->run->url->tls);
     mem_free(held->report);
     held->report = NULL;
     held->opening = false;
@@ -149,7 +149,7 @@ static void round_settle(struct run *run)
     if (!run->active || state->opening || state->awaited || state->next < (size_t)hold_opts(run)->connections)
         return;
     if (run->once)
-        return; /* the only round lasts until its deadline, to see early closes (hold_late) */
+        return; /* the only round lasts until its deadline, to see early closes (hold_on_deadline) */
     note_lives(run);
     if (state->barred) /* those that are held are well; the state stays as it is until the others may be tried */
         run_skip(run, run_barred_until_ns(run));
@@ -533,7 +533,7 @@ static bool finish_silent(struct run *run, const char *limit)
     return true;
 }
 
-static void hold_late(struct run *run)
+static void hold_on_deadline(struct run *run)
 {
     struct hold_state *state = run->state;
     int64_t count = hold_opts(run)->connections;
@@ -642,8 +642,8 @@ const struct probe_type probe_hold = {
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },
     .keeps = offsetof(struct hold_opts, connections) + 1,
-    .on_timeout = REASON_SILENT_DROP,
+    .timeout_reason = REASON_SILENT_DROP,
     .start = hold_start,
-    .late = hold_late,
+    .on_deadline = hold_on_deadline,
     .stop = hold_stop,
 };

@@ -10,6 +10,7 @@
 #include "agent/client/conn_offer.h"
 #include "agent/client/fetch.h"
 #include "agent/core/probe.h"
+#include "agent/core/run_report.h"
 #include "agent/proto/words.h"
 #include "probes/registry.h"
 
@@ -113,23 +114,14 @@ static void describe_wanted(const struct http_opts *opts, char *out, size_t size
 
 static void fill(struct run *run, const struct fetch_result *result)
 {
-    const struct dial_report *dial = result->dial;
     const struct http_state *state = run->state;
 
-    run->report.have_phase[PHASE_RESOLVE] = true;
-    run->report.phase_ns[PHASE_RESOLVE] = dial->resolve_ns;
-    run->report.have_phase[PHASE_CONNECT] = dial->resolved;
-    run->report.phase_ns[PHASE_CONNECT] = dial->connect_ns;
-    run->report.have_phase[PHASE_TLS] = state->url.tls && dial->connected;
-    run->report.phase_ns[PHASE_TLS] = dial->tls_ns;
-    run->report.have_phase[PHASE_UPGRADE] = result->upgrade_ns != 0;
-    run->report.phase_ns[PHASE_UPGRADE] = result->upgrade_ns;
+    run_report_dial(run, result->dial, state->url.tls);
+    run_report_phase(run, PHASE_UPGRADE, result->upgrade_ns != 0, result->upgrade_ns);
     run->report.http_status = result->head ? result->head->status : 0;
     if (result->head && http_header(result->head, "Retry-After"))
         run->report.retry_after_ms = backoff_retry_after_ms(*http_header(result->head, "Retry-After"), clock_wall_ms());
     run->report.phase = result->phase;
-    if (dial->tls.have_cert)
-        run->report.cert_not_after_ms = dial->tls.not_after_ms;
 }
 
 static void on_done(void *user, const struct fetch_result *result)
@@ -234,7 +226,7 @@ out:
 }
 
 /* fetch keeps the same deadline; whichever timer comes first, the sentence is fetch's. */
-static void http_late(struct run *run)
+static void http_on_deadline(struct run *run)
 {
     struct http_state *state = run->state;
 
@@ -293,8 +285,8 @@ const struct probe_type probe_http = {
     .series = SERIES_DIAL | SERIES_UPGRADE,
     .reasons = (const enum reason[]){ REASON_CONNECTION_RESET, REASON_UPGRADE_TIMEOUT, REASON_HTTP_MALFORMED, REASON_HTTP_STATUS,
                                       REASON_HTTP_BODY, REASON_NONE },
-    .on_timeout = REASON_UPGRADE_TIMEOUT,
+    .timeout_reason = REASON_UPGRADE_TIMEOUT,
     .start = http_start,
-    .late = http_late,
+    .on_deadline = http_on_deadline,
     .stop = http_stop,
 };

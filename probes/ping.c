@@ -26,8 +26,8 @@ static enum turn await_pong(struct talk *talk)
             talk_answered(talk);
             return TURN_DONE;
         } else if (message.opcode == WS_PONG) { /* allowed by itself: a heartbeat (5.5.3). Ours may still come */
-            talk_late(talk, REASON_PROTOCOL_ERROR,
-                      "a pong came with other data than the ping's (RFC 6455, 5.5.3), and none with the same");
+            talk_explain_timeout(talk, REASON_PROTOCOL_ERROR,
+                                 "a pong came with other data than the ping's (RFC 6455, 5.5.3), and none with the same");
         }
     return TURN_WAIT; /* the deadline turns this into silent_drop */
 }
@@ -43,6 +43,6 @@ const struct probe_type probe_ping = {
     .series = SERIES_TALK,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },
     .ignores_messages = true,
-    .on_timeout = REASON_SILENT_DROP,
-    .steps = (const struct step[]){ { "ping", send_ping }, { "pong", await_pong }, { 0 } },
+    .timeout_reason = REASON_SILENT_DROP,
+    TALK_STEPS({ "ping", send_ping }, { "pong", await_pong }, { 0 }),
 };

@@ -13,7 +13,7 @@
 #include "agent/base/text.h"
 #include "agent/client/dialogue.h"
 #include "agent/core/channels.h"
-#include "agent/core/talk_engine.h"
+#include "agent/core/run_report.h"
 #include "probes/registry.h"
 
 enum { NAME_CHARS = 60, NAME_BYTES = TEXT_EXCERPT_BYTES(NAME_CHARS), WANT_BYTES = 160 };
@@ -55,7 +55,7 @@ static void end_round(struct run *run)
     uint64_t opened_ns = dialogue_opened_ns(state->dialogue);
 
     timer_stop(&state->within);
-    talk_engine_report(run, &state->report, run->url->tls);
+    run_report_conn(run, &state->report, run->url->tls);
     if (opened_ns) {
         run->report.have_phase[PHASE_OPEN] = true;
         run->report.phase_ns[PHASE_OPEN] = clock_now_ns() - opened_ns;
@@ -213,7 +213,7 @@ static void subscribe_start(struct run *run)
         run_finish_err(run, &err);
 }
 
-static void subscribe_late(struct run *run)
+static void subscribe_on_deadline(struct run *run)
 {
     finish_late(run, run->conf->timeout_ms);
 }
@@ -282,9 +282,9 @@ const struct probe_type probe_subscribe = {
     .session = true,
     .series = SERIES_OPEN | SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_SUBSCRIBE_TIMEOUT, REASON_SUBSCRIBE_REJECTED, REASON_NONE },
-    .on_timeout = REASON_SUBSCRIBE_TIMEOUT,
+    .timeout_reason = REASON_SUBSCRIBE_TIMEOUT,
     .check = subscribe_check,
     .start = subscribe_start,
-    .late = subscribe_late,
+    .on_deadline = subscribe_on_deadline,
     .stop = subscribe_stop,
 };

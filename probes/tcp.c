@@ -78,8 +78,8 @@ const struct probe_type probe_tcp = {
     .check = tcp_check,
     .elsewhere = tcp_elsewhere,
     .series = SERIES_DIAL,
-    .on_timeout = REASON_CONNECT_TIMEOUT,
+    .timeout_reason = REASON_CONNECT_TIMEOUT,
     .start = tcp_start,
-    .late = dialing_late,
+    .on_deadline = dialing_on_deadline,
     .stop = dialing_stop,
 };

@@ -83,8 +83,8 @@ const struct probe_type probe_tls = {
     .wants_wss = true,
     .series = SERIES_DIAL,
     .reasons = (const enum reason[]){ REASON_TLS_CERT_EXPIRING, REASON_NONE },
-    .on_timeout = REASON_TLS_HANDSHAKE_FAILED,
+    .timeout_reason = REASON_TLS_HANDSHAKE_FAILED,
     .start = tls_start,
-    .late = dialing_late,
+    .on_deadline = dialing_on_deadline,
     .stop = dialing_stop,
 };

@@ -1,6 +1,7 @@
 /*
- * What a check type declares: its name, options and defaults for the configuration, its functions for the engine. Either `steps` (a
- * conversation over one fresh WebSocket connection, see agent/core/talk.h), or `start` (other work, see agent/core/probe.h), never both.
+ * What a check type declares: its name, options and defaults for the configuration, its functions for the engine. A round is its
+ * `start`, `on_deadline` and `stop` (agent/core/probe.h). A conversation over one fresh WebSocket connection is a table of `steps`, and has those
+ * functions from agent/core/talk.h.
  */
 #ifndef WSHEALTHD_CONF_PROBE_TYPE_H
 #define WSHEALTHD_CONF_PROBE_TYPE_H
@@ -80,12 +81,13 @@ struct probe_type {
     int (*check_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */
     unsigned series;                                       /* SERIES_*: what /metrics shows of its checks */
     const enum reason *reasons;                            /* those that only this type gives; ends with REASON_NONE. NULL: none */
-    enum reason on_timeout;                                /* what a passed deadline means once the connection is open */
-    const struct step *steps;                              /* ends with a step without name; NULL where `start` is used */
-    void (*start)(struct run *run);                        /* begin a round; ends with run_finish or run_warn, now or later */
-    void (*late)(struct run *run); /* with start: the deadline of this round has passed; it must finish the round */
-    /* With start: the round is over, or the check ends in the middle of it: let go of everything. Session types: the check ends. */
+    enum reason timeout_reason;                            /* what a passed deadline means once the connection is open */
+    const struct step *steps;             /* ends with a step without name; set by TALK_STEPS. NULL: no conversation */
+    void (*start)(struct run *run);       /* begin a round; ends with run_finish or run_warn, now or later */
+    void (*on_deadline)(struct run *run); /* the deadline of this round has passed; it must finish the round */
+    /* The round is over, or the check ends in the middle of it: release everything. Session types: the check ends. */
     void (*stop)(struct run *run);
+    void (*clean)(struct run *run); /* the check ends: release what is kept over rounds. After stop; may be NULL */
 };
 
 static inline enum probe_kind probe_kind_of(const struct probe_type *type)

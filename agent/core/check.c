@@ -18,7 +18,6 @@
 #include "agent/client/conn_offer.h"
 #include "agent/core/broker.h"
 #include "agent/core/event.h"
-#include "agent/core/talk_engine.h"
 #include "agent/proto/jwt.h"
 
 /* --- a round --- */
@@ -26,9 +25,8 @@
 static void round_stop(struct check *check, bool failed)
 {
     share_yield(check->run.share, &check->turn);
-    if (check->talk)
-        talk_engine_stop(check->talk, failed);
-    else if (!check->run.type->session && check->run.type->stop)
+    check->run.failed = failed;
+    if (!check->run.type->session && check->run.type->stop)
         check->run.type->stop(&check->run);
 }
 
@@ -43,17 +41,13 @@ static void on_schedule(struct timer *timer, void *user)
         return;
     memset(&run->report, 0, sizeof run->report);
     run->active = true;
-    check->late = false;
+    check->timed_out = false;
     run->started_ns = check->void_since_ns = clock_now_ns();
     if (!run->type->session && run->state)
         memset(run->state, 0, run->type->state_size);
     timer_start(&check->deadline, (uint64_t)check->conf->timeout_ms);
-    if (check->talk) {
-        talk_engine_start(check->talk, &check->host->group);
-    } else {
-        check->session_live = true;
-        run->type->start(run);
-    }
+    check->started = true;
+    run->type->start(run);
 }
 
 static void on_deadline(struct timer *timer, void *user)
@@ -61,11 +55,8 @@ static void on_deadline(struct timer *timer, void *user)
     struct check *check = user;
 
     (void)timer;
-    check->late = true;
-    if (check->talk)
-        talk_engine_late(check->talk);
-    else
-        check->run.type->late(&check->run);
+    check->timed_out = true;
+    check->run.type->on_deadline(&check->run);
     panic_if(check->run.active);
 }
 
@@ -219,7 +210,7 @@ static void note_evidence(struct check *check, const struct ending *ending, bool
     const struct run_report *report = &check->run.report;
     bool behind = heard_behind(report), answered = behind || heard(report, ending->reason);
     struct health_evidence evidence = { ending->result, ending->reason, scope_of(check, ending->reason), own,
-                                        answered,       behind,         check->late && !answered };
+                                        answered,       behind,         check->timed_out && !answered };
 
     if (ending->reason == REASON_TLS_HANDSHAKE_FAILED)
         evidence.no_answer = evidence.no_answer && !report->tls_answered;
@@ -376,7 +367,7 @@ static void event_begin(struct run *run, const struct err *err)
         run->active = true;
         run->started_ns = clock_now_ns();
         check->pace.extra = true;
-        check->late = false;
+        check->timed_out = false;
         /* It may be the late answer to a sleep of ours that ended less than a timeout ago. */
         check->void_since_ns = run->started_ns - (uint64_t)check->conf->timeout_ms * NS_PER_MS;
     }
@@ -477,6 +468,7 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     struct check *check = mem_alloc(sizeof *check);
     struct run *run = &check->run;
 
+    panic_if(!conf->type->start || !conf->type->on_deadline); /* a type with steps has talk's */
     check->host = host;
     check->generation = generation_ref(generation);
     check->tls_from = generation_ref(generation);
@@ -505,8 +497,6 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     if (conf->shares)
         run->share = share_ref(&host->shares, &host->group, generation, conf->path, run->type->session);
     run->check = check;
-    if (run->type->steps)
-        check->talk = talk_engine_new(run);
     timer_init(&check->schedule, host->loop, on_schedule, check);
     timer_init(&check->deadline, host->loop, on_deadline, check);
     view_init(check);
@@ -531,12 +521,12 @@ void check_free(struct check *check)
     timer_stop(&check->schedule);
     timer_stop(&check->deadline);
     share_yield(check->run.share, &check->turn);
-    if (check->talk)
-        talk_engine_stop(check->talk, false);
-    else if (check->run.type->stop && (check->run.active || check->session_live))
+    check->run.failed = false;
+    if (check->run.type->stop && check->started)
         check->run.type->stop(&check->run);
     check->run.active = false;
-    talk_engine_free(check->talk);
+    if (check->run.type->clean)
+        check->run.type->clean(&check->run);
     mem_free(check->view.stats.delivery);
     mem_free(check->run.state);
     share_unref(check->run.share, check->run.type->session);

@@ -14,13 +14,12 @@ struct check {
     struct generation *tls_from; /* whose TLS contexts are in use: the newest, over reloads */
     const struct check_conf *conf;
     struct run run;
-    struct talk *talk; /* of types with steps */
     struct timer schedule, deadline;
-    bool session_live;  /* a session type's start has been called at least once */
+    bool started;       /* the type's start has been called at least once */
     bool hurry;         /* the next round comes soon: a session has just lost something */
     bool claimed;       /* the round under way may open a connection, though the target has refused some */
     bool refused;       /* its last judged round was refused */
-    bool late;          /* the round under way has reached its deadline */
+    bool timed_out;     /* the round under way has reached its deadline */
     struct backoff own; /* of a check that only dials: that it is refused slows no other check down */
     struct pace pace;
     struct share_turn turn; /* with share_connection: to talk */

@@ -4,19 +4,13 @@
  */
 #include "agent/core/dialing.h"
 
+#include "agent/core/run_report.h"
+
 static void fill(struct run *run)
 {
     const struct dialing *dialing = run->state;
-    const struct dial_report *report = &dialing->report;
 
-    run->report.have_phase[PHASE_RESOLVE] = true;
-    run->report.phase_ns[PHASE_RESOLVE] = report->resolve_ns;
-    run->report.have_phase[PHASE_CONNECT] = report->resolved;
-    run->report.phase_ns[PHASE_CONNECT] = report->connect_ns;
-    run->report.have_phase[PHASE_TLS] = dialing->target.tls && report->connected;
-    run->report.phase_ns[PHASE_TLS] = report->tls_ns;
-    if (report->tls.have_cert)
-        run->report.cert_not_after_ms = report->tls.not_after_ms;
+    run_report_dial(run, &dialing->report, dialing->target.tls);
 }
 
 static void on_open(void *user, struct stream *stream)
@@ -61,7 +55,7 @@ void dialing_start(struct run *run, const struct dial_target *target,
     dialing->dial = dial_start(run->loop, &dialing->target, &dial_events, run, &dialing->report);
 }
 
-void dialing_late(struct run *run)
+void dialing_on_deadline(struct run *run)
 {
     struct dialing *dialing = run->state;
     struct err err;

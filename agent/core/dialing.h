@@ -16,7 +16,7 @@ struct dialing { /* the first member of the probe's state */
 /* What target points at lives as long as the round. A dial that fails finishes the round by itself. */
 void dialing_start(struct run *run, const struct dial_target *target,
                    void (*judge)(struct run *run, const struct dial_report *report));
-void dialing_late(struct run *run); /* the type's late and stop */
+void dialing_on_deadline(struct run *run); /* the type's on_deadline and stop */
 void dialing_stop(struct run *run);
 
 #endif

@@ -20,7 +20,7 @@ struct conn_group;
 struct broker;
 struct share;
 
-/* What a round measured. The engine fills it for steps; a `start` probe fills what it knows. */
+/* What a round measured (agent/core/run_report.h). Talk fills it for steps; other types fill what they know. */
 struct run_report {
     enum phase phase; /* where it is, or where it failed */
     bool have_phase[PHASE_COUNT];
@@ -56,6 +56,8 @@ struct run {
     struct check_stats *stats; /* held connections, closes */
     bool once;                 /* `wshealthd check`: this is the only round */
     bool active;               /* a round is under way */
+    bool failed;               /* for stop: the round that has just ended failed, or is void */
+    struct talk *talk;         /* of a type with steps: agent/core/talk.c's own */
     uint64_t started_ns;
     struct run_report report;
     struct check *check; /* the engine's */

@@ -1,6 +1,6 @@
 /*
- * Runs a probe's steps over one fresh connection (agent/core/talk.h), behind the dialect's connect where it has one. Made and driven by the
- * engine (agent/core/check.c); it turns the connection's events into steps, and deadlines into the sentence of the step that was waiting.
+ * Runs a probe's steps over one fresh connection (agent/core/talk.h), behind the dialect's connect where it has one. It is the
+ * `start`, `on_deadline` and `stop` of the types that have steps; it turns the connection's events into steps, and deadlines into the sentence of the step that was waiting.
  * What a result means is not its business.
  */
 #include "agent/core/talk.h"
@@ -11,7 +11,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/client/dialogue.h"
-#include "agent/core/talk_engine.h"
+#include "agent/core/run_report.h"
 
 /*
  * A server that ends new connections by itself does so at once, with a code of its own, which echoes nothing: it gets a moment before our
@@ -34,32 +34,8 @@ struct talk {
     struct timer quiet;
     unsigned frames; /* that came since it opened */
     bool timed_out;
-    struct err late; /* text: "" where the step's name must do */
+    struct err explained; /* for a deadline; text: "" where the step's name must do */
 };
-
-static void report_phase(struct run *run, enum phase phase, bool have, uint64_t ns)
-{
-    run->report.have_phase[phase] = have;
-    run->report.phase_ns[phase] = ns;
-}
-
-void talk_engine_report(struct run *run, const struct conn_report *report, bool tls)
-{
-    const struct dial_report *dial = &report->dial;
-
-    if (report->joined)
-        return;
-    report_phase(run, PHASE_RESOLVE, true, dial->resolve_ns);
-    report_phase(run, PHASE_CONNECT, dial->resolved, dial->connect_ns);
-    report_phase(run, PHASE_TLS, tls && dial->connected, dial->tls_ns);
-    report_phase(run, PHASE_UPGRADE, report->requested, report->upgrade_ns);
-    run->report.http_status = report->http_status;
-    run->report.answered = run->report.answered || report->answered;
-    run->report.tls_answered = dial->tls_answered || dial->secured;
-    run->report.retry_after_ms = report->retry_after_ms;
-    if (dial->tls.have_cert)
-        run->report.cert_not_after_ms = dial->tls.not_after_ms;
-}
 
 static struct conn *talk_conn(struct talk *talk)
 {
@@ -75,7 +51,7 @@ static bool talk_is_open(struct talk *talk)
 static void talk_open_phase(struct talk *talk)
 {
     if (talk->opened_ns)
-        report_phase(talk->run, PHASE_OPEN, true, clock_now_ns() - talk->opened_ns);
+        run_report_phase(talk->run, PHASE_OPEN, true, clock_now_ns() - talk->opened_ns);
 }
 
 /* The verdict is known and nothing can make it a failure any more. */
@@ -170,7 +146,7 @@ static void on_open(void *user)
 {
     struct talk *talk = user;
 
-    talk_engine_report(talk->run, &talk->report, talk->run->url->tls);
+    run_report_conn(talk->run, &talk->report, talk->run->url->tls);
     talk->run->report.phase = PHASE_OPEN;
     talk->opened_ns = talk->dialogue ? dialogue_opened_ns(talk->dialogue) : clock_now_ns();
     talk_advance(talk);
@@ -215,13 +191,13 @@ static void on_lost(void *user, const struct err *err)
     }
     if (talk->dialogue && !talk->opened_ns && dialogue_opened_ns(talk->dialogue)) { /* lost before connect was confirmed */
         talk->opened_ns = dialogue_opened_ns(talk->dialogue);
-        talk_engine_report(run, &talk->report, run->url->tls);
+        run_report_conn(run, &talk->report, run->url->tls);
         run->report.phase = PHASE_OPEN;
     }
     if (talk->opened_ns) {
         talk_open_phase(talk);
     } else {
-        talk_engine_report(run, &talk->report, run->url->tls);
+        run_report_conn(run, &talk->report, run->url->tls);
         run->report.phase = reason_phase(err->reason);
     }
     if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
@@ -234,7 +210,7 @@ static const struct conn_events conn_events = {
 };
 static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost };
 
-struct talk *talk_engine_new(struct run *run)
+static struct talk *talk_new(struct run *run)
 {
     struct talk *talk = mem_alloc(sizeof *talk);
 
@@ -245,10 +221,10 @@ struct talk *talk_engine_new(struct run *run)
     return talk;
 }
 
-void talk_engine_start(struct talk *talk, struct conn_group *group)
+void talk_start(struct run *run)
 {
-    struct run *run = talk->run;
-    struct conn_options options = { .group = group,
+    struct talk *talk = run->talk ? run->talk : (run->talk = talk_new(run));
+    struct conn_options options = { .group = run->group,
                                     .target = run->target,
                                     .url = run->url,
                                     .tls = run->tls,
@@ -265,7 +241,7 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
     talk->sent_ns = talk->received_ns = talk->opened_ns = 0;
     talk->frames = 0;
     talk->passed = talk->in_message = talk->parting = talk->timed_out = false;
-    talk->late.text[0] = 0;
+    talk->explained.text[0] = 0;
     run->report.phase = PHASE_RESOLVE;
     if (talk->dialogue)
         rc = dialogue_open(talk->dialogue, &options, run->target->dialect, run->conf->name, &talk->report, &err);
@@ -276,7 +252,7 @@ void talk_engine_start(struct talk *talk, struct conn_group *group)
 }
 
 /* The deadline has passed before the steps had their turn. */
-static void late_opening(struct talk *talk)
+static void opening_timed_out(struct talk *talk)
 {
     struct run *run = talk->run;
     uint64_t timeout_ms = (uint64_t)run->conf->timeout_ms;
@@ -288,16 +264,16 @@ static void late_opening(struct talk *talk)
         dialogue_timeout_err(talk->dialogue, timeout_ms, &err);
     else
         conn_timeout_err(&talk->conn, timeout_ms, &err);
-    talk_engine_report(run, &talk->report, run->url->tls);
+    run_report_conn(run, &talk->report, run->url->tls);
     talk->opened_ns = talk->dialogue ? dialogue_opened_ns(talk->dialogue) : 0;
     talk_open_phase(talk);
     run->report.phase = reason_phase(err.reason);
     run_finish_err(run, &err);
 }
 
-void talk_engine_late(struct talk *talk)
+void talk_on_deadline(struct run *run)
 {
-    struct run *run = talk->run;
+    struct talk *talk = run->talk;
     struct err flood;
     char limit[32];
 
@@ -307,7 +283,7 @@ void talk_engine_late(struct talk *talk)
         return;
     }
     if (!talk_is_open(talk)) {
-        late_opening(talk);
+        opening_timed_out(talk);
         return;
     }
     talk_open_phase(talk);
@@ -316,10 +292,10 @@ void talk_engine_late(struct talk *talk)
         return;
     }
     text_format_duration(run->conf->timeout_ms, limit, sizeof limit);
-    if (talk->late.text[0])
-        run_finish(run, talk->late.reason, "%s within %s", talk->late.text, limit);
+    if (talk->explained.text[0])
+        run_finish(run, talk->explained.reason, "%s within %s", talk->explained.text, limit);
     else
-        run_finish(run, run->type->on_timeout, "no %s within %s%s", run->type->steps[talk->step].name, limit,
+        run_finish(run, run->type->timeout_reason, "no %s within %s%s", run->type->steps[talk->step].name, limit,
                    talk->frames ? ", though other frames came" : ", and nothing else either");
 }
 
@@ -336,25 +312,30 @@ static void leave_dialogue(struct talk *talk, bool failed)
         dialogue_close(talk->dialogue, WS_CODE_NORMAL);
 }
 
-void talk_engine_stop(struct talk *talk, bool failed)
+void talk_stop(struct run *run)
 {
+    struct talk *talk = run->talk;
+
     timer_stop(&talk->quiet);
     talk->parting = false;
     if (talk->dialogue)
-        leave_dialogue(talk, failed);
+        leave_dialogue(talk, run->failed);
     else if (conn_is_open(&talk->conn))
         conn_close(&talk->conn, WS_CODE_NORMAL, "");
     else
         conn_drop(&talk->conn);
 }
 
-void talk_engine_free(struct talk *talk)
+void talk_clean(struct run *run)
 {
+    struct talk *talk = run->talk;
+
     if (!talk)
         return;
     conn_drop(&talk->conn);
     dialogue_free(talk->dialogue);
     mem_free(talk);
+    run->talk = NULL;
 }
 
 void *talk_state(struct talk *talk)
@@ -377,7 +358,7 @@ static enum turn talk_unsent(struct talk *talk)
 
     if (!talk->run->share)
         return talk_fail(talk, REASON_CLOSED_ABNORMAL, "%s", text);
-    talk_late(talk, REASON_CLOSED_ABNORMAL, "%s", text);
+    talk_explain_timeout(talk, REASON_CLOSED_ABNORMAL, "%s", text);
     return TURN_NEXT;
 }
 
@@ -417,11 +398,11 @@ enum turn talk_fail(struct talk *talk, enum reason reason, const char *fmt, ...)
     return TURN_FAIL;
 }
 
-void talk_late(struct talk *talk, enum reason reason, const char *fmt, ...)
+void talk_explain_timeout(struct talk *talk, enum reason reason, const char *fmt, ...)
 {
     va_list args;
 
     va_start(args, fmt);
-    err_vset(&talk->late, reason, 0, fmt, args);
+    err_vset(&talk->explained, reason, 0, fmt, args);
     va_end(args);
 }

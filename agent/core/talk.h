@@ -1,13 +1,23 @@
 /*
  * The step runner: what a conversation may say. One fresh connection, opened and upgraded by the engine; then the probe's steps in
  * order. A step is run when the one before says TURN_NEXT and again for every whole message or control frame that comes. Pings are
- * answered and a close ends the round (closed_by_server) without the probe's help.
+ * answered and a close ends the round (closed_by_server) without the probe's help. A talk is made by a check's first round and used for all that follow.
  */
 #ifndef WSHEALTHD_CORE_TALK_H
 #define WSHEALTHD_CORE_TALK_H
 
 #include "agent/core/probe.h"
 #include "agent/proto/ws.h"
+
+/* For the row of a type: TALK_STEPS({ "ping", send_ping }, { "pong", await_pong }, { 0 }). A step's name is what it waits for, in the sentence
+ * of a deadline. */
+#define TALK_STEPS(...)                                                                                                     \
+    .steps = (const struct step[]){ __VA_ARGS__ }, .start = talk_start, .on_deadline = talk_on_deadline, .stop = talk_stop, \
+    .clean = talk_clean
+void talk_start(struct run *run);
+void talk_on_deadline(struct run *run);
+void talk_stop(struct run *run);
+void talk_clean(struct run *run);
 
 void *talk_state(struct talk *talk);
 const void *talk_opts(const struct talk *talk);
@@ -19,7 +29,7 @@ bool talk_receive(struct talk *talk, struct ws_message *message);
 /* The answer to the last talk_send is the message just received: stops the RTT clock at its arrival. */
 void talk_answered(struct talk *talk);
 enum turn talk_fail(struct talk *talk, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* What the sentence says if the deadline passes; without it: "no NAME within 2s". The reason may differ from the type's on_timeout. */
-void talk_late(struct talk *talk, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* What the sentence says if the deadline passes; without it: "no NAME within 2s". The reason may differ from the type's timeout_reason. */
+void talk_explain_timeout(struct talk *talk, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -29,8 +29,8 @@ static const struct probe_type foreign = {
     .name = "greet",
     .summary = "The server welcomes a client that says hello",
     .gates = GATE_READY,
-    .on_timeout = REASON_ECHO_TIMEOUT,
-    .steps = (const struct step[]){ { "hello", send_hello }, { "welcome", await_welcome }, { 0 } },
+    .timeout_reason = REASON_ECHO_TIMEOUT,
+    TALK_STEPS({ "hello", send_hello }, { "welcome", await_welcome }, { 0 }),
 };
 
 static const char *no_env(const char *name)
