@@ -1,6 +1,6 @@
 /*
  * `kafka`: librdkafka behind the broker contract (agent/core/broker.h). This file is the loop's side: it produces, reads the events of the
- * library's queues when a mail says that there are some, and speaks to the core. Whatever may wait is the worker's (brokers/kafka/kafka_worker.c).
+ * library's queues when a mail says that there are some, and speaks to the core; kafka_topics.c has what is subscribed. Whatever may wait is the worker's (brokers/kafka/kafka_worker.c).
  *
  * A publish is taken when all replicas in sync have it. A topic is subscribed when the end of each of its partitions was found: what is
  * produced from then on comes. Partitions are assigned by hand, without a group's coordination, and nothing is committed.
@@ -15,24 +15,7 @@
 #include "brokers/registry.h"
 
 enum { EVENTS_PER_TURN = 256, US_PER_TURN = 2000, MAILS_MAX = 4096 };
-enum { MAIL_BYTES_MAX = 1 << 20, REFUSALS_MAX = 4096, WISHES_MAX = 16384 };
-
-/* A topic of Kafka's that is consumed. */
-struct feed {
-    struct list node;
-    uint64_t id;
-    unsigned partitions, ends; /* 0: not known yet; how many ends were found */
-    uint8_t found[KAFKA_PARTITIONS_MAX / 8];
-    char name[KAFKA_TOPIC_MAX + 1];
-};
-
-/* A topic of the core's. */
-struct wish {
-    struct list node;
-    struct feed *feed; /* NULL: refused, to be told in the next turn */
-    bool told;
-    struct slice topic; /* its bytes follow the struct */
-};
+enum { MAIL_BYTES_MAX = 1 << 20, REFUSALS_MAX = 4096 };
 
 /* A publish or ping that was refused at once, to be told in the next turn. */
 struct refusal {
@@ -41,37 +24,16 @@ struct refusal {
     struct err err;
 };
 
-struct kafka {
-    struct broker *broker;
-    struct kafka_client *client;
-    bool up, gone; /* gone: broker_down was reported, or close was called */
-    uint64_t last_id;
-    struct list feeds, wishes, refusals;
-    unsigned wish_count, refusal_count;
-    struct timer later, more;
-    struct err why; /* what the library has said of connections since something went well; REASON_NONE: nothing */
-};
-
-static const struct kafka_lib *lib_of(const struct kafka *kafka)
-{
-    return kafka->client->lib;
-}
-
 /* --- the end --- */
 
 static void drop_all(struct kafka *kafka)
 {
     timer_stop(&kafka->later);
     timer_stop(&kafka->more);
-    list_each_safe (node, &kafka->feeds)
-        mem_free(list_entry(node, struct feed, node));
-    list_each_safe (node, &kafka->wishes)
-        mem_free(list_entry(node, struct wish, node));
     list_each_safe (node, &kafka->refusals)
         mem_free(list_entry(node, struct refusal, node));
-    list_init(&kafka->feeds);
-    list_init(&kafka->wishes);
     list_init(&kafka->refusals);
+    kafka_topics_drop(kafka);
 }
 
 static void down(struct kafka *kafka, const struct err *cause)
@@ -119,51 +81,9 @@ static void report(struct kafka *kafka, uint64_t token, const struct err *err)
         broker_published(kafka->broker, token, err);
 }
 
-static void tell_wish(struct kafka *kafka, struct wish *wish, const struct err *err)
-{
-    wish->told = true;
-    broker_subscribed(kafka->broker, wish->topic, err);
-}
-
-/* Those of a feed that is ready, or that has failed. */
-static struct wish *next_untold(const struct kafka *kafka, const struct feed *feed)
-{
-    list_each (node, &kafka->wishes) {
-        struct wish *wish = list_entry(node, struct wish, node);
-        if (!wish->told && wish->feed == feed)
-            return wish;
-    }
-    return NULL;
-}
-
-static bool is_ready(const struct feed *feed)
-{
-    return feed->partitions && feed->ends == feed->partitions;
-}
-
-static struct wish *next_ready(const struct kafka *kafka)
-{
-    list_each (node, &kafka->wishes) {
-        struct wish *wish = list_entry(node, struct wish, node);
-        if (!wish->told && wish->feed && is_ready(wish->feed))
-            return wish;
-    }
-    return NULL;
-}
-
-/* The feed may be gone after the first of them has heard: it is compared, not looked at. */
-static void tell_feed(struct kafka *kafka, const struct feed *feed, const struct err *err)
-{
-    struct wish *wish;
-    while (!kafka->gone && (wish = next_untold(kafka, feed)))
-        tell_wish(kafka, wish, err);
-}
-
 static void on_later(struct timer *timer, void *user)
 {
     struct kafka *kafka = user;
-    struct wish *wish;
-    struct err err;
     (void)timer;
     while (!kafka->gone && !list_empty(&kafka->refusals)) {
         struct refusal *refusal = list_entry(kafka->refusals.next, struct refusal, node);
@@ -172,10 +92,7 @@ static void on_later(struct timer *timer, void *user)
         report(kafka, refusal->token, &refusal->err);
         mem_free(refusal);
     }
-    err_set(&err, REASON_AGENT_ERROR, 0, "the topic is longer than the %d bytes of a Kafka topic's name", KAFKA_TOPIC_MAX);
-    tell_feed(kafka, NULL, &err);
-    while (!kafka->gone && (wish = next_ready(kafka)))
-        tell_wish(kafka, wish, NULL);
+    kafka_topics_report(kafka);
 }
 
 /* --- publishing --- */
@@ -183,7 +100,7 @@ static void on_later(struct timer *timer, void *user)
 /* The opaque value of a message is its token; that of a ping is 0, as the core's begin with 1. */
 static void produce(struct kafka *kafka, const char *topic, struct slice key, struct slice body, uint64_t token)
 {
-    const struct kafka_lib *lib = lib_of(kafka);
+    const struct kafka_lib *lib = kafka_lib_of(kafka);
     const rd_kafka_vu_t parts[] = {
         { .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic },
         { .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { (void *)(uintptr_t)body.data, body.len } },
@@ -233,140 +150,11 @@ static int kafka_ping(struct broker *broker)
     return -1;
 }
 
-/* --- subscribing --- */
-
-static struct feed *find_feed(const struct kafka *kafka, const char *name)
-{
-    list_each (node, &kafka->feeds)
-        if (strcmp(list_entry(node, struct feed, node)->name, name) == 0)
-            return list_entry(node, struct feed, node);
-    return NULL;
-}
-
-static struct feed *feed_of(const struct kafka *kafka, uint64_t id)
-{
-    list_each (node, &kafka->feeds)
-        if (list_entry(node, struct feed, node)->id == id)
-            return list_entry(node, struct feed, node);
-    return NULL;
-}
-
-/* NULL: the worker's mailbox is full. */
-static struct feed *feed_start(struct kafka *kafka, const char *name)
-{
-    struct kafka_mail *mail = kafka_mail_new(KAFKA_REQUEST_FOLLOW, slice_str(name));
-    mail->id = ++kafka->last_id;
-    if (mailbox_send(kafka->client->box, &mail->base) < 0) {
-        kafka_mail_discard(&mail->base);
-        return NULL;
-    }
-    struct feed *feed = mem_alloc(sizeof *feed);
-    feed->id = kafka->last_id;
-    snprintf(feed->name, sizeof feed->name, "%s", name);
-    list_push(&kafka->feeds, &feed->node);
-    return feed;
-}
-
-static void feed_free(struct feed *feed)
-{
-    list_remove(&feed->node);
-    mem_free(feed);
-}
-
-static int kafka_subscribe(struct broker *broker, struct slice topic)
-{
-    struct kafka *kafka = broker_state(broker);
-    const struct kafka_opts *opts = broker_opts(broker);
-    char name[KAFKA_TOPIC_MAX + 1] = "";
-    bool too_long = !opts->topic && topic.len > KAFKA_TOPIC_MAX;
-    struct feed *feed = NULL;
-    if (!kafka->up || kafka->gone || kafka->wish_count >= WISHES_MAX)
-        return -1;
-    if (opts->topic)
-        snprintf(name, sizeof name, "%s", opts->topic);
-    else if (!too_long)
-        snprintf(name, sizeof name, "%.*s", (int)topic.len, topic.len ? (const char *)topic.data : "");
-    if (!too_long) {
-        feed = find_feed(kafka, name);
-        if (!feed)
-            feed = feed_start(kafka, name);
-        if (!feed)
-            return -1;
-    }
-    struct wish *wish = mem_alloc(sizeof *wish + topic.len);
-    if (topic.len)
-        memcpy(wish + 1, topic.data, topic.len);
-    wish->topic = slice_make(wish + 1, topic.len);
-    wish->feed = feed;
-    list_push(&kafka->wishes, &wish->node);
-    kafka->wish_count++;
-    if (too_long || is_ready(feed))
-        timer_start(&kafka->later, 0);
-    return 0;
-}
-
-static void unfollow(struct kafka *kafka, struct feed *feed)
-{
-    struct kafka_mail *mail = kafka_mail_new(KAFKA_REQUEST_UNFOLLOW, slice_str(feed->name));
-    if (mailbox_send(kafka->client->box, &mail->base) < 0)
-        kafka_mail_discard(&mail->base);
-    feed_free(feed);
-}
-
-static int kafka_unsubscribe(struct broker *broker, struct slice topic)
-{
-    struct kafka *kafka = broker_state(broker);
-    struct wish *found = NULL;
-    struct feed *feed;
-    bool wanted = false;
-    list_each (node, &kafka->wishes) {
-        struct wish *wish = list_entry(node, struct wish, node);
-        if (slice_equal(wish->topic, topic))
-            found = wish;
-    }
-    if (!found)
-        return 0;
-    feed = found->feed;
-    list_remove(&found->node);
-    kafka->wish_count--;
-    mem_free(found);
-    list_each (node, &kafka->wishes)
-        wanted = wanted || list_entry(node, struct wish, node)->feed == feed;
-    if (feed && !wanted)
-        unfollow(kafka, feed);
-    return 0;
-}
-
-/* The worker has assigned the partitions, or has not. Wishes of a feed that failed end with it: a reconnect asks again. */
-static void on_followed(struct kafka *kafka, const struct kafka_mail *mail)
-{
-    struct feed *feed = feed_of(kafka, mail->id);
-    struct wish *wish;
-    struct err err;
-    if (!feed)
-        return;
-    feed->partitions = mail->partitions;
-    if (mail->fault.reason == REASON_NONE) {
-        if (is_ready(feed))
-            tell_feed(kafka, feed, NULL);
-        return;
-    }
-    broker_fault_err(&mail->fault, &err);
-    while (!kafka->gone && (wish = next_untold(kafka, feed))) {
-        list_remove(&wish->node);
-        kafka->wish_count--;
-        broker_subscribed(kafka->broker, wish->topic, &err);
-        mem_free(wish);
-    }
-    if (!kafka->gone && feed_of(kafka, mail->id)) /* still there, whatever they did when they heard */
-        feed_free(feed);
-}
-
 /* --- events --- */
 
 static void on_delivered(struct kafka *kafka, const rd_kafka_message_t *message)
 {
-    const struct kafka_lib *lib = lib_of(kafka);
+    const struct kafka_lib *lib = kafka_lib_of(kafka);
     uint64_t token = (uint64_t)(uintptr_t)message->_private;
     struct err err;
     if (message->err)
@@ -384,7 +172,7 @@ static void on_consumed(struct kafka *kafka, const rd_kafka_message_t *message)
     struct slice topic;
     if (message->err || message->len > BROKER_BODY_MAX)
         return;
-    topic = opts->topic ? slice_make(message->key, message->key_len) : slice_str(lib_of(kafka)->topic_name(message->rkt));
+    topic = opts->topic ? slice_make(message->key, message->key_len) : slice_str(kafka_lib_of(kafka)->topic_name(message->rkt));
     broker_message(kafka->broker, topic, slice_make(message->payload, message->len), clock_now_ns());
 }
 
@@ -392,20 +180,8 @@ static void on_messages(struct kafka *kafka, rd_kafka_event_t *event,
                         void (*on)(struct kafka *kafka, const rd_kafka_message_t *message))
 {
     const rd_kafka_message_t *message;
-    while (!kafka->gone && (message = lib_of(kafka)->event_message_next(event)))
+    while (!kafka->gone && (message = kafka_lib_of(kafka)->event_message_next(event)))
         on(kafka, message);
-}
-
-static void on_partition_end(struct kafka *kafka, const rd_kafka_topic_partition_t *place)
-{
-    struct feed *feed = find_feed(kafka, place->topic);
-    unsigned number = (unsigned)place->partition;
-    if (!feed || number >= KAFKA_PARTITIONS_MAX || feed->found[number / 8] & 1U << number % 8)
-        return;
-    feed->found[number / 8] = (uint8_t)(feed->found[number / 8] | 1U << number % 8);
-    feed->ends++;
-    if (is_ready(feed))
-        tell_feed(kafka, feed, NULL);
 }
 
 /*
@@ -414,13 +190,13 @@ static void on_partition_end(struct kafka *kafka, const rd_kafka_topic_partition
  */
 static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
 {
-    const struct kafka_lib *lib = lib_of(kafka);
+    const struct kafka_lib *lib = kafka_lib_of(kafka);
     rd_kafka_resp_err_t code = lib->event_error(event);
     rd_kafka_topic_partition_t *place = lib->event_topic_partition(event);
     struct err err;
     kafka_explain(lib, broker_opts(kafka->broker), code, lib->event_error_string(event), &err);
     if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF && place)
-        on_partition_end(kafka, place);
+        kafka_topics_on_end(kafka, place);
     else if (!place && code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         down(kafka, kafka->why.reason ? &kafka->why : &err);
     else if (!place && code != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
@@ -434,7 +210,7 @@ static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
 
 static void on_event(struct kafka *kafka, rd_kafka_event_t *event)
 {
-    switch (lib_of(kafka)->event_type(event)) {
+    switch (kafka_lib_of(kafka)->event_type(event)) {
     case RD_KAFKA_EVENT_DR:
         on_messages(kafka, event, on_delivered);
         return;
@@ -452,11 +228,11 @@ static void on_event(struct kafka *kafka, rd_kafka_event_t *event)
 /* false: the queue is empty. */
 static bool take_event(struct kafka *kafka, rd_kafka_queue_t *queue)
 {
-    rd_kafka_event_t *event = queue && !kafka->gone ? lib_of(kafka)->queue_poll(queue, 0) : NULL;
+    rd_kafka_event_t *event = queue && !kafka->gone ? kafka_lib_of(kafka)->queue_poll(queue, 0) : NULL;
     if (!event)
         return false;
     on_event(kafka, event);
-    lib_of(kafka)->event_destroy(event);
+    kafka_lib_of(kafka)->event_destroy(event);
     return true;
 }
 
@@ -522,7 +298,7 @@ static void on_mail(void *user, struct mail *base)
             on_pong(kafka, &mail->fault);
             break;
         case KAFKA_REQUEST_FOLLOW:
-            on_followed(kafka, mail);
+            kafka_topics_on_followed(kafka, mail);
             break;
         case KAFKA_REQUEST_UNFOLLOW:
             break;
@@ -565,9 +341,8 @@ static int kafka_open(struct broker *broker, struct err *err)
     kafka->client->box = box;
     kafka->client->confs = confs;
     kafka->client->timeout_ms = (int)(conf->timeout_ms * 9 / 10); /* to know why before the core gives up */
-    list_init(&kafka->feeds);
-    list_init(&kafka->wishes);
     list_init(&kafka->refusals);
+    kafka_topics_init(kafka);
     timer_init(&kafka->later, broker_loop(broker), on_later, kafka);
     timer_init(&kafka->more, broker_loop(broker), on_more, kafka);
     /* The mailbox is open: from here on whatever is wrong is reported. */

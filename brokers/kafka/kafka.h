@@ -1,6 +1,7 @@
 /*
- * What the files of the kafka driver share. kafka.c speaks to the core on the loop; kafka_conf.c reads options and the URL, kafka_fault.c
- * says what an error means; kafka_worker.c has the thread for every call of librdkafka that may wait; kafka_lib.c opens the library.
+ * What the files of the kafka driver share. kafka.c and kafka_topics.c speak to the core on the loop; kafka_conf.c reads options and the
+ * URL; kafka_fault.c says what an error means; kafka_worker.c has the thread for every call of librdkafka that may wait; kafka_lib.c opens
+ * the library.
  */
 #ifndef WSHEALTHD_BROKERS_KAFKA_KAFKA_H
 #define WSHEALTHD_BROKERS_KAFKA_KAFKA_H
@@ -123,5 +124,30 @@ void kafka_mail_discard(struct mail *mail);
 int kafka_worker_start(struct kafka_client *client, struct err *err);
 void kafka_client_unref(struct kafka_client *client);
 void kafka_worker_end(void); /* waits for threads that are letting go, but not for ever */
+
+/* One connection, on the loop. */
+struct kafka {
+    struct broker *broker;
+    struct kafka_client *client;
+    bool up, gone; /* gone: broker_down was reported, or close was called */
+    uint64_t last_id;
+    struct list feeds, wishes, refusals; /* the first two are kafka_topics.c's */
+    unsigned wish_count, refusal_count;
+    struct timer later, more; /* later: what is to be reported in the next turn */
+    struct err why;           /* what the library has said of connections since something went well; REASON_NONE: nothing */
+};
+static inline const struct kafka_lib *kafka_lib_of(const struct kafka *kafka)
+{
+    return kafka->client->lib;
+}
+
+/* kafka_topics.c, on the loop */
+void kafka_topics_init(struct kafka *kafka);
+void kafka_topics_drop(struct kafka *kafka);   /* forgets all, and tells nobody */
+void kafka_topics_report(struct kafka *kafka); /* from `later`, as a driver must not report inside the core's call */
+void kafka_topics_on_followed(struct kafka *kafka, const struct kafka_mail *mail);
+void kafka_topics_on_end(struct kafka *kafka, const rd_kafka_topic_partition_t *place); /* the end of a partition was found */
+int kafka_subscribe(struct broker *broker, struct slice topic);
+int kafka_unsubscribe(struct broker *broker, struct slice topic);
 
 #endif

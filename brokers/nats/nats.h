@@ -1,10 +1,12 @@
 /*
  * What the files of the NATS driver share: the plan that goes to a worker, and the worker's functions. nats.c reads options and speaks to the
- * core on the loop; nats_worker.c runs the thread that owns every call of the library; nats_connect.c connects on that thread and
+ * core on the loop; nats_worker.c runs the thread that owns every call of the library; on it nats_requests.c carries out requests, and nats_connect.c connects and
  * says what the library's errors mean.
  */
 #ifndef WSHEALTHD_BROKERS_NATS_NATS_H
 #define WSHEALTHD_BROKERS_NATS_NATS_H
+
+#include <pthread.h>
 
 #include "brokers/mail.h"
 #include "brokers/nats/nats_lib.h"
@@ -34,6 +36,38 @@ void nats_plan_free(struct nats_plan *plan);
 int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *err);
 void nats_worker_hurry(void);
 void nats_worker_end(void);
+
+/* nats_requests.c, on a worker's thread; nats_denials_add on any. */
+enum { NATS_DENIALS_MAX = 32 };
+struct nats_denials { /* violations of permissions: how many so far, and the last of them; guarded by the lock */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned count;
+    char texts[NATS_DENIALS_MAX][BROKER_FAULT_TEXT_MAX / 2];
+};
+struct nats_session { /* one connection. Zeroed but for what init says */
+    struct mailbox *box;
+    struct nats_plan *plan;
+    void *closure; /* goes with on_message */
+    natsMsgHandler on_message;
+    natsConnection *connection;
+    jsCtx *jetstream;
+    bool queries_jetstream; /* a ping has JetStream answer, too */
+    struct list subscriptions;
+    struct list
+        retired; /* unsubscribed, destroyed after the next round trip: the library may still be reading a message for them */
+    struct nats_denials denials;
+};
+void nats_session_init(struct nats_session *session);  /* the lists and the denials */
+void nats_session_close(struct nats_session *session); /* what belongs to the library */
+void nats_session_fini(struct nats_session *session);
+/* Takes further mails from the mailbox, as many as a batch may have. */
+void nats_run_batch(struct nats_session *session, struct broker_mail *first);
+void nats_denials_add(struct nats_denials *denials, const char *text);
+/* Conditions wait for the monotonic clock. false: the time is over. */
+uint64_t nats_monotonic_ns(void);
+void nats_cond_init(pthread_cond_t *cond);
+bool nats_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns);
 
 /* nats_connect.c, on a worker's thread. */
 struct nats_hooks { /* from threads of the library's own; closure goes with each */
