@@ -1,6 +1,7 @@
 /*
  * What the files of the MQTT driver share: the plan that goes to a worker. mqtt.c reads options and speaks to the core on the loop;
- * mqtt_worker.c runs the thread that owns every call of libmosquitto; mqtt_connect.c is that thread's connecting and the meaning of codes.
+ * mqtt_worker.c runs the thread that owns every call of libmosquitto; on it mqtt_wire.c passes bytes on
+ * between the connection and the library, and mqtt_connect.c connects and says what the library's codes mean.
  * Protocol: MQTT 3.1.1 and 5.0 (OASIS standards of 2014 and 2019); section numbers in comments are those of 5.0.
  */
 #ifndef WSHEALTHD_BROKERS_MQTT_MQTT_H
@@ -50,13 +51,27 @@ void mqtt_fault_of(const struct mqtt_plan *plan, int code, const char *last_log,
 void mqtt_fault_of_connack(const struct mqtt_plan *plan, enum mqtt_protocol protocol, int code, struct broker_fault *fault);
 void mqtt_fault_of_puback(const struct mqtt_plan *plan, const char *topic, int code, struct broker_fault *fault);
 
-/* mqtt_pump.c: one direction between the connection and the library, on a worker's thread. */
-enum { MQTT_PUMP_BYTES = 16 << 10 };
-struct mqtt_pipe {
+/* mqtt_wire.c, on a worker's thread. */
+enum { MQTT_PIPE_BYTES = 16 << 10 };
+struct mqtt_pipe { /* one direction */
     size_t begin, end;
-    unsigned char bytes[MQTT_PUMP_BYTES];
+    unsigned char bytes[MQTT_PIPE_BYTES];
 };
-/* Passes on what fits into one buffer. The count that was read; 0: nothing there; -1: the end, with errno 0, or an error. */
-ssize_t mqtt_pump(struct mqtt_pipe *pipe, int from, int to);
+struct mqtt_wire {
+    int fd, inner;       /* the connection, and our end of the pair whose other end the library has; -1: none */
+    bool reached, heard; /* the connection is there; the broker has sent something */
+    struct mqtt_pipe in, out;
+    size_t unanswered; /* bytes that came since the library had something whole; who knows of that sets it to 0 */
+};
+void mqtt_wire_init(struct mqtt_wire *wire);
+int mqtt_wire_take(struct mqtt_wire *wire, int theirs);      /* puts the pair into the place of the library's socket. -1: errno */
+void mqtt_wire_reset_on_close(const struct mqtt_wire *wire); /* RST: what is still in the send buffer is not delivered later */
+void mqtt_wire_close(struct mqtt_wire *wire);
+void mqtt_wire_wait(const struct mqtt_wire *wire, int theirs, int wake, int timeout_ms); /* for anything to do */
+int mqtt_wire_check(struct mqtt_wire *wire); /* sets reached. 0, or the errno of connecting */
+/* To the library, and from it. A MOSQ_ERR_…: _ERRNO with errno; _OVERSIZE_PACKET: more than 2 MiB came without anything whole. An end in
+ * order is passed on, as the library may still have to read what came before. */
+int mqtt_wire_read(struct mqtt_wire *wire);
+int mqtt_wire_write(struct mqtt_wire *wire);
 
 #endif

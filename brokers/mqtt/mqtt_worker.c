@@ -5,19 +5,13 @@
  *
  * The library's own threaded loop was not taken: it reconnects by itself and sends what was not acknowledged again. Its select-based loop
  * refuses descriptors from 1,024 on, which an agent that holds many connections has.
- *
- * The library reads for as long as bytes come, and takes packets of up to 256 MiB. So it does not hold the connection: once it has opened
- * it, its descriptor is replaced by one end of a socket pair, and this thread passes bytes on between the other end and the connection, so
- * many a turn. That bounds each call and what one packet may take.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,8 +26,6 @@ enum {
     END_WAIT_MS = 2500,
     TURN_MAILS = 64,
     TURN_PACKETS = 64,
-    PUMP_BYTES = 16 << 10,
-    UNANSWERED_BYTES_MAX = 2 << 20
 };
 
 struct mqtt_link {
@@ -53,10 +45,7 @@ struct worker {
     bool refused_version;
     uint64_t deadline_ns; /* of connecting */
     struct list pending;  /* requests that the broker has not acknowledged */
-    int wire, inner;      /* the connection, and our end of the pair whose other end the library has; -1: none */
-    bool reached, heard;  /* the connection is there; the broker has sent something */
-    struct mqtt_pipe in, out;
-    size_t unanswered; /* bytes that came since something was whole */
+    struct mqtt_wire wire;
     char last_log[BROKER_FAULT_TEXT_MAX / 2];
     struct broker_fault fault; /* why life is OVER; REASON_NONE: nobody wants to know */
 };
@@ -145,7 +134,7 @@ static void end_by_code(struct worker *worker, int code)
     worker->refused_version = worker->refused_version || knows_no_5(worker, code);
     /* In TLS 1.3 the handshake is over for us before the broker has seen our certificate, and whether its alert or the end of the connection
      * is noticed first is chance. */
-    bool hung_up = worker->plan->tls && worker->life == CONNECTING && worker->heard && worker->last_log[0] == '\0' &&
+    bool hung_up = worker->plan->tls && worker->life == CONNECTING && worker->wire.heard && worker->last_log[0] == '\0' &&
                    (code == MOSQ_ERR_CONN_LOST || code == MOSQ_ERR_ERRNO);
     worker->life = OVER;
     if (hung_up)
@@ -190,7 +179,7 @@ static void expire(struct worker *worker)
 /* Something was whole. */
 static void note_progress(struct worker *worker)
 {
-    worker->unanswered = 0;
+    worker->wire.unanswered = 0;
 }
 
 static void on_connect(struct mosquitto *client, void *user, int code)
@@ -328,85 +317,24 @@ static void carry_all(struct worker *worker)
     }
 }
 
-/* --- between the connection and the library --- */
+/* --- the loop of this thread --- */
 
-/* Puts the pair into the place of the library's connection. -1: errno. */
-static int take_wire(struct worker *worker)
-{
-    int pair[2], theirs = MQTT(socket)(worker->client);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
-        return -1;
-    worker->inner = pair[1];
-    worker->wire = fcntl(theirs, F_DUPFD_CLOEXEC, 0);
-    int rc = worker->wire < 0 || dup3(pair[0], theirs, O_CLOEXEC) < 0 ? -1 : 0;
-    close(pair[0]);
-    return rc;
-}
-
-static void drop_wire(struct worker *worker)
-{
-    int *fds[] = { &worker->wire, &worker->inner };
-    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        if (*fds[i] >= 0)
-            close(*fds[i]);
-        *fds[i] = -1;
-    }
-}
-
-/* An error of the connection ends it here; its end in order is passed on, as the library may still have to read what came before. */
 static void pump_both(struct worker *worker)
 {
-    ssize_t in = mqtt_pump(&worker->in, worker->wire, worker->inner);
-    if (in < 0 && errno != 0)
-        end_by_code(worker, errno == ECONNRESET || errno == EPIPE ? MOSQ_ERR_CONN_LOST : MOSQ_ERR_ERRNO);
-    else if (in < 0)
-        shutdown(worker->inner, SHUT_WR);
-    worker->heard = worker->heard || in > 0;
-    worker->unanswered += in > 0 ? (size_t)in : 0;
-    if (worker->unanswered > UNANSWERED_BYTES_MAX)
+    int rc = mqtt_wire_read(&worker->wire);
+    if (rc == MOSQ_ERR_OVERSIZE_PACKET)
         end_with(worker, REASON_BROKER_UNREACHABLE, "more than 2 MiB without one whole answer or message came from");
-    if (mqtt_pump(&worker->out, worker->inner, worker->wire) < 0 && errno != 0)
-        end_by_code(worker, MOSQ_ERR_CONN_LOST);
+    else if (rc != MOSQ_ERR_SUCCESS)
+        end_by_code(worker, rc);
+    rc = mqtt_wire_write(&worker->wire);
+    if (rc != MOSQ_ERR_SUCCESS)
+        end_by_code(worker, rc);
 }
-
-/* --- the loop of this thread --- */
 
 static bool readable(int fd)
 {
     struct pollfd ready = { .fd = fd, .events = POLLIN };
     return fd >= 0 && poll(&ready, 1, 0) == 1;
-}
-
-static void wait_for_work(const struct worker *worker)
-{
-    bool idle = worker->life == UP && list_empty(&worker->pending);
-    int sock = MQTT(socket)(worker->client);
-    struct pollfd fds[] = {
-        { .fd = worker->wire, .events = worker->reached ? 0 : POLLOUT },
-        { .fd = worker->inner, .events = worker->out.begin == worker->out.end ? POLLIN : 0 },
-        { .fd = worker->link->wake, .events = POLLIN },
-        { .fd = sock, .events = POLLIN },
-    };
-    if (worker->reached && worker->in.begin == worker->in.end)
-        fds[0].events |= POLLIN;
-    if (worker->out.begin != worker->out.end)
-        fds[0].events |= POLLOUT;
-    poll(fds, sizeof fds / sizeof fds[0], idle ? TICK_MS * 20 : TICK_MS);
-}
-
-static void check_reached(struct worker *worker)
-{
-    struct pollfd ready = { .fd = worker->wire, .events = POLLOUT };
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (poll(&ready, 1, 0) != 1)
-        return;
-    if (getsockopt(worker->wire, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error != 0) {
-        errno = error;
-        end_by_code(worker, MOSQ_ERR_ERRNO);
-        return;
-    }
-    worker->reached = true;
 }
 
 /* What has arrived for the library, packet by packet; TLS goes on by reading, too. */
@@ -422,12 +350,21 @@ static int let_it_read(struct worker *worker)
     return rc;
 }
 
+static void wait_for_work(const struct worker *worker)
+{
+    bool idle = worker->life == UP && list_empty(&worker->pending);
+    mqtt_wire_wait(&worker->wire, MQTT(socket)(worker->client), worker->link->wake, idle ? TICK_MS * 20 : TICK_MS);
+}
+
 static void turn(struct worker *worker)
 {
     wait_for_work(worker);
-    if (!worker->reached)
-        check_reached(worker);
-    if (!worker->reached || worker->life == OVER)
+    int error = mqtt_wire_check(&worker->wire);
+    if (error != 0) {
+        errno = error;
+        end_by_code(worker, MOSQ_ERR_ERRNO);
+    }
+    if (!worker->wire.reached || worker->life == OVER)
         return;
     pump_both(worker);
     if (worker->life == OVER)
@@ -441,12 +378,12 @@ static void turn(struct worker *worker)
         end_by_code(worker, rc);
     else if (worker->life != OVER && MQTT(socket)(worker->client) < 0)
         end_by_code(worker, MOSQ_ERR_CONN_LOST);
-    mqtt_pump(&worker->out, worker->inner, worker->wire);
+    mqtt_wire_write(&worker->wire);
 }
 
 static void converse(struct worker *worker)
 {
-    if (take_wire(worker) != 0) {
+    if (mqtt_wire_take(&worker->wire, MQTT(socket)(worker->client)) < 0) {
         worker->life = OVER;
         broker_fault_set(&worker->fault, REASON_AGENT_ERROR, "cannot make a socket pair: %s", strerror(errno));
         return;
@@ -457,8 +394,8 @@ static void converse(struct worker *worker)
         expire(worker);
         if (worker->life == CONNECTING && now_ns() > worker->deadline_ns)
             end_with(worker, REASON_BROKER_TIMEOUT,
-                     worker->reached ? "connected, but no answer to CONNECT came from"
-                                     : "no answer to the connection attempt from");
+                     worker->wire.reached ? "connected, but no answer to CONNECT came from"
+                                          : "no answer to the connection attempt from");
     }
 }
 
@@ -468,22 +405,22 @@ static void close_client(struct worker *worker)
     if (worker->life == UP && list_empty(&worker->pending)) {
         MQTT(disconnect)(worker->client);
         MQTT(loop_write)(worker->client, 1);
-        mqtt_pump(&worker->out, worker->inner, worker->wire);
-    } else if (worker->wire >= 0) {
-        setsockopt(worker->wire, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
+        mqtt_wire_write(&worker->wire);
+    } else {
+        mqtt_wire_reset_on_close(&worker->wire);
     }
     worker->life = OVER;
     MQTT(destroy)(worker->client);
     worker->client = NULL;
-    drop_wire(worker);
+    mqtt_wire_close(&worker->wire);
 }
 
 static void connect_once(struct worker *worker, enum mqtt_protocol protocol)
 {
     worker->protocol = protocol;
     worker->life = CONNECTING;
-    worker->refused_version = worker->reached = worker->heard = false;
-    worker->in.begin = worker->in.end = worker->out.begin = worker->out.end = worker->unanswered = 0;
+    worker->refused_version = false;
+    mqtt_wire_init(&worker->wire);
     worker->last_log[0] = '\0';
     worker->client = mqtt_client_new(worker->plan, protocol, worker, &worker->fault);
     if (!worker->client)
@@ -538,7 +475,6 @@ int mqtt_worker_start(struct mqtt_link *link, struct mqtt_plan *plan, struct err
     struct worker *worker = mem_alloc(sizeof *worker);
     worker->link = link;
     worker->plan = plan;
-    worker->wire = worker->inner = -1;
     list_init(&worker->pending);
     pthread_mutex_lock(&lock);
     bool full = worker_count >= MQTT_WORKERS_MAX;

@@ -52,6 +52,8 @@ struct rabbitmq {
 /* rabbitmq.c */
 int rabbitmq_send(struct rabbitmq *rabbit); /* what is in out. -1: the stream is broken, and on_end is coming */
 void rabbitmq_down(struct rabbitmq *rabbit, const struct err *err);
+
+/* rabbitmq_fault.c: what a refusal means. */
 void rabbitmq_refusal(const struct rabbitmq *rabbit, const struct amqp_event *event, struct err *err);
 
 /* rabbitmq_flow.c: publishing, pings and bindings on an open connection. */
