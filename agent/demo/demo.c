@@ -1,7 +1,7 @@
 /*
- * `wshealthd demo` (agent/demo/demo.h): the server to break (agent/demo/demo_server.c) with its broker (agent/demo/demo_bus.c), the agent beside it, and a
- * person who types. Called by agent/cli/cli_run.c. It owns the loop, the signals and what is said (agent/demo/demo_says.c writes it); the agent's log is kept to errors,
- * as the changes of the verdict are told here in sentences.
+ * `wshealthd demo` (agent/demo/demo.h). Owns the loop, the signals, and the commands that the user types. Called by
+ * agent/cli/cli_run.c. The server is in demo_server.c, its broker connection in demo_bus.c, the agent in agent/run; demo_says.c
+ * writes to stdout. The agent logs errors only: changes of the verdict are printed here as sentences.
  */
 #include "agent/demo/demo.h"
 
@@ -28,7 +28,7 @@
 
 enum {
     HEALTH_PORT = 9717,
-    /* A file or /dev/null on stdin cannot be awaited by epoll, so it is looked at now and then. */
+    /* Stdin is polled: epoll refuses a regular file and /dev/null. */
     STDIN_POLL_MS = 50,
     LINES_AT_ONCE = 64,
     LINE_MAX_BYTES = 256,
@@ -49,7 +49,7 @@ struct demo {
     struct agent *agent;
     struct loop_signal term, interrupt;
     struct timer typing;
-    char line[LINE_MAX_BYTES]; /* what has been typed of the next command */
+    char line[LINE_MAX_BYTES]; /* the part of the next command that has been read */
     size_t line_len;
     bool stopping;
     char directory[64]; /* of the admin socket; "" where none could be made */
@@ -161,7 +161,7 @@ static void set_faults(struct demo *demo, demo_fault_set faults)
 
 static void clear_faults(struct demo *demo)
 {
-    agent_forget_refusals(demo->agent); /* else a demo of a refusal would have a tail of half a minute */
+    agent_forget_refusals(demo->agent); /* else the checks would stay slow for half a minute after `unauthorized` */
     set_faults(demo, 0);
 }
 
@@ -173,7 +173,7 @@ static const struct command {
     { "clear", clear_faults }, { "quit", demo_stop }, { "exit", demo_stop },
 };
 
-/* -1 and err: there is none of that name, or it cannot be had here. */
+/* -1 and err: no fault has that name, or it belongs to the broker inside the demo and --broker named a real one. */
 static int find_fault(const struct demo *demo, const char *name, struct err *err)
 {
     int fault = demo_fault_find(name, err);
@@ -183,7 +183,7 @@ static int find_fault(const struct demo *demo, const char *name, struct err *err
     return fault;
 }
 
-/* A command that is closer to what was typed than any fault. */
+/* The command that was probably meant, or NULL. */
 static const char *nearest_command(const char *typed)
 {
     enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -233,7 +233,7 @@ static void run_line(struct demo *demo, char *line)
         switch_fault(demo, word, true);
 }
 
-/* A line that is too long is run as far as it fits: it is no command anyway. */
+/* A line that is too long is cut. No command is that long, so it ends in an error. */
 static void take_typed(struct demo *demo, const char *bytes, size_t len)
 {
     for (size_t i = 0; i < len && !demo->stopping; i++) {
@@ -258,7 +258,7 @@ static void on_typing(struct timer *timer, void *user)
     for (int i = 0; i < LINES_AT_ONCE && !demo->stopping && poll(&in, 1, 0) > 0; i++) {
         ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes);
         if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN))
-            return; /* nobody types any more; the demo goes on */
+            return; /* end of stdin: the demo goes on without commands */
         if (got > 0)
             take_typed(demo, bytes, (size_t)got);
     }
@@ -274,7 +274,7 @@ static void on_nobody(void *user, struct stream *stream)
     stream_close_now(stream);
 }
 
-/* Is that port of 127.0.0.1 free, and for 0: which one is? The agent binds it a moment later. 0: it is not. */
+/* The port if it is free, or with port 0 any free one; 0: it is taken. The agent binds it a moment later. */
 static uint16_t free_port(struct loop *loop, const char *host, uint16_t port)
 {
     struct listen_address address = { .port = port };
@@ -289,7 +289,8 @@ static uint16_t free_port(struct loop *loop, const char *host, uint16_t port)
     return port;
 }
 
-/* Where the health listener goes: with a port of its own where none was given, so that it can be told. */
+/* Chooses the address of the health listener. Without --listen a taken port is replaced by a free one, which the welcome text
+ * shows. */
 static int choose_listen(struct demo *demo, const char *wanted, struct err *err)
 {
     struct listen_address address = { .host = "127.0.0.1", .port = HEALTH_PORT };
@@ -307,7 +308,7 @@ static int choose_listen(struct demo *demo, const char *wanted, struct err *err)
     return 0;
 }
 
-/* The admin socket of a demo is its own: no right to /run is needed, and no other agent's socket is in the way. */
+/* The demo's admin socket has a directory of its own: /run may not be writable, and another agent may use its socket there. */
 static void choose_admin(struct demo *demo)
 {
     const char *home = getenv("XDG_RUNTIME_DIR");
@@ -319,7 +320,7 @@ static void choose_admin(struct demo *demo)
     demo->conf->admin = *demo->directory ? mem_printf("unix:%s/admin.sock", demo->directory) : mem_strdup("off");
 }
 
-/* Of the lines of errors the first; where it is about the broker's URL, without the place in a file that nobody has written. */
+/* Reports the first error only, and drops the file position for the broker's URL: the user gave a flag, not a file. */
 static int conf_failed(struct conf_errors *errors, struct err *err)
 {
     static const char url_path[] = "brokers[0].url: ";
@@ -332,7 +333,7 @@ static int conf_failed(struct conf_errors *errors, struct err *err)
     return -1;
 }
 
-/* What a user would write for such a server and its broker. */
+/* The demo's configuration, as a user would write it. */
 static const char conf_text[] = "target: { url: '%s' }\n"
                                 "log: { level: error }\n"
                                 "liveness: { after: 10s }\n"

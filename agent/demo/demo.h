@@ -1,7 +1,6 @@
 /*
- * `wshealthd demo`: an embedded WebSocket server on the same loop (it echoes, passes on what is published on a broker, and has a path that
- * pushes), the agent beside it, and faults that are switched on and off by name while it runs (typed on stdin, or given at the start). The
- * faults are one table.
+ * `wshealthd demo`: a WebSocket server with a message broker, and the agent that checks it, on one loop. The user switches faults
+ * of the server on and off by name, on stdin or with --fault. The faults are one table (agent/demo/demo_faults.h).
  */
 #ifndef WSHEALTHD_DEMO_DEMO_H
 #define WSHEALTHD_DEMO_DEMO_H
@@ -12,7 +11,7 @@
 #include "agent/base/err.h"
 
 struct demo_options {
-    uint16_t port;      /* of the WebSocket server; 0: any free one */
+    uint16_t port;      /* the WebSocket server's; 0: any free one */
     const char *fault;  /* switched on from the start; NULL: none. An unknown name is an error with a suggestion */
     const char *broker; /* URL of the broker that both use; NULL: one inside the process */
     const char *listen; /* of the health listener; NULL: 127.0.0.1:9717, or any free port when that is taken */

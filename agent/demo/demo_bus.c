@@ -1,6 +1,6 @@
 /*
- * The demo server's side of the broker (agent/demo/demo_bus.h). Called by agent/demo/demo.c. It owns one broker connection and its subscriptions;
- * reconnecting is agent/core/broker.c's, who gets the messages is agent/demo/demo_server.c's.
+ * The demo server's side of the broker (agent/demo/demo_bus.h). Called by agent/demo/demo.c. Owns one broker connection and its
+ * subscriptions. agent/core/broker.c reconnects; agent/demo/demo_server.c sends the messages to its clients.
  */
 #include "agent/demo/demo_bus.h"
 

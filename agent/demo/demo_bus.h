@@ -9,7 +9,7 @@
 #include "agent/demo/demo_faults.h"
 
 #define DEMO_CHANNEL "healthcheck" /* heartbeats of the agent beside it */
-#define DEMO_NEWS "news"           /* whatever anybody publishes */
+#define DEMO_NEWS "news"           /* for messages that the user publishes */
 
 struct demo_bus;
 /* conf outlives it. */

@@ -1,6 +1,7 @@
 /*
- * The demo's WebSocket connections behind the upgrade: echoes, pongs, closes, and every way of getting them wrong. Called by
- * agent/demo/demo_server.c with bytes; what a connection may hold back for a slow reader is bounded by its stream and by `waiting`.
+ * The demo's WebSocket connections after the upgrade: echoes, pongs, closes, and the faults in them. Called by
+ * agent/demo/demo_server.c with the bytes of a client. The bytes that wait for a slow client are bounded by the stream and by
+ * `waiting`.
  */
 #include "agent/demo/demo_conn.h"
 
@@ -68,7 +69,7 @@ bool demo_conn_send(struct demo_conn *conn, struct slice bytes)
 {
     if (stream_write(conn->stream, bytes) == 0)
         return true;
-    abort_conn(conn); /* it does not read what it asks for */
+    abort_conn(conn); /* the client does not read its answers */
     return false;
 }
 
@@ -86,7 +87,7 @@ static bool send_frame(struct demo_conn *conn, enum ws_opcode opcode, struct sli
     return alive;
 }
 
-/* With the peer's close frame, or without it in good time, the connection ends. */
+/* The connection ends with the peer's close frame, or after CLOSE_WAIT_MS without one. */
 static bool send_close(struct demo_conn *conn, uint16_t code, const char *text)
 {
     struct buf frame = BUF_INIT(WS_HEADER_MAX + WS_CONTROL_MAX);
@@ -153,7 +154,7 @@ static int write_echo(struct demo_conn *conn, const struct ws_message *message, 
     return rc;
 }
 
-/* Part of a frame, and never the rest. */
+/* Sends the beginning of a frame, and nothing after it. */
 static bool send_torso(struct demo_conn *conn, const void *bytes, size_t len)
 {
     conn->deaf = true;
@@ -212,7 +213,8 @@ static bool answer(struct demo_conn *conn, const struct ws_message *message)
     return echo(conn, message);
 }
 
-/* The client has broken a rule. What it says to that is not read any more, and a server closes TCP at once (RFC 6455, 7.1.1 and 7.1.7). */
+/* The client has broken a rule. The server sends a close frame and closes TCP at once; it reads nothing more (RFC 6455, 7.1.1 and
+ * 7.1.7). */
 static void fail(struct demo_conn *conn, const struct err *err)
 {
     if (conn->closing || send_close(conn, (uint16_t)err->code, err->text))

@@ -1,4 +1,5 @@
-/* One connection of the demo's server. Between agent/demo/demo_server.c (accepting, the upgrade) and agent/demo/demo_conn.c (messages) only. */
+/* One connection of the demo's server. Shared by demo_server.c (accepting, the upgrade) and demo_conn.c (messages); nobody else
+ * includes this. */
 #ifndef WSHEALTHD_DEMO_DEMO_CONN_H
 #define WSHEALTHD_DEMO_DEMO_CONN_H
 
@@ -17,12 +18,12 @@ struct demo_conn {
     struct ws_reader ws;
     struct deflater *deflater; /* from the first compressed echo on */
     struct timer deadline;     /* for the request, for drop-200ms, for the peer's close frame */
-    struct timer chat;         /* the next message that nobody asked for */
-    struct timer late;         /* when what lies in `waiting` goes out */
+    struct timer chat;         /* the next message without a request */
+    struct timer late;         /* sends what lies in `waiting` */
     struct buf waiting;
-    uint32_t said; /* messages that nobody asked for */
+    uint32_t said; /* messages sent without a request */
     bool upgraded, pushes, closing;
-    bool deaf; /* reads nothing more, says nothing more */
+    bool deaf; /* reads nothing more and sends nothing more */
 };
 
 static inline bool demo_conn_has(const struct demo_conn *conn, enum demo_fault fault)
@@ -37,7 +38,7 @@ bool demo_conn_data(struct demo_conn *conn, struct slice data);
 bool demo_conn_say(struct demo_conn *conn, struct slice body); /* a message from the broker */
 bool demo_conn_apply(struct demo_conn *conn);                  /* the faults have changed */
 
-void demo_conn_drop(struct demo_conn *conn);  /* closes TCP, with no word */
-void demo_conn_leave(struct demo_conn *conn); /* likewise, behind what is still to be sent */
+void demo_conn_drop(struct demo_conn *conn);  /* closes TCP without a close frame */
+void demo_conn_leave(struct demo_conn *conn); /* sends what is pending, then closes TCP */
 
 #endif

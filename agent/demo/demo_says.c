@@ -1,6 +1,6 @@
 /*
- * What the demo says (agent/demo/demo_says.h). Owns stdout while the demo runs, and what waits to be read. Called by agent/demo/demo.c on the loop's
- * thread.
+ * What the demo prints (agent/demo/demo_says.h). Owns stdout while the demo runs, and the text that waits for its reader. Called by
+ * agent/demo/demo.c on the loop's thread.
  */
 #include "agent/demo/demo_says.h"
 
@@ -27,7 +27,7 @@ static void send_waiting(void)
     }
 }
 
-/* Sends what there is room for. True: nothing waits any more. */
+/* Writes as much as stdout takes. True: everything is written. */
 static bool flush(void)
 {
     send_waiting();
@@ -79,7 +79,7 @@ void demo_says_end(void)
     while (!flush() && (now_ms = clock_now_ms()) < until_ms) {
         struct pollfd out = { .fd = sink.fd, .events = POLLOUT };
         if (poll(&out, 1, (int)(until_ms - now_ms)) > 0 && !(out.revents & POLLOUT))
-            break; /* nobody is there to read */
+            break; /* the reader has gone */
     }
     buf_fini(&waiting);
 }

@@ -1,6 +1,6 @@
 /*
- * What the demo says to the person in front of it, on stdout. A terminal that is stopped (Ctrl-S) and a pipe that nobody reads stop neither
- * the server nor the agent: what finds no room waits, up to a limit, and what does not fit there either is left out and counted.
+ * What the demo prints on stdout. Printing never blocks: a stopped terminal (Ctrl-S) or a pipe without a reader must not stop the
+ * server and the agent. Text that stdout does not take waits, up to DEMO_SAYS_MAX; further texts are dropped and counted.
  */
 #ifndef WSHEALTHD_DEMO_DEMO_SAYS_H
 #define WSHEALTHD_DEMO_DEMO_SAYS_H
@@ -10,13 +10,14 @@
 
 enum { DEMO_SAYS_MAX = 256 << 10 }; /* bytes that may wait */
 
-/* Before process_hide: gives stdout a description of its own where it can be had (agent/base/sink.h). */
+/* Opens stdout anew where that is possible, so that O_NONBLOCK does not reach other processes (agent/base/sink.h). Call it before
+ * process_hide. */
 void demo_says_open(void);
 void demo_says_begin(struct loop *loop);
-/* Makes the text fit for the screen, and frees it. demo_says_page leaves it as it is: its lines have been broken already. */
+/* Prints the text, with lines broken for the screen, and frees it. demo_says_page prints it as it is. */
 void demo_says(struct buf *text);
 void demo_says_page(struct buf *text);
-/* Waits for a moment for what is left to be read; before loop_fini. */
+/* Waits up to 250 ms until everything is read. Call it before loop_fini. */
 void demo_says_end(void);
 
 #endif

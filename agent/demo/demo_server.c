@@ -1,6 +1,6 @@
 /*
- * The demo's server up to the upgrade: listening, requests, the faults that belong there. Called by agent/demo/demo.c; messages are
- * agent/demo/demo_conn.c's. Everything runs on the caller's loop.
+ * The demo's server until the upgrade: listening, requests, and the faults in them. Called by agent/demo/demo.c.
+ * agent/demo/demo_conn.c takes over after the upgrade. Everything runs on the caller's loop.
  */
 #include "agent/demo/demo_server.h"
 
@@ -79,7 +79,7 @@ static void write_switch(const struct demo_conn *conn, struct buf *out, char *ac
     if (demo_conn_has(conn, DEMO_BAD_ACCEPT))
         accept[0] = accept[0] == 'A' ? 'B' : 'A';
     if (demo_conn_has(conn, DEMO_BAD_EXTENSION)) {
-        agreed->deflate.on = true; /* the connection is never used: what counts is the header */
+        agreed->deflate.on = true; /* makes the header appear; the client refuses it, so nothing is ever compressed */
         extensions = "x-demo-compress";
     }
     if (demo_conn_has(conn, DEMO_BAD_UPGRADE))
@@ -194,7 +194,7 @@ static int listen_again(struct demo_server *server, struct err *err)
     return server->listener ? 0 : -1;
 }
 
-/* Somebody else may have taken the port while it was free. */
+/* Tries again: another process may have taken the port while the demo refused connections. */
 static void on_relisten(struct timer *timer, void *user)
 {
     struct demo_server *server = user;

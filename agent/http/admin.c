@@ -1,6 +1,6 @@
 /*
- * The admin socket: what changes the agent from outside, and the full view for its owner. Called by the agent; a table of paths on
- * agent/http/httpd.c. Who may talk to it is settled by the permissions of the socket, which it has before anybody can connect.
+ * The admin socket: the requests that change the agent, and the full view. Called by the agent. A table of paths on
+ * agent/http/httpd.c. The permissions of the socket decide who may use it; they are set before anybody can connect.
  */
 #include "agent/http/admin.h"
 
@@ -41,7 +41,7 @@ static unsigned query_width(const struct httpd_request *request)
     return width < ADMIN_WIDTH_MAX ? (unsigned)width : ADMIN_WIDTH_MAX;
 }
 
-/* How the asker's shell starts this program. */
+/* How the client's user calls this program, for the advice. */
 static const char *query_program(const struct httpd_request *request, char out[ADMIN_PROGRAM_MAX])
 {
     return httpd_query(request, "program", out, ADMIN_PROGRAM_MAX) && *out ? out : NULL;

@@ -1,7 +1,8 @@
 /*
- * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON; ?format=text&colour=1&width=120&ascii=1&program=NAME for
- * terminals: NAME is what its user types for `wshealthd`, and is not decoded), GET /ready, /live, /startup as on the health listener, POST /drain, /resume, /reload (200, or 422 with a line for each error of the file). Errors come
- * as text/plain. Whoever may open the socket may see everything.
+ * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON; ?format=text&colour=1&width=120&ascii=1&program=NAME
+ * for terminals; NAME is what the user types for `wshealthd`, and is not percent-decoded), GET /ready, /live, /startup as on the
+ * health listener, POST /drain, /resume, /reload (200, or 422 with a line for each error of the file). Errors come as text/plain. A
+ * client that may open the socket sees everything.
  */
 #ifndef WSHEALTHD_HTTP_ADMIN_H
 #define WSHEALTHD_HTTP_ADMIN_H
@@ -18,7 +19,7 @@ struct admin_source {
     int (*reload)(void *user, struct conf_errors *errors);
     void *user;
 };
-/* Copies source; what its user points at must outlive the server. A reload may close the very server that it came through. */
+/* Copies source; the object of source->user must outlive the server. A reload may close this server while it answers the request. */
 struct httpd *admin_open(struct loop *loop, const struct listen_address *address, const struct admin_source *source,
                          struct err *err);
 

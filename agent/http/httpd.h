@@ -1,6 +1,7 @@
 /*
- * A small HTTP/1.1 server for answers that are ready at once: the health listener (agent/http/serve.c) and the admin socket (agent/http/admin.c) are
- * routes on it. Every client is hostile: connections, header bytes, request time and idle time have limits; the handler never waits.
+ * A small HTTP/1.1 server for answers that need no waiting. The health listener (agent/http/serve.c) and the admin socket
+ * (agent/http/admin.c) are handlers on it. Clients may be hostile: connections, header bytes, request time and idle time have
+ * limits.
  */
 #ifndef WSHEALTHD_HTTP_HTTPD_H
 #define WSHEALTHD_HTTP_HTTPD_H
@@ -15,35 +16,37 @@ struct httpd_request {
     struct slice method, path, query; /* path without the query, percent-encoding left as it is */
     const struct http_head *head;
     struct slice body;
-    bool peer_local; /* loopback or a unix socket; behind a PROXY preamble the client that it names must be local as well */
+    bool peer_local; /* the client is on loopback or a unix socket; with a PROXY preamble, the client that it names too */
 };
 struct httpd_reply {
     int status;
     const char *content_type;
     struct buf *headers; /* further header lines, each ended by \r\n */
     struct buf *body;
-    struct shared *shared; /* in the place of body: a text that many share. The server takes over this one reference */
+    struct shared *shared; /* instead of body: a text that several answers share. The server takes over this one reference */
 };
-/* The handler sets status, content_type and body; an empty body other than of a 200 becomes the status in words. Answers go out with
- * Date, Content-Length and Cache-Control: no-store; HEAD is answered like GET, without the body.
+/* The handler sets status, content_type and body. An empty body becomes the status in words, unless the status is 200. Answers go
+ * out with Date, Content-Length and Cache-Control: no-store; HEAD is answered like GET, without the body.
  *
  * The value of a query parameter ("?timeout=2s&x"), copied and cut to size; false where it is absent. A parameter without = is "". */
 bool httpd_query(const struct httpd_request *request, const char *name, char *out, size_t size);
 
 struct httpd_options {
-    /* Over it somebody gives way (agent/http/httpd_seat.h): nobody who comes is turned away, and who cannot be accepted yet waits in the kernel. */
+    /* With more clients, one connection is closed for the next (agent/http/httpd_seat.h). New clients are not refused: they wait in
+     * the kernel until there is room. */
     unsigned max_connections;
-    size_t max_pending_bytes; /* of all answers that wait for their readers: over it the one that has stalled longest is dropped */
-    /* For the whole of a request: 408; for taking an answer: dropped; for a new client's first byte: closed. */
+    /* Of all answers that wait for their readers. With more, the client that has stalled longest is dropped. */
+    size_t max_pending_bytes;
+    /* For a whole request (408 when it is over), for reading an answer (dropped), for the first byte of a new client (closed). */
     uint32_t request_timeout_ms;
     uint32_t idle_timeout_ms; /* between requests on a kept connection */
     size_t max_head_bytes;    /* 431 */
     size_t max_body_bytes;    /* 413 */
-    /* May a connection begin with a PROXY preamble, version 1 or 2? Those without are served too. NULL: no */
+    /* May a connection begin with a PROXY preamble, version 1 or 2? Connections without one are served too. NULL: no */
     bool (*proxy_protocol)(void *user);
     void (*handle)(void *user, const struct httpd_request *request, struct httpd_reply *reply); /* reply starts as 404 */
-    void (*on_shed)(void *user); /* somebody had to give way: at most once in ten seconds; may be NULL */
-    void (*fini)(void *user);    /* the server is gone and user is needed no more; may be NULL. Not after a failed httpd_open */
+    void (*on_shed)(void *user); /* a connection was closed to make room; called at most once in ten seconds; may be NULL */
+    void (*fini)(void *user);    /* the server is freed and user may be freed; may be NULL. Not called when httpd_open fails */
     void *user;
 };
 struct httpd;

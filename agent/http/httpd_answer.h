@@ -1,4 +1,4 @@
-/* Between httpd.c and httpd_answer.c only: the text of answers. */
+/* The text of answers. For httpd.c and httpd_answer.c only. */
 #ifndef WSHEALTHD_HTTP_HTTPD_ANSWER_H
 #define WSHEALTHD_HTTP_HTTPD_ANSWER_H
 

@@ -8,7 +8,7 @@
 
 enum httpd_state { HTTPD_IDLE, HTTPD_READING, HTTPD_WRITING };
 
-/* The connections of one address. */
+/* One client address, and how many connections it has. */
 struct holder {
     struct list node;
     size_t count;
@@ -19,7 +19,7 @@ struct httpd {
     struct loop *loop;
     struct listener *listener;
     struct httpd_options options;
-    struct list conns, turns; /* all connections; those that go on in the next turn */
+    struct list conns, turns; /* all connections; those with work for the next turn */
     struct list holders;
     unsigned conn_count;
     struct seat *seats;            /* scratch, one for each connection */
@@ -30,9 +30,9 @@ struct httpd {
     uint64_t turn_ms;        /* libuv's time of the turn that turn_until_ns belongs to */
     uint64_t turn_until_ns;
     uint64_t shed_ms; /* when on_shed was last called */
-    bool waited;      /* since accepting stopped, as nobody could go */
+    bool waited;      /* accepting has stopped, and no connection could be closed since */
     bool full;        /* accepting has stopped */
-    unsigned full_by; /* the number of connections at that time: one fewer is room, whatever was short */
+    unsigned full_by; /* the number of connections at that time: with one fewer there is room again */
     bool serving;     /* a handler may be running: closing waits for it */
     bool closing;
 };
@@ -44,7 +44,7 @@ struct httpd_conn {
     struct http_reader *reader;
     struct holder *holder;
     struct timer timer;
-    uint64_t due_ms, armed_ms; /* the timer may be set earlier than due: it then looks and sleeps on */
+    uint64_t due_ms, armed_ms; /* the timer may fire before due_ms: it is then set again */
     uint64_t since_ms;         /* in its state; HTTPD_WRITING: since something was last taken */
     enum httpd_state state;
     bool answered; /* since the state was last set */

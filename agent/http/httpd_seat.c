@@ -1,4 +1,4 @@
-/* The choice of the connection that gives way (agent/http/httpd_seat.h). Owns nothing and knows no clock. */
+/* The choice of the connection to close (agent/http/httpd_seat.h). Owns nothing, and takes the time as an argument. */
 #include "agent/http/httpd_seat.h"
 
 #include <stdbool.h>
@@ -13,7 +13,7 @@ static uint64_t age_ms(const struct seat *seat, uint64_t now_ms)
     return now_ms > seat->since_ms ? now_ms - seat->since_ms : 0;
 }
 
-/* Lower goes first. */
+/* The connection with the lowest rank is closed first. */
 static unsigned rank(const struct seat *seat, size_t count, uint64_t now_ms)
 {
     static const unsigned by_state[] = { [SEAT_OWES] = 0, [SEAT_IDLE] = 2, [SEAT_TAKES] = 3 };

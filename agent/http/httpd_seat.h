@@ -1,6 +1,6 @@
 /*
- * Who has to go when the HTTP server is full: a pure function over what is known of each connection, so that the policy is a table of
- * cases in its test. Called by agent/http/httpd.c.
+ * Which connection the HTTP server closes when it is full. A pure function over the state of each connection, so that its test is a
+ * table of cases. Called by agent/http/httpd_room.c.
  */
 #ifndef WSHEALTHD_HTTP_HTTPD_SEAT_H
 #define WSHEALTHD_HTTP_HTTPD_SEAT_H
@@ -9,29 +9,33 @@
 #include <stdint.h>
 
 enum {
-    SEAT_GRACE_MS = 250,      /* whoever has just come, or has just been answered, may say what it wants */
-    SEAT_CROWD_GRACE_MS = 50, /* the same for an address that holds more than half of all, where nobody else can go */
-    SEAT_STALLED_MS = 1000,   /* an answer of which nothing was taken for so long */
+    SEAT_GRACE_MS = 250, /* a client that has just connected, or has just been answered, has so long to send a request */
+    SEAT_CROWD_GRACE_MS =
+        50, /* the same for an address with more than half of all connections, when no other connection may be closed */
+    SEAT_STALLED_MS = 1000, /* an answer is stalled when the client has read nothing of it for so long */
     SEAT_NOBODY = -1,
 };
 
 enum seat_state {
-    SEAT_OWES,   /* a request, or the rest of one */
+    SEAT_OWES,   /* the client owes a request, or the rest of one */
     SEAT_IDLE,   /* between requests */
-    SEAT_TAKES,  /* an answer, and has not taken all of it */
-    SEAT_SERVED, /* it has brought a request that waits for its turn: never chosen */
+    SEAT_TAKES,  /* the client has not read all of its answer */
+    SEAT_SERVED, /* a whole request waits for its turn: never chosen */
 };
 struct seat {
     enum seat_state state;
-    uint64_t since_ms; /* in the state; SEAT_TAKES: since it last took something */
+    uint64_t since_ms; /* since when in this state; SEAT_TAKES: since the client last read something */
     size_t fellows;    /* connections of the same address, this one included */
 };
 
-/* The index of the seat to be cleared, or SEAT_NOBODY: *again_ms is then how long it takes until somebody may be chosen.
+/*
+ * The index of the connection to close, or SEAT_NOBODY: *again_ms is then how long it takes until one may be closed.
  *
- * An address that holds more than half of all goes before others: a flood clears its own places. Then, those who owe a request; those who
- * let an answer lie for a second; the idle; those who take an answer slowly. A kept connection between requests owes nothing, and a client
- * that has just been answered may be about to ask again. Among equals the one that has been so longest. */
+ * The connections of an address with more than half of all are closed before others, so that a flood pays for itself. Among them, and then
+ * among the others, the order is: clients that owe a request; clients that have read nothing of an answer for a second; idle ones; clients
+ * that read an answer slowly. Among equals the one that has been so for longest. Idle clients come after those that owe a request: a kept
+ * connection owes nothing, and a client that has just been answered may be about to ask again.
+ */
 ptrdiff_t seat_choose(const struct seat *seats, size_t count, uint64_t now_ms, uint64_t *again_ms);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The health listener: one table of paths, answered from the view. Called by the agent, which owns the view; agent/http/admin.c answers the three
- * questions the same way. Promises that no answer waits for anything and that none changes anything.
+ * The health listener: one table of paths, answered from the agent's view. Called by the agent, which owns the view, and by
+ * agent/http/admin.c for /ready, /live and /startup. Promises that no answer waits for anything or changes anything.
  */
 #include "agent/http/serve.h"
 
@@ -27,11 +27,11 @@ enum {
     SERVE_IDLE_MS = 120000, /* longer than the usual scrape interval, so that scrapers keep their connection */
     SERVE_HEAD_BYTES = 8 << 10,
     SERVE_BODY_BYTES = 4 << 10,
-    TEXT_KEPT_NS = NS_PER_S, /* how long a text is given to others as well */
-    TEXT_SHARE = 100,        /* where things have changed it is made anew, for at most one part in so many of the time */
+    TEXT_KEPT_NS = NS_PER_S, /* how long a text is given to further clients */
+    TEXT_SHARE = 100, /* when the view has changed, the text is made anew, but that may use one hundredth of the time at most */
 };
 
-/* The long answers are made once for all who ask within a moment: of 200 checks they cost milliseconds. */
+/* The long answers are kept for a moment and given to all clients that ask meanwhile: with 200 checks one costs milliseconds. */
 enum text { TEXT_METRICS, TEXT_OPENMETRICS, TEXT_STATUS, TEXT_STATUS_FULL, TEXT_COUNT };
 struct kept_text {
     struct shared *shared; /* NULL: none */
@@ -62,8 +62,8 @@ static struct slice cut_at(struct slice *rest, char mark)
     return part;
 }
 
-/* Is this element of an Accept list the media type, in the wanted version where it names one? Its weight does not matter: who lists
- * a type understands it. */
+/* Is this element of an Accept list the media type, in the wanted version if it names one? Its weight (q) is ignored: a client that
+ * lists a type understands it. */
 static bool element_accepts(struct slice element, const char *type, const char *version)
 {
     if (!slice_equal_nocase(cut_at(&element, ';'), type))
@@ -101,7 +101,7 @@ static bool query_has(const struct ask *ask, const char *name)
 
 /* --- routes ------------------------------------------------------------------------------------------------------------ */
 
-/* The status of /ready and /health, with the headers and exceptions that load balancers ask for. */
+/* The status of /ready and /health, with the headers for Envoy and the statuses that ?drain= and ?warn= ask for. */
 static void judge_ready(const struct ask *ask, struct httpd_reply *reply)
 {
     const struct verdict *verdict = &ask->view->verdict;
@@ -152,7 +152,7 @@ static void answer_startup(const struct ask *ask, struct httpd_reply *reply)
     answer_plain(ask, REPORT_STARTUP, reply);
 }
 
-/* That this is answered at all is the answer. */
+/* 200 as long as the event loop runs. */
 static void answer_healthz(const struct ask *ask, struct httpd_reply *reply)
 {
     (void)ask;

@@ -13,11 +13,11 @@ struct serve_source {
     bool (*proxy_protocol)(void *user); /* likewise; NULL: no */
     void *user;
 };
-/* Copies source; what its user points at must outlive the server. */
+/* Copies source; the object of source->user must outlive the server. */
 struct httpd *serve_open(struct loop *loop, const struct listen_address *address, int fd /* activated, or -1 */,
                          const struct serve_source *source, struct err *err);
 
-/* The answer to one request, by itself: what serve_open's server does. details: enum conf_details. */
+/* The answer to one request without a server, for tests and fuzzing. details: enum conf_details. */
 void serve_answer(const struct agent_view *view, int details, const struct httpd_request *request, struct httpd_reply *reply);
 /* The same for /ready, /live and /startup only; false for any other path. For the admin socket. */
 bool serve_question(const struct agent_view *view, bool full, const struct httpd_request *request, struct httpd_reply *reply);

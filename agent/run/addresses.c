@@ -1,5 +1,5 @@
 /*
- * Owns the order of the places and nothing that lives. Called by agent/run/agent_listeners.c, agent/run/agent_reload.c and the commands. It
+ * Owns nothing but the order of the places. Called by agent/run/agent_listeners.c, agent/run/agent_reload.c and the commands. It
  * never removes or binds anything.
  */
 #include "agent/run/addresses.h"

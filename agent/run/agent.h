@@ -1,6 +1,6 @@
 /*
- * The composition root: owns the loop, the configuration generation, the checks, the health listener and the admin socket. Called by the
- * commands; everything runs on the one loop.
+ * The composition root: owns the configuration generation, the checks, the brokers, the health listener and the admin socket.
+ * Called by the commands. Everything runs on the caller's loop.
  */
 #ifndef WSHEALTHD_RUN_H
 #define WSHEALTHD_RUN_H
@@ -11,7 +11,7 @@
 #include "agent/report/view.h"
 #include "agent/run/addresses.h"
 
-extern const struct conf_env agent_conf_env; /* all probes, the process's environment */
+extern const struct conf_env agent_conf_env; /* all probes, brokers and dialects, and the process's environment */
 
 struct agent;
 struct agent_options {
@@ -23,22 +23,21 @@ struct agent_options {
     bool once;  /* one round of each check, then on_done */
     void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */
     void (*on_told)(void *user,
-                    const struct story_line *line); /* a change of the verdict or its cause, once that is clear; may be NULL */
+                    const struct story_line *line); /* the verdict or its cause has changed, and the cause is clear; may be NULL */
     void (*on_done)(void *user);                    /* once: every check has been judged (or was void) */
     void *user;
 };
 
-/* The file, and the URL in the place of its target where that is not NULL. NULL and errors, or one reference. */
+/* Reads the file; url, if it is not NULL, replaces the file's target. Returns one reference, or NULL and errors. */
 struct conf *agent_load(const char *file, const char *url, struct conf_errors *errors);
-/* Takes a reference of conf. With serve, listening sockets are bound before it returns: NULL and err where that fails. */
+/* Takes a reference of conf. With serve, the listeners are bound before it returns; NULL and err if that fails. */
 struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err);
 void agent_stop(struct agent *agent, void (*on_stopped)(void *user),
-                void *user);                              /* closes everything politely, bounded by 1 s; then on_stopped */
+                void *user); /* ends the checks and closes their connections with close frames, within 1 s; then on_stopped */
 void agent_free(struct agent *agent);                     /* after on_stopped */
 const struct agent_view *agent_view(struct agent *agent); /* current; valid until the loop turns */
 void agent_drain(struct agent *agent, bool on);
-void agent_forget_refusals(
-    struct agent *agent); /* whoever knows that the target refuses no more: the checks return to their pace */
+void agent_forget_refusals(struct agent *agent); /* the target no longer refuses the probe: the checks return to their usual pace */
 /* Reads the configuration file again. 0, or -1: the errors, and nothing has changed. */
 int agent_reload(struct agent *agent, struct conf_errors *errors);
 

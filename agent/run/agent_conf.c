@@ -1,5 +1,5 @@
 /*
- * Owns nothing that lives: which plug-ins and which environment the agent's configurations are read with, and how one is read. Called by
+ * How the agent reads its configurations: with which check types, brokers, dialects and environment. Owns nothing. Called by
  * agent/run/agent_reload.c, agent/run/addresses.c and the commands.
  */
 #include <stdlib.h>

@@ -29,8 +29,10 @@ struct agent {
     const char *shown_url; /* NULL: the target's */
     char service_id[512];
     struct httpd *health, *admin; /* the listeners; NULL: off */
-    int (*reload)(struct agent *agent,
-                  struct conf_errors *errors); /* for the admin socket, which a reload may move: no call in a circle */
+    int (*reload)(
+        struct agent *agent,
+        struct conf_errors
+            *errors); /* agent_reload, for POST /reload. A pointer, as the listeners must not call the file that moves them */
     struct loop_signal hangup;
     bool hangup_open;
     struct timer done, stopping, watchdog, settling;

@@ -1,7 +1,7 @@
 /*
- * sd_notify(3) and socket activation, spoken directly: datagrams to $NOTIFY_SOCKET and descriptors from 3 on. Owns the socket and the
- * descriptors that systemd handed over until somebody asks for them. Called by agent/run/agent*.c on the agent's loop. Promises never to block and
- * never to fail: without systemd every call does nothing. What the messages say is the agent's business.
+ * sd_notify(3) and socket activation, spoken directly: datagrams to $NOTIFY_SOCKET and descriptors from 3 on. Owns the socket, and
+ * the descriptors that systemd handed over until notify_listen_fd gives them away. Called by agent/run/agent*.c on the agent's
+ * loop. Promises never to block and never to fail: without systemd every call does nothing.
  */
 #include "agent/run/sd_notify.h"
 
@@ -52,7 +52,7 @@ static bool address_of(const char *text)
     return true;
 }
 
-/* A variable that is meant for one process: absent, unreadable and not ours are the same. */
+/* Does the variable hold our process id? Systemd sets it for one process, and children inherit it. */
 static bool ours(const char *variable)
 {
     const char *text = getenv(variable);
@@ -92,7 +92,7 @@ void notify_send(const char *fmt, ...)
     if (len <= 0)
         return;
     size_t size = (size_t)len < sizeof message ? (size_t)len : sizeof message - 1;
-    /* A manager that does not read loses a status line; the agent must not wait for it. */
+    /* MSG_DONTWAIT: if the manager does not read, the status line is lost, and the agent does not wait. */
     (void)!sendto(notify.socket - 1, message, size, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&notify.address,
                   notify.address_len);
 }
@@ -115,14 +115,14 @@ void notify_fini(void)
     notify.watchdog_ms = 0;
 }
 
-/* systemd names a descriptor after its socket unit, or "unknown", unless FileDescriptorName= says otherwise: that is no name. */
+/* Has the descriptor a name of its own (FileDescriptorName=)? By default systemd calls it "unknown" or by its socket unit. */
 static bool is_name(const char *name)
 {
     size_t len = strlen(name);
     return len && strcmp(name, "unknown") != 0 && !(len > 7 && strcmp(name + len - 7, ".socket") == 0);
 }
 
-/* The next of "a:b:c" into out; what is too long for a name of ours is cut and matches nothing. */
+/* The next name of "a:b:c" into out. A longer one is cut; it then equals none of our names. */
 static const char *next_name(const char *names, char *out, size_t size)
 {
     size_t len = strcspn(names, ":");
@@ -164,6 +164,6 @@ int notify_listen_fd(const char *name)
     if (!found)
         return -1;
     int fd = found->fd;
-    found->fd = -1; /* whoever asks again gets another one, or none */
+    found->fd = -1; /* the next call gives another descriptor, or none */
     return fd;
 }
