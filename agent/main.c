@@ -82,8 +82,9 @@ static const struct cli_flag wait_flags[] = {
     { 0 }
 };
 static const struct cli_example wait_examples[] = {
-    { "ExecStartPost=/usr/bin/wshealthd wait --timeout 30s", "A unit that has started only when the server takes connections." },
-    { "wshealthd wait --for startup --url http://127.0.0.1:9717", "Without the admin socket." },
+    { "ExecStartPost=/usr/bin/wshealthd wait --timeout 30s --url http://127.0.0.1:9717",
+      "In the server's unit: it has started when the server takes connections." },
+    { "wshealthd wait --for startup", "The same through the admin socket, for a user who may open it." },
     { 0 }
 };
 
