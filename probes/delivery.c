@@ -563,7 +563,7 @@ static int delivery_check_share(const void *opts, struct err *err)
 {
     const struct dialect *over = &((const struct delivery_opts *)opts)->over;
     bool connect = over->connect.send.data || !match_spec_empty(&over->connect.expect) || !match_spec_empty(&over->connect.reject);
-    bool keepalive = over->keepalive.send.data || over->keepalive.beat.data || !match_spec_empty(&over->keepalive.match);
+    bool keepalive = over->keepalive.send.data || over->keepalive.ping.data || !match_spec_empty(&over->keepalive.match);
 
     if (!connect && !keepalive)
         return 0;
@@ -577,10 +577,10 @@ static const struct opt delivery_rows[] = {
     { OPTION("broker", broker, OPT_STRING, "the broker to publish on; may be left out where there is only one") },
     { OPTION("channel", channel, OPT_STRING, "the channel for heartbeats: one that users do not see"), .max = CHANNEL_NAME_MAX },
     { OPTION("channels", channels, OPT_STRINGS, "several channels, as a list and with patterns such as room-{1..5000}") },
-    { OPTION("sample", sample, OPT_INT, "how many of the channels a round tries, in turn; 0: all"), .fallback = "0",
+    { OPTION("sample", sample, OPT_INT, "how many of the channels a round tries, in turn; 0: all"), .default_text = "0",
       .max = CHANNELS_SAMPLE_MAX },
     { OPTION("within", within_ms, OPT_DURATION, "a heartbeat must be on the WebSocket this long after it was published"),
-      .fallback = "500ms", .min = 1, .max = 600000 },
+      .default_text = "500ms", .min = 1, .max = 600000 },
     DIALECT_PARTS(offsetof(struct delivery_opts, over)),
     { 0 },
 };

@@ -98,9 +98,10 @@ void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg,
         take_own(run, &heartbeat, leg, received_ns, news == HEARTBEAT_DUPLICATE);
 }
 
-static int expand(const char *template, const char *fallback, const struct template_vars *vars, struct buf *out, struct err *err)
+static int expand(const char *template, const char *default_text, const struct template_vars *vars, struct buf *out,
+                  struct err *err)
 {
-    if (template_expand(slice_str(template ? template : fallback), vars, out, err) < 0) {
+    if (template_expand(slice_str(template ? template : default_text), vars, out, err) < 0) {
         err->reason = REASON_AGENT_ERROR;
         return err_prefix(err, "publish");
     }

@@ -42,7 +42,7 @@ static void release(struct dialogue *dialogue)
 {
     if (dialogue->stage == STAGE_IDLE)
         return;
-    timer_stop(&dialogue->beat);
+    timer_stop(&dialogue->ping_timer);
     timer_stop(&dialogue->settle);
     free_subscriptions(&dialogue->pending);
     free_subscriptions(&dialogue->confirmed);
@@ -86,8 +86,8 @@ static bool become_ready(struct dialogue *dialogue)
     drop_stage(dialogue);
     forget_last(dialogue);
     dialogue->stage = STAGE_READY;
-    if (dialect->keepalive.beat.data && dialect->keepalive.every_ms > 0)
-        timer_start(&dialogue->beat, (uint64_t)dialect->keepalive.every_ms);
+    if (dialect->keepalive.ping.data && dialect->keepalive.every_ms > 0)
+        timer_start(&dialogue->ping_timer, (uint64_t)dialect->keepalive.every_ms);
     dialogue->events->on_ready(dialogue->user);
     return dialogue_kept(call);
 }
@@ -272,7 +272,7 @@ static void on_conn_lost(void *user, const struct err *cause)
 
 static const struct conn_events conn_events = { .on_open = on_open, .on_message = on_message, .on_lost = on_conn_lost };
 
-static void on_beat(struct timer *timer, void *user)
+static void on_ping_due(struct timer *timer, void *user)
 {
     struct dialogue *dialogue = user;
     const struct dialect *dialect = dialogue->speaker.dialect;
@@ -280,7 +280,7 @@ static void on_beat(struct timer *timer, void *user)
     bool said;
 
     timer_start(timer, (uint64_t)dialect->keepalive.every_ms);
-    dialogue_say(dialogue, &dialect->keepalive.beat, "", &said, &err); /* a connection that breaks says so itself */
+    dialogue_say(dialogue, &dialect->keepalive.ping, "", &said, &err); /* a connection that breaks says so itself */
 }
 
 struct dialogue *dialogue_new(void *user, const struct dialogue_events *events)
@@ -359,7 +359,7 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
     dialogue->seq = dialogue->opened_ns = 0;
     dialogue->stage = STAGE_OPENING;
     dialogue->group = options->group;
-    timer_init(&dialogue->beat, options->group->loop, on_beat, dialogue);
+    timer_init(&dialogue->ping_timer, options->group->loop, on_ping_due, dialogue);
     timer_init(&dialogue->settle, options->group->loop, dialogue_on_settle, dialogue);
     framing_init(&dialogue->framing, (enum dialect_framing)dialect->framing);
     dialogue->framing.budget = &options->group->budget;
@@ -468,5 +468,5 @@ bool dialogue_needed(const struct target_conf *target)
     const struct dialect *dialect = target->dialect;
 
     return dialect && (!exchange_empty(&dialect->greeting) || !exchange_empty(&dialect->connect) ||
-                       !match_spec_empty(&dialect->keepalive.match) || dialect->keepalive.beat.data || dialect->goodbye.send.data);
+                       !match_spec_empty(&dialect->keepalive.match) || dialect->keepalive.ping.data || dialect->goodbye.send.data);
 }

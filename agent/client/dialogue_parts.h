@@ -70,7 +70,7 @@ struct dialogue {
     struct framing framing;
     struct list pending, confirmed; /* subscriptions; the confirmed whose messages came last are at the end */
     size_t subscription_count;
-    struct timer beat, settle;
+    struct timer ping_timer, settle;
     unsigned answers; /* to keep-alives, of the message of now: one message must not make us say thousands */
     char *last;       /* what nothing took */
 };

@@ -59,7 +59,7 @@ struct broker_conf {
     char *name;
     const struct broker_type *type;
     void *opts; /* the type's own options */
-    char *url;  /* may hold ${file:…}, see opt_expand; the type's fallback_url where not set */
+    char *url;  /* may hold ${file:…}, see opt_expand; the type's default_url where not set */
     struct tls_conf tls;
     int64_t timeout_ms;                 /* for connecting, and for each ask */
     int64_t retry_min_ms, retry_max_ms; /* backoff */

@@ -395,7 +395,7 @@ static char *check_url(struct broker_conf *broker, const char *path, const struc
     if (report_has(report, path))
         return NULL;
     if (!broker->url)
-        broker->url = mem_strdup(broker->type->fallback_url);
+        broker->url = mem_strdup(broker->type->default_url);
     list_schemes(broker->type, want, sizeof want);
     if (!broker->url) {
         report_path(report, path, "required, but not set: want %s", want);

@@ -116,14 +116,14 @@ static void check_path(const char *path, struct trail *trail, struct report *rep
 static void check_keepalive(const struct dialect *dialect, struct trail *trail, struct report *report)
 {
     const bool asked = !match_spec_empty(&dialect->keepalive.match), answered = dialect->keepalive.send.data;
-    const bool beats = dialect->keepalive.beat.data, timed = dialect->keepalive.every_ms != 0;
+    const bool pings = dialect->keepalive.ping.data, timed = dialect->keepalive.every_ms != 0;
     if (report_has_below(report, trail->text)) /* what is wrong by itself is not judged again */
         return;
     if (answered && !asked)
         complain(report, trail, "keepalive.send", "needs match, what it is the answer to");
-    if (beats && !timed)
+    if (pings && !timed)
         complain(report, trail, "keepalive.beat", "needs every");
-    if (timed && !beats)
+    if (timed && !pings)
         complain(report, trail, "keepalive.every", "needs beat");
 }
 

@@ -315,8 +315,8 @@ static void read_pairs(struct reader *reader, const struct opt *row, const struc
 /* What is not in this build may still be said to be off. */
 static void read_future(struct reader *reader, const struct opt *row, const struct node *node)
 {
-    bool off =
-        node->kind == NODE_SCALAR ? node_is_null(node) || (row->fallback && strcmp(node->text, row->fallback) == 0) : !node->first;
+    bool off = node->kind == NODE_SCALAR ? node_is_null(node) || (row->default_text && strcmp(node->text, row->default_text) == 0)
+                                         : !node->first;
     if (!off)
         report_at(reader->report, node->key_mark, reader->trail.text, "not in this build");
 }

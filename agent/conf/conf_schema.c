@@ -133,8 +133,8 @@ static void put_future(struct json_out *json, const struct opt *row)
     json_out_null(json);
     if (row->kind == OPT_BOOL)
         json_out_bool(json, false);
-    else if (row->fallback)
-        json_out_string(json, row->fallback);
+    else if (row->default_text)
+        json_out_string(json, row->default_text);
     if (row->kind == OPT_STRINGS) {
         json_out_array(json);
         json_out_array_end(json);
@@ -200,15 +200,15 @@ static void put_kind(struct json_out *json, const struct opt *row)
 
 static void put_default(struct json_out *json, const struct opt *row)
 {
-    if (!row->fallback || row->kind == OPT_STRINGS || row->kind == OPT_SET)
+    if (!row->default_text || row->kind == OPT_STRINGS || row->kind == OPT_SET)
         return;
     json_out_key(json, "default");
     if (row->kind == OPT_BOOL)
-        json_out_bool(json, row->fallback[0] == 't');
+        json_out_bool(json, row->default_text[0] == 't');
     else if (row->kind == OPT_INT)
-        json_out_int(json, strtoll(row->fallback, NULL, 10));
+        json_out_int(json, strtoll(row->default_text, NULL, 10));
     else
-        json_out_string(json, row->fallback);
+        json_out_string(json, row->default_text);
 }
 
 static void put_properties(struct json_out *json, const struct opt *rows)

@@ -238,7 +238,7 @@ static bool is_shown(const struct opt *row, const void *base)
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
-        return row->fallback || opt_is_set(row, base);
+        return row->default_text || opt_is_set(row, base);
     default:
         return opt_is_set(row, base);
     }

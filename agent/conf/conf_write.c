@@ -42,13 +42,13 @@ static void put_prose(struct buf *out, const char *lead, const char *text)
 
 static void put_default(struct buf *out, const struct opt *row)
 {
-    if (row->fallback && row->kind == OPT_STRINGS)
-        buf_printf(out, " [%s]", row->fallback);
-    else if (row->fallback && ((row->kind == OPT_ENUM && row->fallback[strspn(row->fallback, "0123456789.")] == 0) ||
-                               (row->kind == OPT_STRING && row->fallback[0] == '['))) /* a number, a list, to YAML */
-        buf_printf(out, " \"%s\"", row->fallback);
-    else if (row->fallback)
-        buf_printf(out, " %s", row->fallback);
+    if (row->default_text && row->kind == OPT_STRINGS)
+        buf_printf(out, " [%s]", row->default_text);
+    else if (row->default_text && ((row->kind == OPT_ENUM && row->default_text[strspn(row->default_text, "0123456789.")] == 0) ||
+                                   (row->kind == OPT_STRING && row->default_text[0] == '['))) /* a number, a list, to YAML */
+        buf_printf(out, " \"%s\"", row->default_text);
+    else if (row->default_text)
+        buf_printf(out, " %s", row->default_text);
     else if (row->kind == OPT_STRINGS)
         buf_append_str(out, " []");
     else if (row->kind == OPT_PAIRS)
@@ -93,8 +93,8 @@ static void put_brokers(struct buf *out, const struct conf_env *env)
         size_t len = strcspn((*type)->schemes, " ");
         put_prose(out, "  ", (*type)->summary ? (*type)->summary : (*type)->name);
         buf_printf(out, "#  - type: %s\n", (*type)->name);
-        if ((*type)->fallback_url)
-            buf_printf(out, "#    url: %s\n", (*type)->fallback_url);
+        if ((*type)->default_url)
+            buf_printf(out, "#    url: %s\n", (*type)->default_url);
         else
             buf_printf(out, "#    url: %.*s://127.0.0.1\n", (int)len, (*type)->schemes);
         put_rows(out, (*type)->opts, "#    ");
@@ -271,9 +271,9 @@ static void put_roff_row(struct buf *out, const struct opt *row)
     roff_text(out, buf_str(&type));
     if (row->flags & OPT_REQUIRED)
         buf_append_str(out, "; required");
-    if (row->fallback) {
+    if (row->default_text) {
         buf_append_str(out, "; default ");
-        roff_text(out, row->fallback);
+        roff_text(out, row->default_text);
     }
     buf_append_str(out, ")\n");
     buf_fini(&type);

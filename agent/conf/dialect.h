@@ -40,7 +40,7 @@ struct dialect {
     struct {
         struct match_spec match; /* answered with `send` whenever it comes */
         struct opt_bytes send;
-        struct opt_bytes beat; /* sent by us every `every_ms`: servers that want to hear from clients */
+        struct opt_bytes ping; /* sent by us every `every_ms`: servers that want to hear from clients */
         int64_t every_ms;
     } keepalive;
     struct {

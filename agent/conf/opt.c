@@ -35,7 +35,7 @@ static bool has_field(const struct opt *row)
 
 static void default_list(const struct opt *row, void *field)
 {
-    const char *text = row->fallback;
+    const char *text = row->default_text;
     struct err err;
     while (*text) {
         size_t len = strcspn(text, ",");
@@ -55,10 +55,10 @@ void opt_defaults(const struct opt *rows, void *base)
         struct err err;
         if (row->kind == OPT_SECTION)
             opt_defaults(row->rows, opt_field(row, base));
-        else if (row->fallback && row->kind == OPT_STRINGS)
+        else if (row->default_text && row->kind == OPT_STRINGS)
             default_list(row, opt_field(row, base));
-        else if (row->fallback)
-            panic_if(opt_parse(row, opt_field(row, base), row->fallback, row->fallback, &err));
+        else if (row->default_text)
+            panic_if(opt_parse(row, opt_field(row, base), row->default_text, row->default_text, &err));
     }
 }
 

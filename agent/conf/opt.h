@@ -59,7 +59,7 @@ enum opt_flags {
     OPT_SECRET = 1, /* never shown; every value is registered with secret_add */
     OPT_REQUIRED = 2,
     OPT_DYNAMIC = 4, /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
-    /* Promised by the manual, not in this build: an error that says so, unless the value is `fallback`, false or empty. Has no field. */
+    /* Promised by the manual, not in this build: an error that says so, unless the value is `default_text`, false or empty. Has no field. */
     OPT_FUTURE = 8,
     OPT_TEMPLATE = 16, /* a string with holes: template_check when it is read. OPT_SPEC and OPT_BYTES are without saying so */
     OPT_POINTER = 32,  /* a string that is a JSON pointer */
@@ -71,7 +71,7 @@ struct opt {
     const char *name;
     enum opt_kind kind;
     size_t offset;
-    const char *fallback;     /* the default as it would be written; NULL: unset (NULL, 0, empty) */
+    const char *default_text; /* the default as it would be written; NULL: unset (NULL, 0, empty) */
     int64_t min, max;         /* numbers, durations, sizes; both 0: any that is not negative. Strings and lists: the length */
     const char *const *words; /* enums and sets, ends with NULL */
     const struct opt *rows;   /* sections, ends with a row without name */

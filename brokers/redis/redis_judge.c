@@ -69,7 +69,7 @@ static const char *advice(enum redis_doing doing)
     return "";
 }
 
-static enum reason fallback_reason(enum redis_doing doing)
+static enum reason default_reason(enum redis_doing doing)
 {
     switch (doing) {
     case REDIS_DO_AUTH:
@@ -99,7 +99,7 @@ int redis_judge(const struct redis_link *link, enum redis_doing doing, const str
 {
     char shown[SHOWN_BYTES];
     if (resp_kind(reply) != RESP_ERROR)
-        return err_set(err, fallback_reason(doing), 0, "%s gives an answer to %s that is none", link->name, named(doing));
+        return err_set(err, default_reason(doing), 0, "%s gives an answer to %s that is none", link->name, named(doing));
     text_excerpt(resp_text(reply), SHOWN_MAX, shown, sizeof shown);
     if (redis_error_is(reply, "NOPERM"))
         return err_set(err, REASON_BROKER_AUTH_FAILED, 0, "%s does not permit this user %s (%s)", link->name, advice(doing), shown);
@@ -108,5 +108,5 @@ int redis_judge(const struct redis_link *link, enum redis_doing doing, const str
             return err_set(err, meanings[i].reason, meanings[i].hint, "%s %s (%s)", link->name, meanings[i].says, shown);
     if (doing == REDIS_DO_AUTH)
         return err_set(err, REASON_BROKER_AUTH_FAILED, 0, "%s refuses AUTH", link->name);
-    return err_set(err, fallback_reason(doing), 0, "%s refuses %s: %s", link->name, named(doing), shown);
+    return err_set(err, default_reason(doing), 0, "%s refuses %s: %s", link->name, named(doing), shown);
 }

@@ -23,6 +23,6 @@ const struct dialect dialect_mqtt = {
                    .expect = { .regex = "^SUBACK {{seq}} [012]$" },
                    .reject = { .equals = "SUBACK {{seq}} 128" } },
     .message = { .match = { .regex = "^PUBLISH {{channel}}\\n" }, .body_after = "\n" },
-    .keepalive = { .match = { .equals = "PINGRESP" }, .beat = DIALECT_BINARY("\xc0\x00"), .every_ms = 20000 },
+    .keepalive = { .match = { .equals = "PINGRESP" }, .ping = DIALECT_BINARY("\xc0\x00"), .every_ms = 20000 },
     .goodbye = { .send = DIALECT_BINARY("\xe0\x00") },
 };

@@ -18,7 +18,7 @@ const struct dialect dialect_phoenix = {
                    .reject = { DIALECT_JSON({ "/1", "\"{{seq}}\"" }, { "/3", "\"phx_reply\"" }, { "/4/status", "\"error\"" }) } },
     .message = { .match = { DIALECT_JSON({ "/2", "\"{{channel}}\"" }) }, .payload = "/4" },
     .keepalive = { .match = { .contains = "\"phoenix\"", DIALECT_JSON({ "/2", "\"phoenix\"" }) },
-                   .beat = DIALECT_TEXT("[null,\"{{seq}}\",\"phoenix\",\"heartbeat\",{}]"),
+                   .ping = DIALECT_TEXT("[null,\"{{seq}}\",\"phoenix\",\"heartbeat\",{}]"),
                    .every_ms = 25000 },
     .json_holes = true,
 };

@@ -23,7 +23,7 @@ const struct dialect dialect_pusher = {
     .message = { .match = { DIALECT_JSON({ "/channel", "\"{{channel}}\"" }) }, .payload = "/data" },
     .keepalive = { .match = { .contains = "pusher:ping", DIALECT_JSON({ "/event", "\"pusher:ping\"" }) },
                    .send = DIALECT_TEXT("{\"event\":\"pusher:pong\",\"data\":{}}"),
-                   .beat = DIALECT_TEXT("{\"event\":\"pusher:ping\",\"data\":{}}"),
+                   .ping = DIALECT_TEXT("{\"event\":\"pusher:ping\",\"data\":{}}"),
                    .every_ms = 25000 },
     .json_holes = true,
 };

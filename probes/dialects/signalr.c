@@ -21,7 +21,7 @@ const struct dialect dialect_signalr = {
                    .reject = { .contains = "\"error\"", DIALECT_JSON({ "/type", "3" }, { "/invocationId", "\"{{seq}}\"" }) } },
     .message = { .match = { DIALECT_JSON({ "/type", "1" }) }, .payload = "/arguments/0" },
     .keepalive = { .match = { .contains = "\"type\":6", DIALECT_JSON({ "/type", "6" }) },
-                   .beat = DIALECT_TEXT("{\"type\":6}\x1e"),
+                   .ping = DIALECT_TEXT("{\"type\":6}\x1e"),
                    .every_ms = 10000 },
     .goodbye = { .send = DIALECT_TEXT("{\"type\":7}\x1e") },
     .json_holes = true,

@@ -24,6 +24,6 @@ const struct dialect dialect_stomp = {
                    .expect = { .regex = "^RECEIPT(?s:.*)\\nreceipt-id:{{seq}}\\r?\\n" },
                    .reject = { .regex = "^ERROR\\r?\\n" } },
     .message = { .match = { .regex = "^MESSAGE(?s:.*?)\\nsubscription:{{seq}}\\r?\\n" }, .body_after = "\n\n" },
-    .keepalive = { .beat = DIALECT_TEXT("\n"), .every_ms = 8000 },
+    .keepalive = { .ping = DIALECT_TEXT("\n"), .every_ms = 8000 },
     .goodbye = { .send = DIALECT_TEXT("DISCONNECT\n\n\0") },
 };

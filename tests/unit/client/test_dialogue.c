@@ -699,7 +699,7 @@ static void test_many_channels(void **state)
 
 /* --- beats, and texts that cannot be made --- */
 
-static const struct dialect beating = { .name = "beating", .keepalive = { .beat = TEXT("beat"), .every_ms = 10 } };
+static const struct dialect beating = { .name = "beating", .keepalive = { .ping = TEXT("beat"), .every_ms = 10 } };
 
 static void count_beats(struct peer *peer, const struct ws_message *message)
 {

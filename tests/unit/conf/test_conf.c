@@ -28,13 +28,13 @@ static const struct opt echo_rows[] = {
     { .name = "send", .kind = OPT_STRING, .offset = offsetof(struct echo_opts, send), .help = "what is sent" },
     { .name = "url", .kind = OPT_STRING, .offset = offsetof(struct echo_opts, url), .help = "a URL" },
     { .name = "expect", .kind = OPT_MATCH, .offset = offsetof(struct echo_opts, expect), .help = "what comes back" },
-    { .name = "size", .kind = OPT_SIZE, .offset = offsetof(struct echo_opts, size), .fallback = "1KiB", .help = "how much" },
+    { .name = "size", .kind = OPT_SIZE, .offset = offsetof(struct echo_opts, size), .default_text = "1KiB", .help = "how much" },
     { 0 },
 };
 static const struct opt need_rows[] = {
     { .name = "what", .kind = OPT_STRING, .offset = offsetof(struct need_opts, what), .flags = OPT_REQUIRED, .help = "a thing" },
-    { .name = "low", .kind = OPT_INT, .offset = offsetof(struct need_opts, low), .fallback = "1", .help = "the lower bound" },
-    { .name = "high", .kind = OPT_INT, .offset = offsetof(struct need_opts, high), .fallback = "2", .help = "the upper bound" },
+    { .name = "low", .kind = OPT_INT, .offset = offsetof(struct need_opts, low), .default_text = "1", .help = "the lower bound" },
+    { .name = "high", .kind = OPT_INT, .offset = offsetof(struct need_opts, high), .default_text = "2", .help = "the upper bound" },
     { 0 },
 };
 

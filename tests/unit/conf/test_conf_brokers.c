@@ -28,7 +28,7 @@ static const struct opt hub_rows[] = {
     { .name = "prefetch",
       .kind = OPT_INT,
       .offset = offsetof(struct hub_opts, prefetch),
-      .fallback = "1",
+      .default_text = "1",
       .max = 9,
       .help = "many" },
     { 0 },
@@ -61,7 +61,7 @@ static const struct broker_type hub = { .name = "hub",
                                         .commands = hub_commands,
                                         .command = no_command };
 static const struct broker_type ram = {
-    .name = "ram", .summary = "RAM", .schemes = "ram", .plain_schemes = "ram", .fallback_url = "ram://here"
+    .name = "ram", .summary = "RAM", .schemes = "ram", .plain_schemes = "ram", .default_url = "ram://here"
 };
 static const struct broker_type *const broker_types[] = { &hub, &ram, NULL };
 
@@ -416,8 +416,8 @@ static void test_dialects(void **state)
     assert_string_equal(dialect->message.payload, "/data/0");
     assert_string_equal(dialect->message.prefix, "42");
     assert_string_equal(dialect->keepalive.send.data, "3");
-    assert_non_null(dialect->keepalive.beat.data); /* an empty message is one */
-    assert_int_equal(dialect->keepalive.beat.len, 0);
+    assert_non_null(dialect->keepalive.ping.data); /* an empty message is one */
+    assert_int_equal(dialect->keepalive.ping.len, 0);
     assert_int_equal(dialect->keepalive.every_ms, 25000);
     assert_string_equal(dialect->publish.topic, "chat:{{channel}}");
     assert_true(dialect->json_holes);
