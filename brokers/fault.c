@@ -29,7 +29,7 @@ int broker_fault_of_files(const char *const *files, size_t count, struct broker_
 {
     struct err err;
     for (size_t i = 0; i < count; i++)
-        if (files[i] && file_check(files[i], &err) < 0) {
+        if (files[i] && file_validate(files[i], &err) < 0) {
             broker_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], err.text);
             return -1;
         }

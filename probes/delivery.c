@@ -551,7 +551,7 @@ static void delivery_stop(struct run *run)
     run->stats->held = 0;
 }
 
-static int delivery_check(const void *opts, struct err *err)
+static int delivery_validate(const void *opts, struct err *err)
 {
     const struct delivery_opts *delivery = opts;
 
@@ -559,7 +559,7 @@ static int delivery_check(const void *opts, struct err *err)
 }
 
 /* What opens and keeps a connection is the same for all that use it. */
-static int delivery_check_share(const void *opts, struct err *err)
+static int delivery_validate_share(const void *opts, struct err *err)
 {
     const struct dialect *over = &((const struct delivery_opts *)opts)->over;
     bool connect = over->connect.send.data || !match_spec_empty(&over->connect.expect) || !match_spec_empty(&over->connect.reject);
@@ -598,8 +598,8 @@ const struct probe_type probe_delivery = {
     .uses_brokers = true,
     .delivers = true,
     .shares = true,
-    .check_share = delivery_check_share,
-    .check = delivery_check,
+    .validate_share = delivery_validate_share,
+    .validate = delivery_validate,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_SUBSCRIBE_TIMEOUT, REASON_SUBSCRIBE_REJECTED, REASON_NONE },
     .timeout_reason = REASON_DELIVERY_LOST,

@@ -586,7 +586,7 @@ static void hold_stop(struct run *run)
     run->stats->held = 0;
 }
 
-static int hold_check_share(const void *opts, struct err *err)
+static int hold_validate_share(const void *opts, struct err *err)
 {
     const struct hold_opts *hold = opts;
 
@@ -638,7 +638,7 @@ const struct probe_type probe_hold = {
     .gates = GATE_READY,
     .session = true,
     .shares = true,
-    .check_share = hold_check_share,
+    .validate_share = hold_validate_share,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },
     .keeps = offsetof(struct hold_opts, connections) + 1,

@@ -53,7 +53,7 @@ static int parse_range(const char *text, int *low, int *high)
     return 0;
 }
 
-static int http_check(const void *opts, struct err *err)
+static int http_validate(const void *opts, struct err *err)
 {
     const struct http_opts *http = opts;
     struct url url;
@@ -203,7 +203,7 @@ static void http_start(struct run *run)
 
     state->url = *run->url;
     if (opts->url)
-        url_parse(opts->url, &state->url, NULL); /* http_check has seen it */
+        url_parse(opts->url, &state->url, NULL); /* http_validate has seen it */
     else
         request.server_name = run->target->tls.server_name;
     if (!opts->url)
@@ -279,7 +279,7 @@ const struct probe_type probe_http = {
     .opts = http_rows,
     .opts_size = sizeof(struct http_opts),
     .state_size = sizeof(struct http_state),
-    .check = http_check,
+    .validate = http_validate,
     .needs_tls = http_needs_tls,
     .elsewhere = http_elsewhere,
     .series = SERIES_DIAL | SERIES_UPGRADE,

@@ -232,7 +232,7 @@ static void subscribe_stop(struct run *run)
     memset(state, 0, sizeof *state);
 }
 
-static int subscribe_check(const void *opts, struct err *err)
+static int subscribe_validate(const void *opts, struct err *err)
 {
     const struct subscribe_opts *subscribe = opts;
 
@@ -283,7 +283,7 @@ const struct probe_type probe_subscribe = {
     .series = SERIES_OPEN | SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_SUBSCRIBE_TIMEOUT, REASON_SUBSCRIBE_REJECTED, REASON_NONE },
     .timeout_reason = REASON_SUBSCRIBE_TIMEOUT,
-    .check = subscribe_check,
+    .validate = subscribe_validate,
     .start = subscribe_start,
     .on_deadline = subscribe_on_deadline,
     .stop = subscribe_stop,

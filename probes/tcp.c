@@ -23,7 +23,7 @@ static int tcp_url(const struct tcp_opts *opts, struct url *url, struct err *err
     return 0;
 }
 
-static int tcp_check(const void *opts, struct err *err)
+static int tcp_validate(const void *opts, struct err *err)
 {
     struct url url;
 
@@ -52,7 +52,7 @@ static void tcp_start(struct run *run)
 
     state->url = *run->url;
     if (opts->address)
-        tcp_url(opts, &state->url, NULL); /* tcp_check has seen it */
+        tcp_url(opts, &state->url, NULL); /* tcp_validate has seen it */
     else
         target.proxy = (enum proxy_version)run->target->proxy_protocol;
     dialing_start(run, &target, tcp_judge);
@@ -75,7 +75,7 @@ const struct probe_type probe_tcp = {
     .opts = tcp_rows,
     .opts_size = sizeof(struct tcp_opts),
     .state_size = sizeof(struct tcp_state),
-    .check = tcp_check,
+    .validate = tcp_validate,
     .elsewhere = tcp_elsewhere,
     .series = SERIES_DIAL,
     .timeout_reason = REASON_CONNECT_TIMEOUT,

@@ -15,7 +15,7 @@ struct tls_opts {
     int64_t warn_before_ms, fail_before_ms;
 };
 
-static int tls_check(const void *opts, struct err *err)
+static int tls_validate(const void *opts, struct err *err)
 {
     const struct tls_opts *tls = opts;
 
@@ -79,7 +79,7 @@ const struct probe_type probe_tls = {
     .opts = tls_rows,
     .opts_size = sizeof(struct tls_opts),
     .state_size = sizeof(struct dialing),
-    .check = tls_check,
+    .validate = tls_validate,
     .wants_wss = true,
     .series = SERIES_DIAL,
     .reasons = (const enum reason[]){ REASON_TLS_CERT_EXPIRING, REASON_NONE },

@@ -105,7 +105,7 @@ int file_read(const char *path, size_t max, enum file_kind kind, struct buf *out
     return rc;
 }
 
-int file_check(const char *path, struct err *err)
+int file_validate(const char *path, struct err *err)
 {
     struct stat status;
     if (stat(path, &status))

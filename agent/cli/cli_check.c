@@ -273,7 +273,7 @@ static int set_token(const struct cli *cli, struct conf *conf, const char *conf_
     if (!file)
         return 0;
     struct err err = { 0 };
-    if (file_check(file, &err) < 0 || access(file, R_OK) < 0) {
+    if (file_validate(file, &err) < 0 || access(file, R_OK) < 0) {
         cli_error(cli, "--token-file %s: %s", file, *err.text ? err.text : strerror(errno));
         return -1;
     }

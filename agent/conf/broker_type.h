@@ -29,10 +29,10 @@ struct broker_type {
     const char *tls_schemes; /* those of them for which broker_tls is made: "rediss"; NULL: none, or TLS is the library's own */
     const char *
         plain_schemes; /* those of them over which `tls` would have no effect: it is refused there. NULL: none, or the type's own check says it */
-    const char *default_url;                                       /* NULL: `url` is required */
-    const struct opt *opts;                                        /* rows of its own options, or NULL */
-    size_t opts_size, state_size;                                  /* state is zeroed before each open */
-    int (*check)(const struct broker_conf *conf, struct err *err); /* rules across options, the URL's parts; may be NULL */
+    const char *default_url;                                          /* NULL: `url` is required */
+    const struct opt *opts;                                           /* rows of its own options, or NULL */
+    size_t opts_size, state_size;                                     /* state is zeroed before each open */
+    int (*validate)(const struct broker_conf *conf, struct err *err); /* rules across options, the URL's parts; may be NULL */
     bool (*warns)(const struct broker_conf *conf, char *text,
                   size_t size); /* what is to be known at the start; false: nothing. Or NULL */
     int (*open)(struct broker *broker,

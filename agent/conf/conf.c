@@ -184,7 +184,7 @@ struct conf *conf_load_text(const char *name, struct slice text, const struct co
         struct reader reader = { .env = env, .report = &report, .vars = { env->getenv, VARS_TOTAL_MAX } };
         read_conf(&reader, conf, root);
         if (root->kind == NODE_MAP)
-            conf_check_rules(conf, env, &report);
+            conf_validate_rules(conf, env, &report);
     }
     node_free(root);
     return finish(conf, &report, errors);
@@ -217,7 +217,7 @@ struct conf *conf_for_url(const char *url, const struct conf_env *env, struct co
     if (opt_set(target_rows, &conf->target, "url", url, &err))
         report_path(&report, "", "%s", err.text);
     else
-        conf_check_rules(conf, env, &report);
+        conf_validate_rules(conf, env, &report);
     return finish(conf, &report, errors);
 }
 
@@ -225,7 +225,7 @@ int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors 
 {
     struct report report;
     report_init(&report, NULL);
-    conf_check_rules(conf, env, &report);
+    conf_validate_rules(conf, env, &report);
     int rc = report.error_count ? -1 : 0;
     report_finish(&report, errors);
     return rc;

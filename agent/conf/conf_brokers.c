@@ -287,7 +287,7 @@ static void fill_broker(const struct conf *conf, struct check_conf *check)
         panic_if(opt_set(check->type->opts, check->opts, "broker", conf->brokers[0].name, &err));
 }
 
-void conf_check_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report)
+void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report)
 {
     const struct opt *row = broker_row(check);
     char below[TRAIL_MAX];
@@ -369,7 +369,7 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
 
 /* --- rules --------------------------------------------------------------------------------------------------------------------- */
 
-static void check_name(const struct conf *conf, size_t index, const char *path, struct report *report)
+static void validate_name(const struct conf *conf, size_t index, const char *path, struct report *report)
 {
     const struct broker_conf *broker = &conf->brokers[index];
     char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
@@ -386,7 +386,7 @@ static void check_name(const struct conf *conf, size_t index, const char *path, 
 }
 
 /* The URL with its files read, for looking at it. NULL: an error has been reported. */
-static char *check_url(struct broker_conf *broker, const char *path, const struct conf_env *env, struct report *report)
+static char *validate_url(struct broker_conf *broker, const char *path, const struct conf_env *env, struct report *report)
 {
     char want[LIST_TEXT_MAX], shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     struct buf text = BUF_INIT(URL_TEXT_MAX);
@@ -423,7 +423,7 @@ out:
 }
 
 /* What would be ignored in silence was meant for something: whoever set it may think that the password is not sent in clear. */
-static void check_tls_in_vain(const struct broker_conf *broker, const char *path, const char *url, struct report *report)
+static void validate_tls_in_vain(const struct broker_conf *broker, const char *path, const char *url, struct report *report)
 {
     const char *wanted = !broker->tls.verify ? "verify" : conf_tls_wanted(&broker->tls);
     struct slice scheme = scheme_of(url), secure = { 0 };
@@ -440,7 +440,7 @@ static void check_tls_in_vain(const struct broker_conf *broker, const char *path
     report_path(report, below, "the URL is %.*s://, without TLS%s", (int)scheme.len, (const char *)scheme.data, hint);
 }
 
-static void check_broker(struct conf *conf, size_t index, const struct conf_env *env, struct report *report)
+static void validate_broker(struct conf *conf, size_t index, const struct conf_env *env, struct report *report)
 {
     struct broker_conf *broker = &conf->brokers[index];
     char path[32], below[TRAIL_MAX];
@@ -451,29 +451,29 @@ static void check_broker(struct conf *conf, size_t index, const struct conf_env 
         broker->name = mem_strdup(broker->type->name);
     snprintf(path, sizeof path, "brokers[%zu]", index);
     snprintf(below, sizeof below, "%s.name", path);
-    check_name(conf, index, below, report);
+    validate_name(conf, index, below, report);
     snprintf(below, sizeof below, "%s.tls", path);
-    conf_check_tls(&broker->tls, below, report);
+    conf_validate_tls(&broker->tls, below, report);
     snprintf(below, sizeof below, "%s.retry.min", path);
     if (broker->retry_min_ms > broker->retry_max_ms)
         report_path(report, below, "more than retry.max");
     snprintf(below, sizeof below, "%s.url", path);
-    char *url = check_url(broker, below, env, report);
+    char *url = validate_url(broker, below, env, report);
     if (url)
-        check_tls_in_vain(broker, path, url, report);
-    conf_check_required(report, path, broker->type->opts, broker->opts);
+        validate_tls_in_vain(broker, path, url, report);
+    conf_validate_required(report, path, broker->type->opts, broker->opts);
     conf_hide_urls(broker->type->opts, broker->opts);
-    if (url && !report_has_below(report, path) && broker->type->check) {
+    if (url && !report_has_below(report, path) && broker->type->validate) {
         struct broker_conf plain = *broker; /* drivers parse the URL: without markers in it */
         plain.url = url;
-        if (broker->type->check(&plain, &err))
+        if (broker->type->validate(&plain, &err))
             conf_report_below(report, path, (const struct opt *const[]){ broker->type->opts, broker_rows, NULL }, &err);
     }
     mem_free(url);
 }
 
-void conf_check_brokers(struct conf *conf, const struct conf_env *env, struct report *report)
+void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct report *report)
 {
     for (size_t i = 0; i < conf->broker_count; i++)
-        check_broker(conf, i, env, report);
+        validate_broker(conf, i, env, report);
 }

@@ -23,7 +23,7 @@ static uint64_t needs_of(const struct check_conf *check)
     return check->enabled ? PER_CHECK + (uint64_t)kept + (uint64_t)kept / 10 : 0;
 }
 
-void conf_check_descriptors(const struct conf *conf, struct report *report)
+void conf_validate_descriptors(const struct conf *conf, struct report *report)
 {
     uint64_t limit = process_files_possible(), total = OWN + PER_BROKER * (uint64_t)conf->broker_count, most = 0;
     size_t which = 0;

@@ -104,7 +104,7 @@ static void complain(struct report *report, struct trail *trail, const char *key
     trail_cut(trail, cut);
 }
 
-static void check_path(const char *path, struct trail *trail, struct report *report)
+static void validate_path(const char *path, struct trail *trail, struct report *report)
 {
     if (*path != '/')
         complain(report, trail, "path", "does not begin with a slash");
@@ -113,7 +113,7 @@ static void check_path(const char *path, struct trail *trail, struct report *rep
             complain(report, trail, "path", "holds a blank, a # or a control character");
 }
 
-static void check_keepalive(const struct dialect *dialect, struct trail *trail, struct report *report)
+static void validate_keepalive(const struct dialect *dialect, struct trail *trail, struct report *report)
 {
     const bool asked = !match_spec_empty(&dialect->keepalive.match), answered = dialect->keepalive.send.data;
     const bool pings = dialect->keepalive.ping.data, timed = dialect->keepalive.every_ms != 0;
@@ -128,7 +128,7 @@ static void check_keepalive(const struct dialect *dialect, struct trail *trail, 
 }
 
 /* Stands it alone, and does it begin with a word that some type of broker takes? */
-static void check_command(const struct dialect *dialect, const struct conf_env *env, const char *path, struct report *report)
+static void validate_command(const struct dialect *dialect, const struct conf_env *env, const char *path, struct report *report)
 {
     const struct opt_strings *command = &dialect->publish.command;
     const char *names[NAMES_MAX] = { NULL };
@@ -150,19 +150,19 @@ static void check_command(const struct dialect *dialect, const struct conf_env *
     report_path(report, below, "%s", err.text);
 }
 
-static void check_dialect(const struct dialect *dialect, const struct conf_env *env, struct report *report)
+static void validate_dialect(const struct dialect *dialect, const struct conf_env *env, struct report *report)
 {
     struct trail trail = { "dialects" };
     trail_key(&trail, dialect->name);
     for (const struct dialect *const *other = built_in(env); *other; other++)
         if (strcmp((*other)->name, dialect->name) == 0)
             report_path(report, trail.text, "is the name of a built-in dialect");
-    check_keepalive(dialect, &trail, report);
+    validate_keepalive(dialect, &trail, report);
     if (dialect->path)
-        check_path(dialect->path, &trail, report);
-    check_command(dialect, env, trail.text, report);
+        validate_path(dialect->path, &trail, report);
+    validate_command(dialect, env, trail.text, report);
     size_t cut = trail_key(&trail, "subprotocols");
-    conf_check_subprotocols(&dialect->subprotocols, trail.text, report);
+    conf_validate_subprotocols(&dialect->subprotocols, trail.text, report);
     trail_cut(&trail, cut);
 }
 
@@ -200,7 +200,7 @@ static void choose_dialect(struct conf *conf, const struct conf_env *env, struct
         report_path(report, path, "%s", err.text);
 }
 
-static void check_token(const struct target_conf *target, struct report *report)
+static void validate_token(const struct target_conf *target, struct report *report)
 {
     const struct opt_bytes *connect = &target->dialect->connect.send;
     if (target->token_place == TOKEN_MESSAGE && !report_has(report, "target.dialect") && !report_has_below(report, "dialects") &&
@@ -209,7 +209,7 @@ static void check_token(const struct target_conf *target, struct report *report)
                     target->dialect->name);
 }
 
-void conf_check_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report)
+void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report)
 {
     const struct opt *row = strcmp(check->type->name, "subscribe") == 0 ? opt_find(check->type->opts, "subscribe") : NULL;
     const struct dialect *base = conf->target.dialect;
@@ -225,8 +225,8 @@ void conf_check_dialect_of(const struct conf *conf, const struct check_conf *che
                     check->type->name, base->name);
 }
 
-void conf_check_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
-                           struct report *report)
+void conf_validate_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
+                              struct report *report)
 {
     const struct opt *row = opt_find(check->type->opts, "publish"), *named = opt_find(check->type->opts, "broker");
     const struct dialect *over;
@@ -236,7 +236,7 @@ void conf_check_publish_of(const struct conf *conf, const struct conf_env *env, 
     if (!row || row->rows != dialect_publish_rows)
         return;
     over = (const struct dialect *)((const char *)check->opts + row->offset);
-    check_command(over, env, path, report);
+    validate_command(over, env, path, report);
     if (!named || report_has(report, "target.dialect") || report_has_below(report, path) || report_has_below(report, "dialects") ||
         report_has_below(report, "brokers"))
         return;
@@ -249,13 +249,13 @@ void conf_check_publish_of(const struct conf *conf, const struct conf_env *env, 
                 over->publish.command.count ? "" : " of the dialect", broker->name, broker->type->name);
 }
 
-void conf_check_dialects(struct conf *conf, const struct conf_env *env, struct report *report)
+void conf_validate_dialects(struct conf *conf, const struct conf_env *env, struct report *report)
 {
     struct target_conf *target = &conf->target;
     for (size_t i = 0; i < conf->dialect_count; i++)
-        check_dialect(&conf->dialects[i], env, report);
+        validate_dialect(&conf->dialects[i], env, report);
     choose_dialect(conf, env, report);
-    check_token(target, report);
+    validate_token(target, report);
     target->offers = target->subprotocols.count ? &target->subprotocols : &target->dialect->subprotocols;
     fill_path(&target->local, target->dialect->path, "target.url", report);
     fill_path(&target->public, target->dialect->path, "target.public_url", report);

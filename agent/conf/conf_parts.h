@@ -102,26 +102,26 @@ char *read_text(struct reader *reader, const struct node *node, const char *want
 
 /* --- rules ------------------------------------------------------------------------------------------------------------------- */
 
-void conf_check_rules(struct conf *conf, const struct conf_env *env, struct report *report);
-void conf_check_brokers(struct conf *conf, const struct conf_env *env, struct report *report);
-void conf_check_dialects(struct conf *conf, const struct conf_env *env,
-                         struct report *report); /* and what the target gets of its own */
+void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct report *report);
+void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct report *report);
+void conf_validate_dialects(struct conf *conf, const struct conf_env *env,
+                            struct report *report); /* and what the target gets of its own */
 /* publish.command of a check or its dialect: stands alone, begins with a word of the broker type's, and the broker has commands. */
-void conf_check_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
-                           struct report *report);
+void conf_validate_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
+                              struct report *report);
 /* A check of type `subscribe` needs a dialect that knows how to. */
-void conf_check_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report);
+void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report);
 /* The broker that a check is about, if its type has an option `broker`. */
-void conf_check_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report);
+void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report);
 /* A message that begins with the name of an option belongs to that option: "within: longer than timeout". rows ends with NULL. */
 void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err);
-void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base);
-void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report);
+void conf_validate_required(struct report *report, const char *path, const struct opt *rows, void *base);
+void conf_validate_subprotocols(const struct opt_strings *list, const char *path, struct report *report);
 /* The option of `tls` that only makes sense over TLS, the first that is set; NULL: none. */
 const char *conf_tls_wanted(const struct tls_conf *tls);
-void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report);
-void conf_check_share(const struct conf *conf, size_t index, const char *path, struct report *report);
-void conf_check_descriptors(const struct conf *conf, struct report *report);
+void conf_validate_tls(const struct tls_conf *tls, const char *path, struct report *report);
+void conf_validate_share(const struct conf *conf, size_t index, const char *path, struct report *report);
+void conf_validate_descriptors(const struct conf *conf, struct report *report);
 void conf_hide_url(const char *text); /* its secrets are registered as such */
 void conf_hide_urls(const struct opt *rows, void *base);
 bool conf_is_name(const char *text); /* of a check, a broker, a dialect */

@@ -234,7 +234,7 @@ static void read_spec(struct reader *reader, const struct opt *row, const struct
     struct match_spec spec = { 0 };
     struct err err;
     bool ok = read_parts(reader, row, node, &spec);
-    if (ok && opt_spec_check(&spec, &err)) {
+    if (ok && opt_spec_validate(&spec, &err)) {
         report_part(reader, node, &err);
         ok = false;
     }

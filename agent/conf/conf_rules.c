@@ -18,7 +18,7 @@ enum { SHOWN_MAX = 48 };
 
 /* --- the agent's own addresses ------------------------------------------------------------------------------------------------ */
 
-static void check_listen(struct conf *conf, struct report *report)
+static void validate_listen(struct conf *conf, struct report *report)
 {
     struct err err;
     conf->listen_on = conf->listen && strcmp(conf->listen, "off") != 0;
@@ -38,7 +38,7 @@ static void check_listen(struct conf *conf, struct report *report)
 
 /* --- the target --------------------------------------------------------------------------------------------------------------- */
 
-static void check_url(struct report *report, const char *path, const char *text, struct url *url)
+static void validate_url(struct report *report, const char *path, const char *text, struct url *url)
 {
     static const char want[] = "want ws://, wss:// or ws+unix://";
     struct err err;
@@ -66,7 +66,7 @@ static const char *place_name(const char *text, const char *word)
     return strncmp(text, word, len) == 0 && text[len] == ':' ? text + len + 1 : NULL;
 }
 
-static void check_token_place(struct target_conf *target, struct report *report)
+static void validate_token_place(struct target_conf *target, struct report *report)
 {
     static const char path[] = "target.token_in", want[] = "want header, query:NAME, cookie:NAME, subprotocol or message";
     const char *in = target->token_in ? target->token_in : "header";
@@ -96,7 +96,7 @@ static bool is_authority(const char *text)
     return *text != '\0';
 }
 
-static void check_header(const struct opt_pair *header, const char *path, struct report *report)
+static void validate_header(const struct opt_pair *header, const char *path, struct report *report)
 {
     if (!conf_is_header_name(header->name))
         report_path(report, path, "not a header name");
@@ -111,7 +111,7 @@ static bool has_user(const struct url *url)
     return url->user[0] || url->password[0];
 }
 
-static void check_headers(struct target_conf *target, struct report *report)
+static void validate_headers(struct target_conf *target, struct report *report)
 {
     const bool token = target->token && target->token_place == TOKEN_HEADER;
     const char *user = has_user(&target->local) ? "target.url" : has_user(&target->public) ? "target.public_url" : NULL;
@@ -128,7 +128,7 @@ static void check_headers(struct target_conf *target, struct report *report)
         else if (credentials && user)
             report_path(report, path, "is also set by the user in %s", user);
         else
-            check_header(header, path, report);
+            validate_header(header, path, report);
     }
     if (token && user)
         report_path(report, "target.token", "goes into the same header as the user in %s (see target.token_in)", user);
@@ -143,23 +143,23 @@ static bool is_line(const char *text)
     return true;
 }
 
-static void check_target(struct target_conf *target, struct report *report)
+static void validate_target(struct target_conf *target, struct report *report)
 {
-    conf_check_required(report, "target", target_rows, target);
-    check_url(report, "target.url", target->url, &target->local);
-    check_url(report, "target.public_url", target->public_url, &target->public);
+    conf_validate_required(report, "target", target_rows, target);
+    validate_url(report, "target.url", target->url, &target->local);
+    validate_url(report, "target.public_url", target->public_url, &target->public);
     conf_hide_urls(target_rows, target);
-    check_token_place(target, report);
-    check_headers(target, report);
-    conf_check_subprotocols(&target->subprotocols, "target.subprotocols", report);
+    validate_token_place(target, report);
+    validate_headers(target, report);
+    conf_validate_subprotocols(&target->subprotocols, "target.subprotocols", report);
     if (target->origin && !is_line(target->origin))
         report_path(report, "target.origin", "holds a line break or another control character");
-    conf_check_tls(&target->tls, "target.tls", report);
+    conf_validate_tls(&target->tls, "target.tls", report);
 }
 
 /* --- checks ------------------------------------------------------------------------------------------------------------------- */
 
-static void check_name(struct conf *conf, size_t index, const char *path, struct report *report)
+static void validate_name(struct conf *conf, size_t index, const char *path, struct report *report)
 {
     struct check_conf *check = &conf->checks[index];
     bool given = check->name;
@@ -184,7 +184,7 @@ static void check_name(struct conf *conf, size_t index, const char *path, struct
     }
 }
 
-static void check_check(struct conf *conf, const struct conf_env *env, size_t index, struct report *report)
+static void validate_check(struct conf *conf, const struct conf_env *env, size_t index, struct report *report)
 {
     struct check_conf *check = &conf->checks[index];
     struct err err = { 0 };
@@ -192,11 +192,11 @@ static void check_check(struct conf *conf, const struct conf_env *env, size_t in
     if (!check->type) /* already reported */
         return;
     snprintf(path, sizeof path, "checks[%zu]", index);
-    conf_check_broker_of(conf, check, path, report);
-    conf_check_dialect_of(conf, check, path, report);
-    conf_check_publish_of(conf, env, check, path, report);
+    conf_validate_broker_of(conf, check, path, report);
+    conf_validate_dialect_of(conf, check, path, report);
+    conf_validate_publish_of(conf, env, check, path, report);
     snprintf(below, sizeof below, "%s.name", path);
-    check_name(conf, index, below, report);
+    validate_name(conf, index, below, report);
     snprintf(timeout_path, sizeof timeout_path, "%s.timeout", path);
     snprintf(below, sizeof below, "%s.slo", path);
     if (check->slo_ms >= check->timeout_ms && check->slo_ms && !report_has(report, timeout_path)) {
@@ -214,12 +214,12 @@ static void check_check(struct conf *conf, const struct conf_env *env, size_t in
         report_path(report, below, "'%s' needs a wss:// URL in target.%s", check->type->name,
                     check->path == PATH_PUBLIC ? "public_url" : "url");
     size_t before = report->error_count;
-    conf_check_required(report, path, check->type->opts, check->opts);
+    conf_validate_required(report, path, check->type->opts, check->opts);
     conf_hide_urls(check->type->opts, check->opts);
-    if (report->error_count == before && !report_has_below(report, path) && check->type->check &&
-        check->type->check(check->opts, &err))
+    if (report->error_count == before && !report_has_below(report, path) && check->type->validate &&
+        check->type->validate(check->opts, &err))
         conf_report_below(report, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
-    conf_check_share(conf, index, path, report);
+    conf_validate_share(conf, index, path, report);
 }
 
 /* Does anything speak TLS with these options: the target, the way of the users, or the https:// URL of a check? */
@@ -236,7 +236,7 @@ static bool target_speaks_tls(const struct conf *conf)
 }
 
 /* What would be ignored in silence was meant for something. `verify` alone is left alone: it is no demand. */
-static void check_tls_in_vain(const struct conf *conf, struct report *report)
+static void validate_tls_in_vain(const struct conf *conf, struct report *report)
 {
     const char *wanted = conf_tls_wanted(&conf->target.tls);
     char path[TRAIL_MAX];
@@ -257,7 +257,7 @@ static void make_word(char **field)
     *field = mem_strdup(word);
 }
 
-static void check_identity(struct conf *conf)
+static void validate_identity(struct conf *conf)
 {
     char host[256] = "";
     if (!conf->agent_id && gethostname(host, sizeof host - 1) == 0)
@@ -266,17 +266,17 @@ static void check_identity(struct conf *conf)
     make_word(&conf->region);
 }
 
-void conf_check_rules(struct conf *conf, const struct conf_env *env, struct report *report)
+void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct report *report)
 {
     conf->shared_faults_fail = conf->shared_faults == 1;
     conf->probe_faults_fail = conf->probe_faults == 1;
-    check_listen(conf, report);
-    check_identity(conf);
-    check_target(&conf->target, report);
-    conf_check_dialects(conf, env, report);
-    conf_check_brokers(conf, env, report);
+    validate_listen(conf, report);
+    validate_identity(conf);
+    validate_target(&conf->target, report);
+    conf_validate_dialects(conf, env, report);
+    conf_validate_brokers(conf, env, report);
     for (size_t i = 0; i < conf->check_count; i++)
-        check_check(conf, env, i, report);
-    check_tls_in_vain(conf, report);
-    conf_check_descriptors(conf, report);
+        validate_check(conf, env, i, report);
+    validate_tls_in_vain(conf, report);
+    conf_validate_descriptors(conf, report);
 }

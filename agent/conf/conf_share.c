@@ -21,7 +21,7 @@ static const struct check_conf *other_subscriber(const struct conf *conf, size_t
     return NULL;
 }
 
-void conf_check_share(const struct conf *conf, size_t index, const char *path, struct report *report)
+void conf_validate_share(const struct conf *conf, size_t index, const char *path, struct report *report)
 {
     const struct check_conf *check = &conf->checks[index], *other;
     const struct probe_type *type = check->type;
@@ -39,7 +39,7 @@ void conf_check_share(const struct conf *conf, size_t index, const char *path, s
             "a %s check is about a new connection in each round, and can share none: where the server allows one session for a "
             "token, remove the check; the others find what is wrong with the shared connection when they open it",
             type->name);
-    else if (type->check_share && type->check_share(check->opts, &err))
+    else if (type->validate_share && type->validate_share(check->opts, &err))
         conf_report_below(report, path, (const struct opt *const[]){ type->opts, NULL }, &err);
     else if (type->delivers && (other = other_subscriber(conf, index)))
         report_path(report, below, "%s has it already, and one delivery check can: give that one both channels",

@@ -90,7 +90,7 @@ void conf_hide_urls(const struct opt *rows, void *base)
             conf_hide_url(*(char **)opt_field(row, base));
 }
 
-void conf_check_required(struct report *report, const char *path, const struct opt *rows, void *base)
+void conf_validate_required(struct report *report, const char *path, const struct opt *rows, void *base)
 {
     for (const struct opt *row = rows; row && row->name; row++) {
         if (!(row->flags & OPT_REQUIRED) || opt_is_set(row, base))
@@ -101,7 +101,7 @@ void conf_check_required(struct report *report, const char *path, const struct o
     }
 }
 
-void conf_check_subprotocols(const struct opt_strings *list, const char *path, struct report *report)
+void conf_validate_subprotocols(const struct opt_strings *list, const char *path, struct report *report)
 {
     for (size_t i = 0; i < list->count; i++) {
         const char *item = list->items[i];
@@ -131,7 +131,7 @@ const char *conf_tls_wanted(const struct tls_conf *tls)
                                               : NULL;
 }
 
-void conf_check_tls(const struct tls_conf *tls, const char *path, struct report *report)
+void conf_validate_tls(const struct tls_conf *tls, const char *path, struct report *report)
 {
     char below[TRAIL_MAX];
     snprintf(below, sizeof below, "%s.%s", path, tls->cert_file ? "cert_file" : "key_file");
@@ -141,11 +141,11 @@ void conf_check_tls(const struct tls_conf *tls, const char *path, struct report 
 
 int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err)
 {
-    if (tls->ca_file && file_check(tls->ca_file, err) < 0)
+    if (tls->ca_file && file_validate(tls->ca_file, err) < 0)
         return err_prefix(err, "ca_file %s", tls->ca_file);
-    if (tls->cert_file && file_check(tls->cert_file, err) < 0)
+    if (tls->cert_file && file_validate(tls->cert_file, err) < 0)
         return err_prefix(err, "cert_file %s", tls->cert_file);
-    if (tls->key_file && file_check(tls->key_file, err) < 0)
+    if (tls->key_file && file_validate(tls->key_file, err) < 0)
         return err_prefix(err, "key_file %s", tls->key_file);
     return 0;
 }

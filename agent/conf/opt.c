@@ -273,7 +273,7 @@ static int set_spec_part(struct match_spec *spec, const char *part, const char *
     struct err why = { 0 };
     if (set_at(match_rows, spec, part, text, err))
         return -1;
-    return opt_spec_check(spec, &why) ? bad_part(part, &why, err) : 0;
+    return opt_spec_validate(spec, &why) ? bad_part(part, &why, err) : 0;
 }
 
 static int set_match_part(struct opt_match *match, const char *part, const char *text, struct err *err)

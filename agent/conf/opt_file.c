@@ -17,7 +17,7 @@ int opt_read_file(const char *path, size_t max, bool regular, struct buf *out, s
 }
 
 /* A token or a header's value goes into a line of HTTP: no line breaks, and nothing else that could end it. */
-static int check_line(struct slice content, struct err *err)
+static int validate_line(struct slice content, struct err *err)
 {
     for (size_t i = 0; i < content.len; i++)
         if ((content.data[i] < ' ' && content.data[i] != '\t') || content.data[i] == 0x7f)
@@ -32,7 +32,7 @@ static int expand_file(const char *path, struct buf *out, struct err *err)
     if (!rc && content.len && content.data[content.len - 1] == '\n')
         content.len--;
     if (!rc)
-        rc = check_line(buf_slice(&content), err);
+        rc = validate_line(buf_slice(&content), err);
     if (rc) {
         err_prefix(err, "%s", path);
     } else {

@@ -122,7 +122,7 @@ static int bad_value(const struct opt *row, const char *shown, struct err *err)
     return err_set(err, REASON_NONE, 0, "%s, want %s", quote(shown, quoted, sizeof quoted), opt_want(row, want, sizeof want));
 }
 
-static int check_range(const struct opt *row, int64_t value, const char *shown, struct err *err)
+static int validate_range(const struct opt *row, int64_t value, const char *shown, struct err *err)
 {
     if (value >= row->min && value <= row_max(row))
         return 0;
@@ -136,7 +136,7 @@ static int check_range(const struct opt *row, int64_t value, const char *shown, 
     return err_set(err, REASON_NONE, 0, "%s, want %s to %s", excerpt, low, high);
 }
 
-static int check_length(const struct opt *row, size_t len, const char *what, struct err *err)
+static int validate_length(const struct opt *row, size_t len, const char *what, struct err *err)
 {
     if (len < (size_t)(row->min > 0 ? row->min : 0))
         return len ? err_set(err, REASON_NONE, 0, "%zu %s, want at least %" PRId64, len, what, row->min)
@@ -180,7 +180,7 @@ static int parse_number(const struct opt *row, int64_t *field, const char *text,
     }
     if (row->kind == OPT_PERCENT && value > 100)
         return bad_value(row, shown, err);
-    if (check_range(row, value, shown, err))
+    if (validate_range(row, value, shown, err))
         return -1;
     *field = value;
     return 0;
@@ -200,7 +200,7 @@ static int parse_window(const struct opt *row, struct opt_window *field, const c
         return bad_value(row, shown, err);
     if (!slash)
         value.of = value.count;
-    if (check_range(row, value.count, shown, err) || check_range(row, value.of, shown, err))
+    if (validate_range(row, value.count, shown, err) || validate_range(row, value.of, shown, err))
         return -1;
     if (value.count > value.of) {
         char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2];
@@ -261,7 +261,7 @@ static void keep_secret(const struct opt *row, const char *name, const char *tex
 }
 
 /* RFC 6901 is known to matches: one is made with it. */
-static int check_pointer(const char *text, struct err *err)
+static int validate_pointer(const char *text, struct err *err)
 {
     char copy[POINTER_MAX], null[] = "null";
     struct err why = { 0 };
@@ -275,11 +275,11 @@ static int check_pointer(const char *text, struct err *err)
 
 static int parse_string(const struct opt *row, char **field, const char *text, struct err *err)
 {
-    if (check_length(row, strlen(text), "bytes", err))
+    if (validate_length(row, strlen(text), "bytes", err))
         return -1;
-    if ((row->flags & OPT_TEMPLATE) && template_check(slice_str(text), err))
+    if ((row->flags & OPT_TEMPLATE) && template_validate(slice_str(text), err))
         return -1;
-    if ((row->flags & OPT_POINTER) && check_pointer(text, err))
+    if ((row->flags & OPT_POINTER) && validate_pointer(text, err))
         return -1;
     keep_secret(row, NULL, text);
     mem_free(*field);
@@ -289,7 +289,7 @@ static int parse_string(const struct opt *row, char **field, const char *text, s
 
 static int set_bytes(const struct opt *row, struct opt_bytes *field, struct slice bytes, bool binary, struct err *err)
 {
-    if (check_length(row, bytes.len, "bytes", err) || (!(row->flags & OPT_LITERAL) && template_check(bytes, err)))
+    if (validate_length(row, bytes.len, "bytes", err) || (!(row->flags & OPT_LITERAL) && template_validate(bytes, err)))
         return -1;
     mem_free(field->data);
     *field = (struct opt_bytes){ mem_strndup(bytes.len ? (const void *)bytes.data : "", bytes.len), bytes.len, binary };
@@ -322,7 +322,7 @@ int opt_add_string(const struct opt *row, struct opt_strings *list, const char *
     char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2];
     if (list->count >= (size_t)row_max(row))
         return err_set(err, REASON_NONE, 0, "more than %" PRId64 " entries", row->max);
-    if ((row->flags & OPT_TEMPLATE) && template_check(slice_str(text), err))
+    if ((row->flags & OPT_TEMPLATE) && template_validate(slice_str(text), err))
         return -1;
     for (size_t i = 0; i < list->count && !(row->flags & OPT_REPEATS); i++)
         if (strcmp(list->items[i], text) == 0)

@@ -45,7 +45,7 @@ static int fill_spec(const struct match_spec *spec, struct match_spec *out, stru
     return 0;
 }
 
-int opt_spec_check(const struct match_spec *spec, struct err *err)
+int opt_spec_validate(const struct match_spec *spec, struct err *err)
 {
     struct match_spec filled = { 0 };
     struct match *match = fill_spec(spec, &filled, err) ? NULL : match_new(&filled, err);

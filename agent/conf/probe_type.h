@@ -67,7 +67,7 @@ struct probe_type {
     int rank;
     unsigned proves; /* PROVES_* */
     bool session;    /* the run lives as long as the check: start is called for each round, and run_event in between */
-    int (*check)(const void *opts, struct err *err); /* rules across options; may be NULL */
+    int (*validate)(const void *opts, struct err *err); /* rules across options; may be NULL */
     size_t keeps; /* the offset, plus one, of the int64_t in opts that says how many connections it keeps open; 0: none */
     bool (*needs_tls)(const void *opts); /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool (*elsewhere)(const void *opts, const struct url *target); /* does it dial another server than the target? NULL: no */
@@ -78,10 +78,10 @@ struct probe_type {
     bool delivers;         /* its stats have a delivery part */
     bool needs_subscribe;  /* the target's dialect, or the check's own part of it, must say how to subscribe */
     bool shares;           /* its checks can use one connection together with others (`share_connection`) */
-    int (*check_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */
-    unsigned series;                                       /* SERIES_*: what /metrics shows of its checks */
-    const enum reason *reasons;                            /* those that only this type gives; ends with REASON_NONE. NULL: none */
-    enum reason timeout_reason;                            /* what a passed deadline means once the connection is open */
+    int (*validate_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */
+    unsigned series;                                          /* SERIES_*: what /metrics shows of its checks */
+    const enum reason *reasons;           /* those that only this type gives; ends with REASON_NONE. NULL: none */
+    enum reason timeout_reason;           /* what a passed deadline means once the connection is open */
     const struct step *steps;             /* ends with a step without name; set by TALK_STEPS. NULL: no conversation */
     void (*start)(struct run *run);       /* begin a round; ends with run_finish or run_warn, now or later */
     void (*on_deadline)(struct run *run); /* the deadline of this round has passed; it must finish the round */

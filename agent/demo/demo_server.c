@@ -98,7 +98,7 @@ static void answer_request(struct demo_conn *conn, struct slice rest)
 
     if (refuse_by_fault(conn))
         return;
-    if (upgrade_check_request(head, true, accept, &agreed, extensions, sizeof extensions, &err) < 0) {
+    if (upgrade_validate_request(head, true, accept, &agreed, extensions, sizeof extensions, &err) < 0) {
         respond_refusal(conn, &err);
         return;
     }

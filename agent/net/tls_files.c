@@ -90,7 +90,7 @@ static int load_system(SSL_CTX *ctx, struct err *err)
 {
     struct stat status;
     struct err wrong;
-    if (stat(system_file(), &status) == 0 && file_check(system_file(), &wrong) != 0)
+    if (stat(system_file(), &status) == 0 && file_validate(system_file(), &wrong) != 0)
         return err_set(err, REASON_NONE, 0, "the system's certificate authorities: %s %s", system_file(), wrong.text);
     if (SSL_CTX_set_default_verify_paths(ctx) != 1)
         return err_set(err, REASON_NONE, 0, "the system's certificate authorities cannot be read");

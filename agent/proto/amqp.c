@@ -94,7 +94,7 @@ static bool is_type(uint8_t type)
 }
 
 /* A peer that does not speak AMQP 0-9-1 shows it with its first byte; one that speaks another AMQP names its version. */
-static int check_first(const struct amqp_reader *reader, struct slice seen, struct err *err)
+static int validate_first(const struct amqp_reader *reader, struct slice seen, struct err *err)
 {
     char shown[TEXT_EXCERPT_BYTES(SHOWN_CHARS)];
     if (reader->begun || seen.len == 0 || is_type(seen.data[0]))
@@ -143,7 +143,7 @@ static int take_frame(struct amqp_reader *reader, struct slice *input, struct sl
         reader->held_used = false;
     }
     if (reader->held.len == 0) {
-        if (check_first(reader, *input, err) < 0 || frame_length(*input, &len, err) < 0)
+        if (validate_first(reader, *input, err) < 0 || frame_length(*input, &len, err) < 0)
             return -1;
         if (len && input->len >= len) {
             *frame = slice_make(input->data, len);
@@ -152,7 +152,7 @@ static int take_frame(struct amqp_reader *reader, struct slice *input, struct sl
         }
     }
     hold(reader, input, FRAME_HEAD_BYTES);
-    if (check_first(reader, buf_slice(&reader->held), err) < 0 || frame_length(buf_slice(&reader->held), &len, err) < 0)
+    if (validate_first(reader, buf_slice(&reader->held), err) < 0 || frame_length(buf_slice(&reader->held), &len, err) < 0)
         return -1;
     if (len == 0)
         return 0;

@@ -140,7 +140,7 @@ static enum http_progress too_large(struct http_reader *reader, struct err *err,
 
 /* --- the head ----------------------------------------------------------------------------------------------------------- */
 
-static int check_byte(const struct http_reader *reader, uint8_t byte, uint8_t before, struct err *err)
+static int validate_byte(const struct http_reader *reader, uint8_t byte, uint8_t before, struct err *err)
 {
     unsigned line = reader->line_count + 1;
     if (before == '\r' && byte != '\n')
@@ -152,14 +152,14 @@ static int check_byte(const struct http_reader *reader, uint8_t byte, uint8_t be
     return 0;
 }
 
-static int check_new_bytes(struct http_reader *reader, struct err *err)
+static int validate_new_bytes(struct http_reader *reader, struct err *err)
 {
     const struct buf *text = &reader->head.text;
-    if (reader->kind == HTTP_KIND_RESPONSE && reader->fields == 0 && http_check_response_start(buf_slice(text), err) < 0)
+    if (reader->kind == HTTP_KIND_RESPONSE && reader->fields == 0 && http_validate_response_start(buf_slice(text), err) < 0)
         return -1;
     for (; reader->checked < text->len; reader->checked++) {
         uint8_t before = reader->checked > reader->line ? text->data[reader->checked - 1] : 0;
-        if (check_byte(reader, text->data[reader->checked], before, err) < 0)
+        if (validate_byte(reader, text->data[reader->checked], before, err) < 0)
             return -1;
     }
     return 0;
@@ -217,7 +217,7 @@ static void excerpt_line(const struct http_reader *reader, size_t at, char *out,
 }
 
 /* RFC 9112, 5: nothing stands between the name and the colon. */
-static int check_field(struct http_reader *reader, struct http_header *field, struct err *err)
+static int validate_field(struct http_reader *reader, struct http_header *field, struct err *err)
 {
     const struct buf *text = &reader->head.text;
     size_t end = field->name.len ? (size_t)(field->name.data + field->name.len - text->data) : reader->fields;
@@ -258,7 +258,7 @@ static enum http_progress split_fields(struct http_reader *reader, struct err *e
         return refuse(reader);
     }
     for (size_t i = 0; i < head->header_count; i++)
-        if (check_field(reader, &head->headers[i], err) < 0)
+        if (validate_field(reader, &head->headers[i], err) < 0)
             return refuse(reader);
     return HTTP_MORE;
 }
@@ -332,7 +332,7 @@ static enum http_progress feed_head(struct http_reader *reader, struct slice *in
             len = room;
         buf_append(text, input->data, len);
         *input = slice_skip(*input, len);
-        if (check_new_bytes(reader, err) < 0)
+        if (validate_new_bytes(reader, err) < 0)
             return refuse(reader);
         if (over)
             return too_large(reader, err, 431, "head bytes are", reader->limits.max_head_bytes);

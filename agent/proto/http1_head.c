@@ -143,7 +143,7 @@ static const char *guess(struct slice bytes)
     return "";
 }
 
-int http_check_response_start(struct slice bytes, struct err *err)
+int http_validate_response_start(struct slice bytes, struct err *err)
 {
     static const char want[] = "HTTP/1.";
     size_t n = bytes.len < sizeof want - 1 ? bytes.len : sizeof want - 1;

@@ -10,7 +10,7 @@ enum http_framing { FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_EOF }
 #define http_bad(err, status, ...) err_set((err), REASON_HTTP_MALFORMED, (status), __VA_ARGS__)
 
 /* Do the bytes that have come so far (perhaps only a part of the first line) begin a response at all? */
-int http_check_response_start(struct slice bytes, struct err *err);
+int http_validate_response_start(struct slice bytes, struct err *err);
 /* Reads a whole start line, without its CRLF, into the head; slices point into line. */
 int http_parse_start(enum http_kind kind, struct slice line, struct http_head *head, struct err *err);
 /* Judges the fields of a complete head and says how long the body is. no_body: the answer to a HEAD. */

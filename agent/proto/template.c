@@ -1,6 +1,6 @@
 /*
  * Texts with holes and lengths. The dialects' messages, topics and bodies are filled here for every message that is sent; the configuration
- * asks template_check once. Promises that a template that was checked fails only at a ceiling, that a failure leaves `out` as it was, and
+ * asks template_validate once. Promises that a template that was checked fails only at a ceiling, that a failure leaves `out` as it was, and
  * that nesting is bounded. What is put into holes, and what the text means, is the dialogue's business.
  */
 #include "agent/proto/template.h"
@@ -262,7 +262,7 @@ int template_expand(struct slice text, const struct template_vars *vars, struct 
     return -1;
 }
 
-int template_check(struct slice text, struct err *err)
+int template_validate(struct slice text, struct err *err)
 {
     return walk(text, NULL, NULL, err);
 }

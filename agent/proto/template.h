@@ -22,6 +22,6 @@ struct template_vars {
 
 /* Appends. -1: an unknown hole, or past out's ceiling. */
 int template_expand(struct slice text, const struct template_vars *vars, struct buf *out, struct err *err);
-int template_check(struct slice text, struct err *err); /* for the configuration: is it well formed? */
+int template_validate(struct slice text, struct err *err); /* for the configuration: is it well formed? */
 
 #endif

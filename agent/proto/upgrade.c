@@ -361,8 +361,8 @@ static const char *remark_on(const struct http_head *head)
     return NULL;
 }
 
-int upgrade_check_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
-                           struct upgrade_agreed *agreed, struct err *err)
+int upgrade_validate_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
+                              struct upgrade_agreed *agreed, struct err *err)
 {
     memset(agreed, 0, sizeof *agreed);
     if (judge_status(head, err) < 0 || judge_switch(head, err) < 0 || judge_accept(head, key, err) < 0 ||
@@ -419,8 +419,8 @@ static void choose_subprotocol(const struct http_head *head, char chosen[WS_SUBP
         memcpy(chosen, first.data, first.len);
 }
 
-int upgrade_check_request(const struct http_head *head, bool offer_deflate, char accept[WS_ACCEPT_LEN + 1],
-                          struct upgrade_agreed *agreed, char *extensions, size_t extensions_size, struct err *err)
+int upgrade_validate_request(const struct http_head *head, bool offer_deflate, char accept[WS_ACCEPT_LEN + 1],
+                             struct upgrade_agreed *agreed, char *extensions, size_t extensions_size, struct err *err)
 {
     const struct slice *value;
 

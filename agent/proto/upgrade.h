@@ -32,8 +32,8 @@ void upgrade_accept(const char *key, char accept[WS_ACCEPT_LEN + 1]); /* 4.2.2 *
 int upgrade_write_request(struct buf *out, const struct upgrade_offer *offer, const char *key); /* -1 past the ceiling */
 /* Judges the response's head. 0, or -1 with reason upgrade_refused, upgrade_redirect, upgrade_unauthorized, rate_limited, upgrade_invalid,
  * upgrade_bad_accept, upgrade_bad_subprotocol, upgrade_bad_extension or http_malformed (HTTP/1.0); err->code is the status. */
-int upgrade_check_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
-                           struct upgrade_agreed *agreed, struct err *err);
+int upgrade_validate_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
+                              struct upgrade_agreed *agreed, struct err *err);
 
 /* The error of a response that is no 101, once its body is here, or as much of it as was waited for: the server's own words in the place of
  * guesses, and what has to be set where they tell. hides_origin: the server answers 404 to an Origin that it does not like. */
@@ -43,8 +43,8 @@ void upgrade_explain(const struct http_head *head, struct slice body, const stru
 bool upgrade_is_http2(struct slice bytes);
 
 /* Server: 0 and the accept value, or -1 with err->code the status to answer with (400, 405, 426) and what was wrong. */
-int upgrade_check_request(const struct http_head *head, bool offer_deflate, char accept[WS_ACCEPT_LEN + 1],
-                          struct upgrade_agreed *agreed, char *extensions, size_t extensions_size, struct err *err);
+int upgrade_validate_request(const struct http_head *head, bool offer_deflate, char accept[WS_ACCEPT_LEN + 1],
+                             struct upgrade_agreed *agreed, char *extensions, size_t extensions_size, struct err *err);
 int upgrade_write_response(struct buf *out, const char *accept, const struct upgrade_agreed *agreed, const char *extensions);
 
 /* Is it a header that the handshake sets itself (Upgrade, Connection, Sec-WebSocket-*), so that a configuration may not? */

@@ -111,7 +111,8 @@ static int decode(struct slice s, char *out, size_t size, const char *what, stru
     for (size_t i = 0; i < s.len; i++) {
         uint8_t c = s.data[i];
         if (c == '%') {
-            c = (uint8_t)((unsigned)hex_value(s.data[i + 1]) << 4 | (unsigned)hex_value(s.data[i + 2])); /* seen by check_bytes */
+            c = (uint8_t)((unsigned)hex_value(s.data[i + 1]) << 4 |
+                          (unsigned)hex_value(s.data[i + 2])); /* seen by validate_bytes */
             i += 2;
         }
         if (c < 0x20 || c == 0x7f)
@@ -125,7 +126,7 @@ static int decode(struct slice s, char *out, size_t size, const char *what, stru
 }
 
 /* What no URL may hold anywhere (RFC 3986, 2), so that everything below need not look again. */
-static int check_bytes(struct slice s, struct err *err)
+static int validate_bytes(struct slice s, struct err *err)
 {
     for (size_t i = 0; i < s.len; i++) {
         uint8_t c = s.data[i];
@@ -340,7 +341,7 @@ int url_parse(const char *text, struct url *url, struct err *err)
     memset(url, 0, sizeof *url);
     if (rest.len == 0)
         return err_set(err, REASON_NONE, 0, "url: empty, want one like ws://127.0.0.1:8080/ws");
-    if (check_bytes(rest, err))
+    if (validate_bytes(rest, err))
         return -1;
     const struct scheme *scheme = read_scheme(&rest, err);
     if (!scheme)

@@ -120,7 +120,7 @@ static struct ws_partial *partial_of(struct ws_reader *reader)
 }
 
 /* The first byte (5.2): reserved bits, opcode, and whether that frame may come now (5.4, 5.5). */
-static int check_first_byte(const struct ws_reader *reader, struct err *err)
+static int validate_first_byte(const struct ws_reader *reader, struct err *err)
 {
     unsigned first = reader->header[0], opcode = first & 15;
     bool fin = first & 0x80, rsv1 = first & 0x40;
@@ -143,7 +143,7 @@ static int check_first_byte(const struct ws_reader *reader, struct err *err)
     return 0;
 }
 
-static int check_mask_bit(const struct ws_reader *reader, struct err *err)
+static int validate_mask_bit(const struct ws_reader *reader, struct err *err)
 {
     bool masked = reader->header[1] & 0x80;
     if (masked == (reader->role == WS_SERVER))
@@ -177,7 +177,7 @@ static bool is_too_long(const struct ws_reader *reader, uint64_t length, bool co
     return before > ceiling || length > ceiling - before;
 }
 
-static int check_length(const struct ws_reader *reader, uint64_t length, bool compressed, struct err *err)
+static int validate_length(const struct ws_reader *reader, uint64_t length, bool compressed, struct err *err)
 {
     unsigned form = reader->header[1] & 127, opcode = reader->header[0] & 15;
     uint64_t before = reader->message_opcode && reader->partial ? reader->partial->wire_total : 0;
@@ -216,7 +216,7 @@ static int open_frame(struct ws_reader *reader, struct err *err)
             length = length << 8 | *at++;
     }
     bool compressed = opcode == WS_CONTINUATION ? reader->message_compressed : (reader->header[0] & 0x40) != 0;
-    if (check_length(reader, length, compressed, err) < 0)
+    if (validate_length(reader, length, compressed, err) < 0)
         return -1;
     reader->frame_fin = reader->header[0] & 0x80;
     reader->frame_opcode = (uint8_t)opcode;
@@ -232,7 +232,7 @@ static int open_frame(struct ws_reader *reader, struct err *err)
         reader->skipping = false;
     }
     if (!is_control(opcode) && !reader->skipping && is_too_long(reader, length, compressed))
-        skip_message(reader); /* without the right to skip, check_length has refused it */
+        skip_message(reader); /* without the right to skip, validate_length has refused it */
     return 0;
 }
 
@@ -244,9 +244,9 @@ static int read_header(struct ws_reader *reader, struct slice *input, struct err
             return 0;
         reader->header[reader->header_have++] = input->data[0];
         *input = slice_skip(*input, 1);
-        if (reader->header_have == 1 && check_first_byte(reader, err) < 0)
+        if (reader->header_have == 1 && validate_first_byte(reader, err) < 0)
             return -1;
-        if (reader->header_have == 2 && check_mask_bit(reader, err) < 0)
+        if (reader->header_have == 2 && validate_mask_bit(reader, err) < 0)
             return -1;
     }
     return open_frame(reader, err) < 0 ? -1 : 1;
@@ -354,7 +354,7 @@ static void keep_control(struct ws_reader *reader, struct slice piece)
 static int finish_close(struct ws_reader *reader, struct slice body, struct ws_message *message, struct err *err)
 {
     message->close_code = WS_CODE_NO_STATUS;
-    if (body.len) { /* never 1: check_length */
+    if (body.len) { /* never 1: validate_length */
         message->close_code = (uint16_t)(body.data[0] << 8 | body.data[1]);
         message->body = slice_skip(body, 2);
         if (!ws_close_code_valid(message->close_code))

@@ -79,7 +79,7 @@ void kafka_explain(const struct kafka_lib *lib, const struct kafka_opts *opts, r
 bool kafka_scram_fails(const struct kafka_lib *lib, const struct kafka_opts *opts); /* at Kafka 4, whatever the credentials */
 bool kafka_warns(const struct broker_conf *conf, char *text, size_t size);
 extern const struct opt kafka_rows[];
-int kafka_check(const struct broker_conf *conf, struct err *err);
+int kafka_validate(const struct broker_conf *conf, struct err *err);
 struct kafka_confs { /* each belongs to rd_kafka_new once that has succeeded */
     rd_kafka_conf_t *producer, *consumer;
 };

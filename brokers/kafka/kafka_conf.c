@@ -146,7 +146,7 @@ bool kafka_warns(const struct broker_conf *conf, char *text, size_t size)
     return true;
 }
 
-int kafka_check(const struct broker_conf *conf, struct err *err)
+int kafka_validate(const struct broker_conf *conf, struct err *err)
 {
     const struct kafka_opts *opts = conf->opts;
     struct kafka_url url;

@@ -52,7 +52,7 @@ static const struct opt rows[] = {
     { 0 },
 };
 
-static int mqtt_check(const struct broker_conf *conf, struct err *err)
+static int mqtt_validate(const struct broker_conf *conf, struct err *err)
 {
     const struct mqtt_options *options = conf->opts;
     /* Words are "1.0", "1.1", "1.2", "1.3". */
@@ -183,7 +183,7 @@ const struct broker_type broker_mqtt = {
     .opts = rows,
     .opts_size = sizeof(struct mqtt_options),
     .state_size = sizeof(struct mqtt_state),
-    .check = mqtt_check,
+    .validate = mqtt_validate,
     .open = mqtt_open,
     .ping = mqtt_ping,
     .publish = mqtt_publish,

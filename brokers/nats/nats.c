@@ -76,7 +76,7 @@ static int parse_server(const char *text, struct url *url, struct err *err)
     return 0;
 }
 
-static int nats_check(const struct broker_conf *conf, struct err *err)
+static int nats_validate(const struct broker_conf *conf, struct err *err)
 {
     const struct nats_options *options = conf->opts;
     int ways = !!options->token + !!options->nkey_file + !!options->credentials_file;
@@ -264,7 +264,7 @@ const struct broker_type broker_nats = {
     .opts = rows,
     .opts_size = sizeof(struct nats_options),
     .state_size = sizeof(struct nats_state),
-    .check = nats_check,
+    .validate = nats_validate,
     .open = nats_open,
     .ping = nats_ping,
     .publish = nats_publish,

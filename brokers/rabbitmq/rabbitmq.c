@@ -350,7 +350,7 @@ static int rabbitmq_open(struct broker *broker, struct err *err)
     return 0;
 }
 
-static int rabbitmq_check(const struct broker_conf *conf, struct err *err)
+static int rabbitmq_validate(const struct broker_conf *conf, struct err *err)
 {
     const struct rabbitmq_opts *opts = conf->opts;
     char vhost[AMQP_NAME_MAX + 1];
@@ -409,7 +409,7 @@ const struct broker_type broker_rabbitmq = {
     .opts = rows,
     .opts_size = sizeof(struct rabbitmq_opts),
     .state_size = sizeof(struct rabbitmq),
-    .check = rabbitmq_check,
+    .validate = rabbitmq_validate,
     .open = rabbitmq_open,
     .ping = rabbitmq_ping,
     .publish = rabbitmq_publish,

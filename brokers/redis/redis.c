@@ -46,7 +46,7 @@ static void place_url(const struct redis *redis, struct url *url)
         return;
     }
     redis_host_parse(list->items[redis->place - (sentinel ? 0 : 1)], sentinel ? SENTINEL_PORT : REDIS_PORT, url, NULL);
-    url->tls = redis->url.tls; /* redis_check has seen the host */
+    url->tls = redis->url.tls; /* redis_validate has seen the host */
 }
 
 /* --- opening --- */
@@ -319,7 +319,7 @@ static int redis_unsubscribe(struct broker *broker, struct slice topic)
 
 /* --- options --- */
 
-static int check_hosts(const char *name, const struct opt_strings *list, struct err *err)
+static int validate_hosts(const char *name, const struct opt_strings *list, struct err *err)
 {
     struct url url;
     if (list->count > REDIS_HOSTS_MAX)
@@ -330,7 +330,7 @@ static int check_hosts(const char *name, const struct opt_strings *list, struct 
     return 0;
 }
 
-static int redis_check(const struct broker_conf *conf, struct err *err)
+static int redis_validate(const struct broker_conf *conf, struct err *err)
 {
     const struct redis_opts *opts = conf->opts;
     struct url url;
@@ -343,7 +343,7 @@ static int redis_check(const struct broker_conf *conf, struct err *err)
         return err_set(err, REASON_NONE, 0, "sentinel: master is not set");
     if (opts->hosts.count && (opts->sentinel.master || opts->mode == REDIS_STANDALONE))
         return err_set(err, REASON_NONE, 0, "hosts: further nodes are of a cluster only");
-    if (check_hosts("hosts", &opts->hosts, err) || check_hosts("sentinel", &opts->sentinel.hosts, err))
+    if (validate_hosts("hosts", &opts->hosts, err) || validate_hosts("sentinel", &opts->sentinel.hosts, err))
         return -1;
     if (url_parse(conf->url, &url, err)) /* what it takes from files has been put in */
         return -1;
@@ -427,7 +427,7 @@ const struct broker_type broker_redis = {
     .opts = redis_rows,
     .opts_size = sizeof(struct redis_opts),
     .state_size = sizeof(struct redis),
-    .check = redis_check,
+    .validate = redis_validate,
     .open = redis_open,
     .ping = redis_ping,
     .publish = redis_publish,

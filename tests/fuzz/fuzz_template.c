@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct buf out = BUF_INIT(OUT_MAX);
     struct err err;
     err_clear(&err);
-    int checked = template_check(text, &err);
+    int checked = template_validate(text, &err);
     panic_if(checked && !err.text[0]);
     for (int json = 0; json < 2; json++) {
         const struct template_vars vars = {

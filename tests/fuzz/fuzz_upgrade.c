@@ -42,7 +42,7 @@ static void fuzz_response(struct slice input, uint8_t choice)
         offer.subprotocols[offer.subprotocol_count++] = "chat.v1";
     if (choice & 16)
         offer.subprotocols[offer.subprotocol_count++] = "chat.v2";
-    if (upgrade_check_response(http_reader_head(reader), &offer, key, &agreed, &err) < 0)
+    if (upgrade_validate_response(http_reader_head(reader), &offer, key, &agreed, &err) < 0)
         panic_if(!is_expected(&err) || err.code != http_reader_head(reader)->status);
     else
         panic_if((agreed.subprotocol[0] != '\0') != (offer.subprotocol_count > 0) || (agreed.deflate.on && !offer.deflate));
@@ -71,7 +71,7 @@ static void fuzz_request(struct slice input, uint8_t choice)
     struct http_reader *reader = read_head(HTTP_KIND_REQUEST, input);
     if (!reader)
         return;
-    if (upgrade_check_request(http_reader_head(reader), choice & 2, accept, &agreed, extensions, sizeof extensions, &err) < 0)
+    if (upgrade_validate_request(http_reader_head(reader), choice & 2, accept, &agreed, extensions, sizeof extensions, &err) < 0)
         panic_if(err.code != 400 && err.code != 405 && err.code != 426);
     else
         check_answer(accept, &agreed, extensions);

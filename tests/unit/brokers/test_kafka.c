@@ -395,7 +395,7 @@ static void test_check(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conf.url = (char *)(uintptr_t)cases[i].url;
         option("security_protocol", cases[i].security);
-        if (broker_kafka.check(&conf, &err) != (cases[i].text ? -1 : 0))
+        if (broker_kafka.validate(&conf, &err) != (cases[i].text ? -1 : 0))
             fail_msg("%s: %s", cases[i].url, cases[i].text ? "no error" : err.text);
         if (cases[i].text && !strstr(err.text, cases[i].text))
             fail_msg("'%s' is not in '%s'", cases[i].text, err.text);
@@ -427,7 +427,7 @@ static void test_tls_beside_plaintext(void **state)
     for (size_t i = 0; i < sizeof securities / sizeof *securities; i++) {
         conf.url = (char *)(uintptr_t)(i == 1 ? "kafka://user:pw@a" : "kafka://a");
         option("security_protocol", securities[i][0]);
-        assert_int_equal(broker_kafka.check(&conf, &err), securities[i][1] ? -1 : 0);
+        assert_int_equal(broker_kafka.validate(&conf, &err), securities[i][1] ? -1 : 0);
         if (securities[i][1])
             assert_non_null(strstr(err.text, securities[i][1]));
     }

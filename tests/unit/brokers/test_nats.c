@@ -361,7 +361,7 @@ static void expect_rule(const char *name, const char *value, const char *want)
     set(&broker, name, value);
     if (strcmp(name, "token") == 0)
         set(&broker, "nkey_file", "/nowhere");
-    int rc = broker_nats.check(&broker.conf, &err);
+    int rc = broker_nats.validate(&broker.conf, &err);
     assert_int_equal(rc, want ? -1 : 0);
     if (want && !strstr(err.text, want))
         print_error("%s\n", err.text);
@@ -384,7 +384,7 @@ static void test_rules(void **state)
     expect_rule("stream", "a.b", "want a name without");
     broker_make(&broker, 1);
     broker.conf.tls.min_version = 1;
-    assert_int_equal(broker_nats.check(&broker.conf, &err), -1);
+    assert_int_equal(broker_nats.validate(&broker.conf, &err), -1);
     assert_non_null(strstr(err.text, "tls.min_version"));
     broker_unmake(&broker);
 }

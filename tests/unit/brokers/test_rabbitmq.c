@@ -706,7 +706,7 @@ static void test_check(void **state)
         conf.url = (char *)(uintptr_t)cases[i].url;
         option("exchange", cases[i].exchange);
         option("mechanism", cases[i].mechanism);
-        assert_int_equal(broker_rabbitmq.check(&conf, &err), cases[i].text ? -1 : 0);
+        assert_int_equal(broker_rabbitmq.validate(&conf, &err), cases[i].text ? -1 : 0);
         if (cases[i].text && !strstr(err.text, cases[i].text))
             fail_msg("'%s' is not in '%s'", cases[i].text, err.text);
     }

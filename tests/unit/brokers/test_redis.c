@@ -270,7 +270,7 @@ static void begin_with(const char *userinfo, const char *path)
     snprintf(client.url, sizeof client.url, "redis://%s127.0.0.1:%u%s", userinfo, fakes[0].port, path);
     client.conf.url = client.url;
     err_clear(&err);
-    if (broker_redis.check(&client.conf, &err))
+    if (broker_redis.validate(&client.conf, &err))
         fail_msg("%s", err.text);
     client.broker = broker_new(&loop, &client.conf, NULL);
     client.watch.on_change = on_change;
@@ -883,7 +883,7 @@ static void test_options(void **state)
             option(rows[i].names[n], rows[i].values[n]);
         snprintf(client.url, sizeof client.url, "%s", rows[i].url);
         client.conf.url = client.url;
-        int rc = broker_redis.check(&client.conf, &err);
+        int rc = broker_redis.validate(&client.conf, &err);
         if (rc != (rows[i].says ? -1 : 0) || (rows[i].says && !strstr(err.text, rows[i].says)))
             fail_msg("row %zu: %d '%s', want '%s'", i, rc, err.text, rows[i].says ? rows[i].says : "");
         teardown(NULL);

@@ -115,7 +115,7 @@ static void peer_upgrade(struct peer *peer)
         peer_flush(peer);
         return;
     }
-    assert_int_equal(upgrade_check_request(head, false, accept, &agreed, extensions, sizeof extensions, &err), 0);
+    assert_int_equal(upgrade_validate_request(head, false, accept, &agreed, extensions, sizeof extensions, &err), 0);
     snprintf(peer->script->target, sizeof peer->script->target, "%.*s", (int)head->target.len, (const char *)head->target.data);
     if (peer->script->subprotocol) {
         assert_true(http_header_has_token(head, "Sec-WebSocket-Protocol", peer->script->subprotocol));

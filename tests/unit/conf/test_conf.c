@@ -38,7 +38,7 @@ static const struct opt need_rows[] = {
     { 0 },
 };
 
-static int need_check(const void *opts, struct err *err)
+static int need_validate(const void *opts, struct err *err)
 {
     const struct need_opts *need = opts;
     return need->low > need->high ? err_set(err, REASON_NONE, 0, "low: more than high") : 0;
@@ -51,7 +51,7 @@ static const struct probe_type echo = {
     .name = "echo", .summary = "An echo", .gates = GATE_READY, .opts = echo_rows, .opts_size = sizeof(struct echo_opts)
 };
 static const struct probe_type need = {
-    .name = "need", .summary = "A need", .opts = need_rows, .opts_size = sizeof(struct need_opts), .check = need_check
+    .name = "need", .summary = "A need", .opts = need_rows, .opts_size = sizeof(struct need_opts), .validate = need_validate
 };
 static const struct probe_type cert = { .name = "cert", .summary = "A certificate", .wants_wss = true };
 static bool always(const void *opts)

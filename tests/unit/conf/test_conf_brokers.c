@@ -35,7 +35,7 @@ static const struct opt hub_rows[] = {
 };
 
 /* A driver sees the URL with its files read. */
-static int hub_check(const struct broker_conf *conf, struct err *err)
+static int hub_validate(const struct broker_conf *conf, struct err *err)
 {
     const struct hub_opts *opts = conf->opts;
     if (strstr(conf->url, "bad"))
@@ -57,7 +57,7 @@ static const struct broker_type hub = { .name = "hub",
                                         .plain_schemes = "hub+unix",
                                         .opts = hub_rows,
                                         .opts_size = sizeof(struct hub_opts),
-                                        .check = hub_check,
+                                        .validate = hub_validate,
                                         .commands = hub_commands,
                                         .command = no_command };
 static const struct broker_type ram = {

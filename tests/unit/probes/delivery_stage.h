@@ -112,7 +112,7 @@ static void on_peer_data(void *user, struct slice data)
 
     if (!peer->open && http_reader_feed(peer->http, &data, &err) == HTTP_HEAD) {
         assert_int_equal(
-            upgrade_check_request(http_reader_head(peer->http), false, accept, &agreed, extensions, sizeof extensions, &err), 0);
+            upgrade_validate_request(http_reader_head(peer->http), false, accept, &agreed, extensions, sizeof extensions, &err), 0);
         upgrade_write_response(&out, accept, &agreed, extensions);
         stream_write(peer->stream, buf_slice(&out));
         ws_reader_init(&peer->reader, WS_SERVER, 1 << 20, NULL);

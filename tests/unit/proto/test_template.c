@@ -20,7 +20,7 @@ static void expands(const char *text, const struct template_vars *vars, const vo
 {
     struct buf out = BUF_INIT(1 << 20);
     struct err err;
-    assert_int_equal(template_check(slice_str(text), &err), 0);
+    assert_int_equal(template_validate(slice_str(text), &err), 0);
     buf_append_str(&out, "before");
     if (template_expand(slice_str(text), vars, &out, &err))
         fail_msg("%s: %s", text, err.text);
@@ -41,7 +41,7 @@ static void refuses(const char *text, const char *want)
     struct buf out = BUF_INIT(1 << 20);
     struct err err = { 0 };
     buf_append_str(&out, "before");
-    assert_int_equal(template_check(slice_str(text), &err), -1);
+    assert_int_equal(template_validate(slice_str(text), &err), -1);
     assert_string_equal(err.text, want);
     err_clear(&err);
     assert_int_equal(template_expand(slice_str(text), &plain, &out, &err), -1);
@@ -156,8 +156,8 @@ static void test_what_is_refused(void **state)
         strcat(deep, "{{/u16}}");
     refuses(deep, "{{#u16}} at offset 64 is nested too deep");
     struct err err;
-    assert_int_equal(template_check(slice_make("\0{{\0}}", 6), &err), -1);
-    assert_int_equal(template_check(slice_make(NULL, 0), &err), 0);
+    assert_int_equal(template_validate(slice_make("\0{{\0}}", 6), &err), -1);
+    assert_int_equal(template_validate(slice_make(NULL, 0), &err), 0);
 }
 
 /* Past the ceiling nothing is left behind, wherever it is reached. */

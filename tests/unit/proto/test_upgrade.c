@@ -149,7 +149,7 @@ static void assert_verdict(const struct upgrade_offer *offer, const struct verdi
     const struct http_head *head = http_reader_head(reader);
     struct upgrade_agreed agreed;
     struct err err = { 0 };
-    int rc = upgrade_check_response(head, offer, key, &agreed, &err);
+    int rc = upgrade_validate_response(head, offer, key, &agreed, &err);
     assert_string_equal(err.text, verdict->sentence);
     assert_int_equal(err.reason, verdict->reason);
     assert_int_equal(rc, verdict->reason == REASON_NONE ? 0 : -1);
@@ -271,7 +271,7 @@ static void test_subprotocols(void **state)
     struct http_reader *reader = read_head(HTTP_KIND_RESPONSE, table[0].response);
     struct upgrade_agreed agreed;
     struct err err;
-    assert_int_equal(upgrade_check_response(http_reader_head(reader), &offer, key, &agreed, &err), 0);
+    assert_int_equal(upgrade_validate_response(http_reader_head(reader), &offer, key, &agreed, &err), 0);
     assert_string_equal(agreed.subprotocol, "chat.v1");
     http_reader_free(reader);
 }
@@ -332,7 +332,7 @@ static void test_requests(void **state)
         char accept[WS_ACCEPT_LEN + 1], extensions[DEFLATE_ANSWER_MAX];
         struct upgrade_agreed agreed;
         struct err err = { 0 };
-        int rc = upgrade_check_request(http_reader_head(reader), true, accept, &agreed, extensions, sizeof extensions, &err);
+        int rc = upgrade_validate_request(http_reader_head(reader), true, accept, &agreed, extensions, sizeof extensions, &err);
         assert_int_equal(err.code, table[i].status);
         assert_int_equal(rc, table[i].status ? -1 : 0);
         if (rc == 0)
@@ -352,12 +352,13 @@ static void meet(struct upgrade_offer *offer, bool server_deflates, bool want_de
     assert_int_equal(upgrade_write_request(&wire, offer, nonce), 0);
     struct http_reader *reader = read_head(HTTP_KIND_REQUEST, buf_str(&wire));
     assert_int_equal(
-        upgrade_check_request(http_reader_head(reader), server_deflates, accept, &server, extensions, sizeof extensions, &err), 0);
+        upgrade_validate_request(http_reader_head(reader), server_deflates, accept, &server, extensions, sizeof extensions, &err),
+        0);
     http_reader_free(reader);
     buf_reset(&wire);
     assert_int_equal(upgrade_write_response(&wire, accept, &server, extensions), 0);
     reader = read_head(HTTP_KIND_RESPONSE, buf_str(&wire));
-    upgrade_check_response(http_reader_head(reader), offer, nonce, &client, &err);
+    upgrade_validate_response(http_reader_head(reader), offer, nonce, &client, &err);
     assert_string_equal(err.text, "");
     assert_int_equal(client.deflate.on, want_deflate);
     assert_memory_equal(&client.deflate, &server.deflate, sizeof client.deflate);
