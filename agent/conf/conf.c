@@ -80,14 +80,14 @@ static const struct probe_type *read_type(struct reader *reader, const struct no
     struct err err;
     size_t cut = trail_key(&reader->trail, "type");
     if (!node || node_is_null(node)) {
-        report_at(reader->report, node ? node->mark : map->mark, reader->trail.text, "required, but not set");
+        conf_error_at(reader->errors, node ? node->mark : map->mark, reader->trail.text, "required, but not set");
     } else {
         char *name = read_text(reader, node, "the name of a check type");
-        report_place(reader->report, reader->trail.text, node->mark);
+        conf_error_place(reader->errors, reader->trail.text, node->mark);
         type = name ? conf_find_type(reader->env, name) : NULL;
         if (name && !type) {
             conf_unknown_type(reader->env, name, node->text, &err);
-            report_at(reader->report, node->mark, reader->trail.text, "%s", err.text);
+            conf_error_at(reader->errors, node->mark, reader->trail.text, "%s", err.text);
         }
         mem_free(name);
     }
@@ -98,13 +98,13 @@ static const struct probe_type *read_type(struct reader *reader, const struct no
 static void read_check(struct reader *reader, struct conf *conf, const struct check_conf *defaults, const struct node *node)
 {
     static const char *const others[] = { "type", NULL };
-    report_place(reader->report, reader->trail.text, node->mark);
+    conf_error_place(reader->errors, reader->trail.text, node->mark);
     const struct probe_type *type = NULL;
     if (node->kind == NODE_MAP)
         type = read_type(reader, node);
     else
-        report_at(reader->report, node->mark, reader->trail.text, "%s, want a mapping such as { type: ping }",
-                  node_kind_name(node));
+        conf_error_at(reader->errors, node->mark, reader->trail.text, "%s, want a mapping such as { type: ping }",
+                      node_kind_name(node));
     struct check_conf *check = conf_append_check(conf, type);
     if (!type)
         return;
@@ -117,13 +117,13 @@ static void read_checks(struct reader *reader, struct conf *conf, const struct c
     size_t index = 0;
     size_t start = trail_key(&reader->trail, "checks");
     if (list->kind != NODE_LIST)
-        report_at(reader->report, list->mark, reader->trail.text, "%s, want a list of checks such as [{ type: ping }]",
-                  node_kind_name(list));
+        conf_error_at(reader->errors, list->mark, reader->trail.text, "%s, want a list of checks such as [{ type: ping }]",
+                      node_kind_name(list));
     else if (!list->first)
-        report_at(reader->report, list->mark, reader->trail.text,
-                  "an empty list, want at least one check; leave the key out for the default");
+        conf_error_at(reader->errors, list->mark, reader->trail.text,
+                      "an empty list, want at least one check; leave the key out for the default");
     else if (list->count > CONF_CHECKS_MAX)
-        report_at(reader->report, list->mark, reader->trail.text, "%zu checks, want at most %d", list->count, CONF_CHECKS_MAX);
+        conf_error_at(reader->errors, list->mark, reader->trail.text, "%zu checks, want at most %d", list->count, CONF_CHECKS_MAX);
     for (const struct node *node = list->kind == NODE_LIST && list->count <= CONF_CHECKS_MAX ? list->first : NULL; node;
          node = node->next) {
         size_t cut = trail_index(&reader->trail, index++);
@@ -138,14 +138,14 @@ static void read_conf(struct reader *reader, struct conf *conf, const struct nod
     static const char *const others[] = { "defaults", "brokers", "dialects", "checks", NULL };
     struct check_conf defaults = { 0 };
     opt_defaults(default_rows, &defaults);
-    report_place(reader->report, "", root->mark);
+    conf_error_place(reader->errors, "", root->mark);
     read_map(reader, root, (const struct reader_part[2]){ { conf_rows, conf }, { NULL, NULL } }, others);
     if (root->kind != NODE_MAP)
         return;
     const struct node *node = node_get(root, "defaults");
     if (node && !node_is_null(node)) {
         size_t cut = trail_key(&reader->trail, "defaults");
-        report_place(reader->report, reader->trail.text, node->mark);
+        conf_error_place(reader->errors, reader->trail.text, node->mark);
         read_map(reader, node, (const struct reader_part[2]){ { default_rows, &defaults }, { NULL, NULL } }, NULL);
         trail_cut(&reader->trail, cut);
     }
@@ -160,14 +160,14 @@ static void read_conf(struct reader *reader, struct conf *conf, const struct nod
         read_checks(reader, conf, &defaults, node);
     else
         add_default_checks(conf, reader->env, &defaults);
-    conf_add_broker_checks(conf, reader->env, &defaults, reader->report);
+    conf_add_broker_checks(conf, reader->env, &defaults, reader->errors);
 }
 
 /* The generation, or NULL if there was any error. */
-static struct conf *finish(struct conf *conf, struct report *report, struct conf_errors *errors)
+static struct conf *finish(struct conf *conf, struct conf_error_list *found, struct conf_errors *errors)
 {
-    bool bad = report->error_count > 0;
-    report_finish(report, errors);
+    bool bad = found->count > 0;
+    conf_error_finish(found, errors);
     if (!bad)
         return conf;
     conf_unref(conf);
@@ -176,18 +176,18 @@ static struct conf *finish(struct conf *conf, struct report *report, struct conf
 
 struct conf *conf_load_text(const char *name, struct slice text, const struct conf_env *env, struct conf_errors *errors)
 {
-    struct report report;
+    struct conf_error_list found;
     struct conf *conf = conf_new();
-    report_init(&report, name);
-    struct node *root = node_load(text, &report);
+    conf_error_init(&found, name);
+    struct node *root = node_load(text, &found);
     if (root) {
-        struct reader reader = { .env = env, .report = &report, .vars = { env->getenv, VARS_TOTAL_MAX } };
+        struct reader reader = { .env = env, .errors = &found, .vars = { env->getenv, VARS_TOTAL_MAX } };
         read_conf(&reader, conf, root);
         if (root->kind == NODE_MAP)
-            conf_validate_rules(conf, env, &report);
+            conf_validate_rules(conf, env, &found);
     }
     node_free(root);
-    return finish(conf, &report, errors);
+    return finish(conf, &found, errors);
 }
 
 struct conf *conf_load_file(const char *file, const struct conf_env *env, struct conf_errors *errors)
@@ -196,10 +196,10 @@ struct conf *conf_load_file(const char *file, const struct conf_env *env, struct
     struct conf *conf = NULL;
     struct err err;
     if (opt_read_file(file, CONF_FILE_MAX, false, &text, &err)) {
-        struct report report;
-        report_init(&report, file);
-        report_at(&report, (struct mark){ 0, 0 }, NULL, "%s", err.text);
-        report_finish(&report, errors);
+        struct conf_error_list found;
+        conf_error_init(&found, file);
+        conf_error_at(&found, (struct mark){ 0, 0 }, NULL, "%s", err.text);
+        conf_error_finish(&found, errors);
     } else {
         conf = conf_load_text(file, buf_slice(&text), env, errors);
     }
@@ -209,24 +209,24 @@ struct conf *conf_load_file(const char *file, const struct conf_env *env, struct
 
 struct conf *conf_for_url(const char *url, const struct conf_env *env, struct conf_errors *errors)
 {
-    struct report report;
+    struct conf_error_list found;
     struct err err;
     struct conf *conf = conf_new();
-    report_init(&report, NULL);
+    conf_error_init(&found, NULL);
     add_default_checks(conf, env, NULL);
     if (opt_set(target_rows, &conf->target, "url", url, &err))
-        report_path(&report, "", "%s", err.text);
+        conf_error_path(&found, "", "%s", err.text);
     else
-        conf_validate_rules(conf, env, &report);
-    return finish(conf, &report, errors);
+        conf_validate_rules(conf, env, &found);
+    return finish(conf, &found, errors);
 }
 
 int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors *errors)
 {
-    struct report report;
-    report_init(&report, NULL);
-    conf_validate_rules(conf, env, &report);
-    int rc = report.error_count ? -1 : 0;
-    report_finish(&report, errors);
+    struct conf_error_list found;
+    conf_error_init(&found, NULL);
+    conf_validate_rules(conf, env, &found);
+    int rc = found.count ? -1 : 0;
+    conf_error_finish(&found, errors);
     return rc;
 }

@@ -145,7 +145,7 @@ static int unknown_scheme(const struct conf_env *env, struct slice scheme, struc
 
 /* --- reading ------------------------------------------------------------------------------------------------------------------ */
 
-/* Without `type`, the URL's scheme says it. NULL: an error has been reported. */
+/* Without `type`, the URL's scheme says it. NULL: an error has been added. */
 static const struct broker_type *guess_type(struct reader *reader, const struct node *map)
 {
     const struct node *node = node_get(map, "url");
@@ -153,7 +153,7 @@ static const struct broker_type *guess_type(struct reader *reader, const struct 
     struct err err;
     if (!node || node_is_null(node)) {
         size_t cut = trail_key(&reader->trail, "type");
-        report_at(reader->report, map->mark, reader->trail.text, "required, but not set");
+        conf_error_at(reader->errors, map->mark, reader->trail.text, "required, but not set");
         trail_cut(&reader->trail, cut);
         return NULL;
     }
@@ -163,9 +163,9 @@ static const struct broker_type *guess_type(struct reader *reader, const struct 
         struct slice scheme = scheme_of(url);
         type = scheme.len ? type_of_scheme(reader->env, scheme) : NULL;
         if (!scheme.len)
-            report_at(reader->report, node->mark, reader->trail.text, "no scheme, want a URL such as redis://127.0.0.1:6379/0");
+            conf_error_at(reader->errors, node->mark, reader->trail.text, "no scheme, want a URL such as redis://127.0.0.1:6379/0");
         else if (!type && unknown_scheme(reader->env, scheme, &err))
-            report_at(reader->report, node->mark, reader->trail.text, "%s", err.text);
+            conf_error_at(reader->errors, node->mark, reader->trail.text, "%s", err.text);
     }
     mem_free(url);
     trail_cut(&reader->trail, cut);
@@ -181,9 +181,9 @@ static const struct broker_type *read_type(struct reader *reader, const struct n
     size_t cut = trail_key(&reader->trail, "type");
     char *name = read_text(reader, node, "the name of a broker type");
     const struct broker_type *type = name ? find_type(reader->env, name) : NULL;
-    report_place(reader->report, reader->trail.text, node->mark);
+    conf_error_place(reader->errors, reader->trail.text, node->mark);
     if (name && !type && unknown_type(reader->env, name, node->text, &err))
-        report_at(reader->report, node->mark, reader->trail.text, "%s", err.text);
+        conf_error_at(reader->errors, node->mark, reader->trail.text, "%s", err.text);
     mem_free(name);
     trail_cut(&reader->trail, cut);
     return type;
@@ -209,12 +209,12 @@ static void read_broker(struct reader *reader, struct conf *conf, const struct n
 {
     static const char *const others[] = { "type", NULL };
     const struct broker_type *type = NULL;
-    report_place(reader->report, reader->trail.text, node->mark);
+    conf_error_place(reader->errors, reader->trail.text, node->mark);
     if (node->kind == NODE_MAP)
         type = read_type(reader, node);
     else
-        report_at(reader->report, node->mark, reader->trail.text, "%s, want a mapping such as { url: redis://127.0.0.1:6379/0 }",
-                  node_kind_name(node));
+        conf_error_at(reader->errors, node->mark, reader->trail.text,
+                      "%s, want a mapping such as { url: redis://127.0.0.1:6379/0 }", node_kind_name(node));
     struct broker_conf *broker = append_broker(conf, type);
     if (type)
         read_map(reader, node, (const struct reader_part[2]){ { broker_rows, broker }, { type->opts, broker->opts } }, others);
@@ -225,14 +225,15 @@ void conf_read_brokers(struct reader *reader, struct conf *conf, const struct no
     size_t index = 0;
     size_t start = trail_key(&reader->trail, "brokers");
     bool bad = true;
-    report_place(reader->report, reader->trail.text, list->mark);
+    conf_error_place(reader->errors, reader->trail.text, list->mark);
     if (list->kind != NODE_LIST)
-        report_at(reader->report, list->mark, reader->trail.text,
-                  "%s, want a list of brokers such as [{ url: redis://127.0.0.1:6379/0 }]", node_kind_name(list));
+        conf_error_at(reader->errors, list->mark, reader->trail.text,
+                      "%s, want a list of brokers such as [{ url: redis://127.0.0.1:6379/0 }]", node_kind_name(list));
     else if (list->first && !types_of(reader->env)[0])
-        report_at(reader->report, list->mark, reader->trail.text, "not in this build");
+        conf_error_at(reader->errors, list->mark, reader->trail.text, "not in this build");
     else if (list->count > CONF_BROKERS_MAX)
-        report_at(reader->report, list->mark, reader->trail.text, "%zu brokers, want at most %d", list->count, CONF_BROKERS_MAX);
+        conf_error_at(reader->errors, list->mark, reader->trail.text, "%zu brokers, want at most %d", list->count,
+                      CONF_BROKERS_MAX);
     else
         bad = false;
     for (const struct node *node = bad ? NULL : list->first; node; node = node->next) {
@@ -287,7 +288,7 @@ static void fill_broker(const struct conf *conf, struct check_conf *check)
         panic_if(opt_set(check->type->opts, check->opts, "broker", conf->brokers[0].name, &err));
 }
 
-void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report)
+void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct conf_error_list *found)
 {
     const struct opt *row = broker_row(check);
     char below[TRAIL_MAX];
@@ -297,18 +298,18 @@ void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const 
     fill_broker(conf, check);
     snprintf(below, sizeof below, "%s.broker", path);
     const char *name = *(char **)opt_field(row, check->opts);
-    if (report_has_below(report, "brokers") || report_has(report, below))
+    if (conf_error_has_below(found, "brokers") || conf_error_has(found, below))
         return;
     if (!conf->broker_count)
-        report_path(report, below, "'%s' needs a broker, and `brokers` has none", check->type->name);
+        conf_error_path(found, below, "'%s' needs a broker, and `brokers` has none", check->type->name);
     else if (!name)
-        report_path(report, below, "required, as there are %zu brokers", conf->broker_count);
+        conf_error_path(found, below, "required, as there are %zu brokers", conf->broker_count);
     else if (!conf_find_broker(conf, name)) {
         const char *names[CONF_BROKERS_MAX];
         for (size_t i = 0; i < conf->broker_count; i++)
             names[i] = conf->brokers[i].name;
         conf_unknown("broker", name, name, names, conf->broker_count, &err);
-        report_path(report, below, "%s", err.text);
+        conf_error_path(found, below, "%s", err.text);
     }
 }
 
@@ -332,7 +333,8 @@ const char *conf_default_name(const struct check_conf *check)
     return name ? name : check->type->name;
 }
 
-void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults, struct report *report)
+void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults,
+                            struct conf_error_list *found)
 {
     struct err err;
     for (size_t i = 0; i < conf->broker_count; i++)
@@ -349,14 +351,14 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
         for (size_t j = 0; j < conf->check_count; j++) {
             const struct check_conf *check = &conf->checks[j];
             if (check->type && strcmp(check->name ? check->name : conf_default_name(check), broker->name) == 0)
-                report_path(report, path, "'%s' is the name of checks[%zu], but the broker gets a check of that name by itself",
-                            broker->name, j);
+                conf_error_path(found, path, "'%s' is the name of checks[%zu], but the broker gets a check of that name by itself",
+                                broker->name, j);
         }
-        if (report_has(report, path))
+        if (conf_error_has(found, path))
             continue;
         struct check_conf *check = conf_add_check(conf, "broker", env, &err);
         if (!check) {
-            report_path(report, path, "%s, with those that brokers get by themselves", err.text);
+            conf_error_path(found, path, "%s, with those that brokers get by themselves", err.text);
             return;
         }
         conf_take_defaults(check, defaults);
@@ -369,51 +371,51 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
 
 /* --- rules --------------------------------------------------------------------------------------------------------------------- */
 
-static void validate_name(const struct conf *conf, size_t index, const char *path, struct report *report)
+static void validate_name(const struct conf *conf, size_t index, const char *path, struct conf_error_list *found)
 {
     const struct broker_conf *broker = &conf->brokers[index];
     char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
-    if (report_has(report, path))
+    if (conf_error_has(found, path))
         return;
     text_excerpt(slice_str(broker->name), SHOWN_MAX, shown, sizeof shown);
     if (!conf_is_name(broker->name)) {
-        report_path(report, path, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
+        conf_error_path(found, path, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
         return;
     }
     for (size_t i = 0; i < index; i++)
         if (conf->brokers[i].name && strcmp(conf->brokers[i].name, broker->name) == 0)
-            report_path(report, path, "'%s' is taken by brokers[%zu]", shown, i);
+            conf_error_path(found, path, "'%s' is taken by brokers[%zu]", shown, i);
 }
 
-/* The URL with its files read, for looking at it. NULL: an error has been reported. */
-static char *validate_url(struct broker_conf *broker, const char *path, const struct conf_env *env, struct report *report)
+/* The URL with its files read, for looking at it. NULL: an error has been added. */
+static char *validate_url(struct broker_conf *broker, const char *path, const struct conf_env *env, struct conf_error_list *found)
 {
     char want[LIST_TEXT_MAX], shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     struct buf text = BUF_INIT(URL_TEXT_MAX);
     char *url = NULL;
     struct err err;
-    if (report_has(report, path))
+    if (conf_error_has(found, path))
         return NULL;
     if (!broker->url)
         broker->url = mem_strdup(broker->type->default_url);
     list_schemes(broker->type, want, sizeof want);
     if (!broker->url) {
-        report_path(report, path, "required, but not set: want %s", want);
+        conf_error_path(found, path, "required, but not set: want %s", want);
         return NULL;
     }
     if (opt_expand(broker->url, &text, &err)) {
-        report_path(report, path, "%s", err.text);
+        conf_error_path(found, path, "%s", err.text);
         goto out;
     }
     struct slice scheme = scheme_of(buf_str(&text));
     conf_hide_url(buf_str(&text));
     text_excerpt(scheme, SHOWN_MAX, shown, sizeof shown);
     if (!scheme.len) {
-        report_path(report, path, "no scheme, want %s", want);
+        conf_error_path(found, path, "no scheme, want %s", want);
     } else if (!has_scheme(broker->type, scheme)) {
         const struct broker_type *other = type_of_scheme(env, scheme);
-        report_path(report, path, "scheme %s://, want %s%s%s", shown, want, other ? "; it is one of type " : "",
-                    other ? other->name : "");
+        conf_error_path(found, path, "scheme %s://, want %s%s%s", shown, want, other ? "; it is one of type " : "",
+                        other ? other->name : "");
     } else {
         url = mem_strdup(buf_str(&text));
     }
@@ -423,7 +425,7 @@ out:
 }
 
 /* What would be ignored in silence was meant for something: whoever set it may think that the password is not sent in clear. */
-static void validate_tls_in_vain(const struct broker_conf *broker, const char *path, const char *url, struct report *report)
+static void validate_tls_in_vain(const struct broker_conf *broker, const char *path, const char *url, struct conf_error_list *found)
 {
     const char *wanted = !broker->tls.verify ? "verify" : conf_tls_wanted(&broker->tls);
     struct slice scheme = scheme_of(url), secure = { 0 };
@@ -437,10 +439,10 @@ static void validate_tls_in_vain(const struct broker_conf *broker, const char *p
     if (secure.len)
         snprintf(hint, sizeof hint, " (%.*s:// has it)", (int)secure.len, (const char *)secure.data);
     snprintf(below, sizeof below, "%s.tls.%s", path, wanted);
-    report_path(report, below, "the URL is %.*s://, without TLS%s", (int)scheme.len, (const char *)scheme.data, hint);
+    conf_error_path(found, below, "the URL is %.*s://, without TLS%s", (int)scheme.len, (const char *)scheme.data, hint);
 }
 
-static void validate_broker(struct conf *conf, size_t index, const struct conf_env *env, struct report *report)
+static void validate_broker(struct conf *conf, size_t index, const struct conf_env *env, struct conf_error_list *found)
 {
     struct broker_conf *broker = &conf->brokers[index];
     char path[32], below[TRAIL_MAX];
@@ -451,29 +453,29 @@ static void validate_broker(struct conf *conf, size_t index, const struct conf_e
         broker->name = mem_strdup(broker->type->name);
     snprintf(path, sizeof path, "brokers[%zu]", index);
     snprintf(below, sizeof below, "%s.name", path);
-    validate_name(conf, index, below, report);
+    validate_name(conf, index, below, found);
     snprintf(below, sizeof below, "%s.tls", path);
-    conf_validate_tls(&broker->tls, below, report);
+    conf_validate_tls(&broker->tls, below, found);
     snprintf(below, sizeof below, "%s.retry.min", path);
     if (broker->retry_min_ms > broker->retry_max_ms)
-        report_path(report, below, "more than retry.max");
+        conf_error_path(found, below, "more than retry.max");
     snprintf(below, sizeof below, "%s.url", path);
-    char *url = validate_url(broker, below, env, report);
+    char *url = validate_url(broker, below, env, found);
     if (url)
-        validate_tls_in_vain(broker, path, url, report);
-    conf_validate_required(report, path, broker->type->opts, broker->opts);
+        validate_tls_in_vain(broker, path, url, found);
+    conf_validate_required(found, path, broker->type->opts, broker->opts);
     conf_hide_urls(broker->type->opts, broker->opts);
-    if (url && !report_has_below(report, path) && broker->type->validate) {
+    if (url && !conf_error_has_below(found, path) && broker->type->validate) {
         struct broker_conf plain = *broker; /* drivers parse the URL: without markers in it */
         plain.url = url;
         if (broker->type->validate(&plain, &err))
-            conf_report_below(report, path, (const struct opt *const[]){ broker->type->opts, broker_rows, NULL }, &err);
+            conf_error_below(found, path, (const struct opt *const[]){ broker->type->opts, broker_rows, NULL }, &err);
     }
     mem_free(url);
 }
 
-void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct report *report)
+void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct conf_error_list *found)
 {
     for (size_t i = 0; i < conf->broker_count; i++)
-        validate_broker(conf, i, env, report);
+        validate_broker(conf, i, env, found);
 }

@@ -23,7 +23,7 @@ static uint64_t needs_of(const struct check_conf *check)
     return check->enabled ? PER_CHECK + (uint64_t)kept + (uint64_t)kept / 10 : 0;
 }
 
-void conf_validate_descriptors(const struct conf *conf, struct report *report)
+void conf_validate_descriptors(const struct conf *conf, struct conf_error_list *found)
 {
     uint64_t limit = process_files_possible(), total = OWN + PER_BROKER * (uint64_t)conf->broker_count, most = 0;
     size_t which = 0;
@@ -39,8 +39,8 @@ void conf_validate_descriptors(const struct conf *conf, struct report *report)
     if (total <= limit || most < MANY)
         return;
     snprintf(path, sizeof path, "checks[%zu].connections", which);
-    report_path(report, path,
-                "%s needs %llu descriptors, %llu with all else, and this process may have %llu (ulimit -Hn, LimitNOFILE=)",
-                conf->checks[which].name ? conf->checks[which].name : conf->checks[which].type->name, (unsigned long long)most,
-                (unsigned long long)total, (unsigned long long)limit);
+    conf_error_path(found, path,
+                    "%s needs %llu descriptors, %llu with all else, and this process may have %llu (ulimit -Hn, LimitNOFILE=)",
+                    conf->checks[which].name ? conf->checks[which].name : conf->checks[which].type->name, (unsigned long long)most,
+                    (unsigned long long)total, (unsigned long long)limit);
 }

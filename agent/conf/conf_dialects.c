@@ -27,7 +27,7 @@ static const struct dialect *const *built_in(const struct conf_env *env)
 static void read_dialect(struct reader *reader, struct conf *conf, const struct node *node)
 {
     struct dialect dialect = { 0 };
-    report_place(reader->report, reader->trail.text, node->mark);
+    conf_error_place(reader->errors, reader->trail.text, node->mark);
     opt_defaults(dialect_rows, &dialect);
     if (!node_is_null(node)) /* all parts are optional */
         read_map(reader, node, (const struct reader_part[2]){ { dialect_rows, &dialect }, { NULL, NULL } }, NULL);
@@ -41,10 +41,11 @@ void conf_read_dialects(struct reader *reader, struct conf *conf, const struct n
     size_t start = trail_key(&reader->trail, "dialects");
     bool bad = true;
     if (map->kind != NODE_MAP)
-        report_at(reader->report, map->mark, reader->trail.text, "%s, want a mapping such as { NAME: { connect: ... } }",
-                  node_kind_name(map));
+        conf_error_at(reader->errors, map->mark, reader->trail.text, "%s, want a mapping such as { NAME: { connect: ... } }",
+                      node_kind_name(map));
     else if (map->count > CONF_DIALECTS_MAX)
-        report_at(reader->report, map->mark, reader->trail.text, "%zu dialects, want at most %d", map->count, CONF_DIALECTS_MAX);
+        conf_error_at(reader->errors, map->mark, reader->trail.text, "%zu dialects, want at most %d", map->count,
+                      CONF_DIALECTS_MAX);
     else
         bad = false;
     for (const struct node *node = bad ? NULL : map->first; node; node = node->next) {
@@ -52,7 +53,8 @@ void conf_read_dialects(struct reader *reader, struct conf *conf, const struct n
         char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
         text_excerpt(slice_str(node->key), SHOWN_MAX, shown, sizeof shown);
         if (!node->duplicate && !conf_is_name(node->key))
-            report_at(reader->report, node->key_mark, reader->trail.text, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
+            conf_error_at(reader->errors, node->key_mark, reader->trail.text, "'%s', want 1 to 64 letters, digits, _ . or -",
+                          shown);
         else if (!node->duplicate)
             read_dialect(reader, conf, node);
         trail_cut(&reader->trail, cut);
@@ -97,38 +99,39 @@ bool conf_same_dialect(const struct dialect *a, const struct dialect *b)
 
 /* --- rules --------------------------------------------------------------------------------------------------------------------- */
 
-static void complain(struct report *report, struct trail *trail, const char *key, const char *text)
+static void complain(struct conf_error_list *found, struct trail *trail, const char *key, const char *text)
 {
     size_t cut = trail_key(trail, key);
-    report_path(report, trail->text, "%s", text);
+    conf_error_path(found, trail->text, "%s", text);
     trail_cut(trail, cut);
 }
 
-static void validate_path(const char *path, struct trail *trail, struct report *report)
+static void validate_path(const char *path, struct trail *trail, struct conf_error_list *found)
 {
     if (*path != '/')
-        complain(report, trail, "path", "does not begin with a slash");
+        complain(found, trail, "path", "does not begin with a slash");
     for (const char *p = path; *p; p++)
         if (*p <= ' ' || *p == 0x7f || *p == '#')
-            complain(report, trail, "path", "holds a blank, a # or a control character");
+            complain(found, trail, "path", "holds a blank, a # or a control character");
 }
 
-static void validate_keepalive(const struct dialect *dialect, struct trail *trail, struct report *report)
+static void validate_keepalive(const struct dialect *dialect, struct trail *trail, struct conf_error_list *found)
 {
     const bool asked = !match_spec_empty(&dialect->keepalive.match), answered = dialect->keepalive.send.data;
     const bool pings = dialect->keepalive.ping.data, timed = dialect->keepalive.every_ms != 0;
-    if (report_has_below(report, trail->text)) /* what is wrong by itself is not judged again */
+    if (conf_error_has_below(found, trail->text)) /* what is wrong by itself is not judged again */
         return;
     if (answered && !asked)
-        complain(report, trail, "keepalive.send", "needs match, what it is the answer to");
+        complain(found, trail, "keepalive.send", "needs match, what it is the answer to");
     if (pings && !timed)
-        complain(report, trail, "keepalive.beat", "needs every");
+        complain(found, trail, "keepalive.beat", "needs every");
     if (timed && !pings)
-        complain(report, trail, "keepalive.every", "needs beat");
+        complain(found, trail, "keepalive.every", "needs beat");
 }
 
 /* Stands it alone, and does it begin with a word that some type of broker takes? */
-static void validate_command(const struct dialect *dialect, const struct conf_env *env, const char *path, struct report *report)
+static void validate_command(const struct dialect *dialect, const struct conf_env *env, const char *path,
+                             struct conf_error_list *found)
 {
     const struct opt_strings *command = &dialect->publish.command;
     const char *names[NAMES_MAX] = { NULL };
@@ -136,10 +139,10 @@ static void validate_command(const struct dialect *dialect, const struct conf_en
     struct err err;
     size_t count = 0;
     snprintf(below, sizeof below, "%s.publish.command", path);
-    if (!command->count || report_has_below(report, below))
+    if (!command->count || conf_error_has_below(found, below))
         return;
     if (dialect->publish.topic || dialect->publish.body)
-        report_path(report, below, "is there beside publish.%s, want one of the two", dialect->publish.topic ? "topic" : "body");
+        conf_error_path(found, below, "is there beside publish.%s, want one of the two", dialect->publish.topic ? "topic" : "body");
     for (const struct broker_type *const *type = env->brokers; type && *type; type++)
         for (const char *const *name = (*type)->commands; name && *name && count < NAMES_MAX; name++) {
             if (strcasecmp(*name, command->items[0]) == 0)
@@ -147,27 +150,27 @@ static void validate_command(const struct dialect *dialect, const struct conf_en
             names[count++] = *name;
         }
     conf_unknown("command", command->items[0], command->items[0], names, count, &err);
-    report_path(report, below, "%s", err.text);
+    conf_error_path(found, below, "%s", err.text);
 }
 
-static void validate_dialect(const struct dialect *dialect, const struct conf_env *env, struct report *report)
+static void validate_dialect(const struct dialect *dialect, const struct conf_env *env, struct conf_error_list *found)
 {
     struct trail trail = { "dialects" };
     trail_key(&trail, dialect->name);
     for (const struct dialect *const *other = built_in(env); *other; other++)
         if (strcmp((*other)->name, dialect->name) == 0)
-            report_path(report, trail.text, "is the name of a built-in dialect");
-    validate_keepalive(dialect, &trail, report);
+            conf_error_path(found, trail.text, "is the name of a built-in dialect");
+    validate_keepalive(dialect, &trail, found);
     if (dialect->path)
-        validate_path(dialect->path, &trail, report);
-    validate_command(dialect, env, trail.text, report);
+        validate_path(dialect->path, &trail, found);
+    validate_command(dialect, env, trail.text, found);
     size_t cut = trail_key(&trail, "subprotocols");
-    conf_validate_subprotocols(&dialect->subprotocols, trail.text, report);
+    conf_validate_subprotocols(&dialect->subprotocols, trail.text, found);
     trail_cut(&trail, cut);
 }
 
 /* The path of a dialect for a URL that has none; a query that is there goes behind. */
-static void fill_path(struct url *url, const char *dialect_path, const char *path, struct report *report)
+static void fill_path(struct url *url, const char *dialect_path, const char *path, struct conf_error_list *found)
 {
     char target[URL_TARGET_MAX];
     if (!url->scheme[0] || url->has_path || !dialect_path)
@@ -179,54 +182,55 @@ static void fill_path(struct url *url, const char *dialect_path, const char *pat
                                                  : "?",
                      query ? query : "");
     if (n < 0 || (size_t)n >= sizeof target) {
-        report_path(report, path, "too long with the path of the dialect");
+        conf_error_path(found, path, "too long with the path of the dialect");
         return;
     }
     memcpy(url->target, target, (size_t)n + 1);
 }
 
-static void choose_dialect(struct conf *conf, const struct conf_env *env, struct report *report)
+static void choose_dialect(struct conf *conf, const struct conf_env *env, struct conf_error_list *found)
 {
     static const char path[] = "target.dialect";
     struct target_conf *target = &conf->target;
     struct err err;
     target->dialect = built_in(env)[0];
-    if (!target->dialect_name || report_has(report, path) || report_has(report, "dialects"))
+    if (!target->dialect_name || conf_error_has(found, path) || conf_error_has(found, "dialects"))
         return;
-    const struct dialect *found = conf_find_dialect(conf, env, target->dialect_name, &err);
-    if (found)
-        target->dialect = found;
+    const struct dialect *named = conf_find_dialect(conf, env, target->dialect_name, &err);
+    if (named)
+        target->dialect = named;
     else
-        report_path(report, path, "%s", err.text);
+        conf_error_path(found, path, "%s", err.text);
 }
 
-static void validate_token(const struct target_conf *target, struct report *report)
+static void validate_token(const struct target_conf *target, struct conf_error_list *found)
 {
     const struct opt_bytes *connect = &target->dialect->connect.send;
-    if (target->token_place == TOKEN_MESSAGE && !report_has(report, "target.dialect") && !report_has_below(report, "dialects") &&
-        slice_find(slice_make(connect->data, connect->len), slice_str("{{token}}")) < 0)
-        report_path(report, "target.token_in", "'message' needs a dialect with {{token}} in connect.send, and %s has none",
-                    target->dialect->name);
+    if (target->token_place == TOKEN_MESSAGE && !conf_error_has(found, "target.dialect") &&
+        !conf_error_has_below(found, "dialects") && slice_find(slice_make(connect->data, connect->len), slice_str("{{token}}")) < 0)
+        conf_error_path(found, "target.token_in", "'message' needs a dialect with {{token}} in connect.send, and %s has none",
+                        target->dialect->name);
 }
 
-void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report)
+void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path,
+                              struct conf_error_list *found)
 {
     const struct opt *row = strcmp(check->type->name, "subscribe") == 0 ? opt_find(check->type->opts, "subscribe") : NULL;
     const struct dialect *base = conf->target.dialect;
     struct dialect both;
     char below[TRAIL_MAX];
-    if (!row || row->rows != dialect_subscribe_rows || report_has(report, "target.dialect") || report_has_below(report, path) ||
-        report_has_below(report, "dialects"))
+    if (!row || row->rows != dialect_subscribe_rows || conf_error_has(found, "target.dialect") ||
+        conf_error_has_below(found, path) || conf_error_has_below(found, "dialects"))
         return;
     dialect_overlay(&both, base, (const struct dialect *)((const char *)check->opts + row->offset));
     snprintf(below, sizeof below, "%s.type", path);
     if (!both.subscribe.send.data && match_spec_empty(&both.subscribe.expect))
-        report_path(report, below, "'%s' needs a dialect that says how to subscribe, and %s does not (see target.dialect)",
-                    check->type->name, base->name);
+        conf_error_path(found, below, "'%s' needs a dialect that says how to subscribe, and %s does not (see target.dialect)",
+                        check->type->name, base->name);
 }
 
 void conf_validate_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
-                              struct report *report)
+                              struct conf_error_list *found)
 {
     const struct opt *row = opt_find(check->type->opts, "publish"), *named = opt_find(check->type->opts, "broker");
     const struct dialect *over;
@@ -236,27 +240,27 @@ void conf_validate_publish_of(const struct conf *conf, const struct conf_env *en
     if (!row || row->rows != dialect_publish_rows)
         return;
     over = (const struct dialect *)((const char *)check->opts + row->offset);
-    validate_command(over, env, path, report);
-    if (!named || report_has(report, "target.dialect") || report_has_below(report, path) || report_has_below(report, "dialects") ||
-        report_has_below(report, "brokers"))
+    validate_command(over, env, path, found);
+    if (!named || conf_error_has(found, "target.dialect") || conf_error_has_below(found, path) ||
+        conf_error_has_below(found, "dialects") || conf_error_has_below(found, "brokers"))
         return;
     broker = conf_find_broker(conf, *(char *const *)opt_field(named, check->opts));
     dialect_overlay(&both, conf->target.dialect, over);
     if (!both.publish.command.count || !broker || broker->type->command)
         return;
     snprintf(below, sizeof below, "%s.%s", path, over->publish.command.count ? "publish.command" : "broker");
-    report_path(report, below, "publish.command%s is of brokers of type redis, and %s is of type %s",
-                over->publish.command.count ? "" : " of the dialect", broker->name, broker->type->name);
+    conf_error_path(found, below, "publish.command%s is of brokers of type redis, and %s is of type %s",
+                    over->publish.command.count ? "" : " of the dialect", broker->name, broker->type->name);
 }
 
-void conf_validate_dialects(struct conf *conf, const struct conf_env *env, struct report *report)
+void conf_validate_dialects(struct conf *conf, const struct conf_env *env, struct conf_error_list *found)
 {
     struct target_conf *target = &conf->target;
     for (size_t i = 0; i < conf->dialect_count; i++)
-        validate_dialect(&conf->dialects[i], env, report);
-    choose_dialect(conf, env, report);
-    validate_token(target, report);
+        validate_dialect(&conf->dialects[i], env, found);
+    choose_dialect(conf, env, found);
+    validate_token(target, found);
     target->offers = target->subprotocols.count ? &target->subprotocols : &target->dialect->subprotocols;
-    fill_path(&target->local, target->dialect->path, "target.url", report);
-    fill_path(&target->public, target->dialect->path, "target.public_url", report);
+    fill_path(&target->local, target->dialect->path, "target.url", found);
+    fill_path(&target->public, target->dialect->path, "target.public_url", found);
 }

@@ -1,7 +1,7 @@
 /*
- * What the files of the configuration share among themselves, and with nobody else: the tree of a YAML document with positions, the list
- * of errors, the way to the place being read, and variables.
- *   conf_yaml.c    text to tree          conf_report.c  errors, sorted and placed      conf_vars.c  ${NAME}
+ * What the files of the configuration share among themselves, and with nobody else: the tree of a YAML document with positions, and
+ * variables. Errors have a header of their own, conf_errors.h.
+ *   conf_yaml.c    text to tree          conf_errors.c  errors, sorted and placed      conf_vars.c  ${NAME}
  *   conf_read.c    tree to fields        conf_rules.c   across options                 conf_rows.c  the schema
  *   conf.c         generations           conf_show.c    `config show`                  conf_write.c starter, manual
  *   conf_brokers.c, conf_dialects.c      reading and rules of theirs                   conf_schema.c JSON Schema
@@ -11,45 +11,8 @@
 #define WSHEALTHD_CONF_CONF_PARTS_H
 
 #include "agent/conf/conf.h"
+#include "agent/conf/conf_errors.h"
 #include "agent/conf/probe_type.h"
-
-/* --- positions and errors -------------------------------------------------------------------------------------------------- */
-
-struct mark {
-    unsigned line, column; /* from 1; 0: unknown */
-};
-
-struct report {       /* errors as they are found; report_finish puts them in the order of the file */
-    const char *file; /* NULL: no file, as for the command line */
-    struct report_error {
-        struct mark mark;
-        char *path, *text; /* text begins with the path */
-    } *errors;
-    size_t error_count;
-    bool more; /* than CONF_ERRORS_MAX */
-    struct report_place {
-        char *path;
-        struct mark mark;
-    } *places; /* where known keys stand, so that rules across options can name a line */
-    size_t place_count;
-};
-void report_init(struct report *report, const char *file);
-void report_at(struct report *report, struct mark mark, const char *path, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-/* At the place of the path, or of the nearest mapping around it; not if that path has an error already. */
-void report_path(struct report *report, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-bool report_has(const struct report *report, const char *path);       /* an error at the path */
-bool report_has_below(const struct report *report, const char *path); /* or below it */
-void report_place(struct report *report, const char *path, struct mark mark);
-void report_finish(struct report *report, struct conf_errors *errors); /* and frees it */
-
-enum { TRAIL_MAX = 256 };
-struct trail { /* "checks[2].expect.json" */
-    char text[TRAIL_MAX];
-};
-size_t trail_key(struct trail *trail, const char *key); /* returns the length before, for trail_cut */
-size_t trail_index(struct trail *trail, size_t index);
-void trail_cut(struct trail *trail, size_t len);
 
 /* --- the document ---------------------------------------------------------------------------------------------------------- */
 
@@ -67,7 +30,7 @@ struct node {
     size_t count; /* of children */
 };
 /* The tree (an empty document is an empty mapping), or NULL and errors. Syntax only; duplicate keys are reported and marked. */
-struct node *node_load(struct slice text, struct report *report);
+struct node *node_load(struct slice text, struct conf_error_list *found);
 void node_free(struct node *node);
 bool node_is_null(const struct node *node);                           /* nothing, ~ or null */
 const struct node *node_get(const struct node *map, const char *key); /* NULL: none */
@@ -87,7 +50,7 @@ int vars_expand(struct vars *vars, const char *text, bool keep_files, struct buf
 
 struct reader {
     const struct conf_env *env;
-    struct report *report;
+    struct conf_error_list *errors;
     struct trail trail;
     struct vars vars;
 };
@@ -102,26 +65,27 @@ char *read_text(struct reader *reader, const struct node *node, const char *want
 
 /* --- rules ------------------------------------------------------------------------------------------------------------------- */
 
-void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct report *report);
-void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct report *report);
+void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct conf_error_list *found);
+void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct conf_error_list *found);
 void conf_validate_dialects(struct conf *conf, const struct conf_env *env,
-                            struct report *report); /* and what the target gets of its own */
+                            struct conf_error_list *found); /* and what the target gets of its own */
 /* publish.command of a check or its dialect: stands alone, begins with a word of the broker type's, and the broker has commands. */
 void conf_validate_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
-                              struct report *report);
+                              struct conf_error_list *found);
 /* A check of type `subscribe` needs a dialect that knows how to. */
-void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path, struct report *report);
+void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path,
+                              struct conf_error_list *found);
 /* The broker that a check is about, if its type has an option `broker`. */
-void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct report *report);
+void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct conf_error_list *found);
 /* A message that begins with the name of an option belongs to that option: "within: longer than timeout". rows ends with NULL. */
-void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err);
-void conf_validate_required(struct report *report, const char *path, const struct opt *rows, void *base);
-void conf_validate_subprotocols(const struct opt_strings *list, const char *path, struct report *report);
+void conf_error_below(struct conf_error_list *found, const char *path, const struct opt *const *rows, const struct err *err);
+void conf_validate_required(struct conf_error_list *found, const char *path, const struct opt *rows, void *base);
+void conf_validate_subprotocols(const struct opt_strings *list, const char *path, struct conf_error_list *found);
 /* The option of `tls` that only makes sense over TLS, the first that is set; NULL: none. */
 const char *conf_tls_wanted(const struct tls_conf *tls);
-void conf_validate_tls(const struct tls_conf *tls, const char *path, struct report *report);
-void conf_validate_share(const struct conf *conf, size_t index, const char *path, struct report *report);
-void conf_validate_descriptors(const struct conf *conf, struct report *report);
+void conf_validate_tls(const struct tls_conf *tls, const char *path, struct conf_error_list *found);
+void conf_validate_share(const struct conf *conf, size_t index, const char *path, struct conf_error_list *found);
+void conf_validate_descriptors(const struct conf *conf, struct conf_error_list *found);
 void conf_hide_url(const char *text); /* its secrets are registered as such */
 void conf_hide_urls(const struct opt *rows, void *base);
 bool conf_is_name(const char *text); /* of a check, a broker, a dialect */
@@ -140,14 +104,11 @@ void conf_read_brokers(struct reader *reader, struct conf *conf, const struct no
 void conf_clear_brokers(struct conf *conf);
 /* The check that each broker gets by itself, unless there is one. */
 void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults,
-                            struct report *report);
+                            struct conf_error_list *found);
 const char *conf_default_name(const struct check_conf *check);
 void conf_read_dialects(struct reader *reader, struct conf *conf, const struct node *map);
 void conf_clear_dialects(struct conf *conf);
 bool conf_same_dialect(const struct dialect *a, const struct dialect *b);
-/* "'hos', no such check type (did you mean 'host'?)", or all names. Returns -1. */
-int conf_unknown(const char *what, const char *name, const char *shown, const char *const *names, size_t count, struct err *err);
-void conf_list_names(const char *const *names, size_t count, struct err *err); /* appends " a, b, c" */
 
 /* --- shared by conf.c and the writers ---------------------------------------------------------------------------------------- */
 

@@ -15,20 +15,20 @@ enum { NAMES_MAX = 64, WANT_MAX = 256, TEXT_MAX = CONF_FILE_MAX + OPT_FILE_MAX, 
 
 static const char *const match_keys[] = { "equals", "contains", "regex", "json", NULL };
 
-static void report_err(struct reader *reader, struct mark mark, const struct err *err)
+static void refuse(struct reader *reader, struct mark mark, const struct err *err)
 {
-    report_at(reader->report, mark, reader->trail.text, "%s", err->text);
+    conf_error_at(reader->errors, mark, reader->trail.text, "%s", err->text);
 }
 
 /* "a list, want a duration such as …"; a text is quoted, unless it is secret. */
-static void report_kind(struct reader *reader, const struct node *node, const char *want, bool secret)
+static void refuse_kind(struct reader *reader, const struct node *node, const char *want, bool secret)
 {
     if (node->kind == NODE_SCALAR && !node_is_null(node) && !secret) {
         char shown[TEXT_EXCERPT_BYTES(QUOTE_MAX)];
         text_excerpt(slice_str(node->text), QUOTE_MAX, shown, sizeof shown);
-        report_at(reader->report, node->mark, reader->trail.text, "'%s', want %s", shown, want);
+        conf_error_at(reader->errors, node->mark, reader->trail.text, "'%s', want %s", shown, want);
     } else {
-        report_at(reader->report, node->mark, reader->trail.text, "%s, want %s", node_kind_name(node), want);
+        conf_error_at(reader->errors, node->mark, reader->trail.text, "%s, want %s", node_kind_name(node), want);
     }
 }
 
@@ -38,7 +38,7 @@ static int expand(struct reader *reader, const struct node *node, bool keep_file
     bool replaced;
     struct err err;
     if (vars_expand(&reader->vars, node->text, keep_files, out, &replaced, &err)) {
-        report_err(reader, node->mark, &err);
+        refuse(reader, node->mark, &err);
         return -1;
     }
     return replaced && !out->len ? 0 : 1;
@@ -49,7 +49,7 @@ char *read_text(struct reader *reader, const struct node *node, const char *want
     struct buf text = BUF_INIT(TEXT_MAX);
     char *result = NULL;
     if (node->kind != NODE_SCALAR)
-        report_kind(reader, node, want, false);
+        refuse_kind(reader, node, want, false);
     else if (expand(reader, node, false, &text) >= 0)
         result = mem_strdup(buf_str(&text));
     buf_fini(&text);
@@ -101,14 +101,14 @@ static int put_json_scalar(struct reader *reader, const struct node *node, struc
         bool null = !node->quoted && (!*value || strcmp(value, "~") == 0 || strcmp(value, "null") == 0);
         bool ok = null ? buf_append_str(out, "null") == 0 : literal ? buf_append_str(out, value) == 0 : put_json_string(out, value);
         if (!ok)
-            report_at(reader->report, node->mark, reader->trail.text, "larger than %d KiB", JSON_VALUE_MAX >> 10);
+            conf_error_at(reader->errors, node->mark, reader->trail.text, "larger than %d KiB", JSON_VALUE_MAX >> 10);
         rc = ok ? 0 : -1;
     }
     buf_fini(&text);
     return rc;
 }
 
-/* A YAML value as JSON text. 0, or -1 and an error has been reported. */
+/* A YAML value as JSON text. 0, or -1 and an error has been added. */
 static int read_json(struct reader *reader, const struct node *node, struct buf *out)
 {
     if (node->kind == NODE_SCALAR)
@@ -125,7 +125,7 @@ static int read_json(struct reader *reader, const struct node *node, struct buf 
     }
     ok = ok && buf_append_char(out, map ? '}' : ']') == 0;
     if (!ok)
-        report_at(reader->report, node->mark, reader->trail.text, "larger than %d KiB", JSON_VALUE_MAX >> 10);
+        conf_error_at(reader->errors, node->mark, reader->trail.text, "larger than %d KiB", JSON_VALUE_MAX >> 10);
     return ok ? 0 : -1;
 }
 
@@ -133,7 +133,7 @@ static bool read_pointers(struct reader *reader, const struct node *map, struct 
 {
     bool ok = true;
     if (map->kind != NODE_MAP || !map->first) {
-        report_kind(reader, map, "a mapping such as { /key: value }", false);
+        refuse_kind(reader, map, "a mapping such as { /key: value }", false);
         return false;
     }
     for (const struct node *node = map->first; node; node = node->next) {
@@ -143,10 +143,10 @@ static bool read_pointers(struct reader *reader, const struct node *map, struct 
         if (node->duplicate)
             fine = false;
         else if (*node->key && *node->key != '/')
-            report_at(reader->report, node->key_mark, reader->trail.text, "want a JSON pointer such as /%s",
-                      reader->trail.text + cut + 1);
+            conf_error_at(reader->errors, node->key_mark, reader->trail.text, "want a JSON pointer such as /%s",
+                          reader->trail.text + cut + 1);
         else if (spec->json_count >= MATCH_POINTERS_MAX)
-            report_at(reader->report, node->key_mark, reader->trail.text, "more than %d pointers", MATCH_POINTERS_MAX);
+            conf_error_at(reader->errors, node->key_mark, reader->trail.text, "more than %d pointers", MATCH_POINTERS_MAX);
         else
             fine = read_json(reader, node, &value) == 0;
         if (fine)
@@ -164,7 +164,7 @@ static bool read_match_key(struct reader *reader, const struct node *node, struc
                    : strcmp(node->key, "contains") == 0 ? &spec->contains
                    : strcmp(node->key, "regex") == 0    ? &spec->regex
                                                         : NULL;
-    report_place(reader->report, reader->trail.text, node->mark);
+    conf_error_place(reader->errors, reader->trail.text, node->mark);
     if (node->duplicate)
         return false;
     if (!field && strcmp(node->key, "json") == 0)
@@ -176,7 +176,8 @@ static bool read_match_key(struct reader *reader, const struct node *node, struc
         return *field;
     }
     const char *near = text_nearest(node->key, match_keys, sizeof match_keys / sizeof match_keys[0] - 1);
-    report_at(reader->report, node->key_mark, reader->trail.text, near ? "unknown key (did you mean '%s'?)" : "unknown key", near);
+    conf_error_at(reader->errors, node->key_mark, reader->trail.text, near ? "unknown key (did you mean '%s'?)" : "unknown key",
+                  near);
     return false;
 }
 
@@ -186,7 +187,7 @@ static bool read_parts(struct reader *reader, const struct opt *row, const struc
     char want[WANT_MAX];
     bool ok = true;
     if (node->kind != NODE_MAP || !node->first) {
-        report_kind(reader, node, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
+        refuse_kind(reader, node, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
         return false;
     }
     for (const struct node *child = node->first; child; child = child->next) {
@@ -195,21 +196,21 @@ static bool read_parts(struct reader *reader, const struct opt *row, const struc
         trail_cut(&reader->trail, cut);
     }
     if (ok && match_spec_empty(spec)) {
-        report_kind(reader, node, opt_want(row, want, sizeof want), false);
+        refuse_kind(reader, node, opt_want(row, want, sizeof want), false);
         ok = false;
     }
     return ok;
 }
 
 /* The text begins with the part that is wrong: "regex: missing ) at offset 4". */
-static void report_part(struct reader *reader, const struct node *node, const struct err *err)
+static void refuse_part(struct reader *reader, const struct node *node, const struct err *err)
 {
     char part[16] = "";
     size_t len = strcspn(err->text, ":");
     if (len < sizeof part)
         memcpy(part, err->text, len);
     const struct node *child = node_get(node, part);
-    report_err(reader, child ? child->mark : node->mark, err);
+    refuse(reader, child ? child->mark : node->mark, err);
 }
 
 static void read_match(struct reader *reader, const struct opt *row, const struct node *node, struct opt_match *field)
@@ -219,7 +220,7 @@ static void read_match(struct reader *reader, const struct opt *row, const struc
     struct err err;
     bool ok = read_parts(reader, row, node, &spec);
     if (ok && !(match = match_new(&spec, &err)))
-        report_part(reader, node, &err);
+        refuse_part(reader, node, &err);
     if (!match) {
         match_spec_fini(&spec);
         return;
@@ -235,7 +236,7 @@ static void read_spec(struct reader *reader, const struct opt *row, const struct
     struct err err;
     bool ok = read_parts(reader, row, node, &spec);
     if (ok && opt_spec_validate(&spec, &err)) {
-        report_part(reader, node, &err);
+        refuse_part(reader, node, &err);
         ok = false;
     }
     if (!ok) {
@@ -252,7 +253,7 @@ static void read_list(struct reader *reader, const struct opt *row, const struct
 {
     char want[WANT_MAX];
     if (list->kind != NODE_LIST)
-        return report_kind(reader, list, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
+        return refuse_kind(reader, list, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
     struct opt_strings strings = { 0 };
     unsigned set = 0;
     size_t index = 0, wrong = 0;
@@ -262,15 +263,15 @@ static void read_list(struct reader *reader, const struct opt *row, const struct
         struct err err;
         size_t cut = trail_index(&reader->trail, index++);
         int rc = 0;
-        report_place(reader->report, reader->trail.text, node->mark);
+        conf_error_place(reader->errors, reader->trail.text, node->mark);
         if (node->kind != NODE_SCALAR || node_is_null(node)) {
-            report_kind(reader, node, row->kind == OPT_SET ? "a word" : "a text", false);
+            refuse_kind(reader, node, row->kind == OPT_SET ? "a word" : "a text", false);
             rc = -1;
         } else if ((rc = expand(reader, node, false, &text)) > 0) {
             rc = row->kind == OPT_SET ? opt_add_word(row, &set, buf_str(&text), shown, &err)
                                       : opt_add_string(row, &strings, buf_str(&text), shown, &err);
             if (rc)
-                report_err(reader, node->mark, &err);
+                refuse(reader, node->mark, &err);
         }
         wrong += rc < 0;
         buf_fini(&text);
@@ -280,8 +281,8 @@ static void read_list(struct reader *reader, const struct opt *row, const struct
         *(unsigned *)field = wrong ? *(unsigned *)field : set;
     } else if (wrong || strings.count < (size_t)row->min) {
         if (!wrong)
-            report_at(reader->report, list->mark, reader->trail.text, "%zu entries, want at least %lld", strings.count,
-                      (long long)row->min);
+            conf_error_at(reader->errors, list->mark, reader->trail.text, "%zu entries, want at least %lld", strings.count,
+                          (long long)row->min);
         opt_fini((const struct opt[]){ { .name = row->name, .kind = OPT_STRINGS }, { 0 } }, &strings);
     } else {
         opt_fini((const struct opt[]){ { .name = row->name, .kind = OPT_STRINGS }, { 0 } }, field);
@@ -293,20 +294,20 @@ static void read_pairs(struct reader *reader, const struct opt *row, const struc
 {
     char want[WANT_MAX];
     if (map->kind != NODE_MAP)
-        return report_kind(reader, map, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
+        return refuse_kind(reader, map, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
     for (const struct node *node = map->first; node; node = node->next) {
         struct buf text = BUF_INIT(TEXT_MAX);
         struct err err;
         size_t cut = trail_key(&reader->trail, node->key);
         bool secret = (row->flags & OPT_SECRET) || opt_name_is_secret(node->key);
-        report_place(reader->report, reader->trail.text, node->mark);
+        conf_error_place(reader->errors, reader->trail.text, node->mark);
         if (node->duplicate || node_is_null(node))
             (void)node;
         else if (node->kind != NODE_SCALAR)
-            report_kind(reader, node, "a text", secret);
+            refuse_kind(reader, node, "a text", secret);
         else if (expand(reader, node, row->flags & OPT_DYNAMIC, &text) > 0 &&
                  opt_add_pair(row, field, node->key, buf_str(&text), &err))
-            report_err(reader, node->key_mark, &err);
+            refuse(reader, node->key_mark, &err);
         buf_fini(&text);
         trail_cut(&reader->trail, cut);
     }
@@ -318,7 +319,7 @@ static void read_future(struct reader *reader, const struct opt *row, const stru
     bool off = node->kind == NODE_SCALAR ? node_is_null(node) || (row->default_text && strcmp(node->text, row->default_text) == 0)
                                          : !node->first;
     if (!off)
-        report_at(reader->report, node->key_mark, reader->trail.text, "not in this build");
+        conf_error_at(reader->errors, node->key_mark, reader->trail.text, "not in this build");
 }
 
 static void read_scalar(struct reader *reader, const struct opt *row, const struct node *node, void *field)
@@ -328,10 +329,10 @@ static void read_scalar(struct reader *reader, const struct opt *row, const stru
     struct buf text = BUF_INIT(TEXT_MAX);
     bool secret = row->flags & OPT_SECRET;
     if (node->kind != NODE_SCALAR)
-        report_kind(reader, node, opt_want(row, want, sizeof want), secret);
+        refuse_kind(reader, node, opt_want(row, want, sizeof want), secret);
     else if (expand(reader, node, row->flags & OPT_DYNAMIC, &text) > 0 &&
              opt_parse(row, field, buf_str(&text), secret ? NULL : node->text, &err))
-        report_err(reader, node->mark, &err);
+        refuse(reader, node->mark, &err);
     buf_fini(&text);
 }
 
@@ -344,18 +345,18 @@ static void read_bytes(struct reader *reader, const struct opt *row, const struc
     if (node->kind == NODE_SCALAR)
         return read_scalar(reader, row, node, field);
     if (!child || node->count != 1)
-        return report_kind(reader, node, opt_want(row, want, sizeof want), false);
+        return refuse_kind(reader, node, opt_want(row, want, sizeof want), false);
     size_t cut = trail_key(&reader->trail, "base64");
     char *text = read_text(reader, child, "base64");
     if (text && opt_parse_base64(row, field, text, &err))
-        report_err(reader, child->mark, &err);
+        refuse(reader, child->mark, &err);
     mem_free(text);
     trail_cut(&reader->trail, cut);
 }
 
 static void read_row(struct reader *reader, const struct opt *row, const struct node *node, void *base)
 {
-    report_place(reader->report, reader->trail.text, node->mark);
+    conf_error_place(reader->errors, reader->trail.text, node->mark);
     if (row->flags & OPT_FUTURE)
         return read_future(reader, row, node);
     if (node_is_null(node)) {
@@ -407,7 +408,7 @@ static const char *section_of(const struct reader_part parts[2], const char *key
     return NULL;
 }
 
-static void report_unknown(struct reader *reader, const struct node *node, const struct reader_part parts[2],
+static void refuse_unknown(struct reader *reader, const struct node *node, const struct reader_part parts[2],
                            const char *const *others)
 {
     const char *names[NAMES_MAX];
@@ -420,17 +421,18 @@ static void report_unknown(struct reader *reader, const struct node *node, const
     const char *near = text_nearest(node->key, names, count);
     const char *below = section_of(parts, node->key);
     if (below)
-        report_at(reader->report, node->key_mark, reader->trail.text, "is a key of '%s': move it below that, and indent it", below);
+        conf_error_at(reader->errors, node->key_mark, reader->trail.text, "is a key of '%s': move it below that, and indent it",
+                      below);
     else if (near)
-        report_at(reader->report, node->key_mark, reader->trail.text, "unknown key (did you mean '%s'?)", near);
+        conf_error_at(reader->errors, node->key_mark, reader->trail.text, "unknown key (did you mean '%s'?)", near);
     else
-        report_at(reader->report, node->key_mark, reader->trail.text, "unknown key");
+        conf_error_at(reader->errors, node->key_mark, reader->trail.text, "unknown key");
 }
 
 void read_map(struct reader *reader, const struct node *map, const struct reader_part parts[2], const char *const *others)
 {
     if (map->kind != NODE_MAP) {
-        report_kind(reader, map, "a mapping", true);
+        refuse_kind(reader, map, "a mapping", true);
         return;
     }
     for (const struct node *node = map->first; node; node = node->next) {
@@ -443,7 +445,7 @@ void read_map(struct reader *reader, const struct node *map, const struct reader
         else if (second)
             read_row(reader, second, node, parts[1].base);
         else if (!is_one_of(others, node->key))
-            report_unknown(reader, node, parts, others);
+            refuse_unknown(reader, node, parts, others);
         trail_cut(&reader->trail, cut);
     }
 }

@@ -18,27 +18,27 @@ enum { SHOWN_MAX = 48 };
 
 /* --- the agent's own addresses ------------------------------------------------------------------------------------------------ */
 
-static void validate_listen(struct conf *conf, struct report *report)
+static void validate_listen(struct conf *conf, struct conf_error_list *found)
 {
     struct err err;
     conf->listen_on = conf->listen && strcmp(conf->listen, "off") != 0;
     conf->admin_on = conf->admin && strcmp(conf->admin, "off") != 0;
     if (conf->listen_on && listen_address_parse(conf->listen, &conf->listen_address, &err))
-        report_path(report, "listen", "%s", err.text);
+        conf_error_path(found, "listen", "%s", err.text);
     conf->admin_auto = conf->admin_on && strcmp(conf->admin, "auto") == 0;
     if (!conf->admin_on || conf->admin_auto)
         return;
     if (strncmp(conf->admin, "unix:", 5) != 0)
-        report_path(report, "admin", "want unix:/path, auto or off");
+        conf_error_path(found, "admin", "want unix:/path, auto or off");
     else if (listen_address_parse(conf->admin, &conf->admin_address, &err))
-        report_path(report, "admin", "%s", err.text);
+        conf_error_path(found, "admin", "%s", err.text);
     if (conf->listen_on && conf->listen_address.is_unix && strcmp(conf->listen, conf->admin) == 0)
-        report_path(report, "admin", "the same address as listen");
+        conf_error_path(found, "admin", "the same address as listen");
 }
 
 /* --- the target --------------------------------------------------------------------------------------------------------------- */
 
-static void validate_url(struct report *report, const char *path, const char *text, struct url *url)
+static void validate_url(struct conf_error_list *found, const char *path, const char *text, struct url *url)
 {
     static const char want[] = "want ws://, wss:// or ws+unix://";
     struct err err;
@@ -49,13 +49,13 @@ static void validate_url(struct report *report, const char *path, const char *te
     char scheme[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     text_excerpt(slice_make(text, len), SHOWN_MAX, scheme, sizeof scheme);
     if (strncmp(text + len, "://", 3) != 0)
-        report_path(report, path, "no scheme, %s", want);
+        conf_error_path(found, path, "no scheme, %s", want);
     else if (!slice_equal_nocase(slice_make(text, len), "ws") && !slice_equal_nocase(slice_make(text, len), "wss") &&
              !slice_equal_nocase(slice_make(text, len), "ws+unix"))
-        report_path(report, path, "scheme %s://, %s", scheme, want);
+        conf_error_path(found, path, "scheme %s://, %s", scheme, want);
     else if (url_parse(text, url, &err))
-        report_path(report, path, "%s", strncmp(err.text, "url: ", 5) == 0 ? err.text + 5 : err.text);
-    if (report_has(report, path))
+        conf_error_path(found, path, "%s", strncmp(err.text, "url: ", 5) == 0 ? err.text + 5 : err.text);
+    if (conf_error_has(found, path))
         *url = (struct url){ 0 };
 }
 
@@ -66,7 +66,7 @@ static const char *place_name(const char *text, const char *word)
     return strncmp(text, word, len) == 0 && text[len] == ':' ? text + len + 1 : NULL;
 }
 
-static void validate_token_place(struct target_conf *target, struct report *report)
+static void validate_token_place(struct target_conf *target, struct conf_error_list *found)
 {
     static const char path[] = "target.token_in", want[] = "want header, query:NAME, cookie:NAME, subprotocol or message";
     const char *in = target->token_in ? target->token_in : "header";
@@ -80,11 +80,11 @@ static void validate_token_place(struct target_conf *target, struct report *repo
                           : strcmp(in, "message") == 0     ? TOKEN_MESSAGE
                                                            : TOKEN_HEADER;
     if (strcmp(in, "query") == 0 || strcmp(in, "cookie") == 0)
-        report_path(report, path, "'%s' has no name, %s", shown, want);
+        conf_error_path(found, path, "'%s' has no name, %s", shown, want);
     else if (target->token_name && !conf_is_header_name(target->token_name))
-        report_path(report, path, "'%s', the name is not one: %s", shown, want);
+        conf_error_path(found, path, "'%s', the name is not one: %s", shown, want);
     else if (target->token_place == TOKEN_HEADER && strcmp(in, "header") != 0)
-        report_path(report, path, "'%s', %s", shown, want);
+        conf_error_path(found, path, "'%s', %s", shown, want);
 }
 
 /* host or host:port, as it stands between the slashes of a URL. */
@@ -96,14 +96,14 @@ static bool is_authority(const char *text)
     return *text != '\0';
 }
 
-static void validate_header(const struct opt_pair *header, const char *path, struct report *report)
+static void validate_header(const struct opt_pair *header, const char *path, struct conf_error_list *found)
 {
     if (!conf_is_header_name(header->name))
-        report_path(report, path, "not a header name");
+        conf_error_path(found, path, "not a header name");
     else if (upgrade_header_reserved(header->name))
-        report_path(report, path, "the handshake sets this header itself");
+        conf_error_path(found, path, "the handshake sets this header itself");
     else if (strcasecmp(header->name, "Host") == 0 && !opt_is_dynamic(header->value) && !is_authority(header->value))
-        report_path(report, path, "want a host or host:port");
+        conf_error_path(found, path, "want a host or host:port");
 }
 
 static bool has_user(const struct url *url)
@@ -111,7 +111,7 @@ static bool has_user(const struct url *url)
     return url->user[0] || url->password[0];
 }
 
-static void validate_headers(struct target_conf *target, struct report *report)
+static void validate_headers(struct target_conf *target, struct conf_error_list *found)
 {
     const bool token = target->token && target->token_place == TOKEN_HEADER;
     const char *user = has_user(&target->local) ? "target.url" : has_user(&target->public) ? "target.public_url" : NULL;
@@ -122,16 +122,16 @@ static void validate_headers(struct target_conf *target, struct report *report)
         snprintf(path, sizeof path, "target.headers.%s", shown);
         const bool credentials = strcasecmp(header->name, "Authorization") == 0;
         if (strcasecmp(header->name, "Origin") == 0 && target->origin)
-            report_path(report, path, "is also set by target.origin");
+            conf_error_path(found, path, "is also set by target.origin");
         else if (credentials && token)
-            report_path(report, path, "is also set by target.token");
+            conf_error_path(found, path, "is also set by target.token");
         else if (credentials && user)
-            report_path(report, path, "is also set by the user in %s", user);
+            conf_error_path(found, path, "is also set by the user in %s", user);
         else
-            validate_header(header, path, report);
+            validate_header(header, path, found);
     }
     if (token && user)
-        report_path(report, "target.token", "goes into the same header as the user in %s (see target.token_in)", user);
+        conf_error_path(found, "target.token", "goes into the same header as the user in %s (see target.token_in)", user);
 }
 
 /* Host, header and cookie values: one line each. */
@@ -143,48 +143,48 @@ static bool is_line(const char *text)
     return true;
 }
 
-static void validate_target(struct target_conf *target, struct report *report)
+static void validate_target(struct target_conf *target, struct conf_error_list *found)
 {
-    conf_validate_required(report, "target", target_rows, target);
-    validate_url(report, "target.url", target->url, &target->local);
-    validate_url(report, "target.public_url", target->public_url, &target->public);
+    conf_validate_required(found, "target", target_rows, target);
+    validate_url(found, "target.url", target->url, &target->local);
+    validate_url(found, "target.public_url", target->public_url, &target->public);
     conf_hide_urls(target_rows, target);
-    validate_token_place(target, report);
-    validate_headers(target, report);
-    conf_validate_subprotocols(&target->subprotocols, "target.subprotocols", report);
+    validate_token_place(target, found);
+    validate_headers(target, found);
+    conf_validate_subprotocols(&target->subprotocols, "target.subprotocols", found);
     if (target->origin && !is_line(target->origin))
-        report_path(report, "target.origin", "holds a line break or another control character");
-    conf_validate_tls(&target->tls, "target.tls", report);
+        conf_error_path(found, "target.origin", "holds a line break or another control character");
+    conf_validate_tls(&target->tls, "target.tls", found);
 }
 
 /* --- checks ------------------------------------------------------------------------------------------------------------------- */
 
-static void validate_name(struct conf *conf, size_t index, const char *path, struct report *report)
+static void validate_name(struct conf *conf, size_t index, const char *path, struct conf_error_list *found)
 {
     struct check_conf *check = &conf->checks[index];
     bool given = check->name;
     char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
-    if (report_has(report, path))
+    if (conf_error_has(found, path))
         return;
     if (!given)
         check->name = mem_strdup(conf_default_name(check));
     text_excerpt(slice_str(check->name), SHOWN_MAX, shown, sizeof shown);
     if (!conf_is_name(check->name)) {
-        report_path(report, path, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
+        conf_error_path(found, path, "'%s', want 1 to 64 letters, digits, _ . or -", shown);
         return;
     }
     for (size_t i = 0; i < index; i++) {
         if (!conf->checks[i].name || strcmp(conf->checks[i].name, check->name) != 0)
             continue;
         if (given)
-            report_path(report, path, "'%s' is taken by checks[%zu]", shown, i);
+            conf_error_path(found, path, "'%s' is taken by checks[%zu]", shown, i);
         else
-            report_path(report, path, "required, as '%s' is taken by checks[%zu]", shown, i);
+            conf_error_path(found, path, "required, as '%s' is taken by checks[%zu]", shown, i);
         return;
     }
 }
 
-static void validate_check(struct conf *conf, const struct conf_env *env, size_t index, struct report *report)
+static void validate_check(struct conf *conf, const struct conf_env *env, size_t index, struct conf_error_list *found)
 {
     struct check_conf *check = &conf->checks[index];
     struct err err = { 0 };
@@ -192,34 +192,34 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     if (!check->type) /* already reported */
         return;
     snprintf(path, sizeof path, "checks[%zu]", index);
-    conf_validate_broker_of(conf, check, path, report);
-    conf_validate_dialect_of(conf, check, path, report);
-    conf_validate_publish_of(conf, env, check, path, report);
+    conf_validate_broker_of(conf, check, path, found);
+    conf_validate_dialect_of(conf, check, path, found);
+    conf_validate_publish_of(conf, env, check, path, found);
     snprintf(below, sizeof below, "%s.name", path);
-    validate_name(conf, index, below, report);
+    validate_name(conf, index, below, found);
     snprintf(timeout_path, sizeof timeout_path, "%s.timeout", path);
     snprintf(below, sizeof below, "%s.slo", path);
-    if (check->slo_ms >= check->timeout_ms && check->slo_ms && !report_has(report, timeout_path)) {
+    if (check->slo_ms >= check->timeout_ms && check->slo_ms && !conf_error_has(found, timeout_path)) {
         char slo[32], timeout[32];
         text_format_duration(check->slo_ms, slo, sizeof slo);
         text_format_duration(check->timeout_ms, timeout, sizeof timeout);
-        report_path(report, below, "%s, want less than timeout (%s)", slo, timeout);
+        conf_error_path(found, below, "%s, want less than timeout (%s)", slo, timeout);
     }
     snprintf(below, sizeof below, "%s.path", path);
-    if (check->path == PATH_PUBLIC && !conf->target.public_url && !report_has(report, "target.public_url"))
-        report_path(report, below, "'public' needs target.public_url");
+    if (check->path == PATH_PUBLIC && !conf->target.public_url && !conf_error_has(found, "target.public_url"))
+        conf_error_path(found, below, "'public' needs target.public_url");
     const struct url *url = check->path == PATH_PUBLIC ? &conf->target.public : &conf->target.local;
     snprintf(below, sizeof below, "%s.type", path);
     if (check->type->wants_wss && *url->scheme && !url->tls)
-        report_path(report, below, "'%s' needs a wss:// URL in target.%s", check->type->name,
-                    check->path == PATH_PUBLIC ? "public_url" : "url");
-    size_t before = report->error_count;
-    conf_validate_required(report, path, check->type->opts, check->opts);
+        conf_error_path(found, below, "'%s' needs a wss:// URL in target.%s", check->type->name,
+                        check->path == PATH_PUBLIC ? "public_url" : "url");
+    size_t before = found->count;
+    conf_validate_required(found, path, check->type->opts, check->opts);
     conf_hide_urls(check->type->opts, check->opts);
-    if (report->error_count == before && !report_has_below(report, path) && check->type->validate &&
+    if (found->count == before && !conf_error_has_below(found, path) && check->type->validate &&
         check->type->validate(check->opts, &err))
-        conf_report_below(report, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
-    conf_validate_share(conf, index, path, report);
+        conf_error_below(found, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
+    conf_validate_share(conf, index, path, found);
 }
 
 /* Does anything speak TLS with these options: the target, the way of the users, or the https:// URL of a check? */
@@ -236,15 +236,15 @@ static bool target_speaks_tls(const struct conf *conf)
 }
 
 /* What would be ignored in silence was meant for something. `verify` alone is left alone: it is no demand. */
-static void validate_tls_in_vain(const struct conf *conf, struct report *report)
+static void validate_tls_in_vain(const struct conf *conf, struct conf_error_list *found)
 {
     const char *wanted = conf_tls_wanted(&conf->target.tls);
     char path[TRAIL_MAX];
-    if (!wanted || !*conf->target.local.scheme || report_has_below(report, "target") || report_has_below(report, "checks") ||
+    if (!wanted || !*conf->target.local.scheme || conf_error_has_below(found, "target") || conf_error_has_below(found, "checks") ||
         target_speaks_tls(conf))
         return;
     snprintf(path, sizeof path, "target.tls.%s", wanted);
-    report_path(report, path, "the URL is %s://, without TLS (wss:// has it)", conf->target.local.scheme);
+    conf_error_path(found, path, "the URL is %s://, without TLS (wss:// has it)", conf->target.local.scheme);
 }
 
 /* --- who the agent is --------------------------------------------------------------------------------------------------------- */
@@ -266,17 +266,17 @@ static void validate_identity(struct conf *conf)
     make_word(&conf->region);
 }
 
-void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct report *report)
+void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct conf_error_list *found)
 {
     conf->shared_faults_fail = conf->shared_faults == 1;
     conf->probe_faults_fail = conf->probe_faults == 1;
-    validate_listen(conf, report);
+    validate_listen(conf, found);
     validate_identity(conf);
-    validate_target(&conf->target, report);
-    conf_validate_dialects(conf, env, report);
-    conf_validate_brokers(conf, env, report);
+    validate_target(&conf->target, found);
+    conf_validate_dialects(conf, env, found);
+    conf_validate_brokers(conf, env, found);
     for (size_t i = 0; i < conf->check_count; i++)
-        validate_check(conf, env, i, report);
-    validate_tls_in_vain(conf, report);
-    conf_validate_descriptors(conf, report);
+        validate_check(conf, env, i, found);
+    validate_tls_in_vain(conf, found);
+    conf_validate_descriptors(conf, found);
 }

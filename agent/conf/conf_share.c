@@ -21,7 +21,7 @@ static const struct check_conf *other_subscriber(const struct conf *conf, size_t
     return NULL;
 }
 
-void conf_validate_share(const struct conf *conf, size_t index, const char *path, struct report *report)
+void conf_validate_share(const struct conf *conf, size_t index, const char *path, struct conf_error_list *found)
 {
     const struct check_conf *check = &conf->checks[index], *other;
     const struct probe_type *type = check->type;
@@ -32,16 +32,16 @@ void conf_validate_share(const struct conf *conf, size_t index, const char *path
         return;
     snprintf(below, sizeof below, "%s.share_connection", path);
     if (!type->shares && !probe_speaks_websocket(type))
-        report_path(report, below, "a %s check has no WebSocket connection to share", type->name);
+        conf_error_path(found, below, "a %s check has no WebSocket connection to share", type->name);
     else if (!type->shares)
-        report_path(
-            report, below,
+        conf_error_path(
+            found, below,
             "a %s check is about a new connection in each round, and can share none: where the server allows one session for a "
             "token, remove the check; the others find what is wrong with the shared connection when they open it",
             type->name);
     else if (type->validate_share && type->validate_share(check->opts, &err))
-        conf_report_below(report, path, (const struct opt *const[]){ type->opts, NULL }, &err);
+        conf_error_below(found, path, (const struct opt *const[]){ type->opts, NULL }, &err);
     else if (type->delivers && (other = other_subscriber(conf, index)))
-        report_path(report, below, "%s has it already, and one delivery check can: give that one both channels",
-                    other->name ? other->name : other->type->name);
+        conf_error_path(found, below, "%s has it already, and one delivery check can: give that one both channels",
+                        other->name ? other->name : other->type->name);
 }

@@ -15,7 +15,7 @@
 
 enum { SHOWN_MAX = 48, SECRET_QUERY_MIN = 6, SECRET_USER_MIN = 8 };
 
-void conf_report_below(struct report *report, const char *path, const struct opt *const *rows, const struct err *err)
+void conf_error_below(struct conf_error_list *found, const char *path, const struct opt *const *rows, const struct err *err)
 {
     char name[64] = "", below[TRAIL_MAX];
     size_t len = strcspn(err->text, ":");
@@ -26,9 +26,9 @@ void conf_report_below(struct report *report, const char *path, const struct opt
         known = opt_find(rows[i], name);
     if (known) {
         snprintf(below, sizeof below, "%s.%s", path, name);
-        report_path(report, below, "%s", err->text + len + 1 + strspn(err->text + len + 1, " "));
+        conf_error_path(found, below, "%s", err->text + len + 1 + strspn(err->text + len + 1, " "));
     } else {
-        report_path(report, path, "%s", err->text);
+        conf_error_path(found, path, "%s", err->text);
     }
 }
 
@@ -90,18 +90,18 @@ void conf_hide_urls(const struct opt *rows, void *base)
             conf_hide_url(*(char **)opt_field(row, base));
 }
 
-void conf_validate_required(struct report *report, const char *path, const struct opt *rows, void *base)
+void conf_validate_required(struct conf_error_list *found, const char *path, const struct opt *rows, void *base)
 {
     for (const struct opt *row = rows; row && row->name; row++) {
         if (!(row->flags & OPT_REQUIRED) || opt_is_set(row, base))
             continue;
         char below[TRAIL_MAX];
         snprintf(below, sizeof below, "%s.%s", path, row->name);
-        report_path(report, below, "required, but not set");
+        conf_error_path(found, below, "required, but not set");
     }
 }
 
-void conf_validate_subprotocols(const struct opt_strings *list, const char *path, struct report *report)
+void conf_validate_subprotocols(const struct opt_strings *list, const char *path, struct conf_error_list *found)
 {
     for (size_t i = 0; i < list->count; i++) {
         const char *item = list->items[i];
@@ -109,9 +109,9 @@ void conf_validate_subprotocols(const struct opt_strings *list, const char *path
         text_excerpt(slice_str(item), SHOWN_MAX, shown, sizeof shown);
         snprintf(below, sizeof below, "%s[%zu]", path, i);
         if (!conf_is_header_name(item))
-            report_path(report, below, "'%s' is not a token (RFC 6455, 4.1: letters, digits and !#$%%&'*+-.^_`|~)", shown);
+            conf_error_path(found, below, "'%s' is not a token (RFC 6455, 4.1: letters, digits and !#$%%&'*+-.^_`|~)", shown);
         else if (strlen(item) >= WS_SUBPROTOCOL_MAX)
-            report_path(report, below, "'%s' is longer than %d bytes", shown, WS_SUBPROTOCOL_MAX - 1);
+            conf_error_path(found, below, "'%s' is longer than %d bytes", shown, WS_SUBPROTOCOL_MAX - 1);
     }
 }
 
@@ -131,12 +131,12 @@ const char *conf_tls_wanted(const struct tls_conf *tls)
                                               : NULL;
 }
 
-void conf_validate_tls(const struct tls_conf *tls, const char *path, struct report *report)
+void conf_validate_tls(const struct tls_conf *tls, const char *path, struct conf_error_list *found)
 {
     char below[TRAIL_MAX];
     snprintf(below, sizeof below, "%s.%s", path, tls->cert_file ? "cert_file" : "key_file");
     if (!tls->cert_file != !tls->key_file)
-        report_path(report, below, "needs %s", tls->cert_file ? "key_file" : "cert_file");
+        conf_error_path(found, below, "needs %s", tls->cert_file ? "key_file" : "cert_file");
 }
 
 int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err)

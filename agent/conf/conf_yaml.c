@@ -17,7 +17,7 @@
 enum { DIRECTIVES_MAX = 16 };
 
 struct builder {
-    struct report *report;
+    struct conf_error_list *errors;
     struct slice text;
     struct node *root;
     struct node *open[CONF_DEPTH_MAX]; /* the lists and mappings around */
@@ -65,7 +65,7 @@ static struct mark mark_of(yaml_mark_t mark)
 
 static void fail(struct builder *builder, struct mark mark, const char *text)
 {
-    report_at(builder->report, mark, NULL, "%s", text);
+    conf_error_at(builder->errors, mark, NULL, "%s", text);
     builder->failed = true;
 }
 
@@ -128,7 +128,7 @@ static const struct {
     { "unexpected document indicator", "quoted", "a quote that was opened is not closed" },
 };
 
-static void report_plainly(struct builder *builder, const yaml_parser_t *parser, const char *problem)
+static void refuse_plainly(struct builder *builder, const yaml_parser_t *parser, const char *problem)
 {
     const char *context = parser->context ? parser->context : "", *plain = problem;
     struct mark begun = mark_of(parser->context_mark), mark = mark_of(parser->problem_mark);
@@ -140,10 +140,10 @@ static void report_plainly(struct builder *builder, const yaml_parser_t *parser,
     }
     if (*context && (begun.line != mark.line || begun.column != mark.column))
         snprintf(where, sizeof where, " (what it belongs to begins at %u:%u)", begun.line, begun.column);
-    report_at(builder->report, mark, NULL, "%s%s%s", plain, where,
-              strstr(context, "flow") && has_variable(builder->text, parser->problem_mark)
-                  ? "; inside { } and [ ], ${…} needs quotes around it"
-                  : "");
+    conf_error_at(builder->errors, mark, NULL, "%s%s%s", plain, where,
+                  strstr(context, "flow") && has_variable(builder->text, parser->problem_mark)
+                      ? "; inside { } and [ ], ${…} needs quotes around it"
+                      : "");
 }
 
 static void fail_syntax(struct builder *builder, const yaml_parser_t *parser)
@@ -151,12 +151,12 @@ static void fail_syntax(struct builder *builder, const yaml_parser_t *parser)
     const char *problem = parser->problem ? parser->problem : "not YAML";
     builder->failed = true;
     if (parser->error == YAML_READER_ERROR)
-        report_at(builder->report, mark_at(builder->text, parser->problem_offset), NULL, "%s (byte 0x%02x)", problem,
-                  (unsigned)parser->problem_value & 0xff);
+        conf_error_at(builder->errors, mark_at(builder->text, parser->problem_offset), NULL, "%s (byte 0x%02x)", problem,
+                      (unsigned)parser->problem_value & 0xff);
     else if (char_at(builder->text, parser->problem_mark) == '\t')
-        report_at(builder->report, mark_of(parser->problem_mark), NULL, "a tab, want blanks for indentation");
+        conf_error_at(builder->errors, mark_of(parser->problem_mark), NULL, "a tab, want blanks for indentation");
     else
-        report_plainly(builder, parser, problem);
+        refuse_plainly(builder, parser, problem);
 }
 
 /* A new node in its place: the root, the next of a list, or the value of the key before it. */
@@ -278,7 +278,7 @@ static void run_parser(struct builder *builder)
     yaml_parser_delete(&parser);
 }
 
-static void report_duplicates(struct report *report, struct node *node, struct trail *trail)
+static void refuse_duplicates(struct conf_error_list *found, struct node *node, struct trail *trail)
 {
     size_t index = 0;
     for (struct node *child = node->first; child; child = child->next) {
@@ -286,10 +286,10 @@ static void report_duplicates(struct report *report, struct node *node, struct t
         const struct node *first = child->key ? node_get(node, child->key) : child;
         if (first != child) {
             child->duplicate = true;
-            report_at(report, child->key_mark, trail->text, "duplicate key, the first is at %u:%u", first->key_mark.line,
-                      first->key_mark.column);
+            conf_error_at(found, child->key_mark, trail->text, "duplicate key, the first is at %u:%u", first->key_mark.line,
+                          first->key_mark.column);
         } else {
-            report_duplicates(report, child, trail);
+            refuse_duplicates(found, child, trail);
         }
         trail_cut(trail, cut);
     }
@@ -314,9 +314,9 @@ static bool too_many_directives(struct slice text)
     return count > DIRECTIVES_MAX;
 }
 
-struct node *node_load(struct slice text, struct report *report)
+struct node *node_load(struct slice text, struct conf_error_list *found)
 {
-    struct builder builder = { .report = report, .text = text };
+    struct builder builder = { .errors = found, .text = text };
     struct trail trail = { "" };
     const uint8_t *nul = text.len ? memchr(text.data, 0, text.len) : NULL;
     if (text.len > CONF_FILE_MAX)
@@ -343,6 +343,6 @@ struct node *node_load(struct slice text, struct report *report)
         builder.root->kind = NODE_MAP;
         builder.root->mark = (struct mark){ 1, 1 };
     }
-    report_duplicates(report, builder.root, &trail);
+    refuse_duplicates(found, builder.root, &trail);
     return builder.root;
 }

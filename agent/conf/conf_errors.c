@@ -2,7 +2,7 @@
  * The errors of one configuration: collected in any order, told in the order of the file. Called by the reader and by the rules across
  * options. Promises a ceiling on their number, and that no secret registered by then is in them.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_errors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,90 +46,90 @@ int conf_unknown(const char *what, const char *name, const char *shown, const ch
     return -1;
 }
 
-void report_init(struct report *report, const char *file)
+void conf_error_init(struct conf_error_list *found, const char *file)
 {
-    *report = (struct report){ .file = file };
+    *found = (struct conf_error_list){ .file = file };
 }
 
-__attribute__((format(printf, 4, 0))) static void add_error(struct report *report, struct mark mark, const char *path,
+__attribute__((format(printf, 4, 0))) static void add_error(struct conf_error_list *found, struct mark mark, const char *path,
                                                             const char *fmt, va_list args)
 {
     struct buf text = BUF_INIT(TRAIL_MAX + 2 * ERR_TEXT_MAX);
-    if (report->error_count >= CONF_ERRORS_MAX) {
-        report->more = true;
+    if (found->count >= CONF_ERRORS_MAX) {
+        found->more = true;
         return;
     }
     if (path && *path)
         buf_printf(&text, "%s: ", path);
     buf_vprintf(&text, fmt, args);
-    report->errors = mem_realloc(report->errors, (report->error_count + 1) * sizeof *report->errors);
-    report->errors[report->error_count++] = (struct report_error){ mark, mem_strdup(path), mem_strdup(buf_str(&text)) };
+    found->items = mem_realloc(found->items, (found->count + 1) * sizeof *found->items);
+    found->items[found->count++] = (struct conf_error){ mark, mem_strdup(path), mem_strdup(buf_str(&text)) };
     buf_fini(&text);
 }
 
-void report_at(struct report *report, struct mark mark, const char *path, const char *fmt, ...)
+void conf_error_at(struct conf_error_list *found, struct mark mark, const char *path, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    add_error(report, mark, path, fmt, args);
+    add_error(found, mark, path, fmt, args);
     va_end(args);
 }
 
 /* The longest known path that is `path` or leads to it. */
-static struct mark find_place(const struct report *report, const char *path)
+static struct mark find_place(const struct conf_error_list *found, const char *path)
 {
-    struct mark mark = { report->place_count ? 1 : 0, report->place_count ? 1 : 0 };
+    struct mark mark = { found->place_count ? 1 : 0, found->place_count ? 1 : 0 };
     size_t best = 0;
-    for (size_t i = 0; i < report->place_count; i++) {
-        size_t len = strlen(report->places[i].path);
-        if (len >= best && strncmp(path, report->places[i].path, len) == 0 &&
+    for (size_t i = 0; i < found->place_count; i++) {
+        size_t len = strlen(found->places[i].path);
+        if (len >= best && strncmp(path, found->places[i].path, len) == 0 &&
             (len == 0 || path[len] == 0 || path[len] == '.' || path[len] == '[')) {
             best = len;
-            mark = report->places[i].mark;
+            mark = found->places[i].mark;
         }
     }
     return mark;
 }
 
-bool report_has_below(const struct report *report, const char *path)
+bool conf_error_has_below(const struct conf_error_list *found, const char *path)
 {
     size_t len = strlen(path);
-    for (size_t i = 0; i < report->error_count; i++) {
-        const char *other = report->errors[i].path;
+    for (size_t i = 0; i < found->count; i++) {
+        const char *other = found->items[i].path;
         if (other && strncmp(other, path, len) == 0 && (!other[len] || other[len] == '.' || other[len] == '['))
             return true;
     }
     return false;
 }
 
-bool report_has(const struct report *report, const char *path)
+bool conf_error_has(const struct conf_error_list *found, const char *path)
 {
-    for (size_t i = 0; i < report->error_count; i++)
-        if (report->errors[i].path && *path && strcmp(report->errors[i].path, path) == 0)
+    for (size_t i = 0; i < found->count; i++)
+        if (found->items[i].path && *path && strcmp(found->items[i].path, path) == 0)
             return true;
     return false;
 }
 
-void report_path(struct report *report, const char *path, const char *fmt, ...)
+void conf_error_path(struct conf_error_list *found, const char *path, const char *fmt, ...)
 {
     va_list args;
-    if (report_has(report, path))
+    if (conf_error_has(found, path))
         return;
     va_start(args, fmt);
-    add_error(report, find_place(report, path), path, fmt, args);
+    add_error(found, find_place(found, path), path, fmt, args);
     va_end(args);
 }
 
-void report_place(struct report *report, const char *path, struct mark mark)
+void conf_error_place(struct conf_error_list *found, const char *path, struct mark mark)
 {
-    if ((report->place_count & (report->place_count - 1)) == 0) /* doubles at each power of two */
-        report->places = mem_realloc(report->places, (report->place_count ? report->place_count * 2 : 1) * sizeof *report->places);
-    report->places[report->place_count++] = (struct report_place){ mem_strdup(path), mark };
+    if ((found->place_count & (found->place_count - 1)) == 0) /* doubles at each power of two */
+        found->places = mem_realloc(found->places, (found->place_count ? found->place_count * 2 : 1) * sizeof *found->places);
+    found->places[found->place_count++] = (struct conf_place){ mem_strdup(path), mark };
 }
 
 static int by_position(const void *left, const void *right)
 {
-    const struct report_error *a = left, *b = right;
+    const struct conf_error *a = left, *b = right;
     if (a->mark.line != b->mark.line)
         return a->mark.line < b->mark.line ? -1 : 1;
     if (a->mark.column != b->mark.column)
@@ -137,35 +137,35 @@ static int by_position(const void *left, const void *right)
     return strcmp(a->text, b->text);
 }
 
-static void write_error(const struct report *report, const struct report_error *error, struct buf *out)
+static void write_error(const struct conf_error_list *found, const struct conf_error *error, struct buf *out)
 {
     secret_scrub(error->text);
-    if (report->file && error->mark.line)
-        buf_printf(out, "%s:%u:%u: %s\n", report->file, error->mark.line, error->mark.column, error->text);
-    else if (report->file)
-        buf_printf(out, "%s: %s\n", report->file, error->text);
+    if (found->file && error->mark.line)
+        buf_printf(out, "%s:%u:%u: %s\n", found->file, error->mark.line, error->mark.column, error->text);
+    else if (found->file)
+        buf_printf(out, "%s: %s\n", found->file, error->text);
     else
         buf_printf(out, "%s\n", error->text);
 }
 
-void report_finish(struct report *report, struct conf_errors *errors)
+void conf_error_finish(struct conf_error_list *found, struct conf_errors *errors)
 {
-    if (report->error_count)
-        qsort(report->errors, report->error_count, sizeof *report->errors, by_position);
-    for (size_t i = 0; i < report->error_count; i++) {
-        write_error(report, &report->errors[i], &errors->text);
-        mem_free(report->errors[i].path);
-        mem_free(report->errors[i].text);
+    if (found->count)
+        qsort(found->items, found->count, sizeof *found->items, by_position);
+    for (size_t i = 0; i < found->count; i++) {
+        write_error(found, &found->items[i], &errors->text);
+        mem_free(found->items[i].path);
+        mem_free(found->items[i].text);
     }
-    if (report->more)
-        buf_printf(&errors->text, "%s%smore than %d errors, the others are left out\n", report->file ? report->file : "",
-                   report->file ? ": " : "", CONF_ERRORS_MAX);
-    errors->count += (unsigned)report->error_count;
-    for (size_t i = 0; i < report->place_count; i++)
-        mem_free(report->places[i].path);
-    mem_free(report->errors);
-    mem_free(report->places);
-    *report = (struct report){ 0 };
+    if (found->more)
+        buf_printf(&errors->text, "%s%smore than %d errors, the others are left out\n", found->file ? found->file : "",
+                   found->file ? ": " : "", CONF_ERRORS_MAX);
+    errors->count += (unsigned)found->count;
+    for (size_t i = 0; i < found->place_count; i++)
+        mem_free(found->places[i].path);
+    mem_free(found->items);
+    mem_free(found->places);
+    *found = (struct conf_error_list){ 0 };
 }
 
 /* Keys come from the file: cut, and without control characters. */
