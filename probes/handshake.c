@@ -12,6 +12,7 @@ const struct probe_type probe_handshake = {
     .ignores_messages = true,
     .judges_parting = true,
     .gates = GATE_READY | GATE_LIVE,
+    .by_default = true,
     .series = SERIES_HANDSHAKE,
     .timeout_reason = REASON_UPGRADE_TIMEOUT,
     TALK_STEPS({ 0 }),

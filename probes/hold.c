@@ -636,6 +636,7 @@ const struct probe_type probe_hold = {
     .opts_size = sizeof(struct hold_opts),
     .state_size = sizeof(struct hold_state),
     .gates = GATE_READY,
+    .by_default = true,
     .session = true,
     .shares = true,
     .validate_share = hold_validate_share,

@@ -39,6 +39,7 @@ const struct probe_type probe_ping = {
     .proves = PROVES_PONG,
     .state_size = sizeof(struct ping_state),
     .gates = GATE_READY,
+    .by_default = true,
     .shares = true,
     .series = SERIES_TALK,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },

@@ -63,8 +63,8 @@ bool conf_same_check(const struct check_conf *a, const struct check_conf *b)
 static void add_default_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults)
 {
     struct err err;
-    for (const char *const *type = conf_default_checks; *type; type++) {
-        struct check_conf *check = conf_find_type(env, *type) ? conf_add_check(conf, *type, env, &err) : NULL;
+    for (const struct probe_type *const *type = env->probes; *type; type++) {
+        struct check_conf *check = (*type)->by_default ? conf_add_check(conf, (*type)->name, env, &err) : NULL;
         if (check && defaults)
             conf_take_defaults(check, defaults);
     }

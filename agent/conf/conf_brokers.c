@@ -313,13 +313,17 @@ void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const 
     }
 }
 
-/* The check of type `broker` that looks at that broker. */
+/* The broker that a check looks at as its own subject (PROBE_BROKER); NULL: it has another subject, or no broker yet. */
+static const char *watched_broker(const struct check_conf *check)
+{
+    const struct opt *row = check->type && check->type->kind == PROBE_BROKER ? broker_row(check) : NULL;
+    return row ? *(char **)opt_field(row, check->opts) : NULL;
+}
+
 static bool has_own_check(const struct conf *conf, const struct broker_conf *broker)
 {
     for (size_t i = 0; i < conf->check_count; i++) {
-        struct check_conf *check = &conf->checks[i];
-        const struct opt *row = check->type && strcmp(check->type->name, "broker") == 0 ? broker_row(check) : NULL;
-        const char *name = row ? *(char **)opt_field(row, check->opts) : NULL;
+        const char *name = watched_broker(&conf->checks[i]);
         if (name && strcmp(name, broker->name) == 0)
             return true;
     }
@@ -328,21 +332,30 @@ static bool has_own_check(const struct conf *conf, const struct broker_conf *bro
 
 const char *conf_default_name(const struct check_conf *check)
 {
-    const struct opt *row = strcmp(check->type->name, "broker") == 0 ? broker_row(check) : NULL;
-    const char *name = row ? *(char **)opt_field(row, check->opts) : NULL;
+    const char *name = watched_broker(check);
     return name ? name : check->type->name;
+}
+
+/* The type of the checks that brokers get by themselves; NULL: this build has none. */
+static const struct probe_type *watching_type(const struct conf_env *env)
+{
+    for (const struct probe_type *const *type = env->probes; *type; type++)
+        if ((*type)->kind == PROBE_BROKER)
+            return *type;
+    return NULL;
 }
 
 void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults,
                             struct conf_error_list *found)
 {
+    const struct probe_type *type = watching_type(env);
     struct err err;
     for (size_t i = 0; i < conf->broker_count; i++)
         if (conf->brokers[i].type && !conf->brokers[i].name)
             conf->brokers[i].name = mem_strdup(conf->brokers[i].type->name);
     for (size_t i = 0; i < conf->check_count; i++)
         fill_broker(conf, &conf->checks[i]);
-    for (size_t i = 0; conf_find_type(env, "broker") && i < conf->broker_count; i++) {
+    for (size_t i = 0; type && i < conf->broker_count; i++) {
         const struct broker_conf *broker = &conf->brokers[i];
         char path[64];
         snprintf(path, sizeof path, "brokers[%zu].name", i);
@@ -356,7 +369,7 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
         }
         if (conf_error_has(found, path))
             continue;
-        struct check_conf *check = conf_add_check(conf, "broker", env, &err);
+        struct check_conf *check = conf_add_check(conf, type->name, env, &err);
         if (!check) {
             conf_error_path(found, path, "%s, with those that brokers get by themselves", err.text);
             return;

@@ -13,7 +13,7 @@
 #include "agent/conf/broker_type.h"
 #include "agent/conf/dialect.h"
 
-enum { SHOWN_MAX = 48, NAMES_MAX = 128 };
+enum { SHOWN_MAX = 48, NAMES_MAX = 128, TYPES_TEXT_MAX = 128 };
 
 /* Where no built-in dialects are known: it sends nothing and takes everything. */
 static const struct dialect raw = { .name = (char[]){ "raw" } };
@@ -215,7 +215,7 @@ static void validate_token(const struct target_conf *target, struct conf_error_l
 void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path,
                               struct conf_error_list *found)
 {
-    const struct opt *row = strcmp(check->type->name, "subscribe") == 0 ? opt_find(check->type->opts, "subscribe") : NULL;
+    const struct opt *row = check->type->needs_subscribe ? opt_find(check->type->opts, "subscribe") : NULL;
     const struct dialect *base = conf->target.dialect;
     struct dialect both;
     char below[TRAIL_MAX];
@@ -229,6 +229,16 @@ void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *
                         check->type->name, base->name);
 }
 
+/* "redis", or "redis or valkey": the types of brokers that have commands of their own. */
+static void list_commanding_types(const struct conf_env *env, char *out, size_t size)
+{
+    size_t len = 0;
+    out[0] = 0;
+    for (const struct broker_type *const *type = env->brokers; type && *type && len < size; type++)
+        if ((*type)->command)
+            len += (size_t)snprintf(out + len, size - len, "%s%s", len ? " or " : "", (*type)->name);
+}
+
 void conf_validate_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
                               struct conf_error_list *found)
 {
@@ -236,7 +246,7 @@ void conf_validate_publish_of(const struct conf *conf, const struct conf_env *en
     const struct dialect *over;
     const struct broker_conf *broker;
     struct dialect both;
-    char below[TRAIL_MAX];
+    char below[TRAIL_MAX], types[TYPES_TEXT_MAX];
     if (!row || row->rows != dialect_publish_rows)
         return;
     over = (const struct dialect *)((const char *)check->opts + row->offset);
@@ -249,8 +259,9 @@ void conf_validate_publish_of(const struct conf *conf, const struct conf_env *en
     if (!both.publish.command.count || !broker || broker->type->command)
         return;
     snprintf(below, sizeof below, "%s.%s", path, over->publish.command.count ? "publish.command" : "broker");
-    conf_error_path(found, below, "publish.command%s is of brokers of type redis, and %s is of type %s",
-                    over->publish.command.count ? "" : " of the dialect", broker->name, broker->type->name);
+    list_commanding_types(env, types, sizeof types);
+    conf_error_path(found, below, "publish.command%s is of brokers of type %s, and %s is of type %s",
+                    over->publish.command.count ? "" : " of the dialect", types, broker->name, broker->type->name);
 }
 
 void conf_validate_dialects(struct conf *conf, const struct conf_env *env, struct conf_error_list *found)

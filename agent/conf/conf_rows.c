@@ -22,7 +22,6 @@ static const char *const gate_words[] = { "ready", "live", NULL };
 static const char *const path_words[] = { "local", "public", NULL };
 
 const char *const conf_future_types[] = { "payload", "reconnect", "auth", "origin", "server", NULL };
-const char *const conf_default_checks[] = { "handshake", "ping", "hold", NULL };
 
 #define TLS(field) offsetof(struct tls_conf, field)
 static const struct opt tls_rows[] = {

@@ -128,14 +128,6 @@ static void put_dialects(struct buf *out, const struct conf_env *env)
                    "#    publish: { topic: \"chat:{{channel}}\", body: '{\"ch\":\"{{channel}}\",\"data\":{{payload_json}}}' }\n\n");
 }
 
-static bool is_default_check(const struct probe_type *type)
-{
-    for (const char *const *name = conf_default_checks; *name; name++)
-        if (strcmp(*name, type->name) == 0)
-            return true;
-    return false;
-}
-
 static const char *gates_text(unsigned gates)
 {
     static const char *const texts[] = { "[]", "[ready]", "[live]", "[ready, live]" };
@@ -144,7 +136,7 @@ static const char *gates_text(unsigned gates)
 
 static void put_check(struct buf *out, const struct probe_type *type)
 {
-    bool active = is_default_check(type);
+    bool active = type->by_default;
     put_prose(out, "  ", type->summary ? type->summary : type->name);
     buf_printf(out, "  %s- type: %s\n", active ? "" : "#", type->name);
     buf_printf(out, "  %sgates: %s\n", active ? "  #" : "#  ", gates_text(type->gates));

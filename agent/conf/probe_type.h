@@ -61,6 +61,7 @@ struct probe_type {
     const struct opt *opts;       /* rows for the type's own options, or NULL */
     size_t opts_size, state_size; /* state is zeroed before each round; for a session type, once */
     unsigned gates;               /* by default */
+    bool by_default;              /* where the configuration names no checks, there is one of this type */
     enum probe_kind kind;         /* those that speak WebSocket with the target back off together; see probe_kind_of */
     /* Of checks that fail in the same phase, the one of the lowest rank names the cause: it needs least of the server. 0 is a message and its
      * answer (echo); from -PROBE_RANK_MAX to PROBE_RANK_MAX. */

@@ -44,9 +44,11 @@ static int need_validate(const void *opts, struct err *err)
     return need->low > need->high ? err_set(err, REASON_NONE, 0, "low: more than high") : 0;
 }
 
-static const struct probe_type handshake = { .name = "handshake", .summary = "A handshake", .gates = GATE_READY | GATE_LIVE };
-static const struct probe_type ping = { .name = "ping", .summary = "A ping", .gates = GATE_READY };
-static const struct probe_type hold = { .name = "hold", .summary = "A hold", .gates = GATE_READY };
+static const struct probe_type handshake = {
+    .name = "handshake", .summary = "A handshake", .by_default = true, .gates = GATE_READY | GATE_LIVE
+};
+static const struct probe_type ping = { .name = "ping", .summary = "A ping", .by_default = true, .gates = GATE_READY };
+static const struct probe_type hold = { .name = "hold", .summary = "A hold", .by_default = true, .gates = GATE_READY };
 static const struct probe_type echo = {
     .name = "echo", .summary = "An echo", .gates = GATE_READY, .opts = echo_rows, .opts_size = sizeof(struct echo_opts)
 };

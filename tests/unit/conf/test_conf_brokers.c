@@ -82,9 +82,9 @@ static const struct opt delivery_rows[] = {
     DIALECT_PARTS(offsetof(struct delivery_opts, over)),
     { 0 },
 };
-static const struct probe_type ping = { .name = "ping", .summary = "A ping", .gates = GATE_READY };
+static const struct probe_type ping = { .name = "ping", .summary = "A ping", .by_default = true, .gates = GATE_READY };
 static const struct probe_type own = {
-    .name = "broker", .summary = "A broker", .opts = own_rows, .opts_size = sizeof(struct broker_opts)
+    .name = "broker", .summary = "A broker", .kind = PROBE_BROKER, .opts = own_rows, .opts_size = sizeof(struct broker_opts)
 };
 static const struct probe_type delivery = { .name = "delivery",
                                             .summary = "A delivery",
@@ -92,9 +92,11 @@ static const struct probe_type delivery = { .name = "delivery",
                                             .opts = delivery_rows,
                                             .opts_size = sizeof(struct delivery_opts) };
 static const struct opt subscribe_rows[] = { DIALECT_PARTS(0), { 0 } };
-static const struct probe_type subscribe = {
-    .name = "subscribe", .summary = "A subscription", .opts = subscribe_rows, .opts_size = sizeof(struct dialect)
-};
+static const struct probe_type subscribe = { .name = "subscribe",
+                                             .summary = "A subscription",
+                                             .needs_subscribe = true,
+                                             .opts = subscribe_rows,
+                                             .opts_size = sizeof(struct dialect) };
 static const struct probe_type *const types[] = { &ping, &own, &delivery, &subscribe, NULL };
 
 static char connect_text[] = "CONNECT {{token}}", talk_offer[] = "talk.v1";
@@ -501,10 +503,10 @@ static void test_publish_by_command_that_is_wrong(void **state)
            "{{id}}, "
            "{{seq}}, {{now}}, {{payload}} or {{payload_json}}\n");
     refuse(TARGET "brokers: [ { name: bus, type: ram } ]\nchecks: [ { type: delivery, publish: { command: [XADD, k] } } ]\n",
-           "w.yaml:3:49: checks[0].publish.command: publish.command is of brokers of type redis, and bus is of type ram\n");
+           "w.yaml:3:49: checks[0].publish.command: publish.command is of brokers of type hub, and bus is of type ram\n");
     refuse("target: { url: 'ws://h/', dialect: own }\nbrokers: [ { name: bus, type: ram } ]\n"
            "dialects: { own: { publish: { command: [XADD, k] } } }\nchecks: [ { type: delivery, broker: bus } ]\n",
-           "w.yaml:4:37: checks[0].broker: publish.command of the dialect is of brokers of type redis, and bus is of type ram\n");
+           "w.yaml:4:37: checks[0].broker: publish.command of the dialect is of brokers of type hub, and bus is of type ram\n");
     refuse(TARGET "dialects: { own: { publish: { command: [EVAL, k], body: b } } }\n",
            "w.yaml:2:40: dialects.own.publish.command: is there beside publish.body, want one of the two\n");
 }
