@@ -16,7 +16,7 @@ struct broker_check_state {
     struct broker *broker;
     bool watching;
     struct broker_watch watch;
-    struct broker_ask ask;
+    struct broker_request request;
 };
 
 static void on_change(void *user, bool up, const struct err *err)
@@ -43,7 +43,7 @@ static void on_answer(void *user, const struct err *err, uint64_t rtt_ns)
     }
     run->report.have_rtt = true;
     run->report.rtt_ns = rtt_ns;
-    run_finish(run, REASON_NONE, NULL);
+    run_pass(run, NULL);
 }
 
 static void broker_check_start(struct run *run)
@@ -60,20 +60,20 @@ static void broker_check_start(struct run *run)
         state->watch.user = run;
         broker_watch(broker, &state->watch);
     }
-    memset(&state->ask, 0, sizeof state->ask);
-    state->ask.on_answer = on_answer;
-    state->ask.user = run;
-    broker_probe(broker, &state->ask, (uint64_t)run->conf->timeout_ms);
+    memset(&state->request, 0, sizeof state->request);
+    state->request.on_answer = on_answer;
+    state->request.user = run;
+    broker_probe(broker, &state->request, (uint64_t)run->conf->timeout_ms);
 }
 
-/* The ask has the same deadline; whichever timer is first. That the connection is given up is an event, which ends the round. */
+/* The request has the same deadline, and either timer may be first. Giving up the connection is an event, which ends the round. */
 static void broker_check_on_deadline(struct run *run)
 {
     struct broker_check_state *state = run->state;
 
-    if (broker_probe_late(&state->ask))
+    if (broker_probe_late(&state->request))
         return;
-    broker_ask_cancel(&state->ask);
+    broker_request_cancel(&state->request);
     run_finish(run, REASON_BROKER_TIMEOUT, "the broker has not answered in time");
 }
 
@@ -81,7 +81,7 @@ static void broker_check_stop(struct run *run)
 {
     struct broker_check_state *state = run->state;
 
-    broker_ask_cancel(&state->ask);
+    broker_request_cancel(&state->request);
     if (state->watching)
         broker_unwatch(&state->watch);
     state->watching = false;

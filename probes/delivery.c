@@ -320,7 +320,7 @@ static void session_begin(struct run *run)
 static void beats_end(struct delivery_state *state)
 {
     for (size_t i = 0; i < state->beat_count; i++)
-        broker_ask_cancel(&state->beats[i].ask);
+        broker_request_cancel(&state->beats[i].request);
     mem_free(state->beats);
     state->beats = NULL;
     state->beat_count = 0;

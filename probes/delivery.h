@@ -33,7 +33,7 @@ struct feed {
 struct beat {
     struct run *run;
     struct feed *feed;
-    struct broker_ask ask;
+    struct broker_request request;
     bool sent, taken;
     uint64_t sent_ns, control_ns, websocket_ns; /* 0: has not come */
 };

@@ -132,7 +132,7 @@ static int send_command(struct beat *beat, struct template_vars *vars, struct er
     for (size_t i = 0; rc == 0 && i < command->count; start = ends[i++])
         args[i] = slice_make(buf_str(&text) + start, ends[i] - start);
     if (rc == 0)
-        broker_command(beat->feed->state->broker, &beat->ask, args, command->count, (uint64_t)beat->run->conf->timeout_ms);
+        broker_command(beat->feed->state->broker, &beat->request, args, command->count, (uint64_t)beat->run->conf->timeout_ms);
     buf_fini(&text);
     return rc;
 }
@@ -150,8 +150,8 @@ int delivery_beat_send(struct beat *beat, uint64_t seq, struct err *err)
     state->self.sent_ms = vars.now_ms = clock_wall_ms();
     heartbeat_write(&state->self, text);
     vars.payload = slice_str(text);
-    beat->ask.on_answer = on_taken;
-    beat->ask.user = beat;
+    beat->request.on_answer = on_taken;
+    beat->request.user = beat;
     beat->sent_ns = clock_now_ns();
     if (!delivery_has_control(state)) {
         beat->sent = true;
@@ -162,7 +162,7 @@ int delivery_beat_send(struct beat *beat, uint64_t seq, struct err *err)
         rc = expand(state->dialect.publish.body, "{{payload}}", &vars, &body, err);
     if (rc == 0) {
         beat->sent = true;
-        broker_publish(state->broker, &beat->ask, buf_slice(&topic), buf_slice(&body), (uint64_t)run->conf->timeout_ms);
+        broker_publish(state->broker, &beat->request, buf_slice(&topic), buf_slice(&body), (uint64_t)run->conf->timeout_ms);
     }
     buf_fini(&topic);
     buf_fini(&body);

@@ -120,7 +120,7 @@ static void finish_by_losses(struct run *run)
     enum hold_level level = judge_losses(run, &err);
 
     if (level == HOLD_WELL) {
-        run_finish(run, REASON_NONE, NULL);
+        run_pass(run, NULL);
         return;
     }
     run->report.phase = PHASE_OPEN;
@@ -553,7 +553,7 @@ static void hold_on_deadline(struct run *run)
     } else if (!complete) {
         run_finish(run, REASON_UPGRADE_TIMEOUT, "%u of %" PRId64 " connections were open after %s", run->stats->held, count, limit);
     } else if (run->once) {
-        run_finish(run, REASON_NONE, "%" PRId64 " connections held for %s", count, limit);
+        run_pass(run, "%" PRId64 " connections held for %s", count, limit);
     } else {
         note_lives(run);
         if (state->barred)

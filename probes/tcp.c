@@ -40,7 +40,7 @@ static bool tcp_elsewhere(const void *opts, const struct url *target)
 static void tcp_judge(struct run *run, const struct dial_report *report)
 {
     (void)report;
-    run_finish(run, REASON_NONE, NULL);
+    run_pass(run, NULL);
 }
 
 static void tcp_start(struct run *run)

@@ -44,7 +44,7 @@ static void judge_dates(struct run *run, const struct dial_report *report)
         text_format_duration(opts->warn_before_ms, limit, sizeof limit);
         run_warn(run, REASON_TLS_CERT_EXPIRING, "%s; warn_before is %s", text, limit);
     } else {
-        run_finish(run, REASON_NONE, "%s", text);
+        run_pass(run, "%s", text);
     }
 }
 

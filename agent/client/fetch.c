@@ -30,7 +30,7 @@ struct fetch {
     void *user;
 };
 
-static void let_go(struct fetch *fetch, bool politely)
+static void release(struct fetch *fetch, bool politely)
 {
     timer_stop(&fetch->deadline);
     if (fetch->dial)
@@ -63,7 +63,7 @@ static enum phase phase_now(const struct fetch *fetch)
 static void finish(struct fetch *fetch, const struct err *err)
 {
     struct fetch_result result = { .dial = &fetch->report, .err = err };
-    let_go(fetch, !err);
+    release(fetch, !err);
     result.phase = err ? phase_now(fetch) : PHASE_OPEN;
     result.total_ns = clock_now_ns() - fetch->started_ns;
     if (fetch->asked_ns)
@@ -222,6 +222,6 @@ struct fetch *fetch_start(struct loop *loop, const struct fetch_request *request
 
 void fetch_cancel(struct fetch *fetch)
 {
-    let_go(fetch, false);
+    release(fetch, false);
     fetch_free(fetch);
 }

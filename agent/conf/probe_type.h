@@ -84,7 +84,7 @@ struct probe_type {
     const enum reason *reasons;           /* those that only this type gives; ends with REASON_NONE. NULL: none */
     enum reason timeout_reason;           /* what a passed deadline means once the connection is open */
     const struct step *steps;             /* ends with a step without name; set by TALK_STEPS. NULL: no conversation */
-    void (*start)(struct run *run);       /* begin a round; ends with run_finish or run_warn, now or later */
+    void (*start)(struct run *run);       /* begin a round; ends with run_pass, run_warn or run_finish, now or later */
     void (*on_deadline)(struct run *run); /* the deadline of this round has passed; it must finish the round */
     /* The round is over, or the check ends in the middle of it: release everything. Session types: the check ends. */
     void (*stop)(struct run *run);

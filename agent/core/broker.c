@@ -1,5 +1,5 @@
 /*
- * The life of a broker's connection (agent/core/broker.h): opening with a deadline, asks with theirs, subscriptions that come back after a
+ * The life of a broker's connection (agent/core/broker.h): opening with a deadline, requests with theirs, subscriptions that come back after a
  * reconnect, backoff with full jitter. Called by drivers from below and by probes from above; it judges nothing. Every callback to a probe
  * runs from the loop: what can be answered at once is answered in the next turn.
  */
@@ -70,61 +70,61 @@ void broker_err_of_dial(const struct err *dial, struct err *out)
     err_set(out, reason, untrusted ? BROKER_HINT_UNTRUSTED : dial->code, "%s", dial->text);
 }
 
-/* --- asks --- */
+/* --- requests --- */
 
 static void asks_schedule(struct broker *broker)
 {
     uint64_t now_ns = clock_now_ns(), due_ns = UINT64_MAX;
 
-    list_each (node, &broker->asks) {
-        const struct broker_ask *ask = list_entry(node, struct broker_ask, node);
+    list_each (node, &broker->requests) {
+        const struct broker_request *request = list_entry(node, struct broker_request, node);
 
-        if (ask->due_ns < due_ns)
-            due_ns = ask->due_ns;
+        if (request->due_ns < due_ns)
+            due_ns = request->due_ns;
     }
     if (due_ns == UINT64_MAX)
-        timer_stop(&broker->asks_due);
+        timer_stop(&broker->requests_due);
     else
-        timer_start_ns(&broker->asks_due, due_ns > now_ns ? due_ns - now_ns : 0);
+        timer_start_ns(&broker->requests_due, due_ns > now_ns ? due_ns - now_ns : 0);
 }
 
-static void ask_answer(struct broker_ask *ask, const struct err *err)
+static void request_answer(struct broker_request *request, const struct err *err)
 {
-    uint64_t rtt_ns = clock_now_ns() - ask->started_ns;
+    uint64_t rtt_ns = clock_now_ns() - request->started_ns;
 
-    list_remove(&ask->node);
-    ask->broker = NULL;
-    ask->on_answer(ask->user, err, rtt_ns);
+    list_remove(&request->node);
+    request->broker = NULL;
+    request->on_answer(request->user, err, rtt_ns);
 }
 
-/* All of them, those for one token, or (token 0) the probes. New asks may be made meanwhile: they are not touched. */
+/* All of them, those for one token, or (token 0) the probes. Requests made meanwhile are not touched. */
 static void asks_answer(struct broker *broker, bool all, uint64_t token, const struct err *err)
 {
     struct list answered;
 
     list_init(&answered);
-    list_each_safe (node, &broker->asks) {
-        const struct broker_ask *ask = list_entry(node, struct broker_ask, node);
+    list_each_safe (node, &broker->requests) {
+        const struct broker_request *request = list_entry(node, struct broker_request, node);
 
-        if (all || ask->token == token) {
+        if (all || request->token == token) {
             list_remove(node);
             list_push(&answered, node);
         }
     }
     while (!list_empty(&answered))
-        ask_answer(list_entry(answered.next, struct broker_ask, node), err);
+        request_answer(list_entry(answered.next, struct broker_request, node), err);
     asks_schedule(broker);
 }
 
 static void broker_fail(struct broker *broker, const struct err *err);
 
-static struct broker_ask *first_due(struct broker *broker, uint64_t now_ns)
+static struct broker_request *first_due(struct broker *broker, uint64_t now_ns)
 {
-    list_each (node, &broker->asks) {
-        struct broker_ask *ask = list_entry(node, struct broker_ask, node);
+    list_each (node, &broker->requests) {
+        struct broker_request *request = list_entry(node, struct broker_request, node);
 
-        if (ask->due_ns <= now_ns)
-            return ask;
+        if (request->due_ns <= now_ns)
+            return request;
     }
     return NULL;
 }
@@ -152,53 +152,53 @@ static bool ping_is_overdue(const struct broker *broker)
     return broker->pinging && clock_now_ns() + SAME_MOMENT_NS >= broker->ping_due_ns;
 }
 
-static void on_asks_due(struct timer *timer, void *user)
+static void on_requests_due(struct timer *timer, void *user)
 {
     struct broker *broker = user;
     uint64_t now_ns = clock_now_ns();
-    struct broker_ask *ask;
+    struct broker_request *request;
     struct err err;
     char limit[32];
 
     (void)timer;
-    while ((ask = first_due(broker, now_ns))) { /* an answer may change the list: looked at from the start each time */
+    while ((request = first_due(broker, now_ns))) { /* an answer may change the list: looked at from the start each time */
         if (broker->phase != BROKER_UP) {
-            ask_answer(ask, &broker->why);
+            request_answer(request, &broker->why);
             continue;
         }
-        if (ask->unsent) {
+        if (request->unsent) {
             err_set(&err, REASON_BROKER_UNREACHABLE, 0, "the message could not be handed to the broker");
-            ask_answer(ask, &err);
+            request_answer(request, &err);
             continue;
         }
-        if (ask->token == 0 && ping_is_overdue(broker)) {
+        if (request->token == 0 && ping_is_overdue(broker)) {
             ping_unanswered(broker);
             return;
         }
-        text_format_duration((int64_t)((ask->due_ns - ask->started_ns) / NS_PER_MS), limit, sizeof limit);
+        text_format_duration((int64_t)((request->due_ns - request->started_ns) / NS_PER_MS), limit, sizeof limit);
         err_set(&err, REASON_BROKER_TIMEOUT, 0, "no answer from the broker within %s", limit);
-        ask_answer(ask, &err);
+        request_answer(request, &err);
     }
     asks_schedule(broker);
 }
 
-static void ask_begin(struct broker *broker, struct broker_ask *ask, uint64_t token, uint64_t timeout_ms)
+static void request_begin(struct broker *broker, struct broker_request *request, uint64_t token, uint64_t timeout_ms)
 {
-    panic_if(ask->broker);
-    ask->broker = broker;
-    ask->token = token;
-    ask->unsent = false;
-    ask->started_ns = clock_now_ns();
-    ask->due_ns = ask->started_ns + timeout_ms * NS_PER_MS;
-    list_push(&broker->asks, &ask->node);
+    panic_if(request->broker);
+    request->broker = broker;
+    request->token = token;
+    request->unsent = false;
+    request->started_ns = clock_now_ns();
+    request->due_ns = request->started_ns + timeout_ms * NS_PER_MS;
+    list_push(&broker->requests, &request->node);
 }
 
 static void ping_for_asks(struct broker *broker)
 {
     bool asked = false;
 
-    list_each (node, &broker->asks)
-        asked = asked || list_entry(node, struct broker_ask, node)->token == 0;
+    list_each (node, &broker->requests)
+        asked = asked || list_entry(node, struct broker_request, node)->token == 0;
     if (!asked || broker->pinging || broker->conf->type->ping(broker) < 0)
         return;
     broker->pinging = true;
@@ -206,53 +206,55 @@ static void ping_for_asks(struct broker *broker)
     timer_start(&broker->ping_due, (uint64_t)broker->conf->timeout_ms);
 }
 
-void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeout_ms)
+void broker_probe(struct broker *broker, struct broker_request *request, uint64_t timeout_ms)
 {
-    ask_begin(broker, ask, 0, timeout_ms);
+    request_begin(broker, request, 0, timeout_ms);
     if (broker->phase == BROKER_UP)
         ping_for_asks(broker);
-    else if (broker->phase != BROKER_OPENING) /* while it opens, the ask waits; else it is told why in the next turn */
-        ask->due_ns = ask->started_ns;
+    else if (broker->phase != BROKER_OPENING) /* while it opens, the request waits; else its owner is told why in the next turn */
+        request->due_ns = request->started_ns;
     asks_schedule(broker);
 }
 
-void broker_publish(struct broker *broker, struct broker_ask *ask, struct slice topic, struct slice body, uint64_t timeout_ms)
+void broker_publish(struct broker *broker, struct broker_request *request, struct slice topic, struct slice body,
+                    uint64_t timeout_ms)
 {
-    ask_begin(broker, ask, ++broker->next_token, timeout_ms);
-    ask->unsent = broker->phase != BROKER_UP || broker->conf->type->publish(broker, topic, body, ask->token) < 0;
-    if (ask->unsent)
-        ask->due_ns = ask->started_ns;
+    request_begin(broker, request, ++broker->next_token, timeout_ms);
+    request->unsent = broker->phase != BROKER_UP || broker->conf->type->publish(broker, topic, body, request->token) < 0;
+    if (request->unsent)
+        request->due_ns = request->started_ns;
     asks_schedule(broker);
 }
 
-void broker_command(struct broker *broker, struct broker_ask *ask, const struct slice *args, size_t count, uint64_t timeout_ms)
+void broker_command(struct broker *broker, struct broker_request *request, const struct slice *args, size_t count,
+                    uint64_t timeout_ms)
 {
     panic_if(!broker->conf->type->command || count == 0 || count > BROKER_ARGS_MAX);
-    ask_begin(broker, ask, ++broker->next_token, timeout_ms);
-    ask->unsent = broker->phase != BROKER_UP || broker->conf->type->command(broker, args, count, ask->token) < 0;
-    if (ask->unsent)
-        ask->due_ns = ask->started_ns;
+    request_begin(broker, request, ++broker->next_token, timeout_ms);
+    request->unsent = broker->phase != BROKER_UP || broker->conf->type->command(broker, args, count, request->token) < 0;
+    if (request->unsent)
+        request->due_ns = request->started_ns;
     asks_schedule(broker);
 }
 
-void broker_ask_cancel(struct broker_ask *ask)
+void broker_request_cancel(struct broker_request *request)
 {
-    struct broker *broker = ask->broker;
+    struct broker *broker = request->broker;
 
     if (!broker)
         return;
-    list_remove(&ask->node);
-    ask->broker = NULL;
+    list_remove(&request->node);
+    request->broker = NULL;
     asks_schedule(broker);
 }
 
-bool broker_probe_late(struct broker_ask *ask)
+bool broker_probe_late(struct broker_request *request)
 {
-    struct broker *broker = ask->broker;
+    struct broker *broker = request->broker;
 
     if (!broker || broker->phase != BROKER_UP || !ping_is_overdue(broker))
         return false;
-    panic_if(ask->token);
+    panic_if(request->token);
     ping_unanswered(broker);
     return true;
 }
@@ -371,7 +373,7 @@ static void broker_fail(struct broker *broker, const struct err *err)
     broker->failures++;
     timer_stop(&broker->ping_due);
     timer_start(&broker->timer, 0);
-    if (was_up) { /* first those who watch: what they judge now, an answer to an ask would make them judge twice */
+    if (was_up) { /* first those who watch: what they judge now, an answer to a request would make them judge twice */
         tell_watches(broker, false, &broker->why);
         broker_topic_state(broker, (struct slice){ NULL, 0 }, false, &broker->why);
     }
@@ -433,7 +435,7 @@ static void broker_gone(struct broker *broker)
     void *user = broker->freed_user;
 
     timer_stop(&broker->timer);
-    timer_stop(&broker->asks_due);
+    timer_stop(&broker->requests_due);
     timer_stop(&broker->ping_due);
     tls_context_unref(broker->tls);
     mem_free(broker->state);
@@ -461,11 +463,11 @@ struct broker *broker_new(struct loop *loop, const struct broker_conf *conf, str
     broker->conf = conf;
     broker->tls = tls ? tls_context_ref(tls) : NULL;
     broker->state = conf->type->state_size ? mem_alloc(conf->type->state_size) : NULL;
-    list_init(&broker->asks);
+    list_init(&broker->requests);
     list_init(&broker->listeners);
     list_init(&broker->watches);
     timer_init(&broker->timer, loop, on_timer, broker);
-    timer_init(&broker->asks_due, loop, on_asks_due, broker);
+    timer_init(&broker->requests_due, loop, on_requests_due, broker);
     timer_init(&broker->ping_due, loop, on_ping_due, broker);
     err_set(&broker->why, REASON_BROKER_UNREACHABLE, 0, "still connecting to the broker");
     return broker;

@@ -48,10 +48,10 @@ void broker_dropped(struct broker *broker, uint64_t count); /* so many messages 
 void broker_err_of_dial(const struct err *dial, struct err *out);
 
 /*
- * The probes' side. All callbacks come from the loop, never inside the call; those of one ask come exactly once, also when the broker goes
- * down or its deadline passes (broker_timeout), unless the ask is cancelled first.
+ * The probes' side. All callbacks come from the loop, never inside the call; those of one request come exactly once, also when the broker goes
+ * down or its deadline passes (broker_timeout), unless the request is cancelled first.
  */
-struct broker_ask { /* one question under way; embedded by whoever asks. Zero it first */
+struct broker_request { /* one question under way; embedded by its owner. Zero it first */
     struct list node;
     struct broker *broker;
     uint64_t token, started_ns, due_ns;
@@ -59,14 +59,16 @@ struct broker_ask { /* one question under way; embedded by whoever asks. Zero it
     void (*on_answer)(void *user, const struct err *err /* NULL: yes */, uint64_t rtt_ns);
     void *user;
 };
-void broker_probe(struct broker *broker, struct broker_ask *ask, uint64_t timeout_ms); /* up, writable, delivering? */
-void broker_publish(struct broker *broker, struct broker_ask *ask, struct slice topic, struct slice body, uint64_t timeout_ms);
+void broker_probe(struct broker *broker, struct broker_request *request, uint64_t timeout_ms); /* up, writable, delivering? */
+void broker_publish(struct broker *broker, struct broker_request *request, struct slice topic, struct slice body,
+                    uint64_t timeout_ms);
 /* The type's own command; it must have some. At most BROKER_ARGS_MAX arguments. */
-void broker_command(struct broker *broker, struct broker_ask *ask, const struct slice *args, size_t count, uint64_t timeout_ms);
-void broker_ask_cancel(struct broker_ask *ask); /* harmless when it is not under way */
+void broker_command(struct broker *broker, struct broker_request *request, const struct slice *args, size_t count,
+                    uint64_t timeout_ms);
+void broker_request_cancel(struct broker_request *request); /* harmless when it is not under way */
 /* For a probe whose owner's own deadline has passed. True: so has the broker's, the connection is given up, and the watches know. False: the
- * broker has still time to answer others, and the ask is still to be cancelled. */
-bool broker_probe_late(struct broker_ask *ask);
+ * broker has still time to answer others, and the request is still to be cancelled. */
+bool broker_probe_late(struct broker_request *request);
 
 struct broker_listener { /* a wish for a topic; kept over reconnects. Embedded; zero it first */
     struct list node;
@@ -100,6 +102,6 @@ const struct err *broker_why(const struct broker *broker);  /* why it is not up;
 struct broker *broker_new(struct loop *loop, const struct broker_conf *conf, struct tls_context *tls);
 void broker_start(struct broker *broker);
 void broker_free(struct broker *broker, void (*on_freed)(void *user),
-                 void *user); /* closes, then frees; pending asks are answered first */
+                 void *user); /* closes, then frees; pending requests are answered first */
 
 #endif

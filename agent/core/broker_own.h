@@ -1,4 +1,4 @@
-/* Inside a broker: what its files share. agent/core/broker.c is the connection's life and the asks, broker_topics.c the subscriptions. */
+/* Inside a broker: what its files share. agent/core/broker.c is the connection's life and the requests, broker_topics.c the subscriptions. */
 #ifndef WSHEALTHD_CORE_BROKER_OWN_H
 #define WSHEALTHD_CORE_BROKER_OWN_H
 
@@ -13,10 +13,10 @@ struct broker {
     struct tls_context *tls;
     void *state;
     enum phase_of phase;
-    unsigned failures;     /* attempts in a row that did not come up */
-    struct timer timer;    /* the next attempt, the deadline of opening or closing */
-    struct timer asks_due; /* the earliest deadline of an ask; 0 when one is to be answered now */
-    struct list asks, listeners, watches;
+    unsigned failures;         /* attempts in a row that did not come up */
+    struct timer timer;        /* the next attempt, the deadline of opening or closing */
+    struct timer requests_due; /* the earliest deadline of a request; 0 when one is to be answered now */
+    struct list requests, listeners, watches;
     struct timer ping_due; /* no answer by then: the connection is given up, whatever the deadlines of those who asked */
     uint64_t ping_due_ns;
     bool pinging; /* a ping of the driver's is under way: it answers every probe */

@@ -322,17 +322,29 @@ static void end_with(struct run *run, enum result result, enum reason reason, co
     round_end(run, &ending);
 }
 
-void run_finish(struct run *run, enum reason reason, const char *fmt, ...)
+void run_pass(struct run *run, const char *fmt, ...)
 {
     struct err err = { 0 };
     va_list args;
 
     if (fmt) {
         va_start(args, fmt);
-        err_vset(&err, reason, 0, fmt, args);
+        err_vset(&err, REASON_NONE, 0, fmt, args);
         va_end(args);
     }
-    end_with(run, reason == REASON_NONE ? RESULT_PASS : RESULT_FAIL, reason, err.text);
+    end_with(run, RESULT_PASS, REASON_NONE, err.text);
+}
+
+void run_finish(struct run *run, enum reason reason, const char *fmt, ...)
+{
+    struct err err;
+    va_list args;
+
+    panic_if(reason == REASON_NONE);
+    va_start(args, fmt);
+    err_vset(&err, reason, 0, fmt, args);
+    va_end(args);
+    end_with(run, RESULT_FAIL, reason, err.text);
 }
 
 void run_warn(struct run *run, enum reason reason, const char *fmt, ...)

@@ -63,8 +63,9 @@ struct run {
     struct check *check; /* the engine's */
 };
 
-/* Ends the round; the first call wins. REASON_NONE passes (fmt may then be NULL), anything else fails; the sentence names the thing and the
- * value and is scrubbed of secrets by the engine. A pass slower than `slo` becomes warn/slow there too. */
+/* Each of these ends the round; the first call wins. The sentence names the thing and the value; the engine removes secrets from it. A pass
+ * slower than `slo` becomes a warning, slow; its fmt may be NULL. run_finish is a failure. */
+void run_pass(struct run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void run_finish(struct run *run, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void run_warn(struct run *run, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void run_finish_err(struct run *run, const struct err *err);

@@ -64,7 +64,7 @@ static void on_parted(void *user, const char *remark)
     if (remark)
         run_warn(talk->run, REASON_PROTOCOL_ERROR, "%s", remark);
     else
-        run_finish(talk->run, REASON_NONE, NULL);
+        run_pass(talk->run, NULL);
 }
 
 static void on_quiet(struct timer *timer, void *user)
@@ -102,7 +102,7 @@ static void talk_finish(struct talk *talk)
     if (remark)
         run_warn(talk->run, REASON_UPGRADE_INVALID, "%s", remark);
     else
-        run_finish(talk->run, REASON_NONE, NULL);
+        run_pass(talk->run, NULL);
 }
 
 /* The answer has come. What came with it is looked at first: a frame behind it that breaks a rule is the same server's. */

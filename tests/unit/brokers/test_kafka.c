@@ -86,7 +86,7 @@ static struct broker *broker;
 static struct broker_conf conf;
 static char url[256];
 static struct broker_watch watch;
-static struct broker_ask asks[3];
+static struct broker_request requests[3];
 static struct broker_listener wish;
 static struct heard {
     unsigned ups, downs, answers, confirmed, refused, messages;
@@ -219,16 +219,16 @@ static void begin_up(void)
 
 static void probe(void)
 {
-    memset(&asks[0], 0, sizeof asks[0]);
-    asks[0].on_answer = on_answer;
-    broker_probe(broker, &asks[0], PATIENCE_MS);
+    memset(&requests[0], 0, sizeof requests[0]);
+    requests[0].on_answer = on_answer;
+    broker_probe(broker, &requests[0], PATIENCE_MS);
 }
 
 static void publish(const char *topic, const char *body)
 {
-    memset(&asks[1], 0, sizeof asks[1]);
-    asks[1].on_answer = on_answer;
-    broker_publish(broker, &asks[1], slice_str(topic), slice_str(body), PATIENCE_MS);
+    memset(&requests[1], 0, sizeof requests[1]);
+    requests[1].on_answer = on_answer;
+    broker_publish(broker, &requests[1], slice_str(topic), slice_str(body), PATIENCE_MS);
 }
 
 static void listen_to(const char *topic)

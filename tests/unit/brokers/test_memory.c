@@ -147,10 +147,10 @@ static void hear(struct client *client, const char *topic)
 /* Returns when the publisher has its answer; messages are told before or in the same turn. */
 static void publish(struct client *client, const char *topic, const char *body)
 {
-    struct broker_ask ask = { .on_answer = on_answer };
+    struct broker_request request = { .on_answer = on_answer };
     unsigned before = answers;
 
-    broker_publish(client->broker, &ask, slice_str(topic), slice_str(body), 5000);
+    broker_publish(client->broker, &request, slice_str(topic), slice_str(body), 5000);
     assert_int_equal(answers, before); /* never inside the call */
     while (answers == before)
         turn();
@@ -158,10 +158,10 @@ static void publish(struct client *client, const char *topic, const char *body)
 
 static void probe(struct client *client)
 {
-    struct broker_ask ask = { .on_answer = on_answer };
+    struct broker_request request = { .on_answer = on_answer };
     unsigned before = answers;
 
-    broker_probe(client->broker, &ask, 5000);
+    broker_probe(client->broker, &request, 5000);
     while (answers == before)
         turn();
 }
@@ -253,35 +253,35 @@ static void test_mute(void **state)
 /* More than the queue of a subscriber holds is lost for it, and said to a publisher. */
 static void test_queues_are_bounded(void **state)
 {
-    struct broker_ask ask = { .on_answer = on_answer };
-    struct broker_ask *asks = mem_alloc(3000 * sizeof *asks);
+    struct broker_request request = { .on_answer = on_answer };
+    struct broker_request *requests = mem_alloc(3000 * sizeof *requests);
 
     (void)state;
     hear(&clients[1], "news");
     for (unsigned i = 0; i < 3000; i++) {
-        asks[i] = ask;
-        broker_publish(clients[0].broker, &asks[i], slice_str("news"), slice_str("x"), 5000);
+        requests[i] = request;
+        broker_publish(clients[0].broker, &requests[i], slice_str("news"), slice_str("x"), 5000);
     }
     while (answers < 3000)
         turn();
     assert_in_range(unreachable, 3000 - 1024, 2999);
     probe(&clients[1]);
     assert_in_range(clients[1].messages, 1, 1024);
-    mem_free(asks);
+    mem_free(requests);
 }
 
 /* Messages, answers and subscriptions under way when the connection ends are let go. */
 static void test_end_with_things_under_way(void **state)
 {
-    static struct broker_ask ask, other; /* answered behind the test's end */
+    static struct broker_request request, other; /* answered behind the test's end */
 
     (void)state;
     hear(&clients[0], "news");
     hear(&clients[1], "news");
-    ask.on_answer = other.on_answer = on_answer;
-    broker_publish(clients[0].broker, &ask, slice_str("news"), slice_str("x"), 5000);
+    request.on_answer = other.on_answer = on_answer;
+    broker_publish(clients[0].broker, &request, slice_str("news"), slice_str("x"), 5000);
     broker_probe(clients[1].broker, &other, 5000);
-    broker_ask_cancel(&other);
+    broker_request_cancel(&other);
 }
 
 int main(void)

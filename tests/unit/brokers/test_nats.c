@@ -514,7 +514,7 @@ static void test_closing_at_once(void **state)
     server_stop(&server);
 }
 
-/* --- asks --- */
+/* --- requests --- */
 
 static void publish(struct broker *broker, const char *topic, const char *body, uint64_t token)
 {
@@ -731,7 +731,7 @@ static void test_cut(void **state)
     server_stop(&server);
 }
 
-/* Frozen: the ask is answered with its timeout, and the connection is given up by the library's own pings. */
+/* Frozen: the request is answered with its timeout, and the connection is given up by the library's own pings. */
 static void test_no_answer_any_more(void **state)
 {
     struct server server;
@@ -933,7 +933,7 @@ static void test_real_frozen(void **state)
     real_end(&real, SIGTERM);
 }
 
-/* Past the ceiling asks are refused, and not one more is reported than was taken. */
+/* Past the ceiling requests are refused, and not one more is reported than was taken. */
 static void test_too_many_asks(void **state)
 {
     enum { TOO_MANY = 20000 };

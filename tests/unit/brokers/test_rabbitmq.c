@@ -369,20 +369,20 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct broker_ask asks[4];
+static struct broker_request requests[4];
 
 static void probe(unsigned i, uint64_t timeout_ms)
 {
-    memset(&asks[i], 0, sizeof asks[i]);
-    asks[i].on_answer = on_answer;
-    broker_probe(broker, &asks[i], timeout_ms);
+    memset(&requests[i], 0, sizeof requests[i]);
+    requests[i].on_answer = on_answer;
+    broker_probe(broker, &requests[i], timeout_ms);
 }
 
 static void publish(unsigned i, const char *topic, const char *body)
 {
-    memset(&asks[i], 0, sizeof asks[i]);
-    asks[i].on_answer = on_answer;
-    broker_publish(broker, &asks[i], slice_str(topic), slice_str(body), PATIENCE_MS);
+    memset(&requests[i], 0, sizeof requests[i]);
+    requests[i].on_answer = on_answer;
+    broker_publish(broker, &requests[i], slice_str(topic), slice_str(body), PATIENCE_MS);
 }
 
 static struct broker_listener wishes[2];

@@ -163,7 +163,7 @@ static struct client {
     struct broker *broker;
     struct broker_listener listener;
     struct broker_watch watch;
-    struct broker_ask probe, publish;
+    struct broker_request probe, publish;
     struct err err; /* of the last answer */
     int answers, ups, downs, confirmed, refused, messages, freed;
     char url[128], body[128];
@@ -328,8 +328,8 @@ static int teardown(void **state)
     for (size_t i = 0; i < FAKES; i++)
         fakes[i].rules = NULL; /* they may lie in the test's own frame, which is gone */
     if (client.broker) {
-        broker_ask_cancel(&client.probe);
-        broker_ask_cancel(&client.publish);
+        broker_request_cancel(&client.probe);
+        broker_request_cancel(&client.publish);
         if (client.listening)
             broker_unlisten(&client.listener);
         broker_unwatch(&client.watch);

@@ -26,7 +26,7 @@ struct stage {
     struct buf said;         /* what has happened, a word and a semicolon each */
     const char *until;       /* the loop stops when `said` ends with it */
     const char *channels[8]; /* asked for when it is ready */
-    const char *let_go_at;   /* the dialogue is freed in the callback that says this */
+    const char *freed_at;    /* the dialogue is freed in the callback that says this */
     bool again;              /* on_lost opens once more */
     struct buf heard;        /* by the server, a message and a line break each */
 };
@@ -51,7 +51,7 @@ static void __attribute__((format(printf, 2, 3))) note(struct stage *stage, cons
     va_end(args);
     buf_append_char(&stage->said, ';');
     said = slice_skip(buf_slice(&stage->said), before);
-    if (stage->let_go_at && slice_find(said, slice_str(stage->let_go_at)) == 0 && stage->dialogue) {
+    if (stage->freed_at && slice_find(said, slice_str(stage->freed_at)) == 0 && stage->dialogue) {
         dialogue_free(stage->dialogue);
         stage->dialogue = NULL;
     }
@@ -560,7 +560,7 @@ static void test_raw(void **state)
 
 /* --- owners that let go --- */
 
-static void test_let_go_anywhere(void **state)
+static void test_freed_anywhere(void **state)
 {
     static const char *const places[] = { "ready", "refused", "payload", "message", "subscribed", "lost" };
 
@@ -574,7 +574,7 @@ static void test_let_go_anywhere(void **state)
             stage.script.cut = (enum cut)cut;
             stage.channels[0] = "secret";
             stage.channels[1] = "news";
-            stage.let_go_at = places[i];
+            stage.freed_at = places[i];
             opened(&stage);
             run_until(&stage, places[i]);
             assert_null(stage.dialogue);
@@ -752,7 +752,7 @@ int main(void)
         cmocka_unit_test(test_silence_confirms_until_a_word_was_heard),
         cmocka_unit_test(test_names_are_quoted),
         cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_let_go_anywhere),
+        cmocka_unit_test(test_freed_anywhere),
         cmocka_unit_test(test_open_again_when_lost),
         cmocka_unit_test(test_flood_of_keepalives),
         cmocka_unit_test(test_broken_framing),

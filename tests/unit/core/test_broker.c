@@ -217,26 +217,26 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct broker_ask ask_of_mine(void)
+static struct broker_request request_of_mine(void)
 {
-    return (struct broker_ask){ .on_answer = on_answer };
+    return (struct broker_request){ .on_answer = on_answer };
 }
 
 static void test_up_ping_publish(void **state)
 {
-    struct broker_ask ask = ask_of_mine();
+    struct broker_request request = request_of_mine();
 
     (void)state;
     broker_start(broker);
     run();
     assert_int_equal(ups, 1);
     assert_true(broker_is_up(broker));
-    broker_probe(broker, &ask, 60);
+    broker_probe(broker, &request, 60);
     assert_int_equal(puppet.pings, 1);
     broker_pong(broker, NULL);
     assert_int_equal(answers, 1);
     assert_int_equal(answer.reason, REASON_NONE);
-    broker_publish(broker, &ask, slice_str("t"), slice_str("b"), 60);
+    broker_publish(broker, &request, slice_str("t"), slice_str("b"), 60);
     broker_published(broker, puppet.token + 1, NULL); /* somebody else's */
     assert_int_equal(answers, 1);
     broker_published(broker, puppet.token, NULL);
@@ -245,14 +245,14 @@ static void test_up_ping_publish(void **state)
     assert_int_equal(answers, 2);
 }
 
-/* An ask made while the connection opens is not refused: it waits for it. */
+/* A request made while the connection opens is not refused: it waits for it. */
 static void test_probe_waits_for_the_first_connection(void **state)
 {
-    struct broker_ask ask = ask_of_mine();
+    struct broker_request request = request_of_mine();
 
     (void)state;
     broker_start(broker);
-    broker_probe(broker, &ask, 60);
+    broker_probe(broker, &request, 60);
     run();
     assert_int_equal(ups, 1);
     assert_int_equal(puppet.pings, 1);
@@ -262,12 +262,12 @@ static void test_probe_waits_for_the_first_connection(void **state)
 
 static void test_asks_without_a_connection_say_why(void **state)
 {
-    struct broker_ask ask = ask_of_mine(), other = ask_of_mine();
+    struct broker_request request = request_of_mine(), other = request_of_mine();
 
     (void)state;
     puppet.refuse = true;
     broker_start(broker);
-    broker_probe(broker, &ask, 1000);
+    broker_probe(broker, &request, 1000);
     run();
     assert_int_equal(answer.reason, REASON_BROKER_AUTH_FAILED);
     broker_publish(broker, &other, slice_str("t"), slice_str("b"), 1000);
@@ -280,12 +280,12 @@ static void test_asks_without_a_connection_say_why(void **state)
 
 static void test_silence_is_a_timeout_and_a_new_connection(void **state)
 {
-    struct broker_ask ask = ask_of_mine();
+    struct broker_request request = request_of_mine();
 
     (void)state;
     broker_start(broker);
     run();
-    broker_probe(broker, &ask, 1000);
+    broker_probe(broker, &request, 1000);
     run();
     assert_int_equal(downs, 1);
     assert_int_equal(down.reason, REASON_BROKER_TIMEOUT);
@@ -301,18 +301,18 @@ static void test_silence_is_a_timeout_and_a_new_connection(void **state)
 /* Who asked has less patience than the broker is allowed: the connection stays, until the broker's own time has passed. */
 static void test_silence_until_the_owners_deadline(void **state)
 {
-    struct broker_ask early = ask_of_mine(), ask = ask_of_mine();
+    struct broker_request early = request_of_mine(), request = request_of_mine();
 
     (void)state;
     assert_false(broker_probe_late(&early)); /* not under way */
     broker_start(broker);
     broker_probe(broker, &early, 60000);
     assert_false(broker_probe_late(&early)); /* still opening */
-    broker_ask_cancel(&early);
+    broker_request_cancel(&early);
     run();
     assert_int_equal(ups, 1);
-    broker_probe(broker, &ask, 20);
-    assert_false(broker_probe_late(&ask));
+    broker_probe(broker, &request, 20);
+    assert_false(broker_probe_late(&request));
     while (!answers)
         run();
     assert_int_equal(answer.reason, REASON_BROKER_TIMEOUT);
@@ -329,12 +329,12 @@ static void test_silence_until_the_owners_deadline(void **state)
 
 static void test_opening_has_a_deadline(void **state)
 {
-    struct broker_ask ask = ask_of_mine();
+    struct broker_request request = request_of_mine();
 
     (void)state;
     puppet.silent = true;
     broker_start(broker);
-    broker_probe(broker, &ask, 1000);
+    broker_probe(broker, &request, 1000);
     run();
     assert_int_equal(answer.reason, REASON_BROKER_TIMEOUT);
     assert_non_null(strstr(answer.text, "60ms"));
@@ -418,14 +418,14 @@ static void test_a_topic_is_asked_for_again(void **state)
 
 static void test_cancelled_asks_are_not_answered(void **state)
 {
-    struct broker_ask ask = ask_of_mine();
+    struct broker_request request = request_of_mine();
 
     (void)state;
     broker_start(broker);
     run();
-    broker_publish(broker, &ask, slice_str("t"), slice_str("b"), 1);
-    broker_ask_cancel(&ask);
-    broker_ask_cancel(&ask);
+    broker_publish(broker, &request, slice_str("t"), slice_str("b"), 1);
+    broker_request_cancel(&request);
+    broker_request_cancel(&request);
     broker_published(broker, puppet.token, NULL);
     assert_int_equal(answers, 0);
 }
