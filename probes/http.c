@@ -119,8 +119,8 @@ static void fill(struct run *run, const struct fetch_result *result)
     run_report_dial(run, result->dial, state->url.tls);
     run_report_phase(run, PHASE_UPGRADE, result->upgrade_ns != 0, result->upgrade_ns);
     run->report.http_status = result->head ? result->head->status : 0;
-    if (result->head && http_header(result->head, "Retry-After"))
-        run->report.retry_after_ms = backoff_retry_after_ms(*http_header(result->head, "Retry-After"), clock_wall_ms());
+    if (result->head && http_header_get(result->head, "Retry-After"))
+        run->report.retry_after_ms = backoff_retry_after_ms(*http_header_get(result->head, "Retry-After"), clock_wall_ms());
     run->report.phase = result->phase;
 }
 

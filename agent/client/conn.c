@@ -200,8 +200,8 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     struct err err;
 
     setup->report->http_status = head->status;
-    if (head->status != 101 && http_header(head, "Retry-After"))
-        setup->report->retry_after_ms = backoff_retry_after_ms(*http_header(head, "Retry-After"), clock_wall_ms());
+    if (head->status != 101 && http_header_get(head, "Retry-After"))
+        setup->report->retry_after_ms = backoff_retry_after_ms(*http_header_get(head, "Retry-After"), clock_wall_ms());
     if (upgrade_validate_response(head, &setup->offer.offer, setup->key, &agreed, &err) < 0) {
         if (head->status == 101 || err.reason == REASON_UPGRADE_REDIRECT) {
             conn_lost(conn, &err);

@@ -33,7 +33,7 @@ struct http_head {
 };
 
 /* The first header of that name (ASCII, any case), or NULL; `nth` counts from 0. */
-const struct slice *http_header(const struct http_head *head, const char *name);
+const struct slice *http_header_get(const struct http_head *head, const char *name);
 const struct slice *http_header_nth(const struct http_head *head, const char *name, size_t nth);
 /* Is the token in the comma-separated list of any header of that name (RFC 9110, 5.6.1; any case)? */
 bool http_header_has_token(const struct http_head *head, const char *name, const char *token);

@@ -28,7 +28,7 @@ const struct slice *http_header_nth(const struct http_head *head, const char *na
     return NULL;
 }
 
-const struct slice *http_header(const struct http_head *head, const char *name)
+const struct slice *http_header_get(const struct http_head *head, const char *name)
 {
     return http_header_nth(head, name, 0);
 }
@@ -266,8 +266,8 @@ static int judge_transfer_encoding(enum http_kind kind, const struct http_head *
 int http_judge_fields(enum http_kind kind, const struct http_head *head, bool no_body, enum http_framing *framing, uint64_t *length,
                       struct err *err)
 {
-    const struct slice *size = http_header(head, "Content-Length");
-    bool encoded = http_header(head, "Transfer-Encoding");
+    const struct slice *size = http_header_get(head, "Content-Length");
+    bool encoded = http_header_get(head, "Transfer-Encoding");
     *length = 0;
     *framing = kind == HTTP_KIND_REQUEST ? FRAMING_NONE : FRAMING_EOF;
     if (size && encoded)
@@ -283,11 +283,11 @@ int http_judge_fields(enum http_kind kind, const struct http_head *head, bool no
     if (kind == HTTP_KIND_RESPONSE && (no_body || head->status < 200 || head->status == 204 || head->status == 304))
         *framing = FRAMING_NONE;
     if (kind == HTTP_KIND_REQUEST) {
-        if (head->minor >= 1 && !http_header(head, "Host"))
+        if (head->minor >= 1 && !http_header_get(head, "Host"))
             return http_bad(err, 400, "a request of HTTP/1.1 must have a Host header");
         if (http_header_nth(head, "Host", 1))
             return http_bad(err, 400, "Host is given more than once");
-        const struct slice *host = http_header(head, "Host");
+        const struct slice *host = http_header_get(head, "Host");
         if (host && !http_is_authority(*host))
             return bad_value(err, 400, "Host is not a host with a port or without:", *host);
     }

@@ -15,7 +15,7 @@
 
 enum { HEADER_MAX = 24, SHOWN_CHARS = 100, NO_LENGTH = -1 };
 
-enum scan { SCAN_TYPE, SCAN_HEADER, SCAN_LINE, SCAN_BULK };
+enum scan_state { SCAN_TYPE, SCAN_HEADER, SCAN_LINE, SCAN_BULK };
 
 struct resp_reader {
     redisReader *hiredis;
@@ -24,7 +24,7 @@ struct resp_reader {
     /* How many are still to come: the reply itself, and of each array that is not over. left[0] == 0: between replies. */
     size_t left[RESP_DEPTH_MAX + 1];
     unsigned depth;
-    enum scan scan;
+    enum scan_state scan;
     char type;
     char header[HEADER_MAX]; /* the digits behind $, * and : */
     size_t header_len, line_len;
@@ -42,7 +42,7 @@ static const redisReply *inner(const struct resp_reply *reply)
     return (const void *)reply;
 }
 
-enum resp_kind resp_kind(const struct resp_reply *reply)
+enum resp_kind resp_kind_of(const struct resp_reply *reply)
 {
     switch (inner(reply)->type) {
     case REDIS_REPLY_STRING:
@@ -62,12 +62,12 @@ enum resp_kind resp_kind(const struct resp_reply *reply)
 
 int64_t resp_integer(const struct resp_reply *reply)
 {
-    return resp_kind(reply) == RESP_INTEGER ? inner(reply)->integer : 0;
+    return resp_kind_of(reply) == RESP_INTEGER ? inner(reply)->integer : 0;
 }
 
 struct slice resp_text(const struct resp_reply *reply)
 {
-    enum resp_kind kind = resp_kind(reply);
+    enum resp_kind kind = resp_kind_of(reply);
     if (kind != RESP_TEXT && kind != RESP_STATUS && kind != RESP_ERROR)
         return slice_make(NULL, 0);
     return slice_make(inner(reply)->str, inner(reply)->len);
@@ -75,7 +75,7 @@ struct slice resp_text(const struct resp_reply *reply)
 
 size_t resp_count(const struct resp_reply *reply)
 {
-    return resp_kind(reply) == RESP_ARRAY ? inner(reply)->elements : 0;
+    return resp_kind_of(reply) == RESP_ARRAY ? inner(reply)->elements : 0;
 }
 
 const struct resp_reply *resp_item(const struct resp_reply *reply, size_t i)
@@ -85,13 +85,13 @@ const struct resp_reply *resp_item(const struct resp_reply *reply, size_t i)
 
 bool resp_is_status(const struct resp_reply *reply, const char *text)
 {
-    return resp_kind(reply) == RESP_STATUS && slice_equal_str(resp_text(reply), text);
+    return resp_kind_of(reply) == RESP_STATUS && slice_equal_str(resp_text(reply), text);
 }
 
 bool resp_item_is(const struct resp_reply *reply, size_t i, const char *text)
 {
     const struct resp_reply *item = resp_item(reply, i);
-    return item && resp_kind(item) == RESP_TEXT && slice_equal_str(resp_text(item), text);
+    return item && resp_kind_of(item) == RESP_TEXT && slice_equal_str(resp_text(item), text);
 }
 
 void resp_reply_free(struct resp_reply *reply)

@@ -18,7 +18,7 @@ enum { RESP_ELEMENTS_MAX = 4096, RESP_DEPTH_MAX = 7, RESP_LINE_MAX = 4096, RESP_
 enum resp_kind { RESP_TEXT, RESP_ARRAY, RESP_INTEGER, RESP_NIL, RESP_STATUS, RESP_ERROR };
 
 struct resp_reply;
-enum resp_kind resp_kind(const struct resp_reply *reply);
+enum resp_kind resp_kind_of(const struct resp_reply *reply);
 int64_t resp_integer(const struct resp_reply *reply);                          /* 0 where it is none */
 struct slice resp_text(const struct resp_reply *reply);                        /* of texts, statuses and errors; else empty */
 size_t resp_count(const struct resp_reply *reply);                             /* elements of an array; else 0 */

@@ -193,7 +193,7 @@ static const char *status_hint(int status)
 static int judge_status(const struct http_head *head, struct err *err)
 {
     char reason[SHOWN_MAX], where[SHOWN_MAX] = "";
-    const struct slice *location = http_header(head, "Location");
+    const struct slice *location = http_header_get(head, "Location");
     int status = head->status;
     const char *gap = head->reason.len ? " " : "";
 
@@ -262,7 +262,7 @@ bool upgrade_is_http2(struct slice bytes)
 static int judge_switch(const struct http_head *head, struct err *err)
 {
     char text[SHOWN_MAX];
-    const struct slice *upgrade = http_header(head, "Upgrade"), *connection = http_header(head, "Connection");
+    const struct slice *upgrade = http_header_get(head, "Upgrade"), *connection = http_header_get(head, "Connection");
 
     if (head->major != 1 || head->minor < 1)
         return err_set(err, REASON_HTTP_MALFORMED, 101, "101 in HTTP/%d.%d, want HTTP/1.1 (RFC 6455, 4.1)", head->major,
@@ -283,7 +283,7 @@ static int judge_switch(const struct http_head *head, struct err *err)
 static int judge_accept(const struct http_head *head, const char *key, struct err *err)
 {
     char want[WS_ACCEPT_LEN + 1], text[SHOWN_MAX];
-    const struct slice *accept = http_header(head, "Sec-WebSocket-Accept");
+    const struct slice *accept = http_header_get(head, "Sec-WebSocket-Accept");
 
     if (!accept)
         return err_set(err, REASON_UPGRADE_BAD_ACCEPT, 101, "101 without Sec-WebSocket-Accept (RFC 6455, 4.1)");
@@ -300,7 +300,7 @@ static int judge_extensions(const struct http_head *head, const struct upgrade_o
                             struct err *err)
 {
     char text[SHOWN_MAX];
-    const struct slice *value = http_header(head, "Sec-WebSocket-Extensions");
+    const struct slice *value = http_header_get(head, "Sec-WebSocket-Extensions");
     int rc = 0;
 
     if (!value && offer->deflate_required)
@@ -332,7 +332,7 @@ static int judge_subprotocol(const struct http_head *head, const struct upgrade_
                              struct err *err)
 {
     char text[SHOWN_MAX], offered[200];
-    const struct slice *value = http_header(head, "Sec-WebSocket-Protocol");
+    const struct slice *value = http_header_get(head, "Sec-WebSocket-Protocol");
 
     list_subprotocols(offer, offered, sizeof offered);
     if (!value && offer->subprotocol_count)
@@ -354,9 +354,9 @@ static int judge_subprotocol(const struct http_head *head, const struct upgrade_
 /* Browsers and proxies take no notice: to refuse such a server would take it out while all its users are well. */
 static const char *remark_on(const struct http_head *head)
 {
-    if (http_header(head, "Content-Length"))
+    if (http_header_get(head, "Content-Length"))
         return "a 101 with Content-Length, which no 1xx response may have (RFC 9110, 8.6)";
-    if (http_header(head, "Transfer-Encoding"))
+    if (http_header_get(head, "Transfer-Encoding"))
         return "a 101 with Transfer-Encoding, which no 1xx response may have (RFC 9112, 6.1)";
     return NULL;
 }
@@ -376,13 +376,13 @@ int upgrade_validate_response(const struct http_head *head, const struct upgrade
 
 static int judge_request(const struct http_head *head, struct err *err)
 {
-    const struct slice *version = http_header(head, "Sec-WebSocket-Version");
+    const struct slice *version = http_header_get(head, "Sec-WebSocket-Version");
 
     if (!slice_equal_str(head->method, "GET"))
         return err_set(err, REASON_NONE, 405, "method is not GET (RFC 6455, 4.1)");
     if (head->major != 1 || head->minor < 1)
         return err_set(err, REASON_NONE, 400, "HTTP/%d.%d, want HTTP/1.1 (RFC 6455, 4.1)", head->major, head->minor);
-    if (!http_header(head, "Host") || http_header_nth(head, "Host", 1))
+    if (!http_header_get(head, "Host") || http_header_nth(head, "Host", 1))
         return err_set(err, REASON_NONE, 400, "want one Host header (RFC 6455, 4.1)");
     if (!http_header_has_token(head, "Upgrade", "websocket") || !http_header_has_token(head, "Connection", "Upgrade"))
         return err_set(err, REASON_NONE, 426, "want Upgrade: websocket and Connection: Upgrade (RFC 6455, 4.1)");
@@ -394,7 +394,7 @@ static int judge_request(const struct http_head *head, struct err *err)
 static int judge_key(const struct http_head *head, char accept[WS_ACCEPT_LEN + 1], struct err *err)
 {
     struct buf decoded = BUF_INIT(WS_KEY_LEN);
-    const struct slice *key = http_header(head, "Sec-WebSocket-Key");
+    const struct slice *key = http_header_get(head, "Sec-WebSocket-Key");
     bool right = key && key->len == WS_KEY_LEN && !http_header_nth(head, "Sec-WebSocket-Key", 1) &&
                  base64_decode(*key, &decoded) == 0 && decoded.len == KEY_BYTES;
 
@@ -408,7 +408,7 @@ static int judge_key(const struct http_head *head, char accept[WS_ACCEPT_LEN + 1
 /* Takes the first subprotocol that the client names: a server of ours speaks none of its own and minds none. */
 static void choose_subprotocol(const struct http_head *head, char chosen[WS_SUBPROTOCOL_MAX])
 {
-    const struct slice *value = http_header(head, "Sec-WebSocket-Protocol");
+    const struct slice *value = http_header_get(head, "Sec-WebSocket-Protocol");
     struct slice first = value ? *value : slice_make(NULL, 0);
     const uint8_t *comma = first.len ? memchr(first.data, ',', first.len) : NULL;
 

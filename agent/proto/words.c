@@ -183,7 +183,7 @@ static bool only_repeats(const struct http_head *head, const char *words)
 
 void words_of_response(const struct http_head *head, struct slice body, char out[WORDS_BYTES])
 {
-    const struct slice *coding = http_header(head, "Content-Encoding");
+    const struct slice *coding = http_header_get(head, "Content-Encoding");
 
     *out = '\0';
     if (coding && !slice_equal_nocase(*coding, "identity"))

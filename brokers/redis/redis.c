@@ -231,7 +231,7 @@ static int redis_ping(struct broker *broker)
 static void on_published(struct redis_link *link, struct redis_request *request, const struct resp_reply *reply)
 {
     struct err err;
-    int rc = resp_kind(reply) == RESP_INTEGER ? 0 : redis_judge(link, REDIS_DO_PUBLISH, reply, &err);
+    int rc = resp_kind_of(reply) == RESP_INTEGER ? 0 : redis_judge(link, REDIS_DO_PUBLISH, reply, &err);
     broker_published(link->redis->broker, request->token, rc ? &err : NULL);
 }
 
@@ -258,9 +258,9 @@ static void on_commanded(struct redis_link *link, struct redis_request *request,
 {
     struct err err;
     int rc = 0;
-    if (resp_kind(reply) == RESP_ERROR)
+    if (resp_kind_of(reply) == RESP_ERROR)
         rc = redis_judge(link, REDIS_DO_COMMAND, reply, &err);
-    else if (resp_kind(reply) == RESP_NIL)
+    else if (resp_kind_of(reply) == RESP_NIL)
         rc = err_set(&err, REASON_BROKER_NOT_DELIVERING, 0, "%s has not done publish.command: its condition did not hold",
                      link->name);
     broker_published(link->redis->broker, request->token, rc ? &err : NULL);

@@ -42,7 +42,7 @@ bool redis_error_is(const struct resp_reply *reply, const char *prefix)
 {
     struct slice text = resp_text(reply);
     size_t len = strlen(prefix);
-    return resp_kind(reply) == RESP_ERROR && text.len >= len && memcmp(text.data, prefix, len) == 0 &&
+    return resp_kind_of(reply) == RESP_ERROR && text.len >= len && memcmp(text.data, prefix, len) == 0 &&
            (text.len == len || text.data[len] == ' ');
 }
 
@@ -98,7 +98,7 @@ static const char *named(enum redis_doing doing)
 int redis_judge(const struct redis_link *link, enum redis_doing doing, const struct resp_reply *reply, struct err *err)
 {
     char shown[SHOWN_BYTES];
-    if (resp_kind(reply) != RESP_ERROR)
+    if (resp_kind_of(reply) != RESP_ERROR)
         return err_set(err, default_reason(doing), 0, "%s gives an answer to %s that is none", link->name, named(doing));
     text_excerpt(resp_text(reply), SHOWN_MAX, shown, sizeof shown);
     if (redis_error_is(reply, "NOPERM"))

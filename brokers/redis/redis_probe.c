@@ -91,7 +91,7 @@ static void on_cluster_info(struct redis_link *link, struct redis_request *reque
     struct redis *redis = link->redis;
     char shown[TEXT_EXCERPT_BYTES(SHOWN_CHARS)];
     (void)request;
-    if (resp_kind(reply) == RESP_TEXT) {
+    if (resp_kind_of(reply) == RESP_TEXT) {
         redis->cluster = true;
         judge_cluster(link, resp_text(reply));
     } else if (redis_error_is(reply, "NOPERM")) {

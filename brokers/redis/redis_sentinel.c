@@ -20,14 +20,14 @@ static const char *master_name(const struct redis *redis)
 static void on_watching(struct redis_link *link, struct redis_request *request, const struct resp_reply *reply)
 {
     (void)request;
-    if (resp_kind(reply) == RESP_ERROR) /* then a failover is noticed by the lost connection */
+    if (resp_kind_of(reply) == RESP_ERROR) /* then a failover is noticed by the lost connection */
         redis_link_close(link);
 }
 
 static int read_master(const struct resp_reply *reply, char *out, size_t size)
 {
     const struct resp_reply *host = resp_item(reply, 0), *port = resp_item(reply, 1);
-    if (resp_count(reply) != 2 || resp_kind(host) != RESP_TEXT || resp_kind(port) != RESP_TEXT)
+    if (resp_count(reply) != 2 || resp_kind_of(host) != RESP_TEXT || resp_kind_of(port) != RESP_TEXT)
         return -1;
     bool v6 = slice_find(resp_text(host), slice_str(":")) >= 0;
     int len = snprintf(out, size, "%s%.*s%s:%.*s", v6 ? "[" : "", (int)resp_text(host).len, (const char *)resp_text(host).data,
@@ -41,11 +41,11 @@ static void on_master(struct redis_link *link, struct redis_request *request, co
     struct url url;
     struct err err;
     (void)request;
-    if (resp_kind(reply) == RESP_NIL)
+    if (resp_kind_of(reply) == RESP_NIL)
         err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s knows no master named %s", link->name, master_name(redis));
     else if (redis_error_is(reply, "ERR unknown command"))
         err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s is no Sentinel", link->name);
-    else if (resp_kind(reply) == RESP_ERROR)
+    else if (resp_kind_of(reply) == RESP_ERROR)
         redis_judge(link, REDIS_DO_SENTINEL, reply, &err);
     else if (read_master(reply, redis->master, sizeof redis->master) || redis_host_parse(redis->master, 0, &url, NULL))
         err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s names an address for master %s that is none", link->name,

@@ -361,7 +361,7 @@ static void on_fetched(void *user, const struct fetch_result *result)
     (void)user;
     assert_null(result->err);
     fetched_status = result->head->status;
-    const struct slice *type = http_header(result->head, "Content-Type");
+    const struct slice *type = http_header_get(result->head, "Content-Type");
     snprintf(fetched_type, sizeof fetched_type, "%.*s", (int)type->len, (const char *)type->data);
     buf_reset(&fetched);
     buf_append_slice(&fetched, result->body);

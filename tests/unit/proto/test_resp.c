@@ -47,34 +47,34 @@ static void test_kinds(void **state)
     (void)state;
     for (size_t piece = 1; piece < 40; piece += 3) {
         struct resp_reply *reply = read_cut("+OK\r\n", piece);
-        assert_int_equal(resp_kind(reply), RESP_STATUS);
+        assert_int_equal(resp_kind_of(reply), RESP_STATUS);
         assert_true(resp_is_status(reply, "OK"));
         assert_int_equal(resp_count(reply), 0);
         assert_null(resp_item(reply, 0));
         resp_reply_free(reply);
 
         reply = read_cut("-ERR a b\r\n", piece);
-        assert_int_equal(resp_kind(reply), RESP_ERROR);
+        assert_int_equal(resp_kind_of(reply), RESP_ERROR);
         assert_true(slice_equal_str(resp_text(reply), "ERR a b"));
         assert_false(resp_is_status(reply, "ERR a b"));
         resp_reply_free(reply);
 
         reply = read_cut(":-9223372036854775807\r\n", piece);
-        assert_int_equal(resp_kind(reply), RESP_INTEGER);
+        assert_int_equal(resp_kind_of(reply), RESP_INTEGER);
         assert_true(resp_integer(reply) == -INT64_MAX);
         assert_int_equal(resp_text(reply).len, 0);
         resp_reply_free(reply);
 
         reply = read_cut("$-1\r\n", piece);
-        assert_int_equal(resp_kind(reply), RESP_NIL);
+        assert_int_equal(resp_kind_of(reply), RESP_NIL);
         resp_reply_free(reply);
 
         reply = read_cut("*-1\r\n", piece);
-        assert_int_equal(resp_kind(reply), RESP_NIL);
+        assert_int_equal(resp_kind_of(reply), RESP_NIL);
         resp_reply_free(reply);
 
         reply = read_cut("*0\r\n", piece);
-        assert_int_equal(resp_kind(reply), RESP_ARRAY);
+        assert_int_equal(resp_kind_of(reply), RESP_ARRAY);
         assert_int_equal(resp_count(reply), 0);
         resp_reply_free(reply);
 
@@ -87,7 +87,7 @@ static void test_kinds(void **state)
         assert_true(resp_item_is(reply, 0, "message"));
         assert_int_equal(resp_count(resp_item(reply, 1)), 2);
         assert_int_equal(resp_integer(resp_item(resp_item(reply, 1), 0)), 1);
-        assert_int_equal(resp_kind(resp_item(resp_item(reply, 1), 1)), RESP_TEXT);
+        assert_int_equal(resp_kind_of(resp_item(resp_item(reply, 1), 1)), RESP_TEXT);
         assert_true(slice_equal_str(resp_text(resp_item(reply, 2)), "a\r\nb"));
         assert_false(resp_item_is(reply, 3, "x")); /* a status is no text */
         assert_false(resp_item_is(reply, 4, "x"));
