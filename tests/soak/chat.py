@@ -7,11 +7,15 @@ collector makes them. Needs aiohttp. GET /fault/cut aborts each connection once.
 import asyncio
 import contextlib
 import json
+import pathlib
 import random
 import sys
 import time
 
 from aiohttp import WSMsgType, web
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e/servers"))
+from resp import read_reply  # noqa: E402
 
 PORT, REDIS_PORT = int(sys.argv[1]), int(sys.argv[2])
 FAULTS = ("well", "refuse", "unauthorized", "limited", "hang_upgrade", "close_new", "silent", "no_pong", "slow_echo", "wrong_echo", "no_subscribe", "detached")
@@ -118,16 +122,6 @@ class Chat:
 
     async def start(self, _app):
         self.tasks = [asyncio.create_task(self.pass_on()), asyncio.create_task(self.pauses())]
-
-
-async def read_reply(reader):
-    line = (await reader.readuntil(b"\r\n"))[:-2]
-    kind, rest = line[:1], line[1:]
-    if kind == b"*":
-        return [await read_reply(reader) for _ in range(int(rest))]
-    if kind == b"$":
-        return (await reader.readexactly(int(rest) + 2))[:-2]
-    return rest
 
 
 def main():

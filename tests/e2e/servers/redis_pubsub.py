@@ -13,24 +13,11 @@ import pathlib
 import sys
 
 import websockets
+from resp import command, read_reply
 
 CLIENTS = set()
 ONE_SESSION = "--one-session" in sys.argv
 DEAF = pathlib.Path(sys.argv[sys.argv.index("--deaf") + 1]) if "--deaf" in sys.argv else None
-
-
-def command(*words):
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
-
-
-async def read_reply(reader):
-    line = (await reader.readuntil(b"\r\n"))[:-2]
-    kind, rest = line[:1], line[1:]
-    if kind == b"*":
-        return [await read_reply(reader) for _ in range(int(rest))]
-    if kind == b"$":
-        return (await reader.readexactly(int(rest) + 2))[:-2]
-    return rest
 
 
 async def pass_on(redis_port):

@@ -2,16 +2,7 @@
  * The kafka driver under the real core, against librdkafka's mock cluster in this process: its threads and the driver's are what the
  * thread sanitizer is for. What the URL and the options may be is tested without a cluster.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "brokers/registry.h"
 
 #ifndef WSHEALTHD_KAFKA
 
@@ -27,11 +18,11 @@ int main(void)
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
-#include "agent/base/mem.h"
 #include "brokers/kafka/kafka.h"
 #include "tests/unit/brokers/c11_threads.h"
+#include "tests/unit/brokers/client.h"
 
-enum { PATIENCE_MS = 30000, NOT_ENOUGH_REPLICAS = 19, PRODUCE = 0 };
+enum { NOT_ENOUGH_REPLICAS = 19, PRODUCE = 0 };
 
 /* --- the cluster, from the library that the driver opens too --- */
 
@@ -58,7 +49,7 @@ static void find(void *handle, const char *name, void *place)
 static void mock_start(const struct kafka_lib *lib)
 {
     void *handle = dlopen("librdkafka.so.1", RTLD_NOW);
-    rd_kafka_conf_t *conf = lib->conf_new();
+    rd_kafka_conf_t *config = lib->conf_new();
     char why[256];
     assert_non_null(handle);
     find(handle, "rd_kafka_mock_cluster_new", &cluster.new);
@@ -70,8 +61,8 @@ static void mock_start(const struct kafka_lib *lib)
     find(handle, "rd_kafka_mock_partition_set_leader", &cluster.set_leader);
     find(handle, "rd_kafka_mock_push_request_errors_array", &cluster.push_errors);
     dlclose(handle);
-    lib->conf_set_log_cb(conf, NULL);
-    cluster.rk = lib->new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    lib->conf_set_log_cb(config, NULL);
+    cluster.rk = lib->new(RD_KAFKA_PRODUCER, config, why, sizeof why);
     assert_non_null(cluster.rk);
     cluster.handle = cluster.new(cluster.rk, 1);
     assert_int_equal(cluster.topic_create(cluster.handle, "news", 3, 1), 0);
@@ -81,140 +72,34 @@ static void mock_start(const struct kafka_lib *lib)
 /* --- the probes' side --- */
 
 static const struct kafka_lib *lib;
-static struct loop loop;
-static struct broker *broker;
-static struct broker_conf conf;
-static char url[256];
-static struct broker_watch watch;
 static struct broker_request requests[3];
 static struct broker_listener wish;
-static struct heard {
-    unsigned ups, downs, answers, confirmed, refused, messages;
-    struct err down, answer, refusal;
-    char body[64];
-} heard;
-static bool late;
-
-static void on_change(void *user, bool up, const struct err *err)
-{
-    (void)user;
-    heard.ups += up;
-    heard.downs += !up;
-    if (!up)
-        heard.down = *err;
-}
-
-static void on_answer(void *user, const struct err *err, uint64_t rtt_ns)
-{
-    (void)user, (void)rtt_ns;
-    heard.answers++;
-    heard.answer = err ? *err : (struct err){ 0 };
-}
-
-static void on_state(void *user, bool confirmed, const struct err *err)
-{
-    (void)user;
-    heard.confirmed += confirmed;
-    heard.refused += !confirmed;
-    if (err)
-        heard.refusal = *err;
-}
-
-static void on_message(void *user, struct slice body, uint64_t received_ns)
-{
-    (void)user, (void)received_ns;
-    heard.messages++;
-    snprintf(heard.body, sizeof heard.body, "%.*s", (int)body.len, body.len ? (const char *)body.data : "");
-}
-
-static void on_late(struct timer *timer, void *user)
-{
-    (void)timer, (void)user;
-    late = true;
-}
-
-static void await(const unsigned *number, unsigned want)
-{
-    struct timer guard = { 0 };
-    late = false;
-    timer_init(&guard, &loop, on_late, NULL);
-    timer_start(&guard, PATIENCE_MS);
-    while (*number < want && !late)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    timer_stop(&guard);
-    assert_false(late);
-}
-
-static void option(const char *name, const char *value)
-{
-    struct err err;
-    assert_int_equal(opt_set(broker_kafka.opts, conf.opts, name, value, &err), 0);
-}
-
-static void conf_init(void)
-{
-    conf = (struct broker_conf){ .name = (char *)(uintptr_t)"bus",
-                                 .type = &broker_kafka,
-                                 .url = url,
-                                 .tls = { .verify = true, .min_version = 2 },
-                                 .timeout_ms = 10000,
-                                 .retry_min_ms = 10,
-                                 .retry_max_ms = 20 };
-    conf.opts = mem_alloc(broker_kafka.opts_size);
-    opt_defaults(broker_kafka.opts, conf.opts);
-    snprintf(url, sizeof url, "kafka://127.0.0.1:1");
-}
 
 static int setup(void **state)
 {
     struct err err;
     (void)state;
-    memset(&heard, 0, sizeof heard);
-    memset(&watch, 0, sizeof watch);
+    client_init(&broker_kafka);
     memset(&wish, 0, sizeof wish);
     lib = kafka_lib(&err);
     if (!lib || loop_init(&loop, &err) < 0)
         return -1;
     mock_start(lib);
-    conf_init();
     snprintf(url, sizeof url, "kafka://%s", cluster.bootstraps(cluster.handle));
     return 0;
 }
 
-static void on_freed(void *user)
-{
-    *(unsigned *)user = 1;
-}
-
 static int teardown(void **state)
 {
-    unsigned gone = 0;
     (void)state;
     broker_unlisten(&wish);
-    broker_unwatch(&watch);
-    broker_free(broker, on_freed, &gone);
-    await(&gone, 1);
+    end();
     broker_kafka.end();
     cluster.destroy(cluster.handle);
     lib->destroy_flags(cluster.rk, 0);
     loop_fini(&loop);
-    opt_fini(broker_kafka.opts, conf.opts);
-    mem_free(conf.opts);
+    client_fini();
     return 0;
-}
-
-static void begin(void)
-{
-    broker = broker_new(&loop, &conf, NULL);
-    watch.on_change = on_change;
-    broker_watch(broker, &watch);
-    broker_start(broker);
-}
-
-static void begin_up(void)
-{
-    begin();
-    await(&heard.ups, 1);
 }
 
 static void probe(void)
@@ -391,7 +276,7 @@ static void test_check(void **state)
     };
     struct err err;
     (void)state;
-    conf_init();
+    client_init(&broker_kafka);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conf.url = (char *)(uintptr_t)cases[i].url;
         option("security_protocol", cases[i].security);
@@ -400,8 +285,7 @@ static void test_check(void **state)
         if (cases[i].text && !strstr(err.text, cases[i].text))
             fail_msg("'%s' is not in '%s'", cases[i].text, err.text);
     }
-    opt_fini(broker_kafka.opts, conf.opts);
-    mem_free(conf.opts);
+    client_fini();
 }
 
 static void test_reasons(void **state)
@@ -422,7 +306,7 @@ static void test_tls_beside_plaintext(void **state)
                                                  { "ssl", NULL } };
     struct err err;
     (void)state;
-    conf_init();
+    client_init(&broker_kafka);
     conf.tls.ca_file = (char *)(uintptr_t)"/etc/ssl/ca.pem";
     for (size_t i = 0; i < sizeof securities / sizeof *securities; i++) {
         conf.url = (char *)(uintptr_t)(i == 1 ? "kafka://user:pw@a" : "kafka://a");
@@ -431,8 +315,7 @@ static void test_tls_beside_plaintext(void **state)
         if (securities[i][1])
             assert_non_null(strstr(err.text, securities[i][1]));
     }
-    opt_fini(broker_kafka.opts, conf.opts);
-    mem_free(conf.opts);
+    client_fini();
 }
 
 /* What the library really says, by its releases 2.0 and 2.8, to servers that are not as they should be. */
@@ -471,7 +354,7 @@ static void test_explanations(void **state)
     (void)state;
     lib = kafka_lib(&err);
     assert_non_null(lib);
-    conf_init();
+    client_init(&broker_kafka);
     opts = conf.opts;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kafka_explain(lib, opts, cases[i].code, cases[i].said, &err);
@@ -485,8 +368,7 @@ static void test_explanations(void **state)
     assert_int_equal(err.code, lib->version() < 0x020601ff ? BROKER_HINT_OLD_CLIENT : 0);
     char text[512];
     assert_int_equal(broker_kafka.warns(&conf, text, sizeof text), lib->version() < 0x020601ff);
-    opt_fini(broker_kafka.opts, conf.opts);
-    mem_free(conf.opts);
+    client_fini();
 }
 
 int main(void)

@@ -1,24 +1,12 @@
 /* The rabbitmq driver under the real core, against a broker that is played on the same loop: it answers what the test lets it answer. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "agent/base/mem.h"
-#include "agent/core/broker.h"
 #include "agent/net/listen.h"
-#include "brokers/registry.h"
+#include "tests/unit/brokers/client.h"
 #include "tests/unit/proto/amqp_server.h"
 
-enum { PATIENCE_MS = 20000, CONSUME = 1, PUBLISH, BIND };
+enum { CONSUME = 1, PUBLISH, BIND };
 
 /* --- the broker --- */
 
-static struct loop loop;
 static struct listener *listener;
 static struct server {
     struct stream *stream;
@@ -228,141 +216,35 @@ static void on_accept(void *user, struct stream *stream)
     stream_start(stream, &server_events, NULL);
 }
 
-/* --- the probes' side --- */
-
-static struct broker *broker;
-static struct broker_conf conf;
-static char url[128];
-static struct broker_watch watch;
-static struct heard {
-    unsigned ups, downs, answers, confirmed, refused, messages;
-    struct err down, answer, refusal;
-    char body[64];
-} heard;
-static bool freed, late;
-
-static void on_change(void *user, bool up, const struct err *err)
-{
-    (void)user;
-    heard.ups += up;
-    heard.downs += !up;
-    if (!up)
-        heard.down = *err;
-}
-
-static void on_answer(void *user, const struct err *err, uint64_t rtt_ns)
-{
-    (void)user, (void)rtt_ns;
-    heard.answers++;
-    heard.answer = err ? *err : (struct err){ 0 };
-}
-
-static void on_state(void *user, bool confirmed, const struct err *err)
-{
-    (void)user;
-    heard.confirmed += confirmed;
-    heard.refused += !confirmed;
-    if (err)
-        heard.refusal = *err;
-}
-
-static void on_message(void *user, struct slice body, uint64_t received_ns)
-{
-    (void)user;
-    assert_true(received_ns > 0);
-    heard.messages++;
-    snprintf(heard.body, sizeof heard.body, "%.*s", (int)body.len, body.len ? (const char *)body.data : "");
-}
-
-static void on_late(struct timer *timer, void *user)
-{
-    (void)timer, (void)user;
-    late = true;
-}
-
-/* Turns the loop until the number is at least that. */
-static void await(const unsigned *number, unsigned want)
-{
-    struct timer guard = { 0 };
-    late = false;
-    timer_init(&guard, &loop, on_late, NULL);
-    timer_start(&guard, PATIENCE_MS);
-    while (*number < want && !late)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    timer_stop(&guard);
-    assert_false(late);
-}
-
-static void on_freed(void *user)
-{
-    *(unsigned *)user = 1;
-    freed = true;
-}
-
-static void option(const char *name, const char *value)
-{
-    struct err err;
-    assert_int_equal(opt_set(broker_rabbitmq.opts, conf.opts, name, value, &err), 0);
-}
-
 static int setup(void **state)
 {
     struct listen_address address = { .host = "127.0.0.1" };
     struct err err;
     (void)state;
     memset(&server, 0, sizeof server);
-    memset(&heard, 0, sizeof heard);
-    memset(&watch, 0, sizeof watch);
+    client_init(&broker_rabbitmq);
     server.mechanisms = "PLAIN AMQPLAIN";
     server.heartbeat = 60;
     buf_init(&server.in, 1 << 20);
     buf_init(&server.out, 1 << 20);
     init_amqp_pool(&server.pool, 4096);
-    freed = false;
     if (loop_init(&loop, &err) < 0)
         return -1;
     listener = listener_open(&loop, &address, &(struct listen_options){ .fd = -1 }, on_accept, NULL, &err);
     if (!listener)
         return -1;
     snprintf(url, sizeof url, "amqp://127.0.0.1:%d", listener_port(listener));
-    conf = (struct broker_conf){ .name = (char *)(uintptr_t)"bus",
-                                 .type = &broker_rabbitmq,
-                                 .url = url,
-                                 .timeout_ms = 10000,
-                                 .retry_min_ms = 10,
-                                 .retry_max_ms = 20 };
-    conf.opts = mem_alloc(broker_rabbitmq.opts_size);
-    opt_defaults(broker_rabbitmq.opts, conf.opts);
     return 0;
-}
-
-static void begin(void)
-{
-    broker = broker_new(&loop, &conf, NULL);
-    watch.on_change = on_change;
-    broker_watch(broker, &watch);
-    broker_start(broker);
-}
-
-static void begin_up(void)
-{
-    begin();
-    await(&heard.ups, 1);
 }
 
 static int teardown(void **state)
 {
-    unsigned gone = 0;
     (void)state;
-    broker_unwatch(&watch);
-    broker_free(broker, on_freed, &gone);
-    await(&gone, 1);
-    assert_true(freed);
+    end();
     hang_up();
     listener_close(listener);
     loop_fini(&loop);
-    opt_fini(broker_rabbitmq.opts, conf.opts);
-    mem_free(conf.opts);
+    client_fini();
     buf_fini(&server.in);
     buf_fini(&server.out);
     empty_amqp_pool(&server.pool);

@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-enum { DAY_S = 86400 };
-
 static struct loop loop;
 static char dir[] = "/tmp/net-tls-XXXXXX", ca_file[64], other_ca_file[64], client_cert[64], client_key[64];
 static struct cert ca, other_ca, client;
@@ -23,15 +21,6 @@ static int teardown(void **state)
     (void)state;
     loop_fini(&loop);
     return 0;
-}
-
-static struct tls_context *context_of(const struct tls_options *options)
-{
-    struct err err = { 0 };
-    struct tls_context *context = tls_context_new(options, &err);
-    if (!context)
-        fail_msg("%s", err.text);
-    return context;
 }
 
 /* Dials with a name of its own for the certificate; the result is in dialled. */

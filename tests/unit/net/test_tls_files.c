@@ -4,22 +4,11 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { DAY_S = 86400 };
-
 static struct loop loop;
 static char dir[] = "/tmp/net-tls-XXXXXX", ca_file[64], cert_file[64], key_file[64];
 static struct cert old_ca, new_ca;
 static struct tls_server server;
 static const struct tls_options trusting = { .verify = true, .min_version = 12, .ca_file = ca_file };
-
-static struct tls_context *context_of(const struct tls_options *options)
-{
-    struct err err = { 0 };
-    struct tls_context *context = tls_context_new(options, &err);
-    if (!context)
-        fail_msg("%s", err.text);
-    return context;
-}
 
 /* One connection to a server whose certificate this authority has issued; dialled says how it went. */
 static void dial_by(struct dialled *dialled, struct tls_context *context, const struct cert *issuer)

@@ -20,6 +20,8 @@ struct cert {
     EVP_PKEY *key;
 };
 
+enum { DAY_S = 86400 };
+
 struct cert_plan {
     const char *subject;   /* CN */
     const char *names;     /* "DNS:a.test,IP:127.0.0.1"; NULL: none */
@@ -57,6 +59,15 @@ static inline struct cert cert_make(const struct cert_plan *plan)
         add_extension(cert.x509, NID_subject_alt_name, plan->names);
     assert_true(X509_sign(cert.x509, issuer->key, EVP_sha256()) > 0);
     return cert;
+}
+
+static inline struct tls_context *context_of(const struct tls_options *options)
+{
+    struct err err = { 0 };
+    struct tls_context *context = tls_context_new(options, &err);
+    if (!context)
+        fail_msg("%s", err.text);
+    return context;
 }
 
 static inline void cert_free(struct cert *cert)
