@@ -17,8 +17,8 @@
 
 static const struct cli_flag run_flags[] = {
     { FLAG_CONFIG },
-    { "listen", "ADDRESS", "where the health endpoints are served, in the place of the file's; also WSHEALTHD_LISTEN", 0, false },
-    { "admin", "ADDRESS", "the admin socket, unix:/PATH or off, in the place of the file's; also WSHEALTHD_ADMIN", 0, false },
+    { "listen", "ADDRESS", "the address of the health endpoints, instead of the file's; also WSHEALTHD_LISTEN", 0, false },
+    { "admin", "ADDRESS", "the admin socket, unix:/PATH or off, instead of the file's; also WSHEALTHD_ADMIN", 0, false },
     { 0 }
 };
 static const struct cli_example run_examples[] = {
@@ -35,20 +35,20 @@ static const struct cli_flag check_flags[] = {
     { "timeout", "D", "the deadline of each round, every phase included, such as 2s", 0, false },
     { "slo", "D", "slower than this is a warning", 0, false },
     { "quiet", NULL, "prints one line: the verdict and why", 'q', false },
-    { "json", NULL, "prints what /status would say, on one line; laid out where stdout is a terminal", 0, false },
+    { "json", NULL, "prints the JSON of /status on one line; indented if stdout is a terminal", 0, false },
     { "nagios", NULL, "prints one plugin line with performance data", 0, false },
     { "header", "NAME:VALUE", "sends this header with the upgrade", 0, true },
     { "origin", "ORIGIN", "sends this Origin", 0, false },
     { "subprotocol", "NAME", "offers this subprotocol", 0, true },
     { "token-file", "FILE", "sends the token in this file as Authorization: Bearer", 0, false },
-    { "dialect", "NAME", "how the server speaks: socket.io, pusher, stomp and others, or one of the file's", 0, false },
-    { "channel", "NAME", "subscribe to this channel; instead of the file's, where checks have one", 0, false },
+    { "dialect", "NAME", "the protocol of the server: socket.io, pusher, stomp and others, or a dialect of the file", 0, false },
+    { "channel", "NAME", "subscribes to this channel, instead of those in the file", 0, false },
     { "send", "TEXT", "what the echo check sends; without it, a unique text", 0, false },
     { "expect", "TEXT", "what the answer must contain; without it, what was sent", 0, false },
     { "ca", "FILE", "trusts the authorities in this PEM file, and no others", 0, false },
     { "insecure", NULL, "does not verify the server's certificate", 0, false },
-    { "http", "1.1|2", "the version of HTTP to ask with; 2 is not in this version", 0, false },
-    { "trace", NULL, "not in this version: the whole conversation", 0, false },
+    { "http", "1.1|2", "the version of HTTP for the upgrade; 2 is not in this version", 0, false },
+    { "trace", NULL, "not in this version: prints the whole conversation", 0, false },
     { 0 }
 };
 static const struct cli_example check_examples[] = {
@@ -65,7 +65,7 @@ static const struct cli_example check_examples[] = {
 static const struct cli_flag status_flags[] = {
     { FLAG_ASK_CONFIG },
     { FLAG_ADMIN },
-    { "json", NULL, "prints the JSON of /status, on one line; laid out where stdout is a terminal", 0, false },
+    { "json", NULL, "prints the JSON of /status on one line; indented if stdout is a terminal", 0, false },
     { 0 }
 };
 static const struct cli_example status_examples[] = { { "wshealthd status",
@@ -78,7 +78,7 @@ static const struct cli_flag wait_flags[] = {
     { FLAG_ADMIN },
     { "for", "STATE", "the state to wait for: ready (the default), live or startup", 0, false },
     { "timeout", "D", "gives up after this time (30s)", 0, false },
-    { "url", "URL", "asks the agent at http://host:port in the place of the admin socket", 0, false },
+    { "url", "URL", "asks the agent at http://host:port instead of the admin socket", 0, false },
     { 0 }
 };
 static const struct cli_example wait_examples[] = {
@@ -88,12 +88,13 @@ static const struct cli_example wait_examples[] = {
     { 0 }
 };
 
-static const struct cli_flag drain_flags[] = { { FLAG_ASK_CONFIG },
-                                               { FLAG_ADMIN },
-                                               { "wait", "D", "not in this version, which does not count client connections", 0,
-                                                 false },
-                                               { "until", "N", "not in this version, likewise", 0, false },
-                                               { 0 } };
+static const struct cli_flag drain_flags[] = {
+    { FLAG_ASK_CONFIG },
+    { FLAG_ADMIN },
+    { "wait", "D", "not in this version: waits for client connections to end, at most so long", 0, false },
+    { "until", "N", "not in this version: waits until so many client connections are left", 0, false },
+    { 0 }
+};
 static const struct cli_example drain_examples[] = {
     { "wshealthd drain", "/ready turns to 503 at once and stays there until `wshealthd resume`." }, { 0 }
 };
@@ -119,11 +120,12 @@ static const struct cli_example config_examples[] = {
 };
 
 static const struct cli_flag demo_flags[] = {
-    { "fault", "NAME", "a fault that is there from the start (see 'wshealthd help faults')", 0, false },
-    { "port", "N", "of the WebSocket server; 0 or nothing: any free one", 0, false },
-    { "broker", "URL", "the broker that server and agent use, redis://... or nats://...; one inside the process by default", 0,
+    { "fault", "NAME", "switches a fault on from the start (see 'wshealthd help faults')", 0, false },
+    { "port", "N", "the port of the WebSocket server; without it, or with 0, any free one", 0, false },
+    { "broker", "URL", "the broker that server and agent use, redis://... or nats://...; without it, one inside the process", 0,
       false },
-    { "listen", "ADDRESS", "of the health listener; 127.0.0.1:9717, or any free port where that is taken", 0, false },
+    { "listen", "ADDRESS", "the address of the health listener; without it 127.0.0.1:9717, or a free port if that is taken", 0,
+      false },
     { 0 }
 };
 static const struct cli_example demo_examples[] = {

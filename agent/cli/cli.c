@@ -1,6 +1,6 @@
 /*
- * What all commands share: telling errors, printing results, the terminal, and finding the configuration. Called by the cli_*.c files.
- * Promises that results go to stdout and everything else to stderr, each error as one line.
+ * What all commands share: printing errors and results, and finding the configuration. Called by the cli_*.c files. Promises that
+ * results go to stdout and everything else to stderr, each error as one line.
  */
 #include "agent/cli/cli.h"
 
@@ -39,7 +39,7 @@ int cli_print(const struct cli *cli, const struct buf *out, int code)
     if (written == out->len && fflush(stdout) == 0)
         return code;
     if (errno == EPIPE)
-        return code; /* the reader has seen enough */
+        return code; /* the reader has closed the pipe, as `head` does */
     return cli_error(cli, "cannot write the result: %s", strerror(errno));
 }
 

@@ -65,29 +65,29 @@ const char *cli_value(const struct cli *cli, const char *flag); /* NULL: not giv
 bool cli_has(const struct cli *cli, const char *flag);
 /* The values of a flag that repeats, one by one: *at starts at 0. NULL: no more. */
 const char *cli_next(const struct cli *cli, const char *flag, size_t *at);
-/* --timeout and the like. 0 (ms is left alone where the flag is not given), or -1 with the error told. */
+/* The value of a flag such as --timeout. 0 (without the flag ms keeps its value), or -1: the error has been printed. */
 int cli_duration(const struct cli *cli, const char *flag, int64_t *ms);
 
 /* "wshealthd check: …" on stderr; returns EXIT_UNKNOWN, so that commands can say `return cli_error(…)`. */
 int cli_error(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The result, to stdout. Returns `code`, or EXIT_UNKNOWN where it cannot be written. cli_print is for what programs read, and leaves it as it
- * is; text for people is made fit (in `out`) for their screen, and JSON is laid out for them on a terminal. */
+/* Print the result on stdout. Return `code`, or EXIT_UNKNOWN if it cannot be written. cli_print is for programs and changes
+ * nothing; cli_print_text changes `out` to fit the screen; cli_print_json indents JSON on a terminal. */
 int cli_print(const struct cli *cli, const struct buf *out, int code);
 int cli_print_text(const struct cli *cli, struct buf *out, int code);
 int cli_print_json(const struct cli *cli, const struct buf *out, int code);
 
-/* The configuration that -c, the URL and the usual place name together; its errors are told. *file is NULL where none was read. */
+/* The configuration from -c, the URL, or the usual file. NULL: the errors have been printed. *file is NULL if no file was read. */
 struct conf;
 struct conf *cli_load(const struct cli *cli, const char *url, const char **file);
 struct conf_errors;
 int cli_conf_errors(const struct conf_errors *errors); /* prints them; EXIT_UNKNOWN */
 
-/* Tables of the code's own lists, for `help TOPIC` and, as roff, for the manual. false: no such topic. */
+/* A table made from the code's own lists, for `help TOPIC` and, as roff, for the manual. false: no such topic. */
 bool cli_write_topic(const struct cli_command *commands, const char *topic, bool roff, struct buf *out);
 void cli_write_help(const struct cli_command *commands, const struct cli_command *command,
                     struct buf *out); /* command NULL: the list */
 
-/* What `check` will do: the configuration as the flags have made it, with one reference. NULL: the error is told. */
+/* The configuration of `check`, after the flags: one reference. NULL: the error has been printed. */
 struct conf *cli_check_conf(const struct cli *cli);
 
 int cli_run(struct cli *cli);
@@ -102,7 +102,8 @@ int cli_config(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_version(struct cli *cli);
 
-/* The text with flags in the place of keys, where flags are the source (agent/cli/cli_flags.c). To be freed. file: is there one, too? */
+/* The text, with the flag instead of each key that a flag has set (agent/cli/cli_flags.c). The caller frees it. file: has a file
+ * been read? */
 char *cli_name_flags(const struct cli *cli, bool file, const char *text);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * From argv to a struct cli, by the rows of a command table. Owns the grammar: --name value, --name=value, -c value, -cvalue, `--` ends
- * the flags, `run` may be left out. Called by agent/main.c once. Promises one line for every usage error, with the nearest name for a
- * typo. What values mean is left to the commands.
+ * Parses argv into a struct cli, by the rows of a command table. Owns the grammar: --name value, --name=value, -c value, -cvalue,
+ * `--` ends the flags, `run` may be left out. Called by agent/main.c once. Every usage error is one line, with the nearest name for
+ * a typo. The commands check the values.
  */
 #include <string.h>
 
@@ -41,7 +41,7 @@ static const struct cli_flag *flag_lettered(const struct cli_command *command, c
     return NULL;
 }
 
-/* What people would type a secret behind. */
+/* Names of flags that users try for secrets. */
 static bool is_secret(const char *name)
 {
     static const char *const secrets[] = { "token", "bearer",        "password", "pass", "secret",

@@ -1,6 +1,6 @@
 /*
- * The commands that ask a running agent: status, wait, drain, resume, reload. Owns the little HTTP client over the admin socket; what the
- * agent answers is agent/http/admin.c's business. Called by agent/main.c. Every wait has a deadline.
+ * The commands that ask a running agent: status, wait, drain, resume, reload. Owns a small HTTP client for the admin socket.
+ * agent/http/admin.c gives the answers. Called by agent/main.c. Every wait has a deadline.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ enum {
 /* Whom to ask: the admin socket's path, or a URL. */
 struct whom {
     char path[URL_UNIX_MAX]; /* "" where url says it */
-    bool usual;              /* nobody named the path: it may turn up in another of the usual places */
+    bool usual;              /* the path was not named by the user: the agent may also be at another of the usual places */
     char url[URL_TARGET_MAX];
 };
 
@@ -57,7 +57,8 @@ static int take_address(const struct cli *cli, struct whom *whom, const char *fr
     return EXIT_PASS;
 }
 
-/* A file that the user named must be right; the usual one may need an environment that only the agent has. */
+/* Errors in a file that the user named are printed. Errors in the usual file are ignored: it may need variables that only the agent
+ * has. */
 static int take_file(const struct cli *cli, struct whom *whom, const char *file, bool named)
 {
     struct conf_errors errors;
@@ -78,8 +79,8 @@ static int take_file(const struct cli *cli, struct whom *whom, const char *file,
     return code;
 }
 
-/* --admin, WSHEALTHD_ADMIN, -c, the usual file, the usual places: the first that is there, as `run` takes them. EXIT_PASS, or the error is
- * told. */
+/* Finds the admin socket in the order that `run` has: --admin, WSHEALTHD_ADMIN, -c, the usual file, the usual places. EXIT_PASS, or
+ * the error has been printed. */
 static int find_admin(const struct cli *cli, struct whom *whom)
 {
     const char *flag = cli_value(cli, "admin"), *file = cli_value(cli, "config"), *variable = getenv("WSHEALTHD_ADMIN");
@@ -111,7 +112,7 @@ static void on_answer(void *user, const struct fetch_result *result)
     loop_stop(answer->loop);
 }
 
-/* One exchange, waited for. 0, or -1 and answer->err. The answer's body is the caller's to free either way. */
+/* One request; waits for its answer. 0, or -1 and answer->err. The caller frees the answer's body in both cases. */
 static int ask(const struct whom *whom, const char *method, const char *target, uint64_t timeout_ms, struct answer *answer)
 {
     struct loop loop;
@@ -135,7 +136,7 @@ static int ask(const struct whom *whom, const char *method, const char *target, 
     return answer->status ? 0 : -1;
 }
 
-/* Why, without the address, which is named already, and without advice that is meant for targets. */
+/* The error without the address, which the caller's sentence has, and without advice that is about targets. */
 static void shorten(const struct err *err, char *out, size_t size)
 {
     const char *text = err->text, *behind = strncmp(text, "connect to ", 11) == 0 ? strstr(text, ": ") : NULL;
@@ -147,7 +148,7 @@ static int no_agent(const struct cli *cli, const struct whom *whom, const struct
 {
     char why[ERR_TEXT_MAX];
     shorten(err, why, sizeof why);
-    /* connect() says so, and whether it was the directory or the socket makes no difference to what is to be done. */
+    /* EACCES of the directory and of the socket get the same advice. */
     if (whom->path[0] && access(whom->path, R_OK | W_OK) < 0 && errno == EACCES)
         return cli_error(cli,
                          "%s: permission denied: the agent there is another user's; use sudo, or join the group that may open it",
@@ -158,7 +159,7 @@ static int no_agent(const struct cli *cli, const struct whom *whom, const struct
     return cli_error(cli, "no agent answers on %s: %s", whom->path[0] ? whom->path : whom->url, why);
 }
 
-/* What the agent said when it did not do what it was asked: its own lines, or at least the number. */
+/* Prints the agent's answer to a request that failed: its lines, or else its status. */
 static int refused(const struct cli *cli, struct answer *answer)
 {
     if (!answer->body.len)
@@ -169,7 +170,7 @@ static int refused(const struct cli *cli, struct answer *answer)
     return EXIT_UNKNOWN;
 }
 
-/* POST to the admin socket; `done` is printed when the agent has no word of its own. */
+/* POST to the admin socket. Prints the answer, or `done` if it is empty. */
 static int command(struct cli *cli, const char *target, uint64_t timeout_ms, const char *done)
 {
     struct whom whom;
@@ -231,7 +232,7 @@ static int exit_code_of(struct slice json)
                                       : EXIT_UNKNOWN;
 }
 
-/* What the reader types, for the advice; "" where it is the usual name, or would have to be encoded. */
+/* How the user calls this program, for the advice. "": the name would need percent-encoding, so the usual one is shown. */
 static const char *program_in_query(void)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
@@ -239,7 +240,7 @@ static const char *program_in_query(void)
     return name[strspn(name, plain)] || strlen(name) >= ADMIN_PROGRAM_MAX ? "" : name;
 }
 
-/* The JSON decides the exit code; people get the text beside it. */
+/* Asks twice: the JSON decides the exit code, the text is for people. */
 int cli_status(struct cli *cli)
 {
     struct whom whom;
@@ -287,7 +288,7 @@ static bool asked_well(struct waiting *waiting, struct whom *whom)
     struct answer answer;
     uint64_t now = clock_now_ms(), left = waiting->until_ms > now ? waiting->until_ms - now : 1;
     bool well = false;
-    if (whom->usual) /* the agent may start only now */
+    if (whom->usual) /* the agent may have started since the last attempt */
         admin_find(whom->path, sizeof whom->path);
     if (ask(whom, "GET", waiting->target, left < ASK_TIMEOUT_MS ? left : ASK_TIMEOUT_MS, &answer) < 0)
         shorten(&answer.err, waiting->state, sizeof waiting->state);

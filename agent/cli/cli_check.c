@@ -1,6 +1,6 @@
 /*
- * `wshealthd check`: one round of every check, the verdict, and out. Owns what the flags mean for the configuration; rounds, verdicts and
- * their texts are the engine's. Called by agent/main.c. Ctrl-C ends it at once, whatever is under way.
+ * `wshealthd check`: does one round of every check and prints the verdict. Owns what the flags mean for the configuration.
+ * agent/core does the rounds, agent/report writes the texts. Called by agent/main.c. Ctrl-C ends it at once.
  */
 #include <errno.h>
 #include <signal.h>
@@ -24,7 +24,8 @@
 
 enum { QUIET_MAX = 2048 };
 
-/* A URL names a kind of server, and with it the checks that make sense: the rest of the code knows WebSocket targets only. */
+/* The scheme of the URL decides which checks are done by default. The rest of the code knows WebSocket targets only, so other
+ * schemes are replaced. */
 static const struct kind {
     const char *scheme;       /* as typed, up to :// */
     const char *target;       /* what the target's URL begins with instead; NULL: the same */
@@ -39,7 +40,7 @@ static const struct kind {
     { "tcp", "ws", (const char *const[]){ "tcp", NULL } },
 };
 
-/* Unknown schemes are taken as they are, for the configuration's own error. */
+/* An unknown scheme stays as it is: the configuration's validation reports it. */
 static const struct kind *kind_of(const char *url)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -93,7 +94,7 @@ static bool takes_channel(const struct check_conf *check)
     return opt_find(check->type->opts, "channel") || opt_find(check->type->opts, "channels");
 }
 
-/* A channel is for the checks that subscribe; where there is none, one is added. */
+/* --channel is for checks that subscribe; if there is none, one is added. */
 static int want_channel(const struct cli *cli, struct conf *conf)
 {
     struct err err;
@@ -112,8 +113,8 @@ static int want_channel(const struct cli *cli, struct conf *conf)
     return want_type(cli, conf, "subscribe");
 }
 
-/* From a file: its enabled checks, or those of the named types. For a bare URL: the named types, or its kind's. --send and --expect are
- * about an answer, which only some types await: without one, echo it is. */
+/* With a file: its enabled checks, or those of the types named by --type. With a URL only: the named types, or the defaults of its
+ * scheme. --send and --expect need a check that awaits an answer: without --type an echo check is added. */
 static int choose_checks(const struct cli *cli, struct conf *conf, const char *file, const char *url)
 {
     size_t at = 0;
@@ -140,14 +141,14 @@ static int set(const struct cli *cli, const char *flag, const struct opt *rows, 
     struct err err;
     if (opt_set(rows, base, name, text, &err) == 0)
         return 0;
-    /* "timeout: '2' has no unit": the flag says that already. */
+    /* Drops the name from "timeout: '2' has no unit": the flag is named before it. */
     size_t len = strlen(name);
     bool named = strncmp(err.text, name, len) == 0 && strncmp(err.text + len, ": ", 2) == 0;
     cli_error(cli, "--%s: %s", flag, err.text + (named ? len + 2 : 0));
     return -1;
 }
 
-/* A flag about an answer is meant for the echo checks; where there is none, for whatever has such an option. */
+/* --send and --expect are for the echo checks; without one, for all checks that have such an option. */
 static int set_own(const struct cli *cli, struct conf *conf, const char *flag, const char *row, const char *name, const char *text)
 {
     bool taken = false, echo = check_of_type(conf, "echo", true);
@@ -187,10 +188,10 @@ static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
             return -1;
         if (slo && check->enabled && check->slo_ms >= check->timeout_ms)
             return slo_over_timeout(cli, slo, check->timeout_ms);
-        /* There is one round only: it decides. */
+        /* There is only one round, so it must decide the state. */
         check->rise = 1;
         check->fall = (struct opt_window){ .count = 1, .of = 1 };
-        /* So does what was asked for by name, even of a type that only reports beside a running server. */
+        /* A check that the user named decides the exit code too, even if its type gates nothing in the agent. */
         if (asked)
             check->gates |= GATE_READY;
         if (check->interval_ms < check->timeout_ms)
@@ -206,7 +207,7 @@ static int set_checks(const struct cli *cli, struct conf *conf, const char *url)
     return 0;
 }
 
-/* Forgets the file's header of that name: "Name: value" on the command line takes its place. */
+/* Removes the file's header of that name: the header on the command line replaces it. */
 static void forget_header(struct opt_pairs *headers, const char *text)
 {
     struct slice name = slice_trim(slice_make(text, strcspn(text, ":")));
@@ -236,7 +237,7 @@ static int set_dialect(const struct cli *cli, struct conf *conf)
     return -1;
 }
 
-/* Subprotocols are offered behind those of the file. */
+/* Subprotocols of the command line are offered after those of the file. */
 static int set_target(const struct cli *cli, struct conf *conf)
 {
     static const struct {
@@ -256,7 +257,7 @@ static int set_target(const struct cli *cli, struct conf *conf)
     return set_dialect(cli, conf);
 }
 
-/* Where no file says where the token goes, and the dialect has a place for it, that is it. */
+/* Without a file, the token goes into the dialect's login message if that has a place for it. */
 static int place_token(const struct cli *cli, struct conf *conf, const char *file)
 {
     const struct dialect *dialect = conf_find_dialect(conf, &agent_conf_env, conf->target.dialect_name, NULL);
@@ -266,7 +267,7 @@ static int place_token(const struct cli *cli, struct conf *conf, const char *fil
     return set(cli, "token-file", target_rows, &conf->target, "token_in", "message");
 }
 
-/* Read at every use, as from a file's ${file:…}; that it can be read now is looked at here, for a clear error. */
+/* The token is read at every use, as ${file:…} is. Here it is only tested that the file can be read, for a clear error. */
 static int set_token(const struct cli *cli, struct conf *conf, const char *conf_file)
 {
     const char *file = cli_value(cli, "token-file");
@@ -283,7 +284,7 @@ static int set_token(const struct cli *cli, struct conf *conf, const char *conf_
     return failed ? failed : place_token(cli, conf, conf_file);
 }
 
-/* Whatever subscribes to channels subscribes to this one instead of its own. */
+/* Sets the channel of all enabled checks that subscribe. */
 static int set_channel(const struct cli *cli, struct conf *conf)
 {
     const char *channel = cli_value(cli, "channel");
@@ -356,7 +357,7 @@ static int print_report(const struct cli *cli, bool has_file, const struct agent
     mem_free(named);
     if (out.len && out.data[out.len - 1] != '\n')
         buf_append_char(&out, '\n');
-    screen.fixed = false; /* the report has broken its lines; what is for scripts is one line */
+    screen.fixed = false; /* report_human has broken its lines already, and output for scripts must stay one line */
     if (!json)
         screen_fit(&screen, &out);
     int code = (json ? cli_print_json : cli_print)(cli, &out, report_exit_code(view));
@@ -394,7 +395,7 @@ int cli_check(struct cli *cli)
     conf = cli_check_conf(cli);
     if (!conf)
         return EXIT_UNKNOWN;
-    log_configure(LOG_ERROR, LOG_LOGFMT); /* the result says the rest */
+    log_configure(LOG_ERROR, LOG_LOGFMT); /* the report shows everything else */
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
     const struct agent_options options = {

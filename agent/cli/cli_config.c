@@ -1,6 +1,6 @@
 /*
- * `wshealthd config`: check, show, init, schema. All of it is agent/conf/conf.h's knowledge; this file only finds the file and prints.
- * Called by agent/main.c. Never overwrites a file.
+ * `wshealthd config`: check, show, init, schema. Finds the file and prints; agent/conf does the work. Called by agent/main.c. Never
+ * overwrites a file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include "agent/conf/conf.h"
 #include "agent/run/agent.h"
 
-/* FILE behind the action, -c FILE, or NULL. */
+/* The argument FILE, or that of -c, or NULL. */
 static const char *file_of(const struct cli *cli)
 {
     return cli->arg_count > 1 ? cli->args[1] : cli_value(cli, "config");

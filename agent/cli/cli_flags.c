@@ -1,7 +1,7 @@
 /*
- * Names flags where a text names keys of the file: whoever has typed `--ca` has no target.tls.ca_file to look at. Called by `wshealthd check`
- * for its errors and its report. Promises to change nothing that a file is the source of: a key becomes a flag where there is no file, or
- * where the flag was given.
+ * Replaces keys of the configuration by flags in texts: a user who typed `--ca` has no target.tls.ca_file. Called by `wshealthd
+ * check` for its errors and its report. A key is replaced when there is no file, or when its flag was given; a key that comes from
+ * a file stays.
  */
 #include <string.h>
 
@@ -14,17 +14,17 @@ static const struct {
     { "target.origin", "origin", "--origin" },         { "target.token", "token-file", "--token-file" },
     { "target.headers", "header", "--header" },        { "target.subprotocols", "subprotocol", "--subprotocol" },
     { "target.dialect", "dialect", "--dialect" },      { "target.tls.ca_file", "ca", "--ca" },
-    { "target.tls: ca_file", "ca", "--ca" }, /* whoever reads the files says it so */
+    { "target.tls: ca_file", "ca", "--ca" }, /* agent/net/tls_files.c writes it so */
     { "target.tls.verify", "insecure", "--insecure" }, { "target.url", NULL, "the URL" },
 };
 
-/* A key ends where no letter of a longer one follows. "target.headers.X-A" is one of --header as well. */
+/* A key ends where no letter of a longer key follows. "target.headers.X-A" belongs to --header too. */
 static bool ends_key(char c)
 {
     return !(c >= 'a' && c <= 'z') && c != '_';
 }
 
-/* "checks[0].type", which a flag has made. */
+/* The length of a key such as "checks[0].type" at the front of text, and its flag; 0: none. */
 static size_t check_key(const char *text, const char **shown)
 {
     static const struct {
@@ -48,7 +48,7 @@ static size_t check_key(const char *text, const char **shown)
     return 0;
 }
 
-/* How long the key at the front of text is, and what takes its place; 0: none. */
+/* The length of the key at the front of text, and its flag; 0: none. */
 static size_t key_at(const struct cli *cli, bool file, const char *text, const char **shown)
 {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

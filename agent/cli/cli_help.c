@@ -1,7 +1,6 @@
 /*
- * `wshealthd help`, and the tables of the manual. Every table is written once, as roff, from the list that the code itself uses: the
- * manual takes it as it is (make docs), the terminal gets it flattened. Called by main.c and `make docs`; owns no list of its own but
- * that of its topics.
+ * `wshealthd help`, and the tables of the manual. Each table is written once, as roff, from the list that the code itself uses. The
+ * manual includes it (make docs); for the terminal it is flattened to text. Called by agent/main.c. Owns the list of topics.
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +24,7 @@
 
 enum { COLUMNS_MAX = 100, INDENT = 6, NAMES_MAX = 64 };
 
-/* The lists hold sentences without their capital and full stop, so that they fit into any other. */
+/* The lists have sentences without capital and full stop, so that they can be parts of other sentences. Adds both. */
 static void roff_sentence(struct buf *out, const char *text)
 {
     char first[2] = { *text >= 'a' && *text <= 'z' ? (char)(*text - 'a' + 'A') : *text, '\0' };
@@ -174,7 +173,7 @@ static void write_commands_roff(const struct cli_command *commands, struct buf *
     }
 }
 
-/* One line each, for a place without filling. */
+/* One line for each command, for a part of the manual where lines are not joined. */
 static void write_synopsis_roff(const struct cli_command *commands, struct buf *out)
 {
     for (; commands->name; commands++) {
@@ -186,11 +185,11 @@ static void write_synopsis_roff(const struct cli_command *commands, struct buf *
 
 static void write_list(const struct cli_command *commands, struct buf *out)
 {
-    buf_append_str(out,
-                   "wshealthd asks a WebSocket server what its clients would, and answers /ready, /live and /metrics beside it.\n\n"
-                   "  wshealthd check ws://127.0.0.1:8080/ws\n      One look, with the reason when it is not well.\n"
-                   "  wshealthd ws://127.0.0.1:8080/ws\n      The agent: http://127.0.0.1:9717/ready.\n"
-                   "  wshealthd demo\n      A server to break, and the agent beside it.\n\nCommands:\n");
+    buf_append_str(
+        out, "wshealthd checks a WebSocket server as its clients use it, and answers /ready, /live and /metrics beside it.\n\n"
+             "  wshealthd check ws://127.0.0.1:8080/ws\n      One round of checks, with the reason if one fails.\n"
+             "  wshealthd ws://127.0.0.1:8080/ws\n      Runs the agent, which answers http://127.0.0.1:9717/ready.\n"
+             "  wshealthd demo\n      A server to break, and the agent beside it.\n\nCommands:\n");
     for (const struct cli_command *command = commands; command->name; command++)
         buf_printf(out, "  %-9s %s\n", command->name, command->summary);
     buf_append_str(out, "\nTables (wshealthd help NAME):\n");
@@ -269,7 +268,7 @@ static bool begins_command(const struct cli_command *commands, const char *text)
     return false;
 }
 
-/* Commands are shown as the reader's shell takes them. */
+/* Copies the text, with the name by which the user's shell finds this program in commands. */
 static void put_as_typed(const struct cli_command *commands, const char *text, struct buf *out)
 {
     static const char name[] = "wshealthd";

@@ -1,6 +1,6 @@
 /*
- * `wshealthd run` and `wshealthd demo`: processes that stay. Owns the signals that end the agent; reloading, sockets and systemd's messages
- * are the agent's own. Called by agent/main.c. Promises that a second signal ends the process at once.
+ * `wshealthd run` and `wshealthd demo`: the commands that keep running. Owns the signals that end the agent. The agent itself
+ * reloads, listens and talks to systemd. Called by agent/main.c. Promises that a second signal ends the process at once.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -55,7 +55,8 @@ static int run_agent(const struct cli *cli, struct conf *conf, const char *file,
     if (running.agent) {
         loop_signal_open(&running.term, &running.loop, SIGTERM, on_signal, &running);
         loop_signal_open(&running.interrupt, &running.loop, SIGINT, on_signal, &running);
-        loop_signal_open(&running.quit, &running.loop, SIGQUIT, on_signal, &running); /* a container's STOPSIGNAL, at times */
+        loop_signal_open(&running.quit, &running.loop, SIGQUIT, on_signal,
+                         &running); /* some container images set it as STOPSIGNAL */
         loop_run(&running.loop);
         agent_free(running.agent);
     } else
@@ -65,7 +66,7 @@ static int run_agent(const struct cli *cli, struct conf *conf, const char *file,
     return code;
 }
 
-/* What was typed goes before the environment, and that before the file. */
+/* The flag, or else the variable; NULL: as the file says. */
 static const char *address_of(const struct cli *cli, const char *flag, const char *variable)
 {
     const char *typed = cli_value(cli, flag), *set = getenv(variable);

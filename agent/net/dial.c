@@ -1,9 +1,9 @@
 /*
- * From an address to an open stream. Owns the lookup, the attempts to connect and the TLS handshake until one of them is handed over.
- * The engine, the HTTP client and the tests dial.
+ * From an address to an open stream. Owns the lookup, the attempts to connect and the TLS handshake until one of them is handed
+ * over. The engine, the HTTP client and the tests dial.
  *
- * Each attempt is a stream and a connect request of its own. libuv calls back for every request, the cancelled ones too: an attempt that
- * nobody waits for any more has no dial, and frees itself then.
+ * Each attempt is a stream and a connect request of its own. libuv calls back for every request, the cancelled ones too: an attempt
+ * whose dial has ended frees itself then.
  */
 #include "agent/net/dial.h"
 
@@ -20,7 +20,7 @@
 
 struct attempt {
     uv_connect_t req;  /* first: requests are attempts */
-    struct dial *dial; /* NULL: nobody waits */
+    struct dial *dial; /* NULL: the dial has ended */
     struct stream *stream;
     struct attempt *next;
     char address[128];
@@ -39,10 +39,10 @@ struct dial {
     uint64_t phase_start_ns;
     struct sockaddr_storage addresses[DIAL_ADDRESSES_MAX];
     unsigned address_count, address_next;
-    struct err failure; /* the most telling one so far */
+    struct err failure; /* the error to report so far: see weight() */
 };
 
-/* Writes the time of the phase that goes on into the report. */
+/* Writes the time that the current phase has taken into the report. */
 static void clock_phase(const struct dial *dial)
 {
     uint64_t spent = clock_now_ns() - dial->phase_start_ns;
@@ -74,7 +74,7 @@ static void dial_free(struct dial *dial)
     }
     drop_attempts(dial);
     if (dial->securing)
-        stream_close_now(dial->securing); /* our alert, if there is one, is on its way */
+        stream_close_now(dial->securing); /* our TLS alert, if there is one, has been written */
     tls_context_unref(dial->target.tls);
     mem_free(dial);
 }
@@ -140,7 +140,7 @@ static void secure(struct dial *dial, struct stream *stream)
 
 /* --- the PROXY protocol's header ------------------------------------------------------------------------------------ */
 
-/* The kernel has room for it: nothing was written yet. What breaks is found by whoever reads or writes next. */
+/* The send buffer is empty, so this cannot be partial. An error is found by the next read or write. */
 static void introduce(const struct dial *dial, struct stream *stream)
 {
     struct buf header = BUF_INIT(PROXY_HEADER_MAX);
@@ -158,7 +158,7 @@ static void introduce(const struct dial *dial, struct stream *stream)
 
 static void connect_next(struct dial *dial);
 
-/* Which of several failures tells most: that somebody refused says more than silence, and silence more than no way. */
+/* Which of several failures is reported: refused before timed out before unreachable. */
 static int weight(enum reason reason)
 {
     return reason == REASON_CONNECT_REFUSED ? 3 : reason == REASON_CONNECT_TIMEOUT ? 2 : 1;
@@ -170,7 +170,7 @@ static void attempt_failed(struct dial *dial, const char *address, int status)
     dial_connect_err(&dial->target, address, dial->address_count, status, &err);
     if (weight(err.reason) >= weight(dial->failure.reason))
         dial->failure = err;
-    if (err.reason == REASON_AGENT_ERROR) { /* the next one would fail alike */
+    if (err.reason == REASON_AGENT_ERROR) { /* the next attempt would fail in the same way */
         dial->failure = err;
         dial->address_next = dial->address_count;
     }

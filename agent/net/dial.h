@@ -46,7 +46,8 @@ struct dial *dial_start(struct loop *loop, const struct dial_target *target, con
                         struct dial_report *report);
 void dial_cancel(struct dial *dial); /* no callback comes any more; report is final when it returns */
 /* The error for a deadline that passed in this phase: "no answer from the resolver for example.test within 2s", reason by phase;
- * agent_error where the lookup had not begun, as the agent looks up too many other names. PHASE_TLS adds a hint that the port may be a plain one. Works before or after dial_cancel: it needs only report and target. */
+ * agent_error if the lookup had not begun, because the agent looks up too many other names. PHASE_TLS adds a hint that the port may
+ * be a plain one. Needs only report and target, so it works before and after dial_cancel. */
 int dial_timeout_err(const struct dial_target *target, const struct dial_report *report, uint64_t timeout_ms, struct err *err);
 
 #endif

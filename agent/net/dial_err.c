@@ -1,4 +1,4 @@
-/* What a dial that failed says, and which reason it is. Pure: from libuv's and the resolver's numbers to sentences. */
+/* The reason and the sentence of a failed dial, from the error numbers of libuv and the resolver. Pure. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ void dial_address_text(const struct dial_target *target, const struct sockaddr_s
     }
 }
 
-/* No way to the address: routes, rules, families and rights. Whoever may not open a unix socket has no way to it either. */
+/* Errors that mean unreachable: no route, a firewall rule, an address family that is not there, a unix socket without permission. */
 static bool is_unreachable(int error)
 {
     return error == EHOSTUNREACH || error == ENETUNREACH || error == ENETDOWN || error == EHOSTDOWN || error == EAFNOSUPPORT ||
@@ -46,7 +46,7 @@ static struct finding judge(bool is_unix, bool is_v6, int error)
         return (struct finding){ REASON_AGENT_ERROR, "out of descriptors" };
     if (is_exhausted(error))
         return (struct finding){ REASON_AGENT_ERROR, "out of memory for sockets" };
-    /* A host whose loopback has no IPv6 says so in these words; with IPv4 they mean that all local ports are taken. */
+    /* EADDRNOTAVAIL: for IPv6 the host has no such address; for IPv4 all local ports are in use. */
     if (error == EADDRNOTAVAIL && is_v6)
         return (struct finding){ REASON_CONNECT_UNREACHABLE, "this host has no address to reach it from" };
     if (error == EADDRNOTAVAIL)

@@ -1,6 +1,6 @@
 /*
- * Hosts that need no resolver: addresses in text, and localhost (agent/net/resolve.h). What /etc/hosts says of localhost holds; where it
- * says nothing, both loopback addresses do. Called by resolve.c on the loop's thread; the file is read anew only when it has changed.
+ * Hosts that need no resolver: addresses in text, and localhost (agent/net/resolve.h). localhost has the addresses in /etc/hosts,
+ * or else both loopback addresses. Called by resolve.c on the loop's thread; the file is read anew only when it has changed.
  */
 #include <string.h>
 #include <strings.h>

@@ -1,6 +1,6 @@
 /*
- * The budget of agent/net/intake.h. Used by the drivers of brokers that ride on our transport. Owns the bytes that a turn has left over, and
- * the pause of the stream as long as there are some.
+ * The budget of agent/net/intake.h. Used by the brokers' drivers that use our transport. Owns the bytes that a turn has left over,
+ * and pauses the stream while there are any.
  */
 #include "agent/net/intake.h"
 

@@ -1,7 +1,7 @@
 /*
- * What a driver takes from a stream, with a budget for each turn of the loop: so many messages, bytes and microseconds, then the stream is
- * paused and the rest waits for the next turn. A peer that floods slows itself down, and nobody else. For protocols whose messages may be
- * tiny: 64 KiB of them are thousands of callbacks.
+ * What a driver takes from a stream, with a budget for each turn of the loop: so many messages, bytes and microseconds, then the
+ * stream is paused and the rest waits for the next turn. So a flood slows down its own connection only. It is for protocols with
+ * tiny messages: 64 KiB of them are thousands of callbacks.
  */
 #ifndef WSHEALTHD_NET_INTAKE_H
 #define WSHEALTHD_NET_INTAKE_H

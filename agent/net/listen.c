@@ -1,9 +1,7 @@
 /*
- * Listening sockets. Owns the descriptor, and the file of a unix socket that it made. The health listener, the admin socket and the demo listen
- * through this.
- *
- * Accepts through a poll handle and not through uv_listen: libuv answers exhausted descriptors by accepting and closing whoever waits,
- * while waiting clients are better served by an accept queue that goes on when there is room again.
+ * Listening sockets. Owns the descriptor, and the file of a unix socket that it made. The health listener, the admin socket and the
+ * demo use this. Accepts through a poll handle and not through uv_listen: without a free descriptor libuv accepts and closes the
+ * waiting connections. Here they wait in the accept queue until there is room again.
  */
 #include "agent/net/listen.h"
 #include "agent/net/listen_holder.h"
@@ -43,8 +41,8 @@ struct listener {
     void (*on_full)(void *user);
     void (*on_accept)(void *user, struct stream *stream);
     void *user;
-    char path[URL_UNIX_MAX]; /* of the socket file that we made; "" for others */
-    dev_t device;            /* which file that was: a successor's is not ours to remove */
+    char path[URL_UNIX_MAX]; /* the socket file that we made; "": none */
+    dev_t device;            /* identifies that file: another process may have replaced it, and then we must not remove it */
     ino_t inode;
 };
 
@@ -65,8 +63,8 @@ static int fail(const struct listen_address *address, int error, const char *wha
 
 /* --- binding -------------------------------------------------------------------------------------------------------- */
 
-/* Connections take these over from the listening socket. SO_SNDBUF would bound what is sent and not confirmed as well, and with it the speed
- * of a long way. */
+/* Accepted connections inherit these from the listening socket. TCP_NOTSENT_LOWAT and not SO_SNDBUF, which also bounds the bytes
+ * that are sent and not confirmed, and so the speed over a long distance. */
 static void set_buffers(int fd, const struct listen_options *options)
 {
     if (options->receive_bytes)
@@ -83,7 +81,7 @@ static bool has_ipv6(void)
     return fd >= 0 || errno != EAFNOSUPPORT;
 }
 
-/* Who is in the way, where that can be seen, and what can be done about it. */
+/* Adds to the error which process uses the port, if that can be seen, and what to do. */
 static void fail_taken(const struct listen_address *address, struct err *err)
 {
     char holder[80], text[240];
@@ -99,7 +97,7 @@ static void fail_taken(const struct listen_address *address, struct err *err)
 
 static int bind_tcp(const struct listen_address *given, struct err *err)
 {
-    /* A host without IPv6 still has its IPv4 half of [::]. */
+    /* On a host without IPv6, [::] means all IPv4 addresses. */
     struct listen_address any = { .host = "0.0.0.0" };
     const struct listen_address *address = given;
     if (strcmp(given->host, "::") == 0 && !has_ipv6()) {
@@ -132,7 +130,7 @@ static int bind_tcp(const struct listen_address *given, struct err *err)
     return fd;
 }
 
-/* Does anybody listen on the path? A full accept queue is somebody too. */
+/* Does a process listen on the path? EAGAIN (a full accept queue) means yes. */
 static bool is_stale(const struct sockaddr_un *name)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -234,7 +232,7 @@ static void stop_accepting(struct listener *listener)
         timer_start(&listener->pause, ACCEPT_PAUSE_MS);
 }
 
-/* One of the reserve is free for whoever is accepted next. */
+/* Closes one reserve descriptor, so that the next connection can be accepted. */
 static bool spend_reserve(struct listener *listener)
 {
     for (int i = 0; i < RESERVE_MAX; i++) {
@@ -281,7 +279,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     (void)events;
     for (int i = 0; i < ACCEPT_BURST && !uv_is_closing((uv_handle_t *)poll); i++) {
         if (listener->has_room && !listener->has_room(listener->user)) {
-            if (i == 0) /* else it is not known whether anybody waits: the next event tells */
+            if (i == 0) /* else it is not known whether a connection waits: the next event tells */
                 stop_accepting(listener);
             return;
         }

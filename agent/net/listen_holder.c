@@ -1,6 +1,7 @@
 /*
- * Finds the process that listens on a TCP port: the socket's inode in /proc/net/tcp, then who has it open. Called once, when binding has failed,
- * before anything is served: it may take the time of a walk through /proc. Bounded: so many processes and descriptors, no more.
+ * Finds the process that listens on a TCP port: the socket's inode in /proc/net/tcp, then who has it open. Called once, when
+ * binding has failed, before anything is served, so the walk through /proc may take its time. The number of processes and
+ * descriptors is bounded.
  */
 #include "agent/net/listen_holder.h"
 
@@ -13,7 +14,7 @@
 
 enum { PROCESSES_MAX = 10000, DESCRIPTORS_MAX = 4096, LINES_MAX = 100000, STATE_LISTEN = 0x0a };
 
-/* Of the first socket that listens on the port; 0: none is seen. */
+/* The inode of the first socket that listens on the port; 0: none is found. */
 static unsigned long inode_in(const char *table, uint16_t port)
 {
     FILE *file = fopen(table, "re");

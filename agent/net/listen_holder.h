@@ -1,4 +1,4 @@
-/* Who has a port that cannot be listened on: for a sentence, from /proc, as far as the rights of this process go. */
+/* Which process listens on a port, from /proc, as far as this process may see it. For the sentence of an error. */
 #ifndef WSHEALTHD_NET_LISTEN_HOLDER_H
 #define WSHEALTHD_NET_LISTEN_HOLDER_H
 

@@ -1,6 +1,7 @@
 /*
- * The event loop, its timers and its signals. Owns the uv_loop_t, the one uv_timer_t behind all timers, and the slabs that sockets read
- * into. Called by everything that waits. Promises that a stopped timer is forgotten at once, and that loop_fini leaves nothing behind.
+ * The event loop, its timers and its signals. Owns the uv_loop_t, the one uv_timer_t behind all timers, and the slabs that sockets
+ * read into. Used by everything that waits. Promises that a stopped timer may be freed at once, and that loop_fini frees
+ * everything.
  *
  * Timers are a binary heap of pointers; each timer knows its slot, so that starting and stopping cost O(log n). libuv counts in
  * milliseconds since an epoch of CLOCK_MONOTONIC: due times are rounded up to it, and so no timer is early.
@@ -132,8 +133,8 @@ bool timer_active(const struct timer *timer)
     return timer->slot != 0;
 }
 
-/* What a turn has worked: its time less what it has waited in the kernel. Everything runs on this one loop, so that whoever comes meanwhile
- * waits for the end of the turn: a slow answer is a long turn. */
+/* Counts how long a turn worked: its time without the wait in the kernel. A request that comes during a turn waits for its end, so
+ * a long turn is a slow answer. */
 static uint64_t turn_work_ns(const struct loop *loop, uint64_t now_ns, uint64_t idle_ns)
 {
     uint64_t passed_ns = now_ns - loop->turn_ns, waited_ns = idle_ns - loop->turn_idle_ns;
@@ -159,7 +160,7 @@ uint64_t loop_take_longest(struct loop *loop)
     return longest_ns;
 }
 
-/* Nobody was refused: all have been read, and a new round begins. */
+/* No stream was put off, so all have been read: a new round begins. */
 static void on_turn(uv_prepare_t *prepare)
 {
     struct loop *loop = prepare->data;
@@ -221,7 +222,7 @@ struct unclosed {
     size_t count;
 };
 
-/* Counts what nobody has closed, besides what is the loop's own. */
+/* Counts the handles that their owners forgot to close. */
 static void count_unclosed(uv_handle_t *handle, void *user)
 {
     struct unclosed *unclosed = user;
@@ -252,7 +253,7 @@ void loop_fini(struct loop *loop)
     resolver_close(loop);
     struct unclosed unclosed = { .loop = loop };
     uv_walk(&loop->uv, count_unclosed, &unclosed);
-    /* Streams that linger end by themselves. Whatever else its owner forgot to close would be waited for for ever. */
+    /* Lingering streams end by themselves. Any other open handle would make this wait for ever. */
     panic_if(unclosed.count != loop->lingering);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     uv_close((uv_handle_t *)&loop->clock, NULL);

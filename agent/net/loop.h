@@ -1,6 +1,6 @@
 /*
- * The event loop and its timers. One loop, one thread. Timers are plain members of whatever awaits something: stopping one is
- * immediate and its memory may be freed at once (a heap over one uv_timer_t), unlike libuv's own, which need a close callback.
+ * The event loop and its timers. One loop, one thread. A timer is a plain member of its owner's struct. When it is stopped, its
+ * memory may be freed at once (a heap over one uv_timer_t); libuv's own timers need a close callback.
  */
 #ifndef WSHEALTHD_NET_LOOP_H
 #define WSHEALTHD_NET_LOOP_H
@@ -26,7 +26,7 @@ struct loop {
     uv_check_t turned;              /* after each turn */
     uint64_t turn_ns, turn_idle_ns; /* when the last turn ended, and how long the loop had waited by then */
     uint64_t longest_ns;            /* the longest turn since loop_take_longest */
-    struct prom_histogram turns;    /* how long each turn worked: so long did others wait that came in it */
+    struct prom_histogram turns;    /* how long each turn worked; a request that comes in a turn may wait so long */
     uint64_t armed_ms;              /* what the clock is set to, on libuv's time; 0: not running */
     struct timer **heap;            /* by due_ns */
     uv_prepare_t opens_turn;        /* begins a turn, before sockets are looked at */
@@ -51,13 +51,14 @@ struct timer {
     bool internal; /* of a stream that is closing: goes on in loop_fini, where all others are dropped */
 };
 
-/* Also ignores SIGPIPE in the whole process: a write to a closed socket is an error, not a death. */
+/* Also ignores SIGPIPE in the whole process, so that a write to a closed socket is an error and does not end the process. */
 int loop_init(struct loop *loop, struct err *err);
 void loop_run(struct loop *loop); /* until loop_stop, or nothing is left to wait for */
 void loop_stop(struct loop *loop);
 uint64_t loop_take_longest(struct loop *loop); /* the longest turn since the last call, in ns, up to this moment */
-/* Runs what is closing to its end, at most for the longest linger_ms, then frees. Every stream, listener, signal and dial has been closed
- * by its owner (anything else is a leak, and panics); timers need not be stopped, but must still be there. A name that is still being looked up is abandoned. */
+/* Waits for the lingering streams, at most for the longest linger_ms, then frees. Their owners have closed every stream, listener,
+ * signal and dial before (anything else is a leak, and panics). Timers need not be stopped, but their memory must still be there. A
+ * name that is still being looked up is abandoned. */
 void loop_fini(struct loop *loop);
 
 void timer_init(struct timer *timer, struct loop *loop, void (*fn)(struct timer *timer, void *user), void *user);
@@ -66,8 +67,8 @@ void timer_start_ns(struct timer *timer, uint64_t ns);
 void timer_stop(struct timer *timer);
 bool timer_active(const struct timer *timer);
 
-/* What a peer can make dear is cut into pieces, each behind a timer of 0 ms. May one more be done in this turn? Then loop_work_done, with the
- * time since loop_work. False: try again in the next turn, when others have had theirs. */
+/* Work whose cost a peer decides is cut into pieces, each started by a timer of 0 ms. May one more piece be done in this turn? If
+ * so, call loop_work_done after it, with the time since loop_work. False: try again in the next turn. */
 bool loop_work(const struct loop *loop, uint64_t *began_ns);
 void loop_work_done(struct loop *loop, uint64_t began_ns);
 

@@ -1,8 +1,8 @@
 /*
- * The mailbox between the loop and a foreign thread. Owns its uv_async_t, the mutex and both queues; brokers whose library has threads use
- * it, and nothing else in the agent touches a thread but the resolver. Promises that the loop holds the mutex for the length of a list
- * operation only, and that one turn hands over so much and no more: a thread that posts without pause can't keep the loop.
- * What is in a mail is left to its owner.
+ * The mailbox between the loop and a foreign thread. Owns its uv_async_t, the mutex and both queues; used by brokers whose library
+ * has threads. Only this and the resolver touch threads. Promises that the loop holds the mutex for a list operation only, and that
+ * one turn hands over a bounded number of mails, so that a thread that posts without pause cannot hold up the loop. The owners
+ * define what a mail contains.
  */
 #include "agent/net/mailbox.h"
 
@@ -82,7 +82,8 @@ static void on_wake(uv_async_t *wake)
     struct mailbox *box = (struct mailbox *)wake;
     struct budget budget = budget_of(MAILS_PER_TURN, BYTES_PER_TURN, US_PER_TURN);
     struct mail *mail;
-    /* Only when those of an earlier turn are gone: else they would no longer count against the ceiling, and more and more were waiting. */
+    /* Only when all mails of an earlier turn are handed over. Mails in `turn` do not count against the ceiling, so taking more
+     * would let them grow without bound. */
     pthread_mutex_lock(&box->lock);
     if (list_empty(&box->turn))
         move_all(&box->to_loop, &box->turn);
@@ -161,7 +162,7 @@ int mailbox_post(struct mailbox *box, struct mail *mail)
     if (status == 0)
         uv_async_send(&box->wake);
     else
-        box->lost++; /* it is full, so the loop is being woken; or closed, and nobody asks */
+        box->lost++; /* it is full, and the loop is being woken already; or it is closed, and the count is not read */
     pthread_mutex_unlock(&box->lock);
     return status;
 }

@@ -1,7 +1,7 @@
 /*
- * From an NKey seed to its public key. Called when a NATS broker is opened with nkey_file, as the library wants the public half beside the
- * file that holds the other. A seed is two bytes of type, 32 of key and a CRC-16, in base32; a public key is one byte of type, 32 of key
- * and the CRC. Everything secret is wiped.
+ * From an NKey seed to its public key. Called when a NATS broker is opened with nkey_file: the library wants the public key beside
+ * the file with the seed. A seed is two bytes of type, 32 of key and a CRC-16, in base32; a public key is one byte of type, 32 of
+ * key and the CRC. Everything secret is wiped.
  */
 #include "agent/net/nkey.h"
 

@@ -1,6 +1,6 @@
 /*
  * The threads behind name resolution (agent/net/resolve.h). The resolver is shared by the loop and its threads and counted by
- * reference, so that a thread that comes back late finds it still there, sees that the loop has gone, and leaves quietly.
+ * reference, so that a thread that ends after the loop finds it still there, sees that the loop has gone, and frees its query.
  *
  * A query belongs to the loop's thread but for its answer, which its thread writes until the query is in `done`. What both touch is
  * guarded by the mutex: `done`, `queued`, `threads`, `refs`, `closed`.
@@ -27,9 +27,9 @@ struct resolver {
     bool closed; /* the loop has gone: a thread frees its query itself */
     /* The loop's alone: */
     struct list flying; /* of queries, by flying: those that are not answered yet */
-    struct list kept;   /* of answers that came too late for whoever asked */
+    struct list kept;   /* answers that came after their lookups had been cancelled */
     unsigned kept_count;
-    unsigned outstanding; /* lookups that somebody awaits; they keep the loop running */
+    unsigned outstanding; /* lookups that have not called back; they keep the loop running */
 };
 
 /* One name in flight. */
@@ -43,7 +43,7 @@ struct query {
     struct resolve_answer answer;
 };
 
-/* Somebody who waits for it. */
+/* One caller that waits for a query. */
 struct lookup {
     struct list node; /* in the query's lookups */
     struct resolver *resolver;
@@ -158,7 +158,7 @@ static struct kept *kept_find(struct resolver *resolver, const char *host)
     return found;
 }
 
-/* The newest answer for a name; a failure, or one that came in time, drops what was kept. */
+/* Keeps the newest answer for a name, for the next lookup. A failure, or an answer that came in time, drops the kept one. */
 static void keep(struct resolver *resolver, const struct query *query, bool late)
 {
     struct kept *kept = kept_find(resolver, query->host);
@@ -200,7 +200,7 @@ static void on_wake(uv_async_t *wake)
 {
     struct resolver *resolver = (struct resolver *)wake;
     for (struct query *query; (query = take_done(resolver));) {
-        list_remove(&query->flying); /* who asks from now on asks anew */
+        list_remove(&query->flying); /* a later lookup of this name begins a new query */
         if (!query->known)
             keep(resolver, query, list_empty(&query->lookups));
         /* One at a time: a callback may cancel others. */
@@ -298,7 +298,7 @@ static struct query *query_for(struct resolver *resolver, const char *host)
         return query;
     query = query_new(resolver, host);
     if (have) {
-        list_remove(&query->flying); /* nobody else shall share it */
+        list_remove(&query->flying); /* no other lookup may share it */
         query->started = query->known = true;
         query->answer = known;
         query_done(resolver, query);
@@ -342,7 +342,7 @@ void resolve_cancel(struct lookup *lookup)
     settle(resolver);
     if (!list_empty(&query->lookups))
         return;
-    /* Not begun, and wanted by nobody: it would only keep a thread from others. */
+    /* Not begun, and no lookup waits for it: frees its place for other queries. */
     pthread_mutex_lock(&resolver->lock);
     bool idle = !query->started && !list_empty(&query->node);
     if (idle)

@@ -1,14 +1,14 @@
 /*
- * Names to addresses, off the loop. A lookup runs getaddrinfo, so that nsswitch.conf holds (files, DNS, mDNS, systemd-resolved), which an
- * asynchronous DNS library (c-ares) does not know. Each distinct name has one query in flight, on a thread of its own, which all who
- * ask for that name share: a name whose resolver does not answer costs one thread, whoever gives up on it, and keeps no other name
- * waiting. There is no pool: the threads end with their queries. Not libuv's pool, because that is joined when the process exits, and so a
- * resolver that does not answer would hold up the shutdown.
+ * Names to addresses, off the loop. A lookup runs getaddrinfo, so that nsswitch.conf holds (files, DNS, mDNS, systemd-resolved),
+ * which an asynchronous DNS library (c-ares) does not know. Each name has one query in flight, on a thread of its own, which all
+ * lookups of that name share. So a name whose resolver does not answer costs one thread, and does not delay other names. There is
+ * no pool: the threads end with their queries. Not libuv's pool, because that is joined when the process exits, and so a resolver
+ * that does not answer would hold up the shutdown.
  *
  * Addresses in text, `localhost` and names below .localhost (RFC 6761, 6.3) are answered without any resolver.
  *
- * A query that takes longer than whoever asked would wait goes on. Its answer, when it is one, serves those who ask next, and each time
- * the next query is begun at once: so a resolver that takes 4 s is followed with a delay of one round.
+ * A query goes on when its lookups have been cancelled. Its answer, if it has addresses, is used by the next lookup, which also
+ * begins a new query at once. So with a resolver that takes 4 s the addresses are one round old.
  *
  * Async contract: resolve_start never calls back inside itself and calls on_done exactly once, unless cancelled first.
  */
@@ -34,7 +34,7 @@ struct lookup *resolve_start(struct loop *loop, const char *host, void (*on_done
                              void *user);
 /* No callback comes any more. A query that has begun goes on in its thread and touches nothing of the caller's. */
 void resolve_cancel(struct lookup *lookup);
-/* Has the query not begun, as there are too many others? Then it is the agent that is late, and not the resolver. */
+/* Does the query still wait for a thread, because of too many other queries? Then the agent is late, not the resolver. */
 bool resolve_is_queued(const struct lookup *lookup);
 /* For loop_fini: abandons every query. Returns at once, whatever the resolver does. */
 void resolver_close(struct loop *loop);

@@ -62,7 +62,7 @@ void stream_unbound(struct stream *stream)
 
 /* --- reading -------------------------------------------------------------------------------------------------------- */
 
-/* May it be read in this turn? Where not, the kernel keeps what has come, and epoll tells again in the next one. */
+/* May the stream be read in this turn? If not, the kernel keeps the bytes, and epoll reports them again in the next turn. */
 static bool claim_turn(struct stream *stream, struct loop *loop)
 {
     if (stream->turn == loop->turn || (stream->takes_turns && stream->round == loop->round))
@@ -76,7 +76,7 @@ static bool claim_turn(struct stream *stream, struct loop *loop)
     return true;
 }
 
-/* No buffer: libuv tells it as UV_ENOBUFS and reads nothing. */
+/* Without a buffer libuv reads nothing and calls on_read with UV_ENOBUFS. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
@@ -121,7 +121,7 @@ void stream_end(struct stream *stream, enum reason reason, int code, const char 
 
 static void end_plain(struct stream *stream, int status)
 {
-    /* A write that met the reset has taken it from the socket; what is left to read is an end of file. */
+    /* A write has got the ECONNRESET already, so reading gives an end of file. */
     if (status == UV_EOF && stream->broken == ECONNRESET)
         status = UV_ECONNRESET;
     if (status == UV_EOF)
@@ -132,7 +132,8 @@ static void end_plain(struct stream *stream, int status)
         stream_end(stream, REASON_CONNECTION_RESET, -status, "the connection was lost: %s", uv_strerror(status));
 }
 
-/* Whatever a peer still says to a closing stream is read and dropped, so that our last bytes are not. */
+/* Reads and drops the bytes of a closing stream. If they stayed unread, closing would send a RST, and the peer could lose our last
+ * bytes. */
 static void read_lingering(struct stream *stream, ssize_t got)
 {
     if (got > 0)
@@ -241,8 +242,8 @@ static void on_linger_over(struct timer *timer, void *user)
     stream_kill(user);
 }
 
-/* FIN, then wait for the peer's. Closing at once would answer bytes still under way with a reset, and a reset may destroy what the peer
- * has not read yet. */
+/* Sends FIN and waits for the peer's. If the socket were closed at once, bytes that still arrive would be answered with RST, and a
+ * RST may destroy what the peer has not read yet. */
 void stream_fin(struct stream *stream)
 {
     uv_os_fd_t fd;

@@ -27,12 +27,12 @@ struct stream_events {
     void (*on_drain)(void *user);
 };
 
-/* Sets the callbacks and starts reading. A stream that was just handed over is not read before this. Whoever takes a stream over later
- * calls it again: what comes from then on is the new owner's, also where the old one had paused the stream. */
+/* Sets the callbacks and starts reading. A stream that was just handed over is not read before this. A later owner calls it again
+ * and gets all further bytes, even if the old owner had paused the stream. */
 void stream_start(struct stream *stream, const struct stream_events *events, void *user);
-/* Any stream is read at most once in a turn of the loop, so that a peer that never stops sending cannot keep the others waiting. For one
- * whose bytes are dear (a target's: they inflate, and are matched) that is not enough: those that take turns get LOOP_TURN_BYTES at a time
- * and LOOP_TURN_US together, and each is read once before any is read again. */
+/* Any stream is read at most once in a turn of the loop, so that a peer that never stops sending cannot keep the others waiting.
+ * For a target's stream that is not enough, as its bytes are costly (they are inflated and matched). Streams that take turns get
+ * LOOP_TURN_BYTES at a time and LOOP_TURN_US together, and each is read once before any is read again. */
 void stream_take_turns(struct stream *stream);
 size_t stream_unread(const struct stream *stream); /* bytes that have come and were not handed out, as far as is known */
 void stream_pause(struct stream *stream);
@@ -44,9 +44,8 @@ enum { STREAM_PENDING_DEFAULT = 1 << 20 };
 int stream_write(struct stream *stream, struct slice data);
 void stream_set_max_pending(struct stream *stream, uint32_t bytes); /* at most 1 GiB */
 void stream_set_read_max(struct stream *stream,
-                         uint32_t bytes); /* the most that one on_data brings; by default LOOP_SLAB_BYTES. Not for TLS */
-void stream_unbound(
-    struct stream *stream); /* the kernel takes as much as it likes again, where the listener had bounded that (unsent_bytes) */
+                         uint32_t bytes);   /* the most that one on_data brings; by default LOOP_SLAB_BYTES. Not for TLS */
+void stream_unbound(struct stream *stream); /* removes the listener's bound on unsent bytes in the kernel (unsent_bytes) */
 size_t stream_pending(const struct stream *stream);
 /* Sends what is pending, close_notify and FIN, then closes when the peer has closed too; a peer that has not within linger_ms is dropped.
  * What it still sends meanwhile is thrown away. With linger_ms 0 the handle closes at once, and what the kernel has not taken is lost. */

@@ -1,16 +1,17 @@
 /*
- * Inside of the net layer: what streams, dials, listeners and TLS know of each other. Nobody above includes this. stream.c, stream_out.c and
- * stream_tls.c are one module in three files, and call each other: reading, writing and TLS of one connection end together.
+ * Inside of the net layer: what streams, dials, listeners and TLS know of each other. Nobody above includes this. stream.c,
+ * stream_out.c and stream_tls.c are one module in three files, and call each other: reading, writing and TLS of one connection end
+ * together.
  *
- * A held connection may cost 512 bytes in all, so a stream holds only what every connection needs. What is rare hangs on pointers that
- * are NULL in its absence: the outbox (the kernel did not take everything, or the stream is closing) and TLS.
+ * A held connection may cost 512 bytes in all, so a stream holds only what every connection needs. The rest is behind pointers that
+ * are usually NULL: the outbox (the kernel did not take everything, or the stream is closing) and TLS.
  */
 #ifndef WSHEALTHD_NET_STREAM_IMPL_H
 #define WSHEALTHD_NET_STREAM_IMPL_H
 
 #include "agent/net/stream.h"
 
-/* What waits for the kernel. `flight` is lent to libuv and must not move; what comes meanwhile is gathered in `next`. */
+/* Bytes that the kernel has not taken. `flight` is lent to libuv and must not move; later bytes are gathered in `next`. */
 struct outbox {
     uv_write_t req;
     uint8_t *flight;
@@ -40,7 +41,7 @@ struct stream {
     bool is_open : 1; /* connected or accepted */
     bool started : 1; /* stream_start was called */
     bool paused : 1;
-    bool ended : 1;   /* the peer is done, and on_end was called where anybody wants to know */
+    bool ended : 1;   /* the peer has ended, and on_end was called if the stream had been started */
     bool closing : 1; /* its owner has closed it */
     bool lingers : 1; /* counted in loop->lingering */
     bool takes_turns : 1;
@@ -53,7 +54,7 @@ void stream_opened(struct stream *stream);
 
 void stream_read_on(struct stream *stream);
 void stream_read_off(struct stream *stream);
-/* Bytes of the peer's for the user, and the end of them. They call back. */
+/* Call on_data with bytes of the peer, and on_end. */
 void stream_deliver(struct stream *stream, struct slice data);
 void stream_end(struct stream *stream, enum reason reason, int code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void stream_kill(struct stream *stream); /* closes the handle; the memory goes with its callback */

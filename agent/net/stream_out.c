@@ -1,6 +1,7 @@
 /*
- * The writing half of a stream. What the kernel takes at once costs one system call and no memory; the rest is copied into an outbox,
- * which goes away again when it has been sent. One run of bytes is lent to libuv at a time, what is written meanwhile is gathered behind it.
+ * The writing half of a stream. What the kernel takes at once costs one system call and no memory; the rest is copied into an
+ * outbox, which goes away again when it has been sent. One block of bytes is lent to libuv at a time; later bytes are gathered for
+ * the next block.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,9 +1,10 @@
 /*
- * TLS over a stream. Owns the SSL and the bytes between it and the socket. Streams call it for what they read and write; dials begin it.
+ * TLS over a stream. Owns the SSL and the bytes between it and the socket. Streams call it for what they read and write; dials
+ * begin it.
  *
- * OpenSSL reads through a BIO of our own from the bytes that just came, which lie in the loop's slab, and writes through it straight to
- * the socket. So no connection has buffers of its own while nothing is under way: OpenSSL gives its back (SSL_MODE_RELEASE_BUFFERS), and
- * the slab is everybody's. Only a stream that is paused in the middle of what came keeps the rest, in `held`.
+ * OpenSSL reads through a BIO of our own from the bytes that just came, which lie in the loop's slab, and writes through it
+ * straight to the socket. So an idle connection has no buffers: OpenSSL frees its own (SSL_MODE_RELEASE_BUFFERS), and all
+ * connections share the slab. Only a stream that is paused while bytes are left copies them, into `held`.
  */
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -94,7 +95,7 @@ static void finish_failed(struct tls_link *link, enum reason reason, const char 
     finish(link, &err);
 }
 
-/* Why an SSL call failed that was not merely waiting. */
+/* The reason and sentence of an SSL call that failed with another error than WANT_READ. */
 static enum reason explain(const struct tls_link *link, char *out, size_t size)
 {
     if (link->stream->broken == 0)
@@ -123,7 +124,8 @@ static void shake(struct tls_link *link)
     finish_failed(link, reason, text);
 }
 
-/* An address in text is verified as an address, and must not be sent as SNI (RFC 6066, 3). A final dot is the resolver's business. */
+/* An address in text is verified as an address, and must not be sent as SNI (RFC 6066, 3). A final dot is for the resolver only and
+ * is removed. */
 static int set_identity(struct tls_link *link)
 {
     char *name = link->check->name;

@@ -1,4 +1,4 @@
-/* Threads (agent/net/thread.h). Called on the loop's thread; whoever starts one says how it ends. */
+/* Threads (agent/net/thread.h). thread_start is called on the loop's thread; the caller defines how its thread ends. */
 #include "agent/net/thread.h"
 
 #include <openssl/crypto.h>

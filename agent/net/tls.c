@@ -1,6 +1,7 @@
 /*
- * TLS contexts: versions, and the files as they are now (agent/net/tls_files.c). Owns SSL_CTX and the remembered session of a resuming context. Made by whoever has a
- * configuration, used by agent/net/stream_tls.c. Nothing of OpenSSL is set up before the first context is made: it costs megabytes.
+ * TLS contexts: versions, and the files as they are now (agent/net/tls_files.c). Owns SSL_CTX and the remembered session of a
+ * resuming context. Made for each configuration that needs TLS, used by agent/net/stream_tls.c. OpenSSL is not initialised before
+ * the first context is made, as it costs megabytes.
  */
 #include "agent/net/tls.h"
 
@@ -19,7 +20,7 @@ static int set_versions(SSL_CTX *ctx, int min_version, struct err *err)
         return err_set(err, REASON_NONE, 0, "min_version %d, want 10 to 13", min_version);
     if (SSL_CTX_set_min_proto_version(ctx, versions[min_version - 10]) != 1)
         return err_set(err, REASON_NONE, 0, "this OpenSSL does not speak TLS 1.%d", min_version - 10);
-    /* Who asks for versions that are obsolete wants to reach servers that are, whose signatures OpenSSL takes on no other level. */
+    /* min_version below 1.2 is set for obsolete servers. OpenSSL accepts their signatures only on security level 0. */
     if (min_version < 12 && SSL_CTX_set_cipher_list(ctx, "DEFAULT:@SECLEVEL=0") != 1)
         return err_set(err, REASON_NONE, 0, "this OpenSSL has no ciphers for TLS 1.%d", min_version - 10);
     return 0;
@@ -36,8 +37,8 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
     return 1; /* ours now */
 }
 
-/* Called when the server asks and we have none. Its refusal comes as a bare alert, in TLS 1.3 long after the handshake: the sentence then
- * needs to know. */
+/* Called when the server asks for a client certificate and none is configured. The server may refuse later by an alert without a
+ * reason (in TLS 1.3 after the handshake); this is remembered for the sentence. */
 static int on_cert_wanted(SSL *ssl, X509 **cert, EVP_PKEY **key)
 {
     (void)cert;
@@ -47,7 +48,7 @@ static int on_cert_wanted(SSL *ssl, X509 **cert, EVP_PKEY **key)
     return 0;
 }
 
-/* Everything but the files. */
+/* An SSL_CTX without the files. */
 static SSL_CTX *make_ctx(const struct tls_context *context, struct err *err)
 {
     SSL_CTX *ctx;
@@ -90,7 +91,7 @@ static int load(struct tls_context *context, struct err *err)
     SSL_CTX_free(context->ssl_ctx); /* connections that use it keep it */
     context->ssl_ctx = ctx;
     context->files = files;
-    /* What was trusted for the old files is not trusted for that by the new ones. */
+    /* A session of the old files must not be resumed: the new ones may not trust that server. */
     SSL_SESSION_free(context->session);
     context->session = NULL;
     return 0;

@@ -12,7 +12,7 @@
 
 struct tls_options {
     const char *ca_file;              /* NULL: the system's */
-    const char *cert_file, *key_file; /* client certificate; both or none */
+    const char *cert_file, *key_file; /* the client certificate and its key; both or none */
     bool verify;
     int min_version; /* 10, 11, 12, 13. Below 12 OpenSSL's security level is lowered too: those servers need it */
     bool resume;     /* for mass holding only */

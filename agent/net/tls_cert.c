@@ -74,7 +74,7 @@ static void names_text(X509 *cert, char *out, size_t size)
     GENERAL_NAMES_free(names);
 }
 
-/* How a sentence calls a certificate: by its subject, or its names where the subject is empty. */
+/* The name of a certificate in sentences: its subject, or its alternative names if the subject is empty. */
 static void label(X509 *cert, char *out, size_t size)
 {
     if (X509_NAME_entry_count(X509_get_subject_name(cert)) > 0)

@@ -120,7 +120,7 @@ static bool use_chain(SSL_CTX *ctx, BIO *bio)
             return false;
         }
     if (fine && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-        return false; /* something is wrong behind the first */
+        return false; /* a certificate after the first is damaged */
     if (fine)
         ERR_clear_error();
     return fine;
@@ -150,7 +150,8 @@ static int load_key(const char *file, SSL_CTX *ctx, struct stat *seen, struct er
     return rc;
 }
 
-/* A key that does not fit is told by its own sentence, whichever of the two calls found out. */
+/* Both SSL_CTX_use_PrivateKey and SSL_CTX_check_private_key may find that the key is not the certificate's; both give the same
+ * sentence. */
 static int load_identity(const struct tls_context *context, SSL_CTX *ctx, struct tls_files *files, struct err *err)
 {
     if (!context->cert_file && !context->key_file)
@@ -191,7 +192,8 @@ bool tls_files_same(const struct tls_files *a, const struct tls_files *b)
 
 int tls_files_load(const struct tls_context *context, SSL_CTX *ctx, struct tls_files *files, struct err *err)
 {
-    tls_files_look(context, files); /* of the system's; what we read ourselves says what it was */
+    tls_files_look(context,
+                   files); /* for the system's authorities; files that we read ourselves are looked at when they are read */
     if (context->verify && context->ca_file && load_authorities(context->ca_file, ctx, &files->ca, err) != 0)
         return -1;
     if (context->system_ca && load_system(ctx, err) != 0)

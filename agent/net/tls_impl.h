@@ -28,14 +28,14 @@ struct tls_context {
     struct tls_files tried; /* what could not be used, with stale */
     char stale[200];        /* why newer files are not used; "": what is used is the newest */
     uint64_t retry_ms;      /* with stale: they are tried again then, or when they change */
-    /* The last session of a resuming context, and whom it was with: sessions are never offered to anybody else. */
+    /* The last session of a resuming context, and the name of its server: it is never offered to another one. */
     SSL_SESSION *session;
     char *session_name;
 };
 
 /* What a handshake needs and learns, kept until it is over. */
 struct tls_check {
-    char name[TLS_NAME_MAX]; /* whom we want to speak to */
+    char name[TLS_NAME_MAX]; /* the name or address that the certificate must have */
     struct tls_info info;    /* from the certificates that the verification has seen */
     struct err failure;      /* the first failure of the verification; REASON_NONE: none */
     void (*on_done)(void *user, const struct err *err);
@@ -55,7 +55,7 @@ struct tls_link {
     struct tls_held *held;   /* wire bytes for later; NULL: none */
     char *session_name;      /* of a resuming context */
     bool answered;           /* something has come that looks like TLS */
-    bool failed;             /* the handshake; nobody is told twice */
+    bool failed;             /* the handshake has failed and on_done was called */
     bool cert_wanted;        /* the server asked for a client certificate, and we have none */
 };
 

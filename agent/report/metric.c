@@ -1,8 +1,9 @@
 /*
- * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the health listener for /metrics
- * and by the manual's table. Promises that every series that can occur exists from the first scrape, and no other: label values come from
- * the closed sets of agent/base/reason.h and agent/core/stats.h, as far as the check's type can give them. With very many checks some of them wait for
- * their first count (is_brief). Counting is the engine's business, the exposition's syntax agent/proto/prom.c's.
+ * Owns the list of metric families: names, types, labels, help, and how each is read from the view. Called by the health listener
+ * for /metrics and by the manual's table. Promises that every series that can occur exists from the first scrape, and no other:
+ * label values come from the closed sets of agent/base/reason.h and agent/core/stats.h, as far as the check's type can have them.
+ * With more than METRIC_WHOLE_CHECKS checks some series appear with their first count only (is_brief). agent/core counts;
+ * agent/proto/prom.c writes the syntax.
  */
 #include "agent/report/metric.h"
 
@@ -21,13 +22,14 @@ struct scrape {
     struct process_stats process;
 };
 
-/* Hundreds of checks would make megabytes of zeros. What rounds_total counts from the beginning is then split up as it comes. */
+/* Are there so many checks that all series would be megabytes of zeros? Then rounds_total counts from the start, and its parts
+ * appear when they count. */
 static bool is_brief(const struct scrape *scrape)
 {
     return scrape->view->check_count > METRIC_WHOLE_CHECKS;
 }
 
-/* The few that are there from the first scrape even then: alerts are commonly written on them. */
+/* The series that exist from the first scrape even then, as alerts often use them. */
 static bool is_common_reason(enum reason reason)
 {
     return reason == REASON_CONNECT_REFUSED || reason == REASON_DELIVERY_LOST || reason == REASON_BROKER_UNREACHABLE;
@@ -106,7 +108,7 @@ static bool phase_gives(const struct check_view *check, enum reason reason)
     }
 }
 
-/* Can this check give this reason? By the families that their names make, and by what its type does. */
+/* Can this check give this reason? Decided by the prefix of the reason's name, and by the properties of the check's type. */
 static bool reason_listed(const struct check_view *check, enum reason reason)
 {
     const char *name = reason_name(reason);

@@ -1,6 +1,6 @@
 /*
- * Owns the reading of this process's own figures. Called by metric.c for each scrape. Promises a handful of system calls and no
- * allocation, whatever number of descriptors is open where the kernel can count them itself.
+ * Reads this process's own figures from /proc. Called by metric.c for each scrape. Promises few system calls and no allocation; on
+ * kernels before 6.2 it reads a directory entry for each open descriptor.
  */
 #include "agent/report/metric_process.h"
 

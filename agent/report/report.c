@@ -36,7 +36,7 @@ static const char *ready_word(const struct agent_view *view)
         return "draining";
     if (verdict->ready)
         return verdict->degraded ? "degraded" : "ready";
-    /* What has failed for good is no longer on its way up, even if it has never been there. */
+    /* A check that is in fail makes the instance "not ready" and no longer "starting", even if it has never been ready. */
     return verdict->started || any_gate_failed(view) ? "not ready" : "starting";
 }
 
@@ -108,13 +108,13 @@ static void put_check(const struct check_view *check, bool full, struct buf *out
     } else if (check->judged) {
         headline(check, took);
         buf_printf(out, " %s", took);
-    } else if (check->reason != REASON_NONE) { /* void so far: what kept the agent */
+    } else if (check->reason != REASON_NONE) { /* all rounds were void so far: shows why */
         put_reason(" ", &last, full, out);
     }
     buf_append_char(out, '\n');
 }
 
-/* Does this check have a part in the answer? */
+/* Does this check gate the endpoint? */
 static bool is_cause(const struct agent_view *view, const struct check_view *check, enum report_question question)
 {
     enum state state = check->health.state;
@@ -182,7 +182,7 @@ void report_line(const struct agent_view *view, char *out, size_t size)
     buf_fini(&line);
 }
 
-/* Unknown: nothing speaks against the server, but not everything could be judged. */
+/* Unknown: no check has failed, but some could not be judged. */
 static bool undecided(const struct agent_view *view)
 {
     bool judged = false, missing = view->check_count == 0, failed = false;
@@ -247,7 +247,7 @@ void report_nagios(const struct agent_view *view, struct buf *out)
     char line[LINE_MAX_BYTES];
     report_line(view, line, sizeof line);
     for (char *at = line; *at; at++)
-        if (*at == '|') /* everything behind it would be performance data */
+        if (*at == '|') /* '|' begins the performance data */
             *at = '/';
     buf_printf(out, "WSHEALTHD %s - %s", words[report_exit_code(view)], line);
     put_performance(view, out);

@@ -1,6 +1,6 @@
 /*
- * The view as text: every format that leaves the agent. Pure. `full` is false for readers that may not see addresses, URLs or the peer's
- * texts (details: reasons): they get reason_help and diagnosis.plain in their place.
+ * The view as text, in every format that the outside reads. Pure. `full` is false for readers that may not see addresses, URLs or
+ * texts of the server (details: reasons): they get reason_help and diagnosis.plain instead.
  */
 #ifndef WSHEALTHD_REPORT_REPORT_H
 #define WSHEALTHD_REPORT_REPORT_H
@@ -21,8 +21,8 @@ struct report_style {
     bool colour;
     unsigned width;      /* columns, from 40 to 200; 0: 100 */
     bool one_shot;       /* `check`: no since, no history */
-    bool ascii;          /* marks and bars of ASCII alone; of everybody else's texts \xNN for what is not */
-    const char *program; /* what the reader types for `wshealthd`, in advice; NULL: that */
+    bool ascii;          /* marks and bars are ASCII; other bytes in texts of others are shown as \xNN */
+    const char *program; /* how the user calls `wshealthd`, for the advice; NULL: wshealthd */
 };
 void report_human(const struct agent_view *view, const struct report_style *style, struct buf *out);
 /* One plugin line with performance data: "WSHEALTHD OK - …|total=0.001900s;;2;0 …". */

@@ -1,8 +1,7 @@
 /*
- * Owns the picture on a terminal: each check with its phases as a waterfall, the verdict, the diagnosis, the advice. Called by the
- * commands; the reader is full, for it is the operator's own terminal. Promises to keep within the width, to mean the same without colour,
- * to be ASCII alone where that is asked for, and to let no byte of the peer's move the cursor. Where a line is too narrow for both of its
- * ends, the right one goes below.
+ * Owns the report for a terminal: each check with its phases as a waterfall, the verdict, the diagnosis, the advice. Called by the
+ * commands, with full details. Promises to keep within the width, to mean the same without colour, to be pure ASCII if that is
+ * asked for, and to let no byte of the server move the cursor. If a line has no room for its right end, that goes to the next line.
  */
 #include "agent/report/report.h"
 
@@ -19,7 +18,7 @@ enum {
     WIDTH_DEFAULT = 100,
     WIDTH_MIN = 40,
     WIDTH_MAX = 200,  /* of sentences */
-    FIGURE_MAX = 100, /* of bars, and of what stands at the right edge: eyes lose the line on the way */
+    FIGURE_MAX = 100, /* of bars and the right edge: on longer lines the eye loses the line */
     INDENT = 4,
     PHASE_COLUMNS = 9,
     LEG_COLUMNS = 10,
@@ -36,7 +35,7 @@ struct page {
     const char *program;
 };
 
-/* Text of unknown origin, as this page can show it. */
+/* Text of the server or another outsider, made safe and, on an ASCII page, ASCII. */
 static void put_text(struct page *page, const char *text)
 {
     struct buf clean = BUF_INIT(TEXT_MAX);
@@ -76,7 +75,7 @@ static unsigned columns_of(const char *text)
     return count;
 }
 
-/* As many as put_text takes. */
+/* How many columns put_text uses. */
 static unsigned columns(const struct page *page, const char *text)
 {
     struct buf shown = BUF_INIT(4 * TEXT_MAX);
@@ -94,7 +93,7 @@ static void new_line(struct page *page, unsigned indent)
     put_blanks(page, indent);
 }
 
-/* One word, broken where it is longer than a whole line; gives the column behind it. */
+/* One word, broken if it is longer than a line. Returns the column after it. */
 static unsigned put_word(struct page *page, const char *word, unsigned indent, unsigned at)
 {
     for (; *word; word++) {
@@ -135,7 +134,7 @@ static void put_wrapped(struct page *page, const char *text, unsigned indent, un
     buf_fini(&clean);
 }
 
-/* The same, less loud, with blanks before the first line as well. */
+/* The same, dimmed, with the indent on the first line too. */
 static void put_dim_lines(struct page *page, const char *text, unsigned indent)
 {
     put_blanks(page, indent);
@@ -165,7 +164,7 @@ static void put_bar(struct page *page, uint64_t start, uint64_t end, uint64_t wh
     buf_append_str(page->out, eighths[fill % parts]);
 }
 
-/* A held connection's phases lie before its round: then they are longer than the round, and the scale is theirs. */
+/* The phases of a held connection are older than its round and may be longer: then they set the scale. */
 static uint64_t whole_round(const struct check_view *check)
 {
     uint64_t sum = 0;
@@ -252,7 +251,7 @@ static void put_heartbeats(struct page *page, const struct delivery_stats *deliv
     buf_fini(&text);
 }
 
-/* Both ways of a heartbeat from the same moment on: what the second is longer, the server has taken. */
+/* Both legs of a heartbeat, from the time of publishing. The difference is the time spent in the server. */
 static void put_delivery(struct page *page, const struct delivery_stats *delivery)
 {
     uint64_t took_ns[LEG_COUNT], longest_ns = 1;
@@ -288,14 +287,15 @@ static const char *mark_of(const struct page *page, enum state state)
     return page->ascii ? looks[state].ascii : looks[state].mark;
 }
 
-/* What stands at the right edge: what a check is, and how long it took. "" where there is nothing to say. */
+/* The right end of a check's line: its times. "": none. */
 static void write_right(const struct check_view *check, char *out, size_t size)
 {
     char took[REPORT_ELAPSED_MAX], rtt[REPORT_ELAPSED_MAX];
     text_format_elapsed(check->total_ns, took, sizeof took);
     text_format_elapsed(check->rtt_ns, rtt, sizeof rtt);
     *out = '\0';
-    if (check_is_broker(check) && check->broker_type) /* a question and its answer: there is no whole beside it */
+    if (check_is_broker(check) &&
+        check->broker_type) /* its round is one request and its answer: the total would be the same number */
         snprintf(out, size, "%s%s%s", check->broker_type, check->judged && check->have_rtt ? "   rtt " : "",
                  check->judged && check->have_rtt ? rtt : "");
     else if (check->judged && check->have_rtt)
@@ -365,7 +365,7 @@ static void put_what_is_wrong(struct page *page, const struct check_view *check)
     }
 }
 
-/* The history has no blanks to break at: it goes below where the line is too narrow. */
+/* The history has no blanks to break at: it goes to a line of its own if this one has no room. */
 static void put_past(struct page *page, const struct check_view *check)
 {
     char stamp[CLOCK_STAMP_MAX], since[64];
@@ -416,7 +416,7 @@ static void put_verdict(struct page *page, const struct agent_view *view)
     buf_append_char(page->out, '\n');
 }
 
-/* "`wshealthd resume` ...", as this reader's shell takes it. */
+/* Advice, with the name by which the user calls this program. */
 static void put_advice(struct page *page, const char *advice)
 {
     static const char command[] = "`wshealthd ";

@@ -1,7 +1,7 @@
 /*
- * Owns the JSON formats: /status and `check --json`, and application/health+json. Called by the health listener, the admin socket and the
- * commands. Promises the documented names, null where there is nothing to say, and for readers that may not see them no address,
- * URL or text of the peer's. Syntax is agent/proto/json_out.c's.
+ * Owns the JSON formats: /status and `check --json`, and application/health+json. Called by the health listener, the admin socket
+ * and the commands. Promises the documented names, null for absent values, and no address, URL or text of the server for readers
+ * without full details. agent/proto/json_out.c writes the syntax.
  */
 #include "agent/report/report.h"
 
@@ -97,8 +97,8 @@ static void put_timings(struct json_out *json, const struct check_view *check)
     json_out_object_end(json);
 }
 
-/* reason, phase, scope and message are the last judged round's: null together where it passed. A check that has only had void rounds
- * says why there is no verdict. */
+/* reason, phase, scope and message are of the last judged round; all are null if it passed. If all rounds were void, message says
+ * why. */
 static void put_round(struct json_out *json, const struct check_view *check, bool full)
 {
     struct check_fault last = { .reason = check->reason, .message = check->message };
@@ -140,7 +140,7 @@ static void put_check(struct json_out *json, const struct check_view *check, boo
     json_out_object_end(json);
 }
 
-/* The short of it; the long is in `checks`, under the same name. Here `reason` is that of the state, not of the last round. */
+/* A summary of each broker; all details are in `checks`, under the same name. `reason` is that of the state, not of the last round. */
 static void put_broker(struct json_out *json, const struct check_view *check, bool full)
 {
     struct check_fault fault;

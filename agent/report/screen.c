@@ -1,5 +1,5 @@
 /*
- * Where people read (agent/report/screen.h). Called by the commands and the demo. Owns nothing but what it has found out about the locale.
+ * The screen of the user (agent/report/screen.h). Called by the commands and the demo. Owns what it knows of the locale.
  */
 #include "agent/report/screen.h"
 
@@ -18,7 +18,7 @@
 #include "agent/base/text.h"
 
 enum {
-    WIDTH_OF_A_TERMINAL = 80, /* that does not say how wide it is: a serial line */
+    WIDTH_OF_A_TERMINAL = 80, /* for a terminal that does not tell its width, such as a serial line */
     WIDTH_OF_A_FILE = 100,
     TEXT_MAX = 4 << 20,
 };
@@ -74,7 +74,7 @@ static unsigned columns(const char *text, size_t len)
     return count;
 }
 
-/* Where what follows a break begins: below the second column of "  name   what it is", else where the line does. */
+/* The indent after a break: below the second column of "  name   help", else that of the line. */
 static unsigned hanging(const char *line, size_t len, unsigned width)
 {
     size_t indent = 0, at;
@@ -88,7 +88,7 @@ static unsigned hanging(const char *line, size_t len, unsigned width)
     return at < len && column <= width / 2 ? column : (unsigned)indent;
 }
 
-/* "  wshealthd check ws://..." and "  curl ...", which are there to be copied: a terminal puts its own breaks together again. */
+/* "  wshealthd check ws://..." and "  curl ..." are not broken, as users copy them; a terminal joins its own breaks when copying. */
 static bool is_command(const char *line)
 {
     const char *word = line + strspn(line, " "), *program = program_name();

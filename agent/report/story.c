@@ -1,6 +1,7 @@
 /*
- * The settling of what is told (agent/report/story.h). Called by the agent with every change of its view. It promises one line for each change of
- * /ready, of degraded and of /live, however short; and none for a cause that has lasted for less than STORY_SETTLE_MS.
+ * When a change of the verdict is told (agent/report/story.h). Called by the agent with every change of its view. Promises one line
+ * for each change of /ready, of degraded and of /live, however short; and none for a cause that has lasted for less than
+ * STORY_SETTLE_MS.
  */
 #include "agent/report/story.h"
 
@@ -20,7 +21,7 @@ static bool same(const struct story_state *a, const struct story_state *b)
     return same_verdict(a, b) && strcmp(a->cause, b->cause) == 0;
 }
 
-/* Back to ready is no time to quote a fault as if it were the reason: what only reports is named as that. */
+/* The instance is ready again. A fault that is left gates nothing: it is named as a remark, not as the reason. */
 static void state_of(const struct agent_view *view, struct story_state *state)
 {
     const struct verdict *verdict = &view->verdict;

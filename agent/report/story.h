@@ -1,6 +1,6 @@
 /*
- * What is told of the verdict, in the log and by the demo: each change once, with the cause that it turned out to have. Pure: the owner has
- * the clock and the timer. The verdict itself waits for nothing; only its telling does.
+ * Decides when the log and the demo tell a change of the verdict: once, and when its cause is clear. Pure: the owner has the clock
+ * and the timer. The verdict itself changes at once.
  */
 #ifndef WSHEALTHD_REPORT_STORY_H
 #define WSHEALTHD_REPORT_STORY_H
@@ -8,7 +8,7 @@
 #include "agent/core/event.h"
 #include "agent/report/view.h"
 
-/* Checks end one after another: until the last of them has, the diagnosis goes through causes that are not the right one. */
+/* Checks that fail together end one after another. Until the last one has ended, the diagnosis may give a wrong cause. */
 enum { STORY_SETTLE_MS = 1000 };
 
 struct story_state {

@@ -1,6 +1,6 @@
 /*
- * What the agent knows, as plain data: the one thing that HTTP, the admin socket, the command line, sd_notify and the metrics read.
- * Owned by the agent (agent/run/agent.h) and always current; readers copy nothing and keep no pointer past their call.
+ * What the agent knows, as plain data. HTTP, the admin socket, the commands, sd_notify and the metrics read this and nothing else.
+ * Owned by the agent (agent/run/agent.h) and always current. Readers keep no pointer past their call.
  */
 #ifndef WSHEALTHD_REPORT_VIEW_H
 #define WSHEALTHD_REPORT_VIEW_H
@@ -15,7 +15,7 @@
 
 struct agent_view {
     const char *version;
-    const char *service_id;  /* the target's URL without secrets: not for strangers */
+    const char *service_id;  /* the target's URL without secrets; not for readers without full details */
     const char *config_file; /* "" where there is none */
     int64_t started_ms;      /* wall */
     uint64_t generation;     /* grows with every change of what /ready, /live, /startup or /health would say */

@@ -57,7 +57,7 @@ static void help_shows_what_to_type(void **state)
     buf_reset(&out);
     cli_write_help(commands, NULL, &out);
     text = buf_str(&out);
-    assert_memory_equal(text, "wshealthd asks a ", 17);
+    assert_memory_equal(text, "wshealthd checks a ", 19);
     assert_non_null(strstr(text, "(/no/such/place/wshealthd help NAME)"));
     assert_non_null(strstr(text, "`/no/such/place/wshealthd help COMMAND`"));
     assert_non_null(strstr(text, "\n  /no/such/place/wshealthd ws://"));
