@@ -12,7 +12,7 @@
 enum { ERR_TEXT_MAX = 512 };
 
 struct err {
-    enum reason reason;      /* for machines; REASON_NONE where no verdict hangs on it (configuration, usage) */
+    enum reason reason;      /* for machines; REASON_NONE where no verdict depends on it (configuration, usage) */
     int code;                /* errno, HTTP status, close code, …: what the reason makes of it */
     char text[ERR_TEXT_MAX]; /* for people; always terminated; control characters are replaced */
 };

@@ -24,7 +24,7 @@ static const char *kind_name(mode_t mode)
                             : "no file";
 }
 
-/* What such a path names is open already. */
+/* Such a path names a descriptor that is open already. */
 static bool is_descriptor(const char *path)
 {
     static const char *const starts[] = { "/dev/stdin", "/dev/fd/", "/proc/self/fd/" };
@@ -92,7 +92,7 @@ int file_read(const char *path, size_t max, enum file_kind kind, struct buf *out
     else if (!S_ISREG(status.st_mode) && !(kind == FILE_OR_STREAM && is_descriptor(path) && is_stream(&status)))
         refuse(&status, err);
     else {
-        /* The room at once: a buffer that grows leaves copies behind, and this may be a key. */
+        /* Reserves all the room at once: a buffer that grows leaves copies behind, and this may be a key. */
         if (S_ISREG(status.st_mode) && status.st_size > 0 && (uint64_t)status.st_size <= max)
             (void)buf_reserve(out, (size_t)status.st_size);
         rc = read_all(fd, max, out, err);

@@ -73,7 +73,7 @@ unsigned long log_lost(void)
     return lost_total;
 }
 
-/* All of it or nothing, and never into the tail. */
+/* Appends all of it or nothing, and never into the tail. */
 static bool put(struct line *line, const char *data, size_t len)
 {
     if (line->full || line->len + len > LINE_MAX_BYTES - LINE_TAIL) {
@@ -90,7 +90,7 @@ static bool put_str(struct line *line, const char *text)
     return put(line, text, strlen(text));
 }
 
-/* For what closes a line; LINE_TAIL has room for it. */
+/* Appends what closes a line; LINE_TAIL keeps the room for it. */
 static void put_tail(struct line *line, const char *text)
 {
     size_t len = strlen(text);
@@ -208,7 +208,8 @@ static bool end_line(struct line *line)
     return written;
 }
 
-/* Tells how many lines were lost, once there is room again. This line is short, and may find room where others find none: once a second. */
+/* Tells how many lines were lost, once there is room again. At most once a second: this line is short, and may find room where
+ * others find none. */
 static void tell_lost(void)
 {
     struct line line;
@@ -252,7 +253,7 @@ void log_tick(void)
         tell_more();
 }
 
-/* Whom the line is about, and why: what makes it one of a kind. */
+/* Asks the rate limit. The kind of a line is its event, its subject and its reason. */
 static bool may_write(const char *event, bool keep, va_list args)
 {
     static const char *const subjects[] = { "check", "broker", "notifier", "address" };
@@ -276,7 +277,7 @@ void log_event(int level_and_keep, const char *event, ...)
     bool wanted = true;
     if (!log_enabled(level))
         return;
-    if (min_level > LOG_DEBUG) { /* who asks for every round gets every round */
+    if (min_level > LOG_DEBUG) { /* level debug has no rate: it is asked for to see every round */
         va_start(args, event);
         wanted = may_write(event, level_and_keep & LOG_KEEP, args);
         va_end(args);

@@ -20,7 +20,7 @@ bool log_enabled(enum log_level level);
 /* log_event(LOG_WARN, "check_fail", "check", "echo", "reason", "echo_timeout", NULL): pairs of strings up to a NULL; a pair whose
  * value is NULL is left out. Writes `time=… level=warn event=check_fail check=echo …` with one write(2). The line has a ceiling of 4 KiB. */
 void log_event(int level, const char *event, ...) __attribute__((sentinel));
-void log_tick(void);          /* now and then: tells what was lost or left out, when no other line comes */
+void log_tick(void);          /* to be called now and then: writes what was lost or left out where no other line comes */
 unsigned long log_lost(void); /* lines dropped since the start */
 void log_open(void);          /* gives stderr a description of our own; once, before the process becomes undumpable */
 void log_set_fd(int fd);      /* for tests; 2 at the start. The counts begin anew */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 static struct log_kind kinds[LOG_RATE_KINDS];
-static uint64_t next_look_ms; /* nobody owes a count before */
+static uint64_t next_look_ms; /* no kind has a count to tell before */
 
 /* FNV-1a. */
 static uint64_t hash_text(uint64_t hash, const char *text)

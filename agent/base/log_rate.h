@@ -18,7 +18,7 @@ struct log_kind {
     uint64_t last_ms, refill_ms;
     uint64_t reasons;   /* a bit for each reason that was seen, by its hash */
     unsigned left;      /* lines that may be written now */
-    unsigned long more; /* lines left out that nobody has been told of */
+    unsigned long more; /* lines left out since the last log_more */
     bool verdict;
     const char *event; /* a literal */
     char subject[LOG_RATE_SUBJECT_MAX];
@@ -28,6 +28,6 @@ struct log_kind {
 bool log_rate_take(const char *event, const char *subject, const char *reason, bool verdict, uint64_t now_ms);
 /* A kind that has left out lines, and may now say so; NULL: none. Its count is the caller's to set to 0. Call until NULL. */
 struct log_kind *log_rate_owing(uint64_t now_ms);
-void log_rate_forget(void); /* everything, without a word */
+void log_rate_forget(void); /* forgets all kinds and what they left out */
 
 #endif

@@ -1,4 +1,4 @@
-/* Memory that is always there, and the end of the program where it is not or where the program itself is wrong. */
+/* Allocation that never fails: the program ends where memory runs out, and where it finds an error of its own. */
 #include "agent/base/mem.h"
 
 #include <stdarg.h>

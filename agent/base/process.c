@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* More than this the agent never needs, and libraries have tables of this size. */
+/* The agent never needs more, and libraries allocate tables of this size. */
 enum { FILES_MAX = 1 << 20 };
 
 /* The inode of the initial PID namespace, a constant of the kernel's interface (PROC_PID_INIT_INO). */
@@ -46,8 +46,9 @@ void process_init(void)
 
 void process_stay(void)
 {
-    /* SIGUSR1 and 2: what log rotation sends to the wrong process. The timers' signals: a timer outlives exec. SIGXFSZ: write says EFBIG.
-     * SIGTTOU: a terminal with `tostop` would stop the agent at its next line of log. SIGHUP: until the loop handles it. */
+    /* SIGUSR1 and SIGUSR2: log rotation may send them to the wrong process. The timers' signals: a timer of the parent outlives
+     * exec. SIGXFSZ: write says EFBIG. SIGTTOU: a terminal with `tostop` would stop the agent at its next line of log. SIGHUP:
+     * until the loop handles it. */
     static const int ignored[] = { SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGXFSZ, SIGTTIN, SIGTTOU };
     struct rlimit limit;
     for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)

@@ -1,5 +1,5 @@
 /*
- * The names and properties of reasons, phases, scopes and results, as tables made from the lists of the header. Everybody asks;
+ * The names and properties of reasons, phases, scopes and results, as tables made from the lists of the header. Used everywhere;
  * nothing is decided here. A value outside its set is an error of this program.
  */
 #include "agent/base/reason.h"

@@ -13,8 +13,8 @@
     X(UPGRADE, "upgrade") \
     X(OPEN, "open")
 
-/* LOCAL: this instance is at fault. SHARED: a dependency that all instances use. PROBE: the agent's own means (token, trust, names, pace),
- * which says nothing about what clients get, and hits all instances alike. */
+/* LOCAL: this instance is at fault. SHARED: a dependency that all instances use. PROBE: the agent's own side (token, trust,
+ * names, pace). It says nothing about what clients get, and affects all instances alike. */
 #define SCOPE_LIST(X)   \
     X(NONE, "none")     \
     X(LOCAL, "local")   \

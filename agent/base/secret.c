@@ -134,7 +134,7 @@ static size_t longest(struct slice s)
     return best;
 }
 
-/* What overlaps is one: a rest of either would be a part of a secret. */
+/* Overlapping secrets are masked as one: what is left of either would be a part of a secret. */
 size_t secret_span(struct slice s)
 {
     size_t end = longest(s);

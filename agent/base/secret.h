@@ -16,7 +16,7 @@ enum { SECRET_MIN = 4, SECRET_COUNT_MAX = 256, SECRET_PREFIX_MIN = 8 };
 
 void secret_add(const char *value); /* copies; adding twice is once; past the maximum the oldest is forgotten */
 void secret_scrub(char *text);      /* each occurrence becomes *** in place */
-/* How many bytes at the front belong to a secret, or to several that overlap; 0 where none begins. For who cuts a text. */
+/* How many bytes at the front belong to a secret, or to several that overlap; 0 where none begins. For code that cuts a text. */
 size_t secret_span(struct slice s);
 void secret_forget_all(void);
 

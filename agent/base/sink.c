@@ -62,7 +62,7 @@ size_t sink_put(struct sink *sink, const char *data, size_t len)
 {
     ssize_t n;
     if (len > SINK_LINE_MAX)
-        len = SINK_LINE_MAX; /* whoever has only polled for room knows of no more */
+        len = SINK_LINE_MAX; /* poll(2) promises no more room than that */
     do {
         struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
         if (sink->way == SINK_SEND)

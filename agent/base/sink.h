@@ -1,6 +1,6 @@
 /*
- * A descriptor that others may share, written to without ever waiting: the log's stderr, the demo's stdout. Who reads it may stand still
- * for as long as it likes; lines are then dropped and counted. Never sets O_NONBLOCK on a description that other processes use too: a
+ * A descriptor that others may share, written to without ever waiting: the log's stderr, the demo's stdout. Its reader may stop for
+ * as long as it likes; lines are then dropped and counted. Never sets O_NONBLOCK on a description that other processes use too: a
  * shell, or the server in the same container, would get EAGAIN where it expects to wait.
  */
 #ifndef WSHEALTHD_BASE_SINK_H
@@ -25,8 +25,8 @@ struct sink {
 void sink_open(struct sink *sink, int fd, bool reopen);
 /* One line of at most SINK_LINE_MAX bytes, whole or not at all. False: it is lost, and counted. */
 bool sink_write(struct sink *sink, const char *line, size_t len);
-/* For who keeps what is left: the bytes taken, at most SINK_LINE_MAX of them; 0 when there is no room now, or nobody to read. Not to be mixed
- * with sink_write. */
+/* For callers that keep what is left: the bytes taken, at most SINK_LINE_MAX of them; 0 when there is no room now, or nobody to
+ * read. Not to be mixed with sink_write. */
 size_t sink_put(struct sink *sink, const char *data, size_t len);
 /* Room for a line now? Also sends what is left of the last one. */
 bool sink_ready(struct sink *sink);

@@ -1,4 +1,4 @@
-/* A borrowed run of bytes: who made it says how long it lives. */
+/* A borrowed run of bytes. The function that returns one says how long it lives. */
 #ifndef WSHEALTHD_BASE_SLICE_H
 #define WSHEALTHD_BASE_SLICE_H
 

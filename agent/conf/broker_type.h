@@ -28,13 +28,13 @@ struct broker_type {
     const char *schemes;     /* "redis rediss redis+unix": what `url` may begin with */
     const char *tls_schemes; /* those of them for which broker_tls is made: "rediss"; NULL: none, or TLS is the library's own */
     const char *
-        plain_schemes; /* those of them over which `tls` would have no effect: it is refused there. NULL: none, or the type's own check says it */
+        plain_schemes; /* those of them over which `tls` would have no effect: they are refused. NULL: none, or `validate` refuses it */
     const char *default_url;                                          /* NULL: `url` is required */
     const struct opt *opts;                                           /* rows of its own options, or NULL */
     size_t opts_size, state_size;                                     /* state is zeroed before each open */
     int (*validate)(const struct broker_conf *conf, struct err *err); /* rules across options, the URL's parts; may be NULL */
     bool (*warns)(const struct broker_conf *conf, char *text,
-                  size_t size); /* what is to be known at the start; false: nothing. Or NULL */
+                  size_t size); /* writes a warning for the log at the start; false: there is none. May be NULL */
     int (*open)(struct broker *broker,
                 struct err *err);       /* connect, authenticate, learn whether it is writable: broker_up or broker_down */
     int (*ping)(struct broker *broker); /* a round trip that also proves it writable and delivering: broker_pong */
@@ -46,7 +46,7 @@ struct broker_type {
     int (*subscribe)(struct broker *broker, struct slice topic);   /* broker_subscribed; from then on broker_message */
     int (*unsubscribe)(struct broker *broker, struct slice topic); /* nothing is reported */
     void (*close)(struct broker *broker); /* callable at any time after open returned 0: broker_closed, once and last, within 1 s */
-    void (*end)(void);                    /* once, before the process ends: let libraries go. May be NULL */
+    void (*end)(void);                    /* once, before the process ends: release libraries. May be NULL */
 };
 
 #endif

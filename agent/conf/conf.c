@@ -1,7 +1,7 @@
 /*
  * Generations of the configuration: made from a file, a text or a bare URL, sealed by the rules that span options, counted by
- * reference. Called by the commands and by reload. Promises that a generation is either whole and consistent or not there, and that all
- * its errors were found in one go.
+ * reference. Called by the commands and by reload. A configuration with an error gives no generation, and all its errors are
+ * collected first.
  */
 #include "agent/conf/conf_parts.h"
 

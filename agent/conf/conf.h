@@ -47,7 +47,7 @@ struct target_conf {
     int compression;
     int proxy_protocol; /* enum proxy_version */
     char *dialect_name; /* "raw" by default */
-    /* read from the above */
+    /* derived from the fields above when the generation is sealed */
     const struct dialect *dialect;    /* never NULL once sealed */
     const struct opt_strings *offers; /* the subprotocols to offer: those above, or the dialect's. NULL before it is sealed */
     struct url local, public;         /* public.scheme[0] == 0 where public_url is not set */
@@ -61,7 +61,7 @@ struct broker_conf {
     void *opts; /* the type's own options */
     char *url;  /* may hold ${file:…}, see opt_expand; the type's default_url where not set */
     struct tls_conf tls;
-    int64_t timeout_ms;                 /* for connecting, and for each ask */
+    int64_t timeout_ms;                 /* for connecting, and for each request */
     int64_t retry_min_ms, retry_max_ms; /* backoff */
 };
 
@@ -79,7 +79,7 @@ struct check_conf {
 struct conf {
     unsigned refs;
     char *listen, *admin; /* NULL or "off": none */
-    bool admin_auto;      /* wherever it can be: agent/run/addresses.h */
+    bool admin_auto;      /* `admin: auto`: the first usable directory, see agent/run/addresses.h */
     struct listen_address listen_address, admin_address;
     bool listen_on, admin_on;
     bool proxy_protocol; /* connections to listen may begin with a PROXY preamble */
@@ -89,7 +89,7 @@ struct conf {
     int shared_faults, probe_faults; /* index into "degrade", "fail" */
     bool shared_faults_fail, probe_faults_fail;
     int64_t liveness_after_ms;
-    struct check_conf *checks; /* the enabled ones and the others, in the file's order */
+    struct check_conf *checks; /* disabled ones too, in the file's order */
     size_t check_count;
     char *agent_id, *region; /* of heartbeats: `identity: { id, region }`, words of heartbeat.h; never NULL once sealed */
     struct broker_conf *brokers;
@@ -126,19 +126,20 @@ struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
 
 bool conf_is_header_name(const char *text); /* a token (RFC 9110, 5.6.2) */
-/* Would a running check notice? The target with its dialect and the agent's identity, and everything of the check itself, compared by the
- * schema. */
+/* May a running check go on with the new generation? conf_same_target compares the target, its dialect and the agent's identity,
+ * conf_same_check everything of the check; both by the rows of the schema. */
 bool conf_same_target(const struct conf *a, const struct conf *b);
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
 bool conf_same_broker(const struct broker_conf *a, const struct broker_conf *b);
 const struct broker_conf *conf_find_broker(const struct conf *conf, const char *name); /* NULL: none */
-/* The user's own, or a built-in one. NULL: none of that name (err suggests one). */
-/* Are the files of `tls` what a library may open by itself? A fifo would hold it, and its thread, for ever. */
+/* -1 where a file of `tls` is not a regular file. Some libraries open these files themselves, and a fifo would block their
+ * thread for ever. */
 int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err);
+/* The user's own, or a built-in one. NULL: none of that name (err suggests one). */
 const struct dialect *conf_find_dialect(const struct conf *conf, const struct conf_env *env, const char *name, struct err *err);
 
-/* `config show`: YAML that loads again but for the secrets, which are ***. `config init`: a commented starter. `config schema`: JSON Schema
- * 2020-12. `rows_roff`: the manual's option tables. */
+/* `config show`: YAML that loads again but for the secrets, which are ***. `config init`: a commented starter. `config schema`:
+ * JSON Schema 2020-12. `conf_write_roff`: the manual's option tables. */
 void conf_show(const struct conf *conf, const struct conf_env *env, struct buf *out);
 void conf_write_starter(const struct conf_env *env, struct buf *out);
 void conf_write_short(struct buf *out); /* `config init --short`: a dozen lines that load */

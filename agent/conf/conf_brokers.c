@@ -1,7 +1,7 @@
 /*
- * `brokers:` of the configuration: reading them with the rows of their types, the rules that span their options, and the check that each
- * gets by itself. Called by agent/conf/conf.c and agent/conf/conf_rules.c. Promises that no password of a URL is in an error. What a
- * driver makes of its options is its own check's business.
+ * `brokers:` of the configuration: reading them with the rows of their types, the rules that span their options, and the check that
+ * each gets by itself. Called by agent/conf/conf.c and agent/conf/conf_rules.c. Promises that no password of a URL is in an error.
+ * Each driver validates its own options (struct broker_type, validate).
  */
 #include "agent/conf/conf_parts.h"
 
@@ -189,7 +189,8 @@ static const struct broker_type *read_type(struct reader *reader, const struct n
     return type;
 }
 
-/* As with checks: one whose type is wrong keeps its place, in a generation that is never handed out. */
+/* A broker of a wrong type keeps its place, so that brokers[2] of an error is the third of the file. Such a generation is never
+ * handed out. */
 static struct broker_conf *append_broker(struct conf *conf, const struct broker_type *type)
 {
     conf->brokers = mem_realloc(conf->brokers, (conf->broker_count + 1) * sizeof *conf->brokers);
@@ -279,7 +280,7 @@ static const struct opt *broker_row(const struct check_conf *check)
     return row && row->kind == OPT_STRING ? row : NULL;
 }
 
-/* Where there is one broker only, nobody has to name it. */
+/* With only one broker, a check need not name it. */
 static void fill_broker(const struct conf *conf, struct check_conf *check)
 {
     const struct opt *row = broker_row(check);
@@ -375,7 +376,7 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
             return;
         }
         conf_take_defaults(check, defaults);
-        check->gates = check->type->gates; /* its faults are shared: they degrade */
+        check->gates = check->type->gates; /* not those of `defaults`: the broker is shared, so its fault only degrades */
         mem_free(check->name);
         check->name = mem_strdup(broker->name);
         panic_if(broker_row(check) && opt_set(check->type->opts, check->opts, "broker", broker->name, &err));
@@ -437,7 +438,7 @@ out:
     return url;
 }
 
-/* What would be ignored in silence was meant for something: whoever set it may think that the password is not sent in clear. */
+/* `tls` beside a URL without TLS is an error, and not ignored: the user may believe that the password is encrypted. */
 static void validate_tls_in_vain(const struct broker_conf *broker, const char *path, const char *url, struct conf_error_list *found)
 {
     const char *wanted = !broker->tls.verify ? "verify" : conf_tls_wanted(&broker->tls);
@@ -479,7 +480,7 @@ static void validate_broker(struct conf *conf, size_t index, const struct conf_e
     conf_validate_required(found, path, broker->type->opts, broker->opts);
     conf_hide_urls(broker->type->opts, broker->opts);
     if (url && !conf_error_has_below(found, path) && broker->type->validate) {
-        struct broker_conf plain = *broker; /* drivers parse the URL: without markers in it */
+        struct broker_conf plain = *broker; /* drivers parse the URL, so they get it without markers */
         plain.url = url;
         if (broker->type->validate(&plain, &err))
             conf_error_below(found, path, (const struct opt *const[]){ broker->type->opts, broker_rows, NULL }, &err);

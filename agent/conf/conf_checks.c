@@ -1,6 +1,6 @@
 /*
- * Makes the checks of a configuration: finds a type, adds a check of it, gives it the file's defaults. Called by whoever reads checks or
- * adds some. What is wrong with them is said by agent/conf/conf_rules.c.
+ * Makes the checks of a configuration: finds a type, adds a check of it, gives it the file's defaults. Called by the reader and by
+ * the command line. agent/conf/conf_rules.c validates the checks.
  */
 #include "agent/conf/conf_parts.h"
 
@@ -29,8 +29,8 @@ int conf_unknown_type(const struct conf_env *env, const char *name, const char *
     return conf_unknown("check type", name, shown, names, count, err);
 }
 
-/* One more check of that type with its defaults, still without a name. Without a type it only keeps the place of one that is wrong, so that
- * checks[2] of an error is the third of the file; such a generation is never handed out. */
+/* One more check of that type with its defaults, still without a name. With type NULL it keeps the place of a check of a wrong
+ * type, so that checks[2] of an error is the third of the file; such a generation is never handed out. */
 struct check_conf *conf_append_check(struct conf *conf, const struct probe_type *type)
 {
     conf->checks = mem_realloc(conf->checks, (conf->check_count + 1) * sizeof *conf->checks);

@@ -1,7 +1,7 @@
 /*
- * Does the configuration fit into the descriptors that the process may have? Called last of the rules. The listeners, the log, the brokers and
- * every check's next round come first: a check that holds so many connections that nothing is left for these is refused by its name,
- * since it would take down the answers of all the others.
+ * Validates that the process may have enough descriptors for the configuration. Called last of the rules. The listeners, the log,
+ * the brokers and every check's next round come first: a check that holds so many connections that nothing is left for these is
+ * refused by its name, since it would take down the answers of all the others.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +10,8 @@
 #include "agent/conf/conf_parts.h"
 #include "agent/conf/probe_type.h"
 
-/* OWN: standard descriptors, loop, log, listeners, the admin socket and health clients. Libraries of brokers have sockets and pipes of their
- * own. MANY: below this a check is not what fills the table, and is never refused. */
+/* OWN: standard descriptors, loop, log, listeners, the admin socket and health clients. Libraries of brokers have sockets and
+ * pipes of their own. MANY: a check that needs fewer is never refused, as it is not what fills the table. */
 enum { OWN = 96, PER_BROKER = 8, PER_CHECK = 2, MANY = 16 };
 
 /* A tenth more than it keeps: while one is replaced, the old one may still be waiting for the server's close frame. */

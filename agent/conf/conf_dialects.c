@@ -15,7 +15,7 @@
 
 enum { SHOWN_MAX = 48, NAMES_MAX = 128, TYPES_TEXT_MAX = 128 };
 
-/* Where no built-in dialects are known: it sends nothing and takes everything. */
+/* For an environment without built-in dialects: it sends nothing and takes every message. */
 static const struct dialect raw = { .name = (char[]){ "raw" } };
 static const struct dialect *const raw_only[] = { &raw, NULL };
 
@@ -119,7 +119,7 @@ static void validate_keepalive(const struct dialect *dialect, struct trail *trai
 {
     const bool asked = !match_spec_empty(&dialect->keepalive.match), answered = dialect->keepalive.send.data;
     const bool pings = dialect->keepalive.ping.data, timed = dialect->keepalive.every_ms != 0;
-    if (conf_error_has_below(found, trail->text)) /* what is wrong by itself is not judged again */
+    if (conf_error_has_below(found, trail->text)) /* it has an error already */
         return;
     if (answered && !asked)
         complain(found, trail, "keepalive.send", "needs match, what it is the answer to");
@@ -129,7 +129,7 @@ static void validate_keepalive(const struct dialect *dialect, struct trail *trai
         complain(found, trail, "keepalive.every", "needs beat");
 }
 
-/* Stands it alone, and does it begin with a word that some type of broker takes? */
+/* publish.command excludes publish.topic and publish.body, and its first word must be a command of some broker type. */
 static void validate_command(const struct dialect *dialect, const struct conf_env *env, const char *path,
                              struct conf_error_list *found)
 {
@@ -169,7 +169,7 @@ static void validate_dialect(const struct dialect *dialect, const struct conf_en
     trail_cut(&trail, cut);
 }
 
-/* The path of a dialect for a URL that has none; a query that is there goes behind. */
+/* Gives a URL without a path the path of the dialect. The URL's own query is appended. */
 static void fill_path(struct url *url, const char *dialect_path, const char *path, struct conf_error_list *found)
 {
     char target[URL_TARGET_MAX];

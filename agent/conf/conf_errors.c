@@ -1,6 +1,6 @@
 /*
- * The errors of one configuration: collected in any order, told in the order of the file. Called by the reader and by the rules across
- * options. Promises a ceiling on their number, and that no secret registered by then is in them.
+ * The errors of one configuration: collected in any order, written in the order of the file. Called by the reader and by the rules
+ * across options. Their number has a ceiling, and every secret that is registered by then is masked.
  */
 #include "agent/conf/conf_errors.h"
 

@@ -1,6 +1,6 @@
 /*
- * The errors of one configuration while they are being found, and the way to the place that is being read. For the files of agent/conf
- * only: the outside gets struct conf_errors (agent/conf/conf.h), which conf_error_finish writes.
+ * The errors of one configuration while they are being found, and the path of the value that is being read. For the files of
+ * agent/conf only: the outside gets struct conf_errors (agent/conf/conf.h), which conf_error_finish writes.
  */
 #ifndef WSHEALTHD_CONF_CONF_ERRORS_H
 #define WSHEALTHD_CONF_CONF_ERRORS_H

@@ -21,7 +21,7 @@ enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
 struct node {
     enum node_kind kind;
     bool quoted;    /* a scalar in quotes, or a block: never null, never a number */
-    bool duplicate; /* its key was there before: reported, and to be passed over */
+    bool duplicate; /* its key was there before: an error was added, and it is skipped */
     struct mark mark;
     char *text; /* scalars; terminated, no NUL inside */
     char *key;  /* of a mapping's child */
@@ -29,7 +29,8 @@ struct node {
     struct node *first, *last, *next;
     size_t count; /* of children */
 };
-/* The tree (an empty document is an empty mapping), or NULL and errors. Syntax only; duplicate keys are reported and marked. */
+/* The tree (an empty document is an empty mapping), or NULL and errors. Syntax only; for duplicate keys an error is added, and
+ * they are marked. */
 struct node *node_load(struct slice text, struct conf_error_list *found);
 void node_free(struct node *node);
 bool node_is_null(const struct node *node);                           /* nothing, ~ or null */
@@ -68,14 +69,15 @@ char *read_text(struct reader *reader, const struct node *node, const char *want
 void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct conf_error_list *found);
 void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct conf_error_list *found);
 void conf_validate_dialects(struct conf *conf, const struct conf_env *env,
-                            struct conf_error_list *found); /* and what the target gets of its own */
-/* publish.command of a check or its dialect: stands alone, begins with a word of the broker type's, and the broker has commands. */
+                            struct conf_error_list *found); /* and fills in what the target takes from its dialect */
+/* publish.command of a check or its dialect: it excludes topic and body, its first word is a command of some broker type, and
+ * the check's broker has commands. */
 void conf_validate_publish_of(const struct conf *conf, const struct conf_env *env, const struct check_conf *check, const char *path,
                               struct conf_error_list *found);
-/* A check of type `subscribe` needs a dialect that knows how to. */
+/* A check of a type with needs_subscribe needs a dialect that says how to subscribe. */
 void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path,
                               struct conf_error_list *found);
-/* The broker that a check is about, if its type has an option `broker`. */
+/* The option `broker` of a check whose type has one; filled in where there is only one broker. */
 void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct conf_error_list *found);
 /* A message that begins with the name of an option belongs to that option: "within: longer than timeout". rows ends with NULL. */
 void conf_error_below(struct conf_error_list *found, const char *path, const struct opt *const *rows, const struct err *err);

@@ -1,7 +1,7 @@
 /*
- * The tree of a document to fields, by the rows of the schema. Called by the loader (agent/conf/conf.c). Promises that every error is
- * reported at its place and reading goes on behind it, and that a field whose value is wrong keeps its default. Variables are replaced
- * here, before a value's type is looked at.
+ * The tree of a document to fields, by the rows of the schema. Called by the loader (agent/conf/conf.c). An error is added with its
+ * place, and reading goes on behind it. A field whose value is wrong keeps its default. Variables are replaced here, before the
+ * value is parsed.
  */
 #include "agent/conf/conf_parts.h"
 
@@ -32,7 +32,8 @@ static void refuse_kind(struct reader *reader, const struct node *node, const ch
     }
 }
 
-/* The text with its variables replaced in *out. 1: there is a value; 0: variables made it empty, so it is not set; -1: reported. */
+/* The text with its variables replaced in *out. 1: there is a value; 0: variables made it empty, so it is not set; -1: an error
+ * has been added. */
 static int expand(struct reader *reader, const struct node *node, bool keep_files, struct buf *out)
 {
     bool replaced;
@@ -181,7 +182,7 @@ static bool read_match_key(struct reader *reader, const struct node *node, struc
     return false;
 }
 
-/* The parts of a match, not tried yet. */
+/* Reads the parts of a match, and does not compile it. */
 static bool read_parts(struct reader *reader, const struct opt *row, const struct node *node, struct match_spec *spec)
 {
     char want[WANT_MAX];
@@ -202,7 +203,7 @@ static bool read_parts(struct reader *reader, const struct opt *row, const struc
     return ok;
 }
 
-/* The text begins with the part that is wrong: "regex: missing ) at offset 4". */
+/* Adds the error at the part of the match that its text begins with: "regex: missing ) at offset 4". */
 static void refuse_part(struct reader *reader, const struct node *node, const struct err *err)
 {
     char part[16] = "";
@@ -313,7 +314,7 @@ static void read_pairs(struct reader *reader, const struct opt *row, const struc
     }
 }
 
-/* What is not in this build may still be said to be off. */
+/* An option that is not in this build may be set to off. */
 static void read_future(struct reader *reader, const struct opt *row, const struct node *node)
 {
     bool off = node->kind == NODE_SCALAR ? node_is_null(node) || (row->default_text && strcmp(node->text, row->default_text) == 0)
@@ -398,7 +399,7 @@ static bool is_one_of(const char *const *words, const char *word)
     return false;
 }
 
-/* The section beside which a key stands that belongs into it: the indentation was forgotten. */
+/* The section that an unknown key belongs into, because somebody forgot to indent it; or NULL. */
 static const char *section_of(const struct reader_part parts[2], const char *key)
 {
     for (size_t i = 0; i < 2; i++)

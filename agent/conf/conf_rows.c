@@ -1,8 +1,8 @@
 /*
  * The schema of the configuration: every option but those of the check types, which bring their own rows. Read by the loader, the
- * command line, `config show|init|schema` and the manual. `checks`, `brokers` and `dialects`, and the `type` of the former, are read by
- * hand in agent/conf/conf*.c, as their fields are no plain values. What brokers and dialects have of their own are the rows of the broker
- * types and of agent/conf/dialect.c.
+ * command line, `config show|init|schema` and the manual. `checks`, `brokers` and `dialects`, and the `type` of the former, are
+ * read by code in agent/conf/conf*.c, as their fields are no plain values. The options of brokers and dialects are rows of the
+ * broker types and of agent/conf/dialect.c.
  */
 #include "agent/conf/conf_parts.h"
 

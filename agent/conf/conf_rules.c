@@ -1,6 +1,6 @@
 /*
- * Rules that span options, and what is derived from them: addresses, URLs, the token's place. Called when a generation is loaded and
- * again after the command line has set options. Promises to say nothing about an option that is already known to be wrong.
+ * Rules that span options, and what is derived from them: addresses, URLs, the token's place. Called when a generation is loaded
+ * and again after the command line has set options. An option that has an error already gets no second one.
  */
 #include "agent/conf/conf_parts.h"
 
@@ -87,7 +87,7 @@ static void validate_token_place(struct target_conf *target, struct conf_error_l
         conf_error_path(found, path, "'%s', %s", shown, want);
 }
 
-/* host or host:port, as it stands between the slashes of a URL. */
+/* host or host:port, as in the authority of a URL. */
 static bool is_authority(const char *text)
 {
     for (const char *p = text; *p; p++)
@@ -222,7 +222,7 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     conf_validate_share(conf, index, path, found);
 }
 
-/* Does anything speak TLS with these options: the target, the way of the users, or the https:// URL of a check? */
+/* Does anything use these TLS options: the target's URL, the public URL, or a check that speaks TLS by itself? */
 static bool target_speaks_tls(const struct conf *conf)
 {
     if (conf->target.local.tls || conf->target.public.tls)
@@ -235,7 +235,8 @@ static bool target_speaks_tls(const struct conf *conf)
     return false;
 }
 
-/* What would be ignored in silence was meant for something. `verify` alone is left alone: it is no demand. */
+/* TLS options without any TLS are an error, and not ignored: somebody meant something by them. `verify` alone is accepted, as it
+ * asks for nothing. */
 static void validate_tls_in_vain(const struct conf *conf, struct conf_error_list *found)
 {
     const char *wanted = conf_tls_wanted(&conf->target.tls);

@@ -101,7 +101,7 @@ static void put_section(struct json_out *json, const struct opt *rows)
     json_out_object_end(json);
 }
 
-/* Where the loader takes a key without a value for one that is not there. */
+/* For keys that the loader takes as not set where they have no value. */
 static void put_scalar_or_unset(struct json_out *json)
 {
     json_out_object(json);
@@ -124,7 +124,7 @@ static void put_pairs(struct json_out *json, const struct opt *row)
     json_out_object_end(json);
 }
 
-/* What may be said of an option that is not in this build: that it is off. */
+/* An option that is not in this build accepts only off. */
 static void put_future(struct json_out *json, const struct opt *row)
 {
     json_out_object(json);
@@ -308,7 +308,7 @@ static void put_checks(struct json_out *json, const struct conf_env *env)
     close_list(json);
 }
 
-/* The URL's scheme may tell the type, so that several may fit one that has none. */
+/* anyOf, and not oneOf: a broker without `type` has it from its URL's scheme, and may match several types here. */
 static void put_brokers(struct json_out *json, const struct conf_env *env)
 {
     open_list(json, "message brokers behind the server", 0, CONF_BROKERS_MAX, "anyOf");

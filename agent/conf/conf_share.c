@@ -1,13 +1,13 @@
 /*
- * Which checks may have `share_connection`? Called by the rules, for each check that sets it. What cannot be done over one connection is refused here,
- * with what to do instead, so that no check is quietly less than its type says.
+ * Validates `share_connection`. Called by the rules for each check. What cannot be done over one connection is refused, with what
+ * to do instead, so that no check silently does less than its type says.
  */
 #include <stdio.h>
 
 #include "agent/conf/conf_parts.h"
 #include "agent/conf/probe_type.h"
 
-/* One check of a shared connection may subscribe: which messages are whose is told by one dialect. */
+/* Only one check of a shared connection may subscribe: the connection has one dialect, which tells its messages from others. */
 static const struct check_conf *other_subscriber(const struct conf *conf, size_t index)
 {
     const struct check_conf *check = &conf->checks[index];

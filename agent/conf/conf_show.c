@@ -39,14 +39,14 @@ static size_t decode(const unsigned char *p, size_t left, unsigned *code)
     return len;
 }
 
-/* Must it be escaped, as YAML refuses it or takes it for the end of a line? */
+/* Characters that YAML refuses or takes for a line break must be escaped. */
 static bool is_special(unsigned code)
 {
     return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 || code == 0xfeff || code == 0xfffe ||
            code == 0xffff;
 }
 
-/* What stands inside double quotes. raw: it is JSON already, where quotes and backslashes are right as they are. */
+/* Writes the inside of double quotes. raw: the text is JSON already, and its quotes and backslashes stay as they are. */
 static void put_inner(struct buf *out, const char *text, size_t len, bool raw, bool is_value)
 {
     const unsigned char *p = (const unsigned char *)text;
@@ -65,7 +65,7 @@ static void put_inner(struct buf *out, const char *text, size_t len, bool raw, b
     }
 }
 
-/* Plain where every YAML reader takes it for the same text. */
+/* Without quotes if every YAML reader reads the same text back. */
 static bool is_plain(const char *text)
 {
     static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -93,7 +93,7 @@ static void put_text(struct buf *out, const char *text, bool is_value)
     buf_append_char(out, '"');
 }
 
-/* Literal parts escaped, files by their path. */
+/* Escapes the literal parts, and writes a file by its path. */
 static void put_dynamic(struct buf *out, const char *text)
 {
     buf_append_char(out, '"');
@@ -111,14 +111,15 @@ static void put_dynamic(struct buf *out, const char *text)
     buf_append_char(out, '"');
 }
 
-/* A secret that is one file and nothing else is named: its path tells nothing. */
+/* A secret that is one file and nothing else is shown by its path, which reveals nothing. */
 static bool is_one_file(const char *text)
 {
     const char *end = *text == OPT_MARK_BEGIN ? strchr(text, OPT_MARK_END) : NULL;
     return end && !end[1];
 }
 
-/* A URL with files in it: is anything that is written out in it secret? A password that is a file as a whole is not, it is named. */
+/* For a URL with files in it: is a secret written out in it? A password that is one file as a whole is none, as only its path is
+ * shown. */
 static bool has_literal_secret(const char *text)
 {
     struct buf flat = BUF_INIT(MASK_MAX);
@@ -229,7 +230,7 @@ static void put_bytes(struct buf *out, const struct opt_bytes *bytes)
     mem_free(text);
 }
 
-/* Is there anything to show? What was never set and has no default is left out. */
+/* An option without a value and without a default is left out. */
 static bool is_shown(const struct opt *row, const void *base)
 {
     switch (row->kind) {
@@ -246,7 +247,7 @@ static bool is_shown(const struct opt *row, const void *base)
 
 static void show_rows(struct buf *out, const struct opt *rows, void *base, int depth);
 
-/* Does it go on below its key? */
+/* Does the value begin on the line below its key? */
 static bool is_block(const struct opt *row)
 {
     return row->kind == OPT_SECTION || row->kind == OPT_MATCH || row->kind == OPT_SPEC || row->kind == OPT_PAIRS;

@@ -1,6 +1,6 @@
 /*
- * What is wrong with one value, or with a few that stand together: names, headers, URLs and what is secret in them, TLS files. Called
- * by the rules (agent/conf/conf_rules.c, conf_brokers.c, conf_dialects.c); calls none of them.
+ * Validates one value, or a few that belong together: names, headers, URLs and the secrets in them, TLS files. Called by the rules
+ * (agent/conf/conf_rules.c, conf_brokers.c, conf_dialects.c), and calls none of them.
  */
 #include "agent/conf/conf_parts.h"
 
@@ -52,7 +52,7 @@ static void hide(const char *begin, size_t len)
     mem_free(text);
 }
 
-/* The password as it is written and as it is meant, and query values whose name says that they are secret. */
+/* Registers the password, encoded and decoded, and the query values that have the name of a secret. */
 void conf_hide_url(const char *text)
 {
     struct url url;
@@ -115,7 +115,7 @@ void conf_validate_subprotocols(const struct opt_strings *list, const char *path
     }
 }
 
-/* An empty text, as of a variable that is not set, wants nothing. */
+/* An empty text, as from a variable that is not set, counts as not set. */
 static bool is_given(const char *text)
 {
     return text && *text;

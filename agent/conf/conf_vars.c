@@ -1,7 +1,7 @@
 /*
- * ${NAME}, ${NAME:-default} and ${file:/path} in values. Called by the reader of the configuration. Promises that what is put in is
- * never looked at again (a variable that holds "${file:…}" stays that text), that the total is bounded, and that errors name the
- * variable and never quote its value. `$${` is a literal `${`.
+ * ${NAME}, ${NAME:-default} and ${file:/path} in values. Called by the reader of the configuration. A value that was put in is not
+ * expanded again (a variable that holds "${file:…}" stays that text). The total is bounded. Errors name the variable and never
+ * quote its value. `$${` is a literal `${`.
  */
 #include "agent/conf/conf_parts.h"
 
@@ -23,7 +23,7 @@ struct expansion {
     struct err *err;
 };
 
-/* What goes into a dynamic value may not look like its markers, nor end a line of HTTP. */
+/* A dynamic value must hold neither a marker's byte nor a line break, as it goes into a line of HTTP. */
 static int put(struct expansion *x, struct slice text)
 {
     for (size_t i = 0; x->keep_files && i < text.len; i++)
@@ -55,7 +55,7 @@ static int put_file(struct expansion *x, struct slice path)
         const char begin = OPT_MARK_BEGIN, end = OPT_MARK_END;
         size_t at = x->out->len;
         rc = buf_append_char(x->out, begin) || put(x, path) || buf_append_char(x->out, end) ? -1 : 0;
-        if (!rc) { /* read once now, so that a file that is missing is an error of the configuration */
+        if (!rc) { /* read once now, so that a missing file is an error of the configuration */
             rc = opt_expand(buf_str(x->out) + at, &content, x->err);
         }
     } else {
@@ -104,7 +104,7 @@ static int put_variable(struct expansion *x, struct slice inner)
     return put_foreign(x, what, slice_str(value));
 }
 
-/* text stands behind "${"; *used is what it took, with the brace. */
+/* text begins behind "${"; *used counts what it took, with the closing brace. */
 static int put_one(struct expansion *x, const char *text, size_t *used)
 {
     const char *end = strchr(text, '}');

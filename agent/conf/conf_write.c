@@ -1,6 +1,6 @@
 /*
- * The schema as text: the commented starter of `config init` and the option tables of the manual. Called by the command line and by the
- * build of the manual pages. Both are made from the rows alone, so that they cannot say anything else than the loader does.
+ * The schema as text: the commented starter of `config init` and the option tables of the manual. Called by the command line and by
+ * the build of the manual pages. Both are made from the rows alone, so they always agree with the loader.
  */
 #include "agent/conf/conf_parts.h"
 
@@ -56,7 +56,7 @@ static void put_default(struct buf *out, const struct opt *row)
     buf_append_char(out, '\n');
 }
 
-/* Sections stand as they are, empty; what is in them is commented out: `#name: default`, with the help above. */
+/* Writes the key of a section, and comments out what is in it: `#name: default`, with the help above. */
 static void put_rows(struct buf *out, const struct opt *rows, const char *lead)
 {
     for (const struct opt *row = rows; row && row->name; row++) {
@@ -150,7 +150,7 @@ static void put_check(struct buf *out, const struct probe_type *type)
     buf_append_char(out, '\n');
 }
 
-/* The editor's line (YAML Language Server): keys are completed and checked while they are typed. It stands first, or is not found. */
+/* A line for editors with the YAML Language Server, which then complete and validate keys. They find it only if it is the first. */
 static void put_editor_lines(struct buf *out)
 {
     buf_printf(out,

@@ -1,9 +1,10 @@
 /*
- * YAML text to a tree of nodes with positions, by libyaml's events. Called by the loader (agent/conf/conf.c). Promises bounded depth, a
- * bounded number of nodes, one document, no aliases and no tags, and an error with line and column for everything else. What the
- * nodes mean is left to agent/conf/conf_read.c.
+ * YAML text to a tree of nodes with positions, by libyaml's events. Called by the loader (agent/conf/conf.c). Promises bounded
+ * depth, a bounded number of nodes, one document, no aliases and no tags, and an error with line and column for everything else.
+ * What the nodes mean is left to agent/conf/conf_read.c.
  *
- * Events and not libyaml's own document: there an alias has no position of its own, and a document that refers to itself has no end.
+ * It reads libyaml's events and not its document: there an alias has no
+ * position of its own, and a document that refers to itself never ends.
  */
 #include "agent/conf/conf_parts.h"
 
@@ -20,9 +21,9 @@ struct builder {
     struct conf_error_list *errors;
     struct slice text;
     struct node *root;
-    struct node *open[CONF_DEPTH_MAX]; /* the lists and mappings around */
+    struct node *open[CONF_DEPTH_MAX]; /* the lists and mappings that are open */
     size_t depth, nodes;
-    char *key; /* read, and waiting for its value */
+    char *key; /* the key whose value comes next */
     struct mark key_mark;
     bool failed;
 };
@@ -91,7 +92,7 @@ static char char_at(struct slice text, yaml_mark_t mark)
     return i < text.len ? (char)text.data[i] : 0;
 }
 
-/* Does a ${ stand before the mark on its line? In { } and [ ] its brace is YAML's. */
+/* Does a ${ come before the mark on its line? Inside { } and [ ] its brace is part of YAML's own syntax. */
 static bool has_variable(struct slice text, yaml_mark_t mark)
 {
     size_t line = 0, i = 0;
@@ -103,7 +104,7 @@ static bool has_variable(struct slice text, yaml_mark_t mark)
     return false;
 }
 
-/* What libyaml says, and what it means to somebody who has only written a file. */
+/* The messages of libyaml, and what each means to somebody who has only written a file. */
 static const struct {
     const char *problem, *context, *plain;
 } sayings[] = {
@@ -263,7 +264,7 @@ static void run_parser(struct builder *builder)
     yaml_parser_t parser;
     bool end = false;
     panic_if(!yaml_parser_initialize(&parser));
-    /* libyaml asserts a pointer, also for an empty file */
+    /* libyaml asserts that it is not NULL, even for an empty file */
     yaml_parser_set_input_string(&parser, builder->text.len ? builder->text.data : (const uint8_t *)"", builder->text.len);
     while (!end && !builder->failed) {
         yaml_event_t event;
@@ -295,7 +296,7 @@ static void refuse_duplicates(struct conf_error_list *found, struct node *node, 
     }
 }
 
-/* The first byte that is no UTF-8, found by halves: utf8_feed only says whether there is one. */
+/* The offset of the first byte that is not UTF-8, by binary search: utf8_feed only says whether there is one. */
 static size_t bad_utf8_offset(struct slice text)
 {
     uint32_t state = 0;
@@ -305,7 +306,7 @@ static size_t bad_utf8_offset(struct slice text)
     return i;
 }
 
-/* libyaml compares each directive with all before it. */
+/* libyaml compares each directive with all earlier ones, so their number is bounded. */
 static bool too_many_directives(struct slice text)
 {
     size_t count = 0;

@@ -1,7 +1,7 @@
 /*
- * The schema of dialects, and a check's parts put over one. Read by the configuration for `dialects:`, and by the rows of probes whose checks
- * may override parts in place (DIALECT_PARTS). Owns no memory: what is laid over shares the texts of both. The built-in tables are
- * probes/dialects/, the conversation is agent/client/dialogue.c.
+ * The schema of dialects, and a check's parts put over one. Read by the configuration for `dialects:`, and by the rows of probes
+ * whose checks may override parts in place (DIALECT_PARTS). Owns no memory: the result of dialect_overlay shares the texts of both.
+ * The built-in tables are probes/dialects/, the conversation is agent/client/dialogue.c.
  */
 #include "agent/conf/dialect.h"
 
@@ -138,7 +138,7 @@ const struct opt dialect_rows[] = {
     { 0 },
 };
 
-/* Of the kinds that parts have. */
+/* Handles only the kinds of options that parts have. */
 static size_t field_size(const struct opt *row)
 {
     switch (row->kind) {

@@ -48,11 +48,11 @@ struct dialect {
     } goodbye;
     struct {
         char *topic, *body;         /* the broker's side; unset: {{channel}} and {{payload}} */
-        struct opt_strings command; /* instead of both: a command of the broker's own, for what is read without pub/sub */
+        struct opt_strings command; /* instead of both: a command of the broker's own, for servers that read a stream or a list */
     } publish;
     int framing; /* enum dialect_framing */
-    /* Some servers of the family confirm subscriptions and some never do: silence, without `reject`, is a yes until the first confirmation was
-     * seen. For built-in dialects. */
+    /* Some servers of the family never confirm a subscription: until the first confirmation was seen, one that is not rejected
+     * counts as confirmed. For built-in dialects. */
     bool may_confirm;
     bool hides_origin; /* built-in ones: the server answers 404 to an Origin that it does not allow */
     bool json_holes;   /* texts are JSON: holes are escaped for it */
@@ -71,7 +71,8 @@ extern const struct opt dialect_connect_rows[], dialect_subscribe_rows[], dialec
         DIALECT_PART("keepalive", at, dialect_keepalive_rows, "how server and client show each other that they are there"), \
         DIALECT_PART("publish", at, dialect_publish_rows, "the broker's side: what must be published to reach a channel")
 #define DIALECT_PART(key, at, its_rows, text) { .name = key, .kind = OPT_SECTION, .offset = (at), .rows = (its_rows), .help = text }
-/* The dialect with what a check has set put over it, option by option; both must live as long. */
+/* Copies `base` and replaces each option that `over` sets. *out borrows from both, which must live as long; it may be one of
+ * them. */
 void dialect_overlay(struct dialect *out, const struct dialect *base, const struct dialect *over);
 
 #endif

@@ -61,7 +61,7 @@ enum opt_flags {
     OPT_DYNAMIC = 4, /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
     /* Promised by the manual, not in this build: an error that says so, unless the value is `default_text`, false or empty. Has no field. */
     OPT_FUTURE = 8,
-    OPT_TEMPLATE = 16, /* a string with holes: template_validate when it is read. OPT_SPEC and OPT_BYTES are without saying so */
+    OPT_TEMPLATE = 16, /* a string with holes: validated when it is read; OPT_SPEC and OPT_BYTES always have them */
     OPT_POINTER = 32,  /* a string that is a JSON pointer */
     OPT_REPEATS = 128, /* OPT_STRINGS in which a text may be there twice */
     OPT_LITERAL = 64,  /* OPT_BYTES without holes: {{ stands for itself */
@@ -111,7 +111,7 @@ int opt_add_word(const struct opt *row, unsigned *set, const char *word, const c
 const char *opt_want(const struct opt *row, char *out, size_t size); /* "a duration such as 250ms or 1m30s" */
 /* `{ base64: … }` */
 int opt_parse_base64(const struct opt *row, struct opt_bytes *field, const char *text, struct err *err);
-/* Would it compile with something in its holes? err names the part: "regex: …". */
+/* Does the match compile with a sample in each hole? err begins with the part: "regex: …". */
 int opt_spec_validate(const struct match_spec *spec, struct err *err);
 /* "1m30s", "64KiB", "10%": a number as this row would be written. */
 void opt_format_number(const struct opt *row, int64_t value, char *out, size_t size);

@@ -1,7 +1,7 @@
 /*
- * Values that live in files: ${file:…} markers of dynamic strings, read again at every use, and whole files with a ceiling. Called by
- * the engine before each connection, and by the configuration. Promises never to block on a file that is none, and that whatever came
- * from a file is registered as a secret before anybody sees it.
+ * Values that live in files: ${file:…} markers of dynamic strings, read again at every use, and whole files with a ceiling. Called
+ * by the engine before each connection, and by the configuration. Never hangs on a fifo or a device. Every value that comes from a
+ * file is registered as a secret before it is returned.
  */
 #include "agent/conf/opt.h"
 

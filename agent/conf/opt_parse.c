@@ -1,7 +1,8 @@
 /*
  * One option's text to its field: numbers with their units, words, windows, lists. Called by the reader of the configuration
- * (agent/conf/conf_read.c) and, through opt_set, by the command line. Promises that an error quotes only what it was told it may show,
- * names what was wanted, and leaves the field as it was. Where the value came from and where errors go is the caller's business.
+ * (agent/conf/conf_read.c) and, through opt_set, by the command line. Promises that an error quotes only what it was told it may
+ * show, names what was wanted, and leaves the field as it was. The caller knows where the value came from, and puts that into the
+ * error.
  */
 #include "agent/conf/opt.h"
 
@@ -235,7 +236,7 @@ static bool has_control(const char *text)
     return false;
 }
 
-/* "Bearer abc", "a=b; session=abc": whoever repeats a part of it tells it too. */
+/* "Bearer abc", "a=b; session=abc": a part of it is secret too, as somebody may repeat only that. */
 static void hide_parts(const char *text)
 {
     static const char breaks[] = " ;,=:";
@@ -260,7 +261,7 @@ static void keep_secret(const struct opt *row, const char *name, const char *tex
         hide_parts(text);
 }
 
-/* RFC 6901 is known to matches: one is made with it. */
+/* Compiles a match with it, as agent/proto/match.c knows RFC 6901. */
 static int validate_pointer(const char *text, struct err *err)
 {
     char copy[POINTER_MAX], null[] = "null";

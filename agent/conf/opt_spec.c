@@ -1,6 +1,6 @@
 /*
- * Matches with holes, tried with a sample in them, so that a broken regular expression is found when the configuration is read. Called by the
- * reader of the configuration and by the command line. What is really put into the holes is the business of whoever awaits the answer.
+ * Matches with holes, tried with a sample in them, so that a broken regular expression is found when the configuration is read.
+ * Called by the reader of the configuration and by the command line. The real values are put in by agent/client/dialogue_parts.c.
  */
 #include "agent/conf/opt.h"
 

@@ -91,7 +91,7 @@ static int fail_size(struct err *err, size_t max_total)
     return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "message inflates past %zu bytes, at most so many are taken", max_total);
 }
 
-/* A distance that leads out of what there is. Where to is in no message of zlib's, but only one of these can be. */
+/* A distance that points back too far. zlib does not say beyond what, but only one of these is possible. */
 static int fail_distance(const struct inflater *inflater, struct err *err)
 {
     if (inflater->bits < MAX_WBITS && inflater->history >= 1U << inflater->bits)

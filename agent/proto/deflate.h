@@ -21,7 +21,8 @@ void inflater_free(struct inflater *inflater);
  * full and there may be more; 0: *in is eaten; -1: err->code 1007, the sentence names the rule, and only inflater_free is left. What comes
  * out, and which rule was broken, does not depend on how the bytes were cut. */
 int inflater_step(struct inflater *inflater, struct slice *in, uint8_t *out, size_t room, size_t *made, struct err *err);
-/* What the sender has cut off a message (RFC 7692, 7.2.1): to be stepped through as the message's last input, before inflater_end. */
+/* The four bytes that the sender has cut off a message (RFC 7692, 7.2.1): to be given to inflater_step as the message's last
+ * input, before inflater_end. */
 struct slice inflater_tail(struct inflater *inflater);
 int inflater_end(struct inflater *inflater, struct err *err); /* the message is over: 0, or -1 as above */
 /* All of that for a message that is kept: appends a piece of it to out; end: it is the last one. Never past max_total bytes for the

@@ -1,4 +1,4 @@
-/* Text for the manual pages (agent/proto/roff.h). Called by whatever writes a table of the manual. Pure. */
+/* Text for the manual pages (agent/proto/roff.h). Called by the code that writes tables of the manual. Pure. */
 #include "agent/proto/roff.h"
 
 void roff_text(struct buf *out, const char *text)

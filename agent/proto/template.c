@@ -1,7 +1,7 @@
 /*
- * Texts with holes and lengths. The dialects' messages, topics and bodies are filled here for every message that is sent; the configuration
- * asks template_validate once. Promises that a template that was checked fails only at a ceiling, that a failure leaves `out` as it was, and
- * that nesting is bounded. What is put into holes, and what the text means, is the dialogue's business.
+ * Texts with holes and lengths. The dialects' messages, topics and bodies are filled here for every message that is sent; the
+ * configuration asks template_validate once. A template that was validated fails only at a ceiling. A failure leaves `out` as it
+ * was. Nesting is bounded. The dialogue decides what is put into the holes.
  */
 #include "agent/proto/template.h"
 
@@ -60,7 +60,7 @@ static int hex_value(uint8_t c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* {{0x9aa3}}: the digits, checked here so that putting them cannot fail but at the ceiling. */
+/* {{0x9aa3}}: the digits are validated here, so that putting them can only fail at the ceiling. */
 static int bytes_piece(struct slice digits, struct piece *piece, struct err *err)
 {
     bool good = digits.len && digits.len % 2 == 0;
@@ -230,7 +230,7 @@ static int put_piece(struct buf *out, const struct piece *piece, const struct te
     return piece->kind == PIECE_BYTES ? put_bytes(out, piece->text) : buf_append_slice(out, piece->text);
 }
 
-/* Without `out`: only looks whether it is well formed. */
+/* With `out` NULL it only validates. */
 static int walk(struct slice text, const struct template_vars *vars, struct buf *out, struct err *err)
 {
     struct nest nest = { .depth = 0 };

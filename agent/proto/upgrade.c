@@ -83,7 +83,7 @@ static int append_header(struct buf *out, const char *name, const char *value)
                : 0;
 }
 
-/* The target as it stands, but that a blank or a control character would end it: these are percent-encoded. */
+/* Appends the target. A blank or a control character would end it, and is percent-encoded. */
 static int append_target(struct buf *out, const char *target)
 {
     for (const char *at = target; *at; at++) {
@@ -213,7 +213,7 @@ static int judge_status(const struct http_head *head, struct err *err)
     return err_set(err, REASON_UPGRADE_REFUSED, status, "status %d%s%s, want 101%s", status, gap, reason, status_hint(status));
 }
 
-/* What the configuration can do about it, where status and words tell. NULL: they do not. */
+/* The option that mends it, where the status or the words tell which. NULL: they do not. */
 static const char *refusal_advice(const struct http_head *head, struct slice body, const struct upgrade_offer *offer,
                                   bool hides_origin)
 {
@@ -351,7 +351,8 @@ static int judge_subprotocol(const struct http_head *head, const struct upgrade_
                    shown(*value, text), *offered ? offered : "none");
 }
 
-/* Browsers and proxies take no notice: to refuse such a server would take it out while all its users are well. */
+/* Not an error: browsers and proxies ignore these headers, so refusing the response would take a server away from users that are
+ * well. */
 static const char *remark_on(const struct http_head *head)
 {
     if (http_header_get(head, "Content-Length"))
@@ -405,7 +406,7 @@ static int judge_key(const struct http_head *head, char accept[WS_ACCEPT_LEN + 1
     return 0;
 }
 
-/* Takes the first subprotocol that the client names: a server of ours speaks none of its own and minds none. */
+/* Takes the first subprotocol that the client names: our servers (the demo, tests) accept any. */
 static void choose_subprotocol(const struct http_head *head, char chosen[WS_SUBPROTOCOL_MAX])
 {
     const struct slice *value = http_header_get(head, "Sec-WebSocket-Protocol");

@@ -1,7 +1,7 @@
 /*
- * Reading and showing URLs and listen addresses. Configuration and command line parse with it, dial and upgrade read the struct, everything that
- * is printed goes through url_redact. Strict, since a URL comes from a person and a typo is best found at once. Names are not
- * resolved here, and whether a scheme fits its place is the caller's business. Texts never hold the userinfo or the query.
+ * Reading and showing URLs and listen addresses. Configuration and command line parse with it, dial and upgrade read the struct,
+ * everything that is printed goes through url_redact. Strict, since a URL comes from a person and a typo is best found at once.
+ * Names are not resolved here, and the caller decides which schemes it takes. Texts never hold the userinfo or the query.
  */
 #include "agent/proto/url.h"
 
@@ -125,7 +125,7 @@ static int decode(struct slice s, char *out, size_t size, const char *what, stru
     return 0;
 }
 
-/* What no URL may hold anywhere (RFC 3986, 2), so that everything below need not look again. */
+/* Refuses bytes that no URL may hold anywhere (RFC 3986, 2), so that the functions below need not. */
 static int validate_bytes(struct slice s, struct err *err)
 {
     for (size_t i = 0; i < s.len; i++) {

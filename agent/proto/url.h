@@ -1,7 +1,8 @@
 /*
  * The URLs of targets: ws:// wss:// http:// https:// tcp:// and their unix forms ws+unix:///path:/request-path and
- * http+unix:///path:/request-path, and those of brokers: redis:// rediss:// redis+unix:///path:/database nats:// tls:// amqp:// amqps://
- * (RFC 3986 for what it covers). Which of them fit a place is the caller's business. Listen addresses (host:port, [v6]:port, unix:/path) are read here too.
+ * http+unix:///path:/request-path, and those of brokers: redis:// rediss:// redis+unix:///path:/database nats:// tls:// amqp://
+ * amqps:// (RFC 3986 for what it covers). The caller decides which of them it takes. Listen addresses (host:port, [v6]:port,
+ * unix:/path) are read here too.
  */
 #ifndef WSHEALTHD_PROTO_URL_H
 #define WSHEALTHD_PROTO_URL_H

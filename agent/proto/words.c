@@ -1,7 +1,7 @@
 /*
- * Finds the words in a refusal. Called by whoever judges a response or a dialect's answer. What it is given has a ceiling already; JSON has
- * one of its own (agent/proto/match.h). It promises text for people only: what the words mean is judged by nobody but the hints of the
- * upgrade (agent/proto/upgrade.h).
+ * Finds the words in a refusal. Called where a response or a dialect's answer is judged. What it is given has a ceiling already;
+ * JSON has one of its own (agent/proto/match.h). It promises text for people only: what the words mean is judged by nobody but the
+ * hints of the upgrade (agent/proto/upgrade.h).
  */
 #include "agent/proto/words.h"
 
@@ -64,7 +64,7 @@ static bool field_words(struct slice json, const char *pointer, unsigned depth, 
 
     if (found && is_object(buf_slice(&field)))
         found = json_words(buf_slice(&field), depth - 1, out);
-    else if (found) /* null, a number or a list says nothing */
+    else if (found) /* null, a number or a list has no words */
         found = strcmp(buf_str(&field), "null") != 0 && field.data[0] != '[' &&
                 strspn(buf_str(&field), "0123456789.-") != field.len && buf_append_slice(out, buf_slice(&field)) == 0;
     buf_fini(&field);

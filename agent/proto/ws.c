@@ -1,8 +1,9 @@
 /*
  * The reader of WebSocket frames (RFC 6455, 5): bytes in, whole messages and control frames out, each broken rule named with its
- * section. Called by whoever holds an upgraded connection, in either role. It promises a bounded memory (max_message, checked against
- * the declared length before anything is kept; a client may have what is larger skipped, which keeps nothing of it) and the same outcome however the bytes are split. Sentences are made of numbers and our
- * own words, never of the peer's bytes. The writing side is ws_write.c; answering pings and closes is the caller's.
+ * section. Called by whoever holds an upgraded connection, in either role. It promises a bounded memory (max_message, checked
+ * against the declared length before anything is kept; a client may have what is larger skipped, which keeps nothing of it) and the
+ * same outcome however the bytes are split. Sentences are made of numbers and our own words, never of the peer's bytes. The writing
+ * side is ws_write.c; the caller answers pings and closes.
  */
 #include "agent/proto/ws.h"
 
@@ -68,7 +69,7 @@ void ws_reader_skip(struct ws_reader *reader, struct ws_budget *budget)
     reader->budget = budget;
 }
 
-/* Lets go of what is kept of the message. */
+/* Frees what is kept of the message. */
 static void drop_kept(struct ws_reader *reader)
 {
     if (reader->budget)

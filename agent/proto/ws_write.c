@@ -1,6 +1,6 @@
 /*
- * The writing side of RFC 6455: frames, masking, close codes. Called by whoever holds an upgraded connection, and by the reader (ws.c)
- * for masking and close codes. It promises frames that our own reader takes; what to send when is the caller's.
+ * The writing side of RFC 6455: frames, masking, close codes. Called by whoever holds an upgraded connection, and by the reader
+ * (ws.c) for masking and close codes. Our own reader takes every frame that it writes. The caller decides what to send and when.
  */
 #include <string.h>
 
