@@ -12,14 +12,14 @@
 #include "agent/base/mem.h"
 #include "agent/base/random.h"
 #include "agent/base/text.h"
-#include "agent/client/dialogue.h"
+#include "agent/client/session.h"
 #include "agent/client/share.h"
 #include "agent/core/probe.h"
 #include "agent/core/run_report.h"
 #include "probes/hold_ages.h"
 #include "probes/registry.h"
 
-enum { PACED_MIN = 8, PACED_TURNS_MAX = 250, OPENING_MAX = 16, MASS = 10, KICK_MS = 300 };
+enum { PACED_MIN = 8, PACED_TURNS_MAX = 250, OPENING_MAX = 16, MASS = 10, KICK_MS = 300, GOING_AWAY = 1001 };
 
 struct hold_opts {
     int64_t connections, for_ms, max_age_ms;
@@ -27,10 +27,7 @@ struct hold_opts {
 };
 
 struct held { /* small: there may be thousands */
-    union {
-        struct conn conn;
-        struct dialogue *dialogue; /* where the target's dialect wants one (hold_speaks); made when it is first opened */
-    };
+    struct session session;
     struct run *run;
     union {
         struct conn_report *report; /* while it opens */
@@ -56,44 +53,6 @@ struct hold_state {
 static const struct hold_opts *hold_opts(const struct run *run)
 {
     return run->opts;
-}
-
-/* Do its connections speak a dialect, or is its only one shared? */
-static bool hold_speaks(const struct run *run)
-{
-    return dialogue_needed(run->target) || run->share;
-}
-
-static struct conn *held_conn(struct held *held)
-{
-    return hold_speaks(held->run) ? dialogue_conn(held->dialogue) : &held->conn;
-}
-
-static bool held_is_open(struct held *held)
-{
-    if (hold_speaks(held->run))
-        return held->dialogue && dialogue_is_ready(held->dialogue);
-    return conn_is_open(&held->conn);
-}
-
-static void held_close(struct held *held, uint16_t code)
-{
-    if (hold_speaks(held->run)) {
-        if (held->dialogue)
-            dialogue_close(held->dialogue, code);
-    } else if (conn_is_open(&held->conn)) {
-        conn_close(&held->conn, code, "");
-    } else {
-        conn_drop(&held->conn);
-    }
-}
-
-static void held_drop(struct held *held)
-{
-    if (hold_speaks(held->run))
-        dialogue_drop(held->dialogue);
-    else
-        conn_drop(&held->conn);
 }
 
 /* It opens no more: the report goes, and what it measured goes into the run's. */
@@ -137,7 +96,7 @@ static void note_lives(struct run *run)
     struct hold_state *state = run->state;
 
     for (size_t i = 0; state->ages.count && i < (size_t)hold_opts(run)->connections; i++)
-        if (held_is_open(&state->held[i]) && !state->held[i].opening)
+        if (session_is_open(&state->held[i].session) && !state->held[i].opening)
             hold_ages_lived(&state->ages, clock_now_ns(), state->held[i].opened_ns, false);
 }
 
@@ -166,18 +125,13 @@ static size_t turn_size(const struct run *run)
     return share > PACED_MIN ? share : PACED_MIN;
 }
 
-static int held_send(struct held *held, enum ws_opcode opcode, struct slice payload)
-{
-    return hold_speaks(held->run) ? dialogue_send(held->dialogue, opcode, payload) : conn_send(&held->conn, opcode, payload);
-}
-
 static void held_ping(struct held *held)
 {
     struct hold_state *state = held->run->state;
 
-    if (held->awaits_pong || held_send(held, WS_PING, slice_of(state->ping)) < 0)
+    if (held->awaits_pong || session_send(&held->session, WS_PING, slice_of(state->ping)) < 0)
         return; /* a connection that breaks says so itself */
-    conn_asked(held_conn(held));
+    conn_asked(session_conn(&held->session));
     held->awaits_pong = true;
     held->since_ns = clock_now_ns();
     state->awaited++;
@@ -299,7 +253,6 @@ static void on_lost(void *user, const struct err *cause)
         run_event_warn(run, &err);
 }
 
-static const struct conn_events conn_events = { .on_open = on_open, .on_message = on_message, .on_lost = on_lost };
 /* Between rounds: another check has ended the shared connection, which is no loss. The next round opens it again. */
 static void on_ended(void *user)
 {
@@ -318,8 +271,9 @@ static void on_ended(void *user)
     }
 }
 
-static const struct dialogue_events dialogue_events = {
-    .on_ready = on_open, .on_message = on_message, .on_lost = on_lost, .on_ended = on_ended
+static const struct session_events events = {
+    .conn = { .on_open = on_open, .on_message = on_message, .on_lost = on_lost },
+    .dialogue = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost, .on_ended = on_ended },
 };
 
 static int held_connect(struct held *held, struct err *err)
@@ -331,15 +285,11 @@ static int held_connect(struct held *held, struct err *err)
                                     .url = run->url,
                                     .tls = mass ? run->tls_resume : run->tls,
                                     .offer_deflate = run->target->compression == COMPRESSION_REQUIRED,
-                                    .ignores_messages = !hold_speaks(run),
+                                    .ignores_messages = true,
                                     .share = run->share,
                                     .asker = &run->asker };
 
-    if (!hold_speaks(run))
-        return conn_open(&held->conn, &options, &conn_events, held, held->report, err);
-    if (!held->dialogue)
-        held->dialogue = dialogue_new(held, &dialogue_events);
-    return dialogue_open(held->dialogue, &options, run->target->dialect, run->conf->name, held->report, err);
+    return session_open(&held->session, &options, run->conf->name, &events, held, held->report, err);
 }
 
 /* False when the round is over because the connection could not even be tried. */
@@ -389,7 +339,7 @@ static void open_more(struct run *run)
             timer_start(&state->pace, 1);
             return;
         }
-        old = held_is_open(held) && clock_now_ns() - held->opened_ns >= (uint64_t)held->life_ms * NS_PER_MS;
+        old = session_is_open(&held->session) && clock_now_ns() - held->opened_ns >= (uint64_t)held->life_ms * NS_PER_MS;
 
         if (old && opts->idle && held->life_ms) { /* did it survive its silence? Asked once, and recycled in the next round */
             held->life_ms = 0;
@@ -398,12 +348,12 @@ static void open_more(struct run *run)
         }
         if (old) {
             hold_ages_lived(&state->ages, clock_now_ns(), held->opened_ns, true);
-            held_close(held, WS_CODE_NORMAL);
+            session_close(&held->session, WS_CODE_NORMAL);
             run->stats->held--;
         }
-        if (!held->opening && !held_is_open(held) && !held_open(held))
+        if (!held->opening && !session_is_open(&held->session) && !held_open(held))
             return;
-        if (held_is_open(held) && !opts->idle)
+        if (session_is_open(&held->session) && !opts->idle)
             held_ping(held);
     }
     round_settle(run);
@@ -420,10 +370,10 @@ static void drop_silent(struct held *held)
 {
     struct err err;
 
-    if (!conn_flooded(held_conn(held), &err))
+    if (!conn_flooded(session_conn(&held->session), &err))
         err_set(&err, REASON_SILENT_DROP, 0, "it gave no pong");
     note_loss(held, &err);
-    held_drop(held);
+    session_drop(&held->session);
 }
 
 /* How many connections have owed a pong for so long? */
@@ -440,9 +390,9 @@ static size_t count_silent(const struct run *run, uint64_t wait_ms, size_t *well
 
         if (held->awaits_pong && now_ns - held->since_ns >= wait_ms * NS_PER_MS)
             silent++;
-        if (held->awaits_pong && flood->reason == REASON_NONE && !conn_flooded(held_conn(held), flood))
+        if (held->awaits_pong && flood->reason == REASON_NONE && !conn_flooded(session_conn(&held->session), flood))
             err_clear(flood);
-        if (!held->awaits_pong && !held->opening && held_is_open(held))
+        if (!held->awaits_pong && !held->opening && session_is_open(&held->session))
             ++*well;
     }
     return silent;
@@ -469,11 +419,8 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
 
         if (!held->opening || now_ns - held->since_ns < wait_ms * NS_PER_MS)
             continue;
-        if (hold_speaks(run))
-            dialogue_timeout_err(held->dialogue, (uint64_t)run->conf->timeout_ms, err);
-        else
-            conn_timeout_err(&held->conn, (uint64_t)run->conf->timeout_ms, err);
-        held_drop(held);
+        session_timeout_err(&held->session, (uint64_t)run->conf->timeout_ms, err);
+        session_drop(&held->session);
         held_end_opening(held);
         if (reason_scope(err->reason) == SCOPE_LOCAL)
             hold_ages_outage(&state->ages);
@@ -490,8 +437,10 @@ static void hold_start(struct run *run)
 
     if (!state->held) {
         state->held = mem_alloc(count * sizeof *state->held);
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
             state->held[i].run = run;
+            session_init(&state->held[i].session, session_must_speak(run->target, run->share));
+        }
         timer_init(&state->pace, run->loop, on_pace, run);
         run->stats->holds = true;
     }
@@ -570,14 +519,13 @@ static void hold_stop(struct run *run)
     for (size_t i = 0; state->held && i < (size_t)hold_opts(run)->connections; i++) {
         struct held *held = &state->held[i];
 
-        if (run->share && held->dialogue) /* checks that are not stopped may still use it */
-            dialogue_leave(held->dialogue);
+        if (run->share) /* checks that are not stopped may still use it */
+            session_leave(&held->session, GOING_AWAY);
         else
-            held_close(held, 1001);
+            session_close(&held->session, GOING_AWAY);
         if (held->opening)
             held_end_opening(held);
-        if (hold_speaks(run))
-            dialogue_free(held->dialogue);
+        session_fini(&held->session);
     }
     if (state->held)
         timer_stop(&state->pace);

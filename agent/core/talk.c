@@ -10,7 +10,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/client/dialogue.h"
+#include "agent/client/session.h"
 #include "agent/core/run_report.h"
 
 /*
@@ -21,8 +21,7 @@ enum { QUIET_MS = 10, PART_MAX_MS = 500, PART_MIN_MS = 100, PART_SHARE = 4 };
 
 struct talk {
     struct run *run;
-    struct conn conn;
-    struct dialogue *dialogue; /* instead of conn, where the target's dialect wants one; NULL */
+    struct session session;
     struct conn_report report;
     size_t step;
     const struct ws_message *current; /* not taken yet; only inside on_message */
@@ -36,17 +35,6 @@ struct talk {
     bool timed_out;
     struct err explained; /* for a deadline; text: "" where the step's name must do */
 };
-
-static struct conn *talk_conn(struct talk *talk)
-{
-    return talk->dialogue ? dialogue_conn(talk->dialogue) : &talk->conn;
-}
-
-/* May the steps speak? */
-static bool talk_is_open(struct talk *talk)
-{
-    return talk->dialogue ? dialogue_is_ready(talk->dialogue) : conn_is_open(&talk->conn);
-}
 
 static void talk_open_phase(struct talk *talk)
 {
@@ -73,7 +61,7 @@ static void on_quiet(struct timer *timer, void *user)
     uint64_t share_ms = (uint64_t)talk->run->conf->timeout_ms / PART_SHARE;
 
     (void)timer;
-    if (conn_part(&talk->conn, WS_CODE_NORMAL, share_ms < PART_MAX_MS ? share_ms : PART_MAX_MS) < 0)
+    if (conn_part(session_conn(&talk->session), WS_CODE_NORMAL, share_ms < PART_MAX_MS ? share_ms : PART_MAX_MS) < 0)
         on_parted(talk, NULL);
 }
 
@@ -82,7 +70,7 @@ static bool talk_part(struct talk *talk)
 {
     struct run *run = talk->run;
 
-    if (!run->type->judges_parting || run->conf->timeout_ms < PART_MIN_MS * PART_SHARE || !conn_is_open(&talk->conn))
+    if (!run->type->judges_parting || run->conf->timeout_ms < PART_MIN_MS * PART_SHARE || !session_is_open(&talk->session))
         return false;
     run->report.settled_ns = clock_now_ns();
     talk->parting = true;
@@ -148,7 +136,9 @@ static void on_open(void *user)
 
     run_report_conn(talk->run, &talk->report, talk->run->url->tls);
     talk->run->report.phase = PHASE_OPEN;
-    talk->opened_ns = talk->dialogue ? dialogue_opened_ns(talk->dialogue) : clock_now_ns();
+    talk->opened_ns = session_opened_ns(&talk->session);
+    if (!talk->opened_ns)
+        talk->opened_ns = clock_now_ns();
     talk_advance(talk);
 }
 
@@ -162,7 +152,7 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     talk->run->report.spoke = true;
     talk->current = message;
     talk->received_ns = received_ns;
-    talk->in_message = !talk->dialogue; /* a dialogue does not tell what was taken */
+    talk->in_message = !talk->session.speaks; /* a dialogue does not tell what was taken */
     talk_advance(talk);
     talk->in_message = false;
     talk->current = NULL;
@@ -189,8 +179,8 @@ static void on_lost(void *user, const struct err *err)
         talk_finish(talk);
         return;
     }
-    if (talk->dialogue && !talk->opened_ns && dialogue_opened_ns(talk->dialogue)) { /* lost before connect was confirmed */
-        talk->opened_ns = dialogue_opened_ns(talk->dialogue);
+    if (!talk->opened_ns && session_opened_ns(&talk->session)) { /* lost before the dialect's connect was confirmed */
+        talk->opened_ns = session_opened_ns(&talk->session);
         run_report_conn(run, &talk->report, run->url->tls);
         run->report.phase = PHASE_OPEN;
     }
@@ -205,10 +195,10 @@ static void on_lost(void *user, const struct err *err)
     run_finish_err(run, err);
 }
 
-static const struct conn_events conn_events = {
-    .on_open = on_open, .on_message = on_message, .on_taken = on_taken, .on_lost = on_lost, .on_parted = on_parted
+static const struct session_events events = {
+    .conn = { .on_open = on_open, .on_message = on_message, .on_taken = on_taken, .on_lost = on_lost, .on_parted = on_parted },
+    .dialogue = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost },
 };
-static const struct dialogue_events dialogue_events = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost };
 
 static struct talk *talk_new(struct run *run)
 {
@@ -216,8 +206,8 @@ static struct talk *talk_new(struct run *run)
 
     talk->run = run;
     timer_init(&talk->quiet, run->loop, on_quiet, talk);
-    if ((dialogue_needed(run->target) || run->share) && run->type->steps->name) /* a handshake is judged by itself */
-        talk->dialogue = dialogue_new(talk, &dialogue_events);
+    /* A type without a step judges the handshake, and nothing that a dialect says behind it. */
+    session_init(&talk->session, run->type->steps->name && session_must_speak(run->target, run->share));
     return talk;
 }
 
@@ -229,11 +219,10 @@ void talk_start(struct run *run)
                                     .url = run->url,
                                     .tls = run->tls,
                                     .offer_deflate = true,
-                                    .ignores_messages = !talk->dialogue && run->type->ignores_messages,
+                                    .ignores_messages = run->type->ignores_messages,
                                     .share = run->share,
                                     .asker = &run->asker };
     struct err err;
-    int rc;
 
     memset(&talk->report, 0, sizeof talk->report);
     talk->step = 0;
@@ -243,11 +232,7 @@ void talk_start(struct run *run)
     talk->passed = talk->in_message = talk->parting = talk->timed_out = false;
     talk->explained.text[0] = 0;
     run->report.phase = PHASE_RESOLVE;
-    if (talk->dialogue)
-        rc = dialogue_open(talk->dialogue, &options, run->target->dialect, run->conf->name, &talk->report, &err);
-    else
-        rc = conn_open(&talk->conn, &options, &conn_events, talk, &talk->report, &err);
-    if (rc < 0)
+    if (session_open(&talk->session, &options, run->conf->name, &events, talk, &talk->report, &err) < 0)
         run_finish_err(run, &err);
 }
 
@@ -258,14 +243,10 @@ static void opening_timed_out(struct talk *talk)
     uint64_t timeout_ms = (uint64_t)run->conf->timeout_ms;
     struct err err;
 
-    if (talk->dialogue && conn_flooded(talk_conn(talk), &err))
-        ; /* the greeting or the confirmation of connect may be somewhere in it */
-    else if (talk->dialogue)
-        dialogue_timeout_err(talk->dialogue, timeout_ms, &err);
-    else
-        conn_timeout_err(&talk->conn, timeout_ms, &err);
+    if (!conn_flooded(session_conn(&talk->session), &err)) /* a dialect's greeting or confirmation may be somewhere in a flood */
+        session_timeout_err(&talk->session, timeout_ms, &err);
     run_report_conn(run, &talk->report, run->url->tls);
-    talk->opened_ns = talk->dialogue ? dialogue_opened_ns(talk->dialogue) : 0;
+    talk->opened_ns = session_opened_ns(&talk->session);
     talk_open_phase(talk);
     run->report.phase = reason_phase(err.reason);
     run_finish_err(run, &err);
@@ -282,12 +263,12 @@ void talk_on_deadline(struct run *run)
         on_parted(talk, NULL);
         return;
     }
-    if (!talk_is_open(talk)) {
+    if (!session_is_open(&talk->session)) {
         opening_timed_out(talk);
         return;
     }
     talk_open_phase(talk);
-    if (conn_flooded(talk_conn(talk), &flood)) {
+    if (conn_flooded(session_conn(&talk->session), &flood)) {
         run_finish_err(run, &flood);
         return;
     }
@@ -299,31 +280,20 @@ void talk_on_deadline(struct run *run)
                    talk->frames ? ", though other frames came" : ", and nothing else either");
 }
 
-/* A shared connection on which a round has failed is used no more, by no check: fresh ones would tell whether it was the connection. */
-static void leave_dialogue(struct talk *talk, bool failed)
-{
-    bool silent = talk->timed_out && !talk->frames;
-
-    if (!failed)
-        dialogue_leave(talk->dialogue);
-    else if (talk->run->share && silent)
-        dialogue_drop(talk->dialogue);
-    else
-        dialogue_close(talk->dialogue, WS_CODE_NORMAL);
-}
-
 void talk_stop(struct run *run)
 {
     struct talk *talk = run->talk;
+    bool silent = talk->timed_out && !talk->frames;
 
     timer_stop(&talk->quiet);
     talk->parting = false;
-    if (talk->dialogue)
-        leave_dialogue(talk, run->failed);
-    else if (conn_is_open(&talk->conn))
-        conn_close(&talk->conn, WS_CODE_NORMAL, "");
+    /* After a failed round no check uses a shared connection any more: a new one tells whether the connection was the fault. */
+    if (!run->failed)
+        session_leave(&talk->session, WS_CODE_NORMAL);
+    else if (run->share && silent)
+        session_drop(&talk->session);
     else
-        conn_drop(&talk->conn);
+        session_close(&talk->session, WS_CODE_NORMAL);
 }
 
 void talk_clean(struct run *run)
@@ -332,8 +302,7 @@ void talk_clean(struct run *run)
 
     if (!talk)
         return;
-    conn_drop(&talk->conn);
-    dialogue_free(talk->dialogue);
+    session_fini(&talk->session);
     mem_free(talk);
     run->talk = NULL;
 }
@@ -365,7 +334,7 @@ static enum turn talk_unsent(struct talk *talk)
 enum turn talk_send(struct talk *talk, enum ws_opcode opcode, struct slice payload)
 {
     talk->sent_ns = clock_now_ns();
-    if ((talk->dialogue ? dialogue_send(talk->dialogue, opcode, payload) : conn_send(&talk->conn, opcode, payload)) < 0)
+    if (session_send(&talk->session, opcode, payload) < 0)
         return talk_unsent(talk);
     return TURN_NEXT;
 }
