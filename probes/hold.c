@@ -2,7 +2,7 @@
  * `hold`: connections that stay open, as users' do. A session check: each round pings them all and opens what is missing; a loss is judged
  * when it happens (run_event).
  *
- * What losses mean is policy (probes/hold_ages.h): what took a lost connection's place proves nothing before it has outlived that one.
+ * What losses mean is decided in probes/hold_ages.c: a connection that replaces a lost one proves nothing before it has lived longer than that one.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,13 +55,46 @@ static const struct hold_opts *hold_opts(const struct run *run)
     return run->opts;
 }
 
-/* It opens no more: the report goes, and what it measured goes into the run's. */
+/* The opening is over, well or not: what it measured goes into the round's report. */
 static void held_end_opening(struct held *held)
 {
     run_report_conn(held->run, held->report, held->run->url->tls);
     mem_free(held->report);
     held->report = NULL;
     held->opening = false;
+    ((struct hold_state *)held->run->state)->opening--;
+}
+
+/* It is not open any more, and its pong is not awaited. */
+static void held_gone(struct held *held)
+{
+    struct hold_state *state = held->run->state;
+
+    held->run->stats->held--;
+    if (held->awaits_pong)
+        state->awaited--;
+    held->awaits_pong = false;
+}
+
+/* The one place that learns that the server as a whole does not answer: the losses of this moment then say nothing of the connections' age. */
+static void note_outage(struct run *run, const struct err *err)
+{
+    struct hold_state *state = run->state;
+
+    if (reason_scope(err->reason) == SCOPE_LOCAL)
+        hold_ages_outage(&state->ages);
+}
+
+static void opening_failed(struct held *held, const struct err *err)
+{
+    held_end_opening(held);
+    note_outage(held->run, err);
+}
+
+static void finish_failed(struct run *run, enum phase phase, const struct err *err)
+{
+    run->report.phase = phase;
+    run_finish_err(run, err);
 }
 
 static enum hold_level judge_losses(const struct run *run, struct err *err)
@@ -100,7 +133,7 @@ static void note_lives(struct run *run)
             hold_ages_lived(&state->ages, clock_now_ns(), state->held[i].opened_ns, false);
 }
 
-/* Everything asked of this round has been answered: is it a pass? */
+/* Ends the round once every connection has been looked at and every ping has its pong. */
 static void round_settle(struct run *run)
 {
     struct hold_state *state = run->state;
@@ -116,7 +149,7 @@ static void round_settle(struct run *run)
         finish_by_losses(run);
 }
 
-/* How many connections one turn may look at. In one go, a thousand pings and their pongs would hold up everybody else on the loop. */
+/* How many connections one turn of the loop may look at: a thousand pings and pongs at once would delay every other check. */
 static size_t turn_size(const struct run *run)
 {
     int64_t turns = run->conf->timeout_ms / 8 < PACED_TURNS_MAX ? run->conf->timeout_ms / 8 : PACED_TURNS_MAX;
@@ -143,12 +176,10 @@ static void on_open(void *user)
 {
     struct held *held = user;
     struct run *run = held->run;
-    struct hold_state *state = run->state;
     int64_t for_ms = hold_opts(run)->for_ms;
 
     held_end_opening(held);
     run->report.phase = PHASE_OPEN;
-    state->opening--;
     run->stats->held++;
     held->opened_ns = clock_now_ns();
     /* Up to a tenth longer, so that many connections are not recycled at one moment. */
@@ -182,20 +213,7 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     round_settle(run);
 }
 
-/* Before it was open: a failed round, with the handshake's own reason and phase. */
-static void lost_opening(struct held *held, const struct err *err)
-{
-    struct run *run = held->run;
-    struct hold_state *state = run->state;
-    state->opening--;
-    held_end_opening(held);
-    if (reason_scope(err->reason) == SCOPE_LOCAL)
-        hold_ages_outage(&state->ages);
-    run->report.phase = reason_phase(err->reason);
-    run_finish_err(run, err);
-}
-
-/* A close code that comes just after the agent has asked for another connection: it may have ended its own session. */
+/* A server that allows one session for a user closes the older one when the agent opens another: such a close frame comes just after an upgrade. */
 static bool is_kicked(const struct held *held, const struct err *cause)
 {
     uint64_t newest_ns = held->run->group->requested_ns;
@@ -203,17 +221,14 @@ static bool is_kicked(const struct held *held, const struct err *cause)
            clock_now_ns() - newest_ns < (uint64_t)KICK_MS * NS_PER_MS;
 }
 
-/* It was open, and is not any more; true when that is a fault. */
+/* An open connection has been lost. True: that is a fault. */
 static bool note_loss(struct held *held, const struct err *cause)
 {
     struct run *run = held->run;
     struct hold_state *state = run->state;
     uint64_t now_ns = clock_now_ns(), age_ns = now_ns - held->opened_ns, max_age_ms = (uint64_t)hold_opts(run)->max_age_ms;
 
-    run->stats->held--;
-    if (held->awaits_pong)
-        state->awaited--;
-    held->awaits_pong = false;
+    held_gone(held);
     if (max_age_ms && age_ns >= max_age_ms * NS_PER_MS) {
         hold_ages_lived(&state->ages, now_ns, held->opened_ns, true); /* a full life, by the server's rules */
         return false;
@@ -233,13 +248,14 @@ static void on_lost(void *user, const struct err *cause)
     struct err err;
 
     if (held->opening) {
-        lost_opening(held, cause);
+        opening_failed(held, cause);
+        finish_failed(run, reason_phase(cause->reason), cause);
         return;
     }
     if (note_loss(held, cause))
         level = judge_losses(run, &err);
     if (run->once && level == HOLD_WARN)
-        level = HOLD_FAIL;      /* whoever asks once is told what happened, and judges himself */
+        level = HOLD_FAIL;      /* `wshealthd check` has one round: a single loss is all that it can show */
     if (level <= state->told) { /* no fault, or the same once more: counted, not judged */
         if (cause->code)
             run->stats->closes[close_label(cause->code)]++;
@@ -257,18 +273,11 @@ static void on_lost(void *user, const struct err *cause)
 static void on_ended(void *user)
 {
     struct held *held = user;
-    struct run *run = held->run;
-    struct hold_state *state = run->state;
 
-    if (held->opening) {
-        state->opening--;
+    if (held->opening)
         held_end_opening(held);
-    } else {
-        run->stats->held--;
-        if (held->awaits_pong)
-            state->awaited--;
-        held->awaits_pong = false;
-    }
+    else
+        held_gone(held);
 }
 
 static const struct session_events events = {
@@ -306,16 +315,16 @@ static bool held_open(struct held *held)
     held->report = mem_alloc(sizeof *held->report);
     held->opening = true;
     held->since_ns = clock_now_ns();
+    state->opening++;
     if (held_connect(held, &err) < 0) {
         held_end_opening(held);
         run_finish_err(run, &err);
         return false;
     }
-    state->opening++;
     return true;
 }
 
-/* Where the server may refuse all of them, one is enough to find out: each refusal may count against the address. */
+/* While the server may refuse all of them, only one is tried at a time: servers count refusals, and block an address that has too many. */
 static size_t opening_max(const struct run *run)
 {
     return run->stats->held == 0 || run_backs_off(run) ? 1 : OPENING_MAX;
@@ -365,7 +374,7 @@ static void on_pace(struct timer *timer, void *user)
     open_more(user);
 }
 
-/* Lets go of a connection whose pong has not come. */
+/* Drops a connection whose pong has not come. */
 static void drop_silent(struct held *held)
 {
     struct err err;
@@ -408,7 +417,7 @@ static void drop_all_silent(struct run *run, uint64_t wait_ms)
             drop_silent(&state->held[i]);
 }
 
-/* Lets go of connections that did not open in time: the next round opens them anew. *err says where they were. */
+/* Drops the connections that did not open in time; the next round opens them again. *err says where the last of them was. */
 static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
 {
     struct hold_state *state = run->state;
@@ -421,10 +430,7 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
             continue;
         session_timeout_err(&held->session, (uint64_t)run->conf->timeout_ms, err);
         session_drop(&held->session);
-        held_end_opening(held);
-        if (reason_scope(err->reason) == SCOPE_LOCAL)
-            hold_ages_outage(&state->ages);
-        state->opening--;
+        opening_failed(held, err);
     }
 }
 
@@ -449,8 +455,8 @@ static void hold_start(struct run *run)
     state->barred = state->foreign = false;
     state->told = HOLD_WELL;
     run->report.phase = PHASE_RESOLVE;
-    /* Losses end rounds early. What such a round was still waiting for is given up when its time is over, or a connection that died in silence
-     * would be kept as long as another one is cut again and again. */
+    /* A loss ends its round early. What that round was still waiting for is dropped when the timeout is over; else a connection that died
+     * silently would be kept for as long as another one is cut again and again. */
     drop_all_silent(run, timeout_ms);
     drop_opening(run, timeout_ms, &err);
     if (!state->awaited) /* pongs that an early end left behind still fit */
@@ -458,27 +464,27 @@ static void hold_start(struct run *run)
     open_more(run);
 }
 
-/* Nothing at all answers: that is no matter of ages, the server hangs. In `idle`, only those that were asked could answer. Where others do
- * answer, those that were pinged just now may still. */
+/* If no connection answers, the server hangs, and the ages of the connections do not matter: true, the round has failed. With `idle`, only
+ * the connections that were pinged could answer. Where others do answer, one that was pinged late still has half a timeout. */
 static bool finish_silent(struct run *run, const char *limit)
 {
     struct hold_state *state = run->state;
     int64_t count = hold_opts(run)->connections;
-    struct err flood;
+    struct err flood, err;
     size_t well, silent = count_silent(run, 0, &well, &flood);
     bool some = !run->once && (well || hold_opts(run)->idle);
 
     drop_all_silent(run, some ? (uint64_t)run->conf->timeout_ms / 2 : 0);
     if (!silent || some)
         return false;
-    hold_ages_outage(&state->ages);
-    run->report.phase = PHASE_OPEN;
     if (flood.reason != REASON_NONE)
-        run_finish_err(run, &flood);
+        err = flood;
     else
-        run_finish(run, state->foreign ? REASON_PROTOCOL_ERROR : REASON_SILENT_DROP,
-                   "%zu of %" PRId64 " held connections gave no pong%s within %s%s", silent, count,
-                   state->foreign ? " with the ping's data" : "", limit, state->foreign ? ", but others (RFC 6455, 5.5.3)" : "");
+        err_set(&err, state->foreign ? REASON_PROTOCOL_ERROR : REASON_SILENT_DROP, 0,
+                "%zu of %" PRId64 " held connections gave no pong%s within %s%s", silent, count,
+                state->foreign ? " with the ping's data" : "", limit, state->foreign ? ", but others (RFC 6455, 5.5.3)" : "");
+    note_outage(run, &err);
+    finish_failed(run, PHASE_OPEN, &err);
     return true;
 }
 
@@ -497,8 +503,7 @@ static void hold_on_deadline(struct run *run)
     if (finish_silent(run, limit))
         return;
     if (err.reason != REASON_NONE) {
-        run->report.phase = reason_phase(err.reason);
-        run_finish_err(run, &err);
+        finish_failed(run, reason_phase(err.reason), &err);
     } else if (!complete) {
         run_finish(run, REASON_UPGRADE_TIMEOUT, "%u of %" PRId64 " connections were open after %s", run->stats->held, count, limit);
     } else if (run->once) {
