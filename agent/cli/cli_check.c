@@ -409,7 +409,7 @@ int cli_check(struct cli *cli)
     conf_unref(conf);
     if (agent) {
         loop_run(&loop);
-        code = print_report(cli, cli_has(cli, "config") || !cli->arg_count, agent_view(agent));
+        code = print_report(cli, cli_has(cli, "config") || !cli->arg_count, agent_current_view(agent));
         agent_stop(agent, on_over, &loop);
         loop_run(&loop);
         agent_free(agent);

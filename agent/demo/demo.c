@@ -87,7 +87,7 @@ static void show_status(struct demo *demo)
         .colour = screen.colour, .width = screen.width, .ascii = screen.ascii, .program = program_anywhere()
     };
     struct buf text = BUF_INIT(TEXT_MAX);
-    report_human(agent_view(demo->agent), &style, &text);
+    report_human(agent_current_view(demo->agent), &style, &text);
     demo_says_page(&text);
 }
 

@@ -34,8 +34,8 @@ struct conf *agent_load(const char *file, const char *url, struct conf_errors *e
 struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err);
 void agent_stop(struct agent *agent, void (*on_stopped)(void *user),
                 void *user); /* ends the checks and closes their connections with close frames, within 1 s; then on_stopped */
-void agent_free(struct agent *agent);                     /* after on_stopped */
-const struct agent_view *agent_view(struct agent *agent); /* current; valid until the loop turns */
+void agent_free(struct agent *agent);                             /* after on_stopped */
+const struct agent_view *agent_current_view(struct agent *agent); /* current; valid until the loop turns */
 void agent_drain(struct agent *agent, bool on);
 void agent_forget_refusals(struct agent *agent); /* the target no longer refuses the probe: the checks return to their usual pace */
 /* Reads the configuration file again. 0, or -1: the errors, and nothing has changed. */

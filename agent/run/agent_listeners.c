@@ -16,7 +16,7 @@
 
 static const struct agent_view *source_view(void *user)
 {
-    return agent_view(user);
+    return agent_current_view(user);
 }
 
 static int source_details(void *user)

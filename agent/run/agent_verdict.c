@@ -113,7 +113,7 @@ void agent_verdict_update(struct agent *agent)
         notify_send("STATUS=%s", line);
     }
     if (agent->options.on_change && !agent->on_stopped)
-        agent->options.on_change(agent->options.user, agent_view(agent));
+        agent->options.on_change(agent->options.user, agent_current_view(agent));
 }
 
 void agent_drain(struct agent *agent, bool on)
@@ -125,7 +125,7 @@ void agent_drain(struct agent *agent, bool on)
     agent_verdict_update(agent);
 }
 
-const struct agent_view *agent_view(struct agent *agent)
+const struct agent_view *agent_current_view(struct agent *agent)
 {
     diagnose_if_stale(agent);
     agent->view.loop_lag = agent->loop->turns;

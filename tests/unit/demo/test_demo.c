@@ -42,7 +42,7 @@ static void on_stopped(void *user)
 static void on_done(void *user)
 {
     struct bench *bench = user;
-    const struct agent_view *view = agent_view(bench->agent);
+    const struct agent_view *view = agent_current_view(bench->agent);
     bench->status = view->checks[0]->status;
     bench->reason = view->checks[0]->reason;
     agent_stop(bench->agent, on_stopped, bench);
