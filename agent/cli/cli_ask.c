@@ -171,7 +171,7 @@ static int refused(const struct cli *cli, struct answer *answer)
 }
 
 /* POST to the admin socket. Prints the answer, or `done` if it is empty. */
-static int command(struct cli *cli, const char *target, uint64_t timeout_ms, const char *done)
+static int send_command(struct cli *cli, const char *target, uint64_t timeout_ms, const char *done)
 {
     struct whom whom;
     struct answer answer;
@@ -198,17 +198,17 @@ int cli_drain(struct cli *cli)
                          "--%s needs the count of client connections, which this version cannot see; without it the instance is "
                          "taken out of rotation at once",
                          cli_has(cli, "wait") ? "wait" : "until");
-    return command(cli, "/drain", ASK_TIMEOUT_MS, "draining");
+    return send_command(cli, "/drain", ASK_TIMEOUT_MS, "draining");
 }
 
 int cli_resume(struct cli *cli)
 {
-    return command(cli, "/resume", ASK_TIMEOUT_MS, "resumed");
+    return send_command(cli, "/resume", ASK_TIMEOUT_MS, "resumed");
 }
 
 int cli_reload(struct cli *cli)
 {
-    return command(cli, "/reload", RELOAD_TIMEOUT_MS, "reloaded");
+    return send_command(cli, "/reload", RELOAD_TIMEOUT_MS, "reloaded");
 }
 
 /* --- status --------------------------------------------------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@ enum {
     LINGER_MS = 500,
     CLOSE_WAIT_MS = 1000,
     DROP_MS = 200,
-    LATE_MS = 500,
+    DELAY_MS = 500,
     PUSH_MS = 1000,
     CHAT_MS = 200,
 };
@@ -31,7 +31,7 @@ static void conn_free(struct demo_conn *conn)
     --*conn->count;
     timer_stop(&conn->deadline);
     timer_stop(&conn->chat);
-    timer_stop(&conn->late);
+    timer_stop(&conn->delay);
     http_reader_free(conn->http);
     ws_reader_fini(&conn->ws);
     deflater_free(conn->deflater);
@@ -94,7 +94,7 @@ static bool send_close(struct demo_conn *conn, uint16_t code, const char *text)
     panic_if(ws_write_close(&frame, frame_role(conn), code, text) < 0);
     conn->closing = true;
     timer_stop(&conn->chat);
-    timer_stop(&conn->late);
+    timer_stop(&conn->delay);
     timer_start(&conn->deadline, CLOSE_WAIT_MS);
     bool alive = demo_conn_send(conn, buf_slice(&frame));
     buf_fini(&frame);
@@ -120,7 +120,7 @@ static void on_chat(struct timer *timer, void *user)
     send_frame(conn, WS_TEXT, slice_str(text));
 }
 
-static void on_late(struct timer *timer, void *user)
+static void on_delay(struct timer *timer, void *user)
 {
     struct demo_conn *conn = user;
     (void)timer;
@@ -162,14 +162,14 @@ static bool send_torso(struct demo_conn *conn, const void *bytes, size_t len)
     return demo_conn_send(conn, slice_make(bytes, len));
 }
 
-static bool echo_late(struct demo_conn *conn, const struct buf *frame)
+static bool echo_delayed(struct demo_conn *conn, const struct buf *frame)
 {
     if (buf_append_slice(&conn->waiting, buf_slice(frame)) < 0) {
         abort_conn(conn);
         return false;
     }
-    if (!timer_active(&conn->late))
-        timer_start(&conn->late, LATE_MS);
+    if (!timer_active(&conn->delay))
+        timer_start(&conn->delay, DELAY_MS);
     return true;
 }
 
@@ -189,8 +189,8 @@ static bool echo(struct demo_conn *conn, const struct ws_message *message)
     struct buf frame = BUF_INIT(FRAME_MAX);
     bool alive;
     panic_if(write_echo(conn, message, &frame) < 0);
-    alive = demo_conn_has(conn, DEMO_SLOW_ECHO) || timer_active(&conn->late) ? echo_late(conn, &frame)
-                                                                             : demo_conn_send(conn, buf_slice(&frame));
+    alive = demo_conn_has(conn, DEMO_SLOW_ECHO) || timer_active(&conn->delay) ? echo_delayed(conn, &frame)
+                                                                              : demo_conn_send(conn, buf_slice(&frame));
     buf_fini(&frame);
     return alive;
 }
@@ -249,7 +249,7 @@ bool demo_conn_apply(struct demo_conn *conn)
     if (demo_conn_has(conn, DEMO_SILENT_DROP)) {
         conn->deaf = true;
         timer_stop(&conn->chat);
-        timer_stop(&conn->late);
+        timer_stop(&conn->delay);
         buf_fini(&conn->waiting);
     }
     if (conn->deaf)
@@ -277,7 +277,7 @@ bool demo_conn_upgraded(struct demo_conn *conn, const struct deflate_params *def
     timer_stop(&conn->deadline);
     timer_init(&conn->deadline, loop, on_drop, conn);
     timer_init(&conn->chat, loop, on_chat, conn);
-    timer_init(&conn->late, loop, on_late, conn);
+    timer_init(&conn->delay, loop, on_delay, conn);
     stream_set_max_pending(conn->stream, WAITING_MAX);
     return demo_conn_apply(conn);
 }

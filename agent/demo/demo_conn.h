@@ -19,7 +19,7 @@ struct demo_conn {
     struct deflater *deflater; /* from the first compressed echo on */
     struct timer deadline;     /* for the request, for drop-200ms, for the peer's close frame */
     struct timer chat;         /* the next message without a request */
-    struct timer late;         /* sends what lies in `waiting` */
+    struct timer delay;        /* sends what lies in `waiting` */
     struct buf waiting;
     uint32_t said; /* messages sent without a request */
     bool upgraded, pushes, closing;

@@ -152,7 +152,7 @@ static const struct stream_events conn_events = { .on_data = on_data, .on_end = 
 
 /* --- the server ------------------------------------------------------------------------------------------------------------ */
 
-static void on_request_late(struct timer *timer, void *user)
+static void on_deadline(struct timer *timer, void *user)
 {
     (void)timer;
     demo_conn_drop(user);
@@ -176,9 +176,9 @@ static void on_accept(void *user, struct stream *stream)
     conn->count = &server->count;
     conn->stream = stream;
     conn->http = http_reader_new(HTTP_KIND_REQUEST, &(struct http_limits){ .max_head_bytes = HEAD_BYTES_MAX });
-    timer_init(&conn->deadline, server->loop, on_request_late, conn);
+    timer_init(&conn->deadline, server->loop, on_deadline, conn);
     timer_init(&conn->chat, server->loop, NULL, NULL);
-    timer_init(&conn->late, server->loop, NULL, NULL);
+    timer_init(&conn->delay, server->loop, NULL, NULL);
     timer_start(&conn->deadline, REQUEST_MS);
     list_init(&conn->node);
     list_push(&server->conns, &conn->node);

@@ -44,7 +44,7 @@ struct serve_listener {
 };
 
 /* One request on its way to its route. */
-struct ask {
+struct question {
     const struct agent_view *view;
     bool full; /* may the client see addresses and texts? */
     const struct httpd_request *request;
@@ -77,96 +77,96 @@ static bool element_accepts(struct slice element, const char *type, const char *
     return true;
 }
 
-static bool accepts(const struct ask *ask, const char *type, const char *version)
+static bool accepts(const struct question *question, const char *type, const char *version)
 {
     const struct slice *value;
-    for (size_t nth = 0; (value = http_header_nth(ask->request->head, "Accept", nth)); nth++)
+    for (size_t nth = 0; (value = http_header_nth(question->request->head, "Accept", nth)); nth++)
         for (struct slice rest = *value; rest.len;)
             if (element_accepts(cut_at(&rest, ','), type, version))
                 return true;
     return false;
 }
 
-static bool query_is(const struct ask *ask, const char *name, const char *value)
+static bool query_is(const struct question *question, const char *name, const char *value)
 {
     char given[16];
-    return httpd_query(ask->request, name, given, sizeof given) && strcmp(given, value) == 0;
+    return httpd_query(question->request, name, given, sizeof given) && strcmp(given, value) == 0;
 }
 
-static bool query_has(const struct ask *ask, const char *name)
+static bool query_has(const struct question *question, const char *name)
 {
     char given[1];
-    return httpd_query(ask->request, name, given, sizeof given);
+    return httpd_query(question->request, name, given, sizeof given);
 }
 
 /* --- routes ------------------------------------------------------------------------------------------------------------ */
 
 /* The status of /ready and /health, with the headers for Envoy and the statuses that ?drain= and ?warn= ask for. */
-static void judge_ready(const struct ask *ask, struct httpd_reply *reply)
+static void judge_ready(const struct question *question, struct httpd_reply *reply)
 {
-    const struct verdict *verdict = &ask->view->verdict;
+    const struct verdict *verdict = &question->view->verdict;
     reply->status = verdict->ready && !verdict->draining ? 200 : 503;
     if (verdict->draining) {
         buf_append_str(reply->headers, "x-envoy-immediate-health-check-fail: true\r\n");
-        if (query_is(ask, "drain", "404"))
+        if (query_is(question, "drain", "404"))
             reply->status = 404;
     } else if (verdict->ready && verdict->degraded) {
         buf_append_str(reply->headers, "x-envoy-degraded: true\r\n");
-        if (query_is(ask, "warn", "429"))
+        if (query_is(question, "warn", "429"))
             reply->status = 429;
     }
 }
 
-static void answer_health(const struct ask *ask, struct httpd_reply *reply)
+static void answer_health(const struct question *question, struct httpd_reply *reply)
 {
-    judge_ready(ask, reply);
+    judge_ready(question, reply);
     reply->content_type = type_health;
-    report_health_json(ask->view, ask->full, reply->body);
+    report_health_json(question->view, question->full, reply->body);
 }
 
-static void answer_plain(const struct ask *ask, enum report_question question, struct httpd_reply *reply)
+static void answer_plain(const struct question *question, enum report_question about, struct httpd_reply *reply)
 {
     reply->content_type = type_text;
-    report_plain(ask->view, question, query_has(ask, "verbose"), ask->full, reply->body);
+    report_plain(question->view, about, query_has(question, "verbose"), question->full, reply->body);
 }
 
-static void answer_ready(const struct ask *ask, struct httpd_reply *reply)
+static void answer_ready(const struct question *question, struct httpd_reply *reply)
 {
-    if (query_is(ask, "format", "json") || accepts(ask, type_health, NULL)) {
-        answer_health(ask, reply);
+    if (query_is(question, "format", "json") || accepts(question, type_health, NULL)) {
+        answer_health(question, reply);
         return;
     }
-    judge_ready(ask, reply);
-    answer_plain(ask, REPORT_READY, reply);
+    judge_ready(question, reply);
+    answer_plain(question, REPORT_READY, reply);
 }
 
-static void answer_live(const struct ask *ask, struct httpd_reply *reply)
+static void answer_live(const struct question *question, struct httpd_reply *reply)
 {
-    reply->status = ask->view->verdict.live ? 200 : 503;
-    answer_plain(ask, REPORT_LIVE, reply);
+    reply->status = question->view->verdict.live ? 200 : 503;
+    answer_plain(question, REPORT_LIVE, reply);
 }
 
-static void answer_startup(const struct ask *ask, struct httpd_reply *reply)
+static void answer_startup(const struct question *question, struct httpd_reply *reply)
 {
-    reply->status = ask->view->verdict.started ? 200 : 503;
-    answer_plain(ask, REPORT_STARTUP, reply);
+    reply->status = question->view->verdict.started ? 200 : 503;
+    answer_plain(question, REPORT_STARTUP, reply);
 }
 
 /* 200 as long as the event loop runs. */
-static void answer_healthz(const struct ask *ask, struct httpd_reply *reply)
+static void answer_healthz(const struct question *question, struct httpd_reply *reply)
 {
-    (void)ask;
+    (void)question;
     reply->status = 200;
     reply->content_type = type_text;
     buf_append_str(reply->body, "ok\n");
 }
 
-static void make_text(const struct ask *ask, enum text text, struct buf *out)
+static void make_text(const struct question *question, enum text text, struct buf *out)
 {
     if (text == TEXT_STATUS || text == TEXT_STATUS_FULL)
-        report_status_json(ask->view, text == TEXT_STATUS_FULL, out);
+        report_status_json(question->view, text == TEXT_STATUS_FULL, out);
     else
-        metric_write(ask->view, text == TEXT_OPENMETRICS, out);
+        metric_write(question->view, text == TEXT_OPENMETRICS, out);
 }
 
 static bool is_fresh(const struct kept_text *kept, const struct agent_view *view, uint64_t now_ns)
@@ -177,40 +177,40 @@ static bool is_fresh(const struct kept_text *kept, const struct agent_view *view
     return kept->generation == view->generation || age_ns < kept->cost_ns * TEXT_SHARE;
 }
 
-static void answer_text(const struct ask *ask, enum text text, struct httpd_reply *reply)
+static void answer_text(const struct question *question, enum text text, struct httpd_reply *reply)
 {
-    struct kept_text *kept = ask->texts ? &ask->texts[text] : NULL;
+    struct kept_text *kept = question->texts ? &question->texts[text] : NULL;
     uint64_t now_ns = clock_now_ns();
     reply->status = 200;
     if (!kept) {
-        make_text(ask, text, reply->body);
+        make_text(question, text, reply->body);
         return;
     }
-    if (!is_fresh(kept, ask->view, now_ns)) {
-        make_text(ask, text, reply->body);
+    if (!is_fresh(kept, question->view, now_ns)) {
+        make_text(question, text, reply->body);
         shared_unref(kept->shared);
-        *kept = (struct kept_text){ shared_take(reply->body), ask->view->generation, now_ns, clock_now_ns() - now_ns };
+        *kept = (struct kept_text){ shared_take(reply->body), question->view->generation, now_ns, clock_now_ns() - now_ns };
     }
     reply->shared = shared_ref(kept->shared);
 }
 
-static void answer_status(const struct ask *ask, struct httpd_reply *reply)
+static void answer_status(const struct question *question, struct httpd_reply *reply)
 {
     reply->content_type = type_json;
-    answer_text(ask, ask->full ? TEXT_STATUS_FULL : TEXT_STATUS, reply);
+    answer_text(question, question->full ? TEXT_STATUS_FULL : TEXT_STATUS, reply);
 }
 
-static void answer_metrics(const struct ask *ask, struct httpd_reply *reply)
+static void answer_metrics(const struct question *question, struct httpd_reply *reply)
 {
-    bool openmetrics = accepts(ask, "application/openmetrics-text", "1.0.0");
+    bool openmetrics = accepts(question, "application/openmetrics-text", "1.0.0");
     reply->content_type = openmetrics ? type_openmetrics : type_prometheus;
-    answer_text(ask, openmetrics ? TEXT_OPENMETRICS : TEXT_METRICS, reply);
+    answer_text(question, openmetrics ? TEXT_OPENMETRICS : TEXT_METRICS, reply);
 }
 
 static const struct route {
     const char *path;
-    void (*answer)(const struct ask *ask, struct httpd_reply *reply);
-    bool question; /* one of the three that the admin socket answers too */
+    void (*answer)(const struct question *question, struct httpd_reply *reply);
+    bool on_admin; /* the admin socket answers it too */
 } routes[] = {
     { "/ready", answer_ready, true },      { "/readyz", answer_ready, true },    { "/live", answer_live, true },
     { "/livez", answer_live, true },       { "/startup", answer_startup, true }, { "/startupz", answer_startup, true },
@@ -238,37 +238,37 @@ static bool refuse_method(const struct httpd_request *request, struct httpd_repl
 bool serve_question(const struct agent_view *view, bool full, const struct httpd_request *request, struct httpd_reply *reply)
 {
     const struct route *route = find_route(request->path);
-    if (!route || !route->question)
+    if (!route || !route->on_admin)
         return false;
     if (!refuse_method(request, reply))
-        route->answer(&(struct ask){ view, full, request, NULL }, reply);
+        route->answer(&(struct question){ view, full, request, NULL }, reply);
     return true;
 }
 
 /* --- the server -------------------------------------------------------------------------------------------------------- */
 
-static void answer(const struct agent_view *view, int details, const struct httpd_request *request, struct kept_text *texts,
-                   struct httpd_reply *reply)
+static void answer_request(const struct agent_view *view, int details, const struct httpd_request *request, struct kept_text *texts,
+                           struct httpd_reply *reply)
 {
     const struct route *route = find_route(request->path);
     bool full = details == DETAILS_FULL || (details == DETAILS_AUTO && request->peer_local);
     if (!refuse_method(request, reply) && route)
-        route->answer(&(struct ask){ view, full, request, texts }, reply);
+        route->answer(&(struct question){ view, full, request, texts }, reply);
 }
 
 void serve_answer(const struct agent_view *view, int details, const struct httpd_request *request, struct httpd_reply *reply)
 {
-    answer(view, details, request, NULL, reply);
+    answer_request(view, details, request, NULL, reply);
 }
 
 static void handle(void *user, const struct httpd_request *request, struct httpd_reply *reply)
 {
     struct serve_listener *listener = user;
     const struct serve_source *source = &listener->source;
-    answer(source->view(source->user), source->details(source->user), request, listener->texts, reply);
+    answer_request(source->view(source->user), source->details(source->user), request, listener->texts, reply);
 }
 
-static void free_face(void *user)
+static void free_listener(void *user)
 {
     struct serve_listener *listener = user;
     for (int i = 0; i < TEXT_COUNT; i++)
@@ -305,7 +305,7 @@ struct httpd *serve_open(struct loop *loop, const struct listen_address *address
         .proxy_protocol = proxy_protocol,
         .handle = handle,
         .on_shed = on_shed,
-        .fini = free_face,
+        .fini = free_listener,
         .user = listener,
     };
     struct httpd *httpd = httpd_open(loop, address, &(struct listen_options){ .fd = fd }, &options, err);

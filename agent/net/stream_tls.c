@@ -75,15 +75,15 @@ static BIO *bio_make(struct tls_link *link)
 
 static void finish(struct tls_link *link, const struct err *err)
 {
-    struct tls_check *check = link->check;
-    void (*on_done)(void *, const struct err *) = check->on_done;
-    void *user = check->user;
+    struct tls_handshake *handshake = link->handshake;
+    void (*on_done)(void *, const struct err *) = handshake->on_done;
+    void *user = handshake->user;
     stream_read_off(link->stream); /* until stream_start */
     if (!err) {
-        link->check = NULL;
-        mem_free(check);
+        link->handshake = NULL;
+        mem_free(handshake);
     } else {
-        link->failed = true; /* the check stays: it knows the certificate */
+        link->failed = true; /* the handshake stays: it knows the certificate */
     }
     on_done(user, err);
 }
@@ -115,8 +115,8 @@ static void shake(struct tls_link *link)
     }
     if (SSL_get_error(link->ssl, status) == SSL_ERROR_WANT_READ)
         return;
-    if (link->check->failure.reason != REASON_NONE) {
-        struct err err = link->check->failure;
+    if (link->handshake->failure.reason != REASON_NONE) {
+        struct err err = link->handshake->failure;
         finish(link, &err);
         return;
     }
@@ -128,7 +128,7 @@ static void shake(struct tls_link *link)
  * is removed. */
 static int set_identity(struct tls_link *link)
 {
-    char *name = link->check->name;
+    char *name = link->handshake->name;
     X509_VERIFY_PARAM *param = SSL_get0_param(link->ssl);
     size_t len = strlen(name);
     if (X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1)
@@ -144,7 +144,7 @@ static void set_session(struct tls_link *link)
     struct tls_context *context = link->context;
     if (!context->resume)
         return;
-    link->session_name = mem_strdup(link->check->name);
+    link->session_name = mem_strdup(link->handshake->name);
     if (context->session && strcmp(context->session_name, link->session_name) == 0)
         SSL_set_session(link->ssl, context->session);
 }
@@ -158,10 +158,10 @@ int stream_tls_begin(struct stream *stream, struct tls_context *context, const c
     stream->tls = link;
     link->stream = stream;
     link->context = tls_context_ref(context);
-    link->check = mem_alloc(sizeof *link->check);
-    link->check->on_done = on_done;
-    link->check->user = user;
-    snprintf(link->check->name, sizeof link->check->name, "%s", name);
+    link->handshake = mem_alloc(sizeof *link->handshake);
+    link->handshake->on_done = on_done;
+    link->handshake->user = user;
+    snprintf(link->handshake->name, sizeof link->handshake->name, "%s", name);
     if (!loop->plain_slab)
         loop->plain_slab = mem_alloc(LOOP_SLAB_BYTES);
     tls_context_refresh(context);
@@ -173,7 +173,7 @@ int stream_tls_begin(struct stream *stream, struct tls_context *context, const c
     SSL_set_bio(link->ssl, bio, bio);
     SSL_set_connect_state(link->ssl);
     if (context->verify)
-        SSL_set_verify(link->ssl, SSL_VERIFY_PEER, tls_check_certificate);
+        SSL_set_verify(link->ssl, SSL_VERIFY_PEER, tls_judge_certificate);
     if (set_identity(link) != 0)
         return err_set(err, REASON_TLS_HANDSHAKE_FAILED, 0, "%s cannot be a server name", name);
     set_session(link);
@@ -276,11 +276,11 @@ void stream_tls_feed(struct stream *stream, const uint8_t *data, size_t len)
         return;
     link->in = data;
     link->in_len = len;
-    if (link->check)
+    if (link->handshake)
         shake(link);
-    if (!link->check)
+    if (!link->handshake)
         pump(link);
-    if (link->in_len > 0 && !link->check && !stream->ended && !stream->closing)
+    if (link->in_len > 0 && !link->handshake && !stream->ended && !stream->closing)
         hold(link);
     link->in = NULL;
     link->in_len = 0;
@@ -311,7 +311,7 @@ void stream_tls_eof(struct stream *stream, int status)
     bool reset = status != UV_EOF || stream->broken == ECONNRESET;
     if (link->failed)
         return;
-    if (link->check)
+    if (link->handshake)
         finish_failed(link, REASON_TLS_HANDSHAKE_FAILED,
                       reset ? "the server reset the connection during the handshake"
                             : "the server closed the connection during the handshake");
@@ -333,7 +333,7 @@ int stream_tls_write(struct stream *stream, struct slice data)
 void stream_tls_bye(struct stream *stream)
 {
     ERR_clear_error();
-    if (!stream->tls->check)
+    if (!stream->tls->handshake)
         SSL_shutdown(stream->tls->ssl);
 }
 
@@ -342,8 +342,8 @@ void stream_tls_info(const struct stream *stream, struct tls_info *info)
     memset(info, 0, sizeof *info);
     if (!stream->tls)
         return;
-    if (stream->tls->check)
-        *info = stream->tls->check->info;
+    if (stream->tls->handshake)
+        *info = stream->tls->handshake->info;
     tls_info_of_connection(info, stream->tls->ssl);
 }
 
@@ -353,7 +353,7 @@ void stream_tls_free(struct stream *stream)
     if (link->held)
         timer_stop(&link->held->timer);
     mem_free(link->held);
-    mem_free(link->check);
+    mem_free(link->handshake);
     mem_free(link->session_name);
     SSL_set_shutdown(link->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* else OpenSSL takes the session for unusable */
     SSL_free(link->ssl);

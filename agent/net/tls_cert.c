@@ -130,7 +130,7 @@ static void judge(const struct tls_link *link, X509 *cert, int code, struct err 
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         names_text(cert, names, sizeof names);
-        err_set(err, REASON_TLS_HOSTNAME_MISMATCH, code, "the certificate is for %s, want %s", names, link->check->name);
+        err_set(err, REASON_TLS_HOSTNAME_MISMATCH, code, "the certificate is for %s, want %s", names, link->handshake->name);
         break;
     default:
         trust_error(err, link->context, cert, code, who);
@@ -152,17 +152,17 @@ static void info_of_cert(struct tls_info *info, X509 *cert)
         info->chain_not_after_ms = info->not_after_ms;
 }
 
-int tls_check_certificate(int ok, X509_STORE_CTX *store)
+int tls_judge_certificate(int ok, X509_STORE_CTX *store)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_link *link = SSL_get_app_data(ssl);
-    struct tls_check *check = link->check;
-    if (ok || !check || check->failure.reason != REASON_NONE)
+    struct tls_handshake *handshake = link->handshake;
+    if (ok || !handshake || handshake->failure.reason != REASON_NONE)
         return ok;
     X509 *leaf = X509_STORE_CTX_get0_cert(store), *cert = X509_STORE_CTX_get_current_cert(store);
     if (leaf)
-        info_of_cert(&check->info, leaf);
-    judge(link, cert ? cert : leaf, X509_STORE_CTX_get_error(store), &check->failure);
+        info_of_cert(&handshake->info, leaf);
+    judge(link, cert ? cert : leaf, X509_STORE_CTX_get_error(store), &handshake->failure);
     return 0;
 }
 

@@ -34,7 +34,7 @@ struct tls_context {
 };
 
 /* What a handshake needs and learns, kept until it is over. */
-struct tls_check {
+struct tls_handshake {
     char name[TLS_NAME_MAX]; /* the name or address that the certificate must have */
     struct tls_info info;    /* from the certificates that the verification has seen */
     struct err failure;      /* the first failure of the verification; REASON_NONE: none */
@@ -51,12 +51,12 @@ struct tls_link {
     struct tls_context *context;
     const uint8_t *in; /* wire bytes that OpenSSL has not read yet; they lie in the loop's slab */
     size_t in_len;
-    struct tls_check *check; /* NULL once the handshake has succeeded */
-    struct tls_held *held;   /* wire bytes for later; NULL: none */
-    char *session_name;      /* of a resuming context */
-    bool answered;           /* something has come that looks like TLS */
-    bool failed;             /* the handshake has failed and on_done was called */
-    bool cert_wanted;        /* the server asked for a client certificate, and we have none */
+    struct tls_handshake *handshake; /* NULL once the handshake has succeeded */
+    struct tls_held *held;           /* wire bytes for later; NULL: none */
+    char *session_name;              /* of a resuming context */
+    bool answered;                   /* something has come that looks like TLS */
+    bool failed;                     /* the handshake has failed and on_done was called */
+    bool cert_wanted;                /* the server asked for a client certificate, and we have none */
 };
 
 void tls_files_look(const struct tls_context *context, struct tls_files *files);
@@ -64,7 +64,7 @@ bool tls_files_same(const struct tls_files *a, const struct tls_files *b);
 int tls_files_load(const struct tls_context *context, SSL_CTX *ctx, struct tls_files *files, struct err *err);
 
 /* For SSL_set_verify. */
-int tls_check_certificate(int ok, X509_STORE_CTX *store);
+int tls_judge_certificate(int ok, X509_STORE_CTX *store);
 void tls_info_of_connection(struct tls_info *info, const SSL *ssl);
 
 /* agent/net/tls_error.c */

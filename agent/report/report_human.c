@@ -26,7 +26,7 @@ enum {
     TEXT_MAX = 4096
 };
 
-enum paint { PAINT_PLAIN, PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_DIM, PAINT_BOLD, PAINT_BAR, PAINT_COUNT };
+enum ink { INK_PLAIN, INK_GOOD, INK_WARN, INK_BAD, INK_DIM, INK_BOLD, INK_BAR, INK_COUNT };
 
 struct page {
     struct buf *out;
@@ -47,18 +47,18 @@ static void put_text(struct page *page, const char *text)
     buf_fini(&clean);
 }
 
-static void paint(struct page *page, enum paint paint)
+static void paint(struct page *page, enum ink ink)
 {
-    static const char *const codes[PAINT_COUNT] = { "0", "32", "33", "1;31", "2", "1", "36" };
+    static const char *const codes[INK_COUNT] = { "0", "32", "33", "1;31", "2", "1", "36" };
     if (page->colour)
-        buf_printf(page->out, "\033[%sm", codes[paint]);
+        buf_printf(page->out, "\033[%sm", codes[ink]);
 }
 
-static void put_painted(struct page *page, enum paint colour, const char *text)
+static void put_painted(struct page *page, enum ink colour, const char *text)
 {
     paint(page, colour);
     put_text(page, text);
-    paint(page, PAINT_PLAIN);
+    paint(page, INK_PLAIN);
 }
 
 static void put_blanks(struct page *page, unsigned count)
@@ -138,9 +138,9 @@ static void put_wrapped(struct page *page, const char *text, unsigned indent, un
 static void put_dim_lines(struct page *page, const char *text, unsigned indent)
 {
     put_blanks(page, indent);
-    paint(page, PAINT_DIM);
+    paint(page, INK_DIM);
     put_wrapped(page, text, indent, indent);
-    paint(page, PAINT_PLAIN);
+    paint(page, INK_PLAIN);
 }
 
 /* --- the waterfall ----------------------------------------------------------------------------------------------------- */
@@ -174,11 +174,11 @@ static uint64_t whole_round(const struct check_view *check)
     return whole ? whole : 1;
 }
 
-static enum paint bar_paint(const struct check_view *check, enum phase phase)
+static enum ink bar_ink(const struct check_view *check, enum phase phase)
 {
     if (check->status == RESULT_PASS || phase != check->phase)
-        return PAINT_BAR;
-    return check->status == RESULT_WARN ? PAINT_WARN : PAINT_BAD;
+        return INK_BAR;
+    return check->status == RESULT_WARN ? INK_WARN : INK_BAD;
 }
 
 static void put_waterfall(struct page *page, const struct check_view *check)
@@ -191,12 +191,12 @@ static void put_waterfall(struct page *page, const struct check_view *check)
             continue;
         text_format_elapsed(check->phase_ns[i], took, sizeof took);
         put_blanks(page, INDENT);
-        paint(page, PAINT_DIM);
+        paint(page, INK_DIM);
         buf_printf(page->out, "%-*s%*s  ", PHASE_COLUMNS, phase_name((enum phase)i), ELAPSED_COLUMNS, took);
-        paint(page, PAINT_PLAIN);
-        paint(page, bar_paint(check, (enum phase)i));
+        paint(page, INK_PLAIN);
+        paint(page, bar_ink(check, (enum phase)i));
         put_bar(page, start, start + check->phase_ns[i], whole, room);
-        paint(page, PAINT_PLAIN);
+        paint(page, INK_PLAIN);
         buf_append_char(page->out, '\n');
         start += check->phase_ns[i];
     }
@@ -223,12 +223,12 @@ static void put_leg(struct page *page, enum delivery_leg leg, uint64_t took_ns, 
     char took[REPORT_ELAPSED_MAX];
     text_format_elapsed(took_ns, took, sizeof took);
     put_blanks(page, INDENT);
-    paint(page, PAINT_DIM);
+    paint(page, INK_DIM);
     buf_printf(page->out, "%-*s%*s  ", LEG_COLUMNS, delivery_leg_name(leg), ELAPSED_COLUMNS, took);
-    paint(page, PAINT_PLAIN);
-    paint(page, PAINT_BAR);
+    paint(page, INK_PLAIN);
+    paint(page, INK_BAR);
     put_bar(page, 0, took_ns, longest_ns, page->figure - INDENT - LEG_COLUMNS - ELAPSED_COLUMNS - 2);
-    paint(page, PAINT_PLAIN);
+    paint(page, INK_PLAIN);
     buf_append_char(page->out, '\n');
 }
 
@@ -274,12 +274,12 @@ static void put_delivery(struct page *page, const struct delivery_stats *deliver
 
 static const struct {
     const char *mark, *ascii;
-    enum paint paint;
+    enum ink ink;
 } looks[STATE_COUNT] = {
-    [STATE_UNKNOWN] = { "?", "?", PAINT_DIM },
-    [STATE_PASS] = { "✓", "+", PAINT_GOOD },
-    [STATE_WARN] = { "!", "!", PAINT_WARN },
-    [STATE_FAIL] = { "✗", "-", PAINT_BAD },
+    [STATE_UNKNOWN] = { "?", "?", INK_DIM },
+    [STATE_PASS] = { "✓", "+", INK_GOOD },
+    [STATE_WARN] = { "!", "!", INK_WARN },
+    [STATE_FAIL] = { "✗", "-", INK_BAD },
 };
 
 static const char *mark_of(const struct page *page, enum state state)
@@ -315,12 +315,12 @@ static void put_head(struct page *page, const struct check_view *check)
     unsigned before = 2 + columns_of(left), name = columns(page, check->name);
     unsigned used = before + name + columns_of(public), wide = columns_of(right);
     put_blanks(page, 2);
-    paint(page, looks[state].paint);
+    paint(page, looks[state].ink);
     buf_append_str(page->out, left);
-    paint(page, PAINT_PLAIN);
+    paint(page, INK_PLAIN);
     if (before + name <= page->width) {
-        put_painted(page, PAINT_BOLD, check->name);
-        put_painted(page, PAINT_DIM, public);
+        put_painted(page, INK_BOLD, check->name);
+        put_painted(page, INK_DIM, public);
     } else {
         put_wrapped(page, check->name, before, before);
         used = 0;
@@ -334,11 +334,11 @@ static void put_head(struct page *page, const struct check_view *check)
         used = 0;
     }
     put_blanks(page, page->figure - used - wide);
-    put_painted(page, PAINT_DIM, right);
+    put_painted(page, INK_DIM, right);
     buf_append_char(page->out, '\n');
 }
 
-static void put_reason(struct page *page, enum paint colour, const char *before, const struct check_fault *fault)
+static void put_reason(struct page *page, enum ink colour, const char *before, const struct check_fault *fault)
 {
     char head[96];
     snprintf(head, sizeof head, "%s%s", before, reason_name(fault->reason));
@@ -352,13 +352,13 @@ static void put_what_is_wrong(struct page *page, const struct check_view *check)
 {
     struct check_fault last = { .reason = check->reason, .message = check->message }, fault;
     if (check_fault_of(check, &fault)) {
-        put_reason(page, looks[check->health.state == STATE_WARN ? STATE_WARN : STATE_FAIL].paint, "", &fault);
+        put_reason(page, looks[check->health.state == STATE_WARN ? STATE_WARN : STATE_FAIL].ink, "", &fault);
         if (fault.recovering) {
             put_blanks(page, INDENT);
             buf_append_str(page->out, "recovering: the last round passed\n");
         }
     } else if (check->reason != REASON_NONE) {
-        put_reason(page, PAINT_WARN, check->judged ? "last round: " : "", &last);
+        put_reason(page, INK_WARN, check->judged ? "last round: " : "", &last);
     } else if (*check->message) { /* a pass with a remark */
         put_blanks(page, INDENT);
         put_wrapped(page, check->message, INDENT, INDENT);
@@ -375,7 +375,7 @@ static void put_past(struct page *page, const struct check_view *check)
     snprintf(since, sizeof since, "since %.10s %.8s UTC", stamp, stamp + 11);
     bool fits = INDENT + columns_of(since) + 3 + columns_of(check->health.history) <= page->width;
     put_blanks(page, INDENT);
-    paint(page, PAINT_DIM);
+    paint(page, INK_DIM);
     buf_append_str(page->out, since);
     if (fits)
         buf_append_str(page->out, "   ");
@@ -383,7 +383,7 @@ static void put_past(struct page *page, const struct check_view *check)
         new_line(page, INDENT);
     buf_append_str(page->out, check->health.history);
     buf_append_char(page->out, '\n');
-    paint(page, PAINT_PLAIN);
+    paint(page, INK_PLAIN);
 }
 
 /* --- the page -------------------------------------------------------------------------------------------------------------- */
@@ -398,7 +398,7 @@ static void put_title(struct page *page, const struct agent_view *view)
 
 static void put_verdict(struct page *page, const struct agent_view *view)
 {
-    static const enum paint paints[RESULT_COUNT] = { PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_DIM };
+    static const enum ink inks[RESULT_COUNT] = { INK_GOOD, INK_WARN, INK_BAD, INK_DIM };
     static const enum state states[RESULT_COUNT] = { STATE_PASS, STATE_WARN, STATE_FAIL, STATE_UNKNOWN };
     bool unknown = report_exit_code(view) == 3;
     enum result status = unknown ? RESULT_VOID : view->verdict.status;
@@ -406,12 +406,12 @@ static void put_verdict(struct page *page, const struct agent_view *view)
     snprintf(line, sizeof line, "%s %s", mark_of(page, states[status]),
              page->one_shot && unknown ? "unknown" : report_word(view, REPORT_READY));
     put_blanks(page, 2);
-    put_painted(page, paints[status], line);
+    put_painted(page, inks[status], line);
     if (!page->one_shot) {
         const char *dot = page->ascii ? "|" : "·";
-        paint(page, view->verdict.live ? PAINT_DIM : PAINT_BAD);
+        paint(page, view->verdict.live ? INK_DIM : INK_BAD);
         buf_printf(page->out, "  %s  %s  %s  %s", dot, report_word(view, REPORT_LIVE), dot, report_word(view, REPORT_STARTUP));
-        paint(page, PAINT_PLAIN);
+        paint(page, INK_PLAIN);
     }
     buf_append_char(page->out, '\n');
 }
