@@ -10,7 +10,7 @@
 
 #include "agent/base/text.h"
 #include "agent/conf/conf.h"
-#include "agent/report/report_parts.h"
+#include "agent/report/report_impl.h"
 
 enum { LINE_MAX_BYTES = 2048 };
 

@@ -12,7 +12,7 @@
 #include "agent/base/ascii.h"
 #include "agent/base/clock.h"
 #include "agent/base/text.h"
-#include "agent/report/report_parts.h"
+#include "agent/report/report_impl.h"
 
 enum {
     WIDTH_DEFAULT = 100,

@@ -10,7 +10,7 @@
 #include "agent/base/clock.h"
 #include "agent/conf/conf.h"
 #include "agent/proto/json_out.h"
-#include "agent/report/report_parts.h"
+#include "agent/report/report_impl.h"
 
 enum { MS_DECIMALS = 3 };
 

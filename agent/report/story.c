@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "agent/report/report.h"
-#include "agent/report/report_parts.h"
+#include "agent/report/report_impl.h"
 
 static bool same_verdict(const struct story_state *a, const struct story_state *b)
 {

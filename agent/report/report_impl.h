@@ -1,6 +1,6 @@
 /* What the report_*.c files share: the words for a verdict, and texts made fit for one line. For them only. */
-#ifndef WSHEALTHD_REPORT_REPORT_PARTS_H
-#define WSHEALTHD_REPORT_REPORT_PARTS_H
+#ifndef WSHEALTHD_REPORT_REPORT_IMPL_H
+#define WSHEALTHD_REPORT_REPORT_IMPL_H
 
 #include "agent/report/report.h"
 
