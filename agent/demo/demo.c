@@ -1,7 +1,8 @@
 /*
  * `wshealthd demo` (agent/demo/demo.h). Owns the loop, the signals, and the commands that the user types. Called by
- * agent/cli/cli_run.c. The server is in demo_server.c, its broker connection in demo_bus.c, the agent in agent/run; demo_says.c
- * writes to stdout. The agent logs errors only: changes of the verdict are printed here as sentences.
+ * agent/cli/cli_run.c. The configuration is in demo_conf.c, the server in demo_server.c, its broker connection in demo_bus.c, the
+ * agent in agent/run; demo_says.c writes to stdout. The agent logs errors only: changes of the verdict are printed here as
+ * sentences.
  */
 #include "agent/demo/demo.h"
 
@@ -19,32 +20,27 @@
 #include "agent/base/text.h"
 #include "agent/core/check.h"
 #include "agent/demo/demo_bus.h"
+#include "agent/demo/demo_conf.h"
 #include "agent/demo/demo_says.h"
 #include "agent/demo/demo_server.h"
-#include "agent/net/listen.h"
 #include "agent/report/report.h"
 #include "agent/report/screen.h"
 #include "agent/run/agent.h"
 
 enum {
-    HEALTH_PORT = 9717,
     /* Stdin is polled: epoll refuses a regular file and /dev/null. */
     STDIN_POLL_MS = 50,
     LINES_AT_ONCE = 64,
     LINE_MAX_BYTES = 256,
     TEXT_MAX = 64 << 10,
-    BROKER_URL_MAX = 2048,
     EXIT_AT_ONCE = 3,
 };
-
-#define IN_PROCESS_URL "memory://demo"
 
 struct demo {
     struct loop loop;
     struct demo_server *server;
     struct demo_bus *bus;
-    bool in_process; /* the broker is */
-    struct conf *conf;
+    struct demo_setup setup;
     struct generation *generation; /* for the server's broker: its configuration and TLS */
     struct agent *agent;
     struct loop_signal term, interrupt;
@@ -52,7 +48,6 @@ struct demo {
     char line[LINE_MAX_BYTES]; /* the part of the next command that has been read */
     size_t line_len;
     bool stopping;
-    char directory[64]; /* of the admin socket; "" where none could be made */
     char url[64];
 };
 
@@ -177,7 +172,7 @@ static const struct command {
 static int find_fault(const struct demo *demo, const char *name, struct err *err)
 {
     int fault = demo_fault_find(name, err);
-    if (fault >= 0 && !demo->in_process && DEMO_FAULT_BIT(fault) & DEMO_BROKER_FAULTS)
+    if (fault >= 0 && !demo->setup.in_process && DEMO_FAULT_BIT(fault) & DEMO_BROKER_FAULTS)
         return err_set(err, REASON_NONE, 0,
                        "'%s' is for the broker inside the demo; yours is real: stop it, or freeze it, yourself", name);
     return fault;
@@ -268,133 +263,19 @@ static void on_typing(struct timer *timer, void *user)
 
 /* --- the beginning ------------------------------------------------------------------------------------------------------- */
 
-static void on_nobody(void *user, struct stream *stream)
-{
-    (void)user;
-    stream_close_now(stream);
-}
-
-/* The port if it is free, or with port 0 any free one; 0: it is taken. The agent binds it a moment later. */
-static uint16_t free_port(struct loop *loop, const char *host, uint16_t port)
-{
-    struct listen_address address = { .port = port };
-    const struct listen_options options = { .fd = -1 };
-    struct err err;
-    snprintf(address.host, sizeof address.host, "%s", host);
-    struct listener *listener = listener_open(loop, &address, &options, on_nobody, NULL, &err);
-    if (!listener)
-        return 0;
-    port = listener_port(listener);
-    listener_close(listener);
-    return port;
-}
-
-/* Chooses the address of the health listener. Without --listen a taken port is replaced by a free one, which the welcome text
- * shows. */
-static int choose_listen(struct demo *demo, const char *wanted, struct err *err)
-{
-    struct listen_address address = { .host = "127.0.0.1", .port = HEALTH_PORT };
-    if (wanted && listen_address_parse(wanted, &address, err) < 0)
-        return err_prefix(err, "--listen");
-    mem_free(demo->conf->listen);
-    if (address.is_unix) {
-        demo->conf->listen = mem_strdup(wanted);
-        return 0;
-    }
-    uint16_t port = address.port;
-    if (!port || (!wanted && !free_port(&demo->loop, address.host, port)))
-        port = free_port(&demo->loop, address.host, 0);
-    demo->conf->listen = mem_printf(strchr(address.host, ':') ? "[%s]:%u" : "%s:%u", address.host, port);
-    return 0;
-}
-
-/* The demo's admin socket has a directory of its own: /run may not be writable, and another agent may use its socket there. */
-static void choose_admin(struct demo *demo)
-{
-    const char *home = getenv("XDG_RUNTIME_DIR");
-    bool fits = home && *home == '/' && strlen(home) < sizeof demo->directory - sizeof "/wshealthd-demo-XXXXXX";
-    snprintf(demo->directory, sizeof demo->directory, "%s/wshealthd-demo-XXXXXX", fits ? home : "/tmp");
-    if (!mkdtemp(demo->directory))
-        demo->directory[0] = '\0';
-    mem_free(demo->conf->admin);
-    demo->conf->admin = *demo->directory ? mem_printf("unix:%s/admin.sock", demo->directory) : mem_strdup("off");
-}
-
-/* Reports the first error only, and drops the file position for the broker's URL: the user gave a flag, not a file. */
-static int conf_failed(struct conf_errors *errors, struct err *err)
-{
-    static const char url_path[] = "brokers[0].url: ";
-    const char *text = buf_str(&errors->text), *at = strstr(text, url_path);
-    size_t len;
-    text = at ? at + sizeof url_path - 1 : text;
-    len = strcspn(text, "\n");
-    err_set(err, REASON_NONE, 0, "%s%.*s", at ? "--broker: " : "", (int)len, text);
-    conf_errors_fini(errors);
-    return -1;
-}
-
-/* The demo's configuration, as a user would write it. */
-static const char conf_text[] = "target: { url: '%s' }\n"
-                                "log: { level: error }\n"
-                                "liveness: { after: 10s }\n"
-                                "defaults: { interval: 1s, timeout: 800ms }\n"
-                                "brokers:\n"
-                                "  - { name: bus, url: '%s', timeout: 1s, retry: { min: 50ms, max: 1s } }\n"
-                                "checks:\n"
-                                "  - { name: handshake, type: handshake }\n"
-                                "  - { name: ping, type: ping }\n"
-                                "  - { name: hold, type: hold }\n"
-                                "  - { name: echo, type: echo, slo: 200ms }\n"
-                                "  - { name: delivery, type: delivery, broker: bus, channel: " DEMO_CHANNEL ", within: 500ms }\n";
-
-/* Quotes in the broker's URL are doubled, as YAML wants it. */
-static void write_conf(const struct demo *demo, const char *broker, struct buf *out)
-{
-    struct buf quoted = BUF_INIT(2 * BROKER_URL_MAX);
-    for (const char *c = broker; *c; c++)
-        buf_append(&quoted, *c == '\'' ? "''" : c, *c == '\'' ? 2 : 1);
-    buf_printf(out, conf_text, demo->url, buf_str(&quoted));
-    buf_fini(&quoted);
-}
-
-static int make_conf(struct demo *demo, const struct demo_options *options, struct err *err)
-{
-    struct buf text = BUF_INIT(TEXT_MAX);
-    struct conf_errors errors;
-
-    if (options->broker && strlen(options->broker) > BROKER_URL_MAX)
-        return err_set(err, REASON_NONE, 0, "--broker: longer than %d bytes", BROKER_URL_MAX);
-    write_conf(demo, options->broker ? options->broker : IN_PROCESS_URL, &text);
-    conf_errors_init(&errors);
-    demo->conf = conf_load_text("demo", buf_slice(&text), &agent_conf_env, &errors);
-    buf_fini(&text);
-    if (!demo->conf)
-        return conf_failed(&errors, err);
-    if (choose_listen(demo, options->listen, err) < 0) {
-        conf_errors_fini(&errors);
-        return -1;
-    }
-    choose_admin(demo);
-    if (conf_seal(demo->conf, &agent_conf_env, &errors) < 0)
-        return conf_failed(&errors, err);
-    conf_errors_fini(&errors);
-    demo->in_process = strcmp(demo->conf->brokers[0].type->name, "memory") == 0;
-    return 0;
-}
-
 static void write_broker(const struct demo *demo, struct buf *text)
 {
     char shown[256];
 
-    url_redact(demo->conf->brokers[0].url, shown, sizeof shown);
+    url_redact(demo->setup.conf->brokers[0].url, shown, sizeof shown);
     buf_printf(text, "  broker  %s   the server passes on its channels %s and %s\n",
-               demo->in_process ? "in this process (--broker URL: a real one)" : shown, DEMO_CHANNEL, DEMO_NEWS);
+               demo->setup.in_process ? "in this process (--broker URL: a real one)" : shown, DEMO_CHANNEL, DEMO_NEWS);
 }
 
 static void write_agent(const struct demo *demo, struct buf *text)
 {
     static const char asks[] = "asks every second: handshake, ping, hold, echo, delivery, and the broker";
-    const char *listen = demo->conf->listen;
+    const char *listen = demo->setup.conf->listen;
 
     if (strncmp(listen, "unix:", 5) == 0)
         buf_printf(text,
@@ -420,14 +301,14 @@ static void say_hello(const struct demo *demo)
     write_broker(demo, &text);
     write_agent(demo, &text);
     buf_printf(&text, "  %s check %s\n", program_anywhere(), demo->url);
-    if (*demo->directory)
-        buf_printf(&text, "  %s status --admin %s\n", program_anywhere(), demo->conf->admin);
+    if (*demo->setup.directory)
+        buf_printf(&text, "  %s status --admin %s\n", program_anywhere(), demo->setup.conf->admin);
     buf_printf(&text,
                "\nThen break something: type the name of a fault and see what the agent says.\n"
                "'off NAME' or 'clear' mends it, 'status' shows every check, 'help' the other commands; Ctrl-C ends the demo.\n"
                "To begin with: detach-broker is what no socket check sees.\n"
                "%s is nobody's fault here, so that /ready stays 200 and says degraded.\n\n",
-               demo->in_process ? "broker-down" : "To stop or freeze your broker");
+               demo->setup.in_process ? "broker-down" : "To stop or freeze your broker");
     demo_write_fault_list(demo_server_faults(demo->server), &text);
     buf_append_str(&text, "\n");
     demo_says(&text);
@@ -444,15 +325,15 @@ static int start_beside(struct demo *demo, const struct demo_options *options, s
     const struct agent_options agent_options = { .serve = true, .on_told = on_told, .user = demo };
     int fault;
 
-    if (make_conf(demo, options, err) < 0)
+    if (demo_conf_make(&demo->setup, &demo->loop, demo->url, options, err) < 0)
         return -1;
     fault = options->fault ? find_fault(demo, options->fault, err) : 0;
-    if (fault < 0 || !(demo->generation = generation_new(demo->conf, err)))
+    if (fault < 0 || !(demo->generation = generation_new(demo->setup.conf, err)))
         return -1;
-    demo->agent = agent_new(&demo->loop, demo->conf, &agent_options, err);
+    demo->agent = agent_new(&demo->loop, demo->setup.conf, &agent_options, err);
     if (!demo->agent)
         return -1;
-    demo->bus = demo_bus_open(&demo->loop, &demo->conf->brokers[0], demo->generation->broker_tls[0], on_published, demo);
+    demo->bus = demo_bus_open(&demo->loop, &demo->setup.conf->brokers[0], demo->generation->broker_tls[0], on_published, demo);
     if (options->fault) {
         demo_server_set_faults(demo->server, DEMO_FAULT_BIT(fault));
         demo_bus_set_faults(demo->bus, DEMO_FAULT_BIT(fault));
@@ -496,10 +377,7 @@ int demo_run(const struct demo_options *options, struct err *err)
     demo_says_end();
     loop_fini(&demo->loop);
     generation_unref(demo->generation);
-    if (demo->conf)
-        conf_unref(demo->conf);
-    if (*demo->directory)
-        rmdir(demo->directory);
+    demo_conf_fini(&demo->setup);
     mem_free(demo);
     return rc;
 }
