@@ -42,6 +42,14 @@ void broker_mail_post(struct mailbox *box, struct broker_mail *mail)
         broker_mail_discard(&mail->base);
 }
 
+void broker_mail_message(struct mailbox *box, const char *topic, struct slice body)
+{
+    if (body.len > BROKER_BODY_MAX || strlen(topic) >= BROKER_TOPIC_MAX)
+        broker_mail_post(box, broker_mail_new(MAIL_OVERSIZED, slice_str(NULL), slice_str(NULL)));
+    else
+        broker_mail_post(box, broker_mail_new(MAIL_MESSAGE, slice_str(topic), body));
+}
+
 /* --- the port --- */
 
 static void report(struct mail_port *port, const struct broker_mail *mail)
@@ -70,6 +78,9 @@ static void report(struct mail_port *port, const struct broker_mail *mail)
         break;
     case MAIL_MESSAGE:
         broker_message(port->broker, slice_str(mail->topic), mail->body, mail->at_ns);
+        break;
+    case MAIL_OVERSIZED:
+        broker_oversized(port->broker, 1);
         break;
     case MAIL_UNSUBSCRIBE:
         break;

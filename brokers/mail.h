@@ -19,6 +19,7 @@ enum mail_kind {
     MAIL_UP,          /* news: */
     MAIL_DOWN,
     MAIL_MESSAGE,
+    MAIL_OVERSIZED, /* a message that is larger than a heartbeat can be, without its body */
 };
 
 struct broker_mail {
@@ -38,6 +39,9 @@ struct broker_mail *broker_mail_news(enum mail_kind kind); /* without topic and 
 void broker_mail_discard(struct mail *mail);
 /* On the worker: posts to the loop, or discards what the mailbox does not take. */
 void broker_mail_post(struct mailbox *box, struct broker_mail *mail);
+
+/* On the worker, or a thread of its library: a message of the broker's. Past the mailbox's ceiling it is dropped and counted. */
+void broker_mail_message(struct mailbox *box, const char *topic, struct slice body);
 
 /* The loop's end of one connection. The driver's state embeds it; zeroed until it is opened. */
 struct mail_port {

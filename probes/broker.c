@@ -29,7 +29,7 @@ static void note_dropped(struct run *run)
 {
     const struct broker_check_state *state = run->state;
 
-    run->stats->dropped = broker_dropped_count(state->broker);
+    run->stats->dropped = broker_unread_count(state->broker);
 }
 
 static void on_answer(void *user, const struct err *err, uint64_t rtt_ns)

@@ -293,6 +293,18 @@ uint64_t broker_dropped_count(const struct broker *broker)
     return broker->dropped;
 }
 
+/* Counted beside the others: no heartbeat is among these, so a delivery that has not arrived is lost in spite of them. They are not logged
+ * either: what others publish on a topic is no fault. */
+void broker_oversized(struct broker *broker, uint64_t count)
+{
+    broker->oversized += count;
+}
+
+uint64_t broker_unread_count(const struct broker *broker)
+{
+    return broker->dropped + broker->oversized;
+}
+
 /* --- watching --- */
 
 void broker_watch(struct broker *broker, struct broker_watch *watch)

@@ -44,7 +44,8 @@ void broker_published(struct broker *broker, uint64_t token, const struct err *e
 void broker_subscribed(struct broker *broker, struct slice topic, const struct err *err /* NULL: confirmed */);
 void broker_message(struct broker *broker, struct slice topic, struct slice body, uint64_t received_ns);
 void broker_closed(struct broker *broker);
-void broker_dropped(struct broker *broker, uint64_t count); /* so many messages could not be kept: more came than are taken */
+void broker_dropped(struct broker *broker, uint64_t count);   /* so many messages could not be kept: more came than are taken */
+void broker_oversized(struct broker *broker, uint64_t count); /* so many were larger than a heartbeat can be, and are not kept */
 void broker_err_of_dial(const struct err *dial, struct err *out);
 
 /*
@@ -95,7 +96,8 @@ void broker_watch(struct broker *broker, struct broker_watch *watch);
 void broker_unwatch(struct broker_watch *watch);
 bool broker_is_up(const struct broker *broker);
 bool broker_is_waiting(const struct broker *broker);        /* neither up nor opening: the last attempt failed, see broker_why */
-uint64_t broker_dropped_count(const struct broker *broker); /* all of them, over reconnects */
+uint64_t broker_dropped_count(const struct broker *broker); /* all of them, over reconnects: heartbeats may be among them */
+uint64_t broker_unread_count(const struct broker *broker);  /* the same, and those that were too large for a heartbeat */
 const struct err *broker_why(const struct broker *broker);  /* why it is not up; text "connecting" at first */
 
 /* The agent's side. */

@@ -22,6 +22,7 @@ struct broker {
     bool pinging; /* a ping of the driver's is under way: it answers every probe */
     uint64_t next_token;
     uint64_t dropped, dropped_ns; /* messages; when the last of them were (0: none yet) */
+    uint64_t oversized;           /* messages that were larger than a heartbeat can be */
     struct err why;               /* why it is not up */
     bool ending;
     void (*on_freed)(void *user);

@@ -39,7 +39,8 @@ struct amqp_reader {
     enum content content;
     uint16_t channel; /* of the content */
     uint64_t due;
-    bool skipping; /* larger than max_body_bytes */
+    bool skipping;   /* larger than max_body_bytes */
+    uint64_t passed; /* how many were, since somebody asked */
     struct buf exchange, key, body;
 };
 
@@ -307,6 +308,7 @@ static int read_method(struct amqp_reader *reader, struct slice payload, struct 
 static int got_message(struct amqp_reader *reader, struct amqp_event *event)
 {
     reader->content = CONTENT_NONE;
+    reader->passed += reader->skipping;
     if (reader->skipping)
         return 0;
     event->got = AMQP_GOT_MESSAGE;
@@ -341,6 +343,13 @@ static int read_body(struct amqp_reader *reader, struct slice payload, struct am
 }
 
 /* --- the reader --- */
+
+uint64_t amqp_reader_passed(struct amqp_reader *reader)
+{
+    uint64_t passed = reader->passed;
+    reader->passed = 0;
+    return passed;
+}
 
 static int read_frame(struct amqp_reader *reader, struct slice frame, struct amqp_event *event, struct err *err)
 {

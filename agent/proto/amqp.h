@@ -84,9 +84,10 @@ struct amqp_event {
 
 enum amqp_progress { AMQP_MORE, AMQP_EVENT, AMQP_BAD };
 
-/* max_body_bytes: messages that are larger are passed over in silence. */
+/* max_body_bytes: messages that are larger are passed over, and counted. */
 struct amqp_reader;
 struct amqp_reader *amqp_reader_new(uint32_t max_body_bytes);
+uint64_t amqp_reader_passed(struct amqp_reader *reader); /* how many have been passed over since the last call */
 void amqp_reader_free(struct amqp_reader *reader);
 /* Takes from the front of input. AMQP_MORE: all of it is taken. AMQP_BAD: err is broker_unreachable with a sentence, and the reader is of
  * no more use. */

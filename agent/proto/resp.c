@@ -30,9 +30,10 @@ struct resp_reader {
     size_t header_len, line_len;
     size_t bulk_left; /* with its line end */
     bool after_cr, broken;
-    bool passes;  /* texts that are too large are passed over */
-    bool passing; /* … as the one is that is being read */
-    bool held;    /* the header of a text is kept from hiredis until it is known whether the text is passed over */
+    bool passes;     /* texts that are too large are passed over */
+    bool passing;    /* … as the one is that is being read */
+    uint64_t passed; /* how many were, since somebody asked */
+    bool held;       /* the header of a text is kept from hiredis until it is known whether the text is passed over */
 };
 
 /* --- replies --- */
@@ -117,6 +118,13 @@ void resp_reader_free(struct resp_reader *reader)
         return;
     redisReaderFree(reader->hiredis);
     mem_free(reader);
+}
+
+uint64_t resp_reader_passed(struct resp_reader *reader)
+{
+    uint64_t passed = reader->passed;
+    reader->passed = 0;
+    return passed;
 }
 
 void resp_reader_pass_over(struct resp_reader *reader)
@@ -266,6 +274,7 @@ static int scan(struct resp_reader *reader, struct slice data, size_t *used, str
                 reader->bytes -= step;
             }
             if (reader->bulk_left == 0) {
+                reader->passed += reader->passing;
                 reader->passing = false;
                 element_done(reader);
             }

@@ -33,6 +33,7 @@ void resp_reader_free(struct resp_reader *reader); /* NULL is fine */
 /* From now on a text that is larger than the ceiling, of up to RESP_PASSED_MAX bytes, is passed over without being kept, and stands as an
  * empty one in its reply: others may publish what they like on a topic. */
 void resp_reader_pass_over(struct resp_reader *reader);
+uint64_t resp_reader_passed(struct resp_reader *reader); /* how many have been passed over since the last call */
 /*
  * Takes bytes off the front of *data. 1: *reply is a whole reply, now the caller's; there may be more behind it. 0: all bytes are taken, the
  * reply is not whole yet. -1: no RESP2, or larger than is taken; the sentence says what (reason: REASON_NONE), and the reader stays broken.

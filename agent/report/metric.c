@@ -365,7 +365,9 @@ static const struct family families[] = {
     { PROM_HISTOGRAM, "wshealthd_broker_rtt_seconds", "broker,type", "Round-trip time of a question to the broker.", NULL,
       write_broker_rtt },
     { PROM_COUNTER, "wshealthd_broker_messages_dropped", "broker,type",
-      "Messages of the broker that were dropped unread, as more came than the agent takes.", NULL, write_dropped },
+      "Messages of the broker that were dropped unread, as more came than the agent takes, or as they were too large for a "
+      "heartbeat.",
+      NULL, write_dropped },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",
       "How long the event loop worked in one turn, or was stopped: so long did others wait.", write_loop_lag, NULL },
     { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,

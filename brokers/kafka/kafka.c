@@ -170,8 +170,12 @@ static void on_consumed(struct kafka *kafka, const rd_kafka_message_t *message)
 {
     const struct kafka_opts *opts = broker_opts(kafka->broker);
     struct slice topic;
-    if (message->err || message->len > BROKER_BODY_MAX)
+    if (message->err)
         return;
+    if (message->len > BROKER_BODY_MAX) {
+        broker_oversized(kafka->broker, 1);
+        return;
+    }
     topic = opts->topic ? slice_make(message->key, message->key_len) : slice_str(kafka_lib_of(kafka)->topic_name(message->rkt));
     broker_message(kafka->broker, topic, slice_make(message->payload, message->len), clock_now_ns());
 }

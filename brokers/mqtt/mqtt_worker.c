@@ -236,15 +236,13 @@ static void on_subscribe(struct mosquitto *client, void *user, int id, int count
     settle(worker, pending);
 }
 
-/* Past the mailbox's ceiling a message is dropped, as is one that is larger than any heartbeat can be. */
 static void on_message(struct mosquitto *client, void *user, const struct mosquitto_message *message)
 {
     struct worker *worker = user;
     (void)client;
     note_progress(worker);
-    if (message->payloadlen >= 0 && message->payloadlen <= BROKER_BODY_MAX && strlen(message->topic) < BROKER_TOPIC_MAX)
-        broker_mail_post(worker->link->box, broker_mail_new(MAIL_MESSAGE, slice_str(message->topic),
-                                                            slice_make(message->payload, (size_t)message->payloadlen)));
+    if (message->payloadlen >= 0)
+        broker_mail_message(worker->link->box, message->topic, slice_make(message->payload, (size_t)message->payloadlen));
 }
 
 static void on_log(struct mosquitto *client, void *user, int level, const char *text)

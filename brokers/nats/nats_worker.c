@@ -154,16 +154,14 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
     worker_unref(worker);
 }
 
-/* Past the mailbox's ceiling a message is dropped, as is one that is larger than any heartbeat can be. */
 static void on_message(natsConnection *connection, natsSubscription *subscription, natsMsg *message, void *closure)
 {
     (void)connection;
     (void)subscription;
     int len = natsMsg_GetDataLength(message);
-    struct worker *worker = len < 0 || len > BROKER_BODY_MAX ? NULL : worker_of(closure);
+    struct worker *worker = len < 0 ? NULL : worker_of(closure);
     if (worker) {
-        broker_mail_post(worker->session.box, broker_mail_new(MAIL_MESSAGE, slice_str(natsMsg_GetSubject(message)),
-                                                              slice_make(natsMsg_GetData(message), (size_t)len)));
+        broker_mail_message(worker->session.box, natsMsg_GetSubject(message), slice_make(natsMsg_GetData(message), (size_t)len));
         worker_unref(worker);
     }
     natsMsg_Destroy(message);

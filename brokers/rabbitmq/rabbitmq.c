@@ -230,6 +230,7 @@ static bool take(void *user, struct slice *data)
     struct amqp_event event;
     struct err err;
     enum amqp_progress progress = amqp_reader_feed(rabbit->reader, data, &event, &err);
+    broker_oversized(rabbit->broker, amqp_reader_passed(rabbit->reader));
     if (progress == AMQP_EVENT)
         on_event(rabbit, &event);
     else if (progress == AMQP_BAD)

@@ -210,6 +210,7 @@ static bool take(void *user, struct slice *data)
     struct resp_reply *reply;
     struct err err;
     int got = resp_reader_next(link->reader, data, &reply, &err);
+    broker_oversized(link->redis->broker, resp_reader_passed(link->reader));
     if (got == 1) {
         take_reply(link, reply, clock_now_ns());
         resp_reply_free(reply);

@@ -166,6 +166,26 @@ static void test_topics(void **state)
     produce_and_consume("news");
 }
 
+/* A message that is larger than a heartbeat can be is not passed on, but counted. */
+static void test_a_large_message_is_counted(void **state)
+{
+    (void)state;
+    char *large = mem_alloc(BROKER_BODY_MAX + 2);
+    memset(large, 'x', BROKER_BODY_MAX + 1);
+    option("topic", "pings"); /* it has one partition, so that the order holds */
+    begin_up();
+    listen_to("key");
+    await(&heard.confirmed, 1);
+    publish("key", large);
+    mem_free(large);
+    await(&heard.answers, 1);
+    publish("key", "small");
+    await(&heard.messages, 1);
+    assert_string_equal(heard.body, "small");
+    assert_int_equal(broker_unread_count(broker), 1);
+    assert_int_equal(broker_dropped_count(broker), 0);
+}
+
 static void test_one_topic_with_keys(void **state)
 {
     (void)state;
@@ -382,6 +402,7 @@ int main(void)
         TEST(ping),
         TEST(topics),
         TEST(one_topic_with_keys),
+        TEST(a_large_message_is_counted),
         TEST(comes_and_goes),
         TEST(ping_that_is_produced),
         TEST(no_leader),

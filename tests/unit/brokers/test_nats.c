@@ -14,6 +14,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/core/broker.h"
+#include "brokers/mail.h"
 #include "brokers/registry.h"
 
 enum { TIMEOUT_MS = 1500 };
@@ -25,7 +26,7 @@ struct broker {
     struct broker_conf conf;
     struct url url;
     void *state;
-    int ups, downs, pongs, closed, messages, published, subscribed, dropped; /* closed is the last */
+    int ups, downs, pongs, closed, messages, published, subscribed, dropped, oversized; /* closed is the last */
     struct err down, pong, publish, subscribe;
     uint64_t token, received_ns;
     char topic[BROKER_TOPIC_MAX], body[256];
@@ -112,6 +113,11 @@ void broker_dropped(struct broker *broker, uint64_t count)
 {
     live(broker);
     broker->dropped += (int)count;
+}
+void broker_oversized(struct broker *broker, uint64_t count)
+{
+    live(broker);
+    broker->oversized += (int)count;
 }
 void broker_closed(struct broker *broker)
 {
@@ -616,6 +622,31 @@ static void test_permissions(void **state)
     server_stop(&server);
 }
 
+/* A message that is larger than a heartbeat can be is counted apart from those that find no room. */
+static void test_what_is_too_large_is_counted(void **state)
+{
+    static const struct mailbox_type type = { MAIL_PORT_TYPE, .max_mails = 8, .max_bytes = 1 << 20 };
+    struct mail_port port = { 0 };
+    struct broker broker;
+    struct err err;
+    char *body = mem_alloc(BROKER_BODY_MAX + 1);
+    (void)state;
+    memset(body, 'x', BROKER_BODY_MAX + 1);
+    broker_make(&broker, 1);
+    assert_int_equal(mail_port_open(&port, &broker, &type, &err), 0);
+    broker_mail_message(port.box, "news", slice_make(body, BROKER_BODY_MAX + 1));
+    broker_mail_message(port.box, "news", slice_make(body, BROKER_BODY_MAX));
+    run_until(&loop, &broker.messages);
+    assert_int_equal(broker.messages, 1);
+    assert_int_equal(broker.body_len, BROKER_BODY_MAX);
+    assert_int_equal(broker.oversized, 1);
+    assert_int_equal(broker.dropped, 0);
+    mail_port_close(&port);
+    run_until(&loop, &broker.closed);
+    broker_unmake(&broker);
+    mem_free(body);
+}
+
 /* Several in one batch: each gets its own answer. */
 static void test_a_batch(void **state)
 {
@@ -976,6 +1007,7 @@ int main(void)
         TEST(test_asks_are_answered),
         TEST(test_subjects_that_would_be_commands),
         TEST(test_permissions),
+        TEST(test_what_is_too_large_is_counted),
         TEST(test_a_batch),
         TEST(test_what_is_dropped_is_counted),
         TEST(test_no_descriptors_are_left),

@@ -612,6 +612,28 @@ static void test_silence(void **state)
     run_until(&client.ups);
 }
 
+/* What is larger than the ceiling for replies is not kept but counted, and the connection stays. */
+static void test_a_large_message_is_counted(void **state)
+{
+    (void)state;
+    begin(NULL);
+    listen_to_news();
+    run_until(&client.confirmed);
+    char *text = mem_alloc(HUGE_BYTES + 128);
+    int len = sprintf(text, "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$%d\r\n", HUGE_BYTES);
+    memset(text + len, 'x', HUGE_BYTES);
+    strcpy(text + len + HUGE_BYTES, "\r\n");
+    fake_tell(&fakes[0], text);
+    mem_free(text);
+    fake_tell(&fakes[0], "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nsmall\r\n");
+    run_until(&client.messages);
+    for (client.messages = 0; strcmp(client.body, "small") != 0; client.messages = 0)
+        run_until(&client.messages);
+    assert_int_equal(broker_unread_count(client.broker), 1);
+    assert_int_equal(broker_dropped_count(client.broker), 0);
+    assert_int_equal(client.downs, 0);
+}
+
 static void test_a_flood_is_refused(void **state)
 {
     (void)state;
@@ -929,6 +951,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused_subscription_and_publish, setup, teardown),
         cmocka_unit_test_setup_teardown(test_loss_is_told_at_once_and_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_large_message_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_flood_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_redirections_are_followed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sharded_channels_go_to_their_node, setup, teardown),

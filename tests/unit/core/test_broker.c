@@ -198,6 +198,9 @@ static void test_dropped_messages_are_counted_and_told_once(void **state)
     broker_dropped(broker, 3);
     broker_dropped(broker, 4);
     assert_int_equal(broker_dropped_count(broker), 7);
+    broker_oversized(broker, 2); /* counted, but no heartbeat is among them */
+    assert_int_equal(broker_dropped_count(broker), 7);
+    assert_int_equal(broker_unread_count(broker), 9);
     log_set_fd(-1);
     rewind(log);
     fread(text, 1, sizeof text - 1, log);

@@ -334,6 +334,8 @@ static void test_large_message_is_passed_over(void **state)
     want_one(AMQP_GOT_MESSAGE);
     assert_true(slice_equal_str(event.key, "small"));
     assert_true(slice_equal_str(event.body, "x"));
+    assert_int_equal(amqp_reader_passed(reader), 1);
+    assert_int_equal(amqp_reader_passed(reader), 0);
 }
 
 /* --- what breaks a rule --- */

@@ -149,6 +149,8 @@ static void test_what_is_passed_over(void **state)
             assert_int_equal(got, 0);
         }
         assert_int_equal(replies, 2);
+        assert_int_equal(resp_reader_passed(reader), 1);
+        assert_int_equal(resp_reader_passed(reader), 0);
         resp_reader_free(reader);
     }
     mem_free(text);
