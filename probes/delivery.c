@@ -157,7 +157,8 @@ static void finish_in(struct run *run, enum phase phase, const struct err *err)
     run_finish_err(run, err);
 }
 
-/* What can be proven without the broker has been: the connection is there. If the broker has come meanwhile, the next round comes at once. */
+/* Without the broker, a round can only prove that the server takes the connection, and it has. If the broker is up by now, the next
+ * round comes at once. */
 static void finish_bare(struct run *run)
 {
     struct delivery_state *state = run->state;
@@ -221,7 +222,7 @@ static void on_payload(void *user, const char *channel, struct slice payload, ui
     delivery_take(run, payload, LEG_WEBSOCKET, received_ns);
 }
 
-/* The connection is gone, and what was asked on it with it. */
+/* The connection is gone, and its subscriptions with it. */
 static void leave_session(struct run *run)
 {
     struct delivery_state *state = run->state;
@@ -399,7 +400,8 @@ static void delivery_start(struct run *run)
         session_begin(run);
     run->report.phase = PHASE_OPEN;
     leave_stale_session(run);
-    if (dialogue_is_ready(state->dialogue)) { /* also while the broker is down: the connection is to be there when it comes back */
+    if (dialogue_is_ready(
+            state->dialogue)) { /* also while the broker is down, so that the connection is there when the broker comes back */
         conn_asked(dialogue_conn(state->dialogue));
         ping_session(run);
     }
@@ -417,7 +419,7 @@ static void delivery_start(struct run *run)
     }
 }
 
-/* The deadline has passed before the connection was ready: it is given up, whatever the verdict will be. */
+/* The deadline has passed before the connection was ready: it is dropped, whatever the verdict will be. */
 static bool leave_unready(struct run *run, struct err *err)
 {
     struct delivery_state *state = run->state;
@@ -480,8 +482,8 @@ static bool finish_unprepared(struct run *run, const char *limit, const struct e
 }
 
 /*
- * The verdict is about this connection until it has cost the check its state; then a new one is tried, as a client would in the end. A
- * server that serves new subscribers again may have them. What a flood has left unread is of no use to the next round: it begins anew.
+ * The same connection is judged until the check is in fail; then a new one is opened, as a client would do in the end: the server may serve
+ * new subscribers again. After a flood the next round opens a new connection too, because what is still unread is of no use to it.
  */
 static void reconnect_if_lost(struct run *run, bool flooded)
 {
@@ -497,7 +499,7 @@ static void reconnect_if_lost(struct run *run, bool flooded)
     leave_session(run);
 }
 
-/* What is dead or half open goes first, and then the verdict comes: a broker's fault must not keep a dead connection. */
+/* A dead or half-open connection is dropped first, then the verdict comes: a broker's fault must not keep a dead connection. */
 static void delivery_on_deadline(struct run *run)
 {
     struct delivery_state *state = run->state;
@@ -507,7 +509,7 @@ static void delivery_on_deadline(struct run *run)
     bool flooded = conn_flooded(dialogue_conn(state->dialogue), &flood);
 
     text_format_duration(run->conf->timeout_ms, limit, sizeof limit);
-    /* Who takes no connection is at fault whatever the broker does. Behind the upgrade a server may wait for the broker. */
+    /* A server that takes no connection is at fault whatever the broker does. After the upgrade, a server may be waiting for the broker. */
     refused = !dialogue_is_ready(state->dialogue) && !dialogue_opened_ns(state->dialogue);
     unready = leave_unready(run, &err);
     if (dead) {
@@ -558,7 +560,7 @@ static int delivery_validate(const void *opts, struct err *err)
     return channels_check(delivery->channel, &delivery->channels, err);
 }
 
-/* What opens and keeps a connection is the same for all that use it. */
+/* Options that open and keep a connection must be the same for all checks that share it. */
 static int delivery_validate_share(const void *opts, struct err *err)
 {
     const struct dialect *over = &((const struct delivery_opts *)opts)->over;

@@ -62,7 +62,7 @@ struct delivery_state {
     bool book_has_own;
 };
 
-/* What is written by publish.command is read without pub/sub: there is no subscription of the agent's own, and no control. */
+/* The effect of publish.command is not a pub/sub message: the agent has no subscription of its own then, and there is no leg control. */
 bool delivery_has_control(const struct delivery_state *state);
 /* A message of one leg: is there a heartbeat in it? The round is judged when the last one has come. */
 void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns);

@@ -80,7 +80,7 @@ static void judge_slowness(struct run *run, const struct tally *tally, size_t al
     }
 }
 
-/* With publish.command nobody but the server can look whether the broker delivers. */
+/* With publish.command the agent cannot see whether the broker delivers. */
 static void finish_lost_unheard(struct run *run, const char *where)
 {
     struct err err;
@@ -116,8 +116,7 @@ void delivery_judge(struct run *run, const struct err *flood)
         name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof where);
         finish_lost_unheard(run, where);
     } else if (tally.lost &&
-               delivery_never_arrived(
-                   run->stats->delivery)) { /* a check that was never right says nothing of what the server has lost */
+               delivery_never_arrived(run->stats->delivery)) { /* a check that has never passed is probably wrongly configured */
         name_channels(tally.lost, state->beat_count, tally.lost_on, where, sizeof where);
         run_finish(
             run, REASON_DELIVERY_LOST,

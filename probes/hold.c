@@ -43,7 +43,7 @@ struct hold_state {
     size_t opening, awaited; /* how many open, how many owe a pong */
     size_t next;             /* of the round: the next to look at */
     uint8_t ping[8];         /* payload of this round's pings */
-    struct timer pace;       /* the round goes on in a moment: many pings are not sent at once */
+    struct timer pace;       /* the round goes on in the next turn of the loop, so that not all pings are sent at once */
     bool barred;             /* of the round: the target refuses the probe, and a connection that is missing was not opened */
     bool foreign;            /* likewise: a pong with other data has come */
     struct hold_ages ages;   /* of what was lost */
@@ -143,7 +143,7 @@ static void round_settle(struct run *run)
     if (run->once)
         return; /* the only round lasts until its deadline, to see early closes (hold_on_deadline) */
     note_lives(run);
-    if (state->barred) /* those that are held are well; the state stays as it is until the others may be tried */
+    if (state->barred) /* the held ones are well; the state stays as it is until the missing ones may be opened */
         run_skip(run, run_barred_until_ns(run));
     else
         finish_by_losses(run);
@@ -330,7 +330,7 @@ static size_t opening_max(const struct run *run)
     return run->stats->held == 0 || run_backs_off(run) ? 1 : OPENING_MAX;
 }
 
-/* Goes on through the connections: opens what is missing, a few at a time, recycles what is old, pings the rest. */
+/* Goes on with the round: opens missing connections, a few at a time, recycles old ones, pings the rest. */
 static void open_more(struct run *run)
 {
     struct hold_state *state = run->state;

@@ -181,7 +181,7 @@ static int write_headers(struct run *run, struct buf *lines, char **host)
     return 0;
 }
 
-/* A virtual host of the target is one here too; a URL of the check's own has its own authority. */
+/* target.headers.Host holds for the target's address; a URL of the check's own has its own host. */
 static char *target_host(const struct run *run, struct err *err, bool *failed)
 {
     const char *value = opt_pairs_get(&run->target->headers, "Host");
@@ -225,7 +225,7 @@ out:
     buf_fini(&lines);
 }
 
-/* fetch keeps the same deadline; whichever timer comes first, the sentence is fetch's. */
+/* fetch has the same deadline. Whichever timer fires first, the sentence comes from fetch. */
 static void http_on_deadline(struct run *run)
 {
     struct http_state *state = run->state;

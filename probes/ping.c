@@ -15,7 +15,7 @@ static enum turn send_ping(struct talk *talk)
     return talk_send(talk, WS_PING, slice_of(state->payload));
 }
 
-/* Servers may talk at any time: whatever is not our pong is somebody else's business. */
+/* Servers may send at any time: every message but our pong is ignored. */
 static enum turn await_pong(struct talk *talk)
 {
     const struct ping_state *state = talk_state(talk);

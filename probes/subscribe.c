@@ -48,7 +48,7 @@ static const struct dialect *target_dialect(const struct run *run)
     return run->target->dialect ? run->target->dialect : &raw;
 }
 
-/* The connection goes with the round. Whatever comes next is told to the run by the caller. */
+/* Closes the connection, which lives for one round only. The caller finishes the round. */
 static void end_round(struct run *run)
 {
     struct subscribe_state *state = run->state;

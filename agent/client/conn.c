@@ -180,7 +180,7 @@ static void on_patience(struct timer *timer, void *user)
     refuse(user);
 }
 
-/* More of the body of a refusal. It ends where the response does, at the ceiling, or when patience does. */
+/* More of the body of a refusal. It ends with the response, at the ceiling, or at the timer. */
 static void take_refusal(struct conn *conn, struct slice data)
 {
     struct err err;

@@ -45,17 +45,17 @@ struct conn_events {
     /* err->reason: the dial's, the upgrade's, protocol_error, message_too_big, closed_by_server (err->code: the close code), or
      * closed_abnormal (1006). */
     void (*on_lost)(void *user, const struct err *err);
-    /* Instead of on_lost once conn_part was called: what was wrong with how the server ends it; NULL: nothing that is known. May be NULL
-     * where conn_part is not called. */
+    /* Instead of on_lost once conn_part was called. remark: what was wrong with the server's closing handshake; NULL: nothing. May be
+     * NULL where conn_part is not called. */
     void (*on_parted)(void *user, const char *remark);
 };
 
-/* Connections that say goodbye after their owner has let go of them: bounded by CONN_LINGER_MS each. One for each agent. */
+/* Connections that their owner has closed and whose closing handshake goes on, for CONN_LINGER_MS at most. One group for each agent. */
 struct conn_group {
     struct loop *loop;
     struct list farewells;
     struct ws_budget budget;
-    struct conn *current;      /* whose callback is running; NULL once its owner has let go of it there */
+    struct conn *current;      /* whose callback is running; NULL once its owner has closed it there */
     uint64_t requested_ns;     /* when the last of them has asked for its upgrade: servers may end an older session then */
     unsigned shared_farewells; /* of `farewells`: those of shared connections, which end before the next one begins */
 };
@@ -78,8 +78,8 @@ struct conn {
     struct conn_group *group;
     struct conn_setup *setup;     /* NULL once it is open */
     struct deflater *deflater;    /* made by the first compressed message that is sent */
-    struct conn_rest *rest;       /* what this turn of the loop had no time for; NULL mostly */
-    struct conn_parting *parting; /* our close frame is sent, and how the server answers is looked at; NULL mostly */
+    struct conn_rest *rest;       /* bytes for which this turn of the loop had no time; mostly NULL */
+    struct conn_parting *parting; /* our close frame is sent, and the server's answer is being judged; mostly NULL */
     struct conn_intake intake;
     struct ws_reader reader;
     bool ignores_messages, shared;
@@ -116,7 +116,7 @@ bool conn_is_open(const struct conn *conn);
 /* Sends one message or control frame. -1: the connection is breaking or its output is full; on_lost comes or has come for the former. */
 int conn_send(struct conn *conn, enum ws_opcode opcode, struct slice payload);
 void conn_close(struct conn *conn, uint16_t code,
-                const char *text); /* politely: close frame, then waits for the peer in the background */
+                const char *text); /* sends a close frame, then waits for the peer in the background */
 /* As conn_close, but on_parted tells how the server answers; it has wait_ms for its close frame, and as long again for its FIN. -1: it
  * cannot be told, nothing was sent, and no callback comes. Nothing may be sent afterwards, and no message is told. */
 int conn_part(struct conn *conn, uint16_t code, uint64_t wait_ms);

@@ -9,7 +9,7 @@
 
 enum { FAREWELL_BYTES_MAX = 1 << 20 };
 
-/* A stream whose owner is gone and whose peer is given time to answer the close frame. */
+/* A stream without an owner, whose peer is given time to answer the close frame. */
 struct farewell {
     struct list node;
     struct stream *stream;

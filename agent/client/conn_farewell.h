@@ -1,4 +1,4 @@
-/* Connections whose owner has let go of them: the goodbye of agent/client/conn.h. */
+/* The rest of the closing handshake of connections (agent/client/conn.h) that their owner has closed. */
 #ifndef WSHEALTHD_CLIENT_CONN_FAREWELL_H
 #define WSHEALTHD_CLIENT_CONN_FAREWELL_H
 

@@ -133,7 +133,7 @@ static void on_rest(struct timer *timer, void *user)
         timer_start(timer, 0);
         return;
     }
-    conn->rest = NULL; /* a callback may let go of the connection while it reads what lies here */
+    conn->rest = NULL; /* a callback may close the connection while this buffer is being read */
     if (!take_slice(conn, &data, rest->received_ns)) {
         group->budget.used -= rest->len;
         mem_free(rest);

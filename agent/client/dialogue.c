@@ -1,7 +1,7 @@
 /*
  * A conversation in a dialect (agent/client/dialogue.h): greeting, connect, subscriptions, keep-alive, goodbye, in this order, over one
  * connection. Called by probes and by the step runner. Owns the connection and what was asked of it; promises that every subscription is
- * answered once or lost with the connection, and that an owner may let go inside any callback. Deadlines are the owner's.
+ * answered once or lost with the connection, and that an owner may close or free it inside any callback. Deadlines are the owner's.
  */
 #include "agent/client/dialogue.h"
 
@@ -69,7 +69,7 @@ static bool lost(struct dialogue *dialogue, const struct err *err)
     return false;
 }
 
-/* It ends by our own judgement. Always false: the dialogue is gone. */
+/* Ends the connection because of a fault that was found here. Always false: the dialogue is gone. */
 static bool fail(struct dialogue *dialogue, uint16_t code, const struct err *err)
 {
     conn_close(&dialogue->conn, code, "");
@@ -204,7 +204,8 @@ static bool take_unit(struct dialogue *dialogue, const struct ws_message *messag
     return tell_message(dialogue, &part, received_ns);
 }
 
-/* Too large to be kept, or there was no room. What was asked may be answered behind it; a stream has lost its place. */
+/* A message was too large to be kept, or there was no room. An answer may still come after it; but a framing that spans messages cannot
+ * go on. */
 static void take_skipped(struct dialogue *dialogue, const struct ws_message *message, uint64_t received_ns)
 {
     char text[80];

@@ -129,7 +129,7 @@ static struct broker_request *first_due(struct broker *broker, uint64_t now_ns)
     return NULL;
 }
 
-/* A connection that does not answer a ping is none: a new one may fare better. */
+/* A connection that does not answer a ping is given up: a new one may work. */
 static void ping_unanswered(struct broker *broker)
 {
     struct err err;
@@ -146,7 +146,7 @@ static void on_ping_due(struct timer *timer, void *user)
     ping_unanswered(user);
 }
 
-/* Deadlines that pass together are one: nobody is to judge twice. */
+/* Deadlines that pass together are handled as one, so that nobody judges the same fault twice. */
 static bool ping_is_overdue(const struct broker *broker)
 {
     return broker->pinging && clock_now_ns() + SAME_MOMENT_NS >= broker->ping_due_ns;
@@ -259,7 +259,7 @@ bool broker_probe_late(struct broker_request *request)
     return true;
 }
 
-/* What a driver still says while it is let go of is no news. */
+/* Whatever a driver reports while it is closing is ignored. */
 void broker_pong(struct broker *broker, const struct err *err)
 {
     if (broker->phase != BROKER_UP)
@@ -373,7 +373,7 @@ static void broker_open(struct broker *broker)
     timer_start(&broker->timer, (uint64_t)broker->conf->timeout_ms);
 }
 
-/* From opening or up: tells everybody, then lets the driver go. The driver is called in the next turn: it may be the one who calls. */
+/* From opening or up: tells everybody, then closes the driver. The driver is called in the next turn, because it may be the caller. */
 static void broker_fail(struct broker *broker, const struct err *err)
 {
     bool was_up = broker->phase == BROKER_UP;
@@ -385,7 +385,7 @@ static void broker_fail(struct broker *broker, const struct err *err)
     broker->failures++;
     timer_stop(&broker->ping_due);
     timer_start(&broker->timer, 0);
-    if (was_up) { /* first those who watch: what they judge now, an answer to a request would make them judge twice */
+    if (was_up) { /* the watches first: after an answer to a request they would judge the same fault a second time */
         tell_watches(broker, false, &broker->why);
         broker_topic_state(broker, (struct slice){ NULL, 0 }, false, &broker->why);
     }
@@ -413,7 +413,7 @@ static void on_close_late(struct timer *timer, void *user)
 {
     (void)timer;
     (void)user;
-    mem_panic(__FILE__, __LINE__, "a broker driver did not close"); /* its state cannot be freed: nothing sane can follow */
+    mem_panic(__FILE__, __LINE__, "a broker driver did not close"); /* the driver has not closed, so its state cannot be freed */
 }
 
 static void on_timer(struct timer *timer, void *user)

@@ -23,13 +23,13 @@ struct tls_context *broker_tls(struct broker *broker); /* made with the configur
 int broker_url(const struct broker *broker, struct url *url, struct err *err);
 
 /*
- * What a reason of a broker's alone does not tell, as err->code, so that the diagnosis need not say "down" of a broker that runs. Far above
+ * In err->code: what the reason does not tell, so that the diagnosis does not say "down" of a broker that runs. The numbers are far above
  * every errno and reply code, which drivers put there too.
  */
 enum broker_hint {
     BROKER_HINT_ABSENT = 100001, /* what the configuration names is not there: a virtual host, exchange, topic, stream */
     BROKER_HINT_FULL,            /* it takes no more connections */
-    BROKER_HINT_UNTRUSTED,       /* its certificate is not believed: the authority, the name or the dates */
+    BROKER_HINT_UNTRUSTED,       /* its certificate is not trusted: the authority, the name or the dates */
     BROKER_HINT_UNHEARD,         /* of delivery_lost: it has taken the message, and cannot be listened to */
     BROKER_HINT_OLD_CLIENT,      /* good credentials may be refused, as the client library here is too old */
 };
@@ -67,15 +67,15 @@ void broker_publish(struct broker *broker, struct broker_request *request, struc
 void broker_command(struct broker *broker, struct broker_request *request, const struct slice *args, size_t count,
                     uint64_t timeout_ms);
 void broker_request_cancel(struct broker_request *request); /* harmless when it is not under way */
-/* For a probe whose owner's own deadline has passed. True: so has the broker's, the connection is given up, and the watches know. False: the
- * broker has still time to answer others, and the request is still to be cancelled. */
+/* The deadline of the owner of a broker_probe has passed. True: the broker's has passed too, the connection is given up, and the watches
+ * have been told. False: the broker may still answer others, and the caller must cancel the request. */
 bool broker_probe_late(struct broker_request *request);
 
 struct broker_listener { /* a wish for a topic; kept over reconnects. Embedded; zero it first */
     struct list node;
     struct broker *broker;
     char topic[BROKER_TOPIC_MAX];
-    bool confirmed;    /* the broker has confirmed the subscription of the connection of now */
+    bool confirmed;    /* the broker has confirmed the subscription on the present connection */
     uint64_t asked_ns; /* the topic was asked for then, and no answer has come; 0: none is owed */
     void (*on_state)(void *user, bool confirmed, const struct err *err); /* changed; err says why not. May be NULL */
     void (*on_message)(void *user, struct slice body, uint64_t received_ns);
@@ -87,7 +87,7 @@ void broker_listen(struct broker *broker, struct broker_listener *listener, cons
 void broker_listen_again(struct broker_listener *listener);
 void broker_unlisten(struct broker_listener *listener);
 
-struct broker_watch { /* who wants to hear at once when it goes down or comes up; embedded; zero it first */
+struct broker_watch { /* hears at once when the broker goes down or comes up; embedded by its owner. Zero it first */
     struct list node;
     void (*on_change)(void *user, bool up, const struct err *err);
     void *user;

@@ -4,7 +4,7 @@
 
 #include "agent/core/broker.h"
 
-/* WAITING: for the next attempt. CLOSING: the driver lets go, then WAITING or gone. */
+/* WAITING: for the next attempt. CLOSING: the driver releases what it holds; then WAITING, or freed. */
 enum phase_of { BROKER_WAITING, BROKER_OPENING, BROKER_UP, BROKER_CLOSING };
 
 struct broker {

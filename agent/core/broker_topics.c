@@ -93,7 +93,7 @@ void broker_listen_again(struct broker_listener *listener)
 
     if (!broker || broker->phase != BROKER_UP || owed_ns < (uint64_t)broker->conf->timeout_ms * NS_PER_MS)
         return;
-    memcpy(topic, listener->topic, sizeof topic); /* its owner may let go of it when it hears */
+    memcpy(topic, listener->topic, sizeof topic); /* its owner may remove it in the callback */
     broker_topic_state(broker, slice_str(topic), false, NULL);
     broker->conf->type->unsubscribe(broker, slice_str(topic));
     topic_subscribe(broker, topic);

@@ -1,6 +1,6 @@
 /*
  * Lists and patterns of channels, and the rotation over them (agent/core/channels.h). Called by the probes that subscribe. Owns the names:
- * patterns are written out once, at most CHANNELS_MAX of at most CHANNEL_NAME_MAX bytes. Which result a channel had is the probes' to know.
+ * patterns are written out once, at most CHANNELS_MAX of at most CHANNEL_NAME_MAX bytes. The probes keep the results.
  */
 #include "agent/core/channels.h"
 
@@ -221,7 +221,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Entries may overlap; a channel is tried once a round. */
+/* Entries may overlap: a channel is still tried only once in a round. */
 static void drop_doubles(struct channels *channels)
 {
     size_t kept = 1;

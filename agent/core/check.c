@@ -1,8 +1,8 @@
 /*
  * The engine of a check (agent/core/check.h): schedule, deadline, judgement. Called by the agent; calls probes through their type.
  *
- * A round ends in round_end, which is idempotent: the first call wins, later ones find run.active false. It promises that a probe is
- * told to let go (stop) before the next round starts, and that a round which failed while the agent itself was late is void.
+ * A round ends in round_end, which is idempotent: the first call wins, later ones find run.active false. A probe's stop is called before
+ * the next round starts, and a round that failed while the agent itself was late is void.
  */
 #include "agent/core/check_impl.h"
 
@@ -86,7 +86,7 @@ static void apply_slo(const struct check *check, struct ending *ending)
     snprintf(ending->text, sizeof ending->text, "%s took %s, slo is %s", report->have_rtt ? "the answer" : "the round", took, slo);
 }
 
-/* A failure across a gap in which the agent did not run proves nothing; nor does one that is the agent's own. */
+/* A failure proves nothing if the agent did not run for a part of the round, or if the agent itself is the reason. */
 static void apply_void(const struct check *check, struct ending *ending)
 {
     uint64_t late_ms, limit_ms = (uint64_t)check->conf->timeout_ms / 4;
@@ -154,7 +154,7 @@ static void log_state(const struct check *check)
               "phase", bad ? phase_name(view->phase) : NULL, "message", bad ? view->message : NULL, NULL);
 }
 
-/* The server's own process has said something, whatever it was. */
+/* Has the server's own process said anything at all? */
 static bool heard(const struct run_report *report, enum reason reason)
 {
     bool certificate = reason_phase(reason) == PHASE_TLS && reason != REASON_TLS_HANDSHAKE_FAILED;
@@ -167,7 +167,7 @@ static bool heard_behind(const struct run_report *report)
     return report->spoke || report->have_rtt || (report->close_code && report->close_code != WS_CODE_ABNORMAL);
 }
 
-/* The token's own `exp` is over: that it is refused is nobody's fault but the agent's. */
+/* A token whose own `exp` has passed is refused rightly: the fault is the agent's. */
 static bool token_is_over(const struct check *check, char *ago, size_t size)
 {
     struct buf token = BUF_INIT(CONN_REQUEST_MAX);
@@ -181,7 +181,7 @@ static bool token_is_over(const struct check *check, char *ago, size_t size)
     return over;
 }
 
-/* Is it known to be the agent's own doing? The sentence then says so. */
+/* Is the agent itself known to be the reason? Then the sentence says so. */
 static bool own_doing(const struct check *check, struct ending *ending)
 {
     char ago[32];
@@ -197,7 +197,7 @@ static bool own_doing(const struct check *check, struct ending *ending)
     return true;
 }
 
-/* Nothing that is wrong with a broker is this instance's alone. */
+/* A broker's fault hits every instance. */
 static enum scope scope_of(const struct check *check, enum reason reason)
 {
     enum scope scope = reason_scope(reason);
@@ -217,7 +217,7 @@ static void note_evidence(struct check *check, const struct ending *ending, bool
     health_note(&check->view.health, &evidence, clock_now_ms());
 }
 
-/* What a close frame says may be a refusal: then it is the probe that is refused, and the server is well. */
+/* A close frame may be a refusal of the probe: then the server is well. */
 static void apply_refusal(const struct check *check, struct ending *ending)
 {
     const char *said = strstr(ending->text, ": \"");
@@ -251,7 +251,7 @@ static bool judge(struct check *check, const struct ending *ending)
     memcpy(view->phase_ns, report->phase_ns, sizeof view->phase_ns);
     view->have_rtt = report->have_rtt;
     view->rtt_ns = report->rtt_ns;
-    /* A warning while the check is still down is no news of what took it down. */
+    /* A warning while the check is still failing does not replace the fault that it fails for. */
     bool is_news = ending->result == RESULT_FAIL || (ending->result == RESULT_WARN && view->health.state != STATE_FAIL);
     if (!still_shared && is_news) {
         view->last_fault = ending->reason;
@@ -380,7 +380,7 @@ static void event_begin(struct run *run, const struct err *err)
         run->started_ns = clock_now_ns();
         check->pace.extra = true;
         check->timed_out = false;
-        /* It may be the late answer to a sleep of ours that ended less than a timeout ago. */
+        /* The loss may come from a sleep of the agent that ended less than a timeout ago. */
         check->void_since_ns = run->started_ns - (uint64_t)check->conf->timeout_ms * NS_PER_MS;
     }
     if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
@@ -430,7 +430,7 @@ static const char *broker_option(const struct check_conf *conf)
     return row ? *(char *const *)opt_field(row, conf->opts) : NULL;
 }
 
-/* What a check with an address of its own dials is not known here: it may be a name. */
+/* An address of the check's own is not known here; it may be a name, so the phase resolve may occur. */
 static struct series series_of(const struct check *check)
 {
     const struct probe_type *type = check->run.type;

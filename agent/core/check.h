@@ -22,7 +22,7 @@ struct check_host {
     struct backoff backoff[2]; /* by path: one for all checks together */
     bool once;                 /* one round each, no schedule */
     void (*on_judged)(void *user, struct check *check, bool changed); /* after every round, also void ones */
-    /* Rounds of this check begin to speak against its state: those of the others had better come soon. May be NULL. */
+    /* Rounds of this check contradict its state: the others should look soon. May be NULL. */
     void (*on_news)(void *user, struct check *check, bool failed);
     struct broker *(*find_broker)(void *user, const char *name);
     char nonce[9]; /* of this process: two agents with one name do not take each other's heartbeats */
@@ -32,7 +32,8 @@ struct check_host {
 struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf);
 /* The first round; later ones by interval and jitter. `place` of `places` is where in the interval it stands: those of one target spread evenly. */
 void check_start(struct check *check, uint64_t delay_ms, size_t place, size_t places);
-/* The next round comes that soon, where that tells more than its state does: the last news of its target failed, or passed. */
+/* Brings the next round forward, if the check's state does not agree with the news of its target (`failed`: a round of another check
+ * failed). */
 void check_hurry(struct check *check, bool failed, uint64_t delay_ms);
 bool check_is_witness(const struct check *check); /* does it speak WebSocket with the target? */
 /* Ends everything of it and frees it; also in the middle of a round, but not from inside its own callbacks. */

@@ -20,11 +20,11 @@ struct check {
     bool claimed;       /* the round under way may open a connection, though the target has refused some */
     bool refused;       /* its last judged round was refused */
     bool timed_out;     /* the round under way has reached its deadline */
-    struct backoff own; /* of a check that only dials: that it is refused slows no other check down */
+    struct backoff own; /* of a check that only dials: a refusal of it does not slow the other checks down */
     struct pace pace;
     struct share_turn turn; /* with share_connection: to talk */
     uint64_t due_ns;        /* when the schedule's timer fires */
-    uint64_t void_since_ns; /* a gap of ours that ended later makes a failure void */
+    uint64_t void_since_ns; /* a gap of the agent that ended after this makes a failure void */
     struct check_view view;
 };
 

@@ -69,23 +69,24 @@ static struct backoff *target_backoff(const struct check *check)
 }
 
 /*
- * What a health page or a TLS handshake is refused says nothing about the WebSocket, and must not slow down those who watch that: such a check
- * has a back-off of its own.
+ * A refusal of a health page or of a TLS handshake says nothing about the WebSocket, and must not slow down the checks that watch it: such
+ * a check has a back-off of its own.
  */
 static struct backoff *backoff_of(struct check *check)
 {
     return check_is_witness(check) ? target_backoff(check) : &check->own;
 }
 
-/* Can it be refused by a server at all? Brokers have a pace of their own for that (agent/core/broker.c). */
+/* Can a server refuse it? Brokers have a back-off of their own (agent/core/broker.c). */
 static bool dials(const struct check *check)
 {
     return check_is_witness(check) || check->run.type->series & SERIES_DIAL;
 }
 
 /*
- * While the target refuses the others, a check that only dials it goes once a minute, and not before the server has asked to be left alone: it
- * is no attempt, but who counts connections counts it too. It takes no turn from those whose pass would end that.
+ * While the target refuses the WebSocket checks, a check that only dials it runs once a minute, and not before the time that the server
+ * named (Retry-After): a server that counts connections counts this one too. It takes no turn from the checks whose pass would end the
+ * back-off.
  */
 static uint64_t rare_wait_ms(const struct check *check)
 {
@@ -97,8 +98,8 @@ static uint64_t rare_wait_ms(const struct check *check)
 }
 
 /*
- * The clock by which a check sees the back-off. A check that was refused goes before the others: else each of them would be refused once in
- * turn, and none would reach its `fall` before minutes are over.
+ * The time that a check compares with the back-off. A check that was refused goes before the others; else each of them would be refused
+ * once in turn, and none would reach its `fall` for minutes.
  */
 static uint64_t turn_ms(const struct check *check)
 {
@@ -148,8 +149,8 @@ bool check_wait_for_turn(struct check *check)
 }
 
 /*
- * Conversations of which one could take the other's answer for its own go over a shared connection one at a time; a pong is nobody else's. And no
- * round begins where one connection is about to end, and the next must not be begun yet.
+ * On a shared connection, conversations take turns where one could take the other's answer for its own; a pong cannot be mistaken. No round
+ * begins while the old connection is ending and the next one must not be opened yet.
  */
 bool check_wait_for_share(struct check *check)
 {

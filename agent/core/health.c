@@ -3,10 +3,10 @@
  * round and by whoever composes the view. Promises to be pure: no clock, no sockets, no allocation, no log. Leaves to others what a
  * round's result is (the probes), whether it is void (the engine's stall guard) and who hears of a change (the agent).
  *
- * Flapping. A window ("3/5") starts empty each time a check comes back to pass or warn: the failures that ended the last good time have
- * had their effect and do not count twice, so a single failure right after a recovery never throws the check out again. A check that
- * goes on flapping still fails, as soon as the window has filled with failures anew: with 3/5, by the fifth round at the latest when
- * every other round fails. Whoever wants an unsteady server kept out for longer asks for a higher `rise`.
+ * Flapping. A window ("3/5") starts empty each time a check comes back to pass or warn: the failures that ended the last good time have had
+ * their effect and do not count twice, so a single failure right after a recovery never throws the check out again. A check that goes on
+ * flapping still fails, as soon as the window has filled with failures anew: with 3/5, by the fifth round at the latest when every other
+ * round fails. A higher `rise` keeps an unsteady server out for longer.
  */
 #include "agent/core/health.h"
 
@@ -77,8 +77,8 @@ bool health_round(struct health *health, const struct health_policy *policy, enu
 }
 
 /*
- * A shared fault turns into a local one only after `fall` rounds of that. When a broker comes back, servers may be a moment later than their
- * agents to subscribe again, on all instances at once: that must not take them all out.
+ * A shared fault turns into a local one only after `fall` local failures. When a broker comes back, the servers may subscribe a moment
+ * later than their agents, on all instances at once; that moment must not take all of them out.
  */
 bool health_still_shared(struct health *health, const struct health_policy *policy, enum result result, enum scope scope,
                          enum scope fault_scope)
@@ -105,8 +105,8 @@ bool health_contradicted(const struct health *health)
 }
 
 /*
- * A restart mends a server that nothing listens for any more, that takes no connections, or that says nothing. It mends no token, no
- * certificate and no route; and whoever answers, with whatever, runs. A connection that is reset proves neither: it is not counted.
+ * A restart helps a server that does not listen, does not accept connections, or says nothing. It does not help with a token, a certificate
+ * or a route, and a server that answers anything is running. A reset proves neither of the two: it is not counted.
  */
 static bool is_mute(const struct health_evidence *evidence)
 {
@@ -154,7 +154,7 @@ void health_note(struct health *health, const struct health_evidence *evidence, 
         health->mute_since_ms = 0;
 }
 
-/* last_mute_ms stays: it is now older than mute_since_ms, and so no evidence until a further round is mute. */
+/* last_mute_ms stays as it is: older than mute_since_ms, it is no evidence until another round is mute. */
 void health_resume(struct health *health, uint64_t now_ms)
 {
     panic_if(now_ms == 0);
@@ -162,8 +162,8 @@ void health_resume(struct health *health, uint64_t now_ms)
         health->mute_since_ms = now_ms;
 }
 
-/* The last sign of life of the server's process that any check has seen. Behind an upgrade that something else may have answered, only
- * what was said there counts. */
+/* When any check last saw that the server's process is alive. Where a proxy may have answered the upgrade, only what came after the
+ * upgrade counts. */
 static uint64_t last_sign_ms(const struct health_input *inputs, size_t count, bool behind)
 {
     uint64_t last_ms = 0;
@@ -177,8 +177,8 @@ static uint64_t last_sign_ms(const struct health_input *inputs, size_t count, bo
     return last_ms;
 }
 
-/* Evidence, not elapsed time: two mute rounds, that far apart, with nothing between them that was not, and no sign of life seen by another
- * check. An agent that has not been able to look is unsure, and who is unsure does not have a server killed. */
+/* Evidence, not elapsed time: two mute rounds, that far apart, with nothing between them that was not, and no sign of life seen by
+ * another check. Without two failed rounds there is no evidence, and /live must not get the server restarted. */
 static bool dead(const struct health_input *inputs, size_t count, const struct health_input *input, uint64_t after_ms)
 {
     const struct health *health = input->health;
@@ -197,7 +197,7 @@ bool health_unstarted(const struct health *health)
     return !health->passed_once && !health->shared_once && !health->probe_once && !health->own_doing;
 }
 
-/* Has it passed once, or is it kept from that by nothing that a roll-out should stop for? */
+/* Has the check passed once, or does it fail only for reasons that must not stop a roll-out? */
 static bool is_admitted(const struct health *health)
 {
     return health->passed_once || health->shared_once || health->own_doing;

@@ -29,10 +29,10 @@ struct health { /* of one check; zero it to start */
     uint32_t rounds;                /* judged so far, saturating */
     bool passed_once;               /* has it ever been in pass or warn? */
     bool shared_once, probe_once;   /* has a judged round ever failed for that and nothing else? */
-    bool own_doing;                 /* the last round, judged or void, failed by what the agent knows to be its own doing */
+    bool own_doing;                 /* the last round, judged or void, failed because of the agent itself, and it knows that */
     uint64_t mute_since_ms;         /* monotonic; first mute round since the last that was not; 0: none (struct health_evidence) */
     uint64_t last_mute_ms;          /* monotonic */
-    bool mute_behind;               /* the last mute round had its upgrade answered: the silence is behind it */
+    bool mute_behind;               /* in the last mute round the upgrade was answered, and then nothing came */
     uint64_t answered_ms, spoke_ms; /* monotonic; of the last sign of life; 0: none yet */
     char history[HEALTH_HISTORY + 1]; /* oldest first: '#' pass, '~' warn, '.' fail; terminated */
 };
@@ -56,7 +56,7 @@ struct health_evidence {
     bool no_answer; /* not one byte of an answer came, to TLS or to the upgrade */
 };
 void health_note(struct health *health, const struct health_evidence *evidence, uint64_t now_ms); /* after health_round */
-/* The agent was asleep until now_ms: what was mute counts as mute from now on only (for liveness.after). */
+/* The agent was asleep until now_ms: a mute server counts as mute from that moment only (for liveness.after). */
 void health_resume(struct health *health, uint64_t now_ms);
 
 /* What a check contributes to the verdict. */

@@ -18,7 +18,7 @@ struct stall {
     } gaps[STALL_GAPS]; /* the latest gaps worth remembering, a ring */
     unsigned next_gap;
     uint64_t stalls;                               /* gaps of STALL_REPORT_MS and more */
-    struct prom_histogram lag;                     /* of the gaps that were no long turn of the loop */
+    struct prom_histogram lag;                     /* of the gaps that a long turn of the loop does not explain */
     void (*on_tick)(void *user, uint64_t late_ms); /* after each tick */
     void *user;
 };

@@ -27,7 +27,7 @@
 
 /* A pass that is older than a fault by more than this says nothing against it. Rounds of one time start together. */
 enum { EVIDENCE_SLACK_MS = 500 };
-/* Faults that begin within this time begin together: no check looks more exactly. */
+/* Faults that begin within this time begin together: checks do not run often enough to tell more exactly. */
 enum { TOGETHER_MS = 1000 };
 
 static bool speaks_websocket(const struct check_view *check)
@@ -42,7 +42,7 @@ static bool is_public(const struct check_view *check)
 
 /* --- the main fault ---------------------------------------------------------------------------------------------------- */
 
-/* How much a check's state matters to somebody who was woken up; 0: nothing is wrong. */
+/* How important a check's state is to the person on call. WEIGHT_NONE: nothing is wrong. */
 enum weight {
     WEIGHT_NONE,
     WEIGHT_WARN,
@@ -215,7 +215,7 @@ static const char *broker_name_of(const struct agent_view *view, const struct ch
     return check->broker ? check->broker : broker ? broker->name : "the broker";
 }
 
-/* Of the brokers that have failed, the one that did so first. */
+/* The broker that failed first; NULL: none has failed. */
 static const struct check_view *broken_broker(const struct agent_view *view)
 {
     const struct check_view *first = NULL;
@@ -303,7 +303,7 @@ static void blame(struct diagnosis *out, const struct check_view *check)
         out->because[out->because_count++] = check->name;
 }
 
-/* A shared fault is nothing that this instance could be left for: whoever reads this must not restart it. */
+/* A shared fault hits every instance: do not advise restarting this one. */
 static void tell_shared(const struct agent_view *view, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
@@ -316,7 +316,7 @@ static void tell_shared(const struct agent_view *view, struct diagnosis *out)
         say_plain(out, "has not been in rotation yet");
 }
 
-/* Nor is a refused probe: users come with tokens of their own. */
+/* A refused probe says nothing of users, who have tokens of their own: do not advise restarting the server. */
 static void tell_probe(const struct agent_view *view, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
@@ -329,7 +329,7 @@ static void tell_probe(const struct agent_view *view, struct diagnosis *out)
         say_plain(out, "is kept out until the check has passed once");
 }
 
-/* The server has failed and a broker too: which was first? */
+/* The server and a broker have both failed: says which was first. */
 static void tell_both(const struct check_view *main, const struct check_view *broker, struct diagnosis *out)
 {
     int64_t later_ms = main->since_ms - broker->since_ms; /* the server, after the broker */
