@@ -225,11 +225,9 @@ static const char *denial_of(const struct nats_denials *denials, const struct ba
         denials->count - batch->denied_before > NATS_DENIALS_MAX ? denials->count - NATS_DENIALS_MAX : batch->denied_before;
     const char *verb = mail->kind == MAIL_PUBLISH ? "ublish" : "ubscri";
     snprintf(quoted, sizeof quoted, "\"%s\"", mail->topic);
-    for (unsigned i = first; i != denials->count; i++) {
-        const char *denial = denials->texts[i % NATS_DENIALS_MAX];
-        if (strstr(denial, quoted) && strstr(denial, verb))
-            return denial;
-    }
+    for (unsigned i = first; i != denials->count; i++)
+        if (strstr(denials->texts[i % NATS_DENIALS_MAX], quoted) && strstr(denials->texts[i % NATS_DENIALS_MAX], verb))
+            return denials->texts[i % NATS_DENIALS_MAX];
     return NULL;
 }
 
