@@ -40,10 +40,11 @@ void nats_worker_end(void);
 /* nats_requests.c, on a worker's thread; nats_denials_add on any. */
 enum { NATS_DENIALS_MAX = 32 };
 struct nats_denials { /* violations of permissions: how many so far, and the last of them; guarded by the lock */
+    /* First: gcc 14 takes the address of the struct for that of its first member, and a text then for a read beyond a lock. */
+    char texts[NATS_DENIALS_MAX][BROKER_FAULT_TEXT_MAX / 2];
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned count;
-    char texts[NATS_DENIALS_MAX][BROKER_FAULT_TEXT_MAX / 2];
 };
 struct nats_session { /* one connection. Zeroed but for what init says */
     struct mailbox *box;
