@@ -24,7 +24,7 @@ static const struct cli_flag run_flags[] = {
 static const struct cli_example run_examples[] = {
     { "wshealthd ws://127.0.0.1:8080/ws",
       "The default checks against that server: handshake, ping and hold. `run` may be left out." },
-    { "wshealthd -c /etc/wshealthd/wshealthd.yaml", "What the file says. SIGHUP reads it again, SIGTERM ends the agent." },
+    { "wshealthd -c /etc/wshealthd/wshealthd.yaml", "The checks of the file. SIGHUP reads it again, SIGTERM ends the agent." },
     { "curl -i http://127.0.0.1:9717/ready", "What a load balancer asks." },
     { 0 }
 };
@@ -33,7 +33,7 @@ static const struct cli_flag check_flags[] = {
     { FLAG_CONFIG },
     { "type", "TYPE", "this check type only (see 'wshealthd help checks')", 0, true },
     { "timeout", "D", "the deadline of each round, every phase included, such as 2s", 0, false },
-    { "slo", "D", "slower than this is a warning", 0, false },
+    { "slo", "D", "warns if a round takes longer than this", 0, false },
     { "quiet", NULL, "prints one line: the verdict and why", 'q', false },
     { "json", NULL, "prints the JSON of /status on one line; indented if stdout is a terminal", 0, false },
     { "nagios", NULL, "prints one plugin line with performance data", 0, false },
@@ -54,7 +54,7 @@ static const struct cli_flag check_flags[] = {
 static const struct cli_example check_examples[] = {
     { "wshealthd check ws://127.0.0.1:8080/ws", "One round of handshake and ping, with the time that each phase took." },
     { "wshealthd check wss://chat.example.com/ws --type handshake --type tls", "Only these checks." },
-    { "wshealthd check ws://127.0.0.1:8080/ws --send '{\"op\":\"ping\"}' --expect pong --slo 200ms", "An echo check besides." },
+    { "wshealthd check ws://127.0.0.1:8080/ws --send '{\"op\":\"ping\"}' --expect pong --slo 200ms", "An echo check as well." },
     { "wshealthd check http://127.0.0.1:8080/health", "The server's own health URL." },
     { "wshealthd check -q wss://chat.example.com/ws || echo broken", "For a script: the exit code, and one line." },
     { "wshealthd check -c /etc/wshealthd/wshealthd.yaml --json", "Every check of the file, for a program." },
@@ -69,7 +69,7 @@ static const struct cli_flag status_flags[] = {
     { 0 }
 };
 static const struct cli_example status_examples[] = { { "wshealthd status",
-                                                        "What the running agent thinks; the exit code is the verdict." },
+                                                        "The verdict of the running agent, also as the exit code." },
                                                       { "wshealthd status --json | jq -r .diagnosis.sentence", "One field of it." },
                                                       { 0 } };
 
@@ -130,7 +130,7 @@ static const struct cli_flag demo_flags[] = {
 };
 static const struct cli_example demo_examples[] = {
     { "wshealthd demo", "Then type the name of a fault, and look at http://127.0.0.1:9717/ready." },
-    { "wshealthd demo --fault silent-drop", "Broken from the start." },
+    { "wshealthd demo --fault silent-drop", "The fault is on from the start." },
     { "wshealthd demo --broker redis://127.0.0.1:6379", "On a real broker, which can then be stopped, frozen or made read-only." },
     { 0 }
 };
@@ -142,16 +142,16 @@ static const struct cli_command commands[] = {
     { "run", "[-c FILE] [URL]", "runs the agent",
       "Serves /ready, /live, /startup, /health, /status and /metrics on `listen` ([::]:9717) until SIGTERM or SIGINT; a second "
       "signal "
-      "ends it at once. A URL takes the place of the file's target.",
+      "ends it at once. A URL replaces the file's target.",
       1, run_flags, run_examples, cli_run },
-    { "check", "[-c FILE] [URL] [FLAG]...", "does one round of every check and says how it went",
+    { "check", "[-c FILE] [URL] [FLAG]...", "does one round of every check and prints the result",
       "For a bare ws:// or wss:// URL the checks are handshake and ping, for http:// and https:// http, for tcp:// tcp. The exit "
       "code is "
       "the verdict. Secrets come from files, never from flags.",
       1, check_flags, check_examples, cli_check },
-    { "status", "[--json]", "shows what the running agent thinks", "Asks through the admin socket. The exit code is the verdict.",
-      0, status_flags, status_examples, cli_status },
-    { "wait", "[--for STATE] [--timeout D] [--url URL]", "waits until the agent says ready, live or startup",
+    { "status", "[--json]", "shows the verdict and the checks of the running agent",
+      "Asks through the admin socket. The exit code is the verdict.", 0, status_flags, status_examples, cli_status },
+    { "wait", "[--for STATE] [--timeout D] [--url URL]", "waits until the agent answers ready, live or startup with 200",
       "Exit code 0 when it does, 2 when the time is over, 3 when no agent has answered at all.", 0, wait_flags, wait_examples,
       cli_wait },
     { "drain", "", "takes the instance out of rotation", "Existing connections are left alone.", 0, drain_flags, drain_examples,
@@ -162,7 +162,7 @@ static const struct cli_command commands[] = {
       "and their "
       "connections.",
       0, ask_flags, reload_examples, cli_reload },
-    { "config", "check|show|init|schema [FILE]", "validates, shows or starts a configuration", NULL, 2, config_flags,
+    { "config", "check|show|init|schema [FILE]", "validates, shows or begins a configuration file", NULL, 2, config_flags,
       config_examples, cli_config },
     { "demo", "[--fault NAME] [--port N] [--broker URL]", "runs a WebSocket server with switchable faults, and the agent beside it",
       NULL, 0, demo_flags, demo_examples, cli_demo },

@@ -130,11 +130,11 @@ static const struct topic {
 } topics[] = {
     { "checks", "the check types, and what they gate by default", write_checks },
     { "brokers", "the broker types, and the schemes of their URLs", write_brokers },
-    { "dialects", "how families of servers are spoken to", write_dialects },
+    { "dialects", "the protocols of families of servers", write_dialects },
     { "options", "every key of the configuration file", write_options },
     { "reasons", "why a round can fail: phase and scope", write_reasons },
     { "causes", "what the diagnosis can say", diagnose_write_roff },
-    { "events", "the words of the log", write_events },
+    { "events", "the events of the log", write_events },
     { "metrics", "the series of /metrics", metric_write_roff },
     { "faults", "what `wshealthd demo` can break", write_faults },
 };
@@ -409,8 +409,8 @@ static int unknown_topic(const struct cli *cli, const char *word)
         names[count++] = topics[i].name;
     const char *nearest = text_nearest(word, names, count);
     if (nearest)
-        return cli_error(cli, "nothing is known about '%.60s' (did you mean '%s'?)", word, nearest);
-    return cli_error(cli, "nothing is known about '%.60s' (see '%s help')", word, program_name());
+        return cli_error(cli, "unknown topic '%.60s' (did you mean '%s'?)", word, nearest);
+    return cli_error(cli, "unknown topic '%.60s' (see '%s help')", word, program_name());
 }
 
 int cli_help(struct cli *cli)

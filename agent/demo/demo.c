@@ -137,7 +137,7 @@ static void show_help(struct demo *demo)
     (void)demo;
     buf_append_str(&text, "  NAME       switches that fault on          off NAME   switches it off\n"
                           "  clear      switches all of them off        faults     lists them\n"
-                          "  status     what the agent thinks now       quit       ends the demo\n");
+                          "  status     the verdict and the checks      quit       ends the demo\n");
     demo_says(&text);
 }
 
@@ -306,9 +306,9 @@ static void say_hello(const struct demo *demo)
     buf_printf(&text,
                "\nThen break something: type the name of a fault and see what the agent says.\n"
                "'off NAME' or 'clear' mends it, 'status' shows every check, 'help' the other commands; Ctrl-C ends the demo.\n"
-               "To begin with: detach-broker is what no socket check sees.\n"
-               "%s is nobody's fault here, so that /ready stays 200 and says degraded.\n\n",
-               demo->setup.in_process ? "broker-down" : "To stop or freeze your broker");
+               "Try detach-broker first: a check of the socket alone does not see it.\n"
+               "%s is no fault of this server: /ready stays 200 and says degraded.\n\n",
+               demo->setup.in_process ? "broker-down" : "A broker that you stop or freeze");
     demo_write_fault_list(demo_server_faults(demo->server), &text);
     buf_append_str(&text, "\n");
     demo_says(&text);

@@ -44,7 +44,7 @@ static void durations_have_units(void **state)
     assert_int_equal(ms, 7);
 }
 
-/* Help names commands as the reader's shell takes them; what is no command keeps the program's name. */
+/* Help shows commands with the name by which the user's shell finds the program. Other sentences keep the name wshealthd. */
 static void help_shows_what_to_type(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * The demo's server, its broker and the agent beside them, on one loop: every fault has a check that finds it and gives the right reason,
- * and what is no fault passes. No figure here depends on how fast the machine is.
+ * The demo's server, its broker and the agent beside them, on one loop: every fault is found by a check with the right reason, and
+ * behaviour that is no fault passes. No test depends on how fast the machine is.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -155,7 +155,7 @@ static void assert_passes(struct bench *bench, const char *target)
     }
 }
 
-/* Greetings, prices and pings that nobody asked for disturb nothing; and each fault ends when it is switched off. */
+/* Greetings, prices and pings without a request disturb no check; and each fault ends when it is switched off. */
 static void test_what_is_no_fault(void **state)
 {
     struct bench *bench = *state;
@@ -193,7 +193,7 @@ static void on_stop_timer(struct timer *timer, void *user)
     agent_stop(held->bench->agent, on_stopped, held->bench);
 }
 
-/* The fault comes when the connections are open; what is then said of them ends the test. The first loss is a warning. */
+/* The fault begins when the connections are open; the first result after that ends the test. The first loss is a warning. */
 static void on_held_change(void *user, const struct agent_view *view)
 {
     struct held *held = user;
@@ -371,7 +371,7 @@ static int upgraded_client(struct bench *bench)
     return fd;
 }
 
-/* Who sends Upgrade names it in Connection (RFC 9110, 7.8). */
+/* A response with Upgrade names it in Connection (RFC 9110, 7.8). */
 static void test_client_that_wants_no_upgrade(void **state)
 {
     char head[1024];
@@ -381,7 +381,7 @@ static void test_client_that_wants_no_upgrade(void **state)
     close(fd);
 }
 
-/* What is no text goes out as a binary message: a broker's messages may be anything. */
+/* A broker's message that is not UTF-8 is sent as a binary message. */
 static void test_messages_of_the_broker(void **state)
 {
     struct bench *bench = *state;

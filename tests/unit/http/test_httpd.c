@@ -303,7 +303,7 @@ static void pipelined_requests_are_answered_in_order(void **state)
     assert_int_equal(handled, 100);
 }
 
-/* Who pipelines and does not read is not answered further; who then reads gets everything, in order. */
+/* A client that pipelines and does not read gets no further answers. When it reads, it gets all of them in order. */
 static void answers_wait_for_their_reader(void **state)
 {
     (void)state;
@@ -384,7 +384,7 @@ static void oversized_requests_are_refused(void **state)
     put_text(fd, "\r\n");
     assert_starts(get_all(fd), "HTTP/1.1 431 ");
 
-    /* The whole of a body that nobody wants is on its way when the refusal comes: the refusal must arrive all the same. */
+    /* The client is still sending a body when it is refused: the refusal must arrive all the same. */
     fd = dial_server();
     put_text(fd, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n");
     for (int i = 0; i < 20; i++)
@@ -414,7 +414,7 @@ static void slow_requests_are_shed(void **state)
     }
     assert_starts(get_all(fd), "HTTP/1.1 4");
 
-    /* Who says nothing at all hears nothing. */
+    /* A client that sends nothing gets no answer. */
     assert_string_equal(get_all(dial_server()), "");
     assert_int_equal(handled, 0);
 }
@@ -508,7 +508,7 @@ static void idle_connections_give_way(void **state)
     assert_int_equal(shed, 0);
 }
 
-/* Nobody is turned away, and no 503 is sent: whoever owes the rest of a request gives way, the longest first. */
+/* No client is refused, and no 503 is sent: connections with half a request are closed, the oldest first. */
 static void when_all_are_busy_the_longest_gives_way(void **state)
 {
     (void)state;
@@ -528,7 +528,7 @@ static void when_all_are_busy_the_longest_gives_way(void **state)
     assert_still_serving();
 }
 
-/* Half requests and silent connections come faster than their deadlines pass; every whole request is answered all the same. */
+/* Half requests and silent connections come faster than their deadlines pass. Every whole request is answered all the same. */
 static void a_flood_of_half_requests_starves_nobody(void **state)
 {
     (void)state;
@@ -568,7 +568,7 @@ static void a_pipeline_does_not_keep_others_waiting(void **state)
     close(fd);
 }
 
-/* Many who do not read cost one text, and a small piece each. */
+/* Many clients that do not read cost one text together, and a small piece each. */
 static void a_large_answer_is_kept_once_for_all(void **state)
 {
     (void)state;
@@ -619,7 +619,7 @@ static void who_waits_for_a_100_gets_one(void **state)
     assert_string_equal(get(fd, "\r\n\r\n", &closed), "HTTP/1.1 100 Continue\r\n\r\n");
     put_text(fd, "hi");
     assert_in(get_all(fd), "[POST|/b||2]");
-    /* Who has sent the body already needs none. */
+    /* A client that has sent its body already needs no 100 Continue. */
     assert_starts(ask("POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nhi"),
                   "HTTP/1.1 200 ");
     assert_starts(ask("POST /b HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi"), "HTTP/1.1 200 ");
@@ -638,7 +638,7 @@ static void a_refused_head_has_no_body(void **state)
     }
 }
 
-/* Others hold every descriptor, and there is no connection that could give one back: accepting goes on when there are some again. */
+/* All descriptors are in use, and the server has no connection to close: accepting goes on when a descriptor is free. */
 static void accepting_goes_on_when_descriptors_are_free_again(void **state)
 {
     struct rlimit before, none;
@@ -647,7 +647,7 @@ static void accepting_goes_on_when_descriptors_are_free_again(void **state)
     int fd = dial_server();
     getrlimit(RLIMIT_NOFILE, &before);
     none = before;
-    none.rlim_cur = 3; /* lower than what the reserve could give */
+    none.rlim_cur = 3; /* fewer than the reserve */
     setrlimit(RLIMIT_NOFILE, &none);
     put_text(fd, "GET /late HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let_settle();

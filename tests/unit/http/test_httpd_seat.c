@@ -1,4 +1,4 @@
-/* Who gives way when the HTTP server is full, as a table of cases. */
+/* Which connection is closed when the HTTP server is full, as a table of cases. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -59,7 +59,7 @@ static void the_address_with_more_than_half_goes_first(void **state)
                      0);
 }
 
-/* A flood of thousands of connections in a second comes sooner than anybody's grace is over. */
+/* Thousands of connections in a second: the server is full before any grace is over. */
 static void a_crowd_has_less_grace_where_nobody_else_can_go(void **state)
 {
     (void)state;

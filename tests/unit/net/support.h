@@ -1,6 +1,6 @@
 /*
- * What the tests of the net layer share: a loop with a watchdog, streams that remember what they heard, and plain sockets for the other
- * side. Nothing here judges; the tests do.
+ * What the tests of the net layer share: a loop with a watchdog, streams that record their events, and plain sockets for the other
+ * side.
  */
 #ifndef WSHEALTHD_TESTS_NET_SUPPORT_H
 #define WSHEALTHD_TESTS_NET_SUPPORT_H
@@ -27,7 +27,8 @@
 
 enum { WATCHDOG_MS = 20000, WATCHDOG_TICK_MS = 20 };
 
-/* It ticks, as one turn of libuv may run a timer first and then wait for the next event, though what was awaited has just happened. */
+/* The watchdog ticks: one turn of libuv may run a timer first and then wait for the next event, although the awaited one has
+ * happened. */
 static inline void on_watchdog(struct timer *timer, void *user)
 {
     (void)user;
@@ -157,7 +158,7 @@ static inline int listen_plain(int *port, int backlog)
     return fd;
 }
 
-/* A port that nobody listens on: bound, and so nobody else's. */
+/* A port without a listener: it is bound, so that no other process takes it. */
 static inline int refuse_plain(int *port)
 {
     struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };

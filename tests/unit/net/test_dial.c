@@ -1,4 +1,4 @@
-/* Dials: what fails, and how it is told; both families; cancelling in every phase; the agent's own limits. */
+/* Dials: failures and their sentences; both families; cancelling in every phase; the agent's own limits. */
 #include "tests/unit/net/support.h"
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * Many held connections at once: all come up, all echo, all go. Prints what each costs in user memory; the figures mean something in a
- * release build only, and are reported, not judged. HOLD_COUNT says how many (200).
+ * Many held connections at once: all open, echo and close. Prints the user memory of each, which is meaningful in a release build
+ * only and is not judged. HOLD_COUNT is their number (200).
  */
 #include "tests/unit/net/tls_server.h"
 

@@ -261,7 +261,7 @@ static void on_full(void *user)
     full++;
 }
 
-/* Without room nobody is accepted and nobody is turned away, and on_full is called once, until accepting goes on. */
+/* Without room no client is accepted or refused, and on_full is called once until accepting goes on. */
 static void test_without_room_clients_wait(void **state)
 {
     (void)state;

@@ -260,8 +260,8 @@ static void nothing(struct timer *timer, void *user)
     (void)user;
 }
 
-/* A turn that works long is counted as such, and one that only waits is not. A turn is counted in the next one: libuv from 1.45 on runs timers
- * last, and a loop that has nothing left would end before that. */
+/* A turn that works long is counted as long; a turn that only waits is not. A turn is counted in the next one: libuv from 1.45 on
+ * runs timers last, and a loop that has nothing left would end before that. */
 static void test_long_turns_are_counted(void **state)
 {
     (void)state;

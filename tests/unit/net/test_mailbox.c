@@ -225,7 +225,8 @@ static void test_a_turn_has_a_budget(void **state)
     }
 }
 
-/* What was above the ceiling is told to the loop, as is what a library has lost before; what was taken, or owed, is not. */
+/* on_lost gives the number of mails above the ceiling and of those that mailbox_lost has counted; accepted mails and answers are
+ * not in it. */
 static void test_what_is_lost_is_told(void **state)
 {
     struct user user = { 0 };
@@ -262,7 +263,7 @@ static void test_closing_in_a_callback_discards_the_rest(void **state)
     assert_int_equal(discarded, 3);
 }
 
-/* Comes back from something long after the loop has closed, and even gone. */
+/* A thread that returns from a long call after the loop has closed the mailbox, or has ended. */
 static void *late_thread(void *arg)
 {
     struct mailbox *box = arg;

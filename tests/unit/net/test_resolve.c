@@ -188,7 +188,7 @@ static void test_threads_have_a_ceiling(void **state)
     assert_int_equal(atomic_load(&finished), COUNT - 1);
 }
 
-/* All who ask for one name share its query, whoever of them gives up. */
+/* All lookups of one name share its query, also when some are cancelled. */
 static void test_one_query_for_a_name(void **state)
 {
     (void)state;
@@ -210,7 +210,7 @@ static void test_one_query_for_a_name(void **state)
     assert_int_equal(atomic_load(&finished), 1);
 }
 
-/* A name whose resolver does not answer, asked for again and again, keeps nobody else waiting. */
+/* A name whose resolver does not answer is looked up again and again, and does not delay other names. */
 static void test_dead_names_keep_no_other_waiting(void **state)
 {
     (void)state;
@@ -282,7 +282,7 @@ static const char *localhost_text(void)
     return text;
 }
 
-/* What the machine says of localhost holds, as it does for getaddrinfo; also when it changes. */
+/* localhost has the addresses in /etc/hosts, as with getaddrinfo, also after the file has changed. */
 static void test_localhost_by_the_hosts_file(void **state)
 {
     (void)state;
@@ -305,7 +305,7 @@ static void test_localhost_by_the_hosts_file(void **state)
     resolve_set_hosts(NULL);
 }
 
-/* Nobody waited to the end of the query: its answer is for the next who asks, and a new one is begun for the one after. */
+/* All lookups of the query were cancelled: the next lookup gets its answer, and begins a new query for the one after. */
 static void test_a_late_answer_serves_the_next(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Plain streams against sockets that behave, that do not read, that reset and that say too much. */
+/* Plain streams against sockets that behave, that do not read, that reset, and that send too much. */
 #include "tests/unit/net/support.h"
 
 #include <fcntl.h>
@@ -105,7 +105,7 @@ static void test_pause_and_resume(void **state)
     buf_fini(&heard.data);
 }
 
-/* Else whoever takes over a paused stream to wait for its end would never hear of it. */
+/* A new owner of a paused stream must hear of its end. */
 static void test_a_new_owner_is_not_paused(void **state)
 {
     (void)state;
@@ -164,7 +164,7 @@ static void test_reset_is_told_as_one(void **state)
     buf_fini(&heard.data);
 }
 
-/* The write that meets the reset takes it from the socket. The end must still be told as a reset, and only once. */
+/* The write gets the socket's ECONNRESET. on_end must still give a reset, and only once. */
 static void test_reset_that_a_write_meets(void **state)
 {
     (void)state;
@@ -297,7 +297,7 @@ static void test_close_drops_who_does_not_read(void **state)
     assert_int_equal(loop_init(&loop, NULL), 0);
 }
 
-/* What the peer is still sending must not turn our last words into a reset. */
+/* Bytes that the peer still sends must not cause a RST that destroys our last bytes. */
 static void test_close_survives_a_peer_in_full_flow(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Certificates and keys that change while the agent runs: rotations, halves of them, and files that are none. */
+/* Certificates and keys that change while the agent runs: rotations, half rotations, and invalid files. */
 #include "tests/unit/net/tls_server.h"
 
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static void test_a_rotated_authority_is_followed(void **state)
     tls_context_unref(context);
 }
 
-/* What cannot be used changes nothing, and the sentence of a failure says what was trusted instead. */
+/* Files that cannot be used change nothing, and the sentence of a failure says what was trusted instead. */
 static void test_what_was_trusted_holds_until_the_new_can_be_read(void **state)
 {
     (void)state;
@@ -110,7 +110,7 @@ static void test_a_certificate_before_its_key(void **state)
     cert_free(&second);
 }
 
-/* A session was agreed on the trust of then: it does not outlive it. */
+/* A session of the old authorities is not resumed after they have changed. */
 static void test_no_session_is_resumed_across_a_rotation(void **state)
 {
     (void)state;
@@ -125,7 +125,7 @@ static void test_no_session_is_resumed_across_a_rotation(void **state)
     tls_context_unref(context);
 }
 
-/* Each of the three: refused by its kind at the start, and no reason to hang later. */
+/* Each of the three files: another kind of file is refused at the start, and does not hang the loop later. */
 static void test_files_that_are_none(void **state)
 {
     (void)state;

@@ -155,7 +155,8 @@ static void test_complete_from_the_first_scrape(void **state)
     }
 }
 
-/* A check lists the reasons that it can give: a broker its own, a delivery both sides', the others none of the broker's. */
+/* A check has series for the reasons that it can give: a broker's check its own, a delivery check those of both sides, other checks
+ * none of a broker. */
 static void test_reasons_by_type(void **state)
 {
     (void)state;
@@ -234,7 +235,7 @@ static void test_series_by_type(void **state)
     }
 }
 
-/* Whatever is no broker and delivers nothing has none of their series. */
+/* Checks of other types have no series of brokers and deliveries. */
 static void test_brokers_and_deliveries_only(void **state)
 {
     (void)state;
@@ -322,7 +323,7 @@ static void test_hundreds_of_checks_stay_small(void **state)
         scrape_many(checks, MANY, rows[i].type, rows[i].parts);
         if (out.len > MANY_BYTES)
             fail_msg("%d checks of type %s: %zu bytes, want at most %d", MANY, rows[i].type, out.len, MANY_BYTES);
-        /* Where everything is listed there are so few of them that it is no more either. */
+        /* Up to the limit all series are listed, and the page is no larger either. */
         scrape_many(checks, METRIC_WHOLE_CHECKS, rows[i].type, rows[i].parts);
         if (out.len > MANY_BYTES)
             fail_msg("%d checks of type %s: %zu bytes, want at most %d", METRIC_WHOLE_CHECKS, rows[i].type, out.len, MANY_BYTES);
@@ -330,7 +331,7 @@ static void test_hundreds_of_checks_stay_small(void **state)
     free(checks);
 }
 
-/* What has come stays; what alerts are written on is there from the first scrape; the rest waits. */
+/* Series that have counted stay; those that alerts use are there from the first scrape; the others wait for their first count. */
 static void test_hundreds_of_checks_list_what_came(void **state)
 {
     (void)state;
@@ -400,7 +401,7 @@ static void test_values(void **state)
     assert_true(number_of(text, "process_start_time_seconds") == 1795687200);
 }
 
-/* 0 would be a failure, 1970, or an expired certificate to whoever alerts on it. */
+/* NaN and not 0: an alert would take 0 for a failure, for 1970, or for an expired certificate. */
 static void test_unknown_is_not_a_number(void **state)
 {
     (void)state;

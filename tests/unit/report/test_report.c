@@ -61,7 +61,7 @@ static void break_echo(void)
     world_judge(&world, false, true);
 }
 
-static bool strange(const char *text) /* does it hold what strangers may not see? */
+static bool strange(const char *text) /* does it hold what readers without full details may not see? */
 {
     return strstr(text, "192.0.2.7") || strstr(text, "so sorry") || strstr(text, "secret-path") || strstr(text, "ws://");
 }
@@ -126,7 +126,7 @@ static void test_starting(void **state)
     assert_string_equal(plain(REPORT_STARTUP, false, true), "starting\n[?]echo unknown\n");
     check_fail(echo, REASON_CONNECT_REFUSED, "refused");
     echo->judged = true;
-    world_judge(&world, false, false); /* what has failed for good is no longer on its way up */
+    world_judge(&world, false, false); /* a check in fail: no longer "starting" */
     assert_string_equal(plain(REPORT_READY, false, true), "not ready\n[-]echo fail connect_refused refused\n");
     assert_string_equal(plain(REPORT_STARTUP, false, true), "starting\n[-]echo fail connect_refused refused\n");
 }
@@ -334,7 +334,7 @@ static void test_status_of_brokers(void **state)
     json_decref(root);
 }
 
-/* The contract's example, word for word where it has words. */
+/* The documented example, word for word. */
 static void test_status_of_a_detached_server(void **state)
 {
     (void)state;
@@ -601,7 +601,7 @@ static void test_human_at_every_width(void **state)
     world.view.service_id = NULL;
 }
 
-/* Marks, bars and arrows of ASCII alone, and what others have said with \\xNN. */
+/* Marks, bars and arrows are ASCII; other bytes in texts of the server are \\xNN. */
 static void test_human_in_ascii(void **state)
 {
     (void)state;
@@ -701,7 +701,7 @@ static void test_waterfall(void **state)
     text = strstr(buf_str(&out), "fail");
     size_t room = 80 - 4 - 9 - 7 - 2;
     bar_of(text, "connect  ", &blanks, &full);
-    assert_true(blanks == 0 && full == 0); /* too short for a whole column, and there all the same */
+    assert_true(blanks == 0 && full == 0); /* shorter than a column, and drawn all the same */
     assert_memory_equal(bar_of(text, "connect  ", &blanks, &full), "▏", 3);
     bar_of(text, "upgrade  ", &blanks, &full);
     assert_true(blanks == 0 && full == room / 5);
@@ -709,7 +709,7 @@ static void test_waterfall(void **state)
     assert_true(blanks == room / 5 && full + blanks >= room - 1 && full + blanks <= room);
 }
 
-/* A broker's line says what it is and how far away; there is nothing to draw. */
+/* A broker's line has its type and round-trip time, and no waterfall. */
 static void test_human_of_a_broker(void **state)
 {
     (void)state;
@@ -724,7 +724,7 @@ static void test_human_of_a_broker(void **state)
     assert_non_null(strstr(text, "    broker_unreachable  nothing listens on 192.0.2.7:6379\n"));
 }
 
-/* Both legs from the same moment on, and in the long run what became of the heartbeats. */
+/* Both legs begin at the time of publishing; below are the counts of all heartbeats. */
 static void test_human_of_a_delivery(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Texts made fit for where they are read: how wide that is, and where lines are broken. */
+/* Texts fitted to the screen: its width, and where lines are broken. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* What is told of the verdict: each change once, with its settled cause; nothing of causes that come and go; no fault as the reason of a recovery. */
+/* What the log tells of the verdict: each change once, with its final cause; no causes that come and go; no fault as the reason of
+ * a recovery. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -125,7 +126,7 @@ static void test_degraded_and_its_end(void **state)
     assert_null(strstr(story.told.sentence, "bus:"));
 }
 
-/* A cause that is gone before it was told has never been. */
+/* A cause that ends before it is told is not told at all. */
 static void test_a_cause_that_comes_and_goes(void **state)
 {
     (void)state;
@@ -138,7 +139,7 @@ static void test_a_cause_that_comes_and_goes(void **state)
     assert_told("");
 }
 
-/* What only reports is not the reason for coming back. */
+/* A check that gates nothing is not the reason of a recovery. */
 static void test_back_with_a_report(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* sd_notify and socket activation: a real datagram socket plays the manager, dup2 plays the hand-over. */
+/* sd_notify and socket activation. A datagram socket stands for systemd, dup2 puts descriptors where systemd would. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,7 +160,7 @@ static void the_watchdog_is_for_one_process(void **state)
     watchdog(NULL, NULL, 0);
 }
 
-/* What descriptors 3 to 5 were before, so that the test gives them back. */
+/* Descriptors 3 to 5 as they were before; the test restores them. */
 static int saved[3];
 static void hand_over(const char *pid, const char *count, const char *names)
 {
