@@ -88,6 +88,12 @@ def until(what, condition, seconds=PATIENCE, pause=0.02):
         time.sleep(pause)
 
 
+def put(source, target):
+    """As Kubernetes rotates a file: a new one takes the name."""
+    shutil.copy(source, f"{target}.new")
+    os.rename(f"{target}.new", target)
+
+
 def free_port():
     """A port below the kernel's own range, so that no outgoing connection takes it before the server does; each pytest worker has its own."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import agent, check, free_port, process, until
+from harness import agent, check, free_port, process, put, until
 
 try:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -243,6 +243,28 @@ def test_tls(tmp_path, certs):
         mine = f"tls: {{ ca_file: {certs.ca}, cert_file: '{stranger_cert}', key_file: '{stranger_key}' }}"
         reason, message = refused(tmp_path, tls, mine)
         assert reason == "broker_auth_failed", message
+
+
+def test_a_rotated_certificate(tmp_path, certs):
+    """The library reads the files at each connection: what is trusted is what the file says by then."""
+    ca, port = tmp_path / "ca.pem", free_port()
+    old, new = certs.leaf("good"), certs.leaf("rotated", signed=False)
+
+    def serving(pair):
+        return nats(tmp_path, f"tls {{ cert_file: '{pair[0]}', key_file: '{pair[1]}' }}", port=port)
+    put(certs.ca, ca)
+    with agent(settings(f"tls://127.0.0.1:{port}", f"tls: {{ ca_file: {ca} }}"), tmp_path) as running:
+        with serving(old):
+            until("at first it passes", lambda: broker_of(running)["state"] == "pass")
+            put(new[0], ca)
+        until("it is gone", lambda: broker_of(running)["reason"] == "broker_unreachable")
+        with serving(new):
+            until("the new certificate is trusted", lambda: broker_of(running)["state"] == "pass")
+            put(certs.ca, ca)
+        until("it is gone again", lambda: broker_of(running)["reason"] == "broker_unreachable")
+        with serving(new):
+            until("it is no longer trusted", lambda: "TLS with" in (broker_of(running)["message"] or ""))
+            assert broker_of(running)["reason"] == "broker_unreachable"
 
 
 def test_nothing_of_tls_is_left_at_the_end(tmp_path, certs):

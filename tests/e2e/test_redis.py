@@ -1,5 +1,6 @@
 """Redis as a broker: real servers with passwords, TLS, replicas, Sentinel and Cluster, and all the ways in which PING would lie."""
 import contextlib
+import re
 import shutil
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from harness import agent, check, free_port, only, process, until, wshealthd
+from harness import agent, check, free_port, only, process, put, until, wshealthd
 
 PATHS = "/usr/bin:/usr/local/bin:/usr/sbin"
 SERVER, CLI = shutil.which("redis-server", path=PATHS), shutil.which("redis-cli", path=PATHS)
@@ -253,6 +254,41 @@ def test_sentinel_failover(tmp_path):
             assert cli(replica.port, "CLIENT", "LIST").count("name=wshealthd") == 2
 
 
+# --- certificates that change ---
+
+
+def rounds(running):
+    found = re.search(r'^wshealthd_check_rounds_total\{check="bus",[^}]*\} (\d+)$', running.get("/metrics").text, re.M)
+    return int(found.group(1))
+
+
+def test_a_rotated_certificate(tmp_path, certs):
+    """The new authority is there first, as it should be: the connection stays, and the next one trusts what the server has by then."""
+    ca, tls_port = tmp_path / "ca.pem", free_port()
+    old, new = certs.leaf("redis"), certs.leaf("rotated", signed=False)
+
+    def serving(pair):
+        return redis(tmp_path, "--tls-port", tls_port, "--tls-cert-file", pair[0], "--tls-key-file", pair[1], "--tls-ca-cert-file", pair[0],
+                     "--tls-auth-clients", "no")
+    put(certs.ca, ca)
+    with agent(settings(f"rediss://127.0.0.1:{tls_port}", f"tls: {{ ca_file: '{ca}' }}") + broker_check(), tmp_path) as running:
+        with serving(old):
+            turns(running, "at first", None)
+            put(new[0], ca)
+            before = rounds(running)
+            until("further rounds", lambda: rounds(running) >= before + 3)
+            assert watch(running)["reason"] is None
+        turns(running, "it is gone", "broker_unreachable")
+        with serving(new):
+            turns(running, "the new certificate is trusted", None)
+            put(certs.ca, ca)
+        turns(running, "it is gone again", "broker_unreachable")
+        with serving(new):
+            got = turns(running, "what is no longer trusted", "broker_unreachable")
+            until("the certificate is named", lambda: "certificate" in (watch(running)["message"] or ""))
+            assert got["scope"] == "shared"
+
+
 # --- Cluster ---
 
 
@@ -300,6 +336,23 @@ def test_cluster(tmp_path, cluster):
             assert got["scope"] == "shared"
 
 
+def test_a_command_goes_to_the_node_of_its_key(tmp_path, cluster, server):
+    """Whichever node the agent knows first: the key's slot decides, and the others redirect."""
+    keys = {}  # one for each node
+    for number in range(1000):
+        slot = int(cli(cluster[0].port, "CLUSTER", "KEYSLOT", f"stream{number}"))
+        keys.setdefault(slot * len(cluster) // 16384, f"stream{number}")
+    assert len(keys) == len(cluster)
+    checks = "".join(f"  - {{ name: {key}, type: delivery, broker: bus, channel: news, within: 300ms, timeout: 2s, interval: 300ms, fall: 1,\n"
+                     f"      publish: {{ command: [XADD, {key}, '*', data, '{{{{payload}}}}'] }} }}\n" for key in keys.values())
+    with agent((settings(cluster[0].url) + "checks:\n" + checks).replace("ws://127.0.0.1:1/", server.url), tmp_path) as running:
+        for key in keys.values():  # taken by the broker, and not passed on by this server
+            until(f"{key} is written", lambda k=key: running.check(k)["reason"] == "delivery_lost")
+    holders = [node.port for node in cluster for key in keys.values() if cli(node.port, "XLEN", key).isdigit()]
+    assert sorted(holders) == sorted(node.port for node in cluster), keys
+    assert all("MOVED" in cli(node.port, "XLEN", key) or int(cli(node.port, "XLEN", key)) > 0 for node in cluster for key in keys.values())
+
+
 # --- what is no Redis ---
 
 
@@ -317,6 +370,7 @@ def test_a_large_message_of_somebody_elses(tmp_path, server):
             until("the broker delivers, and the server does not", lambda: running.check("news")["reason"] == "delivery_lost")
             assert watch(running)["reason"] is None
             assert "event=check_fail check=bus" not in running.err()
+            until("they are counted", lambda: '\nwshealthd_broker_messages_dropped_total{broker="bus",type="redis"} 3\n' in running.get("/metrics").text)
 
 
 def test_what_is_no_redis(tmp_path):

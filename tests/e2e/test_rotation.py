@@ -1,9 +1,7 @@
 """A certificate and the authority behind it are rotated while the agent runs: it follows without a reload, as it does with tokens."""
-import os
-import shutil
 import time
 
-from harness import PYTHON, SERVERS, agent, free_port, process, until
+from harness import PYTHON, SERVERS, agent, free_port, process, put, until
 
 CONF = """
 target: {{ url: "wss://127.0.0.1:{port}/ws", tls: {{ ca_file: '{ca}' }} }}
@@ -11,12 +9,6 @@ defaults: {{ interval: 100ms, timeout: 1s, jitter: 0%, fall: 1 }}
 liveness: {{ after: 1s }}
 checks: [ {{ type: handshake }}, {{ type: ping }}, {{ type: hold, connections: 3 }} ]
 """
-
-
-def put(source, target):
-    """As Kubernetes does it: a new file takes the name."""
-    shutil.copy(source, f"{target}.new")
-    os.rename(f"{target}.new", target)
 
 
 def test_a_rotated_authority(tmp_path, certs):
