@@ -136,9 +136,9 @@ static int unknown_scheme(const struct conf_env *env, struct slice scheme, struc
         return err_set(err, REASON_NONE, 0, "'%s' is not in this build", name);
     const char *near = text_nearest(name, names, count);
     if (near)
-        return err_set(err, REASON_NONE, 0, "scheme %s:// is of no broker (did you mean '%s://'?)", shown, near);
+        return err_set(err, REASON_NONE, 0, "no type of broker has the scheme %s:// (did you mean '%s://'?)", shown, near);
     names[0] = type_names(env, names, &count)[0];
-    err_set(err, REASON_NONE, 0, "scheme %s:// is of no broker, want the URL of", shown);
+    err_set(err, REASON_NONE, 0, "no type of broker has the scheme %s://, want the URL of", shown);
     conf_list_names(names, count, err);
     return -1;
 }
@@ -372,7 +372,7 @@ void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const
             continue;
         struct check_conf *check = conf_add_check(conf, type->name, env, &err);
         if (!check) {
-            conf_error_path(found, path, "%s, with those that brokers get by themselves", err.text);
+            conf_error_path(found, path, "%s, with one for each broker", err.text);
             return;
         }
         conf_take_defaults(check, defaults);

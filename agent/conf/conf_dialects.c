@@ -122,7 +122,7 @@ static void validate_keepalive(const struct dialect *dialect, struct trail *trai
     if (conf_error_has_below(found, trail->text)) /* it has an error already */
         return;
     if (answered && !asked)
-        complain(found, trail, "keepalive.send", "needs match, what it is the answer to");
+        complain(found, trail, "keepalive.send", "needs match, the message that it answers");
     if (pings && !timed)
         complain(found, trail, "keepalive.beat", "needs every");
     if (timed && !pings)
@@ -142,7 +142,8 @@ static void validate_command(const struct dialect *dialect, const struct conf_en
     if (!command->count || conf_error_has_below(found, below))
         return;
     if (dialect->publish.topic || dialect->publish.body)
-        conf_error_path(found, below, "is there beside publish.%s, want one of the two", dialect->publish.topic ? "topic" : "body");
+        conf_error_path(found, below, "is set together with publish.%s, want one of the two",
+                        dialect->publish.topic ? "topic" : "body");
     for (const struct broker_type *const *type = env->brokers; type && *type; type++)
         for (const char *const *name = (*type)->commands; name && *name && count < NAMES_MAX; name++) {
             if (strcasecmp(*name, command->items[0]) == 0)

@@ -34,7 +34,7 @@ static const struct opt tls_rows[] = {
       .kind = OPT_STRING,
       .offset = TLS(cert_file),
       .max = PATH_TEXT_MAX,
-      .help = "PEM file with the client certificate to show; needs key_file" },
+      .help = "PEM file with the client certificate to present; needs key_file" },
     { .name = "key_file",
       .kind = OPT_STRING,
       .offset = TLS(key_file),
@@ -49,7 +49,7 @@ static const struct opt tls_rows[] = {
       .kind = OPT_BOOL,
       .offset = TLS(verify),
       .default_text = "true",
-      .help = "whether the certificate's chain and name must be good" },
+      .help = "whether the certificate's chain and name are verified" },
     { .name = "min_version",
       .kind = OPT_ENUM,
       .offset = TLS(min_version),
@@ -74,7 +74,7 @@ const struct opt target_rows[] = {
       .offset = TARGET(public_url),
       .min = 1,
       .max = URL_TEXT_MAX,
-      .help = "the way users come in, for checks with path: public" },
+      .help = "the URL that users connect to, for checks with path: public" },
     { .name = "headers",
       .kind = OPT_PAIRS,
       .offset = TARGET(headers),
@@ -100,7 +100,7 @@ const struct opt target_rows[] = {
       .min = 1,
       .max = TOKEN_TEXT_MAX,
       .flags = OPT_SECRET | OPT_DYNAMIC,
-      .help = "the token to show, best as ${file:/path}, which is read again for every connection" },
+      .help = "the token to send, best as ${file:/path}, which is read again for every connection" },
     { .name = "token_in",
       .kind = OPT_STRING,
       .offset = TARGET(token_in),
@@ -206,14 +206,13 @@ static const struct opt readiness_rows[] = {
       .offset = CONF(probe_faults),
       .default_text = "degrade",
       .words = shared_words,
-      .help =
-          "what a fault of the agent's own means (its token, what it trusts, its pace) does to /ready once the check has passed: "
-          "degrade leaves it at 200" },
+      .help = "what a fault of the agent's own side (its token, the authorities it trusts, its pace) does to /ready once the check "
+              "has passed: degrade leaves it at 200" },
     { .name = "degraded_weight",
       .kind = OPT_PERCENT,
       .default_text = "100%",
       .flags = OPT_FUTURE,
-      .help = "the weight that agent_check tells while degraded" },
+      .help = "the weight that agent_check reports while degraded" },
     { 0 },
 };
 static const struct opt liveness_rows[] = {
@@ -222,7 +221,7 @@ static const struct opt liveness_rows[] = {
       .offset = CONF(liveness_after_ms),
       .default_text = "30s",
       .max = HOURS(24),
-      .help = "a live-gated check must find nobody who answers for this long before /live is 503" },
+      .help = "how long a live-gated check must have got no answer before /live is 503" },
     { 0 },
 };
 
@@ -283,7 +282,7 @@ const struct opt conf_rows[] = {
     { .name = "target", .kind = OPT_SECTION, .offset = CONF(target), .rows = target_rows, .help = "the server that is watched" },
     { .name = "readiness", .kind = OPT_SECTION, .rows = readiness_rows, .help = "what makes /ready" },
     { .name = "liveness", .kind = OPT_SECTION, .rows = liveness_rows, .help = "what makes /live" },
-    { .name = "identity", .kind = OPT_SECTION, .rows = identity_rows, .help = "who this agent is in its heartbeats" },
+    { .name = "identity", .kind = OPT_SECTION, .rows = identity_rows, .help = "the name of this agent in its heartbeats" },
     { 0 },
 };
 
@@ -296,15 +295,15 @@ const struct opt conf_rows[] = {
       .min = 100,                   \
       .max = HOURS(24),             \
       .help = "from the beginning of one round to that of the next; a round that takes longer delays it" }
-#define FAST_ROW                \
-    { .name = "fast_interval",  \
-      .kind = OPT_DURATION,     \
-      .offset = CHECK(fast_ms), \
-      .default_text = "500ms",  \
-      .min = 50,                \
-      .max = HOURS(24),         \
-      .help =                   \
-          "the same while rounds contradict the check's state, so that it is soon settled; at most rise + fall rounds in a row" }
+#define FAST_ROW                                                                                                                   \
+    { .name = "fast_interval",                                                                                                     \
+      .kind = OPT_DURATION,                                                                                                        \
+      .offset = CHECK(fast_ms),                                                                                                    \
+      .default_text = "500ms",                                                                                                     \
+      .min = 50,                                                                                                                   \
+      .max = HOURS(24),                                                                                                            \
+      .help = "the interval while rounds contradict the check's state, so that it is soon settled; at most rise + fall rounds in " \
+              "a row" }
 #define TIMEOUT_ROW                \
     { .name = "timeout",           \
       .kind = OPT_DURATION,        \
@@ -320,7 +319,7 @@ const struct opt conf_rows[] = {
       .default_text = "1",   \
       .min = 1,              \
       .max = 1000,           \
-      .help = "so many rounds in a row without a failure end the failed state" }
+      .help = "how many rounds in a row without a failure end the failed state" }
 #define FALL_ROW             \
     { .name = "fall",        \
       .kind = OPT_WINDOW,    \
@@ -328,7 +327,7 @@ const struct opt conf_rows[] = {
       .default_text = "2",   \
       .min = 1,              \
       .max = 64,             \
-      .help = "so many failed rounds in a row begin the failed state; 3/5: three among the last five" }
+      .help = "how many failed rounds in a row begin the failed state; 3/5: three among the last five" }
 #define JITTER_ROW                     \
     { .name = "jitter",                \
       .kind = OPT_PERCENT,             \
@@ -355,13 +354,13 @@ const struct opt check_rows[] = {
       .kind = OPT_SET,
       .offset = CHECK(gates),
       .words = gate_words,
-      .help = "what its failure turns to 503: any of ready and live; [] only reports. The default is the type's" },
+      .help = "what its failure turns to 503: any of ready and live, or [] for nothing. The default is the type's" },
     { .name = "path",
       .kind = OPT_ENUM,
       .offset = CHECK(path),
       .default_text = "local",
       .words = path_words,
-      .help = "the way to the server: local is target.url, public is target.public_url" },
+      .help = "which URL it connects to: local is target.url, public is target.public_url" },
     { .name = "slo",
       .kind = OPT_DURATION,
       .offset = CHECK(slo_ms),

@@ -321,7 +321,7 @@ static void put_brokers(struct json_out *json, const struct conf_env *env)
 static void put_dialects(struct json_out *json)
 {
     json_out_object(json);
-    key_string(json, "description", "dialects of one's own, by their names");
+    key_string(json, "description", "dialects of your own, by their names");
     json_out_key(json, "type");
     json_out_array(json);
     json_out_string(json, "object");

@@ -111,7 +111,7 @@ static void put_brokers(struct buf *out, const struct conf_env *env)
 static void put_dialects(struct buf *out, const struct conf_env *env)
 {
     put_prose(out, "",
-              "dialects of one's own: how a server says connect, subscribe and here is a message. `target.dialect` names one, or a "
+              "dialects of your own: how a server says connect, subscribe and here is a message. `target.dialect` names one, or a "
               "built-in one:");
     for (const struct dialect *const *dialect = env->dialects; dialect && *dialect; dialect++) {
         char line[TEXT_SIZE * 2];

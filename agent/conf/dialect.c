@@ -26,8 +26,8 @@ static const struct opt greeting_rows[] = {
     { 0 },
 };
 const struct opt dialect_connect_rows[] = {
-    SEND(connect.send, "what introduces and authenticates the client; without it `expect` is awaited only"),
-    SPEC("expect", connect.expect, "the answer that takes the client in; without it none is awaited"),
+    SEND(connect.send, "what introduces and authenticates the client; without it, only `expect` is awaited"),
+    SPEC("expect", connect.expect, "the answer that accepts the client; without it, none is awaited"),
     SPEC("reject", connect.reject, "the answer that refuses it"),
     { 0 },
 };
@@ -61,13 +61,13 @@ const struct opt dialect_message_rows[] = {
 };
 const struct opt dialect_keepalive_rows[] = {
     SPEC("match", keepalive.match,
-         "what the server sends to see whether the client is there, or to show that it is; no message of a channel"),
+         "what the server sends to see whether the client is there, or to show that it is there itself; no message of a channel"),
     SEND(keepalive.send, "the answer to it, whenever it comes; without it none is sent"),
     { .name = "beat",
       .kind = OPT_BYTES,
       .offset = AT(keepalive.ping),
       .max = TEXT_BYTES_MAX,
-      .help = "what the client sends by itself, every `every`" },
+      .help = "what the client sends unasked, every `every`" },
     { .name = "every",
       .kind = OPT_DURATION,
       .offset = AT(keepalive.every_ms),
@@ -122,7 +122,7 @@ const struct opt dialect_rows[] = {
       .help = "path and query for a URL without a path" },
     { .name = "greeting", .kind = OPT_SECTION, .rows = greeting_rows, .help = "what the server says first, before connect" },
     DIALECT_PARTS(0),
-    { .name = "goodbye", .kind = OPT_SECTION, .rows = goodbye_rows, .help = "how the client takes its leave" },
+    { .name = "goodbye", .kind = OPT_SECTION, .rows = goodbye_rows, .help = "what the client sends before it closes" },
     { .name = "framing",
       .kind = OPT_ENUM,
       .offset = AT(framing),

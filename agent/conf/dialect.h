@@ -68,7 +68,7 @@ extern const struct opt dialect_connect_rows[], dialect_subscribe_rows[], dialec
     DIALECT_PART("connect", at, dialect_connect_rows, "how the client introduces itself"),                                  \
         DIALECT_PART("subscribe", at, dialect_subscribe_rows, "how a channel is asked for"),                                \
         DIALECT_PART("message", at, dialect_message_rows, "what a message of a channel looks like"),                        \
-        DIALECT_PART("keepalive", at, dialect_keepalive_rows, "how server and client show each other that they are there"), \
+        DIALECT_PART("keepalive", at, dialect_keepalive_rows, "how server and client show each other that they are alive"), \
         DIALECT_PART("publish", at, dialect_publish_rows, "the broker's side: what must be published to reach a channel")
 #define DIALECT_PART(key, at, its_rows, text) { .name = key, .kind = OPT_SECTION, .offset = (at), .rows = (its_rows), .help = text }
 /* Copies `base` and replaces each option that `over` sets. *out borrows from both, which must live as long; it may be one of

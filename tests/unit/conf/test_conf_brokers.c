@@ -273,8 +273,8 @@ static void test_brokers_that_are_wrong(void **state)
            "w.yaml:2:62: brokers[4].type: a list, want the name of a broker type\n"
            "w.yaml:2:76: brokers[5].type: 'kafka' is not in this build\n");
     refuse(TARGET "brokers: [{ url: 'hib://h' }, { url: 'gopher://h' }, { url: h }, { url: 'kafka://h' }]\n",
-           "w.yaml:2:18: brokers[0].url: scheme hib:// is of no broker (did you mean 'hub://'?)\n"
-           "w.yaml:2:38: brokers[1].url: scheme gopher:// is of no broker, want the URL of hub, ram\n"
+           "w.yaml:2:18: brokers[0].url: no type of broker has the scheme hib:// (did you mean 'hub://'?)\n"
+           "w.yaml:2:38: brokers[1].url: no type of broker has the scheme gopher://, want the URL of hub, ram\n"
            "w.yaml:2:61: brokers[2].url: no scheme, want a URL such as redis://127.0.0.1:6379/0\n"
            "w.yaml:2:73: brokers[3].url: 'kafka' is not in this build\n");
     refuse(TARGET "brokers:\n- { type: hub, name: a }\n- { type: hub, name: b, url: 'ram://h' }\n- { type: ram, url: 'x://h' }\n"
@@ -331,7 +331,7 @@ static void test_too_many(void **state)
     buf_append_str(&text, TARGET "brokers: [{ type: ram }]\nchecks:\n");
     for (int i = 0; i < CONF_CHECKS_MAX; i++)
         buf_printf(&text, "- { type: ping, name: p%d }\n", i);
-    refuse(buf_str(&text), "w.yaml:2:11: brokers[0].name: more than 256 checks, with those that brokers get by themselves\n");
+    refuse(buf_str(&text), "w.yaml:2:11: brokers[0].name: more than 256 checks, with one for each broker\n");
     buf_fini(&text);
 }
 
@@ -495,7 +495,7 @@ static void test_publish_by_command_that_is_wrong(void **state)
                "- { type: delivery, name: c, publish: { command: [EVAL, k] } }\n"
                "- { type: delivery, name: d, publish: { command: [XADD] } }\n"
                "- { type: delivery, name: e, publish: { command: [XADD, '{{nothing_like_it}}'] } }\n",
-           "w.yaml:4:60: checks[0].publish.command: is there beside publish.topic, want one of the two\n"
+           "w.yaml:4:60: checks[0].publish.command: is set together with publish.topic, want one of the two\n"
            "w.yaml:5:50: checks[1].publish.command: 'XAD', no such command (did you mean 'XADD'?)\n"
            "w.yaml:6:50: checks[2].publish.command: 'EVAL', want one of XADD, LPUSH\n"
            "w.yaml:7:50: checks[3].publish.command: 1 entries, want at least 2\n"
@@ -508,7 +508,7 @@ static void test_publish_by_command_that_is_wrong(void **state)
            "dialects: { own: { publish: { command: [XADD, k] } } }\nchecks: [ { type: delivery, broker: bus } ]\n",
            "w.yaml:4:37: checks[0].broker: publish.command of the dialect is of brokers of type hub, and bus is of type ram\n");
     refuse(TARGET "dialects: { own: { publish: { command: [EVAL, k], body: b } } }\n",
-           "w.yaml:2:40: dialects.own.publish.command: is there beside publish.body, want one of the two\n");
+           "w.yaml:2:40: dialects.own.publish.command: is set together with publish.body, want one of the two\n");
 }
 
 static void test_dialects_that_are_wrong(void **state)
@@ -542,7 +542,7 @@ static void test_dialects_that_are_wrong(void **state)
                   "  c: { keepalive: { match: { equals: a }, beat: b } }\n  d: { keepalive: { every: 1s } }\n",
            "w.yaml:3:14: dialects.a.path: does not begin with a slash\n"
            "w.yaml:3:33: dialects.a.subprotocols[0]: 'a b' is not a token (RFC 6455, 4.1: letters, digits and !#$%&'*+-.^_`|~)\n"
-           "w.yaml:3:58: dialects.a.keepalive.send: needs match, what it is the answer to\n"
+           "w.yaml:3:58: dialects.a.keepalive.send: needs match, the message that it answers\n"
            "w.yaml:4:14: dialects.b.path: holds a blank, a # or a control character\n"
            /* a match without send: what comes is the keep-alive, and wants no answer */
            "w.yaml:5:49: dialects.c.keepalive.beat: needs every\n"
