@@ -117,7 +117,7 @@ static void on_timer(struct timer *timer, void *user)
 static int memory_open(struct broker *broker, struct err *err)
 {
     struct memory_state *state = broker_state(broker);
-    const char *name = strstr(broker_conf(broker)->url, "://"); /* no URL of a network, so not url_parse's business */
+    const char *name = strstr(broker_get_conf(broker)->url, "://"); /* no URL of a network, so not url_parse's business */
 
     (void)err;
     if (name)

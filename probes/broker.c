@@ -15,7 +15,7 @@ struct broker_opts {
 struct broker_check_state {
     struct broker *broker;
     bool watching;
-    struct broker_watch watch;
+    struct broker_watcher watch;
     struct broker_request request;
 };
 

@@ -41,7 +41,7 @@ struct beat {
 struct delivery_state {
     struct run *run;
     struct broker *broker;
-    struct broker_watch watch;
+    struct broker_watcher watch;
     struct dialect dialect;
     struct dialogue *dialogue;
     struct conn_report report;

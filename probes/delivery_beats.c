@@ -10,7 +10,7 @@
 #include "agent/proto/template.h"
 #include "probes/delivery.h"
 
-static const struct delivery_opts *delivery_opts(const struct run *run)
+static const struct delivery_opts *opts_of(const struct run *run)
 {
     return run->opts;
 }
@@ -60,7 +60,7 @@ static void take_own(struct run *run, const struct heartbeat *heartbeat, enum de
     *came_ns = received_ns;
     took_ns = received_ns - state->beats[index].sent_ns;
     prom_observe(&stats->legs[leg], (double)took_ns / 1e9);
-    late = !run->active || took_ns > (uint64_t)delivery_opts(run)->within_ms * NS_PER_MS;
+    late = !run->active || took_ns > (uint64_t)opts_of(run)->within_ms * NS_PER_MS;
     if (leg == LEG_WEBSOCKET)
         stats->heartbeats[late ? DELIVERY_LATE : DELIVERY_RECEIVED]++;
     judge_when_complete(run);

@@ -50,7 +50,7 @@ struct hold_state {
     enum hold_level told;    /* losses have been judged as that since the last round began: one fault, one verdict */
 };
 
-static const struct hold_opts *hold_opts(const struct run *run)
+static const struct hold_opts *opts_of(const struct run *run)
 {
     return run->opts;
 }
@@ -100,7 +100,7 @@ static void finish_failed(struct run *run, enum phase phase, const struct err *e
 static enum hold_level judge_losses(const struct run *run, struct err *err)
 {
     const struct hold_state *state = run->state;
-    struct hold_policy policy = { (uint64_t)hold_opts(run)->connections, hold_opts(run)->idle };
+    struct hold_policy policy = { (uint64_t)opts_of(run)->connections, opts_of(run)->idle };
 
     return hold_ages_judge(&state->ages, clock_now_ns(), &policy, err);
 }
@@ -128,7 +128,7 @@ static void note_lives(struct run *run)
 {
     struct hold_state *state = run->state;
 
-    for (size_t i = 0; state->ages.count && i < (size_t)hold_opts(run)->connections; i++)
+    for (size_t i = 0; state->ages.count && i < (size_t)opts_of(run)->connections; i++)
         if (session_is_open(&state->held[i].session) && !state->held[i].opening)
             hold_ages_lived(&state->ages, clock_now_ns(), state->held[i].opened_ns, false);
 }
@@ -138,7 +138,7 @@ static void round_settle(struct run *run)
 {
     struct hold_state *state = run->state;
 
-    if (!run->active || state->opening || state->awaited || state->next < (size_t)hold_opts(run)->connections)
+    if (!run->active || state->opening || state->awaited || state->next < (size_t)opts_of(run)->connections)
         return;
     if (run->once)
         return; /* the only round lasts until its deadline, to see early closes (hold_on_deadline) */
@@ -153,7 +153,7 @@ static void round_settle(struct run *run)
 static size_t turn_size(const struct run *run)
 {
     int64_t turns = run->conf->timeout_ms / 8 < PACED_TURNS_MAX ? run->conf->timeout_ms / 8 : PACED_TURNS_MAX;
-    size_t share = (size_t)(hold_opts(run)->connections / (turns > 0 ? turns : 1)) + 1;
+    size_t share = (size_t)(opts_of(run)->connections / (turns > 0 ? turns : 1)) + 1;
 
     return share > PACED_MIN ? share : PACED_MIN;
 }
@@ -176,7 +176,7 @@ static void on_open(void *user)
 {
     struct held *held = user;
     struct run *run = held->run;
-    int64_t for_ms = hold_opts(run)->for_ms;
+    int64_t for_ms = opts_of(run)->for_ms;
 
     held_end_opening(held);
     run->report.phase = PHASE_OPEN;
@@ -184,7 +184,7 @@ static void on_open(void *user)
     held->opened_ns = clock_now_ns();
     /* Up to a tenth longer, so that many connections are not recycled at one moment. */
     held->life_ms = (uint32_t)(for_ms + random_below((uint32_t)(for_ms / 10)));
-    if (!hold_opts(run)->idle)
+    if (!opts_of(run)->idle)
         held_ping(held);
     open_more(run);
 }
@@ -226,7 +226,7 @@ static bool note_loss(struct held *held, const struct err *cause)
 {
     struct run *run = held->run;
     struct hold_state *state = run->state;
-    uint64_t now_ns = clock_now_ns(), age_ns = now_ns - held->opened_ns, max_age_ms = (uint64_t)hold_opts(run)->max_age_ms;
+    uint64_t now_ns = clock_now_ns(), age_ns = now_ns - held->opened_ns, max_age_ms = (uint64_t)opts_of(run)->max_age_ms;
 
     held_gone(held);
     if (max_age_ms && age_ns >= max_age_ms * NS_PER_MS) {
@@ -258,7 +258,7 @@ static void on_lost(void *user, const struct err *cause)
         level = HOLD_FAIL;      /* `wshealthd check` has one round: a single loss is all that it can show */
     if (level <= state->told) { /* no fault, or the same once more: counted, not judged */
         if (cause->code)
-            run->stats->closes[close_label(cause->code)]++;
+            run->stats->closes[close_label_of(cause->code)]++;
         round_settle(run);
         return;
     }
@@ -288,7 +288,7 @@ static const struct session_events events = {
 static int held_connect(struct held *held, struct err *err)
 {
     struct run *run = held->run;
-    bool mass = hold_opts(run)->connections >= MASS;
+    bool mass = opts_of(run)->connections >= MASS;
     struct conn_options options = { .group = run->group,
                                     .target = run->target,
                                     .url = run->url,
@@ -334,7 +334,7 @@ static size_t opening_max(const struct run *run)
 static void open_more(struct run *run)
 {
     struct hold_state *state = run->state;
-    const struct hold_opts *opts = hold_opts(run);
+    const struct hold_opts *opts = opts_of(run);
     size_t left = turn_size(run);
 
     if (timer_active(&state->pace))
@@ -394,7 +394,7 @@ static size_t count_silent(const struct run *run, uint64_t wait_ms, size_t *well
 
     *well = 0;
     err_clear(flood);
-    for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++) {
+    for (size_t i = 0; i < (size_t)opts_of(run)->connections; i++) {
         struct held *held = &state->held[i];
 
         if (held->awaits_pong && now_ns - held->since_ns >= wait_ms * NS_PER_MS)
@@ -412,7 +412,7 @@ static void drop_all_silent(struct run *run, uint64_t wait_ms)
     struct hold_state *state = run->state;
     uint64_t now_ns = clock_now_ns();
 
-    for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++)
+    for (size_t i = 0; i < (size_t)opts_of(run)->connections; i++)
         if (state->held[i].awaits_pong && now_ns - state->held[i].since_ns >= wait_ms * NS_PER_MS)
             drop_silent(&state->held[i]);
 }
@@ -423,7 +423,7 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
     struct hold_state *state = run->state;
     uint64_t now_ns = clock_now_ns();
 
-    for (size_t i = 0; i < (size_t)hold_opts(run)->connections; i++) {
+    for (size_t i = 0; i < (size_t)opts_of(run)->connections; i++) {
         struct held *held = &state->held[i];
 
         if (!held->opening || now_ns - held->since_ns < wait_ms * NS_PER_MS)
@@ -437,7 +437,7 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
 static void hold_start(struct run *run)
 {
     struct hold_state *state = run->state;
-    size_t count = (size_t)hold_opts(run)->connections;
+    size_t count = (size_t)opts_of(run)->connections;
     uint64_t timeout_ms = (uint64_t)run->conf->timeout_ms;
     struct err err;
 
@@ -469,10 +469,10 @@ static void hold_start(struct run *run)
 static bool finish_silent(struct run *run, const char *limit)
 {
     struct hold_state *state = run->state;
-    int64_t count = hold_opts(run)->connections;
+    int64_t count = opts_of(run)->connections;
     struct err flood, err;
     size_t well, silent = count_silent(run, 0, &well, &flood);
-    bool some = !run->once && (well || hold_opts(run)->idle);
+    bool some = !run->once && (well || opts_of(run)->idle);
 
     drop_all_silent(run, some ? (uint64_t)run->conf->timeout_ms / 2 : 0);
     if (!silent || some)
@@ -491,7 +491,7 @@ static bool finish_silent(struct run *run, const char *limit)
 static void hold_on_deadline(struct run *run)
 {
     struct hold_state *state = run->state;
-    int64_t count = hold_opts(run)->connections;
+    int64_t count = opts_of(run)->connections;
     bool complete = state->next >= (size_t)count;
     char limit[32];
     struct err err;
@@ -521,7 +521,7 @@ static void hold_stop(struct run *run)
 {
     struct hold_state *state = run->state;
 
-    for (size_t i = 0; state->held && i < (size_t)hold_opts(run)->connections; i++) {
+    for (size_t i = 0; state->held && i < (size_t)opts_of(run)->connections; i++) {
         struct held *held = &state->held[i];
 
         if (run->share) /* checks that are not stopped may still use it */

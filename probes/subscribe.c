@@ -36,7 +36,7 @@ struct subscribe_state {
     uint64_t asked_ns;
 };
 
-static const struct subscribe_opts *subscribe_opts(const struct run *run)
+static const struct subscribe_opts *opts_of(const struct run *run)
 {
     return run->opts;
 }
@@ -126,7 +126,7 @@ static void on_within(struct timer *timer, void *user)
     struct run *run = user;
 
     (void)timer;
-    finish_late(run, subscribe_opts(run)->within_ms);
+    finish_late(run, opts_of(run)->within_ms);
 }
 
 static void on_ready(void *user)
@@ -137,8 +137,8 @@ static void on_ready(void *user)
 
     run->report.phase = PHASE_OPEN;
     state->asked_ns = clock_now_ns();
-    if (subscribe_opts(run)->within_ms)
-        timer_start(&state->within, (uint64_t)subscribe_opts(run)->within_ms);
+    if (opts_of(run)->within_ms)
+        timer_start(&state->within, (uint64_t)opts_of(run)->within_ms);
     for (size_t i = 0; i < state->count; i++)
         if (dialogue_subscribe(state->dialogue, channels_name(state->channels, i), &err) < 0) {
             finish_failed(run, &err);
@@ -186,7 +186,7 @@ static const struct dialogue_events dialogue_events = { .on_ready = on_ready, .o
 static void first_round(struct run *run)
 {
     struct subscribe_state *state = run->state;
-    const struct subscribe_opts *opts = subscribe_opts(run);
+    const struct subscribe_opts *opts = opts_of(run);
 
     dialect_overlay(&state->dialect, target_dialect(run), &opts->over);
     state->channels = channels_new(opts->channel, &opts->channels, opts->sample);

@@ -81,7 +81,7 @@ static bool fail(struct dialogue *dialogue, uint16_t code, const struct err *err
 static bool become_ready(struct dialogue *dialogue)
 {
     const struct dialect *dialect = dialogue->speaker.dialect;
-    struct dialogue_call call = dialogue_call(dialogue);
+    struct dialogue_call call = dialogue_call_of(dialogue);
 
     drop_stage(dialogue);
     forget_last(dialogue);
@@ -175,7 +175,7 @@ static bool take_before_ready(struct dialogue *dialogue, struct slice unit)
 
 static bool tell_message(struct dialogue *dialogue, const struct ws_message *message, uint64_t received_ns)
 {
-    struct dialogue_call call = dialogue_call(dialogue);
+    struct dialogue_call call = dialogue_call_of(dialogue);
 
     if (dialogue->events->on_message)
         dialogue->events->on_message(dialogue->user, message, received_ns);

@@ -16,7 +16,7 @@ enum { EXTRACT_BYTES_MAX = 8 << 20 };
 
 static bool tell_subscribed(struct dialogue *dialogue, const char *channel, const struct err *err)
 {
-    struct dialogue_call call = dialogue_call(dialogue);
+    struct dialogue_call call = dialogue_call_of(dialogue);
 
     dialogue->events->on_subscribed(dialogue->user, channel, err);
     return dialogue_kept(call);
@@ -229,7 +229,7 @@ bool dialogue_payload(struct dialogue *dialogue, struct effort *effort, struct s
 {
     struct buf extracted = BUF_INIT(EXTRACT_BYTES_MAX);
     const struct subscription *receiver = NULL;
-    struct dialogue_call call = dialogue_call(dialogue);
+    struct dialogue_call call = dialogue_call_of(dialogue);
     struct slice payload;
     char *channel;
 

@@ -81,7 +81,7 @@ struct dialogue_call {
     const struct conn_group *group;
     const struct conn *conn;
 };
-static inline struct dialogue_call dialogue_call(const struct dialogue *dialogue)
+static inline struct dialogue_call dialogue_call_of(const struct dialogue *dialogue)
 {
     return (struct dialogue_call){ dialogue->group, &dialogue->conn };
 }

@@ -18,12 +18,12 @@ enum { CLOSE_MAX_MS = 2000, BACKOFF_STEPS_MAX = 16, SAME_MOMENT_NS = 5 * NS_PER_
 
 /* --- what drivers read --- */
 
-const struct broker_conf *broker_conf(const struct broker *broker)
+const struct broker_conf *broker_get_conf(const struct broker *broker)
 {
     return broker->conf;
 }
 
-const void *broker_opts(const struct broker *broker)
+const void *broker_get_opts(const struct broker *broker)
 {
     return broker->conf->opts;
 }
@@ -307,12 +307,12 @@ uint64_t broker_unread_count(const struct broker *broker)
 
 /* --- watching --- */
 
-void broker_watch(struct broker *broker, struct broker_watch *watch)
+void broker_watch(struct broker *broker, struct broker_watcher *watch)
 {
     list_push(&broker->watches, &watch->node);
 }
 
-void broker_unwatch(struct broker_watch *watch)
+void broker_unwatch(struct broker_watcher *watch)
 {
     if (watch->node.next)
         list_remove(&watch->node);
@@ -321,7 +321,7 @@ void broker_unwatch(struct broker_watch *watch)
 static void tell_watches(struct broker *broker, bool up, const struct err *err)
 {
     list_each_safe (node, &broker->watches) {
-        struct broker_watch *watch = list_entry(node, struct broker_watch, node);
+        struct broker_watcher *watch = list_entry(node, struct broker_watcher, node);
 
         watch->on_change(watch->user, up, err);
     }

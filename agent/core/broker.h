@@ -14,8 +14,8 @@
 struct broker;
 
 /* What drivers read. */
-const struct broker_conf *broker_conf(const struct broker *broker);
-const void *broker_opts(const struct broker *broker);
+const struct broker_conf *broker_get_conf(const struct broker *broker);
+const void *broker_get_opts(const struct broker *broker);
 void *broker_state(struct broker *broker);
 struct loop *broker_loop(struct broker *broker);
 struct tls_context *broker_tls(struct broker *broker); /* made with the configuration's generation; NULL where tls_needed said no */
@@ -87,13 +87,13 @@ void broker_listen(struct broker *broker, struct broker_listener *listener, cons
 void broker_listen_again(struct broker_listener *listener);
 void broker_unlisten(struct broker_listener *listener);
 
-struct broker_watch { /* hears at once when the broker goes down or comes up; embedded by its owner. Zero it first */
+struct broker_watcher { /* hears at once when the broker goes down or comes up; embedded by its owner. Zero it first */
     struct list node;
     void (*on_change)(void *user, bool up, const struct err *err);
     void *user;
 };
-void broker_watch(struct broker *broker, struct broker_watch *watch);
-void broker_unwatch(struct broker_watch *watch);
+void broker_watch(struct broker *broker, struct broker_watcher *watch);
+void broker_unwatch(struct broker_watcher *watch);
 bool broker_is_up(const struct broker *broker);
 bool broker_is_waiting(const struct broker *broker);        /* neither up nor opening: the last attempt failed, see broker_why */
 uint64_t broker_dropped_count(const struct broker *broker); /* all of them, over reconnects: heartbeats may be among them */

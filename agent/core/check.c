@@ -117,7 +117,7 @@ static void count_round(struct check *check, const struct ending *ending)
     if (ending->result == RESULT_FAIL || ending->result == RESULT_VOID)
         stats->failures[ending->reason]++;
     if (report->close_code && !report->close_counted)
-        stats->closes[close_label(report->close_code)]++;
+        stats->closes[close_label_of(report->close_code)]++;
     if (report->cert_not_after_ms)
         stats->cert_not_after_ms = report->cert_not_after_ms;
     if (ending->result == RESULT_VOID)
@@ -547,12 +547,12 @@ void check_free(struct check *check)
     mem_free(check);
 }
 
-const struct check_view *check_view(const struct check *check)
+const struct check_view *check_get_view(const struct check *check)
 {
     return &check->view;
 }
 
-const struct check_conf *check_conf(const struct check *check)
+const struct check_conf *check_get_conf(const struct check *check)
 {
     return check->conf;
 }

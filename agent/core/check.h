@@ -38,8 +38,8 @@ void check_hurry(struct check *check, bool failed, uint64_t delay_ms);
 bool check_is_witness(const struct check *check); /* does it speak WebSocket with the target? */
 /* Ends everything of it and frees it; also in the middle of a round, but not from inside its own callbacks. */
 void check_free(struct check *check);
-const struct check_view *check_view(const struct check *check);
-const struct check_conf *check_conf(const struct check *check);
+const struct check_view *check_get_view(const struct check *check);
+const struct check_conf *check_get_conf(const struct check *check);
 struct generation *check_generation(const struct check *check);
 /* A kept check over a reload: new connections use the newly read certificates. */
 void check_use_tls(struct check *check, struct generation *generation);

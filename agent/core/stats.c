@@ -15,7 +15,7 @@ static const struct {
     [CLOSE_OTHER] = { 0, "other" },
 };
 
-enum close_label close_label(int code)
+enum close_label close_label_of(int code)
 {
     for (unsigned i = 0; i < CLOSE_3XXX; i++)
         if (close_rows[i].code == code)

@@ -20,7 +20,7 @@ enum close_label {
     CLOSE_OTHER,
     CLOSE_LABEL_COUNT
 };
-enum close_label close_label(int code);
+enum close_label close_label_of(int code);
 const char *close_label_name(enum close_label label); /* "1000", "3xxx", "4xxx", "other" */
 
 enum delivery_leg { LEG_CONTROL, LEG_WEBSOCKET, LEG_COUNT };

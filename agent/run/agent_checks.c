@@ -19,7 +19,7 @@ void agent_checks_hurry(void *user, struct check *check, bool failed)
     for (size_t i = 0; i < agent->check_count; i++) {
         struct check *other = agent->checks[i];
 
-        if (other && other != check && check_is_witness(other) && check_conf(other)->path == check_conf(check)->path)
+        if (other && other != check && check_is_witness(other) && check_get_conf(other)->path == check_get_conf(check)->path)
             check_hurry(other, failed, delay_ms += NEWS_SPREAD_MS);
     }
 }
@@ -72,10 +72,10 @@ void agent_forget_refusals(struct agent *agent)
 static ptrdiff_t find_same(const struct agent *agent, const struct conf *new, const struct check_conf *conf)
 {
     for (size_t i = 0; i < agent->check_count; i++)
-        if (agent->checks[i] && strcmp(check_conf(agent->checks[i])->name, conf->name) == 0)
+        if (agent->checks[i] && strcmp(check_get_conf(agent->checks[i])->name, conf->name) == 0)
             return (agent->brokers_same || !conf->type->uses_brokers) &&
                            conf_same_target(check_generation(agent->checks[i])->conf, new) &&
-                           conf_same_check(check_conf(agent->checks[i]), conf)
+                           conf_same_check(check_get_conf(agent->checks[i]), conf)
                        ? (ptrdiff_t)i
                        : -1;
     return -1;

@@ -79,7 +79,7 @@ void agent_verdict_set_checks(struct agent *agent)
     agent->views = mem_alloc((count + 1) * sizeof *agent->views);
     agent->inputs = mem_alloc((count + 1) * sizeof *agent->inputs);
     for (size_t i = 0; i < count; i++)
-        agent->views[i] = check_view(agent->checks[i]);
+        agent->views[i] = check_get_view(agent->checks[i]);
     agent->view.checks = agent->views;
     agent->view.check_count = count;
     url_redact(agent->shown_url ? agent->shown_url : agent->generation->conf->target.url, agent->service_id,
@@ -99,7 +99,7 @@ void agent_verdict_update(struct agent *agent)
     for (size_t i = 0; i < agent->check_count; i++) {
         const struct check_view *view = agent->views[i];
 
-        bool witness = check_is_witness(agent->checks[i]) && check_conf(agent->checks[i])->path == PATH_LOCAL;
+        bool witness = check_is_witness(agent->checks[i]) && check_get_conf(agent->checks[i])->path == PATH_LOCAL;
 
         agent->inputs[i] = (struct health_input){ &view->health, view->last_fault_scope, view->gates, witness };
     }

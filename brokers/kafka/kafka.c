@@ -118,7 +118,7 @@ static void produce(struct kafka *kafka, const char *topic, struct slice key, st
 static int kafka_publish(struct broker *broker, struct slice topic, struct slice body, uint64_t token)
 {
     struct kafka *kafka = broker_state(broker);
-    const struct kafka_opts *opts = broker_opts(broker);
+    const struct kafka_opts *opts = broker_get_opts(broker);
     char name[KAFKA_TOPIC_MAX + 1];
     if (!kafka->up || kafka->gone || kafka->refusal_count >= REFUSALS_MAX)
         return -1;
@@ -136,7 +136,7 @@ static int kafka_publish(struct broker *broker, struct slice topic, struct slice
 static int kafka_ping(struct broker *broker)
 {
     struct kafka *kafka = broker_state(broker);
-    const struct kafka_opts *opts = broker_opts(broker);
+    const struct kafka_opts *opts = broker_get_opts(broker);
     if (!kafka->up || kafka->gone || kafka->refusal_count >= REFUSALS_MAX)
         return -1;
     if (opts->ping_topic) {
@@ -168,7 +168,7 @@ static void on_delivered(struct kafka *kafka, const rd_kafka_message_t *message)
 
 static void on_consumed(struct kafka *kafka, const rd_kafka_message_t *message)
 {
-    const struct kafka_opts *opts = broker_opts(kafka->broker);
+    const struct kafka_opts *opts = broker_get_opts(kafka->broker);
     struct slice topic;
     if (message->err)
         return;
@@ -198,7 +198,7 @@ static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
     rd_kafka_resp_err_t code = lib->event_error(event);
     rd_kafka_topic_partition_t *place = lib->event_topic_partition(event);
     struct err err;
-    kafka_explain(lib, broker_opts(kafka->broker), code, lib->event_error_string(event), &err);
+    kafka_explain(lib, broker_get_opts(kafka->broker), code, lib->event_error_string(event), &err);
     if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF && place)
         kafka_topics_on_end(kafka, place);
     else if (!place && code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
@@ -324,8 +324,8 @@ static const struct mailbox_type mailbox_type = {
 static int kafka_open(struct broker *broker, struct err *err)
 {
     struct kafka *kafka = broker_state(broker);
-    const struct broker_conf *conf = broker_conf(broker);
-    const struct kafka_lib *lib = kafka_lib(err);
+    const struct broker_conf *conf = broker_get_conf(broker);
+    const struct kafka_lib *lib = kafka_get_lib(err);
     struct buf url = BUF_INIT(OPT_FILE_MAX);
     struct kafka_confs confs;
     int rc = lib ? opt_expand(conf->url, &url, err) : -1;

@@ -60,7 +60,7 @@ struct kafka_lib {
     KAFKA_CALLS(KAFKA_MEMBER)
 #undef KAFKA_MEMBER
 };
-const struct kafka_lib *kafka_lib(
+const struct kafka_lib *kafka_get_lib(
     struct err *err); /* NULL: err, where there is one, says what is missing. Loop only; whoever has it may pass it on */
 
 struct kafka_opts {

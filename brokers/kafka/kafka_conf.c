@@ -135,7 +135,7 @@ bool kafka_scram_fails(const struct kafka_lib *lib, const struct kafka_opts *opt
 
 bool kafka_warns(const struct broker_conf *conf, char *text, size_t size)
 {
-    const struct kafka_lib *lib = kafka_lib(NULL);
+    const struct kafka_lib *lib = kafka_get_lib(NULL);
     if (!lib || !kafka_scram_fails(lib, conf->opts))
         return false;
     snprintf(

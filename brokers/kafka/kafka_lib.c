@@ -32,7 +32,7 @@ static int resolve_all(void *handle, struct err *err)
     return 0;
 }
 
-const struct kafka_lib *kafka_lib(struct err *err)
+const struct kafka_lib *kafka_get_lib(struct err *err)
 {
     static bool loaded;
     if (loaded)

@@ -138,7 +138,7 @@ static void feed_free(struct kafka_feed *feed)
 int kafka_subscribe(struct broker *broker, struct slice topic)
 {
     struct kafka *kafka = broker_state(broker);
-    const struct kafka_opts *opts = broker_opts(broker);
+    const struct kafka_opts *opts = broker_get_opts(broker);
     char name[KAFKA_TOPIC_MAX + 1] = "";
     bool too_long = !opts->topic && topic.len > KAFKA_TOPIC_MAX;
     struct kafka_feed *feed = NULL;

@@ -83,8 +83,8 @@ static void name_client(struct mqtt_plan *plan, const char *wanted)
 
 static struct mqtt_plan *plan_new(const struct broker *broker, struct err *err)
 {
-    const struct broker_conf *conf = broker_conf(broker);
-    const struct mqtt_options *options = broker_opts(broker);
+    const struct broker_conf *conf = broker_get_conf(broker);
+    const struct mqtt_options *options = broker_get_opts(broker);
     struct url url;
     if (broker_url(broker, &url, err))
         return NULL;

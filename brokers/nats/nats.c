@@ -118,7 +118,7 @@ static void add_server(struct nats_plan *plan, const struct url *url)
 
 static int plan_servers(struct nats_plan *plan, const struct broker *broker, struct err *err)
 {
-    const struct nats_options *options = broker_opts(broker);
+    const struct nats_options *options = broker_get_opts(broker);
     struct url url;
     if (broker_url(broker, &url, err))
         return -1;
@@ -184,8 +184,8 @@ static int plan_credentials(struct nats_plan *plan, const struct nats_options *o
 
 static struct nats_plan *plan_new(const struct broker *broker, struct err *err)
 {
-    const struct broker_conf *conf = broker_conf(broker);
-    const struct nats_options *options = broker_opts(broker);
+    const struct broker_conf *conf = broker_get_conf(broker);
+    const struct nats_options *options = broker_get_opts(broker);
     struct nats_plan *plan = mem_alloc(sizeof *plan);
     plan->timeout_ms = conf->timeout_ms;
     plan->verify = conf->tls.verify;

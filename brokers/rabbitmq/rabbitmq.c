@@ -128,7 +128,7 @@ static bool offers(struct slice list, const char *word)
 
 static void on_start(struct rabbitmq *rabbit, const struct amqp_event *event)
 {
-    const struct rabbitmq_opts *opts = broker_opts(rabbit->broker);
+    const struct rabbitmq_opts *opts = broker_get_opts(rabbit->broker);
     char name[128], offered[TEXT_EXCERPT_BYTES(MECHANISMS_CHARS)];
     struct err err;
     bool named = *rabbit->url.user != 0;
@@ -136,7 +136,7 @@ static void on_start(struct rabbitmq *rabbit, const struct amqp_event *event)
                                 .user = named ? rabbit->url.user : "guest", /* as amqp URLs say */
                                 .password = named ? rabbit->url.password : "guest",
                                 .name = name };
-    snprintf(name, sizeof name, "wshealthd %.100s", broker_conf(rabbit->broker)->name);
+    snprintf(name, sizeof name, "wshealthd %.100s", broker_get_conf(rabbit->broker)->name);
     if (!offers(event->mechanisms, login.mechanism)) {
         text_excerpt(event->mechanisms, MECHANISMS_CHARS, offered, sizeof offered);
         err_set(&err, REASON_BROKER_AUTH_FAILED, 0, "the broker offers the login mechanisms %s, want %s", offered, login.mechanism);
@@ -150,7 +150,7 @@ static void on_start(struct rabbitmq *rabbit, const struct amqp_event *event)
 
 static void on_tune(struct rabbitmq *rabbit, const struct amqp_event *event)
 {
-    const struct rabbitmq_opts *opts = broker_opts(rabbit->broker);
+    const struct rabbitmq_opts *opts = broker_get_opts(rabbit->broker);
     uint16_t beat_s = (uint16_t)((opts->heartbeat_ms + 999) / 1000);
     if (beat_s > event->heartbeat_s)
         beat_s = event->heartbeat_s; /* 0: the broker wants none */
@@ -168,7 +168,7 @@ static void on_tune(struct rabbitmq *rabbit, const struct amqp_event *event)
 
 static void on_opened(struct rabbitmq *rabbit)
 {
-    const struct rabbitmq_opts *opts = broker_opts(rabbit->broker);
+    const struct rabbitmq_opts *opts = broker_get_opts(rabbit->broker);
     char name[AMQP_NAME_MAX + 1] = "";
     uint64_t number;
     random_bytes(&number, sizeof number);
@@ -345,7 +345,7 @@ static int rabbitmq_open(struct broker *broker, struct err *err)
     timer_init(&rabbit->farewell, loop, on_farewell, rabbit);
     rabbit->target = (struct dial_target){ .url = &rabbit->url,
                                            .tls = rabbit->url.tls ? broker_tls(broker) : NULL,
-                                           .server_name = broker_conf(broker)->tls.server_name };
+                                           .server_name = broker_get_conf(broker)->tls.server_name };
     rabbit->stage = STAGE_DIALING;
     rabbit->dial = dial_start(loop, &rabbit->target, &dial_events, rabbit, &rabbit->report);
     return 0;

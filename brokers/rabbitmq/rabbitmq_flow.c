@@ -153,7 +153,7 @@ static int publish_start(struct rabbitmq *rabbit, const struct amqp_message *mes
 int rabbitmq_publish(struct broker *broker, struct slice topic, struct slice body, uint64_t token)
 {
     struct rabbitmq *rabbit = broker_state(broker);
-    const struct rabbitmq_opts *opts = broker_opts(broker);
+    const struct rabbitmq_opts *opts = broker_get_opts(broker);
     struct amqp_message message = { opts->exchange, topic, body, opts->expires_ms, rabbit->frame_bytes };
     return can_take(rabbit) ? publish_start(rabbit, &message, token, 0) : -1;
 }
@@ -161,7 +161,7 @@ int rabbitmq_publish(struct broker *broker, struct slice topic, struct slice bod
 int rabbitmq_ping(struct broker *broker)
 {
     struct rabbitmq *rabbit = broker_state(broker);
-    const struct rabbitmq_opts *opts = broker_opts(broker);
+    const struct rabbitmq_opts *opts = broker_get_opts(broker);
     uint8_t number[PING_BYTES];
     if (!can_take(rabbit))
         return -1;
@@ -241,7 +241,7 @@ static void on_blocked(struct rabbitmq *rabbit, struct slice text)
 
 static void bind_send(struct rabbitmq *rabbit, struct bind *bind)
 {
-    const struct rabbitmq_opts *opts = broker_opts(rabbit->broker);
+    const struct rabbitmq_opts *opts = broker_get_opts(rabbit->broker);
     struct amqp_binding binding = { rabbit->queue, opts->exchange, bind->topic };
     buf_reset(&rabbit->out);
     if (bind->unbind)

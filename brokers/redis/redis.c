@@ -171,7 +171,7 @@ static int read_secrets(struct redis *redis, struct err *err)
     struct buf password = BUF_INIT(sizeof redis->sentinel_password - 1);
     int rc = redis->opts->sentinel.password ? opt_expand(redis->opts->sentinel.password, &password, err) : 0;
     if (rc)
-        err_prefix(err, "brokers.%s.sentinel.password", broker_conf(redis->broker)->name);
+        err_prefix(err, "brokers.%s.sentinel.password", broker_get_conf(redis->broker)->name);
     else
         snprintf(redis->sentinel_password, sizeof redis->sentinel_password, "%s", buf_str(&password));
     buf_fini(&password);
@@ -181,9 +181,9 @@ static int read_secrets(struct redis *redis, struct err *err)
 static int redis_open(struct broker *broker, struct err *err)
 {
     struct redis *redis = broker_state(broker);
-    uint64_t timeout_ms = (uint64_t)broker_conf(broker)->timeout_ms;
+    uint64_t timeout_ms = (uint64_t)broker_get_conf(broker)->timeout_ms;
     redis->broker = broker;
-    redis->opts = broker_opts(broker);
+    redis->opts = broker_get_opts(broker);
     redis->mode = redis->opts->sentinel.master ? REDIS_SENTINEL : (enum redis_mode)redis->opts->mode;
     redis->loop = broker_loop(broker);
     list_init(&redis->links);
@@ -192,7 +192,7 @@ static int redis_open(struct broker *broker, struct err *err)
     if (redis->url.tls && !broker_tls(broker)) /* never in the clear instead */
         return err_set(err, REASON_AGENT_ERROR, 0,
                        "brokers.%s.url: TLS is not set up, want rediss:// written out in the configuration",
-                       broker_conf(broker)->name);
+                       broker_get_conf(broker)->name);
     if (read_database(&redis->url, &redis->database, err) || read_secrets(redis, err)) {
         err->reason = REASON_AGENT_ERROR;
         return -1;

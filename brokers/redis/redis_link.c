@@ -297,7 +297,7 @@ struct redis_link *redis_link_open(struct redis *redis, const struct url *url, e
         resp_reader_pass_over(link->reader);
     link->target.url = &link->url;
     link->target.tls = url->tls ? broker_tls(redis->broker) : NULL;
-    link->target.server_name = broker_conf(redis->broker)->tls.server_name;
+    link->target.server_name = broker_get_conf(redis->broker)->tls.server_name;
     list_push(&redis->links, &link->node);
     greet(link);
     link->dial = dial_start(redis->loop, &link->target, &events, link, &link->report);

@@ -25,7 +25,7 @@ static struct loop loop;
 static struct broker *broker;
 static struct broker_conf conf;
 static char url[256];
-static struct broker_watch watch;
+static struct broker_watcher watch;
 static struct heard {
     unsigned ups, downs, answers, confirmed, refused, messages;
     struct err down, answer, refusal;

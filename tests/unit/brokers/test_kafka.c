@@ -81,7 +81,7 @@ static int setup(void **state)
     (void)state;
     client_init(&broker_kafka);
     memset(&wish, 0, sizeof wish);
-    lib = kafka_lib(&err);
+    lib = kafka_get_lib(&err);
     if (!lib || loop_init(&loop, &err) < 0)
         return -1;
     mock_start(lib);
@@ -372,7 +372,7 @@ static void test_explanations(void **state)
     struct kafka_opts *opts;
     struct err err;
     (void)state;
-    lib = kafka_lib(&err);
+    lib = kafka_get_lib(&err);
     assert_non_null(lib);
     client_init(&broker_kafka);
     opts = conf.opts;

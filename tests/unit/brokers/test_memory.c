@@ -17,7 +17,7 @@ enum { CLIENTS = 3, PATIENCE_MS = 20000 };
 struct client {
     struct broker_conf conf;
     struct broker *broker;
-    struct broker_watch watch;
+    struct broker_watcher watch;
     struct broker_listener listener;
     unsigned messages;
     char last[64];
@@ -110,7 +110,7 @@ static int setup(void **state)
                                              .timeout_ms = 5000,
                                              .retry_min_ms = 1,
                                              .retry_max_ms = 4 };
-        client->watch = (struct broker_watch){ .on_change = on_change, .user = client };
+        client->watch = (struct broker_watcher){ .on_change = on_change, .user = client };
         client->listener = (struct broker_listener){ .on_state = on_state, .on_message = on_message, .user = client };
         client->broker = broker_new(&loop, &client->conf, NULL);
         broker_watch(client->broker, &client->watch);

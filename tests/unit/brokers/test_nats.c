@@ -47,11 +47,11 @@ static void live(struct broker *broker)
     broker->reported_after_down = broker->reported_after_down || broker->downs > 0 || broker->closed;
 }
 
-const struct broker_conf *broker_conf(const struct broker *broker)
+const struct broker_conf *broker_get_conf(const struct broker *broker)
 {
     return &broker->conf;
 }
-const void *broker_opts(const struct broker *broker)
+const void *broker_get_opts(const struct broker *broker)
 {
     return broker->conf.opts;
 }

@@ -162,7 +162,7 @@ static struct client {
     struct broker_conf conf;
     struct broker *broker;
     struct broker_listener listener;
-    struct broker_watch watch;
+    struct broker_watcher watch;
     struct broker_request probe, publish;
     struct err err; /* of the last answer */
     int answers, ups, downs, confirmed, refused, messages, freed;

@@ -168,7 +168,7 @@ static void run(void)
     timer_stop(&guard);
 }
 
-static struct broker_watch watch;
+static struct broker_watcher watch;
 
 static int setup(void **state)
 {

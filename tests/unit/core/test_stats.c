@@ -11,16 +11,16 @@
 static void test_close_labels(void **state)
 {
     (void)state;
-    assert_int_equal(close_label(1000), CLOSE_1000);
-    assert_int_equal(close_label(1006), CLOSE_1006);
-    assert_int_equal(close_label(1014), CLOSE_1014);
-    assert_int_equal(close_label(3000), CLOSE_3XXX);
-    assert_int_equal(close_label(3999), CLOSE_3XXX);
-    assert_int_equal(close_label(4000), CLOSE_4XXX);
-    assert_int_equal(close_label(4999), CLOSE_4XXX);
+    assert_int_equal(close_label_of(1000), CLOSE_1000);
+    assert_int_equal(close_label_of(1006), CLOSE_1006);
+    assert_int_equal(close_label_of(1014), CLOSE_1014);
+    assert_int_equal(close_label_of(3000), CLOSE_3XXX);
+    assert_int_equal(close_label_of(3999), CLOSE_3XXX);
+    assert_int_equal(close_label_of(4000), CLOSE_4XXX);
+    assert_int_equal(close_label_of(4999), CLOSE_4XXX);
     const int others[] = { -1, 0, 999, 1004, 1015, 2999, 5000, 65535 };
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        assert_int_equal(close_label(others[i]), CLOSE_OTHER);
+        assert_int_equal(close_label_of(others[i]), CLOSE_OTHER);
     assert_string_equal(close_label_name(CLOSE_1001), "1001");
     assert_string_equal(close_label_name(CLOSE_4XXX), "4xxx");
 }

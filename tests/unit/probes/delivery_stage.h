@@ -395,7 +395,7 @@ static struct stage {
 
 static void on_judged(void *user, struct check *check, bool changed)
 {
-    const struct check_view *view = check_view(check);
+    const struct check_view *view = check_get_view(check);
 
     (void)user;
     (void)changed;
@@ -483,7 +483,7 @@ static const struct check_view *play(unsigned rounds)
     }
     stage.stop_after = stage.rounds + rounds;
     loop_run(&loop);
-    return check_view(stage.check);
+    return check_get_view(stage.check);
 }
 
 static void end(void)
@@ -518,7 +518,7 @@ static void assert_judged(const struct check_view *view, enum result status, enu
 
 static uint64_t heard(enum delivery_result result)
 {
-    return check_view(stage.check)->stats.delivery->heartbeats[result];
+    return check_get_view(stage.check)->stats.delivery->heartbeats[result];
 }
 
 #endif

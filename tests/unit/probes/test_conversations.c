@@ -134,7 +134,7 @@ static void play_scene(const struct scene *scene)
         play_begin(&play, scene, (enum cut)cut, seed, scene->rounds == 0);
         check_start(play.check, 0, 0, 1);
         loop_run(&play.loop);
-        view = check_view(play.check);
+        view = check_get_view(play.check);
         if (view->status != scene->status || view->reason != scene->reason ||
             (scene->words && !strstr(view->message, scene->words)))
             fail_msg("%s, %s (WSHEALTHD_SEED=%u): %s %s \"%s\", want %s %s \"%s\"", scene->type, cut_names[cut], seed,
@@ -379,8 +379,8 @@ static void test_hold_drops_are_not_forgiven(void **state)
     play_begin(&play, &scene, CUT_WHOLE, 1, false);
     check_start(play.check, 0, 0, 1);
     loop_run(&play.loop);
-    assert_int_equal(check_view(play.check)->health.state, STATE_FAIL);
-    assert_null(strchr(check_view(play.check)->health.history, '#'));
+    assert_int_equal(check_get_view(play.check)->health.state, STATE_FAIL);
+    assert_null(strchr(check_get_view(play.check)->health.history, '#'));
     play_end(&play);
 }
 
@@ -396,7 +396,7 @@ static void test_hold_recovers(void **state)
     play_begin(&play, &scene, CUT_WHOLE, 1, false);
     check_start(play.check, 0, 0, 1);
     loop_run(&play.loop); /* its replacement has to outlive the lost ones, by more than a tenth of a second */
-    assert_int_equal(check_view(play.check)->health.state, STATE_PASS);
+    assert_int_equal(check_get_view(play.check)->health.state, STATE_PASS);
     assert_int_equal(play.script.accepted, 3);
     play_end(&play);
 }
@@ -411,9 +411,9 @@ static void test_hold_keeps(void **state)
     play_begin(&play, &scene, CUT_WHOLE, 1, false);
     check_start(play.check, 0, 0, 1);
     loop_run(&play.loop);
-    assert_int_equal(check_view(play.check)->health.state, STATE_PASS);
+    assert_int_equal(check_get_view(play.check)->health.state, STATE_PASS);
     assert_int_equal(play.script.accepted, 3);
-    assert_int_equal(check_view(play.check)->stats.held, 3);
+    assert_int_equal(check_get_view(play.check)->stats.held, 3);
     play_end(&play);
 }
 

@@ -275,7 +275,7 @@ static void test_broker_breaks_in_a_round(void **state)
     assert_judged(play(1), RESULT_FAIL, REASON_BROKER_UNREACHABLE, "it hung up");
     puppet.no_server = false;
     assert_int_equal(stage.rounds, 1);
-    while (check_view(stage.check)->status != RESULT_PASS)
+    while (check_get_view(stage.check)->status != RESULT_PASS)
         play(1);
     end();
 }
@@ -328,14 +328,14 @@ static void test_recovery_by_rise(void **state)
     stage.on_round = lose_one_round;
     play(3);
     assert_int_equal(stage.reasons[2], REASON_DELIVERY_LOST);
-    while (check_view(stage.check)->status != RESULT_PASS)
+    while (check_get_view(stage.check)->status != RESULT_PASS)
         play(1);
     play(1);
     if (stage.results[stage.rounds - 1] == RESULT_PASS && stage.results[stage.rounds - 2] == RESULT_PASS)
-        assert_int_equal(check_view(stage.check)->health.state, STATE_FAIL);
+        assert_int_equal(check_get_view(stage.check)->health.state, STATE_FAIL);
     play(1);
     if (stage.results[stage.rounds - 1] == RESULT_PASS)
-        assert_int_equal(check_view(stage.check)->health.state, STATE_PASS);
+        assert_int_equal(check_get_view(stage.check)->health.state, STATE_PASS);
     end();
 }
 
@@ -365,7 +365,7 @@ static void test_shared_turns_local_slowly(void **state)
     assert_int_equal(view->last_fault, REASON_DELIVERY_LOST);
     assert_int_equal(view->last_fault_scope, SCOPE_LOCAL);
     assert_int_equal(view->health.mute_since_ms, 0); /* no evidence for /live */
-    while (check_view(stage.check)->status != RESULT_PASS)
+    while (check_get_view(stage.check)->status != RESULT_PASS)
         play(1);
     end();
 }
@@ -432,7 +432,7 @@ static void test_foreign_heartbeats(void **state)
     puppet.no_control = true;
     assert_judged(play(1), RESULT_FAIL, REASON_BROKER_NOT_DELIVERING, NULL);
     assert_int_equal(heard(DELIVERY_RECEIVED) + heard(DELIVERY_DUPLICATE) + heard(DELIVERY_LATE), 0);
-    assert_true(check_view(stage.check)->stats.delivery->others > 0);
+    assert_true(check_get_view(stage.check)->stats.delivery->others > 0);
     timer_stop(&timer);
     end();
 }
@@ -581,9 +581,9 @@ static void test_lost_control_confirmation(void **state)
     puppet.forgetful = true;
     assert_judged(play(1), RESULT_FAIL, REASON_BROKER_TIMEOUT, "the agent's own subscription");
     puppet.forgetful = false;
-    while (check_view(stage.check)->status != RESULT_PASS && stage.rounds < 20)
+    while (check_get_view(stage.check)->status != RESULT_PASS && stage.rounds < 20)
         play(1);
-    assert_judged(check_view(stage.check), RESULT_PASS, REASON_NONE, NULL);
+    assert_judged(check_get_view(stage.check), RESULT_PASS, REASON_NONE, NULL);
     assert_int_equal(puppet.subscribed, 2);
     end();
 }
@@ -626,7 +626,7 @@ static void test_dead_connection_beside_a_broker_that_is_down(void **state)
     begin("80ms", ONE "    within: 70ms\n");
     stage.on_round = die_then_lose_the_broker;
     play(7);
-    while (check_view(stage.check)->status != RESULT_PASS && stage.rounds < SEEN_MAX)
+    while (check_get_view(stage.check)->status != RESULT_PASS && stage.rounds < SEEN_MAX)
         play(1);
     assert_int_equal(accepted, 2);
     for (unsigned i = 2; i < stage.rounds; i++)
@@ -648,9 +648,9 @@ static void test_dead_connection_beside_a_broker_that_does_not_answer(void **sta
     stage.on_round = die_with_unanswered_publishes;
     play(2);
     assert_int_equal(stage.reasons[1], REASON_SILENT_DROP);
-    while (check_view(stage.check)->status != RESULT_PASS && stage.rounds < 20)
+    while (check_get_view(stage.check)->status != RESULT_PASS && stage.rounds < 20)
         play(1);
-    assert_judged(check_view(stage.check), RESULT_PASS, REASON_NONE, NULL);
+    assert_judged(check_get_view(stage.check), RESULT_PASS, REASON_NONE, NULL);
     assert_int_equal(accepted, 2);
     end();
 }

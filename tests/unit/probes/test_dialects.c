@@ -461,7 +461,7 @@ static void check_once(struct scene *scene, struct conf *conf, enum result statu
     check = check_new(&host, generation, &conf->checks[0]);
     check_start(check, 0, 0, 1);
     loop_run(&scene->loop);
-    view = check_view(check);
+    view = check_get_view(check);
     if (view->status != status || view->reason != reason || !strstr(view->message, words))
         fail_msg("%s, %s: %s %s \"%s\", want %s %s \"%s\"", scene->play->dialect->name, cut_names[scene->cut],
                  result_name(view->status), reason_name(view->reason), view->message, result_name(status), reason_name(reason),

@@ -140,7 +140,7 @@ static void diagnose_hung(const char *type, struct diagnosis *out)
     hung_begin(&hung, type);
     loop_run(&hung.loop);
     for (size_t i = 0; i < 2; i++)
-        views[i] = check_view(hung.checks[i]);
+        views[i] = check_get_view(hung.checks[i]);
     assert_int_equal(views[0]->reason, REASON_UPGRADE_TIMEOUT);
     assert_int_equal(views[0]->health.state, STATE_FAIL);
     assert_int_equal(views[1]->health.state, STATE_PASS);
