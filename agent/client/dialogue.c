@@ -12,7 +12,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/client/dialogue_parts.h"
+#include "agent/client/dialogue_impl.h"
 #include "agent/client/share.h"
 #include "agent/proto/words.h"
 

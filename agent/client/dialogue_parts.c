@@ -1,9 +1,9 @@
 /*
  * What a dialogue is made of besides its course: holes that are filled, matches that are compiled for a channel, payloads that are taken out
- * of messages, texts that are sent (agent/client/dialogue_parts.h). Called by agent/client/dialogue.c and dialogue_channels.c only. Promises
+ * of messages, texts that are sent (agent/client/dialogue_impl.h). Called by agent/client/dialogue.c and dialogue_channels.c only. Promises
  * that what a channel, token or id holds never changes the meaning of the text around it.
  */
-#include "agent/client/dialogue_parts.h"
+#include "agent/client/dialogue_impl.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -10,7 +10,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/client/dialogue_parts.h"
+#include "agent/client/dialogue_impl.h"
 
 enum { LOOK_MS = 10, LATE_SHARE = 4 };
 

@@ -3,7 +3,7 @@
  * reference. Called by the commands and by reload. A configuration with an error gives no generation, and all its errors are
  * collected first.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include "agent/base/mem.h"
 

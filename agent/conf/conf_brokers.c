@@ -3,7 +3,7 @@
  * each gets by itself. Called by agent/conf/conf.c and agent/conf/conf_rules.c. Promises that no password of a URL is in an error.
  * Each driver validates its own options (struct broker_type, validate).
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * Makes the checks of a configuration: finds a type, adds a check of it, gives it the file's defaults. Called by the reader and by
  * the command line. agent/conf/conf_rules.c validates the checks.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <string.h>
 

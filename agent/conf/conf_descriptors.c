@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "agent/base/process.h"
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 #include "agent/conf/probe_type.h"
 
 /* OWN: standard descriptors, loop, log, listeners, the admin socket and health clients. Libraries of brokers have sockets and

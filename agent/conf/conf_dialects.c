@@ -2,7 +2,7 @@
  * `dialects:` of the configuration: the user's own, by the rows of agent/conf/dialect.c, and which one the target speaks. Called by
  * agent/conf/conf.c and agent/conf/conf_rules.c.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * place, and reading goes on behind it. A field whose value is wrong keeps its default. Variables are replaced here, before the
  * value is parsed.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * read by code in agent/conf/conf*.c, as their fields are no plain values. The options of brokers and dialects are rows of the
  * broker types and of agent/conf/dialect.c.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #define SECONDS(n) ((n) * INT64_C(1000))
 #define MINUTES(n) SECONDS((n) * 60)

@@ -2,7 +2,7 @@
  * Rules that span options, and what is derived from them: addresses, URLs, the token's place. Called when a generation is loaded
  * and again after the command line has set options. An option that has an error already gets no second one.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * The schema as JSON Schema 2020-12, for editors. Called by `config schema`. Promises to accept what the loader accepts, as far as a
  * schema can tell: values with ${…} in them, and keys without a value, are let through.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>

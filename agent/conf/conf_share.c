@@ -4,7 +4,7 @@
  */
 #include <stdio.h>
 
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 #include "agent/conf/probe_type.h"
 
 /* Only one check of a shared connection may subscribe: the connection has one dialect, which tells its messages from others. */

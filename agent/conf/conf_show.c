@@ -2,7 +2,7 @@
  * `config show`: a generation as YAML that means the same when it is loaded again, but for what is secret. Called by the command line.
  * Promises that no secret, URL password, query value or credential header is in it; files are named, not read.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <stdlib.h>
 #include <string.h>

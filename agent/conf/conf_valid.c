@@ -2,7 +2,7 @@
  * Validates one value, or a few that belong together: names, headers, URLs and the secrets in them, TLS files. Called by the rules
  * (agent/conf/conf_rules.c, conf_brokers.c, conf_dialects.c), and calls none of them.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * expanded again (a variable that holds "${file:…}" stays that text). The total is bounded. Errors name the variable and never
  * quote its value. `$${` is a literal `${`.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <ctype.h>
 #include <stdio.h>

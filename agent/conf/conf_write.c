@@ -2,7 +2,7 @@
  * The schema as text: the commented starter of `config init` and the option tables of the manual. Called by the command line and by
  * the build of the manual pages. Both are made from the rows alone, so they always agree with the loader.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <inttypes.h>
 #include <stdio.h>

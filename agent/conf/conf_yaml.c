@@ -6,7 +6,7 @@
  * It reads libyaml's events and not its document: there an alias has no
  * position of its own, and a document that refers to itself never ends.
  */
-#include "agent/conf/conf_parts.h"
+#include "agent/conf/conf_impl.h"
 
 #include <string.h>
 #include <yaml.h>

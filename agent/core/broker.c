@@ -3,7 +3,7 @@
  * reconnect, backoff with full jitter. Called by drivers from below and by probes from above; it judges nothing. Every callback to a probe
  * runs from the loop: what can be answered at once is answered in the next turn.
  */
-#include "agent/core/broker_own.h"
+#include "agent/core/broker_impl.h"
 
 #include <stdio.h>
 #include <string.h>

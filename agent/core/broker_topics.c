@@ -7,7 +7,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
-#include "agent/core/broker_own.h"
+#include "agent/core/broker_impl.h"
 
 static bool topic_wanted(const struct broker *broker, const char *topic)
 {

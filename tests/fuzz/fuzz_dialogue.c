@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "agent/base/mem.h"
-#include "agent/client/dialogue_parts.h"
+#include "agent/client/dialogue_impl.h"
 #include "probes/dialects/registry.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);

@@ -1,6 +1,6 @@
 /* Inside a broker: what its files share. agent/core/broker.c is the connection's life and the requests, broker_topics.c the subscriptions. */
-#ifndef WSHEALTHD_CORE_BROKER_OWN_H
-#define WSHEALTHD_CORE_BROKER_OWN_H
+#ifndef WSHEALTHD_CORE_BROKER_IMPL_H
+#define WSHEALTHD_CORE_BROKER_IMPL_H
 
 #include "agent/core/broker.h"
 

@@ -7,8 +7,8 @@
  *   conf_brokers.c, conf_dialects.c      reading and rules of theirs                   conf_schema.c JSON Schema
  *   conf_checks.c  makes checks          conf_valid.c  of one value
  */
-#ifndef WSHEALTHD_CONF_CONF_PARTS_H
-#define WSHEALTHD_CONF_CONF_PARTS_H
+#ifndef WSHEALTHD_CONF_CONF_IMPL_H
+#define WSHEALTHD_CONF_CONF_IMPL_H
 
 #include "agent/conf/conf.h"
 #include "agent/conf/conf_errors.h"

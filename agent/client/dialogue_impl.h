@@ -2,8 +2,8 @@
  * Inside a dialogue: what its files share. agent/client/dialogue.c is its course, dialogue_channels.c subscriptions and
  * whose a message is, dialogue_parts.c the filling of holes.
  */
-#ifndef WSHEALTHD_CLIENT_DIALOGUE_PARTS_H
-#define WSHEALTHD_CLIENT_DIALOGUE_PARTS_H
+#ifndef WSHEALTHD_CLIENT_DIALOGUE_IMPL_H
+#define WSHEALTHD_CLIENT_DIALOGUE_IMPL_H
 
 #include "agent/base/text.h"
 #include "agent/client/dialogue.h"
