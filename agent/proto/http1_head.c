@@ -132,7 +132,7 @@ bool http_is_authority(struct slice s)
     return true;
 }
 
-/* Peers that speak something else are the commonest mistake of all: say what it looks like. */
+/* The commonest mistake is a port where something else is spoken, so the error says what it looks like. */
 static const char *guess(struct slice bytes)
 {
     static const uint8_t h2_settings[] = { 0x04, 0x00, 0x00, 0x00, 0x00, 0x00 };

@@ -1,6 +1,7 @@
 /*
  * The JSON writer. Status, health, check --json and events are written with it, straight into the buffer that is sent. It promises
- * valid JSON in valid UTF-8 as long as the calls are nested rightly, and no more than the buffer's ceiling. Reading is match's.
+ * valid JSON in valid UTF-8 as long as the calls are nested rightly, and no more than the buffer's ceiling. agent/proto/match.c
+ * reads JSON.
  */
 #include "agent/proto/json_out.h"
 

@@ -1,7 +1,7 @@
 /*
- * A JSON writer. Commas, escaping and nesting are its own business; it emits valid UTF-8 whatever it is given (invalid bytes become
- * U+FFFD). Past the buffer's ceiling it stops writing and json_out_finish says so. jansson reads; this writes (emitting by hand
- * costs no allocation for each value).
+ * A JSON writer. It puts the commas, escapes, and counts the nesting; it emits valid UTF-8 whatever it is given (invalid bytes
+ * become U+FFFD). Past the buffer's ceiling it stops writing and json_out_finish says so. jansson reads; this writes (emitting by
+ * hand costs no allocation for each value).
  */
 #ifndef WSHEALTHD_PROTO_JSON_OUT_H
 #define WSHEALTHD_PROTO_JSON_OUT_H

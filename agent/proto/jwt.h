@@ -1,4 +1,4 @@
-/* Just enough of RFC 7519 to see that one's own token is too old. Nothing is verified. */
+/* Reads as much of RFC 7519 as it takes to see that the agent's own token is too old. Nothing is verified. */
 #ifndef WSHEALTHD_PROTO_JWT_H
 #define WSHEALTHD_PROTO_JWT_H
 

@@ -1,7 +1,7 @@
 /*
  * Compiling and trying matches. The configuration compiles, the talks try every message of a peer. What a hostile message can cost
  * is bounded: PCRE2 by a budget of steps over the whole message (its own limits count anew at every start position), JSON by a
- * ceiling on its size and by jansson's on its depth. What a match or its absence means is the check's business.
+ * ceiling on its size and by jansson's on its depth. The check decides what a match, or its absence, means.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "agent/proto/match.h"
@@ -205,7 +205,7 @@ static bool try_texts(const struct match *match, struct slice message, struct er
     if (equals && contains)
         return true;
     if (!why)
-        return false; /* most messages are somebody else's: no sentence is made for them */
+        return false; /* most messages are not the awaited one, so no sentence is made for them */
     if (!equals)
         err_set(why, REASON_NONE, 0, "text is \"%s\", want \"%s\"", show(message, got), show(slice_str(match->equals), want));
     else

@@ -1,6 +1,6 @@
 /*
  * The writer of metrics. agent/report/metric.c says which families there are; this file knows how the two formats want them. It
- * promises text that a strict parser takes, or -1 from prom_finish; that a series comes once is the caller's care.
+ * promises text that a strict parser takes, or -1 from prom_finish; the caller writes each series once.
  */
 #include "agent/proto/prom.h"
 

@@ -23,7 +23,8 @@ struct prom {
 enum { PROM_BUCKETS = 14 };
 extern const double prom_bounds[PROM_BUCKETS];
 
-/* Which of them are written; all are counted. Each is a line for each series, so what few people look at in detail has few. */
+/* Which of them are written; all are counted. Each costs a line for each series, so a family that is seldom looked at in detail
+ * has few. */
 enum {
     PROM_ALL = (1 << PROM_BUCKETS) - 1,
     PROM_USUAL = 1 << 1 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 9, /* 1, 5, 25, 100, 500 ms */

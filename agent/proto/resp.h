@@ -1,7 +1,7 @@
 /*
- * RESP2, the protocol of Redis: replies out of a byte stream, commands into one. hiredis' reader and formatter behind a guard: the reader
- * of 0.14 believes every length (`*1000000000` allocates, `$1000000000` buffers), so each header is looked at before hiredis sees it.
- * Called by brokers/redis/; what a reply means is theirs.
+ * RESP2, the protocol of Redis: replies out of a byte stream, commands into one. hiredis' reader and formatter behind a guard: the
+ * reader of 0.14 believes every length (`*1000000000` allocates, `$1000000000` buffers), so each header is looked at before hiredis
+ * sees it. Called by brokers/redis/; they know what a reply means.
  */
 #ifndef WSHEALTHD_PROTO_RESP_H
 #define WSHEALTHD_PROTO_RESP_H
