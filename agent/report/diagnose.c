@@ -89,16 +89,16 @@ static unsigned priority_of(const struct check_view *check)
 
 static const struct check_view *main_fault(const struct agent_view *view)
 {
-    const struct check_view *main = NULL;
+    const struct check_view *main_check = NULL;
     unsigned best = 0;
     for (size_t i = 0; i < view->check_count; i++) {
         unsigned priority = priority_of(view->checks[i]);
         if (priority > best) {
             best = priority;
-            main = view->checks[i];
+            main_check = view->checks[i];
         }
     }
-    return main;
+    return main_check;
 }
 
 /* --- what holds around it ------------------------------------------------------------------------------------------------ */
@@ -111,38 +111,38 @@ static bool good(const struct check_view *check)
 
 /* A pass is evidence against the main fault only if it came after that began: of a server that has just died, every other
  * check's last round was still a pass. */
-static bool works(const struct check_view *check, const struct check_view *main)
+static bool works(const struct check_view *check, const struct check_view *main_check)
 {
-    int64_t began_ms = main->since_ms - (int64_t)(main->total_ns / NS_PER_MS) - EVIDENCE_SLACK_MS;
-    return check != main && good(check) && check->last_ms >= began_ms;
+    int64_t began_ms = main_check->since_ms - (int64_t)(main_check->total_ns / NS_PER_MS) - EVIDENCE_SLACK_MS;
+    return check != main_check && good(check) && check->last_ms >= began_ms;
 }
 
-static unsigned facts_of_main(const struct check_view *main, const struct check_fault *fault)
+static unsigned facts_of_main(const struct check_view *main_check, const struct check_fault *fault)
 {
     unsigned facts = 0;
-    facts |= speaks_websocket(main) ? ON_WEBSOCKET : 0;
-    facts |= main->kind == PROBE_SESSION ? ON_SESSION : 0;
-    facts |= main->proves & PROVES_PONG ? ON_PING : 0;
-    facts |= main->proves & PROVES_HTTP ? ON_HTTP : 0;
-    facts |= main->proves & PROVES_PORT ? ON_TCP : 0;
-    facts |= check_is_broker(main) ? ON_BROKER : 0;
+    facts |= speaks_websocket(main_check) ? ON_WEBSOCKET : 0;
+    facts |= main_check->kind == PROBE_SESSION ? ON_SESSION : 0;
+    facts |= main_check->proves & PROVES_PONG ? ON_PING : 0;
+    facts |= main_check->proves & PROVES_HTTP ? ON_HTTP : 0;
+    facts |= main_check->proves & PROVES_PORT ? ON_TCP : 0;
+    facts |= check_is_broker(main_check) ? ON_BROKER : 0;
     facts |= fault->scope == SCOPE_SHARED ? IS_SHARED : 0;
-    facts |= main->health.state == STATE_WARN ? IS_WARNING : 0;
-    facts |= main->stats.delivery && delivery_never_arrived(main->stats.delivery) ? NEVER_ARRIVED : 0;
+    facts |= main_check->health.state == STATE_WARN ? IS_WARNING : 0;
+    facts |= main_check->stats.delivery && delivery_never_arrived(main_check->stats.delivery) ? NEVER_ARRIVED : 0;
     return facts;
 }
 
-static unsigned facts_around(const struct agent_view *view, const struct check_view *main)
+static unsigned facts_around(const struct agent_view *view, const struct check_view *main_check)
 {
     unsigned facts = 0;
     bool local_works = false, local_fails = false;
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
-        if (is_public(check) != is_public(main)) {
+        if (is_public(check) != is_public(main_check)) {
             bool fresh = check->kind == PROBE_FRESH;
-            local_works = local_works || (fresh && works(check, main));
+            local_works = local_works || (fresh && works(check, main_check));
             local_fails = local_fails || (speaks_websocket(check) && check->health.state == STATE_FAIL);
-        } else if (works(check, main)) {
+        } else if (works(check, main_check)) {
             facts |= check->kind == PROBE_FRESH ? FRESH_WORKS : 0;
             facts |= check->proves & PROVES_PONG ? PING_WORKS : 0;
             facts |= check->proves & PROVES_ANSWER ? ECHO_WORKS : 0;
@@ -150,7 +150,7 @@ static unsigned facts_around(const struct agent_view *view, const struct check_v
             facts |= check->proves & PROVES_HTTP ? HTTP_WORKS : 0;
         }
     }
-    return is_public(main) && local_works && !local_fails ? facts | LOCAL_WORKS : facts;
+    return is_public(main_check) && local_works && !local_fails ? facts | LOCAL_WORKS : facts;
 }
 
 static bool reason_fits(const struct rule *rule, enum reason reason)
@@ -177,12 +177,12 @@ static const struct rule *find_in(const struct rule *rules, size_t count, unsign
     return NULL;
 }
 
-static const struct rule *find_rule(unsigned facts, const struct check_view *main, const struct check_fault *fault)
+static const struct rule *find_rule(unsigned facts, const struct check_view *main_check, const struct check_fault *fault)
 {
     enum reason reason = fault->reason;
     int code = fault->hint                                                            ? fault->hint
-               : reason == REASON_CLOSED_BY_SERVER || reason == REASON_LOGIN_REJECTED ? main->close_code
-                                                                                      : main->http_status;
+               : reason == REASON_CLOSED_BY_SERVER || reason == REASON_LOGIN_REJECTED ? main_check->close_code
+                                                                                      : main_check->http_status;
     const struct rule *rule = find_in(diagnose_broker_rules, diagnose_broker_rule_count, facts, reason, code);
     return rule ? rule : find_in(diagnose_rules, diagnose_rule_count, facts, reason, code);
 }
@@ -330,9 +330,9 @@ static void tell_probe(const struct agent_view *view, struct diagnosis *out)
 }
 
 /* The server and a broker have both failed: says which was first. */
-static void tell_both(const struct check_view *main, const struct check_view *broker, struct diagnosis *out)
+static void tell_both(const struct check_view *main_check, const struct check_view *broker, struct diagnosis *out)
 {
-    int64_t later_ms = main->since_ms - broker->since_ms; /* the server, after the broker */
+    int64_t later_ms = main_check->since_ms - broker->since_ms; /* the server, after the broker */
     int64_t apart_ms = later_ms < 0 ? -later_ms : later_ms;
     char apart[32];
     text_format_duration(apart_ms / 1000 * 1000, apart, sizeof apart);
@@ -354,54 +354,55 @@ static void tell_both(const struct check_view *main, const struct check_view *br
     }
 }
 
-static void tell_broker(const struct agent_view *view, const struct check_view *main, const struct check_fault *fault,
+static void tell_broker(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault,
                         struct diagnosis *out)
 {
     const struct check_view *broken = broken_broker(view);
-    if (main->health.state == STATE_WARN)
+    if (main_check->health.state == STATE_WARN)
         return;
     if (fault->scope == SCOPE_SHARED)
         tell_shared(view, out);
-    else if (fault->scope == SCOPE_PROBE && (main->gates & GATE_READY))
+    else if (fault->scope == SCOPE_PROBE && (main_check->gates & GATE_READY))
         tell_probe(view, out);
-    else if (broken && broken != main && speaks_websocket(main))
-        tell_both(main, broken, out);
+    else if (broken && broken != main_check && speaks_websocket(main_check))
+        tell_both(main_check, broken, out);
 }
 
 /* What the conclusion rests on: the main check, the broker beside it, and what has failed as badly. */
-static void blame_all(const struct agent_view *view, const struct check_view *main, enum reason reason, struct diagnosis *out)
+static void blame_all(const struct agent_view *view, const struct check_view *main_check, enum reason reason, struct diagnosis *out)
 {
-    const struct check_view *broker = about_delivery(reason) ? broker_check_of(view, main) : NULL, *broken = broken_broker(view);
-    blame(out, main);
+    const struct check_view *broker = about_delivery(reason) ? broker_check_of(view, main_check) : NULL,
+                            *broken = broken_broker(view);
+    blame(out, main_check);
     if (broker && broker->judged)
         blame(out, broker);
     for (size_t i = 0; i < view->check_count; i++)
-        if (weight_of(view->checks[i]) == weight_of(main))
+        if (weight_of(view->checks[i]) == weight_of(main_check))
             blame(out, view->checks[i]);
-    if (broken && main->health.state == STATE_FAIL && speaks_websocket(main))
+    if (broken && main_check->health.state == STATE_FAIL && speaks_websocket(main_check))
         blame(out, broken);
 }
 
-static void tell_fault(const struct agent_view *view, const struct check_view *main, struct diagnosis *out)
+static void tell_fault(const struct agent_view *view, const struct check_view *main_check, struct diagnosis *out)
 {
     struct check_fault fault = { .message = "" };
-    check_fault_of(main, &fault);
-    unsigned facts = facts_of_main(main, &fault) | facts_around(view, main);
-    const struct rule *rule = find_rule(facts, main, &fault);
+    check_fault_of(main_check, &fault);
+    unsigned facts = facts_of_main(main_check, &fault) | facts_around(view, main_check);
+    const struct rule *rule = find_rule(facts, main_check, &fault);
     panic_if(!rule);
     out->cause = cause_name(rule->cause);
-    say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), broker_name_of(view, main));
-    tell_broker(view, main, &fault, out);
-    say_fault(out, main, &fault);
+    say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), broker_name_of(view, main_check));
+    tell_broker(view, main_check, &fault, out);
+    say_fault(out, main_check, &fault);
     for (size_t i = 0; i < RULE_ADVICE; i++)
         advise(out, rule->advice[i]);
     if (!view->verdict.live)
         advise(out, "/live says 503: where it is the livenessProbe, Kubernetes restarts the server by itself");
-    if (!(main->gates & (GATE_READY | GATE_LIVE)) && !(facts & IS_SHARED))
+    if (!(main_check->gates & (GATE_READY | GATE_LIVE)) && !(facts & IS_SHARED))
         advise(out, "This check only reports: /ready does not follow it");
     if ((facts & ON_WEBSOCKET) && (facts & HTTP_WORKS) && !(facts & IS_SHARED) && rule->cause != CAUSE_WEBSOCKET_DEAD)
         advise(out, "A plain HTTP check passes all the while: it does not see this fault");
-    blame_all(view, main, fault.reason, out);
+    blame_all(view, main_check, fault.reason, out);
 }
 
 static void tell_draining(const struct agent_view *view, struct diagnosis *out)
@@ -518,20 +519,20 @@ static void tell_healthy(const struct agent_view *view, struct diagnosis *out)
 void diagnose(const struct agent_view *view, struct diagnosis *out)
 {
     memset(out, 0, sizeof *out);
-    const struct check_view *main = main_fault(view);
-    bool blocked = main && weight_of(main) >= WEIGHT_PROBE_FAIL;
+    const struct check_view *main_check = main_fault(view);
+    bool blocked = main_check && weight_of(main_check) >= WEIGHT_PROBE_FAIL;
     if (view->verdict.draining)
         tell_draining(view, out);
     else if (view->check_count == 0)
         tell_nothing(out);
     else if (blocked)
-        tell_fault(view, main, out);
+        tell_fault(view, main_check, out);
     else if (!view->verdict.started && tell_void(view, out))
         return;
     else if (!view->verdict.started)
         tell_starting(view, out);
-    else if (main)
-        tell_fault(view, main, out);
+    else if (main_check)
+        tell_fault(view, main_check, out);
     else if (!tell_void(view, out))
         tell_healthy(view, out);
 }
