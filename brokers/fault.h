@@ -1,6 +1,6 @@
 /*
- * What is wrong with a broker, as a thread of a library's may say it. struct err is for the loop only: err_set masks secrets, and their list
- * belongs to the loop. The drivers of NATS, MQTT and Kafka use it, and the loop turns a fault into a struct err.
+ * What is wrong with a broker, as a thread of a library's may say it. struct err is for the loop only: err_set masks secrets, and their
+ * list belongs to the loop. The drivers of NATS, MQTT and Kafka use it, and the loop turns a fault into a struct err.
  */
 #ifndef WSHEALTHD_BROKERS_FAULT_H
 #define WSHEALTHD_BROKERS_FAULT_H

@@ -1,6 +1,7 @@
 /*
  * `kafka`: librdkafka behind the broker contract (agent/core/broker.h). This file is the loop's side: it produces, reads the events of the
- * library's queues when a mail says that there are some, and speaks to the core; kafka_topics.c has what is subscribed. Whatever may wait is the worker's (brokers/kafka/kafka_worker.c).
+ * library's queues when a mail says that there are some, and speaks to the core. kafka_topics.c has the subscriptions. Calls that may wait
+ * are made on the worker's thread (kafka_worker.c).
  *
  * A publish is taken when all replicas in sync have it. A topic is subscribed when the end of each of its partitions was found: what is
  * produced from then on comes. Partitions are assigned by hand, without a group's coordination, and nothing is committed.
@@ -38,7 +39,7 @@ static void drop_all(struct kafka *kafka)
 
 static void down(struct kafka *kafka, const struct err *cause)
 {
-    struct err err = *cause; /* it may lie in what is dropped */
+    struct err err = *cause; /* a copy: cause may belong to what drop_all frees */
     if (kafka->gone)
         return;
     kafka->gone = true;
@@ -189,8 +190,8 @@ static void on_messages(struct kafka *kafka, rd_kafka_event_t *event,
 }
 
 /*
- * One broker of several may come and go; that all are gone, or that the credentials are refused, is the end of this connection. A group is
- * looked up by the library although the agent does not use one (partitions are assigned by hand): that it may not be seen is no fault.
+ * One broker of several may come and go. When all are gone, or the credentials are refused, this connection ends. The library looks up the
+ * consumer group although the agent assigns partitions by hand and uses none: a refusal of the group is no fault.
  */
 static void on_error(struct kafka *kafka, rd_kafka_event_t *event)
 {
@@ -240,7 +241,8 @@ static bool take_event(struct kafka *kafka, rd_kafka_queue_t *queue)
     return true;
 }
 
-/* The library nudges when a queue was empty: both are read until they are, though not for longer than a turn may take. */
+/* The library posts a mail only when an empty queue gets an event. So both are read until they are empty, but no longer than a turn may
+ * take. */
 static void take_events(struct kafka *kafka)
 {
     struct budget budget = budget_of(EVENTS_PER_TURN, SIZE_MAX, US_PER_TURN);
@@ -266,7 +268,7 @@ static void on_more(struct timer *timer, void *user)
 static void on_greeted(struct kafka *kafka, const struct broker_fault *fault)
 {
     struct err err;
-    take_events(kafka); /* what the library has said tells more than the fault */
+    take_events(kafka); /* an error event of the library's explains more than the fault */
     if (fault->reason == REASON_NONE) {
         kafka->up = !kafka->gone;
         kafka->why.reason = REASON_NONE;
@@ -344,7 +346,7 @@ static int kafka_open(struct broker *broker, struct err *err)
     kafka->client->lib = lib;
     kafka->client->box = box;
     kafka->client->confs = confs;
-    kafka->client->timeout_ms = (int)(conf->timeout_ms * 9 / 10); /* to know why before the core gives up */
+    kafka->client->timeout_ms = (int)(conf->timeout_ms * 9 / 10); /* ends before the core's deadline, so that the reason is known */
     list_init(&kafka->refusals);
     kafka_topics_init(kafka);
     timer_init(&kafka->later, broker_loop(broker), on_later, kafka);

@@ -15,7 +15,7 @@
 
 enum { KAFKA_TOPIC_MAX = 249, KAFKA_PARTITIONS_MAX = 1024, KAFKA_SERVERS_MAX = 64 };
 
-/* librdkafka is opened when the first kafka broker is, so that nobody else pays its megabyte and its own libraries. */
+/* librdkafka is opened when the first kafka broker is, so that other users do not pay for its megabyte and its own libraries. */
 #define KAFKA_CALLS(X)              \
     X(conf_new)                     \
     X(conf_dup)                     \
@@ -61,7 +61,7 @@ struct kafka_lib {
 #undef KAFKA_MEMBER
 };
 const struct kafka_lib *kafka_get_lib(
-    struct err *err); /* NULL: err, where there is one, says what is missing. Loop only; whoever has it may pass it on */
+    struct err *err); /* NULL: err, where there is one, says what is missing. Loop only; the result may be used on any thread */
 
 struct kafka_opts {
     char *topic, *ping_topic;
@@ -89,7 +89,7 @@ void kafka_confs_free(const struct kafka_lib *lib, struct kafka_confs *confs); /
 
 /*
  * One connection's handles, shared by the loop, the worker's thread and those of the library. The worker makes them and destroys them; the
- * loop may use a queue and a handle from the mail on that says that they are there, until it closes the mailbox.
+ * loop may use them from KAFKA_NEWS_UP on, until it closes the mailbox.
  */
 enum kafka_kind {
     KAFKA_REQUEST_PING,     /* metadata of the cluster, or of a topic and its leaders. Comes back */
@@ -123,7 +123,7 @@ void kafka_mail_discard(struct mail *mail);
 /* kafka_worker.c. The client is zeroed but for lib, box, confs (which it takes) and timeout_ms. The thread ends when the box is closed. */
 int kafka_worker_start(struct kafka_client *client, struct err *err);
 void kafka_client_unref(struct kafka_client *client);
-void kafka_worker_end(void); /* waits for threads that are letting go, but not for ever */
+void kafka_worker_end(void); /* waits for threads that are ending, but not for ever */
 
 /* One connection, on the loop. */
 struct kafka {

@@ -127,7 +127,7 @@ static bool has_tls(const struct tls_conf *tls)
     return tls->ca_file || tls->cert_file || tls->key_file || !tls->verify;
 }
 
-/* Kafka 4 looks at a nonce that older releases of the library send wrongly, and calls that invalid credentials. */
+/* Kafka 4 checks a nonce that older releases of the library send wrongly, and answers that the credentials are invalid. */
 bool kafka_scram_fails(const struct kafka_lib *lib, const struct kafka_opts *opts)
 {
     return is_sasl(opts) && opts->mechanism != MECHANISM_PLAIN && lib->version() < SCRAM_MENDED;
@@ -231,7 +231,7 @@ static void set_producer(struct setter *setter, const struct broker_conf *conf)
     set(setter, "linger.ms", "0");
     set_number(setter, "message.timeout.ms", conf->timeout_ms * 9 / 10); /* before the core gives up */
     set_number(setter, "request.timeout.ms", conf->timeout_ms);
-    /* A leader that has moved is met with a second attempt; more of them would hide why a message isn't taken. */
+    /* One retry, for a leader that has moved. More would hide why a message is refused. */
     set(setter, "message.send.max.retries", "2");
     set(setter, "retry.backoff.ms", "50");
     set(setter, "queue.buffering.max.messages", "4096");
@@ -265,7 +265,7 @@ static void set_properties(struct setter *setter, const struct opt_pairs *proper
         set(setter, properties->items[i].name, properties->items[i].value);
 }
 
-/* The library writes to stderr by itself. What counts comes as an event. */
+/* The library would log to stderr. Errors that matter come as events. */
 static void say_nothing(const rd_kafka_t *rk, int level, const char *fac, const char *text)
 {
     (void)rk, (void)level, (void)fac, (void)text;

@@ -1,6 +1,6 @@
 /*
- * librdkafka by dlopen: the table of its functions (brokers/kafka/kafka.h). Called by the kafka driver on the loop. Promises that a library that
- * is missing or too old is an error with a sentence, and that one that is open stays open: its threads may end late.
+ * librdkafka by dlopen: the table of its functions (brokers/kafka/kafka.h). Called by the kafka driver on the loop. Promises that a
+ * library that is missing or too old is an error with a sentence, and that one that is open stays open: its threads may end late.
  */
 #include <dlfcn.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
- * The topics that a kafka connection consumes. Called by kafka.c and by the core, on the loop. Owns two lists: a *wish* is a topic that the
- * core has subscribed, a *feed* is a topic of Kafka's; with `topic` set, many wishes share one feed. A wish is confirmed when the end of each
- * partition of its feed was found. The worker assigns the partitions (kafka_worker.c).
+ * The topics that a kafka connection consumes. Called by kafka.c and by the core, on the loop. Owns two lists: a *wish* is a topic that
+ * the core has subscribed, a *feed* is a topic of Kafka's; with `topic` set, many wishes share one feed. A wish is confirmed when the end
+ * of each partition of its feed was found. The worker assigns the partitions (kafka_worker.c).
  */
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +51,7 @@ static void tell_wish(struct kafka *kafka, struct kafka_wish *wish, const struct
     broker_subscribed(kafka->broker, wish->topic, err);
 }
 
-/* Those of a feed that is ready, or that has failed. */
+/* The next wish of that feed that has not been answered. */
 static struct kafka_wish *next_untold(const struct kafka *kafka, const struct kafka_feed *feed)
 {
     list_each (node, &kafka->wishes) {
@@ -199,7 +199,7 @@ int kafka_unsubscribe(struct broker *broker, struct slice topic)
     return 0;
 }
 
-/* The worker has assigned the partitions, or has not. Wishes of a feed that failed end with it: a reconnect asks again. */
+/* The worker has assigned the partitions, or has failed to. Wishes of a failed feed end with it: a reconnect subscribes again. */
 void kafka_topics_on_followed(struct kafka *kafka, const struct kafka_mail *mail)
 {
     struct kafka_feed *feed = feed_of(kafka, mail->id);
@@ -220,7 +220,7 @@ void kafka_topics_on_followed(struct kafka *kafka, const struct kafka_mail *mail
         broker_subscribed(kafka->broker, wish->topic, &err);
         mem_free(wish);
     }
-    if (!kafka->gone && feed_of(kafka, mail->id)) /* still there, whatever they did when they heard */
+    if (!kafka->gone && feed_of(kafka, mail->id)) /* a callback may have removed it */
         feed_free(feed);
 }
 

@@ -1,7 +1,7 @@
 /*
  * The thread of a kafka connection for every call that may wait: making the handles (which reads certificates), metadata, assigning
- * partitions, and destroying. Started by brokers/kafka/kafka.c; it takes mails from its mailbox until that is closed, then releases the client.
- * Promises that the loop never waits for it, at the end of the process aside, and there not for ever.
+ * partitions, and destroying. Started by brokers/kafka/kafka.c; it takes mails from its mailbox until that is closed, then releases the
+ * client. Promises that the loop never waits for it, at the end of the process aside, and there not for ever.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 enum { END_WAIT_S = 1, DESTROY_NOW = RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE };
 
-/* How many threads have not let go yet. */
+/* How many threads have not ended yet. */
 static pthread_mutex_t count_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t count_changed = PTHREAD_COND_INITIALIZER;
 static unsigned count;
@@ -229,7 +229,7 @@ void kafka_client_unref(struct kafka_client *client)
         mem_free(client);
 }
 
-/* From here on no thread of the library's has the client any more. */
+/* Afterwards no thread of the library's uses the client. */
 static void release(struct kafka_client *client)
 {
     const struct kafka_lib *lib = client->lib;

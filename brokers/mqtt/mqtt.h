@@ -40,10 +40,11 @@ void mqtt_link_unref(struct mqtt_link *link);
 /* Starts the thread of one connection. It takes the plan and a reference of the link, and ends when the mailbox is closed. -1: err, and the
  * plan is freed. */
 int mqtt_worker_start(struct mqtt_link *link, struct mqtt_plan *plan, struct err *err);
-/* Waits for late workers, but not for ever, and lets the library go when there are none. */
+/* Waits for late workers, but not for ever, and closes the library when there are none. */
 void mqtt_worker_end(void);
 
-/* mqtt_connect.c, on a worker's thread. last_log: the library's last complaint, as it says what is wrong with TLS there and nowhere else. */
+/* mqtt_connect.c, on a worker's thread. last_log: the library's last error in its log, the only place where it says what is wrong with
+ * TLS. */
 struct mosquitto *mqtt_client_new(const struct mqtt_plan *plan, enum mqtt_protocol protocol, void *user,
                                   struct broker_fault *fault);
 int mqtt_client_connect(struct mosquitto *client, const struct mqtt_plan *plan, const char *last_log, struct broker_fault *fault);
@@ -61,7 +62,7 @@ struct mqtt_wire {
     int fd, inner;       /* the connection, and our end of the pair whose other end the library has; -1: none */
     bool reached, heard; /* the connection is there; the broker has sent something */
     struct mqtt_pipe in, out;
-    size_t unanswered; /* bytes that came since the library had something whole; who knows of that sets it to 0 */
+    size_t unanswered; /* bytes that came since the library had something whole; the worker sets it to 0 */
 };
 void mqtt_wire_init(struct mqtt_wire *wire);
 int mqtt_wire_take(struct mqtt_wire *wire, int theirs);      /* puts the pair into the place of the library's socket. -1: errno */

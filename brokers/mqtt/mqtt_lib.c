@@ -1,6 +1,7 @@
 /*
- * The table of libmosquitto's functions (brokers/mqtt/mqtt_lib.h). Called by brokers/mqtt/mqtt.c on the loop. Promises that a library that is missing,
- * or lacks a function, is an error with a sentence. The library stays open: unloading it while its TLS library is in use is not safe.
+ * The table of libmosquitto's functions (brokers/mqtt/mqtt_lib.h). Called by brokers/mqtt/mqtt.c on the loop. Promises that a library
+ * that is missing, or lacks a function, is an error with a sentence. The library stays open: unloading it while its TLS library is in use
+ * is not safe.
  */
 #include "brokers/mqtt/mqtt_lib.h"
 

@@ -47,7 +47,7 @@ struct worker {
     struct list pending;  /* requests that the broker has not acknowledged */
     struct mqtt_wire wire;
     char last_log[BROKER_FAULT_TEXT_MAX / 2];
-    struct broker_fault fault; /* why life is OVER; REASON_NONE: nobody wants to know */
+    struct broker_fault fault; /* why life is OVER; REASON_NONE: not reported */
 };
 
 struct pending {
@@ -132,8 +132,8 @@ static void end_by_code(struct worker *worker, int code)
     if (worker->life == OVER)
         return;
     worker->refused_version = worker->refused_version || knows_no_5(worker, code);
-    /* In TLS 1.3 the handshake is over for us before the broker has seen our certificate, and whether its alert or the end of the connection
-     * is noticed first is chance. */
+    /* In TLS 1.3 the handshake is over for us before the broker has seen our certificate, and whether its alert or the end of the
+     * connection is noticed first is chance. */
     bool hung_up = worker->plan->tls && worker->life == CONNECTING && worker->wire.heard && worker->last_log[0] == '\0' &&
                    (code == MOSQ_ERR_CONN_LOST || code == MOSQ_ERR_ERRNO);
     worker->life = OVER;
@@ -176,7 +176,7 @@ static void expire(struct worker *worker)
 
 /* --- callbacks of the library, on this thread --- */
 
-/* Something was whole. */
+/* A whole packet has come. */
 static void note_progress(struct worker *worker)
 {
     worker->wire.unanswered = 0;
@@ -215,7 +215,7 @@ static void on_publish(struct mosquitto *client, void *user, int id, int code, c
     note_progress(worker);
     if (!pending)
         return;
-    /* A ping asks whether the broker takes messages at all: that it denies this topic to the agent is an answer, too. */
+    /* A ping tests whether the broker takes messages at all. "Not authorized" for this topic is an answer, so it passes. */
     if (pending->mail->kind == MAIL_PUBLISH || code != MQTT_RC_NOT_AUTHORIZED)
         mqtt_fault_of_puback(worker->plan, pending->mail->kind == MAIL_PING ? worker->plan->ping_topic : pending->mail->topic, code,
                              &pending->mail->fault);
@@ -451,7 +451,7 @@ static void *run(void *arg)
         worker->fault = (struct broker_fault){ 0 };
         connect_once(worker, MQTT_PROTOCOL_311);
     }
-    say_down(worker); /* a closed mailbox takes nothing */
+    say_down(worker); /* a closed mailbox discards it */
     list_each_safe (node, &worker->pending) {
         struct pending *pending = list_entry(node, struct pending, node);
         list_remove(node);
@@ -506,7 +506,7 @@ void mqtt_worker_end(void)
         if (!idle)
             poll(NULL, 0, 5);
     }
-    /* With a worker still inside the library it is left alone: the process is about to end. */
+    /* While a worker is still inside the library it must not be closed. The process is about to end anyway. */
     if (used && idle)
         mqtt_lib_end();
 }

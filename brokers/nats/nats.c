@@ -1,7 +1,7 @@
 /*
  * NATS, the loop's side: options, the plan of a connection, and mails to and from its worker. Owns one mailbox for each connection; the
  * core calls it through broker_nats. It calls nothing of nats.c: connecting blocks there, publishing does while a server is frozen. It
- * never waits for a worker: closing closes the mailbox, and a worker that is stuck lets go when it gets there. Reconnecting is the core's.
+ * never waits for a worker: closing closes the mailbox, and a worker that is stuck in a call ends after it. Reconnecting is the core's.
  */
 #include "brokers/nats/nats.h"
 

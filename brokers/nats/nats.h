@@ -1,7 +1,7 @@
 /*
- * What the files of the NATS driver share: the plan that goes to a worker, and the worker's functions. nats.c reads options and speaks to the
- * core on the loop; nats_worker.c runs the thread that owns every call of the library; on it nats_requests.c carries out requests, and nats_connect.c connects and
- * says what the library's errors mean.
+ * What the files of the NATS driver share: the plan that goes to a worker, and the worker's functions. nats.c reads options and speaks to
+ * the core on the loop; nats_worker.c runs the thread that owns every call of the library; on it nats_requests.c carries out requests,
+ * and nats_connect.c connects and says what the library's errors mean.
  */
 #ifndef WSHEALTHD_BROKERS_NATS_NATS_H
 #define WSHEALTHD_BROKERS_NATS_NATS_H

@@ -16,7 +16,7 @@
 /* A frozen server is noticed after PING_MS * PINGS_OUT, and at most one interval more. */
 enum { PING_MS = 1000, PINGS_OUT = 2, SERVER_TIMEOUT_MIN_MS = 250, PENDING_MAX = 1024 };
 
-/* "(conn.c:1909): Expected …": people have no use for the first part. */
+/* "(conn.c:1909): Expected …": drops the place in the library's source. */
 static const char *without_place(const char *text)
 {
     const char *end = text[0] == '(' ? strstr(text, "): ") : NULL;

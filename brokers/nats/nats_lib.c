@@ -1,6 +1,7 @@
 /*
- * The table of libnats' functions (brokers/nats/nats_lib.h). Called by brokers/nats/nats_worker.c on the loop. Promises that a library that is
- * missing, or is not the one this was built for, is an error with a sentence; one that is open stays open: its threads may end late.
+ * The table of libnats' functions (brokers/nats/nats_lib.h). Called by brokers/nats/nats_worker.c on the loop. Promises that a library
+ * that is missing, or is not the one this was built for, is an error with a sentence; one that is open stays open: its threads may end
+ * late.
  */
 #define NATS_LIB_IS_MAKING_THE_TABLE
 #include "brokers/nats/nats_lib.h"

@@ -113,7 +113,7 @@ static unsigned denied_so_far(struct nats_denials *denials)
 
 /* --- requests --- */
 
-/* The library does not look: a blank or a line break in a subject would be another command. */
+/* The library does not check subjects: a blank or a line break in one would begin another command of the protocol. */
 static bool subject_is_good(const char *subject, bool wildcards)
 {
     size_t token = 0;
@@ -150,7 +150,7 @@ static void carry_publish(struct nats_session *session, struct task *task)
     int64_t left = left_ms(session, mail);
     if (!subject_is_good(mail->topic, false)) {
         broker_fault_set(&mail->fault, REASON_AGENT_ERROR, "'%s' is not a subject of NATS", mail->topic);
-    } else if (left <= 0) { /* a heartbeat that is late already is better not sent */
+    } else if (left <= 0) { /* a heartbeat that is late already is not sent */
         fail_of(session, NATS_TIMEOUT, mail);
     } else if (session->plan->stream) {
         nats_jetstream_publish(session->plan, session->jetstream, mail, left * 3 / 4 + 1, &mail->fault);
@@ -232,8 +232,9 @@ static const char *denial_of(const struct nats_denials *denials, const struct ba
 }
 
 /*
- * The server has answered the round trip, so the library has read any violation before. But another thread of the library reports it, and may
- * be late. The connection remembers only that there has ever been one: so this waits a moment, and where none comes it was an older one.
+ * The server has answered the round trip, so the library has read any violation before. But another thread of the library reports it, and
+ * may be late. The connection remembers only that there has ever been one: so this waits a moment, and where none comes it was an older
+ * one.
  */
 static void settle_denials(struct nats_session *session, struct batch *batch)
 {

@@ -1,13 +1,13 @@
 /*
- * The thread of one NATS connection: it owns every call of the library. Started by nats.c when a broker opens, it connects once, then takes
- * requests from its mailbox and has them carried out (nats_requests.c). It ends when its mailbox is closed. Where it is stuck in a call, it
- * ends when the call returns, and what it holds lives until then.
+ * The thread of one NATS connection: it owns every call of the library. Started by nats.c when a broker opens, it connects once, then
+ * takes requests from its mailbox and has them carried out (nats_requests.c). It ends when its mailbox is closed. Where it is stuck in a
+ * call, it ends when the call returns, and what it holds lives until then.
  *
- * The library calls back from threads of its own, possibly after the connection is gone. So it gets a number, not a pointer, and the number
- * is looked up in the one list of workers that are alive. That list, and what is marked so in a worker, is guarded by one mutex.
+ * The library calls back from threads of its own, possibly after the connection is gone. So it gets a number, not a pointer, and the
+ * number is looked up in the one list of workers that are alive. That list, and what is marked so in a worker, is guarded by one mutex.
  *
- * The library's TLS handshake has no deadline: with a server that falls silent there it reads for ever. A worker that is no longer wanted is
- * therefore interrupted by a timer whose signal does nothing else, again and again until it has ended.
+ * The library's TLS handshake has no deadline: with a server that falls silent there it reads for ever. A worker that is no longer wanted
+ * is therefore interrupted by a timer whose signal does nothing else, again and again until it has ended.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -77,7 +77,7 @@ static void worker_unref(struct worker *worker)
     mem_free(worker);
 }
 
-/* NULL: it has gone. Otherwise with a reference. */
+/* NULL: the worker has ended. Otherwise the caller gets a reference. */
 static struct worker *worker_of(void *closure)
 {
     struct worker *found = NULL;
@@ -205,7 +205,7 @@ static void alarm_set(struct worker *worker, int64_t ms)
         timer_settime(worker->alarm, 0, &when, NULL);
 }
 
-/* Connecting has its time; what takes longer is stuck. */
+/* Connecting has the plan's timeout: a call that takes longer is stuck, and is interrupted. */
 static void alarm_open(struct worker *worker)
 {
     struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = ALARM_SIGNAL };
@@ -229,7 +229,7 @@ static void alarm_close(struct worker *worker)
     pthread_mutex_unlock(&lock);
 }
 
-/* From now on only who closes the mailbox sets it. */
+/* From now on only nats_worker_hurry sets it. */
 static void alarm_rest(struct worker *worker)
 {
     pthread_mutex_lock(&lock);
@@ -308,7 +308,7 @@ void nats_worker_end(void)
         ;
     idle = worker_count == 0;
     pthread_mutex_unlock(&lock);
-    /* With a worker still inside the library it is left alone: the process is about to end. */
+    /* While a worker is still inside the library it must not be closed. The process is about to end anyway. */
     if (used && idle)
         nats_CloseAndWait(LIBRARY_WAIT_MS);
 }

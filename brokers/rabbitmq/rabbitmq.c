@@ -1,6 +1,7 @@
 /*
  * `rabbitmq`: AMQP 0-9-1 over the common transport. This file owns the connection: dialling, login, virtual host, channels, the agent's
- * queue, heartbeats both ways, and the end; brokers/rabbitmq/rabbitmq_flow.c has what flows over it. Called by the core (agent/core/broker.h).
+ * queue, heartbeats both ways, and closing; brokers/rabbitmq/rabbitmq_flow.c has publishing, bindings and messages. Called by the core
+ * (agent/core/broker.h).
  *
  * The queue is exclusive, auto-delete and transient: it goes with the connection, and nothing is left behind. Topics are routing keys of
  * one exchange, which must exist.
@@ -83,7 +84,7 @@ static void on_farewell(struct timer *timer, void *user)
     broker_closed(rabbit->broker);
 }
 
-/* A broker that blocks publishers reads nothing, and so would not answer either. */
+/* A broker that blocks publishers does not read, so it would not answer connection.close: no waiting for it. */
 static void rabbitmq_close(struct broker *broker)
 {
     struct rabbitmq *rabbit = broker_state(broker);
@@ -283,8 +284,8 @@ static void on_dial_fail(void *user, const struct err *dial)
 
 static const struct dial_events dial_events = { .on_open = on_dialled, .on_fail = on_dial_fail };
 
-/* Twice in each interval: says that the agent is there, and counts how long the broker has said nothing. Counted in pulses, not by the
- * clock: after a suspension of the agent's there is one late pulse, and then what had come meanwhile. */
+/* Twice in each interval: sends a heartbeat, and counts how long the broker has been silent. It counts pulses instead of comparing times:
+ * after a suspension of the agent there is one late pulse, and the broker's bytes that came meanwhile are read before the next. */
 static void on_pulse(struct timer *timer, void *user)
 {
     struct rabbitmq *rabbit = user;

@@ -1,4 +1,4 @@
-/* The rabbitmq driver's own: what the files of brokers/rabbitmq/ know of each other. */
+/* What the files of the rabbitmq driver share. */
 #ifndef WSHEALTHD_BROKERS_RABBITMQ_RABBITMQ_H
 #define WSHEALTHD_BROKERS_RABBITMQ_RABBITMQ_H
 

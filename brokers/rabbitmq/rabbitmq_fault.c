@@ -1,6 +1,6 @@
 /*
- * What a refusal of RabbitMQ means (brokers/rabbitmq/rabbitmq.h): the reply code (AMQP 0-9-1, 1.2.2) and the stage of the connection decide on
- * the reason. Called by the other files of the driver. Text of the broker's is shown cut and scrubbed.
+ * What a refusal of RabbitMQ means (brokers/rabbitmq/rabbitmq.h): the reply code (AMQP 0-9-1, 1.2.2) and the stage of the connection
+ * decide on the reason. Called by the other files of the driver. The broker's text is shown cut and cleaned.
  */
 #include <string.h>
 
@@ -16,7 +16,7 @@ enum {
     CODE_NOT_ALLOWED = 530,
 };
 
-/* The whole text is looked at: names in front may be long, and what is shown of it is cut. */
+/* Searches the whole text, not the excerpt that is shown: names in front of the words may be long. */
 static bool says(struct slice text, const char *words)
 {
     return slice_find(text, slice_str(words)) >= 0;

@@ -6,8 +6,8 @@
  * delivered it, and nobody else sees it. An alarm (memory, disk) answers it with connection.blocked; from then until
  * connection.unblocked nothing is published, because RabbitMQ would not read it and would deliver it stale afterwards.
  *
- * Channels are used without waiting for their open-ok: the broker takes a channel's methods in order. One that it closes is answered and
- * opened again in the same breath; whoever is to blame hears why.
+ * Channels are used without waiting for their open-ok: the broker takes a channel's methods in order. When it closes one, the
+ * driver confirms that and opens the channel again at once; the request at fault gets the broker's reason.
  */
 #include "brokers/rabbitmq/rabbitmq.h"
 
@@ -210,7 +210,7 @@ static bool is_sent(const struct publish *publish, uint64_t number)
     return publish->tag != 0;
 }
 
-/* All that are under way, as of now: those that come meanwhile are not touched. */
+/* Fails all that are open now. Requests that callbacks add meanwhile are not touched. */
 static void fail_publishes(struct rabbitmq *rabbit, const struct err *err)
 {
     struct list doomed = LIST_INIT(doomed);
@@ -312,7 +312,8 @@ static void on_message(struct rabbitmq *rabbit, const struct amqp_event *event)
     }
 }
 
-/* The broker has thrown away what came after the culprit: all publishes have failed, the bindings behind the first are sent again. */
+/* The broker has discarded what came after the refused method: all publishes have failed, and the bindings after the first are sent
+ * again. */
 static void on_channel_close(struct rabbitmq *rabbit, const struct amqp_event *event)
 {
     struct bind *bind;

@@ -2,7 +2,7 @@
  * The redis driver: the contract of agent/core/broker.h over Redis, Valkey and what speaks RESP2 like them. Opening tries one place after
  * the other (the URL's host and `hosts`, or the Sentinels), each with its share of the time, until a probe (redis_probe.c) finds one up,
  * writable and ready to subscribe. Commands and subscriptions have a connection each, as RESP2 wants it. Reconnecting and the deadlines of
- * requests are the core's. A lost connection takes everything down: the core hears of it at once and opens anew.
+ * requests are the core's. A lost connection takes the driver down: the core is told at once and opens it anew.
  */
 #include "brokers/redis/redis.h"
 
@@ -36,7 +36,7 @@ static const struct opt_strings *host_list(const struct redis *redis)
     return redis->mode == REDIS_SENTINEL ? &redis->opts->sentinel.hosts : &redis->opts->hosts;
 }
 
-/* Sentinels stand in for the URL's host; further nodes of a cluster come behind it. */
+/* Sentinels replace the URL's host; further nodes of a cluster are tried after it. */
 static void place_url(const struct redis *redis, struct url *url)
 {
     const struct opt_strings *list = host_list(redis);
@@ -81,7 +81,7 @@ static void release(struct redis *redis)
 
 void redis_fail(struct redis *redis, const struct err *err)
 {
-    struct err copy = *err; /* it may lie in what is released */
+    struct err copy = *err; /* a copy: err may belong to what release frees */
     if (redis->stage == REDIS_DOWN || redis->stage == REDIS_CLOSING)
         return;
     release(redis);
@@ -113,10 +113,10 @@ static void on_later(struct timer *timer, void *user)
         return;
     }
     redis_links_free(redis);
-    broker_closed(redis->broker); /* the last word: redis is dead */
+    broker_closed(redis->broker); /* frees redis */
 }
 
-/* Says where the time has gone; the core can only say that it has gone. */
+/* Names the connection that has not answered. The core's own deadline could only say that the time is over. */
 static void on_deadline(struct timer *timer, void *user)
 {
     struct redis *redis = user;
@@ -189,7 +189,7 @@ static int redis_open(struct broker *broker, struct err *err)
     list_init(&redis->links);
     if (broker_url(broker, &redis->url, err))
         return -1;
-    if (redis->url.tls && !broker_tls(broker)) /* never in the clear instead */
+    if (redis->url.tls && !broker_tls(broker)) /* an error: it must not connect without TLS instead */
         return err_set(err, REASON_AGENT_ERROR, 0,
                        "brokers.%s.url: TLS is not set up, want rediss:// written out in the configuration",
                        broker_get_conf(broker)->name);
@@ -235,7 +235,7 @@ static void on_published(struct redis_link *link, struct redis_request *request,
     broker_published(link->redis->broker, request->token, rc ? &err : NULL);
 }
 
-/* How many have received it says nothing: the server under test may sit on another node. */
+/* PUBLISH answers with the number of receivers on that node, which says nothing: the server under test may use another node. */
 static int redis_publish(struct broker *broker, struct slice topic, struct slice body, uint64_t token)
 {
     struct redis *redis = broker_state(broker);
@@ -253,7 +253,7 @@ static int redis_publish(struct broker *broker, struct slice topic, struct slice
     return 0;
 }
 
-/* Nothing at all is the answer of a command with a condition (SET NX, XADD NOMKSTREAM) that did not hold: nobody can read it. */
+/* A nil reply means that the condition of a command (SET NX, XADD NOMKSTREAM) did not hold: nothing was written. */
 static void on_commanded(struct redis_link *link, struct redis_request *request, const struct resp_reply *reply)
 {
     struct err err;
@@ -266,7 +266,7 @@ static void on_commanded(struct redis_link *link, struct redis_request *request,
     broker_published(link->redis->broker, request->token, rc ? &err : NULL);
 }
 
-/* The key is the second word of all of them, and says which node of a cluster has it; for PUBLISH any has. */
+/* The key is the second argument of all these commands, and its slot decides the node of a cluster. PUBLISH may go to any node. */
 static int redis_command(struct broker *broker, const struct slice *args, size_t count, uint64_t token)
 {
     struct redis *redis = broker_state(broker);
@@ -345,12 +345,12 @@ static int redis_validate(const struct broker_conf *conf, struct err *err)
         return err_set(err, REASON_NONE, 0, "hosts: further nodes are of a cluster only");
     if (validate_hosts("hosts", &opts->hosts, err) || validate_hosts("sentinel", &opts->sentinel.hosts, err))
         return -1;
-    if (url_parse(conf->url, &url, err)) /* what it takes from files has been put in */
+    if (url_parse(conf->url, &url, err)) /* values from files are filled in already */
         return -1;
     return read_database(&url, &database, err);
 }
 
-/* What writes one message and ends at once. None that waits, runs a script, deletes or administers: a mistake costs one key. */
+/* Commands that write one message and return at once. None waits, runs a script, deletes or administers, so a mistake costs one key. */
 static const char *const commands[] = { "PUBLISH", "SPUBLISH", "XADD",  "LPUSH",  "RPUSH", "ZADD",
                                         "SADD",    "SET",      "SETEX", "EXPIRE", NULL };
 _Static_assert((int)BROKER_ARGS_MAX <= (int)RESP_ARGS_MAX, "a command must fit");

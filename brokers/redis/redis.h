@@ -1,7 +1,7 @@
 /*
- * What the files of the redis driver share. brokers/redis/redis.c is the contract with the core and the opening, redis_link.c one connection,
- * redis_probe.c the question whether it is up and writable, redis_nodes.c cluster nodes and redirections, redis_sentinel.c the way to a
- * master, redis_judge.c what errors mean. Nobody else includes this.
+ * What the files of the redis driver share. brokers/redis/redis.c is the contract with the core and the opening, redis_link.c one
+ * connection, redis_probe.c tests whether it is up and writable, redis_nodes.c has cluster nodes and redirections, redis_sentinel.c finds
+ * the master, redis_judge.c says what errors mean. Only these files include this.
  */
 #ifndef WSHEALTHD_BROKERS_REDIS_REDIS_H
 #define WSHEALTHD_BROKERS_REDIS_REDIS_H
@@ -55,7 +55,7 @@ struct redis_request {
     redis_reply_fn *on_reply;
     uint64_t token;
     char *topic;        /* of subscribe and unsubscribe */
-    bool unsubscribes;  /* its reply may be told from one that nobody asked for by its topic only */
+    bool unsubscribes;  /* only the topic tells its reply from an unsubscription by the server */
     bool routed;        /* goes to the node of its slot: redirections are followed */
     unsigned hops;      /* redirections so far */
     struct buf command; /* kept for a redirection, while routed */
@@ -87,7 +87,7 @@ struct redis_node {
 
 enum redis_role { REDIS_ROLE_UNKNOWN, REDIS_ROLE_MASTER, REDIS_ROLE_REPLICA, REDIS_ROLE_SENTINEL };
 
-/* One question "up, writable, delivering?": its parts go out together, the verdict is given when all are answered. */
+/* One test of being up, writable and delivering: its requests go out together, and it is judged when all are answered. */
 struct redis_probe {
     bool active;
     unsigned waiting;
@@ -100,16 +100,16 @@ struct redis_probe {
 struct redis {
     struct broker *broker;
     const struct redis_opts *opts;
-    enum redis_mode mode; /* of opts, or what they come to */
+    enum redis_mode mode; /* from opts; sentinel where a master is named */
     struct loop *loop;
     enum redis_stage stage;
     struct url url;
     long database;
     size_t place, places; /* which of the hosts is being tried */
-    uint64_t give_up_ns;  /* opening must be over: a little before the core's own deadline, to say more than it can */
+    uint64_t give_up_ns;  /* opening ends then: a little before the core's deadline, as this error says more */
     uint64_t tried_ns;    /* when this place was begun */
     struct list links;
-    struct redis_node *nodes[REDIS_NODES_MAX]; /* the first is home: where everything goes that has no slot */
+    struct redis_node *nodes[REDIS_NODES_MAX]; /* the first gets everything that has no slot */
     size_t node_count;
     uint8_t *slots;                /* for each slot the index of its node, as far as redirections have told; NULL: none has */
     bool cluster;                  /* it has said so */

@@ -1,7 +1,7 @@
 /*
- * What an error reply of Redis means (brokers/redis/redis.h): the code at its front decides on the reason, what was being done on the advice.
- * Called by the other files of the driver for every error that somebody is to be told. Text of the server's is shown cut and scrubbed,
- * and not at all for an unknown answer to AUTH: an unknown command is echoed with its arguments.
+ * What an error reply of Redis means (brokers/redis/redis.h): the code at its front decides the reason, the command decides the advice.
+ * Called by the other files of the driver for every error that is reported. The server's text is shown cut and cleaned, and not at all
+ * for an unknown answer to AUTH: servers echo an unknown command with its arguments.
  */
 #include "brokers/redis/redis.h"
 
@@ -18,12 +18,15 @@ struct meaning {
     int hint;         /* enum broker_hint */
 };
 
+static const char no_password[] = "has no password set, and the URL has one";
+static const char redirects[] = "is a node of a cluster and redirects; want mode: cluster";
+
 static const struct meaning meanings[] = {
     { "NOAUTH", REASON_BROKER_AUTH_FAILED, "wants a user or password, and the URL has none", 0 },
     { "WRONGPASS", REASON_BROKER_AUTH_FAILED, "refuses the user or the password", 0 },
     { "ERR invalid password", REASON_BROKER_AUTH_FAILED, "refuses the password", 0 },
-    { "ERR AUTH", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one", 0 },
-    { "ERR Client sent AUTH, but no password is set", REASON_BROKER_AUTH_FAILED, "has no password set, and the URL has one", 0 },
+    { "ERR AUTH", REASON_BROKER_AUTH_FAILED, no_password, 0 },
+    { "ERR Client sent AUTH, but no password is set", REASON_BROKER_AUTH_FAILED, no_password, 0 },
     { "DENIED", REASON_BROKER_AUTH_FAILED, "is in protected mode and takes local clients only: set a password or an ACL there", 0 },
     { "ERR max number of clients", REASON_BROKER_UNREACHABLE, "takes no more clients: maxclients is reached", BROKER_HINT_FULL },
     { "READONLY", REASON_BROKER_READ_ONLY, "takes no writes: it is a replica", 0 },
@@ -34,8 +37,8 @@ static const struct meaning meanings[] = {
     { "LOADING", REASON_BROKER_BLOCKED, "is still loading its dataset", 0 },
     { "BUSY", REASON_BROKER_BLOCKED, "is busy with a script", 0 },
     { "CLUSTERDOWN", REASON_BROKER_UNREACHABLE, "is in a cluster that is down, or where nobody serves the slot", 0 },
-    { "MOVED", REASON_BROKER_UNREACHABLE, "is a node of a cluster and redirects; want mode: cluster", 0 },
-    { "ASK", REASON_BROKER_UNREACHABLE, "is a node of a cluster and redirects; want mode: cluster", 0 },
+    { "MOVED", REASON_BROKER_UNREACHABLE, redirects, 0 },
+    { "ASK", REASON_BROKER_UNREACHABLE, redirects, 0 },
 };
 
 bool redis_error_is(const struct resp_reply *reply, const char *prefix)

@@ -1,7 +1,7 @@
 /*
- * One connection to a Redis server (brokers/redis/redis.h): dial, greeting (AUTH, SELECT, CLIENT SETNAME), commands out in one write for each
- * turn of the loop, replies back to whoever asked, in order. Called by the other files of the driver. What is asked before the connection
- * is there waits. Owns no deadline. A connection that is lost fails the driver; its memory stays until the driver has closed.
+ * One connection to a Redis server (brokers/redis/redis.h): dial, greeting (AUTH, SELECT, CLIENT SETNAME), commands in one write for each
+ * turn of the loop, and replies to their requests in order. Called by the other files of the driver. Commands that come before the
+ * connection is open wait for it. Owns no deadline. A lost connection fails the driver; its memory stays until the driver has closed.
  */
 #include "brokers/redis/redis.h"
 
@@ -39,7 +39,7 @@ void redis_ignore(struct redis_link *link, struct redis_request *request, const 
     (void)reply;
 }
 
-/* A server that takes no more, or a connection that is gone without its end having been heard yet. */
+/* The server reads no more, or the connection has ended and on_end has not been called yet. */
 static void cannot_write(struct redis_link *link)
 {
     struct err err;
@@ -110,7 +110,8 @@ static void on_select(struct redis_link *link, struct redis_request *request, co
 {
     struct err err;
     (void)request;
-    if (resp_is_status(reply, "OK") || redis_error_is(reply, "NOAUTH")) /* the latter is said better by what follows */
+    if (resp_is_status(reply, "OK") ||
+        redis_error_is(reply, "NOAUTH")) /* NOAUTH: the commands that follow fail with a better sentence */
         return;
     redis_judge(link, REDIS_DO_SELECT, reply, &err);
     redis_fail(link->redis, &err);
@@ -138,7 +139,7 @@ static void greet(struct redis_link *link)
 
 /* --- replies --- */
 
-/* A link of Sentinel's that is lost later on matters to nobody: another one is asked when it is needed. */
+/* Once Sentinel has named the master, its connection is not needed: another Sentinel is asked at the next failover. */
 static void link_lost(struct redis_link *link, const struct err *err)
 {
     if (link->use == REDIS_ASK_SENTINEL && *link->redis->master)
@@ -158,7 +159,7 @@ static void take_message(struct redis_link *link, const struct resp_reply *reply
         broker_message(link->redis->broker, resp_text(topic), resp_text(body), received_ns);
 }
 
-/* A cluster takes a subscription back when its slot has moved: whoever subscribes anew finds the new node. */
+/* A cluster ends a subscription when its slot has moved to another node. A new subscription finds that node. */
 static bool taken_back(struct redis_link *link, const struct resp_reply *reply)
 {
     const struct redis_request *next =
@@ -203,7 +204,7 @@ static void take_reply(struct redis_link *link, const struct resp_reply *reply, 
     redis_request_free(request);
 }
 
-/* One reply. What it has the driver say goes out at once: the rest may wait for the next turn. */
+/* Handles one reply, and sends at once what the driver says in answer: further replies may wait for the next turn. */
 static bool take(void *user, struct slice *data)
 {
     struct redis_link *link = user;
@@ -304,7 +305,7 @@ struct redis_link *redis_link_open(struct redis *redis, const struct url *url, e
     return link;
 }
 
-/* What it has not answered by now is not to reach it later, when the way is free again: the kernel would go on sending it. */
+/* With requests unanswered it closes with RST, so that data still in the send buffer is not delivered after the network recovers. */
 void redis_link_close(struct redis_link *link)
 {
     if (link->dial)

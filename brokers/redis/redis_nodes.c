@@ -1,7 +1,7 @@
 /*
- * The nodes of a cluster (brokers/redis/redis.h). The map of slots is learnt from redirections: MOVED names the node that has a slot, and is
- * remembered; ASK holds for one command. So nothing is asked that costs a large answer, and a standalone server is a cluster of one. The
- * number of nodes and of hops is bounded: a server that redirects in circles is told off.
+ * The nodes of a cluster (brokers/redis/redis.h). The map of slots is learnt from redirections: MOVED names the node that has a slot, and
+ * is remembered; ASK holds for one command. CLUSTER SLOTS would cost a large answer, and this way a standalone server is a cluster of one
+ * node. The number of nodes and of hops is bounded: a server that redirects in circles is an error.
  */
 #include "brokers/redis/redis.h"
 

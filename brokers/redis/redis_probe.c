@@ -1,7 +1,7 @@
 /*
- * Is it up, writable and delivering? (brokers/redis/redis.h) One volley over the connections: ROLE, CLUSTER INFO and a write of a key that
- * expires, PING on every connection that subscribes; the verdict when all have answered. PING alone proves nothing: a replica, a cluster
- * with lost slots and a server that cannot save all say PONG. While the driver opens, a good verdict brings it up.
+ * Tests whether Redis is up, writable and delivering (brokers/redis/redis.h). Sends ROLE, CLUSTER INFO and a write of a key that expires,
+ * and PING on every connection that subscribes, all at once; judges when all have answered. PING alone proves nothing: a replica, a
+ * cluster with lost slots and a server that cannot save all say PONG. While the driver opens, a good verdict brings it up.
  */
 #include "brokers/redis/redis.h"
 
@@ -153,7 +153,7 @@ void redis_probe_begin(struct redis *redis)
     struct redis_link *home = redis_node_link(redis, 0, REDIS_COMMANDS);
     memset(&redis->probe, 0, sizeof redis->probe);
     redis->probe.active = true;
-    redis->probe.waiting = 1; /* ours, until all requests are sent */
+    redis->probe.waiting = 1; /* keeps the probe open until all requests are sent */
     if (!redis->no_role)
         request(home, on_role, (const char *const[]){ "ROLE", NULL });
     if (redis->mode != REDIS_STANDALONE && redis->mode != REDIS_SENTINEL && !redis->no_cluster_info)
@@ -187,7 +187,7 @@ static int judge_replica(const struct redis *redis, struct err *err)
     return 0;
 }
 
-/* The most telling first: a cluster's own account before the one slot that failed, a replica's role before its READONLY. */
+/* The fault that explains most comes first: the cluster's state before the one slot that failed, a replica's role before its READONLY. */
 static int verdict(const struct redis *redis, struct err *err)
 {
     const struct redis_probe *probe = &redis->probe;
@@ -208,7 +208,7 @@ static int verdict(const struct redis *redis, struct err *err)
     return err->reason ? -1 : 0;
 }
 
-/* Subscribing comes last while opening: a server that refuses the first connection is not bothered with a second. */
+/* Subscribing comes last while opening: a server that refuses the first connection gets no second one. */
 static bool subscribe_next(struct redis *redis)
 {
     if (redis->stage != REDIS_OPENING || redis->nodes[0]->pubsub)
@@ -230,7 +230,7 @@ static void conclude(struct redis *redis)
         timer_stop(&redis->deadline);
         broker_up(redis->broker);
     } else if (redis->stage == REDIS_OPENING || (rc && redis->mode == REDIS_SENTINEL && err.reason == REASON_BROKER_READ_ONLY)) {
-        redis_fail(redis, &err); /* with Sentinel the master is elsewhere by now: to be requested anew */
+        redis_fail(redis, &err); /* with Sentinel another server is the master by now: opening asks for it anew */
     } else {
         broker_pong(redis->broker, rc ? &err : NULL);
     }

@@ -1,7 +1,7 @@
 /*
- * The way to a master that Sentinel watches (brokers/redis/redis.h): one Sentinel after the other is asked who it is, and the first that knows is
- * kept, to hear of a failover at once. That the named one is in truth a replica (the failover is not over yet) is found by the probe, which
- * then has the next Sentinel asked. Called by brokers/redis/redis.c and redis_link.c.
+ * Finds the master that Sentinel watches (brokers/redis/redis.h): asks one Sentinel after the other, and keeps the connection to the
+ * first that knows it, to be told of a failover at once. Where the named server is still a replica (the failover is not over), the probe
+ * finds out and the next Sentinel is asked. Called by brokers/redis/redis.c and redis_link.c.
  */
 #include "brokers/redis/redis.h"
 
