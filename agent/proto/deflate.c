@@ -1,6 +1,6 @@
 /*
  * The zlib streams of permessage-deflate (RFC 7692, 7.2), one for each direction. Called by the frame reader (inflating) and by whoever
- * sends messages (deflating). They promise bounded memory and bounded output: a bomb stops at max_total. The negotiation is
+ * sends messages (deflating). They promise bounded memory and bounded output: a step never puts out more than its room. The negotiation is
  * deflate_offer.c; frames are ws.c.
  *
  * A window of 2^8 bytes is a trap when deflating: zlib refuses raw data with it and, asked in the zlib format, silently uses 2^9.
@@ -22,7 +22,6 @@ enum {
     ZLIB_BITS_MIN = 9,      /* for raw deflating */
     DEFLATE_BITS_OURS = 12, /* the window that we deflate with, where the peer allows more: 24 KiB in place of 260 */
     DEFLATE_MEM_LEVEL = 4,
-    INFLATE_STEP = 4096,
     DEFLATE_STEP = 512,
     FLUSH_ROOM = 7, /* zlib repeats the flush marker when it is left with six bytes or fewer */
 };
@@ -33,7 +32,6 @@ struct inflater {
     z_stream z;
     const char *peer;
     uint64_t history; /* bytes that the window may reach back to */
-    size_t total;     /* of this message, inflated */
     uint32_t last;    /* the last four bytes of this message as sent */
     uint8_t bits;
     bool no_context;
@@ -84,11 +82,6 @@ void inflater_free(struct inflater *inflater)
 static int fail_data(struct err *err, const char *what)
 {
     return err_set(err, REASON_PROTOCOL_ERROR, 1007, "compressed message is not DEFLATE data: %s (RFC 7692, 7.2.2)", what);
-}
-
-static int fail_size(struct err *err, size_t max_total)
-{
-    return err_set(err, REASON_MESSAGE_TOO_BIG, 1009, "message inflates past %zu bytes, at most so many are taken", max_total);
 }
 
 /* A distance that points back too far. zlib does not say beyond what, but only one of these is possible. */
@@ -142,7 +135,6 @@ int inflater_step(struct inflater *inflater, struct slice *in, uint8_t *out, siz
         int rc = inflate(z, Z_SYNC_FLUSH);
         unsigned got = step - z->avail_out;
         *made += got;
-        inflater->total += got;
         inflater->history += got;
         if (rc != Z_OK && rc != Z_BUF_ERROR && rc != Z_STREAM_END) {
             note_eaten(inflater, in);
@@ -174,39 +166,12 @@ int inflater_end(struct inflater *inflater, struct err *err)
         return err_set(err, REASON_PROTOCOL_ERROR, 1007, "compressed message still has its tail 00 00 ff ff (RFC 7692, 7.2.1)");
     if (!inflater->at_boundary)
         return fail_data(err, "it ends inside a block");
-    inflater->total = 0;
     inflater->last = UINT32_MAX;
     if (inflater->no_context) {
         panic_if(inflateReset(&inflater->z) != Z_OK);
         inflater->history = 0;
     }
     return 0;
-}
-
-static int keep_all(struct inflater *inflater, struct slice in, struct buf *out, size_t max_total, struct err *err)
-{
-    uint8_t room[INFLATE_STEP];
-    int more;
-
-    do {
-        size_t made, before = inflater->total, left = max_total - before;
-        more = inflater_step(inflater, &in, room, sizeof room, &made, err);
-        if (left > out->max - out->len)
-            left = out->max - out->len;
-        panic_if(buf_append(out, room, made < left ? made : left) < 0);
-        if (made > left)
-            return fail_size(err, max_total);
-    } while (more > 0);
-    return more;
-}
-
-int inflater_feed(struct inflater *inflater, struct slice in, bool end, struct buf *out, size_t max_total, struct err *err)
-{
-    if (in.len && keep_all(inflater, in, out, max_total, err) < 0)
-        return -1;
-    if (!end)
-        return 0;
-    return keep_all(inflater, inflater_tail(inflater), out, max_total, err) < 0 ? -1 : inflater_end(inflater, err);
 }
 
 struct deflater *deflater_new(uint8_t bits, bool no_context_takeover)

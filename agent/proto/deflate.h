@@ -25,9 +25,6 @@ int inflater_step(struct inflater *inflater, struct slice *in, uint8_t *out, siz
  * input, before inflater_end. */
 struct slice inflater_tail(struct inflater *inflater);
 int inflater_end(struct inflater *inflater, struct err *err); /* the message is over: 0, or -1 as above */
-/* All of that for a message that is kept: appends a piece of it to out; end: it is the last one. Never past max_total bytes for the
- * message: -1 with err->code 1009 there and at out's ceiling. */
-int inflater_feed(struct inflater *inflater, struct slice in, bool end, struct buf *out, size_t max_total, struct err *err);
 
 /* One direction; about 30 KiB. bits: the window that was negotiated; what is used is the same or less, and right for 8 too (deflate.c). */
 struct deflater;

@@ -9,6 +9,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/proto/deflate.h"
+#include "tests/unit/proto/inflate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,10 +24,10 @@ static int inflate_cut(struct slice in, uint8_t bits, uint8_t cut, struct buf *o
         n = cut ? 1 + (at * 31 + cut) % cut : in.len;
         if (n > in.len - at)
             n = in.len - at;
-        rc = inflater_feed(inflater, slice_make(in.data + at, n), false, out, CEILING, &err);
+        rc = inflate_piece(inflater, slice_make(in.data + at, n), false, out, CEILING, &err);
     }
     if (rc == 0)
-        rc = inflater_feed(inflater, slice_make(NULL, 0), true, out, CEILING, &err);
+        rc = inflate_piece(inflater, slice_make(NULL, 0), true, out, CEILING, &err);
     panic_if(out->len > CEILING);
     panic_if(rc < 0 && err.code != 1007 && err.code != 1009);
     inflater_free(inflater);
@@ -53,7 +54,7 @@ static void fuzz_round_trip(struct slice in, uint8_t bits, bool no_context, size
         struct slice message = slice_make(in.data, in.len < step ? in.len : step);
         struct err err;
         panic_if(deflater_message(deflater, message, &packed) < 0);
-        panic_if(inflater_feed(inflater, buf_slice(&packed), true, &back, 1 << 20, &err) < 0);
+        panic_if(inflate_piece(inflater, buf_slice(&packed), true, &back, 1 << 20, &err) < 0);
         panic_if(!slice_equal(buf_slice(&back), message));
         in = slice_skip(in, message.len);
         buf_fini(&packed);

@@ -15,6 +15,7 @@
 #include "agent/base/clock.h"
 #include "agent/proto/deflate.h"
 #include "agent/proto/ws.h"
+#include "tests/unit/proto/inflate.h"
 
 enum { MAX = 1 << 20 };
 
@@ -172,11 +173,11 @@ static void inflate_in_pieces(struct inflater *inflater, struct slice packed, st
         size_t n = 1 + (size_t)rand_r(&seed) % packed.len;
         uint8_t *piece = malloc(n);
         memcpy(piece, packed.data, n);
-        assert_int_equal(inflater_feed(inflater, slice_make(piece, n), false, out, MAX, &err), 0);
+        assert_int_equal(inflate_piece(inflater, slice_make(piece, n), false, out, MAX, &err), 0);
         free(piece);
         packed = slice_skip(packed, n);
     }
-    assert_int_equal(inflater_feed(inflater, slice_make(NULL, 0), true, out, MAX, &err), 0);
+    assert_int_equal(inflate_piece(inflater, slice_make(NULL, 0), true, out, MAX, &err), 0);
 }
 
 static void round_trip(uint8_t bits, bool no_context)
@@ -293,7 +294,7 @@ static void test_bounded(void **state)
     assert_int_equal(deflater_message(deflater, slice_make(zeros, 100000), &packed), 0);
 
     struct inflater *inflater = inflater_new(15, false, "server");
-    assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 99999, &err), -1);
+    assert_int_equal(inflate_piece(inflater, buf_slice(&packed), true, &out, 99999, &err), -1);
     assert_int_equal(err.code, 1009);
     assert_int_equal(err.reason, REASON_MESSAGE_TOO_BIG);
     assert_int_equal(out.len, 99999);
@@ -301,12 +302,12 @@ static void test_bounded(void **state)
 
     buf_reset(&out);
     inflater = inflater_new(15, false, "server");
-    assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 100000, &err), 0);
+    assert_int_equal(inflate_piece(inflater, buf_slice(&packed), true, &out, 100000, &err), 0);
     assert_int_equal(out.len, 100000);
     inflater_free(inflater);
 
     inflater = inflater_new(15, false, "server"); /* the buffer's own ceiling holds too */
-    assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &narrow, 100000, &err), -1);
+    assert_int_equal(inflate_piece(inflater, buf_slice(&packed), true, &narrow, 100000, &err), -1);
     assert_int_equal(err.code, 1009);
     assert_true(narrow.len <= 100);
     inflater_free(inflater);
@@ -320,7 +321,7 @@ static void test_bounded(void **state)
     assert_int_equal(deflater_message(deflater, slice_make(noise, 50), &narrow), 0);
     inflater = inflater_new(15, false, "server");
     buf_reset(&out);
-    assert_int_equal(inflater_feed(inflater, buf_slice(&narrow), true, &out, 100, &err), 0);
+    assert_int_equal(inflate_piece(inflater, buf_slice(&narrow), true, &out, 100, &err), 0);
     assert_true(slice_equal(buf_slice(&out), slice_make(noise, 50)));
     inflater_free(inflater);
 
@@ -341,7 +342,7 @@ static void test_ceiling_starts_anew(void **state)
     for (int i = 0; i < 10; i++) {
         struct buf packed = BUF_INIT(MAX), out = BUF_INIT(1000);
         assert_int_equal(deflater_message(deflater, slice_str("a hundred of these are more than the ceiling"), &packed), 0);
-        assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 50, &err), 0);
+        assert_int_equal(inflate_piece(inflater, buf_slice(&packed), true, &out, 50, &err), 0);
         buf_fini(&packed);
         buf_fini(&out);
     }
@@ -359,7 +360,7 @@ static void test_many_final_blocks(void **state)
     for (int i = 0; i < 100000; i++)
         buf_append(&packed, "\x03\x00", 2); /* an empty block with BFINAL */
     buf_append(&packed, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7);
-    assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, 100, &err), 0);
+    assert_int_equal(inflate_piece(inflater, buf_slice(&packed), true, &out, 100, &err), 0);
     assert_true(slice_equal_str(buf_slice(&out), "Hello"));
     inflater_free(inflater);
     buf_fini(&packed);
@@ -396,13 +397,13 @@ static void test_window_and_context(void **state)
                 int rc = 0;
 
                 if (no_context) {
-                    assert_int_equal(inflater_feed(inflater, in, true, &out, MAX, &err), 0);
+                    assert_int_equal(inflate_piece(inflater, in, true, &out, MAX, &err), 0);
                     in = buf_slice(&second);
                 }
                 while (in.len && rc == 0) {
                     size_t n = split < 2 ? in.len : 1 + (size_t)rand_r(&seed) % 7;
                     n = n < in.len ? n : in.len;
-                    rc = inflater_feed(inflater, slice_make(in.data, n), n == in.len, &out, MAX, &err);
+                    rc = inflate_piece(inflater, slice_make(in.data, n), n == in.len, &out, MAX, &err);
                     in = slice_skip(in, n);
                 }
                 if (no_context)
@@ -468,7 +469,7 @@ static void test_window_edge(void **state)
             buf_append_char(&packed, (char)bits);
         buf_append(&packed, "\0", 1); /* the stored block that the tail completes, where the last one ended inside a byte */
         struct inflater *inflater = inflater_new(8, false, "server");
-        int rc = inflater_feed(inflater, buf_slice(&packed), false, &out, MAX, &err);
+        int rc = inflate_piece(inflater, buf_slice(&packed), false, &out, MAX, &err);
         assert_int_equal(rc, over ? -1 : 0);
         if (over)
             assert_non_null(strstr(err.text, "beyond the window of 256 bytes"));
@@ -489,10 +490,10 @@ static void test_tail_not_cut(void **state)
 
     assert_int_equal(deflater_message(deflater, slice_str("hello"), &packed), 0);
     struct inflater *inflater = inflater_new(15, false, "server");
-    assert_int_equal(inflater_feed(inflater, buf_slice(&packed), true, &out, MAX, &err), 0);
+    assert_int_equal(inflate_piece(inflater, buf_slice(&packed), true, &out, MAX, &err), 0);
     buf_append(&packed, "\0\0\xff\xff", 4);
-    assert_int_equal(inflater_feed(inflater, buf_slice(&packed), false, &out, MAX, &err), 0);
-    assert_int_equal(inflater_feed(inflater, slice_make(NULL, 0), true, &out, MAX, &err), -1);
+    assert_int_equal(inflate_piece(inflater, buf_slice(&packed), false, &out, MAX, &err), 0);
+    assert_int_equal(inflate_piece(inflater, slice_make(NULL, 0), true, &out, MAX, &err), -1);
     assert_string_equal(err.text, "compressed message still has its tail 00 00 ff ff (RFC 7692, 7.2.1)");
     inflater_free(inflater);
     deflater_free(deflater);
