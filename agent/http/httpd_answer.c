@@ -43,7 +43,8 @@ static const char *date_text(struct httpd_date *date)
         time_t now = (time_t)second;
         struct tm utc;
         gmtime_r(&now, &utc);
-        strftime(date->text, sizeof date->text, "%a, %d %b %Y %H:%M:%S GMT", &utc); /* the locale is "C": nobody sets one */
+        strftime(date->text, sizeof date->text, "%a, %d %b %Y %H:%M:%S GMT",
+                 &utc); /* names are English, as the process keeps the locale "C" */
         date->second = second;
     }
     return date->text;
@@ -83,7 +84,7 @@ void httpd_write_answer(struct buf *out, struct httpd_date *date, const struct h
         buf_append_slice(out, answer->body);
 }
 
-/* What is behind the authority of an absolute target; NULL data where the authority is none (RFC 9110, 4.2.1: a host must be there). */
+/* The rest of an absolute target after its authority. NULL data: the authority is not valid (RFC 9110, 4.2.1: it needs a host). */
 static struct slice cut_authority(struct slice target)
 {
     static const char *const schemes[] = { "http://", "https://" };
@@ -114,7 +115,7 @@ int httpd_split_target(struct httpd_request *request, struct slice target)
         return -1;
     if (target.data[0] == '/' || rootless)
         return 0;
-    /* The two methods with targets of their own are answered with 405, like every other that is not served. */
+    /* OPTIONS * and CONNECT host:port have targets of their own. They get 405, as all methods that are not served. */
     return slice_equal_str(request->method, "CONNECT") || slice_equal_str(request->method, "OPTIONS") ? 0 : -1;
 }
 

@@ -257,14 +257,14 @@ static void query_done(struct resolver *resolver, struct query *query)
 static void query_begin(struct resolver *resolver, struct query *query)
 {
     int status = 0;
-    bool nobody; /* will ever take it from the queue */
+    bool stuck; /* no thread runs that would take it from the queue */
     pthread_mutex_lock(&resolver->lock);
     list_push(&resolver->queued, &query->node);
     if (resolver->threads < RESOLVE_THREADS_MAX)
         status = start_thread(resolver);
-    nobody = status != 0 && resolver->threads == 0;
+    stuck = status != 0 && resolver->threads == 0;
     pthread_mutex_unlock(&resolver->lock);
-    if (!nobody)
+    if (!stuck)
         return;
     query->answer.error = EAI_SYSTEM;
     query->answer.sys_errno = status;

@@ -1,7 +1,7 @@
 /*
  * One transport: TCP, unix sockets and TLS over both look alike. A stream is made by a dial (agent/net/dial.h) or a listener
- * (agent/net/listen.h) and belongs to whoever it was handed to, until stream_close or stream_abort: after these no callback comes, the
- * pointer is dead for its owner, and the memory is freed by libuv's last close callback.
+ * (agent/net/listen.h) and belongs to the receiver of its on_open or on_accept callback, until stream_close or stream_abort. After
+ * these no callback comes, the owner must not use the pointer, and libuv's last close callback frees the memory.
  *
  * Async contract: callbacks never run inside a call into this module. on_end comes at most once; after it only closing is left.
  */

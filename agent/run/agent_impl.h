@@ -14,7 +14,7 @@ struct agent {
     struct check_host host;
     struct agent_broker **brokers; /* those in force */
     size_t broker_count;
-    struct agent_broker **old_brokers; /* during a reload: those that nobody will use any more */
+    struct agent_broker **old_brokers; /* during a reload: brokers that no check will use any more */
     size_t old_broker_count;
     bool brokers_same; /* the reload that is under way changes no broker */
     unsigned brokers_closing;

@@ -1,7 +1,7 @@
 /*
- * Owns the agent's view (agent/report/view.h): when it is made from the checks, judged by agent/core/health.h, diagnosed and told. Called by
- * agent/run/agent.c after each judged round, by agent/run/agent_checks.c when the checks are others, and by whoever reads the view. The
- * diagnosis is made only when somebody reads it. The words of the log come from agent/report/story.h.
+ * Owns the agent's view (agent/report/view.h): when it is made from the checks, judged by agent/core/health.h, diagnosed and
+ * logged. Called by agent/run/agent.c after each judged round, by agent/run/agent_checks.c when the checks change, and by the
+ * readers of the view. The diagnosis is made only when it is read. agent/report/story.h decides when the log tells a change.
  */
 #include <string.h>
 
