@@ -16,6 +16,7 @@
 #include "agent/proto/upgrade.h"
 #include "probes/dialects/registry.h"
 #include "probes/registry.h"
+#include "tests/unit/probes/host.h"
 
 enum { SEEN_MAX = 64 };
 
@@ -372,12 +373,6 @@ static const struct broker_type puppet_type = {
 
 /* --- the stage --- */
 
-static const char *no_env(const char *name)
-{
-    (void)name;
-    return NULL;
-}
-
 static const struct broker_type *const puppets[] = { &puppet_type, NULL };
 static const struct conf_env env = { probe_registry, puppets, dialect_registry, no_env };
 
@@ -410,12 +405,6 @@ static void on_judged(void *user, struct check *check, bool changed)
         loop_stop(&loop);
 }
 
-static void on_tick(void *user, uint64_t late_ms)
-{
-    (void)user;
-    (void)late_ms;
-}
-
 static struct broker *find_broker(void *user, const char *name)
 {
     (void)user;
@@ -435,9 +424,7 @@ static void begin(const char *timeout, const char *more)
 {
     static const struct listen_options options = { .fd = -1 };
     struct buf text = BUF_INIT(4096);
-    struct conf_errors errors;
     struct listen_address address;
-    struct generation *generation;
     struct err err;
 
     memset(&stage, 0, sizeof stage);
@@ -457,22 +444,12 @@ static void begin(const char *timeout, const char *more)
                "brokers: [ { name: bus, type: puppet, timeout: 1s, retry: { min: 10ms, max: 10ms } } ]\n"
                "checks:\n  - type: delivery\n    interval: 100ms\n    jitter: 0%%\n    timeout: %s\n%s",
                listener_port(listener), timeout, more);
-    conf_errors_init(&errors);
-    stage.conf = conf_load_text("stage", buf_slice(&text), &env, &errors);
-    if (!stage.conf)
-        fail_msg("%s", buf_str(&errors.text));
+    stage.conf = host_conf(&text, &env);
     buf_fini(&text);
-    conf_errors_fini(&errors);
-    stage.host = (struct check_host){
-        .loop = &loop, .on_judged = on_judged, .find_broker = find_broker, .nonce = "0badcafe", .user = &stage
-    };
-    conn_group_init(&stage.host.group, &loop);
-    stall_init(&stage.host.stall, &loop, on_tick, NULL);
-    generation = generation_new(stage.conf, &err);
-    assert_non_null(generation);
+    stage.host = (struct check_host){ .on_judged = on_judged, .find_broker = find_broker, .nonce = "0badcafe", .user = &stage };
+    host_begin(&stage.host, &loop);
     stage.broker = broker_new(&loop, &stage.conf->brokers[0], NULL);
-    stage.check = check_new(&stage.host, generation, &stage.conf->checks[0]);
-    generation_unref(generation);
+    host_checks(&stage.host, stage.conf, &stage.check, 1);
 }
 
 static const struct check_view *play(unsigned rounds)
@@ -492,8 +469,7 @@ static void end(void)
     broker_free(stage.broker, on_freed, NULL);
     while (!stage.freed)
         loop_run(&loop);
-    conn_group_fini(&stage.host.group);
-    stall_fini(&stage.host.stall);
+    host_end(&stage.host);
     forget_later(&server_pending);
     drop_peers();
     while (peers) {
@@ -511,9 +487,7 @@ static void end(void)
 
 static void assert_judged(const struct check_view *view, enum result status, enum reason reason, const char *words)
 {
-    if (view->status != status || view->reason != reason || (words && !strstr(view->message, words)))
-        fail_msg("%s %s \"%s\", want %s %s \"%s\"", result_name(view->status), reason_name(view->reason), view->message,
-                 result_name(status), reason_name(reason), words ? words : "");
+    assert_verdict(view, status, reason, words, "delivery");
 }
 
 static uint64_t heard(enum delivery_result result)

@@ -2,9 +2,9 @@
  * Every conversation of a probe, played against a scripted server on the same loop: the server's bytes whole, one by one, and in random
  * pieces (WSHEALTHD_SEED repeats a run). The verdict must not depend on how the bytes were cut.
  */
-#include "agent/core/check.h"
 #include "probes/registry.h"
 #include "tests/unit/client/script.h"
+#include "tests/unit/probes/host.h"
 
 /* --- one round of one check against it --- */
 
@@ -24,18 +24,6 @@ static void on_judged(void *user, struct check *check, bool changed)
     (void)changed;
     if (++play->rounds == play->stop_after)
         loop_stop(&play->loop);
-}
-
-static void on_tick(void *user, uint64_t late_ms)
-{
-    (void)user;
-    (void)late_ms;
-}
-
-static const char *no_env(const char *name)
-{
-    (void)name;
-    return NULL;
 }
 
 static const struct conf_env env = { .probes = probe_registry, .getenv = no_env };
@@ -63,28 +51,22 @@ static bool ends_by_deadline(const struct scene *scene)
 
 static struct conf *scene_conf(const struct scene *scene, unsigned port)
 {
-    struct conf_errors errors;
     struct conf *conf;
     struct buf text = BUF_INIT(4096);
 
     const char *timeout = !ends_by_deadline(scene) ? "20s" : scene->status == RESULT_PASS && !scene->rounds ? "2s" : "400ms";
 
-    conf_errors_init(&errors);
     buf_printf(&text, "target: { url: \"ws://127.0.0.1:%u/ws\" }\nchecks:\n  - type: %s\n    timeout: %s\n    interval: 500ms\n",
                port, scene->type, timeout);
     for (size_t i = 0; i + 1 < 8 && scene->options[i]; i += 2)
         buf_printf(&text, "    %s: %s\n", scene->options[i], scene->options[i + 1]);
-    conf = conf_load_text("scene", buf_slice(&text), &env, &errors);
-    if (!conf)
-        fail_msg("%s", buf_str(&errors.text));
+    conf = host_conf(&text, &env);
     buf_fini(&text);
-    conf_errors_fini(&errors);
     return conf;
 }
 
 static void play_begin(struct play *play, const struct scene *scene, enum cut cut, unsigned seed, bool once)
 {
-    struct generation *generation;
     struct conf *conf;
     struct err err;
     unsigned port;
@@ -99,26 +81,20 @@ static void play_begin(struct play *play, const struct scene *scene, enum cut cu
                                     .on_open = scene->on_open,
                                     .on_message = scene->on_message };
     port = script_begin(&play->script, &play->loop);
-    play->host.loop = &play->loop;
     play->host.once = once;
     play->host.on_judged = on_judged;
     play->host.user = play;
     play->stop_after = scene->rounds ? scene->rounds : 1;
-    conn_group_init(&play->host.group, &play->loop);
-    stall_init(&play->host.stall, &play->loop, on_tick, NULL);
+    host_begin(&play->host, &play->loop);
     conf = scene_conf(scene, port);
-    generation = generation_new(conf, &err);
-    assert_non_null(generation);
-    play->check = check_new(&play->host, generation, &conf->checks[0]);
-    generation_unref(generation);
+    host_checks(&play->host, conf, &play->check, 1);
     conf_unref(conf);
 }
 
 static void play_end(struct play *play)
 {
     check_free(play->check);
-    conn_group_fini(&play->host.group);
-    stall_fini(&play->host.stall);
+    host_end(&play->host);
     script_end(&play->script);
     loop_fini(&play->loop);
 }
@@ -128,18 +104,14 @@ static void play_scene(const struct scene *scene)
     unsigned seed = script_seed();
 
     for (int cut = 0; cut < CUT_COUNT; cut++) {
-        const struct check_view *view;
         struct play play;
+        char about[80];
 
         play_begin(&play, scene, (enum cut)cut, seed, scene->rounds == 0);
         check_start(play.check, 0, 0, 1);
         loop_run(&play.loop);
-        view = check_get_view(play.check);
-        if (view->status != scene->status || view->reason != scene->reason ||
-            (scene->words && !strstr(view->message, scene->words)))
-            fail_msg("%s, %s (WSHEALTHD_SEED=%u): %s %s \"%s\", want %s %s \"%s\"", scene->type, cut_names[cut], seed,
-                     result_name(view->status), reason_name(view->reason), view->message, result_name(scene->status),
-                     reason_name(scene->reason), scene->words ? scene->words : "");
+        snprintf(about, sizeof about, "%s, %s (WSHEALTHD_SEED=%u)", scene->type, cut_names[cut], seed);
+        assert_verdict(check_get_view(play.check), scene->status, scene->reason, scene->words, about);
         play_end(&play);
     }
 }

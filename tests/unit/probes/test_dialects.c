@@ -3,6 +3,7 @@
  * in random pieces. And the subscribe check over them: confirmed, refused, silent.
  */
 #include "tests/unit/client/script.h"
+#include "tests/unit/probes/host.h"
 
 #include "agent/base/log.h"
 #include "agent/base/text.h"
@@ -391,18 +392,6 @@ static void on_judged(void *user, struct check *check, bool changed)
     loop_stop(&scene->loop);
 }
 
-static void on_tick(void *user, uint64_t late_ms)
-{
-    (void)user;
-    (void)late_ms;
-}
-
-static const char *no_env(const char *name)
-{
-    (void)name;
-    return NULL;
-}
-
 static const struct conf_env env = { .probes = probe_registry, .dialects = dialect_registry, .getenv = no_env };
 
 /* The channel as YAML takes it. */
@@ -420,10 +409,8 @@ static void put_quoted(struct buf *out, const char *text)
 static struct conf *load(const struct play *play, unsigned port, const char *type, const char *more)
 {
     struct buf text = BUF_INIT(8192);
-    struct conf_errors errors;
     struct conf *conf;
 
-    conf_errors_init(&errors);
     buf_printf(&text, "target:\n  url: ws://127.0.0.1:%u\n  dialect: %s\n", port, play->dialect->name);
     if (play->token) {
         buf_append_str(&text, "  token_in: message\n  token: ");
@@ -437,10 +424,7 @@ static struct conf *load(const struct play *play, unsigned port, const char *typ
         buf_append_char(&text, '\n');
     }
     buf_append_str(&text, more);
-    conf = conf_load_text("scene", buf_slice(&text), &env, &errors);
-    if (!conf)
-        fail_msg("%s", buf_str(&errors.text));
-    conf_errors_fini(&errors);
+    conf = host_conf(&text, &env);
     buf_fini(&text);
     return conf;
 }
@@ -448,29 +432,19 @@ static struct conf *load(const struct play *play, unsigned port, const char *typ
 /* One round; the sentence is checked for `words`. */
 static void check_once(struct scene *scene, struct conf *conf, enum result status, enum reason reason, const char *words)
 {
-    struct check_host host = { .loop = &scene->loop, .once = true, .on_judged = on_judged, .user = scene };
-    struct generation *generation;
-    const struct check_view *view;
+    struct check_host host = { .once = true, .on_judged = on_judged, .user = scene };
     struct check *check;
-    struct err err;
+    char about[80];
 
-    conn_group_init(&host.group, &scene->loop);
-    stall_init(&host.stall, &scene->loop, on_tick, NULL);
-    generation = generation_new(conf, &err);
-    assert_non_null(generation);
-    check = check_new(&host, generation, &conf->checks[0]);
+    host_begin(&host, &scene->loop);
+    host_checks(&host, conf, &check, 1);
     check_start(check, 0, 0, 1);
     loop_run(&scene->loop);
-    view = check_get_view(check);
-    if (view->status != status || view->reason != reason || !strstr(view->message, words))
-        fail_msg("%s, %s: %s %s \"%s\", want %s %s \"%s\"", scene->play->dialect->name, cut_names[scene->cut],
-                 result_name(view->status), reason_name(view->reason), view->message, result_name(status), reason_name(reason),
-                 words);
+    snprintf(about, sizeof about, "%s, %s", scene->play->dialect->name, cut_names[scene->cut]);
+    assert_verdict(check_get_view(check), status, reason, words, about);
     check_free(check);
-    generation_unref(generation);
     conf_unref(conf);
-    conn_group_fini(&host.group);
-    stall_fini(&host.stall);
+    host_end(&host);
 }
 
 static void test_subscribe_confirmed(void **state)

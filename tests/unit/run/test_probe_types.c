@@ -2,10 +2,10 @@
  * What a check type declares of itself is all that the engine and the diagnosis know of it: a type that is in no list of this program is
  * diagnosed like the ones that are. Every failure here has gone through a real round against a server that hangs.
  */
-#include "agent/core/check.h"
 #include "agent/core/talk.h"
 #include "probes/registry.h"
 #include "tests/unit/client/script.h"
+#include "tests/unit/probes/host.h"
 #include "tests/unit/report/views.h"
 
 /* --- a type that nobody has registered, as CONTRIBUTING has one written --- */
@@ -33,12 +33,6 @@ static const struct probe_type foreign = {
     TALK_STEPS({ "hello", send_hello }, { "welcome", await_welcome }, { 0 }),
 };
 
-static const char *no_env(const char *name)
-{
-    (void)name;
-    return NULL;
-}
-
 static const struct probe_type *const types[] = { &foreign, &probe_echo, &probe_http, NULL };
 static const struct conf_env env = { .probes = types, .getenv = no_env };
 
@@ -62,34 +56,22 @@ static void on_judged(void *user, struct check *check, bool changed)
         loop_stop(&hung->loop);
 }
 
-static void on_tick(void *user, uint64_t late_ms)
-{
-    (void)user;
-    (void)late_ms;
-}
-
 static struct conf *hung_conf(const char *type, unsigned silent, unsigned page)
 {
     struct buf text = BUF_INIT(4096);
-    struct conf_errors errors;
     struct conf *conf;
 
-    conf_errors_init(&errors);
     buf_printf(&text,
                "target: { url: \"ws://127.0.0.1:%u/ws\" }\nchecks:\n  - { type: %s, fall: 1, timeout: 300ms }\n"
                "  - { type: http, url: \"http://127.0.0.1:%u/health\", rise: 1, timeout: 20s }\n",
                silent, type, page);
-    conf = conf_load_text("hung", buf_slice(&text), &env, &errors);
-    if (!conf)
-        fail_msg("%s", buf_str(&errors.text));
+    conf = host_conf(&text, &env);
     buf_fini(&text);
-    conf_errors_fini(&errors);
     return conf;
 }
 
 static void hung_begin(struct hung *hung, const char *type)
 {
-    struct generation *generation;
     struct conf *conf;
     struct err err;
     unsigned page, silent;
@@ -101,21 +83,15 @@ static void hung_begin(struct hung *hung, const char *type)
     hung->silent.stays = true;
     page = script_begin(&hung->page, &hung->loop);
     silent = script_begin(&hung->silent, &hung->loop);
-    hung->host.loop = &hung->loop;
     hung->host.once = true;
     hung->host.on_judged = on_judged;
     hung->host.user = hung;
-    conn_group_init(&hung->host.group, &hung->loop);
-    stall_init(&hung->host.stall, &hung->loop, on_tick, NULL);
+    host_begin(&hung->host, &hung->loop);
     conf = hung_conf(type, silent, page);
-    generation = generation_new(conf, &err);
-    assert_non_null(generation);
-    for (size_t i = 0; i < 2; i++) {
-        hung->checks[i] = check_new(&hung->host, generation, &conf->checks[i]);
+    host_checks(&hung->host, conf, hung->checks, 2);
+    for (size_t i = 0; i < 2; i++)
         check_start(hung->checks[i], 0, i, 2);
-    }
     hung->waiting = 2;
-    generation_unref(generation);
     conf_unref(conf);
 }
 
@@ -123,8 +99,7 @@ static void hung_end(struct hung *hung)
 {
     for (size_t i = 0; i < 2; i++)
         check_free(hung->checks[i]);
-    conn_group_fini(&hung->host.group);
-    stall_fini(&hung->host.stall);
+    host_end(&hung->host);
     script_end(&hung->page);
     script_end(&hung->silent);
     loop_fini(&hung->loop);
