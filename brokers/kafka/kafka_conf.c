@@ -98,7 +98,7 @@ static int read_url(const char *text, struct kafka_url *out, struct err *err)
         rest.len--;
     for (size_t i = 0; i <= rest.len; i++)
         if (i < rest.len && (rest.data[i] == '/' || rest.data[i] == '?' || rest.data[i] == '#'))
-            return err_set(err, REASON_NONE, 0, "url: something behind the hosts, want kafka://host:port,host:port");
+            return err_set(err, REASON_NONE, 0, "url: unexpected text after the hosts, want kafka://host:port,host:port");
     for (size_t count = 1;; count++) {
         ptrdiff_t comma = slice_find(rest, slice_str(","));
         struct slice host = slice_make(rest.data, comma < 0 ? rest.len : (size_t)comma);
@@ -138,11 +138,11 @@ bool kafka_warns(const struct broker_conf *conf, char *text, size_t size)
     const struct kafka_lib *lib = kafka_get_lib(NULL);
     if (!lib || !kafka_scram_fails(lib, conf->opts))
         return false;
-    snprintf(
-        text, size,
-        "librdkafka %s cannot log in at Kafka 4 with %s, good credentials or not: that was mended in 2.6.1; PLAIN works, and SCRAM "
-        "at Kafka 3",
-        lib->version_str(), mechanisms[((const struct kafka_opts *)conf->opts)->mechanism]);
+    snprintf(text, size,
+             "librdkafka %s cannot log in at Kafka 4 with %s, even with good credentials: that is fixed in 2.6.1; PLAIN works, and "
+             "SCRAM "
+             "at Kafka 3",
+             lib->version_str(), mechanisms[((const struct kafka_opts *)conf->opts)->mechanism]);
     return true;
 }
 

@@ -1,6 +1,6 @@
 /*
  * What is wrong with Kafka: error codes and sentences of librdkafka's as reasons and sentences of the agent's. Called by the other files of
- * the kafka driver, some of it on threads. The library says much in its text only: whether a connection was refused, cut off, not believed
+ * the kafka driver, some of it on threads. The library says much in its text only: whether a connection was refused, cut off, not trusted
  * or left without an answer all come as one code (_TRANSPORT or _SSL). Words that a later release changes cost a finer reason, no more.
  */
 #include <string.h>
@@ -83,12 +83,12 @@ void kafka_explain(const struct kafka_lib *lib, const struct kafka_opts *opts, r
     text_excerpt(slice_str(said ? said : lib->err2str(code)), SHOWN_MAX, text, sizeof text);
     if (kafka_reason(code) == REASON_BROKER_AUTH_FAILED && kafka_scram_fails(lib, opts))
         err_set(err, REASON_BROKER_AUTH_FAILED, BROKER_HINT_OLD_CLIENT,
-                "librdkafka %s cannot log in with SCRAM at Kafka 4, good credentials or not (mended in 2.6.1): %s",
+                "librdkafka %s cannot log in with SCRAM at Kafka 4, even with good credentials (fixed in 2.6.1): %s",
                 lib->version_str(), text);
     else if (strstr(text, "Too many open files")) /* EMFILE and ENFILE, in words */
         err_set(err, REASON_AGENT_ERROR, 0, "no file descriptor is left for a connection: %s", text);
     else if (is_untrusted(text))
-        err_set(err, REASON_BROKER_UNREACHABLE, BROKER_HINT_UNTRUSTED, "the certificate of a broker is not believed: %s", text);
+        err_set(err, REASON_BROKER_UNREACHABLE, BROKER_HINT_UNTRUSTED, "the certificate of a broker is not trusted: %s", text);
     else if (wants_certificate(text))
         err_set(err, REASON_BROKER_AUTH_FAILED, 0, "a broker refuses the client certificate, or wants one: %s", text);
     else if (is_silence(text))

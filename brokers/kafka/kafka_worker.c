@@ -99,7 +99,7 @@ static void request_metadata(struct kafka_client *client, rd_kafka_t *rk, const 
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_topic_t *topic = *name ? lib->topic_new(rk, name, NULL) : NULL;
     if (*name && !topic) {
-        broker_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "'%.249s' is no name of a topic", name);
+        broker_fault_set(fault, REASON_BROKER_NOT_DELIVERING, "'%.249s' is not the name of a topic", name);
         return;
     }
     rd_kafka_resp_err_t code = lib->metadata(rk, 0, topic, &metadata, client->timeout_ms);

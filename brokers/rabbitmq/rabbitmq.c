@@ -252,7 +252,7 @@ static void on_end(void *user, const struct err *end)
     const char *why = end->reason == REASON_NONE && !*end->text ? "" : ": ";
     struct err err;
     if (rabbit->stage == STAGE_LOGIN && rabbit->greeted && end->reason == REASON_NONE)
-        err_set(&err, REASON_BROKER_AUTH_FAILED, 0, "the broker closed the connection when it had seen the credentials");
+        err_set(&err, REASON_BROKER_AUTH_FAILED, 0, "the broker closed the connection after it had received the credentials");
     else
         err_set(&err, REASON_BROKER_UNREACHABLE, end->code, "the broker closed the connection%s%s", why, end->text);
     rabbitmq_down(rabbit, &err);

@@ -342,7 +342,7 @@ static int redis_validate(const struct broker_conf *conf, struct err *err)
     if (!opts->sentinel.master && (opts->sentinel.hosts.count || opts->sentinel.password || opts->sentinel.user))
         return err_set(err, REASON_NONE, 0, "sentinel: master is not set");
     if (opts->hosts.count && (opts->sentinel.master || opts->mode == REDIS_STANDALONE))
-        return err_set(err, REASON_NONE, 0, "hosts: further nodes are of a cluster only");
+        return err_set(err, REASON_NONE, 0, "hosts: only a cluster has further nodes");
     if (validate_hosts("hosts", &opts->hosts, err) || validate_hosts("sentinel", &opts->sentinel.hosts, err))
         return -1;
     if (url_parse(conf->url, &url, err)) /* values from files are filled in already */

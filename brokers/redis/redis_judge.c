@@ -36,7 +36,7 @@ static const struct meaning meanings[] = {
     { "OOM", REASON_BROKER_BLOCKED, "refuses writes: its memory is used up (maxmemory)", 0 },
     { "LOADING", REASON_BROKER_BLOCKED, "is still loading its dataset", 0 },
     { "BUSY", REASON_BROKER_BLOCKED, "is busy with a script", 0 },
-    { "CLUSTERDOWN", REASON_BROKER_UNREACHABLE, "is in a cluster that is down, or where nobody serves the slot", 0 },
+    { "CLUSTERDOWN", REASON_BROKER_UNREACHABLE, "is in a cluster that is down, or where no node serves the slot", 0 },
     { "MOVED", REASON_BROKER_UNREACHABLE, redirects, 0 },
     { "ASK", REASON_BROKER_UNREACHABLE, redirects, 0 },
 };
@@ -102,7 +102,7 @@ int redis_judge(const struct redis_link *link, enum redis_doing doing, const str
 {
     char shown[SHOWN_BYTES];
     if (resp_kind_of(reply) != RESP_ERROR)
-        return err_set(err, default_reason(doing), 0, "%s gives an answer to %s that is none", link->name, named(doing));
+        return err_set(err, default_reason(doing), 0, "%s answers %s with something else than it should", link->name, named(doing));
     text_excerpt(resp_text(reply), SHOWN_MAX, shown, sizeof shown);
     if (redis_error_is(reply, "NOPERM"))
         return err_set(err, REASON_BROKER_AUTH_FAILED, 0, "%s does not permit this user %s (%s)", link->name, advice(doing), shown);

@@ -191,7 +191,7 @@ static void take_reply(struct redis_link *link, const struct resp_reply *reply, 
         return;
     }
     if (list_empty(&link->requests)) {
-        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s sends a reply that nobody has asked for", link->name);
+        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s sends a reply without a request", link->name);
         link_lost(link, &err);
         return;
     }

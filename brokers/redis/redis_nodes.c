@@ -91,7 +91,7 @@ bool redis_redirect(struct redis_link *link, struct redis_request *request, cons
     if ((!moved && !ask) || redis->mode == REDIS_STANDALONE)
         return false;
     if (read_redirection(link, slice_skip(resp_text(reply), moved ? 6 : 4), &slot, &url)) {
-        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s redirects to an address that is none", link->name);
+        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s redirects to an address that is not valid", link->name);
     } else if (++request->hops > REDIS_HOPS_MAX) {
         err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s redirects, and it was the redirection number %d of one command", link->name,
                 REDIS_HOPS_MAX + 1);

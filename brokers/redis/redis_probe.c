@@ -100,7 +100,7 @@ static void on_cluster_info(struct redis_link *link, struct redis_request *reque
         redis->no_cluster_info = redis->mode != REDIS_CLUSTER;
         text_excerpt(resp_text(reply), SHOWN_CHARS, shown, sizeof shown);
         if (redis->mode == REDIS_CLUSTER)
-            err_set(&redis->probe.cluster, REASON_BROKER_UNREACHABLE, 0, "%s is no node of a cluster: %s", link->name, shown);
+            err_set(&redis->probe.cluster, REASON_BROKER_UNREACHABLE, 0, "%s is not a node of a cluster: %s", link->name, shown);
     }
     part_done(redis);
 }

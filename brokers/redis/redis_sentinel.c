@@ -48,7 +48,7 @@ static void on_master(struct redis_link *link, struct redis_request *request, co
     else if (resp_kind_of(reply) == RESP_ERROR)
         redis_judge(link, REDIS_DO_SENTINEL, reply, &err);
     else if (read_master(reply, redis->master, sizeof redis->master) || redis_host_parse(redis->master, 0, &url, NULL))
-        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s names an address for master %s that is none", link->name,
+        err_set(&err, REASON_BROKER_UNREACHABLE, 0, "%s names an address for master %s that is not valid", link->name,
                 master_name(redis));
     else
         err.reason = REASON_NONE;

@@ -94,7 +94,7 @@ def wrong(url, options=""):
 def test_configuration(mock_kafka):
     assert "url: port 99999, want 1 to 65535" in wrong("kafka://a:9092,b:99999")
     assert "url: no host" in wrong("kafka://a,,b")
-    assert "something behind the hosts" in wrong("kafka://a:9092/topic")
+    assert "unexpected text after the hosts" in wrong("kafka://a:9092/topic")
     assert "security_protocol: plaintext, want sasl_plaintext or sasl_ssl" in wrong("kafka://user:secret-word@a")
     assert "secret-word" not in wrong("kafka://user:secret-word@a")
     assert "want a URL with user and password" in wrong("kafka://a", "security_protocol: sasl_ssl")

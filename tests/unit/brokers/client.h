@@ -84,6 +84,13 @@ static void await(const unsigned *number, unsigned want)
     assert_false(late);
 }
 
+static void assert_says(const struct err *err, enum reason reason, const char *text)
+{
+    assert_string_equal(reason_name(err->reason), reason_name(reason));
+    if (!strstr(err->text, text))
+        fail_msg("'%s' is not in '%s'", text, err->text);
+}
+
 static void client_init(const struct broker_type *type)
 {
     memset(&heard, 0, sizeof heard);

@@ -277,13 +277,6 @@ static void listen_to(unsigned i, const char *topic)
     broker_listen(broker, &wishes[i], topic);
 }
 
-static void assert_says(const struct err *err, enum reason reason, const char *text)
-{
-    assert_string_equal(reason_name(err->reason), reason_name(reason));
-    if (!strstr(err->text, text))
-        fail_msg("'%s' is not in '%s'", text, err->text);
-}
-
 /* --- the tests --- */
 
 static void test_up_ping_close(void **state)

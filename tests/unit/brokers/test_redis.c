@@ -423,7 +423,7 @@ static void test_what_errors_mean(void **state)
         { { "SET", "-NOAUTH Authentication required.\r\n" }, REASON_BROKER_AUTH_FAILED, "the URL has none" },
         { { "SET", "-NOPERM no permissions\r\n" }, REASON_BROKER_AUTH_FAILED, "grant +set" },
         { { "SET", "-ERR unknown command\r\n" }, REASON_BROKER_READ_ONLY, "refuses the write test: ERR unknown" },
-        { { "SET", ":1\r\n" }, REASON_BROKER_READ_ONLY, "an answer to the write test that is none" },
+        { { "SET", ":1\r\n" }, REASON_BROKER_READ_ONLY, "answers the write test with something else" },
         { { "PING", "-MASTERDOWN Link with MASTER is down\r\n" }, REASON_BROKER_READ_ONLY, "has lost its master" },
         { { "CLIENT", "-ERR max number of clients reached\r\n" }, REASON_BROKER_UNREACHABLE, "maxclients" },
         { { "CLIENT", "-DENIED Redis is running in protected mode\r\n" }, REASON_BROKER_AUTH_FAILED, "protected mode" },
@@ -432,7 +432,7 @@ static void test_what_errors_mean(void **state)
         { { "ROLE", "HTTP/1.1 400 Bad Request\r\n" }, REASON_BROKER_UNREACHABLE, "begins with 'H'" },
         { { "ROLE", "*1000000000\r\n" }, REASON_BROKER_UNREACHABLE, "1000000000 elements" },
         { { "ROLE", "$1000000000\r\n" }, REASON_BROKER_UNREACHABLE, "1000000000 bytes" },
-        { { "SET", "+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n" }, REASON_BROKER_UNREACHABLE, "that nobody has asked for" },
+        { { "SET", "+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n" }, REASON_BROKER_UNREACHABLE, "a reply without a request" },
         { { "ROLE", "*2\r\n$8\r\nsentinel\r\n*0\r\n" }, REASON_BROKER_UNREACHABLE, "is a Sentinel" },
         { { "CLUSTER", "$42\r\ncluster_state:fail\r\ncluster_slots_ok:100\r\n\r\n" }, REASON_BROKER_UNREACHABLE, "100 of 16384" },
         { { "CLUSTER", "$42\r\ncluster_state:ok\r\ncluster_slots_ok:16000\r\n\r\n" }, REASON_BROKER_UNREACHABLE, "only 16000" },
@@ -459,7 +459,7 @@ static void test_auth(void **state)
         { "-ERR Client sent AUTH, but no password is set\r\n", "has no password set" },
         { "-ERR AUTH <password> called without any password\r\n", "has no password set" },
         { "-ERR unknown command 'AUTH', with args beginning with: 'hunter22'\r\n", "refuses AUTH" },
-        { "$8\r\nhunter22\r\n", "an answer to AUTH that is none" },
+        { "$8\r\nhunter22\r\n", "answers AUTH with something else" },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         const struct rule rules[] = { { "AUTH", rows[i].reply }, { 0 } };
@@ -728,7 +728,7 @@ static void test_redirections_that_lead_nowhere(void **state)
     for (size_t i = 0; i < COUNT(broken); i++) {
         const struct rule rules[] = { { "SET", broken[i] }, { 0 } };
         begin(rules);
-        expect(REASON_BROKER_UNREACHABLE, "redirects to an address that is none");
+        expect(REASON_BROKER_UNREACHABLE, "redirects to an address that is not valid");
         teardown(NULL);
         setup(NULL);
     }
@@ -765,7 +765,7 @@ static void test_mode_cluster_of_a_standalone(void **state)
     (void)state;
     option("mode", "cluster");
     begin(NULL);
-    expect(REASON_BROKER_UNREACHABLE, "is no node of a cluster");
+    expect(REASON_BROKER_UNREACHABLE, "is not a node of a cluster");
 }
 
 /* --- Sentinel --- */
@@ -833,11 +833,11 @@ static void test_sentinels_that_do_not_know(void **state)
         { "*-1\r\n", "knows no master named chat" },
         { "-ERR unknown command 'SENTINEL'\r\n", "is no Sentinel" },
         { "-NOAUTH Authentication required.\r\n", "wants a user or password" },
-        { "*2\r\n$1\r\nh\r\n:1\r\n", "an address for master chat that is none" },
-        { "*2\r\n$3\r\na b\r\n$1\r\n1\r\n", "an address for master chat that is none" },
-        { "*2\r\n$1\r\nh\r\n$6\r\n123456\r\n", "an address for master chat that is none" },
-        { "*3\r\n$1\r\nh\r\n$1\r\n1\r\n$0\r\n\r\n", "an address for master chat that is none" },
-        { "+OK\r\n", "an address for master chat that is none" },
+        { "*2\r\n$1\r\nh\r\n:1\r\n", "an address for master chat that is not valid" },
+        { "*2\r\n$3\r\na b\r\n$1\r\n1\r\n", "an address for master chat that is not valid" },
+        { "*2\r\n$1\r\nh\r\n$6\r\n123456\r\n", "an address for master chat that is not valid" },
+        { "*3\r\n$1\r\nh\r\n$1\r\n1\r\n$0\r\n\r\n", "an address for master chat that is not valid" },
+        { "+OK\r\n", "an address for master chat that is not valid" },
         { "", "without an answer" },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -894,7 +894,7 @@ static void test_options(void **state)
         { { "sentinel.master", "sentinel.hosts" }, { "m", "h:99999" }, "redis://h", "sentinel: url: port 99999" },
         { { "sentinel.master", "sentinel.hosts" }, { "m", "h/x" }, "redis://h", "sentinel: 'h/x' is no host:port" },
         { { "sentinel.master", "sentinel.hosts", "sentinel.hosts" }, { "m", "h", "[::1]:7" }, "redis://h", NULL },
-        { { "mode", "hosts" }, { "standalone", "h" }, "redis://h", "hosts: further nodes" },
+        { { "mode", "hosts" }, { "standalone", "h" }, "redis://h", "hosts: only a cluster" },
         { { "hosts" }, { "[::1]" }, "redis://h", NULL },
         { { "hosts" }, { "a..b" }, "redis://h", "hosts: url: host" },
     };
