@@ -26,107 +26,6 @@
 
 enum { GOING_AWAY = 1001 };
 
-/* --- the round: what is still missing is asked for, what is ready is used --- */
-
-static void on_control(void *user, struct slice body, uint64_t received_ns)
-{
-    const struct feed *feed = user;
-
-    delivery_take(feed->state->run, body, LEG_CONTROL, received_ns);
-}
-
-static struct feed *feed_of(struct delivery_state *state, const char *name)
-{
-    list_each (node, &state->feeds)
-        if (strcmp(list_entry(node, struct feed, node)->name, name) == 0)
-            return list_entry(node, struct feed, node);
-    return NULL;
-}
-
-static void advance(struct run *run);
-
-static void on_control_state(void *user, bool confirmed, const struct err *err)
-{
-    struct feed *feed = user;
-
-    feed->again = err && broker_is_up(feed->state->broker); /* else it is gone, and comes back with the connection */
-    if (err)
-        run_finish_err(feed->state->run, err);
-    else if (confirmed)
-        advance(feed->state->run);
-}
-
-bool delivery_has_control(const struct delivery_state *state)
-{
-    return state->dialect.publish.command.count == 0;
-}
-
-/* Has the broker what a heartbeat needs? */
-static bool feed_may_send(const struct feed *feed)
-{
-    return delivery_has_control(feed->state) ? feed->listener.confirmed : broker_is_up(feed->state->broker);
-}
-
-static struct feed *feed_new(struct delivery_state *state, const char *name, struct err *err)
-{
-    struct feed *feed = mem_alloc(sizeof *feed);
-    struct buf topic = BUF_INIT(BROKER_TOPIC_MAX - 1);
-
-    feed->state = state;
-    snprintf(feed->name, sizeof feed->name, "%s", name);
-    if (!delivery_has_control(state)) {
-        list_push(&state->feeds, &feed->node);
-        return feed;
-    }
-    if (delivery_topic(feed, &topic, err) < 0) {
-        buf_fini(&topic);
-        mem_free(feed);
-        return NULL;
-    }
-    feed->listener.on_message = on_control;
-    feed->listener.on_state = on_control_state;
-    feed->listener.user = feed;
-    list_push(&state->feeds, &feed->node);
-    broker_listen(state->broker, &feed->listener, buf_str(&topic));
-    buf_fini(&topic);
-    return feed;
-}
-
-/* What the broker has refused may be allowed, or exist, by now; what it has not answered may have been lost. */
-static void feed_ask_again(struct feed *feed)
-{
-    if (!feed->again || !feed->listener.broker || !broker_is_up(feed->state->broker))
-        return;
-    feed->again = false;
-    broker_listen_again(&feed->listener);
-}
-
-static int beat_advance(struct beat *beat, uint64_t seq, struct err *err)
-{
-    struct delivery_state *state = beat->run->state;
-    struct feed *feed = beat->feed;
-
-    if (dialogue_is_ready(state->dialogue) && !feed->asked) {
-        feed->asked = true;
-        feed->asked_ns = clock_now_ns();
-        if (dialogue_subscribe(state->dialogue, feed->name, err) < 0)
-            return -1;
-    }
-    if (!beat->sent && feed->subscribed && feed_may_send(feed))
-        return delivery_beat_send(beat, seq, err);
-    return 0;
-}
-
-static void advance(struct run *run)
-{
-    struct delivery_state *state = run->state;
-    struct err err;
-
-    for (size_t i = 0; run->active && i < state->beat_count; i++)
-        if (beat_advance(&state->beats[i], state->first_seq + i, &err) < 0)
-            run_finish_err(run, &err);
-}
-
 /* --- the connection --- */
 
 static void end_opening(struct run *run)
@@ -181,14 +80,14 @@ static void on_ready(void *user)
     if (run->active && state->bare)
         finish_bare(run);
     else
-        advance(run);
+        delivery_advance(run);
 }
 
 static void on_subscribed(void *user, const char *channel, const struct err *err)
 {
     struct run *run = user;
     struct delivery_state *state = run->state;
-    struct feed *feed = feed_of(state, channel);
+    struct feed *feed = delivery_feed(state, channel);
 
     state->alive = true;
     if (err) {
@@ -199,7 +98,7 @@ static void on_subscribed(void *user, const char *channel, const struct err *err
     }
     if (feed)
         feed->subscribed = true;
-    advance(run);
+    delivery_advance(run);
 }
 
 static void on_message(void *user, const struct ws_message *message, uint64_t received_ns)
@@ -227,11 +126,7 @@ static void leave_session(struct run *run)
 {
     struct delivery_state *state = run->state;
 
-    list_each (node, &state->feeds) {
-        struct feed *feed = list_entry(node, struct feed, node);
-
-        feed->asked = feed->subscribed = false;
-    }
+    delivery_feeds_lost(state);
     state->lost_streak = 0;
     state->pinged_ns = 0;
     state->alive = false;
@@ -293,7 +188,7 @@ static void on_broker_change(void *user, bool up, const struct err *err)
     if (!up)
         run_event(user, err);
     else
-        advance(user);
+        delivery_advance(user);
 }
 
 static void session_begin(struct run *run)
@@ -338,13 +233,9 @@ static int beats_begin(struct run *run, struct err *err)
     state->first_seq = state->next_seq;
     state->next_seq += state->beat_count;
     for (size_t i = 0; i < state->beat_count; i++) {
-        const char *name = channels_name(state->channels, i);
-
         state->beats[i].run = run;
-        state->beats[i].feed = feed_of(state, name);
-        if (!state->beats[i].feed && !(state->beats[i].feed = feed_new(state, name, err)))
+        if (delivery_feed_use(&state->beats[i], channels_name(state->channels, i), err) < 0)
             return -1;
-        feed_ask_again(state->beats[i].feed);
     }
     return 0;
 }
@@ -356,21 +247,6 @@ static bool is_dead(const struct run *run, uint64_t age_ms)
 
     return dialogue_is_ready(state->dialogue) && state->pinged_ns && !state->alive &&
            clock_now_ns() - state->pinged_ns >= age_ms * NS_PER_MS;
-}
-
-/* A channel that was asked for a timeout ago and more, without an answer. */
-static bool is_unanswered(const struct run *run)
-{
-    struct delivery_state *state = run->state;
-    uint64_t now_ns = clock_now_ns(), timeout_ns = (uint64_t)run->conf->timeout_ms * NS_PER_MS;
-
-    list_each (node, &state->feeds) {
-        const struct feed *feed = list_entry(node, struct feed, node);
-
-        if (feed->asked && !feed->subscribed && now_ns - feed->asked_ns >= timeout_ns)
-            return true;
-    }
-    return false;
 }
 
 /*
@@ -385,7 +261,8 @@ static void leave_stale_session(struct run *run)
     if (is_dead(run, (uint64_t)run->conf->timeout_ms)) {
         dialogue_drop(state->dialogue);
         leave_session(run);
-    } else if (dialogue_is_ready(state->dialogue) && is_unanswered(run)) {
+    } else if (dialogue_is_ready(state->dialogue) &&
+               delivery_feeds_unanswered(state, (uint64_t)run->conf->timeout_ms * NS_PER_MS)) {
         dialogue_close(state->dialogue, GOING_AWAY);
         leave_session(run);
     }
@@ -415,7 +292,7 @@ static void delivery_start(struct run *run)
     } else if (beats_begin(run, &err) < 0 || (!dialogue_busy(state->dialogue) && connect_dialogue(run, &err) < 0)) {
         run_finish_err(run, &err);
     } else {
-        advance(run);
+        delivery_advance(run);
     }
 }
 
@@ -470,7 +347,7 @@ static bool finish_unprepared(struct run *run, const char *limit, const struct e
     for (size_t i = 0; i < state->beat_count; i++)
         state->beats[i].feed->again |= !state->beats[i].feed->listener.confirmed;
     for (size_t i = 0; i < state->beat_count; i++) {
-        control = feed_may_send(state->beats[i].feed);
+        control = delivery_feed_may_send(state->beats[i].feed);
         if (control && state->beats[i].taken)
             continue;
         run->report.phase = PHASE_NONE;
@@ -539,12 +416,7 @@ static void delivery_stop(struct run *run)
     if (!state->broker)
         return;
     beats_end(state);
-    list_each_safe (node, &state->feeds) {
-        struct feed *feed = list_entry(node, struct feed, node);
-
-        broker_unlisten(&feed->listener);
-        mem_free(feed);
-    }
+    delivery_feeds_free(state);
     broker_unwatch(&state->watch);
     dialogue_close(state->dialogue, GOING_AWAY);
     dialogue_free(state->dialogue);

@@ -1,5 +1,5 @@
-/* What the files of the delivery check share: probes/delivery.c holds the connections, probes/delivery_beats.c the
- * heartbeats, probes/delivery_judge.c the verdict. */
+/* What the files of the delivery check share: probes/delivery.c holds the connections, probes/delivery_feeds.c the
+ * subscriptions, probes/delivery_beats.c the heartbeats, probes/delivery_judge.c the verdict. */
 #ifndef WSHEALTHD_PROBES_DELIVERY_H
 #define WSHEALTHD_PROBES_DELIVERY_H
 
@@ -64,6 +64,17 @@ struct delivery_state {
 
 /* The effect of publish.command is not a pub/sub message: the agent has no subscription of its own then, and there is no leg control. */
 bool delivery_has_control(const struct delivery_state *state);
+/* Goes on with the round: asks for missing subscriptions, sends the heartbeats that can be sent. */
+void delivery_advance(struct run *run);
+struct feed *delivery_feed(struct delivery_state *state, const char *name); /* NULL: that channel was in no sample yet */
+/* Gives the heartbeat its channel's feed, made where there was none. The subscription to the broker is tried again where it was refused or not
+ * answered. -1: *err, the topic cannot be built. */
+int delivery_feed_use(struct beat *beat, const char *name, struct err *err);
+bool delivery_feed_may_send(const struct feed *feed);   /* has the broker what a heartbeat needs? */
+void delivery_feeds_lost(struct delivery_state *state); /* the connection is gone, and its subscriptions with it */
+/* Was a channel asked for on the WebSocket a timeout ago or more, without an answer? */
+bool delivery_feeds_unanswered(struct delivery_state *state, uint64_t timeout_ns);
+void delivery_feeds_free(struct delivery_state *state);
 /* A message of one leg: is there a heartbeat in it? The round is judged when the last one has come. */
 void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns);
 int delivery_topic(const struct feed *feed, struct buf *topic, struct err *err);
