@@ -156,6 +156,8 @@ class Soak:
             self.complain(f"no recovery from {name}: {self.agent.get('/ready?verbose').text!r}")
             harness.until("recovery at all", self.agent.ready, 120)
         print(f"{time.monotonic() - self.begin:8.1f}  {name:18} {verdict:5}  back after {-1 if back is None else back:4.1f} s   {ready[-1][:150]}", flush=True)
+        if name in ("unauthorized", "limited"):  # after refusals the checks go rarely for as long as these lasted: they see nothing meanwhile
+            harness.until("an attempt after the back-off", lambda: "[-]" not in self.agent.get("/ready?verbose").text, 90)
         time.sleep(INTERVAL + TIMEOUT)  # rounds that began during the fault end with it
         self.name = f"after {name}"
         self.watch(random.uniform(2, 6), forbidden=503)
