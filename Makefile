@@ -182,7 +182,7 @@ check: $(call units_of,asan) $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
 lint-now: $(foreach layer,$(LAYERS),$(BUILD)/release/lib$(layer).a)
 	LINT_ARCHIVES='$(BUILD)/release' LINT_FLAGS='$(CPPFLAGS) $(COMMON)' tests/lint/run $(LINT_ONLY)
 # What has threads: the resolver, the mailbox and its users. Fixed addresses, as the sanitizer's shadow does not fit under every layout.
-tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/% $(BUILD)/tsan/tests/unit/brokers/test_nats $(BUILD)/tsan/tests/unit/brokers/test_kafka,$(call units_of,tsan))
+tsan-now: $(filter $(BUILD)/tsan/tests/unit/net/% $(BUILD)/tsan/tests/unit/brokers/test_nats $(BUILD)/tsan/tests/unit/brokers/test_kafka $(BUILD)/tsan/tests/unit/brokers/test_fault,$(call units_of,tsan))
 	TSAN_OPTIONS=halt_on_error=1:exitcode=66 setarch -R tests/tools/run-units $(BUILD)/tsan/tests/unit
 fuzz-now: $(FUZZERS)
 	tests/tools/run-fuzz $(abspath $(BUILD)) $(FUZZ_SECONDS)

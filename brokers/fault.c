@@ -1,6 +1,7 @@
 /* What is wrong with a broker whose library has threads (brokers/fault.h). Called on the loop and on those threads; keeps no state. */
 #include "brokers/fault.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,12 +28,14 @@ const struct err *broker_fault_err(const struct broker_fault *fault, struct err 
 
 int broker_fault_of_files(const char *const *files, size_t count, struct broker_fault *fault)
 {
-    struct err err;
-    for (size_t i = 0; i < count; i++)
-        if (files[i] && file_validate(files[i], &err) < 0) {
-            broker_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], err.text);
+    /* Without a struct err: whoever sets one reads the list of secrets, which belongs to the loop's thread. */
+    for (size_t i = 0; i < count; i++) {
+        errno = 0;
+        if (files[i] && file_validate(files[i], NULL) < 0) {
+            broker_fault_set(fault, REASON_AGENT_ERROR, "tls: %s: %s", files[i], errno ? strerror(errno) : "want a regular file");
             return -1;
         }
+    }
     return 0;
 }
 
