@@ -45,7 +45,8 @@ async def stay_subscribed(redis_port, forgetful):
 
 async def serve(connection, _path=None):
     if ONE_SESSION:
-        for older in list(CLIENTS):
+        # Its handler may be a moment behind a client that has said goodbye and closed: such a session is over.
+        for older in [client for client in CLIENTS if client.state.name == "OPEN"]:
             print("kicked", flush=True)
             await older.close(4001, "logged in elsewhere")
     CLIENTS.add(connection)
