@@ -1,13 +1,12 @@
 """`wshealthd demo`: every fault of its own, switched on and off while it runs, is told by the right reason."""
 import concurrent.futures
-import http.client
 import json
 import re
-import subprocess
 
 import pytest
 
-from harness import BINARY, Process, until, wshealthd
+from demo import Demo
+from harness import BINARY, until, wshealthd
 
 # The reasons that fit; which comes first depends on the check that is on its turn.
 REASONS = {
@@ -23,28 +22,7 @@ REASONS = {
 STAYS_READY = {"slow-echo", "unauthorized", "broker-down", "broker-read-only", "broker-mute"}
 
 
-class Demo:
-    def __init__(self, *args):
-        self.child = Process([BINARY, "demo", *args], stdin=subprocess.PIPE)
-        self.port = int(until("it says where", lambda: self.alive() and re.search(r"agent\s+http://127\.0\.0\.1:(\d+)", self.child.out()))[1])
-
-    def alive(self):
-        assert self.child.running(), self.child.err() + self.child.out()
-        return True
-
-    def type(self, line):
-        self.child.child.stdin.write(line.encode() + b"\n")
-        self.child.child.stdin.flush()
-
-    def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
+class Faulty(Demo):
     def faults(self):
         return {row["reason"] for row in json.loads(self.get("/status")[1])["checks"] if row["state"] in ("fail", "warn")} - {None}
 
@@ -64,15 +42,11 @@ class Demo:
         code = self.child.child.wait(20)
         assert code == 0 and "Sanitizer" not in self.child.err(), self.child.err()
 
-    def cleanup(self):
-        self.child.child.stdin.close()
-        self.child.cleanup()
-
 
 def try_faults(names):
     """{name: what was seen}, one after the other in one demo."""
     # Several run side by side, and the port of a demo is found free a moment before it is taken.
-    demo, seen = Demo("--listen", "127.0.0.1:0"), {}
+    demo, seen = Faulty(BINARY, "--listen", "127.0.0.1:0"), {}
     try:
         for name in names:
             demo.wait_well()
@@ -126,7 +100,7 @@ def test_fault_of_the_demo(seen, name):
 
 
 def test_a_fault_from_the_start_and_the_end_of_stdin():
-    demo = Demo("--fault", "reject-upgrade")
+    demo = Faulty(BINARY, "--fault", "reject-upgrade")
     try:
         until("it is seen", lambda: "upgrade_refused" in demo.faults())
         demo.child.child.stdin.close()

@@ -31,7 +31,8 @@ import time
 import pytest
 import yaml
 
-from harness import BINARY, BUILD, MODULES, PATIENCE, RELEASE, ROOT, SERVERS, Process, agent, echo_server, environment, free_port, process, until, wshealthd
+from demo import Demo
+from harness import BINARY, BUILD, MODULES, PATIENCE, RELEASE, ROOT, SERVERS, agent, echo_server, environment, free_port, process, until, wshealthd
 from test_nchan import own_state, redis
 
 WRITE = os.environ.get("README_WRITE")
@@ -194,28 +195,11 @@ def scene_socket_io(_fault, _block, fixtures):
 SCENES = {"server": scene_server, "stopped": scene_stopped, "agent": scene_agent, "demo": scene_demo, "socket.io": scene_socket_io}
 
 
-class Demo:
-    """tests/e2e/test_demo.py has the same for the faults; here it is the text that matters."""
+class PrintedDemo(Demo):
+    """A terminal of 80 columns, and the text that matters."""
 
     def __init__(self):
-        env = environment(LC_ALL="C.UTF-8", COLUMNS="80", NO_COLOR="1")
-        self.child = Process([RELEASE, "demo"], stdin=subprocess.PIPE, env=env)
-        self.port = int(until("it says where", lambda: re.search(r"agent\s+http://127\.0\.0\.1:(\d+)", self.child.out()))[1])
-
-    def type(self, line):
-        self.child.child.stdin.write(line.encode() + b"\n")
-        self.child.child.stdin.flush()
-
-    def get(self, path):
-        import http.client
-
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
+        super().__init__(RELEASE, env=environment(LC_ALL="C.UTF-8", COLUMNS="80", NO_COLOR="1"))
 
     def wait_well(self):
         until("all is well", lambda: self.get("/ready?verbose")[1].count("[+]") == 6, 90)
@@ -224,13 +208,12 @@ class Demo:
 @pytest.fixture
 def demo():
     """A demo of its own for each block, as its sentences remember what failed before."""
-    running = Demo()
+    running = PrintedDemo()
     try:
         running.wait_well()
         yield running
     finally:
-        running.child.child.stdin.close()
-        running.child.cleanup()
+        running.cleanup()
 
 
 @pytest.fixture
