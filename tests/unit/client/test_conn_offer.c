@@ -34,30 +34,7 @@ static const char *fake_getenv(const char *name)
 }
 
 static const struct conf_env env = { types, NULL, dialects, fake_getenv };
-static struct conf_errors errors;
-
-static int set_up(void **state)
-{
-    (void)state;
-    conf_errors_init(&errors);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    conf_errors_fini(&errors);
-    secret_forget_all();
-    return 0;
-}
-
-static struct conf *load(const char *text)
-{
-    struct conf *conf = conf_load_text("w.yaml", slice_str(text), &env, &errors);
-    if (!conf)
-        fail_msg("%s", buf_str(&errors.text));
-    return conf;
-}
+#include "tests/unit/conf/load.h" /* needs env */
 
 static const char *offered(const struct conn_offer *offer, const char *name)
 {

@@ -83,38 +83,7 @@ static const char *fake_getenv(const char *name)
 }
 
 static const struct conf_env env = { .probes = types, .getenv = fake_getenv };
-static struct conf_errors errors;
-
-static int set_up(void **state)
-{
-    (void)state;
-    conf_errors_init(&errors);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    conf_errors_fini(&errors);
-    secret_forget_all();
-    return 0;
-}
-
-static struct conf *load_slice(struct slice text)
-{
-    conf_errors_fini(&errors);
-    conf_errors_init(&errors);
-    return conf_load_text("w.yaml", text, &env, &errors);
-}
-
-static struct conf *load(const char *text)
-{
-    struct conf *conf = load_slice(slice_str(text));
-    if (!conf)
-        fail_msg("%s", buf_str(&errors.text));
-    assert_int_equal(errors.count, 0);
-    return conf;
-}
+#include "tests/unit/conf/load.h" /* needs env */
 
 /* All errors, without the file's name. */
 static void refuse_slice(struct slice text, const char *want)

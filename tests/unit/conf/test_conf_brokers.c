@@ -115,41 +115,11 @@ static const char *fake_getenv(const char *name)
 }
 
 static const struct conf_env env = { types, broker_types, dialects, fake_getenv };
-static struct conf_errors errors;
-
-static int set_up(void **state)
-{
-    (void)state;
-    conf_errors_init(&errors);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    conf_errors_fini(&errors);
-    secret_forget_all();
-    return 0;
-}
-
-static struct conf *load_any(const char *text)
-{
-    conf_errors_fini(&errors);
-    conf_errors_init(&errors);
-    return conf_load_text("w.yaml", slice_str(text), &env, &errors);
-}
-
-static struct conf *load(const char *text)
-{
-    struct conf *conf = load_any(text);
-    if (!conf)
-        fail_msg("%s", buf_str(&errors.text));
-    return conf;
-}
+#include "tests/unit/conf/load.h" /* needs env */
 
 static void refuse(const char *text, const char *want)
 {
-    struct conf *conf = load_any(text);
+    struct conf *conf = load_slice(slice_str(text));
     conf_unref(conf);
     assert_null(conf);
     assert_string_equal(buf_str(&errors.text), want);
@@ -360,7 +330,7 @@ static void test_urls_from_files(void **state)
     assert_string_equal(buf_str(&url), "hub://u:topsecret@h");
     conf_unref(conf);
     unlink(path);
-    conf = load_any(text);
+    conf = load_slice(slice_str(text));
     assert_null(conf);
     assert_non_null(strstr(buf_str(&errors.text), "No such file or directory"));
     buf_fini(&url);
@@ -703,7 +673,7 @@ static void test_starter(void **state)
             buf_append(&bare, hash + 1, len - blanks - 1);
         line += len;
     }
-    conf = load_any(buf_str(&bare));
+    conf = load_slice(slice_str(buf_str(&bare)));
     conf_unref(conf);
     assert_null(conf);
     assert_int_equal(errors.count, 3); /* there are two brokers, two checks that do not say which, and one without a dialect */
