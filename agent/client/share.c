@@ -157,24 +157,35 @@ static bool goes_on_waiting(struct guest *guest)
     return true;
 }
 
+/* Frees the next guest that had the connection and has not been told in this turn. Its events, and whom they go to; NULL: no more. */
+static const struct dialogue_events *next_without(struct share *share, uint64_t turn, void **user)
+{
+    struct guest *guest;
+
+    while ((guest = untold(share, turn))) {
+        const struct dialogue_events *events = guest->dialogue->events;
+
+        if (!guest->attached || goes_on_waiting(guest))
+            continue;
+        *user = guest->dialogue->user;
+        note_report(guest);
+        guest_free(guest);
+        return events;
+    }
+    return NULL;
+}
+
 static void tell_lost(struct share *share, const struct err *err)
 {
     uint64_t turn = ++share->turn;
-    struct guest *guest;
+    const struct dialogue_events *events;
+    void *user;
 
     share->condemned = share->drop = false;
     if (!list_empty(&share->guests))
         tick_in(share, 0);
-    while ((guest = untold(share, turn))) {
-        const struct dialogue_events *events = guest->dialogue->events;
-        void *user = guest->dialogue->user;
-
-        if (!guest->attached || goes_on_waiting(guest))
-            continue;
-        note_report(guest);
-        guest_free(guest);
+    while ((events = next_without(share, turn, &user)))
         events->on_lost(user, err);
-    }
 }
 
 /* A guest goes, and the connection may stay: without the parts of the dialect that were the guest's. */
@@ -195,23 +206,16 @@ static void guest_go(struct guest *guest)
 static void end_if_free(struct share *share)
 {
     uint64_t turn = ++share->turn;
-    struct guest *guest;
+    const struct dialogue_events *events;
+    void *user;
 
     if (is_held(share, true)) {
         tick_in(share, LOOK_MS);
         return;
     }
     end_host(share);
-    while ((guest = untold(share, turn))) {
-        const struct dialogue_events *events = guest->dialogue->events;
-        void *user = guest->dialogue->user;
-
-        if (!guest->attached || goes_on_waiting(guest))
-            continue;
-        note_report(guest);
-        guest_free(guest);
+    while ((events = next_without(share, turn, &user)))
         events->on_ended(user);
-    }
 }
 
 void guest_leave(struct guest *guest)
