@@ -202,7 +202,7 @@ static bool answer_close(struct demo_conn *conn, const struct ws_message *messag
     return false;
 }
 
-static bool answer(struct demo_conn *conn, const struct ws_message *message)
+static bool answer_message(struct demo_conn *conn, const struct ws_message *message)
 {
     if (message->opcode == WS_CLOSE)
         return answer_close(conn, message);
@@ -228,7 +228,7 @@ bool demo_conn_data(struct demo_conn *conn, struct slice data)
     int got = 0;
 
     while (!conn->deaf && (got = ws_reader_next(&conn->ws, &data, &message, &err)) > 0)
-        if (!answer(conn, &message))
+        if (!answer_message(conn, &message))
             return false;
     if (got == 0 || conn->deaf)
         return true;

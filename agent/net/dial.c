@@ -39,7 +39,7 @@ struct dial {
     uint64_t phase_start_ns;
     struct sockaddr_storage addresses[DIAL_ADDRESSES_MAX];
     unsigned address_count, address_next;
-    struct err failure; /* the error to report so far: see weight() */
+    struct err failure; /* the error to report so far: see reason_weight() */
 };
 
 /* Writes the time that the current phase has taken into the report. */
@@ -159,7 +159,7 @@ static void introduce(const struct dial *dial, struct stream *stream)
 static void connect_next(struct dial *dial);
 
 /* Which of several failures is reported: refused before timed out before unreachable. */
-static int weight(enum reason reason)
+static int reason_weight(enum reason reason)
 {
     return reason == REASON_CONNECT_REFUSED ? 3 : reason == REASON_CONNECT_TIMEOUT ? 2 : 1;
 }
@@ -168,7 +168,7 @@ static void attempt_failed(struct dial *dial, const char *address, int status)
 {
     struct err err;
     dial_connect_err(&dial->target, address, dial->address_count, status, &err);
-    if (weight(err.reason) >= weight(dial->failure.reason))
+    if (reason_weight(err.reason) >= reason_weight(dial->failure.reason))
         dial->failure = err;
     if (err.reason == REASON_AGENT_ERROR) { /* the next attempt would fail in the same way */
         dial->failure = err;

@@ -242,7 +242,7 @@ static int read_line(struct resp_reader *reader, char c, struct err *err)
     return 0;
 }
 
-static int feed(struct resp_reader *reader, const void *bytes, size_t len, struct err *err)
+static int feed_bytes(struct resp_reader *reader, const void *bytes, size_t len, struct err *err)
 {
     if (len && redisReaderFeed(reader->hiredis, bytes, len) != REDIS_OK)
         return err_set(err, REASON_NONE, 0, "no memory for a reply");
@@ -255,7 +255,7 @@ static int feed_held(struct resp_reader *reader, struct err *err)
     char text[HEADER_MAX + 8];
     int len = reader->passing ? snprintf(text, sizeof text, "$0\r\n\r\n") : snprintf(text, sizeof text, "$%s\r\n", reader->header);
     reader->held = false;
-    return feed(reader, text, (size_t)len, err);
+    return feed_bytes(reader, text, (size_t)len, err);
 }
 
 /* Walks up to the reply's end and feeds hiredis; *used is how far it came. */
@@ -282,7 +282,7 @@ static int scan(struct resp_reader *reader, struct slice data, size_t *used, str
             rc = read_type(reader, c, err);
             reader->held = rc == 0 && c == '$';
             if (reader->held)
-                rc = feed(reader, data.data + fed, at - fed, err);
+                rc = feed_bytes(reader, data.data + fed, at - fed, err);
         } else if (reader->scan == SCAN_HEADER) {
             rc = read_header(reader, c, err);
             if (rc == 0 && reader->held && c == '\n')
@@ -300,7 +300,7 @@ static int scan(struct resp_reader *reader, struct slice data, size_t *used, str
             return err_set(err, REASON_NONE, 0, "a reply of more than %zu bytes", reader->max_bytes);
     }
     *used = at;
-    return reader->held ? 0 : feed(reader, data.data + fed, at - fed, err);
+    return reader->held ? 0 : feed_bytes(reader, data.data + fed, at - fed, err);
 }
 
 static int take_reply(struct resp_reader *reader, struct resp_reply **reply, struct err *err)

@@ -153,7 +153,7 @@ int upgrade_write_response(struct buf *out, const char *accept, const struct upg
 
 /* --- the client's judgement ------------------------------------------------------------------------------------------ */
 
-static const char *shown(struct slice value, char out[SHOWN_MAX])
+static const char *show_value(struct slice value, char out[SHOWN_MAX])
 {
     text_excerpt(value, SHOWN_CHARS, out, SHOWN_MAX);
     return out;
@@ -199,12 +199,12 @@ static int judge_status(const struct http_head *head, struct err *err)
 
     if (status == 101)
         return 0;
-    shown(head->reason, reason);
+    show_value(head->reason, reason);
     if (status >= 300 && status <= 399) {
         struct slice host = location ? location_host(*location) : slice_make(NULL, 0);
         const char *to = host.len ? " to " : location ? " to another path" : "";
         return err_set(err, REASON_UPGRADE_REDIRECT, status, "status %d%s%s%s%s, want 101", status, gap, reason, to,
-                       shown(host, where));
+                       show_value(host, where));
     }
     if (status == 401 || status == 403)
         return err_set(err, REASON_UPGRADE_UNAUTHORIZED, status, "status %d%s%s, want 101", status, gap, reason);
@@ -240,7 +240,7 @@ void upgrade_explain(const struct http_head *head, struct slice body, const stru
     words_of_response(head, body, words);
     if (!*words && !advice)
         return;
-    shown(head->reason, reason);
+    show_value(head->reason, reason);
     err_set(err, err->reason, err->code, "status %d%s%s, want 101%s%s%s%s%s", head->status, *reason ? " " : "", reason,
             *words ? ": \"" : "", words, *words ? "\"" : "",
             advice               ? "; "
@@ -271,12 +271,12 @@ static int judge_switch(const struct http_head *head, struct err *err)
         return err_set(err, REASON_UPGRADE_INVALID, 101, "101 without an Upgrade header, want websocket (RFC 6455, 4.1)");
     if (!slice_equal_nocase(*upgrade, "websocket") || http_header_nth(head, "Upgrade", 1))
         return err_set(err, REASON_UPGRADE_INVALID, 101, "Upgrade is \"%s\"%s, want websocket (RFC 6455, 4.1)",
-                       shown(*upgrade, text), http_header_nth(head, "Upgrade", 1) ? " and more" : "");
+                       show_value(*upgrade, text), http_header_nth(head, "Upgrade", 1) ? " and more" : "");
     if (!connection)
         return err_set(err, REASON_UPGRADE_INVALID, 101, "101 without a Connection header, want Upgrade (RFC 6455, 4.1)");
     if (!http_header_has_token(head, "Connection", "Upgrade"))
         return err_set(err, REASON_UPGRADE_INVALID, 101, "Connection is \"%s\", want Upgrade (RFC 6455, 4.1)",
-                       shown(*connection, text));
+                       show_value(*connection, text));
     return 0;
 }
 
@@ -292,7 +292,7 @@ static int judge_accept(const struct http_head *head, const char *key, struct er
     upgrade_accept(key, want);
     if (!slice_equal_str(*accept, want))
         return err_set(err, REASON_UPGRADE_BAD_ACCEPT, 101, "Sec-WebSocket-Accept is \"%s\", want \"%s\" (RFC 6455, 4.1)",
-                       shown(*accept, text), want);
+                       show_value(*accept, text), want);
     return 0;
 }
 
@@ -312,7 +312,7 @@ static int judge_extensions(const struct http_head *head, const struct upgrade_o
         return err_set(err, REASON_UPGRADE_BAD_EXTENSION, 101, "Sec-WebSocket-Extensions came more than once (RFC 6455, 11.3.2)");
     if (!offer->deflate)
         return err_set(err, REASON_UPGRADE_BAD_EXTENSION, 101,
-                       "the server chose extension \"%s\", none was offered (RFC 6455, 4.1)", shown(*value, text));
+                       "the server chose extension \"%s\", none was offered (RFC 6455, 4.1)", show_value(*value, text));
     rc = deflate_accept_response(*value, params, err);
     if (rc < 0 && err)
         err->code = 101;
@@ -348,7 +348,7 @@ static int judge_subprotocol(const struct http_head *head, const struct upgrade_
         return 0;
     }
     return err_set(err, REASON_UPGRADE_BAD_SUBPROTOCOL, 101, "server chose subprotocol \"%s\", offered: %s (RFC 6455, 4.1)",
-                   shown(*value, text), *offered ? offered : "none");
+                   show_value(*value, text), *offered ? offered : "none");
 }
 
 /* Not an error: browsers and proxies ignore these headers, so refusing the response would take a server away from users that are

@@ -182,7 +182,7 @@ static void post(const struct kafka_client *client, struct kafka_mail *mail)
         kafka_mail_discard(&mail->base);
 }
 
-static void answer(struct kafka_client *client, struct kafka_mail *mail)
+static void answer_mail(struct kafka_client *client, struct kafka_mail *mail)
 {
     switch (mail->kind) {
     case KAFKA_REQUEST_PING:
@@ -240,13 +240,13 @@ static void release(struct kafka_client *client)
     kafka_client_unref(client);
 }
 
-static void *run(void *arg)
+static void *run_worker(void *arg)
 {
     struct kafka_client *client = arg;
     struct mail *mail;
     greet(client);
     while ((mail = mailbox_take(client->box)))
-        answer(client, list_entry(mail, struct kafka_mail, base));
+        answer_mail(client, list_entry(mail, struct kafka_mail, base));
     release(client);
     thread_release();
     count_add(-1);
@@ -260,7 +260,7 @@ int kafka_worker_start(struct kafka_client *client, struct err *err)
     atomic_store(&client->refs, 2);
     mailbox_ref(client->box);
     count_add(1);
-    int status = thread_start(run, client);
+    int status = thread_start(run_worker, client);
     if (status == 0)
         return 0;
     count_add(-1);

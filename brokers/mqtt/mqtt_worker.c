@@ -103,7 +103,7 @@ void mqtt_link_unref(struct mqtt_link *link)
 
 /* --- answers --- */
 
-static void answer(struct worker *worker, struct broker_mail *mail)
+static void answer_mail(struct worker *worker, struct broker_mail *mail)
 {
     mail->base.owed = true;
     broker_mail_post(worker->link->box, mail);
@@ -158,7 +158,7 @@ static struct pending *find_pending(struct worker *worker, int id, bool subscrip
 static void settle(struct worker *worker, struct pending *pending)
 {
     list_remove(&pending->node);
-    answer(worker, pending->mail);
+    answer_mail(worker, pending->mail);
     mem_free(pending);
 }
 
@@ -297,7 +297,7 @@ static void carry(struct worker *worker, struct broker_mail *mail)
         broker_fault_set(&mail->fault, REASON_BROKER_TIMEOUT, "%s has not acknowledged in time", worker->plan->where);
     else
         mqtt_fault_of(worker->plan, rc, "", &mail->fault);
-    answer(worker, mail);
+    answer_mail(worker, mail);
 }
 
 static void carry_all(struct worker *worker)
@@ -354,7 +354,7 @@ static void wait_for_work(const struct worker *worker)
     mqtt_wire_wait(&worker->wire, MQTT(socket)(worker->client), worker->link->wake, idle ? TICK_MS * 20 : TICK_MS);
 }
 
-static void turn(struct worker *worker)
+static void take_turn(struct worker *worker)
 {
     wait_for_work(worker);
     int error = mqtt_wire_check(&worker->wire);
@@ -387,7 +387,7 @@ static void converse(struct worker *worker)
         return;
     }
     while (worker->life != OVER && !mailbox_closed(worker->link->box)) {
-        turn(worker);
+        take_turn(worker);
         carry_all(worker);
         expire(worker);
         if (worker->life == CONNECTING && now_ns() > worker->deadline_ns)
@@ -441,7 +441,7 @@ static void say_down(struct worker *worker)
     broker_mail_post(worker->link->box, mail);
 }
 
-static void *run(void *arg)
+static void *run_worker(void *arg)
 {
     struct worker *worker = arg;
     enum mqtt_protocol wanted = worker->plan->protocol;
@@ -480,7 +480,7 @@ int mqtt_worker_start(struct mqtt_link *link, struct mqtt_plan *plan, struct err
     worker_count += !full;
     link->refs += !full;
     pthread_mutex_unlock(&lock);
-    int status = full ? 0 : thread_start(run, worker);
+    int status = full ? 0 : thread_start(run_worker, worker);
     if (!full && status == 0)
         return 0;
     if (!full) {

@@ -250,7 +250,7 @@ void nats_worker_hurry(void)
     pthread_mutex_unlock(&lock);
 }
 
-static void *run(void *arg)
+static void *run_worker(void *arg)
 {
     struct worker *worker = arg;
     alarm_open(worker);
@@ -288,7 +288,7 @@ int nats_worker_start(struct mailbox *box, struct nats_plan *plan, struct err *e
     worker_count++;
     list_push(&workers, &worker->node);
     pthread_mutex_unlock(&lock);
-    int status = full ? 0 : thread_start(run, worker);
+    int status = full ? 0 : thread_start(run_worker, worker);
     if (!full && status == 0)
         return 0;
     worker_unref(worker);

@@ -188,7 +188,7 @@ static int judge_replica(const struct redis *redis, struct err *err)
 }
 
 /* The fault that explains most comes first: the cluster's state before the one slot that failed, a replica's role before its READONLY. */
-static int verdict(const struct redis *redis, struct err *err)
+static int judge_answers(const struct redis *redis, struct err *err)
 {
     const struct redis_probe *probe = &redis->probe;
     *err = probe->write;
@@ -221,7 +221,7 @@ static bool subscribe_next(struct redis *redis)
 static void conclude(struct redis *redis)
 {
     struct err err;
-    int rc = verdict(redis, &err);
+    int rc = judge_answers(redis, &err);
     if (rc == 0 && subscribe_next(redis))
         return;
     redis->probe.active = false;
