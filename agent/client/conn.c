@@ -349,7 +349,7 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     memset(conn, 0, sizeof *conn);
     memset(report, 0, sizeof *report);
     setup = mem_alloc(sizeof *setup);
-    if (conn_offer_init(&setup->offer, options->target, options->url, options->offer_deflate, err) < 0) {
+    if (conn_offer_init(&setup->offer, options->target, options->override, options->url, options->offer_deflate, err) < 0) {
         mem_free(setup);
         return -1;
     }

@@ -96,10 +96,14 @@ struct asker {
 };
 
 struct share;
+struct conn_override;
 struct conn_options {
     struct conn_group *group;
     const struct target_conf *target; /* headers, origin, subprotocols, token: read anew for each connection */
     const struct url *url;
+    /* Another Origin or token for this connection (agent/client/conn_offer.h); NULL: the target's. A dialogue uses it until it is idle again. Not
+     * for shared connections. */
+    const struct conn_override *override;
     struct tls_context *tls;
     bool offer_deflate;
     bool ignores_messages; /* the owner needs pongs only: text and binary messages are judged, and not kept however small */

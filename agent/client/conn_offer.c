@@ -75,15 +75,35 @@ static char *query_encode(const char *text)
     return encoded;
 }
 
-static int offer_token(struct conn_offer *out, const struct target_conf *target, struct err *err)
+/* Takes the parameters of that name out of the path's query: the URL may have a token of its own. */
+static const char *without_parameter(struct conn_offer *out, const char *target, const char *name)
 {
-    char *token, *encoded;
+    size_t len = strlen(name), kept = 0;
+    const char *at = strchr(target, '?');
+    char *text;
 
-    if (!target->token || target->token_place == TOKEN_MESSAGE)
-        return 0;
-    token = offer_value(out, "target.token", target->token, err);
-    if (!token)
-        return -1;
+    if (!at)
+        return target;
+    text = offer_own(out, mem_strdup(target));
+    kept = (size_t)(at - target);
+    for (char mark = '?'; at; at = strchr(at, '&')) {
+        size_t part = strcspn(++at, "&");
+
+        if (strncmp(at, name, len) == 0 && (at[len] == '=' || len == part))
+            continue;
+        text[kept++] = mark;
+        memcpy(text + kept, at, part);
+        kept += part;
+        mark = '&';
+    }
+    text[kept] = 0;
+    return text;
+}
+
+static int put_token(struct conn_offer *out, const struct target_conf *target, char *token, struct err *err)
+{
+    char *encoded;
+
     switch (target->token_place) {
     case TOKEN_HEADER:
         return offer_add_header(out, "Authorization", offer_own(out, mem_printf("Bearer %s", token)), err);
@@ -106,49 +126,85 @@ static int offer_token(struct conn_offer *out, const struct target_conf *target,
     return 0;
 }
 
+static int offer_token(struct conn_offer *out, const struct target_conf *target, const struct conn_override *override,
+                       struct err *err)
+{
+    bool sets = override && override->sets_token;
+    char *token;
+
+    if (sets && target->token_place == TOKEN_QUERY)
+        out->offer.target = without_parameter(out, out->offer.target, target->token_name);
+    if (!(sets ? override->token : target->token) || target->token_place == TOKEN_MESSAGE)
+        return 0;
+    token = sets ? offer_own(out, mem_strdup(override->token)) : offer_value(out, "target.token", target->token, err);
+    return token ? put_token(out, target, token, err) : -1;
+}
+
 /* What is sent unless the configuration has it: who asks, and the user and password of the URL as curl and browsers send them. */
-static int offer_own_headers(struct conn_offer *out, const struct target_conf *target, const struct url *url, struct err *err)
+static int offer_own_headers(struct conn_offer *out, const struct target_conf *target, const struct url *url, bool basic_too,
+                             struct err *err)
 {
     char basic[URL_BASIC_MAX];
 
     if (!opt_pairs_get(&target->headers, "User-Agent") &&
         offer_add_header(out, "User-Agent", "wshealthd/" WSHEALTHD_VERSION, err) < 0)
         return -1;
-    if (!url_basic(url, basic))
+    if (!basic_too || !url_basic(url, basic))
         return 0;
     const char *value = offer_own(out, mem_strdup(basic));
     explicit_bzero(basic, sizeof basic);
     return offer_add_header(out, "Authorization", value, err);
 }
 
-int conn_offer_init(struct conn_offer *out, const struct target_conf *target, const struct url *url, bool deflate, struct err *err)
+/* Does the override take the place of what is configured there? */
+static bool gives_way(const char *name, const struct target_conf *target, const struct conn_override *override)
+{
+    if (override->sets_origin && strcasecmp(name, "Origin") == 0)
+        return true;
+    if (!override->sets_token)
+        return false;
+    return strcasecmp(name, "Authorization") == 0 && target->token_place == TOKEN_HEADER;
+}
+
+static int offer_headers(struct conn_offer *out, const struct target_conf *target, const struct conn_override *override,
+                         struct err *err)
+{
+    for (size_t i = 0; i < target->headers.count; i++) {
+        const struct opt_pair *pair = &target->headers.items[i];
+        const char *value;
+
+        if (override && gives_way(pair->name, target, override))
+            continue;
+        value = opt_is_dynamic(pair->value) ? offer_value(out, "target.headers", pair->value, err) : pair->value;
+        if (!value)
+            return -1;
+        if (strcasecmp(pair->name, "Host") == 0)
+            out->offer.host = value;
+        else if (offer_add_header(out, pair->name, value, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int conn_offer_init(struct conn_offer *out, const struct target_conf *target, const struct conn_override *override,
+                    const struct url *url, bool deflate, struct err *err)
 {
     struct upgrade_offer *offer = &out->offer;
+    bool basic_too = !(override && override->sets_token && target->token_place == TOKEN_HEADER);
 
     memset(out, 0, sizeof *out);
     offer->host = url->authority;
     offer->target = url->target;
-    offer->origin = target->origin;
+    offer->origin = override && override->sets_origin ? override->origin : target->origin;
     offer->deflate = deflate && target->compression != COMPRESSION_OFF;
     offer->deflate_required = target->compression == COMPRESSION_REQUIRED;
     offer->headers = out->headers;
     const struct opt_strings *offers = target->offers ? target->offers : &target->subprotocols;
     for (size_t i = 0; i < offers->count && i < WS_OFFERS_MAX; i++)
         offer->subprotocols[offer->subprotocol_count++] = offers->items[i];
-    for (size_t i = 0; i < target->headers.count; i++) {
-        const struct opt_pair *pair = &target->headers.items[i];
-        const char *value = opt_is_dynamic(pair->value) ? offer_value(out, "target.headers", pair->value, err) : pair->value;
-
-        if (!value)
-            goto fail;
-        if (strcasecmp(pair->name, "Host") == 0)
-            offer->host = value;
-        else if (offer_add_header(out, pair->name, value, err) < 0)
-            goto fail;
-    }
-    if (offer_own_headers(out, target, url, err) == 0 && offer_token(out, target, err) == 0)
+    if (offer_headers(out, target, override, err) == 0 && offer_own_headers(out, target, url, basic_too, err) == 0 &&
+        offer_token(out, target, override, err) == 0)
         return 0;
-fail:
     conn_offer_fini(out);
     return -1;
 }

@@ -350,13 +350,14 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
                   struct conn_report *report, struct err *err)
 {
     panic_if(dialogue_busy(dialogue));
+    panic_if(options->share && options->override);
     if (options->share) {
         dialogue->opened_ns = 0;
         dialogue->guest = guest_join(options, dialogue, dialect, id, report);
         return 0;
     }
     dialogue->id = mem_strdup(id ? id : "");
-    dialogue->speaker = (struct speaker){ dialect, options->target, dialogue->id };
+    dialogue->speaker = (struct speaker){ dialect, options->target, dialogue->id, options->override };
     dialogue->seq = dialogue->opened_ns = 0;
     dialogue->stage = STAGE_OPENING;
     dialogue->group = options->group;

@@ -15,6 +15,7 @@ struct speaker {
     const struct dialect *dialect;
     const struct target_conf *target;
     const char *id;
+    const struct conn_override *override; /* NULL: the token is the target's */
 };
 
 /* Fills the holes of a match and compiles it; *out is NULL where the match is empty. Channels, tokens and ids are quoted as each part wants:

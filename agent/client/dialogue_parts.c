@@ -12,6 +12,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
+#include "agent/client/conn_offer.h"
 
 enum { SPEC_BYTES_MAX = 256 << 10, TOKEN_BYTES_MAX = 64 << 10 };
 
@@ -70,6 +71,25 @@ static int expand_quoted(const struct template_vars *vars, struct slice text, st
     return rc;
 }
 
+/* Is there a token, be it in a message or elsewhere? */
+static bool has_token(const struct speaker *speaker)
+{
+    const struct conn_override *override = speaker->override;
+
+    return override && override->sets_token ? override->token : speaker->target->token;
+}
+
+static int read_token(const struct speaker *speaker, struct buf *out, struct err *err)
+{
+    const struct conn_override *override = speaker->override;
+
+    if (override && override->sets_token)
+        return buf_append_str(out, override->token) < 0
+                   ? err_set(err, REASON_AGENT_ERROR, 0, "the token is longer than %d bytes", TOKEN_BYTES_MAX)
+                   : 0;
+    return opt_expand(speaker->target->token, out, err) < 0 ? err_prefix(err, "target.token") : 0;
+}
+
 static int fill(const struct speaker *speaker, struct slice text, const char *channel, uint64_t seq, enum quoting quoting,
                 struct buf *out, struct err *err)
 {
@@ -77,12 +97,10 @@ static int fill(const struct speaker *speaker, struct slice text, const char *ch
     struct buf token = BUF_INIT(TOKEN_BYTES_MAX);
     int rc = 0;
 
-    vars.token_here = speaker->target->token && speaker->target->token_place == TOKEN_MESSAGE;
+    vars.token_here = has_token(speaker) && speaker->target->token_place == TOKEN_MESSAGE;
     vars.json = quoting == QUOTE_JSON || speaker->dialect->json_holes;
-    if (speaker->target->token && slice_find(text, slice_str("{{token}}")) >= 0) {
-        rc = opt_expand(speaker->target->token, &token, err);
-        if (rc < 0)
-            err_prefix(err, "target.token");
+    if (has_token(speaker) && slice_find(text, slice_str("{{token}}")) >= 0) {
+        rc = read_token(speaker, &token, err);
         vars.token = buf_str(&token);
     }
     if (rc == 0)

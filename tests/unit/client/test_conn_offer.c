@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -57,7 +58,7 @@ static void test_host_user_and_agent(void **state)
     struct err err;
     char text[] = "Basic Q1AwMDE6c2UgY3JldA== se cret";
     (void)state;
-    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
+    assert_int_equal(conn_offer_init(&offer, &conf->target, NULL, &conf->target.local, false, &err), 0);
     assert_string_equal(offer.offer.host, "chat.example.com:8080");
     assert_null(offered(&offer, "Host"));
     assert_string_equal(offered(&offer, "User-Agent"), "me");
@@ -76,7 +77,7 @@ static void test_what_the_dialect_offers(void **state)
     (void)state;
     assert_ptr_equal(conf->target.dialect, &talk);
     assert_string_equal(conf->target.local.target, "/talk?v=1");
-    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
+    assert_int_equal(conn_offer_init(&offer, &conf->target, NULL, &conf->target.local, false, &err), 0);
     assert_int_equal(offer.offer.subprotocol_count, 1);
     assert_string_equal(offer.offer.subprotocols[0], "talk.v1");
     assert_int_equal(offer.offer.header_count, 1); /* the token goes elsewhere */
@@ -89,9 +90,100 @@ static void test_what_the_dialect_offers(void **state)
     assert_int_equal(opt_set(target_rows, &conf->target, "url", "ws://h/", &err), 0);
     assert_int_equal(conf_seal(conf, &env, &errors), 0);
     assert_string_equal(conf->target.local.target, "/");
-    assert_int_equal(conn_offer_init(&offer, &conf->target, &conf->target.local, false, &err), 0);
+    assert_int_equal(conn_offer_init(&offer, &conf->target, NULL, &conf->target.local, false, &err), 0);
     assert_int_equal(offer.offer.subprotocol_count, 1);
     assert_string_equal(offer.offer.subprotocols[0], "mine");
+    conn_offer_fini(&offer);
+    conf_unref(conf);
+}
+
+static void offer_with(struct conn_offer *offer, const struct conf *conf, const struct conn_override *override)
+{
+    struct err err;
+    assert_int_equal(conn_offer_init(offer, &conf->target, override, &conf->target.local, false, &err), 0);
+}
+
+static void test_another_origin(void **state)
+{
+    struct conf *conf = load("target: { url: 'ws://h', headers: { origin: 'https://h.test' }, token: abcdefgh }\n");
+    struct conn_offer offer;
+    (void)state;
+    offer_with(&offer, conf, &(struct conn_override){ .sets_origin = true, .origin = "null" });
+    assert_string_equal(offer.offer.origin, "null");
+    assert_null(offered(&offer, "Origin")); /* not a second one */
+    assert_string_equal(offered(&offer, "Authorization"), "Bearer abcdefgh");
+    conn_offer_fini(&offer);
+    offer_with(&offer, conf, &(struct conn_override){ .sets_origin = true });
+    assert_null(offer.offer.origin);
+    assert_null(offered(&offer, "Origin"));
+    conn_offer_fini(&offer);
+    conf_unref(conf);
+}
+
+static void test_another_token(void **state)
+{
+    const struct conn_override other = { .sets_token = true, .token = "o&her" }, none = { .sets_token = true };
+    const struct {
+        const char *target, *header, *with;
+    } rows[] = {
+        { "token: abcdefgh", "Authorization", "Bearer o&her" },
+        { "headers: { authorization: Bearer abcdefgh }", "Authorization", "Bearer o&her" },
+        { "token: abcdefgh, token_in: 'cookie:t'", "Cookie", "t=o&her" },
+    };
+    struct conn_offer offer;
+    char text[200];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(text, sizeof text, "target: { url: 'ws://h', origin: 'https://h.test', %s }\n", rows[i].target);
+        struct conf *conf = load(text);
+        offer_with(&offer, conf, &other);
+        assert_string_equal(offered(&offer, rows[i].header), rows[i].with);
+        assert_string_equal(offer.offer.origin, "https://h.test");
+        conn_offer_fini(&offer);
+        offer_with(&offer, conf, &none);
+        assert_null(offered(&offer, rows[i].header));
+        conn_offer_fini(&offer);
+        conf_unref(conf);
+    }
+}
+
+static void test_another_token_in_the_path(void **state)
+{
+    const struct conn_override other = { .sets_token = true, .token = "o&her" }, none = { .sets_token = true };
+    const struct {
+        const char *path, *with, *without;
+    } rows[] = {
+        { "/", "/?t=o%26her", "/" },
+        { "/ws?t=old", "/ws?t=o%26her", "/ws" },
+        { "/ws?a=1&t=old&tt=2&t&x", "/ws?a=1&tt=2&x&t=o%26her", "/ws?a=1&tt=2&x" },
+    };
+    struct conn_offer offer;
+    char text[200];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(text, sizeof text, "target: { url: 'ws://h%s', token_in: 'query:t' }\n", rows[i].path);
+        struct conf *conf = load(text);
+        offer_with(&offer, conf, &other);
+        assert_string_equal(offer.offer.target, rows[i].with);
+        conn_offer_fini(&offer);
+        offer_with(&offer, conf, &none);
+        assert_string_equal(offer.offer.target, rows[i].without);
+        conn_offer_fini(&offer);
+        conf_unref(conf);
+    }
+}
+
+static void test_another_token_as_subprotocol(void **state)
+{
+    struct conf *conf = load("target: { url: 'ws://h', subprotocols: [chat], token: abcdefgh, token_in: subprotocol }\n");
+    struct conn_offer offer;
+    (void)state;
+    offer_with(&offer, conf, &(struct conn_override){ .sets_token = true, .token = "other" });
+    assert_int_equal(offer.offer.subprotocol_count, 2);
+    assert_string_equal(offer.offer.subprotocols[1], "other");
+    conn_offer_fini(&offer);
+    offer_with(&offer, conf, &(struct conn_override){ .sets_token = true });
+    assert_int_equal(offer.offer.subprotocol_count, 1);
     conn_offer_fini(&offer);
     conf_unref(conf);
 }
@@ -101,8 +193,8 @@ static void test_what_the_dialect_offers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_what_the_dialect_offers),
-        TEST(test_host_user_and_agent),
+        TEST(test_what_the_dialect_offers), TEST(test_host_user_and_agent),       TEST(test_another_origin),
+        TEST(test_another_token),           TEST(test_another_token_in_the_path), TEST(test_another_token_as_subprotocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include "agent/base/log.h"
 #include "agent/base/text.h"
+#include "agent/client/conn_offer.h"
 #include "agent/client/dialogue.h"
 
 #define TEXT(text) { .data = (text), .len = sizeof text - 1 }
@@ -19,6 +20,7 @@ struct stage {
     struct script script;
     struct conn_group group;
     struct target_conf target;
+    const struct conn_override *override;
     const struct dialect *dialect;
     struct dialogue *dialogue;
     struct conn_report report;
@@ -33,7 +35,9 @@ struct stage {
 
 static void opened(struct stage *stage)
 {
-    struct conn_options options = { .group = &stage->group, .target = &stage->target, .url = &stage->target.local };
+    struct conn_options options = {
+        .group = &stage->group, .target = &stage->target, .override = stage->override, .url = &stage->target.local
+    };
     struct err err;
 
     if (dialogue_open(stage->dialogue, &options, stage->dialect, "agent-1", &stage->report, &err) < 0)
@@ -290,6 +294,34 @@ static void test_what_the_server_hears(void **state)
                                                "{\"op\":\"bye\"}\n");
     mem_free(stage.target.token);
     end(&stage);
+}
+
+static void test_another_token(void **state)
+{
+    static const struct {
+        struct conn_override override;
+        const char *hello;
+    } rows[] = {
+        { { .sets_token = true, .token = "other" }, "{\"op\":\"hello\",\"id\":\"agent-1\",\"n\":1,\"token\":\"other\"}\n" },
+        { { .sets_token = true }, "{\"op\":\"hello\",\"id\":\"agent-1\",\"n\":1}\n" },
+        { { .sets_origin = true }, "{\"op\":\"hello\",\"id\":\"agent-1\",\"n\":1,\"token\":\"token\"}\n" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct stage stage;
+
+        begin(&stage, &chat, serve_chat);
+        stage.script.on_open = greet;
+        stage.target.token = mem_strdup("token");
+        stage.target.token_place = TOKEN_MESSAGE;
+        stage.override = &rows[i].override;
+        opened(&stage);
+        run_until(&stage, "ready;");
+        assert_heard(&stage, rows[i].hello);
+        mem_free(stage.target.token);
+        end(&stage);
+    }
 }
 
 /* --- what goes wrong before it is ready --- */
@@ -759,6 +791,7 @@ int main(void)
         cmocka_unit_test(test_many_channels),
         cmocka_unit_test(test_beats),
         cmocka_unit_test(test_token_that_cannot_be_read),
+        cmocka_unit_test(test_another_token),
     };
 
     log_set_fd(-1);
