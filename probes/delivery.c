@@ -156,13 +156,7 @@ static const struct dialogue_events dialogue_events = { on_ready, on_subscribed,
 static int connect_dialogue(struct run *run, struct err *err)
 {
     struct delivery_state *state = run->state;
-    struct conn_options options = { .group = run->group,
-                                    .target = run->target,
-                                    .url = run->url,
-                                    .tls = run->tls,
-                                    .offer_deflate = true,
-                                    .share = run->share,
-                                    .asker = &run->asker };
+    struct conn_options options = run_conn_options(run);
 
     if (dialogue_open(state->dialogue, &options, &state->dialect, state->self.agent, &state->report, err) < 0)
         return -1;

@@ -289,15 +289,11 @@ static int held_connect(struct held *held, struct err *err)
 {
     struct run *run = held->run;
     bool mass = opts_of(run)->connections >= MASS;
-    struct conn_options options = { .group = run->group,
-                                    .target = run->target,
-                                    .url = run->url,
-                                    .tls = mass ? run->tls_resume : run->tls,
-                                    .offer_deflate = run->target->compression == COMPRESSION_REQUIRED,
-                                    .ignores_messages = true,
-                                    .share = run->share,
-                                    .asker = &run->asker };
+    struct conn_options options = run_conn_options(run);
 
+    options.tls = mass ? run->tls_resume : run->tls;
+    options.offer_deflate = run->target->compression == COMPRESSION_REQUIRED;
+    options.ignores_messages = true;
     return session_open(&held->session, &options, run->conf->name, &events, held, held->report, err);
 }
 

@@ -199,7 +199,9 @@ static void http_start(struct run *run)
     char *host = NULL;
     struct err err;
     bool failed = false;
-    struct fetch_request request = { .url = &state->url, .max_body_bytes = HTTP_BODY_MAX, .method = opts->method ? "HEAD" : "GET" };
+    struct fetch_request request = {
+        .url = &state->url, .max_body_bytes = HTTP_BODY_MAX, .method = opts->method ? "HEAD" : "GET", .trace = run->trace
+    };
 
     state->url = *run->url;
     if (opts->url)

@@ -198,9 +198,7 @@ static void first_round(struct run *run)
 static void subscribe_start(struct run *run)
 {
     struct subscribe_state *state = run->state;
-    struct conn_options options = {
-        .group = run->group, .target = run->target, .url = run->url, .tls = run->tls, .offer_deflate = true
-    };
+    struct conn_options options = run_conn_options(run);
     struct err err;
 
     if (!state->channels)

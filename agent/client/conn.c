@@ -361,6 +361,7 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     setup->target.tls = options->url->tls ? options->tls : NULL;
     setup->target.server_name = options->target->tls.server_name;
     setup->target.proxy = (enum proxy_version)options->target->proxy_protocol;
+    setup->target.trace = options->trace;
     conn->setup = setup;
     conn->events = events;
     conn->user = user;

@@ -110,7 +110,8 @@ struct conn_options {
     /* For dialogues: join that connection instead of opening one (agent/client/share.h); NULL: none. `asker` is then on whose behalf. */
     struct share *share;
     const struct asker *asker;
-    bool shared; /* it is such a connection itself: its farewell is counted */
+    bool shared;         /* it is such a connection itself: its farewell is counted */
+    struct trace *trace; /* who records the conversation; must outlive the connection. NULL: nobody */
 };
 
 /* Zero the conn before its first use. 0, or -1 when a ${file:…} of the target cannot be read (agent_error): no callback comes then. */

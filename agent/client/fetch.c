@@ -213,7 +213,8 @@ struct fetch *fetch_start(struct loop *loop, const struct fetch_request *request
     fetch->target = (struct dial_target){ .url = request->url,
                                           .tls = request->tls ? tls_context_ref(request->tls) : NULL,
                                           .server_name = request->server_name,
-                                          .proxy = request->proxy };
+                                          .proxy = request->proxy,
+                                          .trace = request->trace };
     timer_init(&fetch->deadline, loop, on_deadline, fetch);
     timer_start(&fetch->deadline, fetch->timeout_ms);
     fetch->dial = dial_start(loop, &fetch->target, &dial_events, fetch, &fetch->report);

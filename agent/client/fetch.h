@@ -15,6 +15,7 @@ struct fetch_request {
     const char *headers; /* further lines, each ended by \r\n; NULL: none. A User-Agent is added where they have none */
     struct slice body;
     size_t max_body_bytes;
+    struct trace *trace; /* who records it; must outlive the fetch. NULL: nobody */
     uint64_t timeout_ms; /* named in the error of a passed deadline; fetch keeps it itself */
 };
 struct fetch_result {

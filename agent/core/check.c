@@ -43,6 +43,7 @@ static void on_schedule(struct timer *timer, void *user)
     run->active = true;
     check->timed_out = false;
     run->started_ns = check->void_since_ns = clock_now_ns();
+    trace_begin(&check->trace, run->started_ns, run->type->session);
     if (!run->type->session && run->state)
         memset(run->state, 0, run->type->state_size);
     timer_start(&check->deadline, (uint64_t)check->conf->timeout_ms);
@@ -420,6 +421,18 @@ struct broker *run_broker(const struct run *run, const char *name)
     return host->find_broker ? host->find_broker(host->user, name) : NULL;
 }
 
+struct conn_options run_conn_options(const struct run *run)
+{
+    return (struct conn_options){ .group = run->group,
+                                  .target = run->target,
+                                  .url = run->url,
+                                  .tls = run->tls,
+                                  .offer_deflate = true,
+                                  .share = run->share,
+                                  .asker = &run->asker,
+                                  .trace = run->trace };
+}
+
 /* --- life --- */
 
 /* The option that names a broker, of types that have one. */
@@ -509,6 +522,7 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     if (conf->shares)
         run->share = share_ref(&host->shares, &host->group, generation, conf->path, run->type->session);
     run->check = check;
+    run->trace = &check->trace;
     timer_init(&check->schedule, host->loop, on_schedule, check);
     timer_init(&check->deadline, host->loop, on_deadline, check);
     view_init(check);
@@ -539,6 +553,7 @@ void check_free(struct check *check)
     check->run.active = false;
     if (check->run.type->clean)
         check->run.type->clean(&check->run);
+    trace_fini(&check->trace);
     mem_free(check->view.stats.delivery);
     mem_free(check->run.state);
     share_unref(check->run.share, check->run.type->session);

@@ -25,6 +25,7 @@ struct check {
     struct share_turn turn; /* with share_connection: to talk */
     uint64_t due_ns;        /* when the schedule's timer fires */
     uint64_t void_since_ns; /* a gap of the agent that ended after this makes a failure void */
+    struct trace trace;     /* of the round */
     struct check_view view;
 };
 

@@ -50,6 +50,7 @@ void dialing_start(struct run *run, const struct dial_target *target,
     struct dialing *dialing = run->state;
 
     dialing->target = *target;
+    dialing->target.trace = run->trace;
     dialing->judge = judge;
     run->report.phase = PHASE_RESOLVE;
     dialing->dial = dial_start(run->loop, &dialing->target, &dial_events, run, &dialing->report);

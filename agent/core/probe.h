@@ -49,6 +49,7 @@ struct run {
     struct conn_group *group; /* for WebSocket connections of its own (agent/client/conn.h) */
     struct share *share;      /* `share_connection`: for conn_options of its dialogues (agent/client/share.h); NULL: not set */
     struct asker asker;       /* on whose behalf, likewise */
+    struct trace *trace;      /* the record of the round: for connections of any kind (agent/base/trace.h) */
     struct tls_context *tls;  /* full handshakes; NULL where nothing speaks TLS */
     struct tls_context *tls_resume; /* for mass holding only: a resumed session hides an expired certificate */
     const void *opts;
@@ -74,6 +75,8 @@ void run_event(struct run *run, const struct err *err);
 void run_event_warn(struct run *run, const struct err *err); /* the same, as a warning */
 /* Session types: the round proves nothing before that moment; it ends without being judged or counted, and the next one comes then. */
 void run_skip(struct run *run, uint64_t until_ns);
+/* For a connection to the target on the round's behalf. Whoever opens one begins with these, and changes what is special about it. */
+struct conn_options run_conn_options(const struct run *run);
 /* May it open a connection now? After a refusal few attempts are made, one in each round at most: the rest of a round goes on without. */
 bool run_may_connect(struct run *run);
 /* When the next attempt may be made, for run_skip; monotonic. */

@@ -214,16 +214,10 @@ static struct talk *talk_new(struct run *run)
 void talk_start(struct run *run)
 {
     struct talk *talk = run->talk ? run->talk : (run->talk = talk_new(run));
-    struct conn_options options = { .group = run->group,
-                                    .target = run->target,
-                                    .url = run->url,
-                                    .tls = run->tls,
-                                    .offer_deflate = true,
-                                    .ignores_messages = run->type->ignores_messages,
-                                    .share = run->share,
-                                    .asker = &run->asker };
+    struct conn_options options = run_conn_options(run);
     struct err err;
 
+    options.ignores_messages = run->type->ignores_messages;
     memset(&talk->report, 0, sizeof talk->report);
     talk->step = 0;
     talk->current = NULL;

@@ -9,6 +9,7 @@
 #ifndef WSHEALTHD_NET_DIAL_H
 #define WSHEALTHD_NET_DIAL_H
 
+#include "agent/base/trace.h"
 #include "agent/net/stream.h"
 #include "agent/proto/proxy_write.h"
 #include "agent/proto/url.h"
@@ -20,6 +21,7 @@ struct dial_target {
     struct tls_context *tls;  /* NULL: plain. The dial takes a reference of its own */
     const char *server_name;  /* for SNI and verification; NULL: the host. Must live as long as the url */
     enum proxy_version proxy; /* the header that goes out before anything else, TLS included */
+    struct trace *trace;      /* who records it; must outlive the dial. NULL: nobody */
 };
 
 /* Filled while the dial goes on, so that it tells the truth at any moment. Owned by the caller; must outlive the dial. */

@@ -1,0 +1,121 @@
+/* The record of a round: order, times from the round's start, the first and the last lines of many, and no secret in it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/secret.h"
+#include "agent/base/trace.h"
+
+static int reset(void **state)
+{
+    (void)state;
+    secret_forget_all();
+    return 0;
+}
+
+/* What the trace says, without times. */
+static const char *said(const struct trace *trace)
+{
+    static char text[TRACE_HEAD_MAX + TRACE_TAIL_MAX];
+    struct buf out = BUF_INIT(64 << 10);
+    char *line = text, *rest = NULL;
+
+    trace_write(trace, &out);
+    *text = 0;
+    (void)buf_str(&out);
+    for (char *one = strtok_r((char *)out.data, "\n", &rest); one; one = strtok_r(NULL, "\n", &rest))
+        line += snprintf(line, sizeof text - (size_t)(line - text), "%s\n", one + 10);
+    buf_fini(&out);
+    return text;
+}
+
+static void test_nobody_records(void **state)
+{
+    (void)state;
+    trace_note(NULL, TRACE_NOTE, "a note of nobody's");
+    trace_frame(NULL, TRACE_SENT, 7, "a frame of nobody's");
+    trace_look(NULL);
+}
+
+static void test_lines_in_order(void **state)
+{
+    struct trace trace = { 0 };
+
+    (void)state;
+    trace_begin(&trace, clock_now_ns(), false);
+    assert_null(trace.head.data);
+    trace_note(&trace, TRACE_NOTE, "resolved %s", "example.test");
+    trace_note(&trace, TRACE_SENT, "GET /\r\nHost:\x1b[2J");
+    trace_frame(&trace, TRACE_RECEIVED, 5, "text");
+    assert_string_equal(said(&trace), "* resolved example.test\n> GET /  Host: [2J\n< text\n");
+    trace_begin(&trace, clock_now_ns(), false);
+    assert_null(trace.head.data);
+    trace_fini(&trace);
+}
+
+static void test_lines_before_the_round(void **state)
+{
+    struct trace trace = { 0 };
+    struct buf out = BUF_INIT(1 << 10);
+    uint64_t now = clock_now_ns();
+
+    (void)state;
+    trace_begin(&trace, now, true);
+    trace_note(&trace, TRACE_NOTE, "between rounds");
+    trace_begin(&trace, now + 3600 * NS_PER_S, true);
+    trace_write(&trace, &out);
+    assert_true(strncmp(buf_str(&out), "-3599", 5) == 0 || strncmp(buf_str(&out), "-3600", 5) == 0);
+    buf_fini(&out);
+    trace_fini(&trace);
+}
+
+static void test_the_middle_is_counted(void **state)
+{
+    struct trace trace = { 0 };
+    char last[64];
+
+    (void)state;
+    trace_begin(&trace, clock_now_ns(), false);
+    for (int i = 0; i < 10000; i++)
+        trace_frame(&trace, TRACE_RECEIVED, 1000, "frame number %d of many", i);
+    assert_true(trace.head.len <= TRACE_HEAD_MAX && trace.tail.len <= TRACE_TAIL_MAX);
+    const char *text = said(&trace);
+    assert_true(strncmp(text, "< frame number 0 of many\n< frame number 1 of many\n", 50) == 0);
+    snprintf(last, sizeof last, "\n< frame number 9998 of many\n< frame number 9999 of many\n");
+    assert_string_equal(text + strlen(text) - strlen(last), last);
+    assert_int_equal(trace.dropped.bytes, trace.dropped.frames * 1000);
+    assert_int_equal(trace.dropped.frames, trace.dropped.lines);
+    assert_non_null(strstr(text, "lines left out"));
+    trace_fini(&trace);
+}
+
+static void test_no_secret(void **state)
+{
+    struct trace trace = { 0 };
+
+    (void)state;
+    secret_add("hunter2hunter2");
+    trace_begin(&trace, clock_now_ns(), false);
+    trace_note(&trace, TRACE_SENT, "Authorization: Bearer hunter2hunter2");
+    assert_string_equal(said(&trace), "> Authorization: Bearer ***\n");
+    trace_fini(&trace);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_nobody_records, reset),
+        cmocka_unit_test_teardown(test_lines_in_order, reset),
+        cmocka_unit_test_teardown(test_lines_before_the_round, reset),
+        cmocka_unit_test_teardown(test_the_middle_is_counted, reset),
+        cmocka_unit_test_teardown(test_no_secret, reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
