@@ -20,6 +20,8 @@
 #include "agent/conf/dialect.h"
 
 enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250 };
+/* What frames and DEFLATE may add to a message. */
+enum { FRAMING_BYTES_MAX = 16384 };
 
 struct conn_setup {
     struct dial *dial;
@@ -377,37 +379,57 @@ bool conn_is_open(const struct conn *conn)
     return conn->stream && !conn->setup;
 }
 
-static int send_deflated(struct conn *conn, enum ws_opcode opcode, struct slice payload, struct buf *out)
+static int deflate_message(struct conn *conn, struct slice payload, struct buf *packed)
 {
     const struct deflate_params *params = &conn->reader.deflate;
-    struct buf packed = BUF_INIT(CONN_MESSAGE_MAX + 1024);
-    int rc;
 
     if (!conn->deflater)
         conn->deflater = deflater_new(params->client_bits, params->client_no_context_takeover);
-    rc = deflater_message(conn->deflater, payload, &packed);
+    return deflater_message(conn->deflater, payload, packed);
+}
+
+/* One message in frames of nearly equal length; only the first has its opcode and RSV1 (RFC 6455, 5.4; RFC 7692, 6.1). */
+static int write_parts(struct buf *out, enum ws_opcode opcode, bool packed, struct slice payload, unsigned parts)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < parts; i++) {
+        struct slice part = slice_make(payload.data, payload.len / (parts - i));
+
+        payload = slice_skip(payload, part.len);
+        rc = ws_write_frame(out, WS_CLIENT, i ? WS_CONTINUATION : opcode, i + 1 == parts, packed && i == 0, part);
+    }
+    return rc;
+}
+
+int conn_send_parts(struct conn *conn, enum ws_opcode opcode, struct slice payload, unsigned parts, bool compress)
+{
+    struct buf frames = BUF_INIT(CONN_MESSAGE_MAX + FRAMING_BYTES_MAX), packed = BUF_INIT(CONN_MESSAGE_MAX + FRAMING_BYTES_MAX);
+    bool data = opcode == WS_TEXT || opcode == WS_BINARY;
+    int rc = 0;
+
+    panic_if(parts < 1 || parts > CONN_PARTS_MAX || (parts > 1 && !data));
+    if (!conn_is_open(conn))
+        return -1;
+    compress = compress && data && conn->reader.deflate.on;
+    if (compress) {
+        rc = deflate_message(conn, payload, &packed);
+        payload = buf_slice(&packed);
+    }
     if (rc == 0)
-        rc = ws_write_frame(out, WS_CLIENT, opcode, true, true, buf_slice(&packed));
+        rc = write_parts(&frames, opcode, compress, payload, parts);
+    if (frames.len > STREAM_PENDING_DEFAULT / 2) /* it may all have to wait for the peer */
+        stream_set_max_pending(conn->stream, (uint32_t)frames.len + STREAM_PENDING_DEFAULT);
+    if (rc == 0)
+        rc = stream_write(conn->stream, buf_slice(&frames));
+    buf_fini(&frames);
     buf_fini(&packed);
     return rc;
 }
 
 int conn_send(struct conn *conn, enum ws_opcode opcode, struct slice payload)
 {
-    struct buf frame = BUF_INIT(CONN_MESSAGE_MAX + 1024);
-    bool data = opcode == WS_TEXT || opcode == WS_BINARY;
-    int rc;
-
-    if (!conn_is_open(conn))
-        return -1;
-    if (data && conn->reader.deflate.on)
-        rc = send_deflated(conn, opcode, payload, &frame);
-    else
-        rc = ws_write_frame(&frame, WS_CLIENT, opcode, true, false, payload);
-    if (rc == 0)
-        rc = stream_write(conn->stream, buf_slice(&frame));
-    buf_fini(&frame);
-    return rc;
+    return conn_send_parts(conn, opcode, payload, 1, true);
 }
 
 void conn_close(struct conn *conn, uint16_t code, const char *text)

@@ -120,6 +120,10 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
 bool conn_is_open(const struct conn *conn);
 /* Sends one message or control frame. -1: the connection is breaking or its output is full; on_lost comes or has come for the former. */
 int conn_send(struct conn *conn, enum ws_opcode opcode, struct slice payload);
+/* As conn_send, in so many frames of nearly equal length (control frames: one), empty where the message is shorter; and compressed only if
+ * told so, where that was negotiated (conn_report.deflate). */
+enum { CONN_PARTS_MAX = 64 };
+int conn_send_parts(struct conn *conn, enum ws_opcode opcode, struct slice payload, unsigned parts, bool compress);
 void conn_close(struct conn *conn, uint16_t code,
                 const char *text); /* sends a close frame, then waits for the peer in the background */
 /* As conn_close, but on_parted tells how the server answers; it has wait_ms for its close frame, and as long again for its FIN. -1: it

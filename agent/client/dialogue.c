@@ -391,6 +391,13 @@ int dialogue_send(struct dialogue *dialogue, enum ws_opcode opcode, struct slice
     return dialogue->guest ? guest_send(dialogue->guest, opcode, payload) : conn_send(&dialogue->conn, opcode, payload);
 }
 
+int dialogue_send_parts(struct dialogue *dialogue, enum ws_opcode opcode, struct slice payload, unsigned parts, bool compress)
+{
+    if (dialogue->guest && !guest_is_ready(dialogue->guest))
+        return -1;
+    return conn_send_parts(dialogue_conn(dialogue), opcode, payload, parts, compress);
+}
+
 uint64_t dialogue_opened_ns(const struct dialogue *dialogue)
 {
     return dialogue->guest ? guest_opened_ns(dialogue->guest) : dialogue->opened_ns;

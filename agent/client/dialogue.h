@@ -46,8 +46,9 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
 bool dialogue_is_ready(const struct dialogue *dialogue);
 bool dialogue_busy(const struct dialogue *dialogue);   /* opened and not lost or closed: the opposite of idle */
 struct conn *dialogue_conn(struct dialogue *dialogue); /* for questions; what is sent goes through dialogue_send */
-/* Pings and messages of the owner's own; as conn_send. */
+/* Pings and messages of the owner's own; as conn_send and conn_send_parts. */
 int dialogue_send(struct dialogue *dialogue, enum ws_opcode opcode, struct slice payload);
+int dialogue_send_parts(struct dialogue *dialogue, enum ws_opcode opcode, struct slice payload, unsigned parts, bool compress);
 uint64_t dialogue_opened_ns(const struct dialogue *dialogue); /* when the upgrade was done; 0: not yet. Kept when it is lost */
 /* Has the server ever confirmed a subscription by a word, on this connection or an earlier one of this dialogue? */
 bool dialogue_confirms(const struct dialogue *dialogue);

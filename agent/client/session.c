@@ -46,6 +46,12 @@ int session_send(struct session *session, enum ws_opcode opcode, struct slice pa
     return session->speaks ? dialogue_send(session->dialogue, opcode, payload) : conn_send(&session->conn, opcode, payload);
 }
 
+int session_send_parts(struct session *session, enum ws_opcode opcode, struct slice payload, unsigned parts, bool compress)
+{
+    return session->speaks ? dialogue_send_parts(session->dialogue, opcode, payload, parts, compress)
+                           : conn_send_parts(&session->conn, opcode, payload, parts, compress);
+}
+
 void session_close(struct session *session, uint16_t code)
 {
     if (session->speaks) {

@@ -36,6 +36,7 @@ bool session_is_open(const struct session *session); /* may the owner speak? */
 struct conn *session_conn(struct session *session);  /* for questions. A dialogue must have been opened before */
 uint64_t session_opened_ns(struct session *session); /* as dialogue_opened_ns; 0 of a plain conn, which is open from on_open on */
 int session_send(struct session *session, enum ws_opcode opcode, struct slice payload);
+int session_send_parts(struct session *session, enum ws_opcode opcode, struct slice payload, unsigned parts, bool compress);
 void session_close(struct session *session,
                    uint16_t code); /* with a close frame where it is open; ends a shared connection for all */
 void session_leave(struct session *session, uint16_t code); /* as that, but others go on with a shared connection */

@@ -43,6 +43,8 @@ struct script {
     const char *raw_response; /* in the place of a 101; NULL: none */
     bool leaves_pings;        /* to on_message; else they are answered */
     bool leaves_close;        /* likewise */
+    bool deflates;            /* takes the client's offer of permessage-deflate */
+    uint32_t max_message;     /* 0: 1 MiB */
     bool stays;               /* a raw_response does not end the connection */
     void (*on_open)(struct peer *peer);
     void (*on_message)(struct peer *peer, const struct ws_message *message);
@@ -115,14 +117,15 @@ static void peer_upgrade(struct peer *peer)
         peer_flush(peer);
         return;
     }
-    assert_int_equal(upgrade_validate_request(head, false, accept, &agreed, extensions, sizeof extensions, &err), 0);
+    assert_int_equal(upgrade_validate_request(head, peer->script->deflates, accept, &agreed, extensions, sizeof extensions, &err),
+                     0);
     snprintf(peer->script->target, sizeof peer->script->target, "%.*s", (int)head->target.len, (const char *)head->target.data);
     if (peer->script->subprotocol) {
         assert_true(http_header_has_token(head, "Sec-WebSocket-Protocol", peer->script->subprotocol));
         snprintf(agreed.subprotocol, sizeof agreed.subprotocol, "%s", peer->script->subprotocol);
     }
     upgrade_write_response(&peer->out, accept, &agreed, extensions);
-    ws_reader_init(&peer->reader, WS_SERVER, 1 << 20, NULL);
+    ws_reader_init(&peer->reader, WS_SERVER, peer->script->max_message ? peer->script->max_message : 1 << 20, &agreed.deflate);
     peer->open = true;
     if (peer->script->on_open)
         peer->script->on_open(peer);
@@ -180,6 +183,7 @@ static void on_accept(void *user, struct stream *stream)
     peer->next = script->peers;
     script->peers = peer;
     script->accepted++;
+    stream_set_max_pending(stream, 8 << 20);
     stream_start(stream, &peer_events, peer);
 }
 
