@@ -3,6 +3,7 @@
  * variables. Errors have a header of their own, conf_errors.h.
  *   conf_yaml.c    text to tree          conf_errors.c  errors, sorted and placed      conf_vars.c  ${NAME}
  *   conf_read.c    tree to fields        conf_rules.c   across options                 conf_rows.c  the schema
+ *   conf_read_values.c  JSON, matches    conf_read_items.c  sections, lists of structs, ranges
  *   conf.c         generations           conf_show.c    `config show`                  conf_write.c starter, manual
  *   conf_brokers.c, conf_dialects.c      reading and rules of theirs                   conf_schema.c JSON Schema
  *   conf_checks.c  makes checks          conf_valid.c  of one value
@@ -63,6 +64,26 @@ struct reader_part { /* rows and the struct that they fill */
 void read_map(struct reader *reader, const struct node *map, const struct reader_part parts[2], const char *const *others);
 /* A scalar's text with its variables replaced, for keys outside the rows; NULL and an error where it is none. Free it. */
 char *read_text(struct reader *reader, const struct node *node, const char *want);
+
+/* For the files of the reader: conf_read.c, conf_read_items.c, conf_read_values.c. */
+enum { WANT_MAX = 512, TEXT_MAX = CONF_FILE_MAX + OPT_FILE_MAX, JSON_VALUE_MAX = 64 << 10 };
+void reader_refuse(struct reader *reader, struct mark mark, const struct err *err); /* adds the error at the mark */
+/* "a list, want a duration such as …"; a text is quoted, unless it is secret. */
+void reader_refuse_kind(struct reader *reader, const struct node *node, const char *want, bool secret);
+/* The text with its variables replaced in *out. 1: there is a value; 0: variables made it empty, so it is not set; -1: an error
+ * has been added. */
+int reader_expand(struct reader *reader, const struct node *node, bool keep_files, struct buf *out);
+void reader_row(struct reader *reader, const struct opt *row, const struct node *node, void *base);
+/* A YAML value as JSON text. 0, or -1 and an error has been added. Texts that are secret are registered: none, those whose key has the
+ * name of a secret, or all. */
+enum json_secrets { JSON_NO_SECRET, JSON_SECRET_BY_NAME, JSON_SECRET };
+int reader_json(struct reader *reader, const struct node *node, enum json_secrets secrets, struct buf *out);
+void reader_match(struct reader *reader, const struct opt *row, const struct node *node, struct opt_match *field);
+void reader_spec(struct reader *reader, const struct opt *row, const struct node *node, struct match_spec *field);
+void reader_json_row(struct reader *reader, const struct opt *row, const struct node *node, char **field);
+void reader_ranges(struct reader *reader, const struct opt *row, const struct node *node, struct opt_ranges *field);
+void reader_section(struct reader *reader, const struct opt *row, const struct node *node, void *field);
+void reader_items(struct reader *reader, const struct opt *row, const struct node *node, struct opt_list *field);
 
 /* --- rules ------------------------------------------------------------------------------------------------------------------- */
 

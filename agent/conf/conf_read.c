@@ -9,19 +9,15 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/proto/json_out.h"
 
-enum { NAMES_MAX = 64, WANT_MAX = 256, TEXT_MAX = CONF_FILE_MAX + OPT_FILE_MAX, QUOTE_MAX = 64, JSON_VALUE_MAX = 64 << 10 };
+enum { NAMES_MAX = 64, QUOTE_MAX = 64 };
 
-static const char *const match_keys[] = { "equals", "contains", "regex", "json", NULL };
-
-static void refuse(struct reader *reader, struct mark mark, const struct err *err)
+void reader_refuse(struct reader *reader, struct mark mark, const struct err *err)
 {
     conf_error_at(reader->errors, mark, reader->trail.text, "%s", err->text);
 }
 
-/* "a list, want a duration such as …"; a text is quoted, unless it is secret. */
-static void refuse_kind(struct reader *reader, const struct node *node, const char *want, bool secret)
+void reader_refuse_kind(struct reader *reader, const struct node *node, const char *want, bool secret)
 {
     if (node->kind == NODE_SCALAR && !node_is_null(node) && !secret) {
         char shown[TEXT_EXCERPT_BYTES(QUOTE_MAX)];
@@ -32,14 +28,12 @@ static void refuse_kind(struct reader *reader, const struct node *node, const ch
     }
 }
 
-/* The text with its variables replaced in *out. 1: there is a value; 0: variables made it empty, so it is not set; -1: an error
- * has been added. */
-static int expand(struct reader *reader, const struct node *node, bool keep_files, struct buf *out)
+int reader_expand(struct reader *reader, const struct node *node, bool keep_files, struct buf *out)
 {
     bool replaced;
     struct err err;
     if (vars_expand(&reader->vars, node->text, keep_files, out, &replaced, &err)) {
-        refuse(reader, node->mark, &err);
+        reader_refuse(reader, node->mark, &err);
         return -1;
     }
     return replaced && !out->len ? 0 : 1;
@@ -50,202 +44,11 @@ char *read_text(struct reader *reader, const struct node *node, const char *want
     struct buf text = BUF_INIT(TEXT_MAX);
     char *result = NULL;
     if (node->kind != NODE_SCALAR)
-        refuse_kind(reader, node, want, false);
-    else if (expand(reader, node, false, &text) >= 0)
+        reader_refuse_kind(reader, node, want, false);
+    else if (reader_expand(reader, node, false, &text) >= 0)
         result = mem_strdup(buf_str(&text));
     buf_fini(&text);
     return result;
-}
-
-/* --- JSON values of a match ------------------------------------------------------------------------------------------------ */
-
-/* The grammar of RFC 8259, 6. */
-static bool is_json_number(const char *text)
-{
-    text += *text == '-';
-    size_t whole = strspn(text, "0123456789");
-    if (!whole || (whole > 1 && *text == '0'))
-        return false;
-    text += whole;
-    if (*text == '.') {
-        size_t fraction = strspn(++text, "0123456789");
-        if (!fraction)
-            return false;
-        text += fraction;
-    }
-    if (*text == 'e' || *text == 'E') {
-        text++;
-        text += *text == '+' || *text == '-';
-        size_t exponent = strspn(text, "0123456789");
-        if (!exponent)
-            return false;
-        text += exponent;
-    }
-    return *text == 0;
-}
-
-static bool put_json_string(struct buf *out, const char *text)
-{
-    struct json_out json;
-    json_out_begin(&json, out);
-    json_out_string(&json, text);
-    return json_out_finish(&json) == 0;
-}
-
-static int put_json_scalar(struct reader *reader, const struct node *node, struct buf *out)
-{
-    struct buf text = BUF_INIT(TEXT_MAX);
-    int rc = expand(reader, node, false, &text);
-    if (rc >= 0) {
-        const char *value = buf_str(&text);
-        bool literal = !node->quoted && (strcmp(value, "true") == 0 || strcmp(value, "false") == 0 || is_json_number(value));
-        bool null = !node->quoted && (!*value || strcmp(value, "~") == 0 || strcmp(value, "null") == 0);
-        bool ok = null ? buf_append_str(out, "null") == 0 : literal ? buf_append_str(out, value) == 0 : put_json_string(out, value);
-        if (!ok)
-            conf_error_at(reader->errors, node->mark, reader->trail.text, "larger than %d KiB", JSON_VALUE_MAX >> 10);
-        rc = ok ? 0 : -1;
-    }
-    buf_fini(&text);
-    return rc;
-}
-
-/* A YAML value as JSON text. 0, or -1 and an error has been added. */
-static int read_json(struct reader *reader, const struct node *node, struct buf *out)
-{
-    if (node->kind == NODE_SCALAR)
-        return put_json_scalar(reader, node, out);
-    bool map = node->kind == NODE_MAP;
-    bool ok = buf_append_char(out, map ? '{' : '[') == 0;
-    for (const struct node *child = node->first; ok && child; child = child->next) {
-        if (child != node->first)
-            ok = buf_append_char(out, ',') == 0;
-        if (ok && map)
-            ok = put_json_string(out, child->key) && buf_append_char(out, ':') == 0;
-        if (ok && read_json(reader, child, out))
-            return -1;
-    }
-    ok = ok && buf_append_char(out, map ? '}' : ']') == 0;
-    if (!ok)
-        conf_error_at(reader->errors, node->mark, reader->trail.text, "larger than %d KiB", JSON_VALUE_MAX >> 10);
-    return ok ? 0 : -1;
-}
-
-static bool read_pointers(struct reader *reader, const struct node *map, struct match_spec *spec)
-{
-    bool ok = true;
-    if (map->kind != NODE_MAP || !map->first) {
-        refuse_kind(reader, map, "a mapping such as { /key: value }", false);
-        return false;
-    }
-    for (const struct node *node = map->first; node; node = node->next) {
-        struct buf value = BUF_INIT(JSON_VALUE_MAX);
-        size_t cut = trail_key(&reader->trail, node->key);
-        bool fine = false;
-        if (node->duplicate)
-            fine = false;
-        else if (*node->key && *node->key != '/')
-            conf_error_at(reader->errors, node->key_mark, reader->trail.text, "want a JSON pointer such as /%s",
-                          reader->trail.text + cut + 1);
-        else if (spec->json_count >= MATCH_POINTERS_MAX)
-            conf_error_at(reader->errors, node->key_mark, reader->trail.text, "more than %d pointers", MATCH_POINTERS_MAX);
-        else
-            fine = read_json(reader, node, &value) == 0;
-        if (fine)
-            spec->json[spec->json_count++] = (struct match_pointer){ mem_strdup(node->key), mem_strdup(buf_str(&value)) };
-        ok = ok && fine;
-        buf_fini(&value);
-        trail_cut(&reader->trail, cut);
-    }
-    return ok;
-}
-
-static bool read_match_key(struct reader *reader, const struct node *node, struct match_spec *spec)
-{
-    char **field = strcmp(node->key, "equals") == 0     ? &spec->equals
-                   : strcmp(node->key, "contains") == 0 ? &spec->contains
-                   : strcmp(node->key, "regex") == 0    ? &spec->regex
-                                                        : NULL;
-    conf_error_place(reader->errors, reader->trail.text, node->mark);
-    if (node->duplicate)
-        return false;
-    if (!field && strcmp(node->key, "json") == 0)
-        return read_pointers(reader, node, spec);
-    if (field && node_is_null(node))
-        return true;
-    if (field) {
-        *field = read_text(reader, node, "a text");
-        return *field;
-    }
-    const char *near = text_nearest(node->key, match_keys, sizeof match_keys / sizeof match_keys[0] - 1);
-    conf_error_at(reader->errors, node->key_mark, reader->trail.text, near ? "unknown key (did you mean '%s'?)" : "unknown key",
-                  near);
-    return false;
-}
-
-/* Reads the parts of a match, and does not compile it. */
-static bool read_parts(struct reader *reader, const struct opt *row, const struct node *node, struct match_spec *spec)
-{
-    char want[WANT_MAX];
-    bool ok = true;
-    if (node->kind != NODE_MAP || !node->first) {
-        refuse_kind(reader, node, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
-        return false;
-    }
-    for (const struct node *child = node->first; child; child = child->next) {
-        size_t cut = trail_key(&reader->trail, child->key);
-        ok = read_match_key(reader, child, spec) && ok;
-        trail_cut(&reader->trail, cut);
-    }
-    if (ok && match_spec_empty(spec)) {
-        refuse_kind(reader, node, opt_want(row, want, sizeof want), false);
-        ok = false;
-    }
-    return ok;
-}
-
-/* Adds the error at the part of the match that its text begins with: "regex: missing ) at offset 4". */
-static void refuse_part(struct reader *reader, const struct node *node, const struct err *err)
-{
-    char part[16] = "";
-    size_t len = strcspn(err->text, ":");
-    if (len < sizeof part)
-        memcpy(part, err->text, len);
-    const struct node *child = node_get(node, part);
-    refuse(reader, child ? child->mark : node->mark, err);
-}
-
-static void read_match(struct reader *reader, const struct opt *row, const struct node *node, struct opt_match *field)
-{
-    struct match_spec spec = { 0 };
-    struct match *match = NULL;
-    struct err err;
-    bool ok = read_parts(reader, row, node, &spec);
-    if (ok && !(match = match_new(&spec, &err)))
-        refuse_part(reader, node, &err);
-    if (!match) {
-        match_spec_fini(&spec);
-        return;
-    }
-    match_free(field->match);
-    match_spec_fini(&field->spec);
-    *field = (struct opt_match){ spec, match };
-}
-
-static void read_spec(struct reader *reader, const struct opt *row, const struct node *node, struct match_spec *field)
-{
-    struct match_spec spec = { 0 };
-    struct err err;
-    bool ok = read_parts(reader, row, node, &spec);
-    if (ok && opt_spec_validate(&spec, &err)) {
-        refuse_part(reader, node, &err);
-        ok = false;
-    }
-    if (!ok) {
-        match_spec_fini(&spec);
-        return;
-    }
-    match_spec_fini(field);
-    *field = spec;
 }
 
 /* --- lists and mappings ------------------------------------------------------------------------------------------------------ */
@@ -254,7 +57,7 @@ static void read_list(struct reader *reader, const struct opt *row, const struct
 {
     char want[WANT_MAX];
     if (list->kind != NODE_LIST)
-        return refuse_kind(reader, list, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
+        return reader_refuse_kind(reader, list, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
     struct opt_strings strings = { 0 };
     unsigned set = 0;
     size_t index = 0, wrong = 0;
@@ -266,13 +69,13 @@ static void read_list(struct reader *reader, const struct opt *row, const struct
         int rc = 0;
         conf_error_place(reader->errors, reader->trail.text, node->mark);
         if (node->kind != NODE_SCALAR || node_is_null(node)) {
-            refuse_kind(reader, node, row->kind == OPT_SET ? "a word" : "a text", false);
+            reader_refuse_kind(reader, node, row->kind == OPT_SET ? "a word" : "a text", false);
             rc = -1;
-        } else if ((rc = expand(reader, node, false, &text)) > 0) {
+        } else if ((rc = reader_expand(reader, node, false, &text)) > 0) {
             rc = row->kind == OPT_SET ? opt_add_word(row, &set, buf_str(&text), shown, &err)
                                       : opt_add_string(row, &strings, buf_str(&text), shown, &err);
             if (rc)
-                refuse(reader, node->mark, &err);
+                reader_refuse(reader, node->mark, &err);
         }
         wrong += rc < 0;
         buf_fini(&text);
@@ -295,7 +98,7 @@ static void read_pairs(struct reader *reader, const struct opt *row, const struc
 {
     char want[WANT_MAX];
     if (map->kind != NODE_MAP)
-        return refuse_kind(reader, map, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
+        return reader_refuse_kind(reader, map, opt_want(row, want, sizeof want), row->flags & OPT_SECRET);
     for (const struct node *node = map->first; node; node = node->next) {
         struct buf text = BUF_INIT(TEXT_MAX);
         struct err err;
@@ -305,10 +108,10 @@ static void read_pairs(struct reader *reader, const struct opt *row, const struc
         if (node->duplicate || node_is_null(node))
             (void)node;
         else if (node->kind != NODE_SCALAR)
-            refuse_kind(reader, node, "a text", secret);
-        else if (expand(reader, node, row->flags & OPT_DYNAMIC, &text) > 0 &&
+            reader_refuse_kind(reader, node, "a text", secret);
+        else if (reader_expand(reader, node, row->flags & OPT_DYNAMIC, &text) > 0 &&
                  opt_add_pair(row, field, node->key, buf_str(&text), &err))
-            refuse(reader, node->key_mark, &err);
+            reader_refuse(reader, node->key_mark, &err);
         buf_fini(&text);
         trail_cut(&reader->trail, cut);
     }
@@ -330,10 +133,10 @@ static void read_scalar(struct reader *reader, const struct opt *row, const stru
     struct buf text = BUF_INIT(TEXT_MAX);
     bool secret = row->flags & OPT_SECRET;
     if (node->kind != NODE_SCALAR)
-        refuse_kind(reader, node, opt_want(row, want, sizeof want), secret);
-    else if (expand(reader, node, row->flags & OPT_DYNAMIC, &text) > 0 &&
+        reader_refuse_kind(reader, node, opt_want(row, want, sizeof want), secret);
+    else if (reader_expand(reader, node, row->flags & OPT_DYNAMIC, &text) > 0 &&
              opt_parse(row, field, buf_str(&text), secret ? NULL : node->text, &err))
-        refuse(reader, node->mark, &err);
+        reader_refuse(reader, node->mark, &err);
     buf_fini(&text);
 }
 
@@ -346,16 +149,16 @@ static void read_bytes(struct reader *reader, const struct opt *row, const struc
     if (node->kind == NODE_SCALAR)
         return read_scalar(reader, row, node, field);
     if (!child || node->count != 1)
-        return refuse_kind(reader, node, opt_want(row, want, sizeof want), false);
+        return reader_refuse_kind(reader, node, opt_want(row, want, sizeof want), false);
     size_t cut = trail_key(&reader->trail, "base64");
     char *text = read_text(reader, child, "base64");
     if (text && opt_parse_base64(row, field, text, &err))
-        refuse(reader, child->mark, &err);
+        reader_refuse(reader, child->mark, &err);
     mem_free(text);
     trail_cut(&reader->trail, cut);
 }
 
-static void read_row(struct reader *reader, const struct opt *row, const struct node *node, void *base)
+void reader_row(struct reader *reader, const struct opt *row, const struct node *node, void *base)
 {
     conf_error_place(reader->errors, reader->trail.text, node->mark);
     if (row->flags & OPT_FUTURE)
@@ -367,7 +170,17 @@ static void read_row(struct reader *reader, const struct opt *row, const struct 
     }
     switch (row->kind) {
     case OPT_SECTION:
-        read_map(reader, node, (const struct reader_part[2]){ { row->rows, opt_field(row, base) }, { NULL, NULL } }, NULL);
+        reader_section(reader, row, node, opt_field(row, base));
+        break;
+    case OPT_LIST:
+    case OPT_MAP:
+        reader_items(reader, row, node, opt_field(row, base));
+        break;
+    case OPT_RANGES:
+        reader_ranges(reader, row, node, opt_field(row, base));
+        break;
+    case OPT_JSON:
+        reader_json_row(reader, row, node, opt_field(row, base));
         break;
     case OPT_SET:
     case OPT_STRINGS:
@@ -377,10 +190,10 @@ static void read_row(struct reader *reader, const struct opt *row, const struct 
         read_pairs(reader, row, node, opt_field(row, base));
         break;
     case OPT_MATCH:
-        read_match(reader, row, node, opt_field(row, base));
+        reader_match(reader, row, node, opt_field(row, base));
         break;
     case OPT_SPEC:
-        read_spec(reader, row, node, opt_field(row, base));
+        reader_spec(reader, row, node, opt_field(row, base));
         break;
     case OPT_BYTES:
         read_bytes(reader, row, node, opt_field(row, base));
@@ -433,7 +246,7 @@ static void refuse_unknown(struct reader *reader, const struct node *node, const
 void read_map(struct reader *reader, const struct node *map, const struct reader_part parts[2], const char *const *others)
 {
     if (map->kind != NODE_MAP) {
-        refuse_kind(reader, map, "a mapping", true);
+        reader_refuse_kind(reader, map, "a mapping", true);
         return;
     }
     for (const struct node *node = map->first; node; node = node->next) {
@@ -442,9 +255,9 @@ void read_map(struct reader *reader, const struct node *map, const struct reader
         if (node->duplicate)
             (void)node;
         else if (first)
-            read_row(reader, first, node, parts[0].base);
+            reader_row(reader, first, node, parts[0].base);
         else if (second)
-            read_row(reader, second, node, parts[1].base);
+            reader_row(reader, second, node, parts[1].base);
         else if (!is_one_of(others, node->key))
             refuse_unknown(reader, node, parts, others);
         trail_cut(&reader->trail, cut);

@@ -81,6 +81,7 @@ static void put_array(struct json_out *json, const struct opt *row)
 }
 
 static void put_properties(struct json_out *json, const struct opt *rows);
+static void put_kind(struct json_out *json, const struct opt *row);
 
 static void put_section(struct json_out *json, const struct opt *rows)
 {
@@ -98,6 +99,64 @@ static void put_section(struct json_out *json, const struct opt *rows)
         if (row->flags & OPT_REQUIRED)
             json_out_string(json, row->name);
     json_out_array_end(json);
+    json_out_object_end(json);
+}
+
+/* A section, or what stands for the whole of it. For an anyOf. */
+static void put_struct(struct json_out *json, const struct opt *rows)
+{
+    const struct opt *inner = opt_short(rows);
+    put_section(json, rows);
+    if (inner)
+        put_kind(json, inner);
+}
+
+/* An entry of a list or of a mapping. */
+static void put_item(struct json_out *json, const struct opt *row)
+{
+    json_out_object(json);
+    json_out_key(json, "anyOf");
+    json_out_array(json);
+    put_struct(json, row->rows);
+    if (opt_short(row->rows))
+        put_ref(json, "#/$defs/variable");
+    if (row->kind == OPT_MAP)
+        put_ref(json, "#/$defs/unset");
+    json_out_array_end(json);
+    json_out_object_end(json);
+}
+
+static void put_items(struct json_out *json, const struct opt *row)
+{
+    const bool map = row->kind == OPT_MAP;
+    json_out_object(json);
+    key_string(json, "type", map ? "object" : "array");
+    json_out_key(json, map ? "additionalProperties" : "items");
+    put_item(json, row);
+    if (row->min)
+        key_int(json, map ? "minProperties" : "minItems", row->min);
+    key_int(json, map ? "maxProperties" : "maxItems", row->max ? row->max : OPT_ITEMS_MAX);
+    json_out_object_end(json);
+}
+
+/* Numbers, and ranges of them; one of them alone, too. */
+static void put_ranges(struct json_out *json, const struct opt *row)
+{
+    static const char pattern[] = "^[0-9]+(-[0-9]+)?$";
+    put_integer(json, row);
+    put_pattern(json, pattern);
+    json_out_object(json);
+    key_string(json, "type", "array");
+    json_out_key(json, "items");
+    json_out_object(json);
+    json_out_key(json, "anyOf");
+    json_out_array(json);
+    put_integer(json, row);
+    put_pattern(json, pattern);
+    put_ref(json, "#/$defs/variable");
+    json_out_array_end(json);
+    json_out_object_end(json);
+    key_int(json, "maxItems", OPT_RANGES_MAX);
     json_out_object_end(json);
 }
 
@@ -193,14 +252,30 @@ static void put_kind(struct json_out *json, const struct opt *row)
         put_ref(json, "#/$defs/bytes");
         break;
     case OPT_SECTION:
-        put_section(json, row->rows);
+        put_struct(json, row->rows);
+        break;
+    case OPT_LIST:
+    case OPT_MAP:
+        put_items(json, row);
+        break;
+    case OPT_JSON:
+        json_out_bool(json, true);
+        break;
+    case OPT_RATE:
+        put_pattern(json, "^[0-9]+% in +[0-9][0-9a-z]*$");
+        break;
+    case OPT_FACTOR:
+        put_pattern(json, "^[0-9]+(\\.[0-9]{1,2})?x$");
+        break;
+    case OPT_RANGES:
+        put_ranges(json, row);
         break;
     }
 }
 
 static void put_default(struct json_out *json, const struct opt *row)
 {
-    if (!row->default_text || row->kind == OPT_STRINGS || row->kind == OPT_SET)
+    if (!row->default_text || row->kind == OPT_STRINGS || row->kind == OPT_SET || row->kind == OPT_RANGES || row->kind == OPT_JSON)
         return;
     json_out_key(json, "default");
     if (row->kind == OPT_BOOL)

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "agent/base/mem.h"
+#include "agent/base/secret.h"
 #include "agent/base/text.h"
 #include "agent/conf/broker_type.h"
 #include "agent/conf/dialect.h"
@@ -230,15 +231,42 @@ static void put_bytes(struct buf *out, const struct opt_bytes *bytes)
     mem_free(text);
 }
 
+static void put_ranges(struct buf *out, const struct opt_ranges *ranges)
+{
+    char text[64];
+    buf_append_char(out, '[');
+    for (size_t i = 0; i < ranges->count; i++) {
+        opt_format_range(&ranges->items[i], text, sizeof text);
+        buf_printf(out, i ? ", %s" : "%s", text);
+    }
+    buf_append_str(out, "]\n");
+}
+
+/* JSON is YAML. Texts below the names of secrets are registered, and masked here. */
+static void put_json(struct buf *out, const struct opt *row, const char *json)
+{
+    if (row->flags & OPT_SECRET) {
+        buf_append_str(out, mask);
+    } else {
+        char *shown = mem_strdup(json);
+        secret_scrub(shown);
+        put_inner(out, shown, strlen(shown), true, true);
+        mem_free(shown);
+    }
+    buf_append_char(out, '\n');
+}
+
 /* An option without a value and without a default is left out. */
 static bool is_shown(const struct opt *row, const void *base)
 {
     switch (row->kind) {
     case OPT_STRINGS:
+    case OPT_RANGES:
     case OPT_INT:
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
+    case OPT_FACTOR:
         return row->default_text || opt_is_set(row, base);
     default:
         return opt_is_set(row, base);
@@ -250,12 +278,34 @@ static void show_rows(struct buf *out, const struct opt *rows, void *base, int d
 /* Does the value begin on the line below its key? */
 static bool is_block(const struct opt *row)
 {
-    return row->kind == OPT_SECTION || row->kind == OPT_MATCH || row->kind == OPT_SPEC || row->kind == OPT_PAIRS;
+    return row->kind == OPT_SECTION || row->kind == OPT_MATCH || row->kind == OPT_SPEC || row->kind == OPT_PAIRS ||
+           row->kind == OPT_LIST || row->kind == OPT_MAP;
+}
+
+/* An item of a list begins with a dash in a line of its own, which is YAML too; of a mapping, with its name. */
+static void show_items(struct buf *out, const struct opt *row, const struct opt_list *list, int depth)
+{
+    buf_append_char(out, '\n');
+    for (size_t i = 0; i < list->count; i++) {
+        void *item = opt_item(row, list, i);
+        size_t before = 0;
+        indent(out, depth);
+        if (row->kind == OPT_MAP)
+            put_text(out, *(char **)item, false);
+        buf_append_str(out, row->kind == OPT_MAP ? ":" : "-");
+        before = out->len;
+        buf_append_char(out, '\n');
+        show_rows(out, row->rows, item, depth + 1);
+        if (out->len == before + 1) { /* nothing is set in it */
+            out->len = before;
+            buf_append_str(out, " {}\n");
+        }
+    }
 }
 
 static void show_row(struct buf *out, const struct opt *row, void *field, int depth)
 {
-    char number[32];
+    char number[64];
     const struct opt_window *window = field;
     indent(out, depth);
     buf_printf(out, "%s:%s", row->name, is_block(row) ? "" : " ");
@@ -267,6 +317,7 @@ static void show_row(struct buf *out, const struct opt *row, void *field, int de
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
+    case OPT_FACTOR:
         opt_format_number(row, *(int64_t *)field, number, sizeof number);
         buf_printf(out, "%s\n", number);
         break;
@@ -305,6 +356,20 @@ static void show_row(struct buf *out, const struct opt *row, void *field, int de
     case OPT_SECTION:
         buf_append_char(out, '\n');
         show_rows(out, row->rows, field, depth + 1);
+        break;
+    case OPT_LIST:
+    case OPT_MAP:
+        show_items(out, row, field, depth + 1);
+        break;
+    case OPT_JSON:
+        put_json(out, row, *(char **)field);
+        break;
+    case OPT_RATE:
+        opt_format_rate(field, number, sizeof number);
+        buf_printf(out, "%s\n", number);
+        break;
+    case OPT_RANGES:
+        put_ranges(out, field);
         break;
     }
 }

@@ -17,13 +17,14 @@ enum { SHOWN_MAX = 48, SECRET_QUERY_MIN = 6, SECRET_USER_MIN = 8 };
 
 void conf_error_below(struct conf_error_list *found, const char *path, const struct opt *const *rows, const struct err *err)
 {
-    char name[64] = "", below[TRAIL_MAX];
+    char name[128] = "", head[sizeof name] = "", below[TRAIL_MAX];
     size_t len = strcspn(err->text, ":");
     bool known = false;
     if (len < sizeof name && err->text[len])
         memcpy(name, err->text, len);
-    for (size_t i = 0; i < 2 && *name && !known; i++)
-        known = opt_find(rows[i], name);
+    memcpy(head, name, strcspn(name, ".[")); /* "steps[3].within": below the option steps */
+    for (size_t i = 0; i < 2 && *head && !known; i++)
+        known = opt_find(rows[i], head);
     if (known) {
         snprintf(below, sizeof below, "%s.%s", path, name);
         conf_error_path(found, below, "%s", err->text + len + 1 + strspn(err->text + len + 1, " "));
@@ -85,9 +86,18 @@ void conf_hide_url(const char *text)
 
 void conf_hide_urls(const struct opt *rows, void *base)
 {
-    for (const struct opt *row = rows; row && row->name; row++)
-        if (!(row->flags & OPT_FUTURE) && conf_is_url(row) && *(char **)opt_field(row, base))
-            conf_hide_url(*(char **)opt_field(row, base));
+    for (const struct opt *row = rows; row && row->name; row++) {
+        void *field = opt_field(row, base);
+        if (row->flags & OPT_FUTURE)
+            continue;
+        if (conf_is_url(row) && *(char **)field)
+            conf_hide_url(*(char **)field);
+        if (row->kind == OPT_SECTION)
+            conf_hide_urls(row->rows, field);
+        const struct opt_list *list = row->kind == OPT_LIST || row->kind == OPT_MAP ? field : NULL;
+        for (size_t i = 0; list && i < list->count; i++)
+            conf_hide_urls(row->rows, opt_item(row, list, i));
+    }
 }
 
 void conf_validate_required(struct conf_error_list *found, const char *path, const struct opt *rows, void *base)

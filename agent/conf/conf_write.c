@@ -42,18 +42,29 @@ static void put_prose(struct buf *out, const char *lead, const char *text)
 
 static void put_default(struct buf *out, const struct opt *row)
 {
-    if (row->default_text && row->kind == OPT_STRINGS)
+    if (row->default_text && (row->kind == OPT_STRINGS || row->kind == OPT_RANGES))
         buf_printf(out, " [%s]", row->default_text);
     else if (row->default_text && ((row->kind == OPT_ENUM && row->default_text[strspn(row->default_text, "0123456789.")] == 0) ||
                                    (row->kind == OPT_STRING && row->default_text[0] == '['))) /* a number, a list, to YAML */
         buf_printf(out, " \"%s\"", row->default_text);
     else if (row->default_text)
         buf_printf(out, " %s", row->default_text);
-    else if (row->kind == OPT_STRINGS)
+    else if (row->kind == OPT_STRINGS || row->kind == OPT_LIST || row->kind == OPT_RANGES)
         buf_append_str(out, " []");
-    else if (row->kind == OPT_PAIRS)
+    else if (row->kind == OPT_PAIRS || row->kind == OPT_MAP)
         buf_append_str(out, " {}");
     buf_append_char(out, '\n');
+}
+
+/* What an item of a list or of a mapping has: a line of prose for each key. */
+static void put_item_keys(struct buf *out, const struct opt *row, const char *lead)
+{
+    for (const struct opt *inner = row->kind == OPT_LIST || row->kind == OPT_MAP ? row->rows : NULL; inner && inner->name;
+         inner++) {
+        char line[TEXT_SIZE * 2];
+        snprintf(line, sizeof line, "- %s: %s", inner->name, inner->help);
+        put_prose(out, lead, line);
+    }
 }
 
 /* Writes the key of a section, and comments out what is in it: `#name: default`, with the help above. */
@@ -64,6 +75,7 @@ static void put_rows(struct buf *out, const struct opt *rows, const char *lead)
         if (row->flags & OPT_FUTURE)
             continue;
         put_prose(out, lead, row->help);
+        put_item_keys(out, row, lead);
         snprintf(below, sizeof below, "%s  ", lead);
         if (row->kind == OPT_SECTION) {
             buf_printf(out, "%s%s:\n", lead, row->name);
@@ -144,6 +156,7 @@ static void put_check(struct buf *out, const struct probe_type *type)
         if (row->flags & OPT_FUTURE)
             continue;
         put_prose(out, active ? "    " : "  #  ", row->help);
+        put_item_keys(out, row, active ? "    " : "  #  ");
         buf_printf(out, "  %s%s:", active ? "  #" : "#  ", row->name);
         put_default(out, row);
     }
@@ -228,13 +241,26 @@ static bool is_part(const struct opt *row)
 static void put_type(struct buf *out, const struct opt *row)
 {
     static const char *const names[] = {
-        [OPT_BOOL] = "true or false",      [OPT_INT] = "a whole number",
-        [OPT_DURATION] = "a duration",     [OPT_SIZE] = "a size",
-        [OPT_PERCENT] = "a percentage",    [OPT_STRING] = "a text",
-        [OPT_SET] = "a list of words: ",   [OPT_WINDOW] = "a count, or count/rounds",
-        [OPT_STRINGS] = "a list of texts", [OPT_PAIRS] = "a mapping of texts",
-        [OPT_MATCH] = "a match",           [OPT_SPEC] = "a match with holes",
-        [OPT_SECTION] = "a mapping",       [OPT_BYTES] = "a text with holes, or { base64: ... }",
+        [OPT_BOOL] = "true or false",
+        [OPT_INT] = "a whole number",
+        [OPT_DURATION] = "a duration",
+        [OPT_SIZE] = "a size",
+        [OPT_PERCENT] = "a percentage",
+        [OPT_STRING] = "a text",
+        [OPT_SET] = "a list of words: ",
+        [OPT_WINDOW] = "a count, or count/rounds",
+        [OPT_STRINGS] = "a list of texts",
+        [OPT_PAIRS] = "a mapping of texts",
+        [OPT_MATCH] = "a match",
+        [OPT_SPEC] = "a match with holes",
+        [OPT_SECTION] = "a mapping",
+        [OPT_BYTES] = "a text with holes, or { base64: ... }",
+        [OPT_LIST] = "a list of mappings",
+        [OPT_MAP] = "a mapping of names",
+        [OPT_JSON] = "any value",
+        [OPT_RATE] = "a change within a time, as in 50% in 10s",
+        [OPT_FACTOR] = "a factor, as in 1.5x",
+        [OPT_RANGES] = "a list of whole numbers and ranges, as in [1008, 4000-4999]",
     };
     char words[TEXT_SIZE];
     if (row->kind == OPT_BYTES && row->flags & OPT_LITERAL)
@@ -247,8 +273,11 @@ static void put_type(struct buf *out, const struct opt *row)
         buf_append_str(out, opt_want(row, words, sizeof words));
     for (size_t i = 0; row->kind == OPT_SET && row->words[i]; i++)
         buf_printf(out, "%s%s", i ? ", " : "", row->words[i]);
-    if (row->kind == OPT_INT || row->kind == OPT_DURATION || row->kind == OPT_SIZE)
+    if (row->kind == OPT_INT || row->kind == OPT_DURATION || row->kind == OPT_SIZE || row->kind == OPT_FACTOR ||
+        row->kind == OPT_RANGES)
         put_range(out, row);
+    if (row->flags & OPT_SHORT)
+        buf_append_str(out, "; may stand for the whole mapping");
 }
 
 static void put_roff_row(struct buf *out, const struct opt *row)
@@ -271,6 +300,12 @@ static void put_roff_row(struct buf *out, const struct opt *row)
     buf_fini(&type);
 }
 
+/* Has it rows of its own that are described here? */
+static bool has_table(const struct opt *row, const struct opt *rows)
+{
+    return (row->kind == OPT_SECTION && (!is_part(row) || rows == dialect_rows)) || row->kind == OPT_LIST || row->kind == OPT_MAP;
+}
+
 static void put_roff_table(struct buf *out, const char *title, const char *summary, const struct opt *rows)
 {
     buf_append_str(out, ".SS ");
@@ -280,16 +315,18 @@ static void put_roff_table(struct buf *out, const char *title, const char *summa
         roff_text(out, summary);
         buf_append_str(out, ".\n");
     }
-    bool own_parts = rows == dialect_rows;
     for (const struct opt *row = rows; row && row->name; row++)
-        if (!(row->flags & OPT_FUTURE) && (row->kind != OPT_SECTION || (is_part(row) && !own_parts)))
+        if (!(row->flags & OPT_FUTURE) && !(row->kind == OPT_SECTION && has_table(row, rows) && !opt_short(row->rows)))
             put_roff_row(out, row);
     for (const struct opt *row = rows; row && row->name; row++) {
         char below[TEXT_SIZE];
-        if ((row->flags & OPT_FUTURE) || row->kind != OPT_SECTION || (is_part(row) && !own_parts))
+        if ((row->flags & OPT_FUTURE) || !has_table(row, rows))
             continue;
-        snprintf(below, sizeof below, "%s%s%s", rows == conf_rows ? "" : title, rows == conf_rows ? "" : ".", row->name);
-        put_roff_table(out, below, row->help, row->rows);
+        snprintf(below, sizeof below, "%s%s%s%s", rows == conf_rows ? "" : title, rows == conf_rows ? "" : ".", row->name,
+                 row->kind == OPT_LIST  ? "[]"
+                 : row->kind == OPT_MAP ? ".NAME"
+                                        : "");
+        put_roff_table(out, below, row->kind == OPT_SECTION && !opt_short(row->rows) ? row->help : NULL, row->rows);
     }
 }
 

@@ -1,7 +1,7 @@
 /*
  * The schema at work on plain structs: defaults, release, equality, look-up, and options set by name. Called by the configuration and by
  * the command line. Promises that every kind of option is handled in each of them (the switches have no default). Reading text is
- * agent/conf/opt_parse.c, matches with holes are agent/conf/opt_spec.c, files are agent/conf/opt_file.c.
+ * agent/conf/opt_parse.c and opt_numbers.c, lists of structs are opt_list.c, matches with holes opt_spec.c, files opt_file.c.
  */
 #include "agent/conf/opt.h"
 
@@ -91,8 +91,11 @@ static void fini_row(const struct opt *row, void *field)
     case OPT_ENUM:
     case OPT_SET:
     case OPT_WINDOW:
+    case OPT_RATE:
+    case OPT_FACTOR:
         break;
     case OPT_STRING:
+    case OPT_JSON:
         mem_free(*(char **)field);
         *(char **)field = NULL;
         break;
@@ -116,6 +119,14 @@ static void fini_row(const struct opt *row, void *field)
         break;
     case OPT_SECTION:
         opt_fini(row->rows, field);
+        break;
+    case OPT_LIST:
+    case OPT_MAP:
+        opt_list_fini(row, field);
+        break;
+    case OPT_RANGES:
+        mem_free(((struct opt_ranges *)field)->items);
+        *(struct opt_ranges *)field = (struct opt_ranges){ 0 };
         break;
     }
 }
@@ -172,6 +183,14 @@ static bool same_bytes(const struct opt_bytes *a, const struct opt_bytes *b)
     return a->binary == b->binary && a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+static bool same_ranges(const struct opt_ranges *a, const struct opt_ranges *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = a->items[i].low == b->items[i].low && a->items[i].high == b->items[i].high;
+    return same;
+}
+
 static bool same_row(const struct opt *row, const void *a, const void *b)
 {
     switch (row->kind) {
@@ -181,8 +200,10 @@ static bool same_row(const struct opt *row, const void *a, const void *b)
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
+    case OPT_FACTOR:
         return *(const int64_t *)a == *(const int64_t *)b;
     case OPT_STRING:
+    case OPT_JSON:
         return same_text(*(char *const *)a, *(char *const *)b);
     case OPT_ENUM:
         return *(const int *)a == *(const int *)b;
@@ -203,6 +224,14 @@ static bool same_row(const struct opt *row, const void *a, const void *b)
         return same_bytes(a, b);
     case OPT_SECTION:
         return opt_equal(row->rows, a, b);
+    case OPT_LIST:
+    case OPT_MAP:
+        return opt_list_equal(row, a, b);
+    case OPT_RATE:
+        return ((const struct opt_rate *)a)->percent == ((const struct opt_rate *)b)->percent &&
+               ((const struct opt_rate *)a)->in_ms == ((const struct opt_rate *)b)->in_ms;
+    case OPT_RANGES:
+        return same_ranges(a, b);
     }
     return false;
 }
@@ -220,16 +249,25 @@ bool opt_is_set(const struct opt *row, const void *base)
     const void *field = field_of(row, base);
     switch (row->kind) {
     case OPT_STRING:
+    case OPT_JSON:
         return *(char *const *)field;
     case OPT_INT:
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
+    case OPT_FACTOR:
         return *(const int64_t *)field != 0;
     case OPT_STRINGS:
         return ((const struct opt_strings *)field)->count > 0;
     case OPT_PAIRS:
         return ((const struct opt_pairs *)field)->count > 0;
+    case OPT_LIST:
+    case OPT_MAP:
+        return ((const struct opt_list *)field)->count > 0;
+    case OPT_RANGES:
+        return ((const struct opt_ranges *)field)->count > 0;
+    case OPT_RATE:
+        return ((const struct opt_rate *)field)->in_ms != 0;
     case OPT_MATCH:
         return ((const struct opt_match *)field)->match;
     case OPT_SPEC:
@@ -299,20 +337,61 @@ static char *marked(const struct opt *row, const char *text)
     return mem_strdup(text);
 }
 
+/* A section's or an item's row that stands for the whole of it. */
+static int set_short(const struct opt *row, void *base, const char *text, struct err *err)
+{
+    const struct opt *inner = opt_short(row->rows);
+    return inner ? set_at(row->rows, base, inner->name, text, err) : opt_bad_value(row, text, err);
+}
+
+/* "db.port" or "db" in a mapping: the item of that name, new where there is none yet. A list has no names, and takes one more item. */
+static int set_in_item(const struct opt *row, struct opt_list *list, const char *name, const char *text, struct err *err)
+{
+    const char *dot = name ? strchr(name, '.') : NULL;
+    char *head = name ? mem_strndup(name, dot ? (size_t)(dot - name) : strlen(name)) : NULL;
+    void *item = head ? opt_item_named(row, list, head) : NULL;
+    bool added = !item;
+    if (added)
+        item = opt_add_item(row, list, head, err);
+    mem_free(head);
+    if (!item)
+        return -1;
+    int rc = dot ? set_at(row->rows, item, dot + 1, text, err) : set_short(row, item, text, err);
+    if (rc && added)
+        opt_drop_last(row, list);
+    return rc;
+}
+
+static int set_below(const struct opt *row, void *field, const char *rest, const char *text, struct err *err)
+{
+    switch (row->kind) {
+    case OPT_SECTION:
+        return set_at(row->rows, field, rest, text, err);
+    case OPT_SPEC:
+        return set_spec_part(field, rest, text, err);
+    case OPT_MATCH:
+        return set_match_part(field, rest, text, err);
+    case OPT_MAP:
+        return set_in_item(row, field, rest, text, err);
+    default:
+        return err_set(err, REASON_NONE, 0, "unknown option");
+    }
+}
+
 static int set_at(const struct opt *rows, void *base, const char *name, const char *text, struct err *err)
 {
     const char *dot = strchr(name, '.');
     char *head = mem_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
     const struct opt *row = opt_find(rows, head);
     mem_free(head);
-    if (!row || !has_field(row) || (dot && row->kind != OPT_SECTION && row->kind != OPT_MATCH && row->kind != OPT_SPEC))
+    if (!row || !has_field(row))
         return err_set(err, REASON_NONE, 0, "unknown option");
-    if (dot && row->kind == OPT_SECTION)
-        return set_at(row->rows, opt_field(row, base), dot + 1, text, err);
-    if (dot && row->kind == OPT_SPEC)
-        return set_spec_part(opt_field(row, base), dot + 1, text, err);
     if (dot)
-        return set_match_part(opt_field(row, base), dot + 1, text, err);
+        return set_below(row, opt_field(row, base), dot + 1, text, err);
+    if (row->kind == OPT_SECTION)
+        return set_short(row, opt_field(row, base), text, err);
+    if (row->kind == OPT_LIST && opt_short(row->rows))
+        return set_in_item(row, opt_field(row, base), NULL, text, err);
     char *value = marked(row, text);
     int rc = opt_parse(row, opt_field(row, base), value, (row->flags & OPT_SECRET) ? NULL : text, err);
     mem_free(value);

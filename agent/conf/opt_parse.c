@@ -1,5 +1,5 @@
 /*
- * One option's text to its field: numbers with their units, words, windows, lists. Called by the reader of the configuration
+ * One option's text to its field: numbers with their units, words, windows, lists; rates and ranges are opt_numbers.c. Called by the reader of the configuration
  * (agent/conf/conf_read.c) and, through opt_set, by the command line. Promises that an error quotes only what it was told it may
  * show, names what was wanted, and leaves the field as it was. The caller knows where the value came from, and puts that into the
  * error.
@@ -48,6 +48,16 @@ static void list_words(const char *const *words, char *out, size_t size)
     }
 }
 
+/* Of its short row, or a mapping. */
+static void want_section(const struct opt *row, char *out, size_t size)
+{
+    const struct opt *inner = opt_short(row->rows);
+    if (inner)
+        opt_want(inner, out, size);
+    size_t len = inner ? strlen(out) : 0;
+    snprintf(out + len, size - len, "%sa mapping", inner ? ", or " : "");
+}
+
 const char *opt_want(const struct opt *row, char *out, size_t size)
 {
     switch (row->kind) {
@@ -93,7 +103,25 @@ const char *opt_want(const struct opt *row, char *out, size_t size)
         snprintf(out, size, "a text, or { base64: ... } for a binary message");
         break;
     case OPT_SECTION:
-        snprintf(out, size, "a mapping");
+        want_section(row, out, size);
+        break;
+    case OPT_LIST:
+        snprintf(out, size, "a list of mappings such as [{ %s: ... }]", row->rows->name);
+        break;
+    case OPT_MAP:
+        snprintf(out, size, "a mapping of names such as { NAME: %s }", opt_short(row->rows) ? "value" : "{ ... }");
+        break;
+    case OPT_JSON:
+        snprintf(out, size, "any value, or JSON");
+        break;
+    case OPT_RATE:
+        snprintf(out, size, "a change within a time, such as 50%% in 10s");
+        break;
+    case OPT_FACTOR:
+        snprintf(out, size, "a factor such as 3x or 1.5x");
+        break;
+    case OPT_RANGES:
+        snprintf(out, size, "a list of whole numbers and ranges such as [1008, 4000-4999]");
         break;
     }
     return out;
@@ -109,7 +137,15 @@ void opt_format_number(const struct opt *row, int64_t value, char *out, size_t s
         text_format_size(value, out, size);
         break;
     case OPT_PERCENT:
+    case OPT_RATE:
         snprintf(out, size, "%" PRId64 "%%", value);
+        break;
+    case OPT_FACTOR:
+        if (value % 100 == 0)
+            snprintf(out, size, "%" PRId64 "x", value / 100);
+        else
+            snprintf(out, size, value % 10 ? "%" PRId64 ".%02dx" : "%" PRId64 ".%dx", value / 100,
+                     (int)(value % 10 ? value % 100 : value % 100 / 10));
         break;
     default:
         snprintf(out, size, "%" PRId64, value);
@@ -117,13 +153,13 @@ void opt_format_number(const struct opt *row, int64_t value, char *out, size_t s
     }
 }
 
-static int bad_value(const struct opt *row, const char *shown, struct err *err)
+int opt_bad_value(const struct opt *row, const char *shown, struct err *err)
 {
     char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2], want[LIST_MAX];
     return err_set(err, REASON_NONE, 0, "%s, want %s", quote(shown, quoted, sizeof quoted), opt_want(row, want, sizeof want));
 }
 
-static int validate_range(const struct opt *row, int64_t value, const char *shown, struct err *err)
+int opt_validate_range(const struct opt *row, int64_t value, const char *shown, struct err *err)
 {
     if (value >= row->min && value <= row_max(row))
         return 0;
@@ -165,23 +201,27 @@ static int parse_percent(const char *text, int64_t *value)
 static int parse_number(const struct opt *row, int64_t *field, const char *text, const char *shown, struct err *err)
 {
     static const char *const examples[] = {
-        [OPT_DURATION] = "a duration such as 5s", [OPT_SIZE] = "a size such as 64KiB", [OPT_PERCENT] = "a percentage such as 10%"
+        [OPT_DURATION] = "a duration such as 5s",
+        [OPT_SIZE] = "a size such as 64KiB",
+        [OPT_PERCENT] = "a percentage such as 10%",
+        [OPT_FACTOR] = "a factor such as 3x",
     };
     int64_t value = 0;
     int rc = row->kind == OPT_DURATION  ? text_parse_duration(text, &value)
              : row->kind == OPT_SIZE    ? text_parse_size(text, &value)
              : row->kind == OPT_PERCENT ? parse_percent(text, &value)
+             : row->kind == OPT_FACTOR  ? opt_parse_factor(text, &value)
                                         : text_parse_int(text, &value);
     if (rc) {
         char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2];
         if (row->kind != OPT_INT && all_digits(text))
             return err_set(err, REASON_NONE, 0, "%s has no unit, want %s", quote(shown, quoted, sizeof quoted),
                            examples[row->kind]);
-        return bad_value(row, shown, err);
+        return opt_bad_value(row, shown, err);
     }
     if (row->kind == OPT_PERCENT && value > 100)
-        return bad_value(row, shown, err);
-    if (validate_range(row, value, shown, err))
+        return opt_bad_value(row, shown, err);
+    if (opt_validate_range(row, value, shown, err))
         return -1;
     *field = value;
     return 0;
@@ -194,14 +234,14 @@ static int parse_window(const struct opt *row, struct opt_window *field, const c
     size_t count_len = slash ? (size_t)(slash - text) : strlen(text);
     struct opt_window value = { 0, 0 };
     if (count_len >= sizeof count_text)
-        return bad_value(row, shown, err);
+        return opt_bad_value(row, shown, err);
     memcpy(count_text, text, count_len);
     count_text[count_len] = 0;
     if (text_parse_int(count_text, &value.count) || (slash && text_parse_int(slash + 1, &value.of)))
-        return bad_value(row, shown, err);
+        return opt_bad_value(row, shown, err);
     if (!slash)
         value.of = value.count;
-    if (validate_range(row, value.count, shown, err) || validate_range(row, value.of, shown, err))
+    if (opt_validate_range(row, value.count, shown, err) || opt_validate_range(row, value.of, shown, err))
         return -1;
     if (value.count > value.of) {
         char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2];
@@ -285,6 +325,27 @@ static int parse_string(const struct opt *row, char **field, const char *text, s
     keep_secret(row, NULL, text);
     mem_free(*field);
     *field = mem_strdup(text);
+    return 0;
+}
+
+/* Compiles a match with it, which knows what JSON is. What is secret in it has been registered by the reader. */
+static int parse_json(const struct opt *row, char **field, const char *text, struct err *err)
+{
+    char root[] = "", *copy = mem_strdup(text);
+    struct err why = { 0 };
+    const struct match_spec spec = { .json = { { root, copy } }, .json_count = 1 };
+    struct match *match = match_new(&spec, &why);
+    int rc = match ? 0 : err_set(err, REASON_NONE, 0, "not JSON (a text needs its quotes)");
+    match_free(match);
+    if (!rc && (validate_length(row, strlen(text), "bytes", err) ||
+                ((row->flags & OPT_TEMPLATE) && template_validate(slice_str(text), err))))
+        rc = -1;
+    if (rc) {
+        mem_free(copy);
+        return -1;
+    }
+    mem_free(*field);
+    *field = copy;
     return 0;
 }
 
@@ -404,13 +465,14 @@ int opt_parse(const struct opt *row, void *field, const char *text, const char *
     switch (row->kind) {
     case OPT_BOOL:
         if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
-            return bad_value(row, shown, err);
+            return opt_bad_value(row, shown, err);
         *(bool *)field = text[0] == 't';
         return 0;
     case OPT_INT:
     case OPT_DURATION:
     case OPT_SIZE:
     case OPT_PERCENT:
+    case OPT_FACTOR:
         return parse_number(row, field, text, shown, err);
     case OPT_STRING:
         return parse_string(row, field, text, err);
@@ -430,10 +492,18 @@ int opt_parse(const struct opt *row, void *field, const char *text, const char *
         return parse_pair(row, field, text, err);
     case OPT_BYTES:
         return set_bytes(row, field, slice_str(text), false, err);
+    case OPT_JSON:
+        return parse_json(row, field, text, err);
+    case OPT_RATE:
+        return opt_parse_rate(row, field, text, shown, err);
+    case OPT_RANGES:
+        return opt_parse_ranges(row, field, text, shown, err);
     case OPT_MATCH:
     case OPT_SPEC:
     case OPT_SECTION:
+    case OPT_LIST:
+    case OPT_MAP:
         break;
     }
-    return bad_value(row, shown, err);
+    return opt_bad_value(row, shown, err);
 }
