@@ -119,6 +119,13 @@ static const struct cli_example config_examples[] = {
     { 0 }
 };
 
+static const struct cli_example explain_examples[] = {
+    { "wshealthd explain server_hung", "What leads to this cause, what it means, and what to do." },
+    { "wshealthd explain closed_abnormal", "What this reason is, and the causes that it may lead to." },
+    { "wshealthd explain", "All words." },
+    { 0 }
+};
+
 static const struct cli_flag demo_flags[] = {
     { "fault", "NAME", "switches a fault on from the start (see 'wshealthd help faults')", 0, false },
     { "port", "N", "the port of the WebSocket server; without it, or with 0, any free one", 0, false },
@@ -162,6 +169,11 @@ static const struct cli_command commands[] = {
       "and their "
       "connections.",
       0, ask_flags, reload_examples, cli_reload },
+    { "explain", "[CAUSE|REASON]", "says what a cause or a reason means, and what to do",
+      "The words are those of the diagnosis and of the checks, as `status`, the log, /status and the metrics have them. Without "
+      "one, all are "
+      "listed.",
+      1, NULL, explain_examples, cli_explain },
     { "config", "check|show|init|schema [FILE]", "validates, shows or begins a configuration file", NULL, 2, config_flags,
       config_examples, cli_config },
     { "demo", "[--fault NAME] [--port N] [--broker URL]", "runs a WebSocket server with switchable faults, and the agent beside it",

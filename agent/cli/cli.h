@@ -1,7 +1,7 @@
 /*
  * The command line: what a command is, what was typed, and what all commands share. A command is a row (agent/main.c): parsing, usage
  * errors, `help` and the manual come from the same row. Each family of commands has a file of its own (cli_check.c, cli_run.c, cli_ask.c,
- * cli_config.c, cli_help.c); every command returns the exit code of the process.
+ * cli_config.c, cli_explain.c, cli_help.c); every command returns the exit code of the process.
  */
 #ifndef WSHEALTHD_CLI_CLI_H
 #define WSHEALTHD_CLI_CLI_H
@@ -87,6 +87,9 @@ bool cli_write_topic(const struct cli_command *commands, const char *topic, bool
 void cli_write_help(const struct cli_command *commands, const struct cli_command *command,
                     struct buf *out); /* command NULL: the list */
 
+/* Appends the text, with the name by which the user's shell finds this program in commands ("wshealthd resume"). */
+void cli_put_as_typed(const struct cli_command *commands, const char *text, struct buf *out);
+
 /* The configuration of `check`, after the flags: one reference. NULL: the error has been printed. */
 struct conf *cli_check_conf(const struct cli *cli);
 
@@ -99,6 +102,7 @@ int cli_drain(struct cli *cli);
 int cli_resume(struct cli *cli);
 int cli_reload(struct cli *cli);
 int cli_config(struct cli *cli);
+int cli_explain(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_version(struct cli *cli);
 

@@ -17,7 +17,7 @@
 #include "agent/core/probe.h"
 #include "agent/demo/demo.h"
 #include "agent/proto/roff.h"
-#include "agent/report/diagnose.h"
+#include "agent/report/explain.h"
 #include "agent/report/metric.h"
 #include "agent/report/screen.h"
 #include "agent/run/agent.h"
@@ -133,7 +133,7 @@ static const struct topic {
     { "dialects", "the protocols of families of servers", write_dialects },
     { "options", "every key of the configuration file", write_options },
     { "reasons", "why a round can fail: phase and scope", write_reasons },
-    { "causes", "what the diagnosis can say", diagnose_write_roff },
+    { "causes", "what the diagnosis can say", explain_write_causes },
     { "events", "the events of the log", write_events },
     { "metrics", "the series of /metrics", metric_write_roff },
     { "faults", "what `wshealthd demo` can break", write_faults },
@@ -269,7 +269,7 @@ static bool begins_command(const struct cli_command *commands, const char *text)
 }
 
 /* Copies the text, with the name by which the user's shell finds this program in commands. */
-static void put_as_typed(const struct cli_command *commands, const char *text, struct buf *out)
+void cli_put_as_typed(const struct cli_command *commands, const char *text, struct buf *out)
 {
     static const char name[] = "wshealthd";
     for (const char *at = text; *at; at++) {
@@ -286,7 +286,7 @@ void cli_write_help(const struct cli_command *commands, const struct cli_command
 {
     struct buf text = BUF_INIT(CLI_TEXT_MAX);
     write_help(commands, command, &text);
-    put_as_typed(commands, buf_str(&text), out);
+    cli_put_as_typed(commands, buf_str(&text), out);
     buf_fini(&text);
 }
 
@@ -381,6 +381,10 @@ bool cli_write_topic(const struct cli_command *commands, const char *topic, bool
         write_synopsis_roff(commands, out);
         return true;
     }
+    if (roff && !strcmp(topic, "explain")) {
+        explain_write_roff(out);
+        return true;
+    }
     for (size_t i = 0; i < TOPICS && !found; i++) {
         if (strcmp(topics[i].name, topic) != 0)
             continue;
@@ -392,7 +396,7 @@ bool cli_write_topic(const struct cli_command *commands, const char *topic, bool
     if (found && !roff) {
         struct buf text = BUF_INIT(CLI_TEXT_MAX);
         flatten(buf_str(&table), &text);
-        put_as_typed(commands, buf_str(&text), out);
+        cli_put_as_typed(commands, buf_str(&text), out);
         buf_fini(&text);
     }
     buf_fini(&table);

@@ -169,22 +169,17 @@ static bool rule_fits(const struct rule *rule, unsigned facts, enum reason reaso
            (!rule->low || (code >= rule->low && code <= rule->high));
 }
 
-static const struct rule *find_in(const struct rule *rules, size_t count, unsigned facts, enum reason reason, int code)
-{
-    for (size_t i = 0; i < count; i++)
-        if (rule_fits(&rules[i], facts, reason, code))
-            return &rules[i];
-    return NULL;
-}
-
 static const struct rule *find_rule(unsigned facts, const struct check_view *main_check, const struct check_fault *fault)
 {
     enum reason reason = fault->reason;
     int code = fault->hint                                                            ? fault->hint
                : reason == REASON_CLOSED_BY_SERVER || reason == REASON_LOGIN_REJECTED ? main_check->close_code
                                                                                       : main_check->http_status;
-    const struct rule *rule = find_in(diagnose_broker_rules, diagnose_broker_rule_count, facts, reason, code);
-    return rule ? rule : find_in(diagnose_rules, diagnose_rule_count, facts, reason, code);
+    for (const struct rule_set *set = diagnose_rule_sets; set->rules; set++)
+        for (size_t i = 0; i < *set->count; i++)
+            if (rule_fits(&set->rules[i], facts, reason, code))
+                return &set->rules[i];
+    return NULL;
 }
 
 /* --- brokers ----------------------------------------------------------------------------------------------------------------- */
@@ -242,6 +237,7 @@ static void add(char *to, size_t size, const char *text)
     if (cut)
         return;
     memcpy(to + len, text, more < room ? more : room);
+    to[len + (more < room ? more : room)] = '\0';
     if (more <= room)
         return;
     size_t at = size - sizeof "…";
@@ -405,23 +401,25 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
     blame_all(view, main_check, fault.reason, out);
 }
 
+/* A cause that no fault of a check leads to. */
+static void tell_own(struct diagnosis *out, enum cause cause)
+{
+    const struct rule *rule = cause_own_rule(cause);
+    panic_if(!rule);
+    out->cause = cause_name(cause);
+    say_plain(out, rule->plain);
+    for (size_t i = 0; i < RULE_ADVICE; i++)
+        advise(out, rule->advice[i]);
+}
+
 static void tell_draining(const struct agent_view *view, struct diagnosis *out)
 {
-    out->cause = cause_name(CAUSE_DRAINING);
+    tell_own(out, CAUSE_DRAINING);
     for (size_t i = 0; i < view->check_count; i++)
         if (view->checks[i]->health.state == STATE_FAIL)
             blame(out, view->checks[i]);
-    say_plain(out, "The instance is drained: it takes no new connections, on purpose");
     if (out->because_count)
         say(out, "; besides, checks fail, which is normal while the server stops");
-    advise(out, "`wshealthd resume` puts it back into rotation");
-}
-
-static void tell_nothing(struct diagnosis *out)
-{
-    out->cause = cause_name(CAUSE_NOTHING_CHECKED);
-    say_plain(out, "No check is enabled, so nothing is known about the server");
-    advise(out, "Leave checks: out of the configuration to get handshake, ping and hold");
 }
 
 /* Has the agent never been able to judge this check? */
@@ -440,18 +438,7 @@ static bool tell_void(const struct agent_view *view, struct diagnosis *out)
         }
     if (!first)
         return false;
-    if (first->reason == REASON_AGENT_ERROR) {
-        out->cause = cause_name(CAUSE_AGENT_ERROR);
-        say_plain(out, "The agent could not run its checks: this says nothing about the server");
-        advise(
-            out,
-            "Read what the check says: a file that cannot be read, a value that cannot be used, or descriptors or memory run out");
-    } else {
-        out->cause = cause_name(CAUSE_AGENT_STALLED);
-        say_plain(out, "The agent itself is too late to judge anything: this says nothing about the server");
-        advise(out, "Give the agent CPU: remove its CPU limit, or raise it; a request of a few millicores is enough");
-        advise(out, "Look at wshealthd_loop_lag_seconds, and at the load of the host");
-    }
+    tell_own(out, first->reason == REASON_AGENT_ERROR ? CAUSE_AGENT_ERROR : CAUSE_AGENT_STALLED);
     say_fault(out, first, &(struct check_fault){ .reason = first->reason, .message = first->message });
     return true;
 }
@@ -460,9 +447,8 @@ static void tell_starting(const struct agent_view *view, struct diagnosis *out)
 {
     const struct check_view *failed = NULL;
     struct check_fault fault, first = { .message = "" };
-    out->cause = cause_name(CAUSE_STARTING);
-    add(out->plain, sizeof out->plain, "Waiting for the first pass of every check that gates readiness");
-    say(out, "Waiting for the first pass of ");
+    tell_own(out, CAUSE_STARTING);
+    snprintf(out->sentence, sizeof out->sentence, "Waiting for the first pass of ");
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
         if (!(check->gates & GATE_READY) || check->health.passed_once)
@@ -477,7 +463,6 @@ static void tell_starting(const struct agent_view *view, struct diagnosis *out)
     }
     if (failed)
         say_fault(out, failed, &first);
-    advise(out, "Wait: a server that comes up passes within an interval or two");
 }
 
 static unsigned failed_rounds(const struct check_view *check)
@@ -524,7 +509,7 @@ void diagnose(const struct agent_view *view, struct diagnosis *out)
     if (view->verdict.draining)
         tell_draining(view, out);
     else if (view->check_count == 0)
-        tell_nothing(out);
+        tell_own(out, CAUSE_NOTHING_CHECKED);
     else if (blocked)
         tell_fault(view, main_check, out);
     else if (!view->verdict.started && tell_void(view, out))
@@ -535,10 +520,4 @@ void diagnose(const struct agent_view *view, struct diagnosis *out)
         tell_fault(view, main_check, out);
     else if (!tell_void(view, out))
         tell_healthy(view, out);
-}
-
-void diagnose_write_roff(struct buf *out)
-{
-    for (unsigned i = 0; i < CAUSE_COUNT; i++)
-        buf_printf(out, ".TP\n.B %s\n%s\n", cause_name((enum cause)i), cause_help((enum cause)i));
 }

@@ -7,8 +7,6 @@
 
 #include <stddef.h>
 
-#include "agent/base/buf.h"
-
 enum { DIAGNOSIS_ADVICE_MAX = 4, DIAGNOSIS_BECAUSE_MAX = 8, DIAGNOSIS_PLAIN_MAX = 384 };
 
 struct diagnosis {
@@ -23,6 +21,5 @@ struct diagnosis {
 
 struct agent_view;
 void diagnose(const struct agent_view *view, struct diagnosis *out);
-void diagnose_write_roff(struct buf *out); /* the manual's table */
 
 #endif

@@ -1,31 +1,9 @@
 /*
- * Owns the causes and the rules, as data and in order: the first that fits wins. Called by diagnose.c, which looks at
+ * Owns the rules of the diagnosis about connections, as data and in order: the first that fits wins. Called by diagnose.c, which looks at
  * diagnose_rules_broker.c first. Promises that the last two rules fit everything. The texts are for somebody who has just been woken up: what is wrong in one sentence, then what to
  * do, one thing at a time, the most likely first.
  */
 #include "agent/report/diagnose_rules.h"
-
-#include "agent/base/mem.h"
-
-static const struct {
-    const char *name, *help;
-} causes[CAUSE_COUNT] = {
-#define CAUSE_ROW(id, name_, help_) [CAUSE_##id] = { name_, help_ },
-    CAUSE_LIST(CAUSE_ROW)
-#undef CAUSE_ROW
-};
-
-const char *cause_name(enum cause cause)
-{
-    panic_if((unsigned)cause >= CAUSE_COUNT);
-    return causes[cause].name;
-}
-
-const char *cause_help(enum cause cause)
-{
-    panic_if((unsigned)cause >= CAUSE_COUNT);
-    return causes[cause].help;
-}
 
 #define R(name) REASON_##name
 

@@ -80,25 +80,29 @@
 #define CAUSE_ENUM(id, ...) CAUSE_##id,
 enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
 
-/* What holds of the main fault and around it. WORKS: another check of that kind on the same path passes, and has passed since the
- * fault began; see works() in diagnose.c. */
-enum {
-    FRESH_WORKS = 1 << 0,     /* one that opens a new WebSocket connection for each round */
-    PING_WORKS = 1 << 1,      /* a ping */
-    ECHO_WORKS = 1 << 2,      /* an echo */
-    SUBSCRIBE_WORKS = 1 << 3, /* a subscribe check */
-    HTTP_WORKS = 1 << 4,      /* an http check */
-    LOCAL_WORKS = 1 << 5,     /* the fault is on the public path; on the local one WebSocket checks pass and none fails */
-    ON_WEBSOCKET = 1 << 6,    /* the main check speaks WebSocket */
-    ON_SESSION = 1 << 7,      /* … and keeps its connections open between rounds */
-    ON_PING = 1 << 8,
-    ON_HTTP = 1 << 9,
-    ON_TCP = 1 << 10,
-    ON_BROKER = 1 << 11,
-    IS_SHARED = 1 << 12,     /* the fault's scope */
-    NEVER_ARRIVED = 1 << 14, /* the main check delivers, and nothing has come through the server since the agent began */
-    IS_WARNING = 1 << 13,    /* the main check is in warn, not in fail */
-};
+/* X(id, text): what holds of the main fault and around it; `wshealthd explain` says it in these words. WORKS: another check of that kind on the
+ * same path passes, and has passed since the fault began; see works() in diagnose.c. ON: the main check is such a one. */
+#define FACT_LIST(X)                                                             \
+    X(FRESH_WORKS, "another check still opens new connections on the same path") \
+    X(PING_WORKS, "a ping check passes")                                         \
+    X(ECHO_WORKS, "an echo check passes")                                        \
+    X(SUBSCRIBE_WORKS, "another subscribe check passes")                         \
+    X(HTTP_WORKS, "an http check passes")                                        \
+    X(LOCAL_WORKS, "the check is on the public path, and the local one is well") \
+    X(ON_WEBSOCKET, "the check speaks WebSocket")                                \
+    X(ON_SESSION, "the check keeps its connections open")                        \
+    X(ON_PING, "the check is a ping")                                            \
+    X(ON_HTTP, "the check is plain HTTP")                                        \
+    X(ON_TCP, "the check opens a port only")                                     \
+    X(ON_BROKER, "the check is that of a broker")                                \
+    X(IS_SHARED, "the fault hits all instances")                                 \
+    X(NEVER_ARRIVED, "no heartbeat has come through since the agent began")      \
+    X(IS_WARNING, "the check only warns")
+
+#define FACT_INDEX(id, text) FACT_INDEX_##id,
+enum { FACT_LIST(FACT_INDEX) FACT_COUNT };
+#define FACT_BIT(id, text) id = 1 << FACT_INDEX_##id,
+enum { FACT_LIST(FACT_BIT) };
 
 enum { RULE_REASONS = 6, RULE_ADVICE = 3 };
 
@@ -112,11 +116,20 @@ struct rule {
     const char *advice[RULE_ADVICE];
 };
 
-/* What is told by the reason alone, whatever works around it: brokers, delivery, what a dialect says. Looked through first. */
+/* All rules, in order: the first that fits wins. Ends with a set without rules. The last rules of the last set fit everything. */
+struct rule_set {
+    const struct rule *rules;
+    const size_t *count;
+};
+extern const struct rule_set diagnose_rule_sets[];
+/* What is told by the reason alone, whatever works around it: brokers, delivery, what a dialect says. */
 extern const struct rule diagnose_broker_rules[];
 extern const size_t diagnose_broker_rule_count;
 extern const struct rule diagnose_rules[];
 extern const size_t diagnose_rule_count;
+
+/* Of a cause that no fault of a check leads to (healthy, draining): its sentence and advice. NULL: a rule has them. */
+const struct rule *cause_own_rule(enum cause cause);
 
 const char *cause_name(enum cause cause);
 const char *cause_help(enum cause cause);

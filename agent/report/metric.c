@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "agent/conf/probe_type.h"
+#include "agent/report/diagnose_rules.h"
 #include "agent/report/metric_process.h"
 #include "agent/report/view.h"
 
@@ -188,6 +189,15 @@ static void write_draining(struct scrape *scrape)
     prom_sample(&scrape->prom, scrape->view->verdict.draining, NULL);
 }
 
+static void write_diagnosis(struct scrape *scrape)
+{
+    const char *present = scrape->view->diagnosis.cause;
+    for (int cause = 0; cause < CAUSE_COUNT; cause++) {
+        const char *name = cause_name((enum cause)cause);
+        prom_sample(&scrape->prom, present && strcmp(present, name) == 0, "cause", name, NULL);
+    }
+}
+
 static void write_loop_lag(struct scrape *scrape)
 {
     prom_sample_histogram(&scrape->prom, &scrape->view->loop_lag, NULL);
@@ -339,6 +349,8 @@ static const struct family families[] = {
     { PROM_GAUGE, "wshealthd_started", "", "1 once every check that gates readiness has passed.", write_started, NULL },
     { PROM_GAUGE, "wshealthd_degraded", "", "1 while ready, but with a warning or a shared fault.", write_degraded, NULL },
     { PROM_GAUGE, "wshealthd_draining", "", "1 while the instance is being drained.", write_draining, NULL },
+    { PROM_GAUGE, "wshealthd_diagnosis", "cause", "1 for the present cause of the diagnosis, 0 for all others.", write_diagnosis,
+      NULL },
     { PROM_GAUGE, "wshealthd_check_state", "check,type,path", "State of the check: 1 pass, 0.5 warn, 0 fail, NaN unknown.", NULL,
       write_state },
     { PROM_COUNTER, "wshealthd_check_rounds", "check,type,path,result", "Rounds that ended, by result; void ones were not judged.",

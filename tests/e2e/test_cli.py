@@ -15,7 +15,7 @@ def test_version_and_help():
     assert code == 0 and re.match(r"wshealthd \d+\.\d+\.\d+", out) and not err
     code, out, _err = wshealthd("help")
     assert code == 0
-    for command in ("run", "check", "status", "wait", "drain", "resume", "reload", "config", "demo", "help"):
+    for command in ("run", "check", "status", "wait", "drain", "resume", "reload", "explain", "config", "demo", "help"):
         assert re.search(rf"^\s+{command}\b", out, re.M), out
         code, page, _err = wshealthd("help", command)
         assert code == 0 and command in page

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/conf/probe_type.h"
+#include "agent/report/diagnose_rules.h"
 #include "agent/report/metric.h"
 #include "agent/report/metric_process.h"
 #include "tests/unit/report/views.h"
@@ -79,6 +80,7 @@ static void test_families_of_the_contract(void **state)
         "wshealthd_started gauge",
         "wshealthd_degraded gauge",
         "wshealthd_draining gauge",
+        "wshealthd_diagnosis gauge",
         "wshealthd_check_state gauge",
         "wshealthd_check_rounds_total counter",
         "wshealthd_check_failures_total counter",
@@ -413,6 +415,22 @@ static void test_unknown_is_not_a_number(void **state)
         value_of(text, "wshealthd_check_last_round_timestamp_seconds{check=\"front\",type=\"hold\",path=\"public\"}"), "NaN\n", 4);
 }
 
+/* One series for each cause, of which one is 1. */
+static void test_the_present_cause(void **state)
+{
+    (void)state;
+    world_judge(&world, false, false);
+    const char *text = scrape(false);
+    assert_true(number_of(text, "wshealthd_diagnosis{cause=\"starting\"}") == 1);
+    assert_true(number_of(text, "wshealthd_diagnosis{cause=\"server_down\"}") == 0);
+    assert_int_equal(count_of(text, "\nwshealthd_diagnosis{"), CAUSE_COUNT);
+    check_fail(&world.checks[0], REASON_CONNECT_REFUSED, "refused");
+    world_judge(&world, false, false);
+    text = scrape(false);
+    assert_true(number_of(text, "wshealthd_diagnosis{cause=\"starting\"}") == 0);
+    assert_true(number_of(text, "wshealthd_diagnosis{cause=\"server_down\"}") == 1);
+}
+
 static void test_openmetrics(void **state)
 {
     (void)state;
@@ -454,7 +472,7 @@ static void test_table_of_the_manual(void **state)
     (void)state;
     metric_write_roff(&out);
     const char *text = buf_str(&out);
-    assert_int_equal(count_of(text, ".TP\n"), 27);
+    assert_int_equal(count_of(text, ".TP\n"), 28);
     assert_int_equal(count_of(text, "wshealthd_check_failures_total"), 1);
     assert_int_equal(count_of(text, "wshealthd_build_info"), 1);
     assert_int_equal(count_of(text, "check,type,path,reason"), 1);
@@ -475,6 +493,7 @@ int main(void)
         T(test_hundreds_of_checks_list_what_came),
         T(test_values),
         T(test_unknown_is_not_a_number),
+        T(test_the_present_cause),
         T(test_openmetrics),
         T(test_ceiling),
         T(test_process),

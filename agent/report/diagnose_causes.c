@@ -1,0 +1,64 @@
+/*
+ * Owns the names of the causes, the order of the sets of rules, and what is said of causes that no fault of a check leads to. Called by
+ * diagnose.c, explain.c and metric.c. The rules themselves are in diagnose_rules*.c.
+ */
+#include "agent/base/mem.h"
+#include "agent/report/diagnose_rules.h"
+
+static const struct {
+    const char *name, *help;
+} causes[CAUSE_COUNT] = {
+#define CAUSE_ROW(id, name_, help_) [CAUSE_##id] = { name_, help_ },
+    CAUSE_LIST(CAUSE_ROW)
+#undef CAUSE_ROW
+};
+
+/* Their sentences may go on: with the names of checks, with rounds that have failed. */
+static const struct rule own_rules[] = {
+    { .cause = CAUSE_HEALTHY, .plain = "All checks pass", .advice = { "Nothing is to be done" } },
+    { .cause = CAUSE_STARTING,
+      .plain = "Waiting for the first pass of every check that gates readiness",
+      .advice = { "Wait: a server that comes up passes within an interval or two" } },
+    { .cause = CAUSE_DRAINING,
+      .plain = "The instance is drained: it takes no new connections, on purpose",
+      .advice = { "`wshealthd resume` puts it back into rotation" } },
+    { .cause = CAUSE_NOTHING_CHECKED,
+      .plain = "No check is enabled, so nothing is known about the server",
+      .advice = { "Leave checks: out of the configuration to get handshake, ping and hold" } },
+    { .cause = CAUSE_AGENT_STALLED,
+      .reasons = { REASON_AGENT_STALLED },
+      .plain = "The agent itself is too late to judge anything: this says nothing about the server",
+      .advice = { "Give the agent CPU: remove its CPU limit, or raise it; a request of a few millicores is enough",
+                  "Look at wshealthd_loop_lag_seconds, and at the load of the host" } },
+    { .cause = CAUSE_AGENT_ERROR,
+      .reasons = { REASON_AGENT_ERROR },
+      .plain = "The agent could not run its checks: this says nothing about the server",
+      .advice = { "Read what the check says: a file that cannot be read, a value that cannot be used, or descriptors or memory run "
+                  "out" } },
+};
+
+const struct rule_set diagnose_rule_sets[] = {
+    { diagnose_broker_rules, &diagnose_broker_rule_count },
+    { diagnose_rules, &diagnose_rule_count },
+    { 0 },
+};
+
+const char *cause_name(enum cause cause)
+{
+    panic_if((unsigned)cause >= CAUSE_COUNT);
+    return causes[cause].name;
+}
+
+const char *cause_help(enum cause cause)
+{
+    panic_if((unsigned)cause >= CAUSE_COUNT);
+    return causes[cause].help;
+}
+
+const struct rule *cause_own_rule(enum cause cause)
+{
+    for (size_t i = 0; i < sizeof own_rules / sizeof own_rules[0]; i++)
+        if (own_rules[i].cause == cause)
+            return &own_rules[i];
+    return NULL;
+}
