@@ -15,6 +15,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/net/dial_impl.h"
+#include "agent/net/own_sockets.h"
 #include "agent/net/resolve.h"
 #include "agent/net/stream_impl.h"
 
@@ -176,6 +177,15 @@ static void attempt_failed(struct dial *dial, const char *address, int status)
     }
 }
 
+/* The server's kernel figures are without the agent's own connections. */
+static void note_own(const struct dial *dial, const struct stream *stream)
+{
+    uv_os_fd_t fd;
+
+    if (!dial->target.url->is_unix && uv_fileno(&stream->uv.handle, &fd) == 0)
+        own_sockets_dialled(fd);
+}
+
 static void on_connected(uv_connect_t *req, int status)
 {
     struct attempt *attempt = (struct attempt *)req;
@@ -193,6 +203,7 @@ static void on_connected(uv_connect_t *req, int status)
     snprintf(dial->report->address, sizeof dial->report->address, "%s", attempt->address);
     if (status == 0) {
         stream_opened(stream);
+        note_own(dial, stream);
         clock_phase(dial);
         dial->report->connected = true;
         timer_stop(&dial->timer);

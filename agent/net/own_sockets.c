@@ -1,0 +1,100 @@
+/* See agent/net/own_sockets.h. Ports are remembered in a table of all of them, by the second: nothing grows, and nothing has to be freed. */
+#include "agent/net/own_sockets.h"
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "agent/base/clock.h"
+
+enum { PORTS = 65536, REMEMBERED_S = 120, DESCRIPTORS_DEFAULT = 4096, DESCRIPTORS_MAX = 1 << 20 };
+
+static _Atomic uint32_t dialled_s[PORTS]; /* the second, plus one; 0: never */
+
+static uint32_t second(void)
+{
+    return (uint32_t)(sockdiag_now_ns() / NS_PER_S) + 1;
+}
+
+static bool end_of(const struct sockaddr_storage *address, struct sock_end *end)
+{
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)address;
+        sock_end_from_v4(end, &v4->sin_addr);
+        end->port = ntohs(v4->sin_port);
+        return true;
+    }
+    if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const void *)address;
+        memcpy(end->address, &v6->sin6_addr, sizeof end->address);
+        end->port = ntohs(v6->sin6_port);
+        return true;
+    }
+    return false;
+}
+
+static bool local_end(int fd, struct sock_end *end)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+
+    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 && end_of(&address, end);
+}
+
+static bool remote_end(int fd, struct sock_end *end)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+
+    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 && end_of(&address, end);
+}
+
+/* How many descriptors the table has room for; none is above that. */
+static int table_size(void)
+{
+    char line[128];
+    long size = DESCRIPTORS_DEFAULT;
+    FILE *file = fopen("/proc/self/status", "re");
+
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "FDSize: %ld", &size) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return size > 0 && size < DESCRIPTORS_MAX ? (int)size : DESCRIPTORS_MAX;
+}
+
+void own_sockets_each(void (*on_socket)(void *user, uint32_t inode, const struct sock_end *local, const struct sock_end *remote),
+                      void *user)
+{
+    int size = table_size();
+
+    for (int fd = 0; fd < size; fd++) {
+        struct sock_end local = { 0 }, remote = { 0 };
+        struct stat status;
+
+        if (fstat(fd, &status) < 0 || !S_ISSOCK(status.st_mode))
+            continue;
+        if (!local_end(fd, &local) || !remote_end(fd, &remote))
+            local.port = remote.port = 0;
+        on_socket(user, (uint32_t)status.st_ino, &local, &remote);
+    }
+}
+
+void own_sockets_dialled(int fd)
+{
+    struct sock_end local;
+
+    if (local_end(fd, &local))
+        atomic_store_explicit(&dialled_s[local.port], second(), memory_order_relaxed);
+}
+
+bool own_sockets_dialled_from(uint16_t port)
+{
+    uint32_t when = atomic_load_explicit(&dialled_s[port], memory_order_relaxed);
+
+    return when && second() - when < REMEMBERED_S;
+}
