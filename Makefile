@@ -39,6 +39,8 @@ LIBS     := $(shell $(PKG_CONFIG) --libs $(PKGS))
 # libnats is opened when a nats broker is: the name it was built for.
 NATS_SONAME := $(shell readelf -d $$($(PKG_CONFIG) --variable=libdir libnats)/libnats.so | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
 CPPFLAGS += -DNATS_SONAME=$(NATS_SONAME) $(shell $(PKG_CONFIG) --cflags libnats)
+# libnghttp2 is opened when a connection over HTTP/2 is.
+CPPFLAGS += $(shell $(PKG_CONFIG) --cflags libnghttp2)
 # librdkafka is opened when a kafka broker is, so that nobody else pays its megabyte. Where its header is missing, or with KAFKA=0, the type is left out.
 WITH_KAFKA := $(or $(KAFKA),$(shell $(PKG_CONFIG) --exists rdkafka && echo 1 || echo 0))
 ifeq ($(WITH_KAFKA),1)

@@ -135,7 +135,7 @@ static void secure(struct dial *dial, struct stream *stream)
     const char *name = dial->target.server_name ? dial->target.server_name : dial->target.url->host;
     dial->phase_start_ns = clock_now_ns();
     dial->securing = stream;
-    if (stream_tls_begin(stream, dial->target.tls, name, on_secured, dial, &err) != 0)
+    if (stream_tls_begin(stream, dial->target.tls, name, dial->target.http2 ? "\x02h2" : NULL, on_secured, dial, &err) != 0)
         on_secured(dial, &err);
 }
 

@@ -21,6 +21,7 @@ struct dial_target {
     struct tls_context *tls;  /* NULL: plain. The dial takes a reference of its own */
     const char *server_name;  /* for SNI and verification; NULL: the host. Must live as long as the url */
     enum proxy_version proxy; /* the header that goes out before anything else, TLS included */
+    bool http2;               /* with TLS: offers h2, and nothing else, with ALPN. What was chosen is dial_report.tls.alpn */
     struct trace *trace;      /* who records it; must outlive the dial. NULL: nobody */
 };
 

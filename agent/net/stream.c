@@ -98,12 +98,20 @@ size_t stream_unread(const struct stream *stream)
     int waiting = 0;
     if (uv_fileno(&stream->uv.handle, &fd) != 0 || ioctl(fd, FIONREAD, &waiting) != 0 || waiting < 0)
         waiting = 0;
-    return (size_t)waiting + stream_tls_unread(stream);
+    return (size_t)waiting + stream_tls_unread(stream) + stream_h2_unread(stream);
 }
 
 void stream_deliver(struct stream *stream, struct slice data)
 {
-    stream->events->on_data(stream->user, data);
+    if (stream->h2)
+        stream_h2_feed(stream, data);
+    else
+        stream->events->on_data(stream->user, data);
+}
+
+bool stream_wants_data(const struct stream *stream)
+{
+    return stream->started && !stream->paused && !stream->ended && !stream->closing;
 }
 
 void stream_end(struct stream *stream, enum reason reason, int code, const char *fmt, ...)
@@ -113,6 +121,8 @@ void stream_end(struct stream *stream, enum reason reason, int code, const char 
     va_start(args, fmt);
     err_vset(&err, reason, code, fmt, args);
     va_end(args);
+    if (stream->h2)
+        stream_h2_explain(stream, &err);
     stream->ended = true;
     stream_read_off(stream);
     if (!stream->closing && stream->started)
@@ -207,7 +217,7 @@ void stream_resume(struct stream *stream)
 {
     panic_if(stream->closing || !stream->started);
     stream->paused = false;
-    if (stream->ended || (stream->tls && stream_tls_resume(stream)))
+    if (stream->ended || (stream->h2 && stream_h2_resume(stream)) || (stream->tls && stream_tls_resume(stream)))
         return;
     stream_read_on(stream);
 }
@@ -222,6 +232,8 @@ static void on_closed(uv_handle_t *handle)
         mem_free(stream->outbox->next);
         mem_free(stream->outbox);
     }
+    if (stream->h2)
+        stream_h2_free(stream);
     if (stream->tls)
         stream_tls_free(stream);
     mem_free(stream);
@@ -230,6 +242,8 @@ static void on_closed(uv_handle_t *handle)
 void stream_kill(struct stream *stream)
 {
     stream->closing = true;
+    if (stream->h2)
+        stream_h2_stop(stream);
     stream_loop(stream)->lingering -= stream->lingers;
     if (stream->outbox)
         timer_stop(&stream->outbox->linger);
@@ -254,6 +268,8 @@ void stream_fin(struct stream *stream)
 void stream_close(struct stream *stream, uint32_t linger_ms)
 {
     panic_if(stream->closing);
+    if (stream->h2)
+        stream_h2_bye(stream);
     if (stream->tls && stream->broken == 0)
         stream_tls_bye(stream);
     stream->closing = true;
@@ -276,6 +292,8 @@ void stream_close(struct stream *stream, uint32_t linger_ms)
 void stream_close_now(struct stream *stream)
 {
     panic_if(stream->closing);
+    if (stream->h2)
+        stream_h2_bye(stream);
     stream_kill(stream);
 }
 

@@ -1,10 +1,10 @@
 /*
  * Inside of the net layer: what streams, dials, listeners and TLS know of each other. Nobody above includes this. stream.c,
- * stream_out.c and stream_tls.c are one module in three files, and call each other: reading, writing and TLS of one connection end
+ * stream_out.c, stream_tls.c and stream_h2.c are one module in four files, and call each other: reading, writing and TLS of one connection end
  * together.
  *
  * A held connection may cost 512 bytes in all, so a stream holds only what every connection needs. The rest is behind pointers that
- * are usually NULL: the outbox (the kernel did not take everything, or the stream is closing) and TLS.
+ * are usually NULL: the outbox (the kernel did not take everything, or the stream is closing), TLS and HTTP/2.
  */
 #ifndef WSHEALTHD_NET_STREAM_IMPL_H
 #define WSHEALTHD_NET_STREAM_IMPL_H
@@ -22,6 +22,7 @@ struct outbox {
 };
 
 struct tls_link;
+struct h2_link;
 
 struct stream {
     union {
@@ -34,6 +35,7 @@ struct stream {
     void *user;
     struct outbox *outbox;
     struct tls_link *tls;
+    struct h2_link *h2;
     uint32_t max_pending, read_max;
     int16_t broken;   /* the errno that writing met first */
     uint16_t turn;    /* of the loop in which it was read last */
@@ -62,10 +64,14 @@ void stream_fin(struct stream *stream);  /* closing, and everything is with the 
 int stream_send_record(struct stream *stream, const void *data, size_t len); /* of TLS, whose overhead does not count */
 struct outbox *stream_outbox(struct stream *stream);
 bool stream_flushed(const struct stream *stream);
+size_t stream_wire_pending(const struct stream *stream);         /* without what waits for HTTP/2 */
+int stream_wire_write(struct stream *stream, struct slice data); /* beneath HTTP/2, over TLS where there is TLS */
+bool stream_wants_data(const struct stream *stream);             /* may bytes be delivered now? */
 
-/* agent/net/stream_tls.c. The handshake over a connected stream; name is for SNI and verification. on_done comes at most once, with NULL
+/* agent/net/stream_tls.c. The handshake over a connected stream; name is for SNI and verification, alpn is what is offered (RFC 7301, 3.1;
+ * NULL: nothing). on_done comes at most once, with NULL
  * when it is done, and not inside this call. -1: it could not even begin. */
-int stream_tls_begin(struct stream *stream, struct tls_context *context, const char *name,
+int stream_tls_begin(struct stream *stream, struct tls_context *context, const char *name, const char *alpn,
                      void (*on_done)(void *user, const struct err *err), void *user, struct err *err);
 bool stream_tls_answered(const struct stream *stream); /* has the peer sent anything that looks like TLS? */
 void stream_tls_feed(struct stream *stream, const uint8_t *data, size_t len);
@@ -77,5 +83,17 @@ void stream_tls_pause(struct stream *stream);
 void stream_tls_bye(struct stream *stream); /* close_notify */
 void stream_tls_free(struct stream *stream);
 size_t stream_tls_unread(const struct stream *stream); /* of what came while it was paused */
+
+/* agent/net/stream_h2.c. What the peer has sent; what goes out; a peer that has ended, and why (err is changed); the outbox is empty. */
+void stream_h2_feed(struct stream *stream, struct slice data);
+int stream_h2_write(struct stream *stream, struct slice data);
+void stream_h2_explain(const struct stream *stream, struct err *err);
+void stream_h2_drained(struct stream *stream);
+bool stream_h2_resume(struct stream *stream); /* as stream_tls_resume */
+size_t stream_h2_pending(const struct stream *stream);
+size_t stream_h2_unread(const struct stream *stream);
+void stream_h2_bye(struct stream *stream);  /* GOAWAY */
+void stream_h2_stop(struct stream *stream); /* no callback comes any more */
+void stream_h2_free(struct stream *stream);
 
 #endif

@@ -21,14 +21,19 @@ struct outbox *stream_outbox(struct stream *stream)
     return stream->outbox;
 }
 
-size_t stream_pending(const struct stream *stream)
+size_t stream_wire_pending(const struct stream *stream)
 {
     return stream->outbox ? stream->outbox->flight_len + stream->outbox->next_len : 0;
 }
 
+size_t stream_pending(const struct stream *stream)
+{
+    return stream_wire_pending(stream) + stream_h2_pending(stream);
+}
+
 bool stream_flushed(const struct stream *stream)
 {
-    return stream_pending(stream) == 0;
+    return stream_wire_pending(stream) == 0;
 }
 
 void stream_set_max_pending(struct stream *stream, uint32_t bytes)
@@ -107,6 +112,8 @@ static void on_written(uv_write_t *req, int status)
         stream_kill(stream);
     else if (stream->closing)
         stream_fin(stream);
+    else if (stream->h2)
+        stream_h2_drained(stream);
     else if (stream->broken == 0 && !stream->ended && stream->started && stream->events->on_drain)
         stream->events->on_drain(stream->user);
 }
@@ -130,7 +137,7 @@ static int send_bytes(struct stream *stream, const void *data, size_t len, size_
 {
     if (stream->broken != 0)
         return -1;
-    size_t pending = stream_pending(stream);
+    size_t pending = stream_wire_pending(stream);
     if (len > max_bytes || pending > max_bytes - len)
         return -1;
     ssize_t sent = 0;
@@ -141,16 +148,21 @@ static int send_bytes(struct stream *stream, const void *data, size_t len, size_
     return 0;
 }
 
+int stream_wire_write(struct stream *stream, struct slice data)
+{
+    if (!stream->tls)
+        return send_bytes(stream, data.data, data.len, stream->max_pending);
+    if (data.len > stream->max_pending || stream_wire_pending(stream) > stream->max_pending - data.len)
+        return -1;
+    return stream_tls_write(stream, data);
+}
+
 int stream_write(struct stream *stream, struct slice data)
 {
     panic_if(stream->closing || !stream->is_open);
     if (data.len == 0)
         return stream->broken == 0 ? 0 : -1;
-    if (!stream->tls)
-        return send_bytes(stream, data.data, data.len, stream->max_pending);
-    if (data.len > stream->max_pending || stream_pending(stream) > stream->max_pending - data.len)
-        return -1;
-    return stream_tls_write(stream, data);
+    return stream->h2 ? stream_h2_write(stream, data) : stream_wire_write(stream, data);
 }
 
 int stream_send_record(struct stream *stream, const void *data, size_t len)

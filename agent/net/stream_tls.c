@@ -149,7 +149,7 @@ static void set_session(struct tls_link *link)
         SSL_set_session(link->ssl, context->session);
 }
 
-int stream_tls_begin(struct stream *stream, struct tls_context *context, const char *name,
+int stream_tls_begin(struct stream *stream, struct tls_context *context, const char *name, const char *alpn,
                      void (*on_done)(void *user, const struct err *err), void *user, struct err *err)
 {
     struct tls_link *link = mem_alloc(sizeof *link);
@@ -177,6 +177,8 @@ int stream_tls_begin(struct stream *stream, struct tls_context *context, const c
     if (set_identity(link) != 0)
         return err_set(err, REASON_TLS_HANDSHAKE_FAILED, 0, "%s cannot be a server name", name);
     set_session(link);
+    if (alpn)
+        SSL_set_alpn_protos(link->ssl, (const unsigned char *)alpn, (unsigned)strlen(alpn));
     int status = SSL_do_handshake(link->ssl); /* the ClientHello */
     if (SSL_get_error(link->ssl, status) != SSL_ERROR_WANT_READ) {
         explain(link, text, sizeof text);
@@ -207,11 +209,6 @@ static bool looks_like_tls(struct tls_link *link, const uint8_t *data, size_t le
 
 /* --- reading -------------------------------------------------------------------------------------------------------- */
 
-static bool wants_data(const struct stream *stream)
-{
-    return stream->started && !stream->paused && !stream->ended && !stream->closing;
-}
-
 static void read_failed(struct tls_link *link, int status)
 {
     char text[256];
@@ -236,7 +233,7 @@ static void pump(struct tls_link *link)
 {
     struct stream *stream = link->stream;
     uint8_t *slab = stream_loop(stream)->plain_slab;
-    while (wants_data(stream)) {
+    while (stream_wants_data(stream)) {
         ERR_clear_error();
         int got = SSL_read(link->ssl, slab, LOOP_SLAB_BYTES); /* one record at most, and never a part of one */
         if (got <= 0) {
@@ -256,7 +253,7 @@ static void on_held(struct timer *timer, void *user)
     link->held = NULL;
     stream_tls_feed(stream, held->data, held->len);
     mem_free(held);
-    if (wants_data(stream) && !link->held)
+    if (stream_wants_data(stream) && !link->held)
         stream_read_on(stream);
 }
 

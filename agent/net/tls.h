@@ -32,9 +32,9 @@ const char *tls_context_stale(const struct tls_context *context); /* why newer f
 struct tls_info {
     bool have_cert;
     char subject[128], issuer[128];
-    int64_t not_before_ms, not_after_ms; /* of the leaf */
-    int64_t chain_not_after_ms;          /* the earliest of the chain that was verified */
-    char version[12], cipher[40];
+    int64_t not_before_ms, not_after_ms;    /* of the leaf */
+    int64_t chain_not_after_ms;             /* the earliest of the chain that was verified */
+    char version[12], cipher[40], alpn[12]; /* alpn: the protocol that was chosen; "": none */
     bool resumed;
 };
 

@@ -180,4 +180,8 @@ void tls_info_of_connection(struct tls_info *info, const SSL *ssl)
     snprintf(info->version, sizeof info->version, "%s", SSL_get_version(ssl));
     snprintf(info->cipher, sizeof info->cipher, "%s", SSL_get_cipher_name(ssl) ? SSL_get_cipher_name(ssl) : "");
     info->resumed = SSL_session_reused(ssl) == 1;
+    const unsigned char *alpn;
+    unsigned alpn_len;
+    SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
+    snprintf(info->alpn, sizeof info->alpn, "%.*s", (int)alpn_len, alpn ? (const char *)alpn : "");
 }

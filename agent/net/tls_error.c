@@ -81,6 +81,9 @@ static enum reason alert_text(const struct tls_link *link, int alert, char *out,
         snprintf(out, size, "the server shares no version, cipher or parameter with us (alert %d, %s)", alert, word);
     else if (alert == SSL_AD_UNRECOGNIZED_NAME)
         snprintf(out, size, "the server does not serve this name (alert %d, %s)", alert, word);
+    else if (alert == SSL_AD_NO_APPLICATION_PROTOCOL)
+        snprintf(out, size, "the server speaks none of the protocols that were offered with ALPN: HTTP/2 (alert %d, %s)", alert,
+                 word);
     else
         snprintf(out, size, "the server ended TLS with alert %d (%s)", alert, word);
     return no_cert || refused || alert == TLS13_AD_CERTIFICATE_REQUIRED ? REASON_TLS_CLIENT_CERT_REJECTED
