@@ -18,6 +18,8 @@
 #include "agent/client/conn_offer.h"
 #include "agent/client/conn_parting.h"
 #include "agent/conf/dialect.h"
+#include "agent/net/stream_h2.h"
+#include "agent/proto/upgrade_h2.h"
 
 enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250 };
 /* What frames and DEFLATE may add to a message. */
@@ -30,7 +32,10 @@ struct conn_setup {
     struct conn_report *report;
     struct conn_offer offer;
     char key[WS_KEY_LEN + 1];
-    struct http_reader *reader;
+    struct http_reader *reader; /* NULL over HTTP/2, which has: */
+    bool settled;               /* the server's SETTINGS have come */
+    const struct http_head *head;
+    struct buf body;
     uint64_t requested_ns;
     const struct target_conf *conf;
     /* A response that is no 101: why it was judged so, while its body, where servers say why, is waited for. */
@@ -51,6 +56,7 @@ static void setup_free(struct conn *conn)
         dial_cancel(setup->dial);
     if (setup->reader)
         http_reader_free(setup->reader);
+    buf_fini(&setup->body);
     timer_stop(&setup->patience);
     conn_offer_fini(&setup->offer);
     mem_free(setup);
@@ -160,12 +166,24 @@ bool conn_take_message(struct conn *conn, const struct ws_message *message, size
     return true;
 }
 
+static const struct http_head *response_head(const struct conn_setup *setup)
+{
+    return setup->reader ? http_reader_head(setup->reader) : setup->head;
+}
+
+static bool response_started(const struct conn_setup *setup)
+{
+    return setup->reader ? http_reader_started(setup->reader) : setup->head != NULL;
+}
+
 /* The sentence of a refusal, with what has come of its body. */
 static void explain_refusal(const struct conn_setup *setup, struct err *err)
 {
+    struct slice body = setup->reader ? http_reader_body(setup->reader) : buf_slice(&setup->body);
+
     *err = setup->refusal;
-    upgrade_explain(http_reader_head(setup->reader), http_reader_body(setup->reader), &setup->offer.offer,
-                    setup->conf->dialect && setup->conf->dialect->hides_origin, err);
+    upgrade_explain(response_head(setup), body, &setup->offer.offer, setup->conf->dialect && setup->conf->dialect->hides_origin,
+                    err);
 }
 
 static void refuse(struct conn *conn)
@@ -185,8 +203,17 @@ static void on_patience(struct timer *timer, void *user)
 /* More of the body of a refusal. It ends with the response, at the ceiling, or at the timer. */
 static void take_refusal(struct conn *conn, struct slice data)
 {
+    struct conn_setup *setup = conn->setup;
     struct err err;
 
+    if (!setup->reader) {
+        size_t room = BODY_BYTES_MAX - setup->body.len;
+
+        buf_append(&setup->body, data.data, data.len < room ? data.len : room);
+        if (data.len >= room)
+            refuse(conn);
+        return;
+    }
     if (http_reader_feed(conn->setup->reader, &data, &err) != HTTP_MORE ||
         http_reader_body_total(conn->setup->reader) >= BODY_BYTES_MAX)
         refuse(conn);
@@ -196,16 +223,16 @@ static void take_refusal(struct conn *conn, struct slice data)
 static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
 {
     struct conn_setup *setup = conn->setup;
-    const struct http_head *head = http_reader_head(setup->reader);
+    const struct http_head *head = response_head(setup);
     struct upgrade_agreed agreed = { 0 };
     struct conn_group *group = conn->group;
     struct err err;
 
     setup->report->http_status = head->status;
-    if (head->status != 101 && http_header_get(head, "Retry-After"))
+    if (head->status != 101 && head->status != 200 && http_header_get(head, "Retry-After"))
         setup->report->retry_after_ms = backoff_retry_after_ms(*http_header_get(head, "Retry-After"), clock_wall_ms());
     if (upgrade_validate_response(head, &setup->offer.offer, setup->key, &agreed, &err) < 0) {
-        if (head->status == 101 || err.reason == REASON_UPGRADE_REDIRECT) {
+        if (head->status == (setup->reader ? 101 : 200) || err.reason == REASON_UPGRADE_REDIRECT) {
             conn_lost(conn, &err);
             return;
         }
@@ -221,6 +248,7 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     setup->report->deflate = agreed.deflate.on;
     setup->report->remark = agreed.remark;
     setup_free(conn);
+    stream_h2_drop_head(conn->stream);
     ws_reader_init(&conn->reader, WS_CLIENT, conn->ignores_messages ? 0 : CONN_MESSAGE_MAX, &agreed.deflate);
     ws_reader_skip(&conn->reader, &conn->group->budget);
     conn->intake = (struct conn_intake){ .since_ns = now_ns };
@@ -257,6 +285,8 @@ static void on_data(void *user, struct slice data)
         take_refusal(conn, data);
         return;
     }
+    if (!conn->setup->reader)
+        return;
     note_first(conn->setup, data);
     switch (http_reader_feed(conn->setup->reader, &data, &err)) {
     case HTTP_HEAD:
@@ -292,7 +322,9 @@ static void on_end(void *user, const struct err *cause)
     }
     if (conn->setup && (cause->reason == REASON_TLS_HANDSHAKE_FAILED || cause->reason == REASON_TLS_CLIENT_CERT_REJECTED))
         err = *cause; /* TLS 1.3: a refused client certificate shows only now */
-    else if (conn->setup && http_reader_started(conn->setup->reader))
+    else if (conn->setup && !conn->setup->reader && cause->reason != REASON_NONE)
+        err = *cause; /* which says what HTTP/2 says */
+    else if (conn->setup && response_started(conn->setup))
         err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection in the middle of its response", how);
     else if (conn->setup)
         err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection without a response to the upgrade", how);
@@ -305,31 +337,90 @@ static void on_end(void *user, const struct err *cause)
 
 static const struct stream_events stream_events = { .on_data = on_data, .on_end = on_end };
 
+static void lost_by_size(struct conn *conn)
+{
+    struct err err;
+
+    err_set(&err, REASON_AGENT_ERROR, 0, "the upgrade request is larger than %d bytes: shorten target.headers or the token",
+            CONN_REQUEST_MAX);
+    conn_lost(conn, &err);
+}
+
+/* --- over HTTP/2 ---------------------------------------------------------------------------------------------------- */
+
+static void on_h2_ready(void *user, bool connects)
+{
+    struct conn *conn = user;
+    struct conn_setup *setup = conn->setup;
+    struct upgrade_h2 request;
+    struct err err;
+
+    setup->report->answered = setup->settled = true;
+    if (!connects) {
+        err_set(&err, REASON_UPGRADE_REFUSED, 0,
+                "the server speaks HTTP/2 and does not allow WebSocket over it (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441)");
+        conn_lost(conn, &err);
+        return;
+    }
+    int rc = upgrade_h2_request(&request, &setup->offer.offer, setup->url->tls);
+    if (rc == 0)
+        stream_h2_request(conn->stream, request.fields, request.count);
+    upgrade_h2_wipe(&request);
+    if (rc < 0)
+        lost_by_size(conn);
+}
+
+static void on_h2_response(void *user, const struct http_head *head)
+{
+    struct conn *conn = user;
+
+    conn->setup->head = head;
+    take_head(conn, slice_make(NULL, 0), clock_now_ns());
+}
+
+static void begin_h2(struct conn *conn)
+{
+    static const struct stream_h2_events events = { on_h2_ready, on_h2_response };
+    const struct conn_setup *setup = conn->setup;
+    const char *chosen = setup->report->dial.tls.alpn;
+    struct err err;
+
+    if (setup->url->tls && strcmp(chosen, "h2") != 0) {
+        err_set(&err, REASON_UPGRADE_REFUSED, 0, "the server does not speak HTTP/2: of ALPN's h2 it chose %s",
+                *chosen ? chosen : "nothing");
+        conn_lost(conn, &err);
+    } else if (stream_h2_begin(conn->stream, &events, conn, &err) < 0) {
+        conn_lost(conn, &err);
+    }
+}
+
+/* --- the dial --------------------------------------------------------------------------------------------------------- */
+
 static void on_dial_open(void *user, struct stream *stream)
 {
     struct conn *conn = user;
     struct conn_setup *setup = conn->setup;
     struct buf request = BUF_INIT(CONN_REQUEST_MAX);
-    struct err err;
     static const struct http_limits limits = { HEAD_BYTES_MAX, BODY_BYTES_MAX };
 
     setup->dial = NULL;
     conn->stream = stream;
     stream_take_turns(stream);
-    setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
-    upgrade_key(setup->key);
     setup->requested_ns = conn->group->requested_ns = clock_now_ns();
     setup->report->requested = true;
     stream_start(stream, &stream_events, conn);
-    if (upgrade_write_request(&request, &setup->offer.offer, setup->key) < 0) {
-        err_set(&err, REASON_AGENT_ERROR, 0, "the upgrade request is larger than %d bytes: shorten target.headers or the token",
-                CONN_REQUEST_MAX);
-        buf_wipe(&request);
-        conn_lost(conn, &err);
+    if (setup->report->http2) {
+        begin_h2(conn);
         return;
     }
-    stream_write(stream, buf_slice(&request)); /* a failure here comes back as on_end */
+    setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
+    upgrade_key(setup->key);
+    int rc = upgrade_write_request(&request, &setup->offer.offer, setup->key);
+    if (rc == 0)
+        stream_write(stream, buf_slice(&request)); /* a failure here comes back as on_end */
     buf_wipe(&request);
+    if (rc < 0)
+        lost_by_size(conn);
 }
 
 static void on_dial_fail(void *user, const struct err *err)
@@ -363,6 +454,8 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     setup->target.tls = options->url->tls ? options->tls : NULL;
     setup->target.server_name = options->target->tls.server_name;
     setup->target.proxy = (enum proxy_version)options->target->proxy_protocol;
+    setup->target.http2 = report->http2 = options->http2;
+    setup->body = BUF_INIT(BODY_BYTES_MAX);
     setup->target.trace = options->trace;
     conn->setup = setup;
     conn->events = events;
@@ -480,7 +573,10 @@ int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *e
     }
     upgrade_stop_clock(conn->setup);
     text_format_duration((int64_t)timeout_ms, limit, sizeof limit);
-    if (http_reader_started(setup->reader))
+    if (!setup->reader && !setup->settled)
+        return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "no SETTINGS of HTTP/2 came within %s: does the server speak it here?",
+                       limit);
+    if (response_started(setup))
         return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "the response to the upgrade did not end within %s", limit);
     return err_set(err, REASON_UPGRADE_TIMEOUT, 0, "no response to the upgrade within %s", limit);
 }

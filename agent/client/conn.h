@@ -25,11 +25,12 @@ enum {
 /* What the handshake has done so far; true at any moment. Owned by the opener; must live until on_open or the end. */
 struct conn_report {
     struct dial_report dial;
-    bool requested;          /* the upgrade request was sent: the phase is upgrade */
-    uint64_t upgrade_ns;     /* from the request to the judged answer, or to its failure */
-    int http_status;         /* 0: none came */
+    bool requested;      /* the upgrade request was sent: the phase is upgrade */
+    uint64_t upgrade_ns; /* from the request to the judged answer, or to its failure */
+    int http_status;     /* 0: none came; 101, or 200 over HTTP/2, where it is open */
+    bool http2;
     bool answered;           /* a byte of an answer came */
-    uint64_t retry_after_ms; /* Retry-After of an answer that is no 101; 0: none */
+    uint64_t retry_after_ms; /* Retry-After of an answer that refuses; 0: none */
     char subprotocol[WS_SUBPROTOCOL_MAX];
     bool deflate;
     const char *remark; /* of upgrade_agreed */
@@ -111,6 +112,7 @@ struct conn_options {
     struct share *share;
     const struct asker *asker;
     bool shared;         /* it is such a connection itself: its farewell is counted */
+    bool http2;          /* over HTTP/2 (RFC 8441); else HTTP/1.1 */
     struct trace *trace; /* who records the conversation; must outlive the connection. NULL: nobody */
 };
 

@@ -168,7 +168,7 @@ void check_tell_backoff(struct check *check, enum result result, enum reason rea
 {
     struct backoff *backoff = backoff_of(check);
     const struct run_report *report = &check->run.report;
-    bool upgraded = report->http_status == 101; /* over a connection of this round */
+    bool upgraded = report->http_status == (report->http2 ? 200 : 101); /* over a connection of this round */
     bool page = reason == REASON_HTTP_STATUS && backoff_is_refusing_status(report->http_status);
 
     if (!dials(check) || check->host->once)

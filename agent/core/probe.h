@@ -28,6 +28,7 @@ struct run_report {
     bool have_rtt;
     uint64_t rtt_ns;
     int http_status, close_code; /* 0: none */
+    bool http2;                  /* the connection that it tells of was over HTTP/2 */
     int broker_hint;             /* enum broker_hint; 0: none */
     bool close_counted;          /* in an earlier round: it is shown again */
     int64_t cert_not_after_ms;   /* 0: none seen */

@@ -84,7 +84,7 @@ static int append_header(struct buf *out, const char *name, const char *value)
 }
 
 /* Appends the target. A blank or a control character would end it, and is percent-encoded. */
-static int append_target(struct buf *out, const char *target)
+int upgrade_write_target(struct buf *out, const char *target)
 {
     for (const char *at = target; *at; at++) {
         unsigned char c = (unsigned char)*at;
@@ -105,8 +105,8 @@ static int append_subprotocols(struct buf *out, const struct upgrade_offer *offe
 static int append_request(struct buf *out, const struct upgrade_offer *offer, const char *key)
 {
     char extensions[64];
-    if (buf_append_str(out, "GET ") < 0 || append_target(out, offer->target) < 0 || buf_append_str(out, " HTTP/1.1\r\n") < 0 ||
-        append_header(out, "Host", offer->host) < 0 ||
+    if (buf_append_str(out, "GET ") < 0 || upgrade_write_target(out, offer->target) < 0 ||
+        buf_append_str(out, " HTTP/1.1\r\n") < 0 || append_header(out, "Host", offer->host) < 0 ||
         buf_append_str(out, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n") < 0 ||
         append_header(out, "Sec-WebSocket-Key", key) < 0 || append_subprotocols(out, offer) < 0)
         return -1;
@@ -174,9 +174,17 @@ static struct slice location_host(struct slice location)
     return slice_make(location.data, end);
 }
 
-static const char *status_hint(int status)
+/* Over HTTP/2 there is no Upgrade header, and a 200 is what is wanted (RFC 8441, 5). */
+static int status_wanted(const struct http_head *head)
 {
-    switch (status) {
+    return head->major == 2 ? 200 : 101;
+}
+
+static const char *status_hint(const struct http_head *head)
+{
+    if (head->major == 2)
+        return head->status == 400 || head->status == 404 ? ": is the path right?" : "";
+    switch (head->status) {
     case 200:
         return ": something answers plain HTTP here; is the path right, and does a proxy in between pass the Upgrade header on?";
     case 400:
@@ -194,23 +202,23 @@ static int judge_status(const struct http_head *head, struct err *err)
 {
     char reason[SHOWN_MAX], where[SHOWN_MAX] = "";
     const struct slice *location = http_header_get(head, "Location");
-    int status = head->status;
+    int status = head->status, want = status_wanted(head);
     const char *gap = head->reason.len ? " " : "";
 
-    if (status == 101)
+    if (status == want)
         return 0;
     show_value(head->reason, reason);
     if (status >= 300 && status <= 399) {
         struct slice host = location ? location_host(*location) : slice_make(NULL, 0);
         const char *to = host.len ? " to " : location ? " to another path" : "";
-        return err_set(err, REASON_UPGRADE_REDIRECT, status, "status %d%s%s%s%s, want 101", status, gap, reason, to,
-                       show_value(host, where));
+        return err_set(err, REASON_UPGRADE_REDIRECT, status, "status %d%s%s%s%s, want %d", status, gap, reason, to,
+                       show_value(host, where), want);
     }
     if (status == 401 || status == 403)
-        return err_set(err, REASON_UPGRADE_UNAUTHORIZED, status, "status %d%s%s, want 101", status, gap, reason);
+        return err_set(err, REASON_UPGRADE_UNAUTHORIZED, status, "status %d%s%s, want %d", status, gap, reason, want);
     if (status == 429)
-        return err_set(err, REASON_RATE_LIMITED, status, "status %d%s%s, want 101", status, gap, reason);
-    return err_set(err, REASON_UPGRADE_REFUSED, status, "status %d%s%s, want 101%s", status, gap, reason, status_hint(status));
+        return err_set(err, REASON_RATE_LIMITED, status, "status %d%s%s, want %d", status, gap, reason, want);
+    return err_set(err, REASON_UPGRADE_REFUSED, status, "status %d%s%s, want %d%s", status, gap, reason, want, status_hint(head));
 }
 
 /* The option that mends it, where the status or the words tell which. NULL: they do not. */
@@ -219,7 +227,8 @@ static const char *refusal_advice(const struct http_head *head, struct slice bod
 {
     const int status = head->status;
 
-    if (status == 505 || status == 464 || words_mention(body, "HTTP/2") || words_mention(body, "ALPN protocol"))
+    if (head->major == 1 &&
+        (status == 505 || status == 464 || words_mention(body, "HTTP/2") || words_mention(body, "ALPN protocol")))
         return "the server takes HTTP/2 only, and a WebSocket begins with HTTP/1.1: let it take that as well";
     if ((status == 403 || status == 400) && words_mention(body, "origin"))
         return "set target.origin to one that it allows";
@@ -241,10 +250,10 @@ void upgrade_explain(const struct http_head *head, struct slice body, const stru
     if (!*words && !advice)
         return;
     show_value(head->reason, reason);
-    err_set(err, err->reason, err->code, "status %d%s%s, want 101%s%s%s%s%s", head->status, *reason ? " " : "", reason,
-            *words ? ": \"" : "", words, *words ? "\"" : "",
+    err_set(err, err->reason, err->code, "status %d%s%s, want %d%s%s%s%s%s", head->status, *reason ? " " : "", reason,
+            status_wanted(head), *words ? ": \"" : "", words, *words ? "\"" : "",
             advice               ? "; "
-            : head->status < 300 ? status_hint(head->status)
+            : head->status < 300 ? status_hint(head)
                                  : "",
             advice ? advice : "");
 }
@@ -304,18 +313,19 @@ static int judge_extensions(const struct http_head *head, const struct upgrade_o
     int rc = 0;
 
     if (!value && offer->deflate_required)
-        return err_set(err, REASON_UPGRADE_BAD_EXTENSION, 101,
+        return err_set(err, REASON_UPGRADE_BAD_EXTENSION, head->status,
                        "the server did not take permessage-deflate, which is required here");
     if (!value)
         return 0;
     if (http_header_nth(head, "Sec-WebSocket-Extensions", 1))
-        return err_set(err, REASON_UPGRADE_BAD_EXTENSION, 101, "Sec-WebSocket-Extensions came more than once (RFC 6455, 11.3.2)");
+        return err_set(err, REASON_UPGRADE_BAD_EXTENSION, head->status,
+                       "Sec-WebSocket-Extensions came more than once (RFC 6455, 11.3.2)");
     if (!offer->deflate)
-        return err_set(err, REASON_UPGRADE_BAD_EXTENSION, 101,
+        return err_set(err, REASON_UPGRADE_BAD_EXTENSION, head->status,
                        "the server chose extension \"%s\", none was offered (RFC 6455, 4.1)", show_value(*value, text));
     rc = deflate_accept_response(*value, params, err);
     if (rc < 0 && err)
-        err->code = 101;
+        err->code = head->status;
     return rc;
 }
 
@@ -336,19 +346,21 @@ static int judge_subprotocol(const struct http_head *head, const struct upgrade_
 
     list_subprotocols(offer, offered, sizeof offered);
     if (!value && offer->subprotocol_count)
-        return err_set(err, REASON_UPGRADE_BAD_SUBPROTOCOL, 101, "server chose none of %s", offered);
+        return err_set(err, REASON_UPGRADE_BAD_SUBPROTOCOL, head->status, "server chose none of %s", offered);
     if (!value)
         return 0;
     if (http_header_nth(head, "Sec-WebSocket-Protocol", 1))
-        return err_set(err, REASON_UPGRADE_BAD_SUBPROTOCOL, 101, "Sec-WebSocket-Protocol came more than once (RFC 6455, 11.3.4)");
+        return err_set(err, REASON_UPGRADE_BAD_SUBPROTOCOL, head->status,
+                       "Sec-WebSocket-Protocol came more than once (RFC 6455, 11.3.4)");
     for (size_t i = 0; i < offer->subprotocol_count; i++) {
         if (!slice_equal_str(*value, offer->subprotocols[i]))
             continue;
         snprintf(chosen, WS_SUBPROTOCOL_MAX, "%s", offer->subprotocols[i]);
         return 0;
     }
-    return err_set(err, REASON_UPGRADE_BAD_SUBPROTOCOL, 101, "server chose subprotocol \"%s\", offered: %s (RFC 6455, 4.1)",
-                   show_value(*value, text), *offered ? offered : "none");
+    return err_set(err, REASON_UPGRADE_BAD_SUBPROTOCOL, head->status,
+                   "server chose subprotocol \"%s\", offered: %s (RFC 6455, 4.1)", show_value(*value, text),
+                   *offered ? offered : "none");
 }
 
 /* Not an error: browsers and proxies ignore these headers, so refusing the response would take a server away from users that are
@@ -365,11 +377,13 @@ static const char *remark_on(const struct http_head *head)
 int upgrade_validate_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
                               struct upgrade_agreed *agreed, struct err *err)
 {
+    bool http2 = head->major == 2;
+
     memset(agreed, 0, sizeof *agreed);
-    if (judge_status(head, err) < 0 || judge_switch(head, err) < 0 || judge_accept(head, key, err) < 0 ||
+    if (judge_status(head, err) < 0 || (!http2 && (judge_switch(head, err) < 0 || judge_accept(head, key, err) < 0)) ||
         judge_extensions(head, offer, &agreed->deflate, err) < 0)
         return -1;
-    agreed->remark = remark_on(head);
+    agreed->remark = http2 ? NULL : remark_on(head);
     return judge_subprotocol(head, offer, agreed->subprotocol, err);
 }
 
