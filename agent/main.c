@@ -47,7 +47,7 @@ static const struct cli_flag check_flags[] = {
     { "expect", "TEXT", "what the answer must contain; without it, what was sent", 0, false },
     { "ca", "FILE", "trusts the authorities in this PEM file, and no others", 0, false },
     { "insecure", NULL, "does not verify the server's certificate", 0, false },
-    { "http", "1.1|2", "the version of HTTP for the upgrade; 2 is not in this version", 0, false },
+    { "http", "1.1|2|both", "the version of HTTP that the WebSocket begins with; 2 is RFC 8441", 0, false },
     { "trace", NULL, "not in this version: prints the whole conversation", 0, false },
     { 0 }
 };

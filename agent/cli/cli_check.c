@@ -242,7 +242,11 @@ static int set_target(const struct cli *cli, struct conf *conf)
 {
     static const struct {
         const char *flag, *name;
-    } flags[] = { { "header", "headers" }, { "origin", "origin" }, { "subprotocol", "subprotocols" }, { "ca", "tls.ca_file" } };
+    } flags[] = { { "header", "headers" },
+                  { "origin", "origin" },
+                  { "subprotocol", "subprotocols" },
+                  { "ca", "tls.ca_file" },
+                  { "http", "http" } };
     size_t header = 0;
     for (const char *value; (value = cli_next(cli, "header", &header));)
         forget_header(&conf->target.headers, value);
@@ -254,6 +258,8 @@ static int set_target(const struct cli *cli, struct conf *conf)
     }
     if (cli_has(cli, "insecure"))
         conf->target.tls.verify = false;
+    for (size_t i = 0; cli_has(cli, "http") && i < conf->check_count; i++)
+        conf->checks[i].http = 0; /* what a check says for itself gives way too */
     return set_dialect(cli, conf);
 }
 
@@ -387,11 +393,6 @@ int cli_check(struct cli *cli)
         return cli_error(cli, "--json, --nagios and --quiet exclude each other");
     if (cli_has(cli, "trace"))
         return cli_error(cli, "--trace is not in this version");
-    const char *http = cli_value(cli, "http");
-    if (http && strcmp(http, "1.1") != 0)
-        return cli_error(
-            cli, strcmp(http, "2") == 0 ? "--http 2 is not in this version, which speaks HTTP/1.1" : "--http %s: want 1.1 or 2",
-            http);
     conf = cli_check_conf(cli);
     if (!conf)
         return EXIT_UNKNOWN;

@@ -11,11 +11,16 @@
 static const struct {
     const char *key, *flag, *shown;
 } names[] = {
-    { "target.origin", "origin", "--origin" },         { "target.token", "token-file", "--token-file" },
-    { "target.headers", "header", "--header" },        { "target.subprotocols", "subprotocol", "--subprotocol" },
-    { "target.dialect", "dialect", "--dialect" },      { "target.tls.ca_file", "ca", "--ca" },
+    { "target.origin", "origin", "--origin" },
+    { "target.token", "token-file", "--token-file" },
+    { "target.headers", "header", "--header" },
+    { "target.subprotocols", "subprotocol", "--subprotocol" },
+    { "target.dialect", "dialect", "--dialect" },
+    { "target.tls.ca_file", "ca", "--ca" },
     { "target.tls: ca_file", "ca", "--ca" }, /* agent/net/tls_files.c writes it so */
-    { "target.tls.verify", "insecure", "--insecure" }, { "target.url", NULL, "the URL" },
+    { "target.http", "http", "--http" },
+    { "target.tls.verify", "insecure", "--insecure" },
+    { "target.url", NULL, "the URL" },
 };
 
 /* A key ends where no letter of a longer key follows. "target.headers.X-A" belongs to --header too. */

@@ -173,7 +173,9 @@ static const struct http_head *response_head(const struct conn_setup *setup)
 
 static bool response_started(const struct conn_setup *setup)
 {
-    return setup->reader ? http_reader_started(setup->reader) : setup->head != NULL;
+    bool head = setup->head;
+
+    return setup->reader ? http_reader_started(setup->reader) : head;
 }
 
 /* The sentence of a refusal, with what has come of its body. */

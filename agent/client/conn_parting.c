@@ -1,7 +1,7 @@
 /*
  * Looks at how a server answers our close frame (agent/client/conn_parting.h): RFC 6455, 5.5.1 and 7.1.1. Called by agent/client/conn.c and
  * conn_intake.c; tells the owner one remark at most, and fails nothing. Messages that come before its close frame were under way and are
- * thrown away. No answer within the time is no remark: a server may be busy, and some answer only when their application reads.
+ * thrown away. Over HTTP/2 nobody says who ends the stream first: only a moment is left for what is behind the close frame. No answer within the time is no remark: a server may be busy, and some answer only when their application reads.
  */
 #include "agent/client/conn_parting.h"
 
@@ -10,12 +10,15 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/net/stream_h2.h"
+
+enum { H2_BEHIND_MS = 20 };
 
 struct conn_parting {
     struct timer timer;
     uint64_t wait_ms, behind; /* behind: bytes that came after its close frame */
     uint16_t sent, code;
-    bool closed, last; /* its close frame has come; the time is up, and one more turn is given to what lies in the kernel */
+    bool h2, closed, last; /* its close frame has come; the time is up, and one more turn is given to what lies in the kernel */
 };
 
 static void judge(const struct conn_parting *parting, bool ended, char *out, size_t size)
@@ -30,7 +33,7 @@ static void judge(const struct conn_parting *parting, bool ended, char *out, siz
     else if (parting->code != parting->sent && parting->code != WS_CODE_NO_STATUS)
         snprintf(out, size, "the server answered close code %u with %u%s%s%s: the code is echoed (RFC 6455, 5.5.1)", parting->sent,
                  parting->code, *name ? " (" : "", name, *name ? ")" : "");
-    else if (!ended)
+    else if (!ended && !parting->h2)
         snprintf(out, size,
                  "the server answered the close frame and left TCP open for %s: the server closes it first (RFC 6455, 7.1.1)",
                  waited);
@@ -77,6 +80,7 @@ int conn_part(struct conn *conn, uint16_t code, uint64_t wait_ms)
     parting = mem_alloc(sizeof *parting);
     parting->sent = code;
     parting->wait_ms = wait_ms;
+    parting->h2 = stream_is_h2(conn->stream);
     timer_init(&parting->timer, conn->group->loop, on_time, conn);
     timer_start(&parting->timer, wait_ms);
     conn->parting = parting;
@@ -102,7 +106,7 @@ bool parting_take_message(struct conn *conn, const struct ws_message *message, s
         parting->closed = true;
         parting->code = message->close_code;
         parting->behind = behind;
-        timer_start(&parting->timer, parting->wait_ms); /* the FIN has as long again */
+        timer_start(&parting->timer, parting->h2 ? H2_BEHIND_MS : parting->wait_ms); /* the FIN has as long again */
     }
     return true;
 }
@@ -131,7 +135,7 @@ void parting_ended(struct conn *conn, const struct err *cause)
         finish(conn, true);
         return;
     }
-    snprintf(remark, sizeof remark, "the server %s TCP without a close frame, in answer to the agent's (RFC 6455, 5.5.1)",
-             cause->reason == REASON_NONE ? "closed" : "reset");
+    snprintf(remark, sizeof remark, "the server %s %s without a close frame, in answer to the agent's (RFC 6455, 5.5.1)",
+             cause->reason == REASON_NONE ? "closed" : "reset", conn->parting->h2 ? "the HTTP/2 stream" : "TCP");
     conn_parted(conn, true, remark);
 }

@@ -10,6 +10,7 @@
 #include "agent/base/mem.h"
 #include "agent/conf/broker_type.h"
 #include "agent/conf/probe_type.h"
+#include "agent/proto/h2.h"
 
 static struct tls_context *context_of(const struct tls_conf *tls, bool resume, struct err *err)
 {
@@ -35,6 +36,18 @@ static bool scheme_in(const char *value, const char *schemes)
     }
     buf_fini(&text);
     return found;
+}
+
+/* Whoever wants HTTP/2 wants to know at once that its library is missing. */
+static int look_for_http2(const struct conf *conf, struct err *err)
+{
+    for (size_t i = 0; i < conf->check_count; i++) {
+        const struct check_conf *check = &conf->checks[i];
+
+        if (check->enabled && conf_http_of(&conf->target, check) != HTTP_1_1)
+            return h2_available(err) < 0 ? err_prefix(err, check->http ? "checks.%s.http" : "target.http", check->name) : 0;
+    }
+    return 0;
 }
 
 static int broker_contexts(struct generation *generation, struct err *err)
@@ -71,7 +84,7 @@ struct generation *generation_new(struct conf *conf, struct err *err)
         generation_unref(generation);
         return NULL;
     }
-    if (broker_contexts(generation, err) < 0) {
+    if (broker_contexts(generation, err) < 0 || look_for_http2(conf, err) < 0) {
         generation_unref(generation);
         return NULL;
     }

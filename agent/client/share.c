@@ -18,6 +18,7 @@ struct share {
     struct share *next, **list;
     unsigned users, keepers;
     int path;
+    bool http2;
     struct generation *generation, *tls_from; /* tls_from: the newest, over reloads */
     struct conn_group *group;
     struct dialogue *host;
@@ -417,6 +418,7 @@ static void open_host(struct share *share)
                                     .url = share->path == PATH_PUBLIC ? &target->public : &target->local,
                                     .tls = share->tls_from->tls,
                                     .offer_deflate = true,
+                                    .http2 = share->http2,
                                     .shared = true };
     struct err err;
 
@@ -476,12 +478,13 @@ bool share_is_between(const struct share *share)
 
 /* --- life --- */
 
-struct share *share_ref(struct share **list, struct conn_group *group, struct generation *generation, int path, bool keeps)
+struct share *share_ref(struct share **list, struct conn_group *group, struct generation *generation, int path, bool http2,
+                        bool keeps)
 {
     struct share *share;
 
     for (share = *list; share; share = share->next)
-        if (share->path == path && conf_same_target(share->generation->conf, generation->conf)) {
+        if (share->path == path && share->http2 == http2 && conf_same_target(share->generation->conf, generation->conf)) {
             break;
         }
     if (share) {
@@ -494,6 +497,7 @@ struct share *share_ref(struct share **list, struct conn_group *group, struct ge
     share->users = 1;
     share->keepers = keeps;
     share->path = path;
+    share->http2 = http2;
     share->generation = generation_ref(generation);
     share->tls_from = generation_ref(generation);
     share->group = group;

@@ -23,9 +23,10 @@
 struct share;
 struct guest; /* what a dialogue is towards its share */
 
-/* The share of that path of the generation's target, out of *list, or a new one in it; counted. `keeps`: for a check that keeps its
+/* The share of that path of the generation's target, over that version of HTTP, out of *list, or a new one in it; counted. `keeps`: for a check that keeps its
  * connection between rounds. The group lives longer. */
-struct share *share_ref(struct share **list, struct conn_group *group, struct generation *generation, int path, bool keeps);
+struct share *share_ref(struct share **list, struct conn_group *group, struct generation *generation, int path, bool http2,
+                        bool keeps);
 void share_unref(struct share *share, bool keeps);                      /* NULL is none */
 void share_use_tls(struct share *share, struct generation *generation); /* for connections from now on */
 bool share_is_open(const struct share *share);                          /* whoever joins now opens nothing */

@@ -28,6 +28,7 @@ enum conf_compression { COMPRESSION_AUTO, COMPRESSION_OFF, COMPRESSION_REQUIRED 
 enum conf_token_place { TOKEN_HEADER, TOKEN_QUERY, TOKEN_COOKIE, TOKEN_SUBPROTOCOL, TOKEN_MESSAGE };
 enum { GATE_READY = 1, GATE_LIVE = 2 };
 enum conf_path { PATH_LOCAL, PATH_PUBLIC };
+enum conf_http { HTTP_1_1, HTTP_2, HTTP_BOTH };
 
 struct tls_conf {
     char *ca_file, *cert_file, *key_file, *server_name;
@@ -46,6 +47,7 @@ struct target_conf {
     struct tls_conf tls;
     int compression;
     int proxy_protocol; /* enum proxy_version */
+    int http;           /* enum conf_http */
     char *dialect_name; /* "raw" by default */
     /* derived from the fields above when the generation is sealed */
     const struct dialect *dialect;    /* never NULL once sealed */
@@ -73,6 +75,7 @@ struct check_conf {
     struct opt_window fall;
     unsigned gates; /* GATE_* */
     int path;       /* enum conf_path */
+    int http;       /* 0: the target's; else enum conf_http, plus one: see conf_http_of */
     bool enabled, shares;
 };
 
@@ -135,6 +138,9 @@ const struct broker_conf *conf_find_broker(const struct conf *conf, const char *
 /* -1 where a file of `tls` is not a regular file. Some libraries open these files themselves, and a fifo would block their
  * thread for ever. */
 int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err);
+/* The version of HTTP that a check's WebSocket connections use. Types that keep their connections and do not take turns with them (spreads_http)
+ * have HTTP/1.1 for both; so have types that speak no WebSocket. */
+enum conf_http conf_http_of(const struct target_conf *target, const struct check_conf *check);
 /* The user's own, or a built-in one. NULL: none of that name (err suggests one). */
 const struct dialect *conf_find_dialect(const struct conf *conf, const struct conf_env *env, const char *name, struct err *err);
 

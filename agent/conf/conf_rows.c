@@ -19,6 +19,8 @@ static const char *const proxy_words[] = { "off", "v1", "v2", NULL }; /* enum pr
 static const char *const version_words[] = { "1.0", "1.1", "1.2", "1.3", NULL };
 static const char *const shared_words[] = { "degrade", "fail", NULL };
 static const char *const gate_words[] = { "ready", "live", NULL };
+static const char *const http_words[] = { "1.1", "2", "both", NULL };                 /* enum conf_http */
+static const char *const check_http_words[] = { "target", "1.1", "2", "both", NULL }; /* that, plus one */
 static const char *const path_words[] = { "local", "public", NULL };
 
 const char *const conf_future_types[] = { "payload", "reconnect", "auth", "origin", "server", NULL };
@@ -123,6 +125,15 @@ const struct opt target_rows[] = {
       .words = proxy_words,
       .help = "the PROXY header that is sent before anything else, TLS included, to a server that takes connections from a load "
               "balancer only" },
+    { .name = "http",
+      .kind = OPT_ENUM,
+      .offset = TARGET(http),
+      .default_text = "1.1",
+      .words = http_words,
+      .help =
+          "the version of HTTP that a WebSocket begins with: 1.1, 2 (RFC 8441: as browsers do where a proxy offers it; needs "
+          "libnghttp2), or both, one after the other in each round, each with the whole timeout; the sentence then says which of "
+          "the two fails. Types that keep their connections: hold takes turns with them, others use 1.1 for both" },
     { .name = "dialect",
       .kind = OPT_STRING,
       .offset = TARGET(dialect_name),
@@ -361,6 +372,12 @@ const struct opt check_rows[] = {
       .default_text = "local",
       .words = path_words,
       .help = "which URL it connects to: local is target.url, public is target.public_url" },
+    { .name = "http",
+      .kind = OPT_ENUM,
+      .offset = CHECK(http),
+      .default_text = "target",
+      .words = check_http_words,
+      .help = "the version of HTTP that its WebSockets begin with: 1.1, 2 or both, or target: as target.http says" },
     { .name = "slo",
       .kind = OPT_DURATION,
       .offset = CHECK(slo_ms),

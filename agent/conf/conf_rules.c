@@ -208,6 +208,15 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     snprintf(below, sizeof below, "%s.path", path);
     if (check->path == PATH_PUBLIC && !conf->target.public_url && !conf_error_has(found, "target.public_url"))
         conf_error_path(found, below, "'public' needs target.public_url");
+    snprintf(below, sizeof below, "%s.http", path);
+    if (check->http && !probe_speaks_websocket(check->type))
+        conf_error_path(found, below, "a %s check has no WebSocket connection", check->type->name);
+    else if (check->http == HTTP_BOTH + 1 && check->type->session && !check->type->spreads_http)
+        conf_error_path(found, below,
+                        "a %s check keeps one connection: for both, write one check with http: 1.1 and one with http: 2",
+                        check->type->name);
+    else if (check->shares && check->enabled && conf_http_of(&conf->target, check) == HTTP_BOTH)
+        conf_error_path(found, below, "both means two connections, and share_connection one: want http: 1.1 or 2");
     const struct url *url = check->path == PATH_PUBLIC ? &conf->target.public : &conf->target.local;
     snprintf(below, sizeof below, "%s.type", path);
     if (check->type->wants_wss && *url->scheme && !url->tls)
@@ -220,6 +229,15 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
         check->type->validate(check->opts, &err))
         conf_error_below(found, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
     conf_validate_share(conf, index, path, found);
+}
+
+enum conf_http conf_http_of(const struct target_conf *target, const struct check_conf *check)
+{
+    enum conf_http http = (enum conf_http)(check->http ? check->http - 1 : target->http);
+
+    if (!probe_speaks_websocket(check->type) || (http == HTTP_BOTH && check->type->session && !check->type->spreads_http))
+        return HTTP_1_1;
+    return http;
 }
 
 /* Does anything use these TLS options: the target's URL, the public URL, or a check that speaks TLS by itself? */

@@ -76,9 +76,10 @@ struct probe_type {
     bool judges_parting;   /* with steps: after a pass, how the server answers the close frame is looked at */
     bool ignores_messages; /* its steps need pongs at most: the server's messages are judged, and not kept */
     bool uses_brokers;     /* its checks begin anew when a reload changes a broker */
-    bool delivers;         /* its stats have a delivery part */
-    bool needs_subscribe;  /* the target's dialect, or the check's own part of it, must say how to subscribe */
-    bool shares;           /* its checks can use one connection together with others (`share_connection`) */
+    bool spreads_http; /* sessions: with `http: both`, its connections take turns between the versions. Else they have HTTP/1.1 */
+    bool delivers;     /* its stats have a delivery part */
+    bool needs_subscribe; /* the target's dialect, or the check's own part of it, must say how to subscribe */
+    bool shares;          /* its checks can use one connection together with others (`share_connection`) */
     int (*validate_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */
     unsigned series;                                          /* SERIES_*: what /metrics shows of its checks */
     const enum reason *reasons;           /* those that only this type gives; ends with REASON_NONE. NULL: none */

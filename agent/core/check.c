@@ -430,6 +430,7 @@ struct conn_options run_conn_options(const struct run *run)
                                   .offer_deflate = true,
                                   .share = run->share,
                                   .asker = &run->asker,
+                                  .http2 = run->http2,
                                   .trace = run->trace };
 }
 
@@ -515,12 +516,14 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     if (run->type->delivers)
         run->stats->delivery = mem_alloc(sizeof *run->stats->delivery);
     run->once = host->once;
+    run->http = conf_http_of(run->target, conf);
+    run->http2 = run->http == HTTP_2;
     list_init(&check->turn.node);
     run->asker = (struct asker){
         &run->active, &run->started_ns, (uint64_t)conf->timeout_ms, conf->gates, host->once ? NULL : cut_round, run
     };
     if (conf->shares)
-        run->share = share_ref(&host->shares, &host->group, generation, conf->path, run->type->session);
+        run->share = share_ref(&host->shares, &host->group, generation, conf->path, run->http2, run->type->session);
     run->check = check;
     run->trace = &check->trace;
     timer_init(&check->schedule, host->loop, on_schedule, check);

@@ -50,6 +50,8 @@ struct run {
     struct conn_group *group; /* for WebSocket connections of its own (agent/client/conn.h) */
     struct share *share;      /* `share_connection`: for conn_options of its dialogues (agent/client/share.h); NULL: not set */
     struct asker asker;       /* on whose behalf, likewise */
+    enum conf_http http;      /* as configured */
+    bool http2;               /* for conn_options: over HTTP/2 */
     struct trace *trace;      /* the record of the round: for connections of any kind (agent/base/trace.h) */
     struct tls_context *tls;  /* full handshakes; NULL where nothing speaks TLS */
     struct tls_context *tls_resume; /* for mass holding only: a resumed session hides an expired certificate */

@@ -229,6 +229,11 @@ size_t stream_h2_pending(const struct stream *stream)
     return stream->h2 && stream->h2->exchange ? h2_pending(stream->h2->exchange) : 0;
 }
 
+bool stream_is_h2(const struct stream *stream)
+{
+    return stream->h2;
+}
+
 size_t stream_h2_withheld(const struct stream *stream)
 {
     return stream_wire_pending(stream) < WIRE_PENDING_MAX ? stream_h2_pending(stream) : 0;

@@ -189,7 +189,7 @@ static void begin_with(struct stage *stage, void (*on_frame)(struct peer *peer, 
     target->dialect = &raw;
     stage->generation.refs = 1;
     stage->generation.conf = &stage->conf;
-    stage->share = share_ref(&stage->shares, &stage->group, &stage->generation, PATH_LOCAL, keeps);
+    stage->share = share_ref(&stage->shares, &stage->group, &stage->generation, PATH_LOCAL, false, keeps);
     for (int i = 0; i < SEATS; i++) {
         stage->seats[i] = (struct seat){ .stage = stage, .name = (char)('A' + i) };
         stage->seats[i].asker = (struct asker){ .asks = &stage->seats[i].asks, .began_ns = &stage->seats[i].began_ns };
