@@ -55,6 +55,24 @@ static const struct hold_opts *opts_of(const struct run *run)
     return run->opts;
 }
 
+/* With `http: both` the connections take turns, beginning with HTTP/1.1. */
+static bool over_http2(const struct held *held)
+{
+    const struct hold_state *state = held->run->state;
+
+    return held->run->http == HTTP_BOTH ? (held - state->held) % 2 : held->run->http2;
+}
+
+/* Names the version where there are two. */
+static struct err with_version(const struct held *held, const struct err *err)
+{
+    struct err told = *err;
+
+    if (held->run->http == HTTP_BOTH)
+        err_prefix(&told, "over HTTP/%s", over_http2(held) ? "2" : "1.1");
+    return told;
+}
+
 /* The opening is over, well or not: what it measured goes into the round's report. */
 static void held_end_opening(struct held *held)
 {
@@ -245,14 +263,14 @@ static void on_lost(void *user, const struct err *cause)
     struct run *run = held->run;
     struct hold_state *state = run->state;
     enum hold_level level = HOLD_WELL;
-    struct err err;
+    struct err err, told = with_version(held, cause);
 
     if (held->opening) {
         opening_failed(held, cause);
-        finish_failed(run, reason_phase(cause->reason), cause);
+        finish_failed(run, reason_phase(cause->reason), &told);
         return;
     }
-    if (note_loss(held, cause))
+    if (note_loss(held, &told))
         level = judge_losses(run, &err);
     if (run->once && level == HOLD_WARN)
         level = HOLD_FAIL;      /* `wshealthd check` has one round: a single loss is all that it can show */
@@ -294,6 +312,7 @@ static int held_connect(struct held *held, struct err *err)
     options.tls = mass ? run->tls_resume : run->tls;
     options.offer_deflate = run->target->compression == COMPRESSION_REQUIRED;
     options.ignores_messages = true;
+    options.http2 = over_http2(held);
     return session_open(&held->session, &options, run->conf->name, &events, held, held->report, err);
 }
 
@@ -377,6 +396,7 @@ static void drop_silent(struct held *held)
 
     if (!conn_flooded(session_conn(&held->session), &err))
         err_set(&err, REASON_SILENT_DROP, 0, "it gave no pong");
+    err = with_version(held, &err);
     note_loss(held, &err);
     session_drop(&held->session);
 }
@@ -425,6 +445,7 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
         if (!held->opening || now_ns - held->since_ns < wait_ms * NS_PER_MS)
             continue;
         session_timeout_err(&held->session, (uint64_t)run->conf->timeout_ms, err);
+        *err = with_version(held, err);
         session_drop(&held->session);
         opening_failed(held, err);
     }
@@ -591,6 +612,7 @@ const struct probe_type probe_hold = {
     .validate_share = hold_validate_share,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD,
     .reasons = (const enum reason[]){ REASON_SILENT_DROP, REASON_NONE },
+    .spreads_http = true,
     .keeps = offsetof(struct hold_opts, connections) + 1,
     .timeout_reason = REASON_SILENT_DROP,
     .start = hold_start,

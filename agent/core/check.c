@@ -4,7 +4,7 @@
  * A round ends in round_end, which is idempotent: the first call wins, later ones find run.active false. A probe's stop is called before
  * the next round starts, and a round that failed while the agent itself was late is void.
  */
-#include "agent/core/check_impl.h"
+#include "agent/core/check_both.h"
 
 #include <arpa/inet.h>
 #include <stdarg.h>
@@ -34,16 +34,20 @@ static void on_schedule(struct timer *timer, void *user)
 {
     struct check *check = user;
     struct run *run = &check->run;
+    bool second = both_is_second(check);
 
     (void)timer;
     panic_if(run->active);
-    if (check_wait_for_share(check) || check_wait_for_turn(check))
+    if (!second && (check_wait_for_share(check) || check_wait_for_turn(check)))
         return;
     memset(&run->report, 0, sizeof run->report);
     run->active = true;
     check->timed_out = false;
     run->started_ns = check->void_since_ns = clock_now_ns();
-    trace_begin(&check->trace, run->started_ns, run->type->session);
+    if (second)
+        trace_note(&check->trace, TRACE_NOTE, "once more, over HTTP/2");
+    else
+        trace_begin(&check->trace, run->started_ns, run->type->session);
     if (!run->type->session && run->state)
         memset(run->state, 0, run->type->state_size);
     timer_start(&check->deadline, (uint64_t)check->conf->timeout_ms);
@@ -62,13 +66,6 @@ static void on_deadline(struct timer *timer, void *user)
 }
 
 /* --- the judgement --- */
-
-struct ending {
-    enum result result;
-    enum reason reason;
-    enum phase phase;
-    char text[ERR_TEXT_MAX];
-};
 
 /* A pass that took longer than `slo` is a warning. */
 static void apply_slo(const struct check *check, struct ending *ending)
@@ -245,6 +242,8 @@ static bool judge(struct check *check, const struct ending *ending)
     view->scope = scope;
     memcpy(view->message, ending->text, sizeof view->message);
     view->http_status = report->http_status;
+    view->http2 = report->http2;
+    view->http_split = check->http_split;
     view->close_code = report->close_code;
     view->broker_hint = report->broker_hint;
     view->last_ms = clock_wall_ms();
@@ -258,6 +257,7 @@ static bool judge(struct check *check, const struct ending *ending)
         view->last_fault = ending->reason;
         view->last_fault_scope = view->scope;
         view->last_fault_hint = report->broker_hint;
+        view->last_fault_split = check->http_split;
         memcpy(view->last_fault_message, ending->text, sizeof view->last_fault_message);
     }
     if (changed)
@@ -292,6 +292,13 @@ static void round_end(struct run *run, struct ending *ending)
     secret_scrub(ending->text);
     apply_slo(check, ending);
     apply_void(check, ending);
+    if (both_end_half(check, ending)) {
+        check->run.failed = ending->result == RESULT_FAIL;
+        if (run->type->stop)
+            run->type->stop(run);
+        timer_start(&check->schedule, 0);
+        return;
+    }
     apply_refusal(check, ending);
     own = own_doing(check, ending);
     count_round(check, ending);
@@ -464,6 +471,7 @@ static struct series series_of(const struct check *check)
 
 static void view_init(struct check *check)
 {
+    static const char *const http_names[] = { [HTTP_1_1] = "1.1", [HTTP_2] = "2", [HTTP_BOTH] = "both" };
     struct check_view *view = &check->view;
     const struct check_conf *conf = check->conf;
     const struct broker_conf *broker;
@@ -473,6 +481,7 @@ static void view_init(struct check *check)
     view->kind = probe_kind_of(conf->type);
     view->rank = conf->type->rank;
     view->proves = conf->type->proves;
+    view->http = http_names[check->run.http];
     view->path = conf->path == PATH_PUBLIC ? "public" : "local";
     view->series = series_of(check);
     view->summary = conf->type->summary;
@@ -559,6 +568,7 @@ void check_free(struct check *check)
     trace_fini(&check->trace);
     mem_free(check->view.stats.delivery);
     mem_free(check->run.state);
+    mem_free(check->both);
     share_unref(check->run.share, check->run.type->session);
     generation_unref(check->generation);
     generation_unref(check->tls_from);

@@ -26,6 +26,8 @@ struct check {
     uint64_t due_ns;        /* when the schedule's timer fires */
     uint64_t void_since_ns; /* a gap of the agent that ended after this makes a failure void */
     struct trace trace;     /* of the round */
+    struct both *both;      /* with `http: both`: the first half is over (agent/core/check_both.c) */
+    enum http_split http_split;
     struct check_view view;
 };
 

@@ -7,9 +7,13 @@
 #include "agent/core/health.h"
 #include "agent/core/stats.h"
 
+/* With `http: both`: the round failed over one version of HTTP and did not over the other. */
+enum http_split { HTTP_SPLIT_NONE, HTTP_SPLIT_ONLY_1_1_FAILS, HTTP_SPLIT_ONLY_2_FAILS };
+
 struct check_view {
     const char *name, *type, *path; /* path: "local" or "public" */
     const char *summary;            /* of the type, one sentence */
+    const char *http;               /* "1.1", "2" or "both": how its WebSockets begin */
     enum probe_kind kind;           /* of the type, as are rank and proves (agent/conf/probe_type.h) */
     int rank;
     unsigned proves;
@@ -26,8 +30,10 @@ struct check_view {
     enum scope scope;
     char message[512];           /* the sentence, "" for a plain pass */
     int http_status, close_code; /* 0: null */
-    int broker_hint;             /* enum broker_hint; 0: none */
-    int64_t since_ms, last_ms;   /* wall; of the state, of the last round; 0: null */
+    bool http2;                  /* the connection that these are of was over HTTP/2 */
+    enum http_split http_split;
+    int broker_hint;           /* enum broker_hint; 0: none */
+    int64_t since_ms, last_ms; /* wall; of the state, of the last round; 0: null */
     bool have_phase[PHASE_COUNT];
     uint64_t phase_ns[PHASE_COUNT], total_ns;
     bool have_rtt;
@@ -37,6 +43,7 @@ struct check_view {
     enum scope last_fault_scope;
     char last_fault_message[512];
     int last_fault_hint;
+    enum http_split last_fault_split;
     struct series series;
     struct check_stats stats;
 };

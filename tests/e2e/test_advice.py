@@ -60,7 +60,7 @@ def test_flags_are_named_where_flags_were_used(tmp_path, certs):
     (["check", "--token", "abc", "ws://127.0.0.1:1/"], ["did you mean '--token-file'", "Secrets are never flags"]),
     (["check", "--password=abc", "ws://127.0.0.1:1/"], ["--token-file"]),
     (["check", "--trace", "ws://127.0.0.1:1/"], ["--trace is not in this version"]),
-    (["check", "--http", "2", "ws://127.0.0.1:1/"], ["--http 2 is not in this version"]),
+    (["check", "--http", "3", "ws://127.0.0.1:1/"], ["--http", "1.1"]),
     (["check", "--http", "3", "ws://127.0.0.1:1/"], ["want 1.1 or 2"]),
 ])
 def test_flags_that_are_none(args, words):
