@@ -561,6 +561,11 @@ void conn_drop(struct conn *conn)
         stream_close_now(stream);
 }
 
+size_t conn_withheld(const struct conn *conn)
+{
+    return conn->stream && stream_is_h2(conn->stream) ? stream_h2_withheld(conn->stream) : 0;
+}
+
 int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err)
 {
     const struct conn_setup *setup = conn->setup;

@@ -137,6 +137,8 @@ void conn_asked(struct conn *conn);
 /* For a deadline: has the peer sent so much that its answer, if there is one, could not be reached? Then *err is the reason flood; or
  * message_too_big in the middle of a message that is announced as larger than what is kept. */
 bool conn_flooded(const struct conn *conn, struct err *err);
+/* Bytes that were sent and wait for the server to open its window of HTTP/2; 0 over HTTP/1.1. */
+size_t conn_withheld(const struct conn *conn);
 /* The error for a deadline that passed before it was open; the reason says in which phase. */
 int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err);
 

@@ -270,8 +270,11 @@ void talk_on_deadline(struct run *run)
     if (talk->explained.text[0])
         run_finish(run, talk->explained.reason, "%s within %s", talk->explained.text, limit);
     else
-        run_finish(run, run->type->timeout_reason, "no %s within %s%s", run->type->steps[talk->step].name, limit,
-                   talk->frames ? ", though other frames came" : ", and nothing else either");
+        run_finish(run, run->type->timeout_reason, "no %s within %s%s%s", run->type->steps[talk->step].name, limit,
+                   talk->frames ? ", though other frames came" : ", and nothing else either",
+                   conn_withheld(session_conn(&talk->session))
+                       ? "; the server's HTTP/2 window is closed, so the question was not sent whole"
+                       : "");
 }
 
 void talk_stop(struct run *run)

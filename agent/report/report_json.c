@@ -6,6 +6,7 @@
 #include "agent/report/report.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "agent/base/clock.h"
 #include "agent/conf/conf.h"
