@@ -471,7 +471,7 @@ static void test_publish_by_command_that_is_wrong(void **state)
            "w.yaml:7:50: checks[3].publish.command: 1 entries, want at least 2\n"
            "w.yaml:8:57: checks[4].publish.command[1]: unknown hole {{nothing_like_it}} at offset 0, want {{channel}}, {{token}}, "
            "{{id}}, "
-           "{{seq}}, {{now}}, {{payload}} or {{payload_json}}\n");
+           "{{seq}}, {{now}}, {{uuid}}, {{payload}} or {{payload_json}}\n");
     refuse(TARGET "brokers: [ { name: bus, type: ram } ]\nchecks: [ { type: delivery, publish: { command: [XADD, k] } } ]\n",
            "w.yaml:3:49: checks[0].publish.command: publish.command is of brokers of type hub, and bus is of type ram\n");
     refuse("target: { url: 'ws://h/', dialect: own }\nbrokers: [ { name: bus, type: ram } ]\n"
@@ -499,14 +499,14 @@ static void test_dialects_that_are_wrong(void **state)
         "w.yaml:4:53: dialects.c.connect.expect: regex: missing closing parenthesis at offset 2\n"
         "w.yaml:5:34: dialects.c.subscribe.send.base64: not base64 (RFC 4648, 4: with padding, without blanks)\n"
         "w.yaml:5:58: dialects.c.subscribe.expect: json: unknown hole {{chan}} at offset 1, want {{channel}}, {{token}}, {{id}}, "
-        "{{seq}}, {{now}}, {{payload}} or {{payload_json}}\n"
+        "{{seq}}, {{now}}, {{uuid}}, {{payload}} or {{payload_json}}\n"
         "w.yaml:5:88: dialects.c.subscribe.reject: a list, want a mapping such as { equals: text }, { contains: text }, { regex: "
         "pattern } or { json: { /key: value } }\n"
         "w.yaml:6:25: dialects.c.message.payload: pointer 'data' does not begin with a slash\n"
         "w.yaml:6:50: dialects.c.message.match: contains: {{#u16}} at offset 0 is not closed\n"
         "w.yaml:6:72: dialects.c.message.prefix: '{{' without '}}' at offset 0\n"
         "w.yaml:7:23: dialects.c.publish.topic: unknown hole {{topic}} at offset 0, want {{channel}}, {{token}}, {{id}}, {{seq}}, "
-        "{{now}}, {{payload}} or {{payload_json}}\n"
+        "{{now}}, {{uuid}}, {{payload}} or {{payload_json}}\n"
         "w.yaml:8:22: dialects.c.goodbye.send: a mapping, want a text, or { base64: ... } for a binary message\n");
     refuse(TARGET "dialects:\n  a: { path: ws, subprotocols: [a b], keepalive: { send: '3' } }\n  b: { path: '/a b#' }\n"
                   "  c: { keepalive: { match: { equals: a }, beat: b } }\n  d: { keepalive: { every: 1s } }\n",
@@ -561,7 +561,7 @@ static void test_parts_in_checks(void **state)
     refuse("target: { url: 'ws://h', dialect: talk }\nbrokers: [{ type: ram }]\n"
            "checks: [{ type: delivery, publish: { body: '{{x}}' }, greeting: {} }]\n",
            "w.yaml:3:45: checks[0].publish.body: unknown hole {{x}} at offset 0, want {{channel}}, {{token}}, {{id}}, {{seq}}, "
-           "{{now}}, {{payload}} or {{payload_json}}\n"
+           "{{now}}, {{uuid}}, {{payload}} or {{payload_json}}\n"
            "w.yaml:3:56: checks[0].greeting: unknown key\n");
 }
 

@@ -141,8 +141,9 @@ static void test_what_is_refused(void **state)
     (void)state;
     refuses("a{{chanel}}", "unknown hole {{chanel}} at offset 1 (did you mean '{{channel}}'?)");
     refuses("{{ token }}", "unknown hole {{ token }} at offset 0 (did you mean '{{token}}'?)");
-    refuses("{{}}", "unknown hole {{}} at offset 0, want {{channel}}, {{token}}, {{id}}, {{seq}}, {{now}}, {{payload}} or "
-                    "{{payload_json}}");
+    refuses("{{}}",
+            "unknown hole {{}} at offset 0, want {{channel}}, {{token}}, {{id}}, {{seq}}, {{now}}, {{uuid}}, {{payload}} or "
+            "{{payload_json}}");
     refuses("ab{{#u61}}", "unknown hole {{#u61}} at offset 2 (did you mean '{{#u16}}'?)");
     refuses("ab{{channel", "'{{' without '}}' at offset 2");
     refuses("{{channel}", "'{{' without '}}' at offset 0");
@@ -225,6 +226,160 @@ static void test_seq_u16(void **state)
     }
 }
 
+static void test_times_and_uuids(void **state)
+{
+    (void)state;
+    struct template_vars vars = { .now_ms = 1764183563123, .uuid = "u-1" };
+    expands_to("{{now}} {{now_s}} {{uuid}}", &vars, "1764183563123 1764183563 u-1");
+    char a[TEMPLATE_UUID_BYTES], b[TEMPLATE_UUID_BYTES];
+    template_make_uuid(a);
+    template_make_uuid(b);
+    assert_string_not_equal(a, b);
+    assert_int_equal(strlen(a), 36);
+    assert_int_equal(a[14], '4');
+    assert_non_null(strchr("89ab", a[19]));
+}
+
+/* What callers add, and what is told of secrets. */
+static char told[256];
+static void on_secret(void *user, struct slice value)
+{
+    assert_ptr_equal(user, told);
+    snprintf(told + strlen(told), sizeof told - strlen(told), "[%.*s]", (int)value.len, (const char *)value.data);
+}
+
+static const struct template_name names[] = {
+    { "salt", { (const uint8_t *)"s\"1", 3 }, false },
+    { "challenge", { (const uint8_t *)"c", 1 }, false },
+    { "session", { (const uint8_t *)"hidden", 6 }, true },
+};
+static struct template_vars with_names(void)
+{
+    told[0] = 0;
+    return (struct template_vars){ .token = "key",
+                                   .now_ms = 5000,
+                                   .names = names,
+                                   .name_count = sizeof names / sizeof names[0],
+                                   .on_secret = on_secret,
+                                   .user = told };
+}
+
+static void expands_named(const char *text, const struct template_vars *vars, const char *want)
+{
+    struct buf out = BUF_INIT(4096);
+    struct err err;
+    if (template_validate_names(slice_str(text), vars, &err) || template_expand(slice_str(text), vars, &out, &err))
+        fail_msg("%s: %s", text, err.text);
+    assert_string_equal(buf_str(&out), want);
+    buf_fini(&out);
+}
+
+static void test_functions(void **state)
+{
+    (void)state;
+    struct template_vars vars = with_names();
+    expands_named("<{{hex 'ab' \"c\"}}>", &vars, "<616263>");
+    expands_named("{{base64 'abcd'}} {{base64url 'abcd'}} {{base64url '?>?'}}", &vars, "YWJjZA== YWJjZA Pz4_");
+    expands_named("{{hex (unbase64 'YWJjZA==')}}", &vars, "61626364");
+    expands_named("{{hex (sha256 'abc')}}", &vars, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    expands_named("{{ hex  ( sha256 'a' 'b' 'c' ) }}", &vars, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    expands_named("{{upper (hex (hmac_sha256 'key' 'The quick brown fox jumps over the lazy dog'))}}", &vars,
+                  "F7BC83F430538424B13298E6AA6FB143EF4D59A14946175997479DBC2D1A3CD8");
+    assert_string_equal(told, "");
+    expands_named("{{hex (hmac_sha256 token 'The quick brown fox jumps over the lazy dog')}}", &vars,
+                  "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8");
+    assert_string_equal(told, "[f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8]");
+    expands_named("{{concat salt '/' now_s (upper 'x')}} {{lower 'ABz'}} {{json salt}} {{salt}}", &vars,
+                  "s\"1/5X abz \"s\\\"1\" s\"1");
+    expands_named("{{concat '}}' '{{' \"it's\"}}", &vars, "}}{{it's");
+    vars = with_names();
+    expands_named("{{hex session}} {{session}}", &vars, "68696464656e hidden");
+    assert_string_equal(told, "[68696464656e]");
+    /* OBS WebSocket 5: base64(sha256(base64(sha256(password + salt)) + challenge)), from its protocol.md */
+    const struct template_name obs[] = { { "salt", slice_str("lM1GncleQOaCu9lT1yeUZhFYnqhsLLP1G5lAGo3ixaI="), false },
+                                         { "challenge", slice_str("+IxH4CnCiqpX1rM9scsNynZzbOe4KhDeYcTNS3PDaeY="), false } };
+    struct template_vars login = { .token = "supersecretpassword", .names = obs, .name_count = 2 };
+    expands_named("{{base64 (sha256 (base64 (sha256 token salt)) challenge)}}", &login,
+                  "1Ct943GAT+6YQUUX47Ia/ncufilbe6+oD6lY+5kaCu4=");
+}
+
+static void test_values_inside_json_and_regex(void **state)
+{
+    (void)state;
+    struct template_vars vars = with_names();
+    vars.json = true;
+    expands_named("\"{{salt}}\" \"{{concat salt}}\" {{json salt}}", &vars, "\"s\\\"1\" \"s\\\"1\" \"s\\\"1\"");
+    vars.regex = true;
+    expands_named("^{{salt}}$", &vars, "^s\\\\\\\"1$");
+    vars.json = false;
+    expands_named("^{{salt}}{{concat '(.)'}}$", &vars, "^s\\\"1\\(\\.\\)$");
+}
+
+static void refuses_named(const char *text, const char *want)
+{
+    struct template_vars vars = with_names();
+    struct buf out = BUF_INIT(64);
+    struct err err = { 0 };
+    assert_int_equal(template_validate_names(slice_str(text), &vars, &err), -1);
+    assert_string_equal(err.text, want);
+    assert_int_equal(template_expand(slice_str(text), &vars, &out, &err), -1);
+    assert_int_equal(out.len, 0);
+    buf_fini(&out);
+}
+
+static void test_functions_that_are_refused(void **state)
+{
+    (void)state;
+    refuses_named("x{{sha265 token}}", "unknown function 'sha265' in {{...}} at offset 1 (did you mean 'sha256'?)");
+    refuses_named("{{hex}}", "{{hex}} at offset 0 wants an argument");
+    refuses_named("{{hex (sha256)}}", "{{hex (sha256)}} at offset 0 wants an argument");
+    refuses_named("{{hex (hmac_sha256 token)}}", "{{hex (hmac_sha256 token)}} at offset 0 wants a key and a text");
+    refuses_named("{{sha256 token}}",
+                  "{{sha256 token}} at offset 0 gives bytes, want hex, base64 or, in a binary message, bytes around it: "
+                  "{{hex (...)}}");
+    refuses_named("{{concat 'a' (sha256 token)}}",
+                  "{{concat 'a' (sha256 token)}} at offset 0 gives bytes, want hex, base64 or, in a binary "
+                  "message, bytes around it: {{hex (...)}}");
+    refuses_named("{{hex slat}}", "unknown hole {{slat}} at offset 0 (did you mean '{{salt}}'?)");
+    refuses_named(
+        "{{hex sha256 token}}",
+        "{{hex sha256 token}} at offset 0 has a function as an argument, which wants ( ) around it and its own arguments");
+    refuses_named("{{hex (sha256 token}}", "{{hex (sha256 token}} at offset 0 has a '(' that is not closed");
+    refuses_named("{{hex token)}}", "{{hex token)}} at offset 0 has a ')' too many");
+    refuses_named("{{hex 'a}}", "{{hex 'a}} at offset 0 has a quote that is not closed");
+    refuses_named("{{hex a+b}}", "unknown hole {{a}} at offset 0, want {{channel}}, {{token}}, {{id}}, {{seq}}, {{now}}, {{uuid}}, "
+                                 "{{payload}} or {{payload_json}}");
+    refuses_named("{{hex (hex (hex (hex (hex (hex (hex (hex (hex 'a'))))))))}}",
+                  "{{hex (hex (hex (hex (hex (hex (heâ¦}} at offset 0 is nested too deep");
+    refuses_named("{{hex (token)}}",
+                  "unknown function 'token' in {{...}} at offset 0, want hex, base64, sha256, hmac_sha256, concat or "
+                  "another of the manual");
+    /* only what a value turns out to be tells */
+    struct template_vars vars = with_names();
+    struct buf out = BUF_INIT(64);
+    struct err err = { 0 };
+    assert_int_equal(template_validate_names(slice_str("{{hex (unbase64 salt)}}"), &vars, &err), 0);
+    assert_int_equal(template_expand(slice_str("a{{hex (unbase64 salt)}}"), &vars, &out, &err), -1);
+    assert_string_equal(err.text, "{{hex (unbase64 salt)}} at offset 1 has unbase64 of what is not base64");
+    assert_int_equal(template_expand(slice_str("{{hex (hex (hex 'aaaaaaaaaaaa'))}}"), &vars, &out, &err), -1);
+    assert_string_equal(err.text, "longer than 64 bytes");
+    buf_fini(&out);
+}
+
+static void test_mentions(void **state)
+{
+    (void)state;
+    struct err err;
+    const struct template_vars any = { .any_name = true };
+    assert_true(template_mentions(slice_str("a {{#token}}{{token}}{{/token}}"), "token"));
+    assert_true(template_mentions(slice_str("{{hex 'x' (sha256 id token)}}"), "token"));
+    assert_false(template_mentions(slice_str("{{hex 'x token' (sha256 id)}} token {{^token}}{{/token}}"), "token"));
+    assert_int_equal(template_validate_names(slice_str("{{later}} {{hex later}}"), &any, &err), 0);
+    assert_int_equal(template_validate_names(slice_str("{{not a name}}"), &any, &err), -1);
+    assert_true(template_is_reserved("uuid") && template_is_reserved("base64"));
+    assert_false(template_is_reserved("salt"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +392,11 @@ int main(void)
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_ceilings),
+        cmocka_unit_test(test_times_and_uuids),
+        cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_values_inside_json_and_regex),
+        cmocka_unit_test(test_functions_that_are_refused),
+        cmocka_unit_test(test_mentions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
