@@ -14,6 +14,7 @@
 static struct entry {
     char *value;
     size_t len;
+    unsigned lent; /* by so many loans; 0: for good */
 } entries[SECRET_COUNT_MAX];
 static size_t entry_count;
 static uint16_t starts[256]; /* how many values begin with this byte: most positions of a text need no comparison */
@@ -25,21 +26,69 @@ static void drop(struct entry *entry)
     mem_free(entry->value);
 }
 
+static void remove_at(size_t index)
+{
+    drop(&entries[index]);
+    entry_count--;
+    memmove(entries + index, entries + index + 1, (entry_count - index) * sizeof entries[0]);
+}
+
+static struct entry *find(const char *value, size_t len)
+{
+    for (size_t i = 0; i < entry_count; i++)
+        if (entries[i].len == len && memcmp(entries[i].value, value, len) == 0)
+            return &entries[i];
+    return NULL;
+}
+
+static void add(const char *value, size_t len, unsigned lent)
+{
+    if (entry_count == SECRET_COUNT_MAX)
+        remove_at(0);
+    entries[entry_count++] = (struct entry){ mem_strdup(value), len, lent };
+    starts[(uint8_t)value[0]]++;
+}
+
 void secret_add(const char *value)
 {
     size_t len = value ? strlen(value) : 0;
-    if (len < SECRET_MIN)
+    struct entry *entry = len < SECRET_MIN ? NULL : find(value, len);
+    if (entry)
+        entry->lent = 0;
+    else if (len >= SECRET_MIN)
+        add(value, len, 0);
+}
+
+static void give_back(char *value)
+{
+    struct entry *entry = find(value, strlen(value));
+    if (entry && entry->lent && --entry->lent == 0)
+        remove_at((size_t)(entry - entries));
+    mem_free_secret(value);
+}
+
+void secret_lend(struct secret_loan *loan, const char *value)
+{
+    size_t len = strlen(value);
+    struct entry *entry = find(value, len);
+    if (len < SECRET_MIN || (entry && !entry->lent))
         return;
-    for (size_t i = 0; i < entry_count; i++)
-        if (entries[i].len == len && memcmp(entries[i].value, value, len) == 0)
-            return;
-    if (entry_count == SECRET_COUNT_MAX) {
-        drop(&entries[0]);
-        entry_count--;
-        memmove(entries, entries + 1, entry_count * sizeof entries[0]);
+    if (loan->count == SECRET_LOAN_MAX) {
+        give_back(loan->values[0]);
+        memmove(loan->values, loan->values + 1, --loan->count * sizeof loan->values[0]);
     }
-    entries[entry_count++] = (struct entry){ mem_strdup(value), len };
-    starts[(uint8_t)value[0]]++;
+    loan->values[loan->count++] = mem_strdup(value);
+    entry = find(value, len); /* it may have been the oldest */
+    if (entry)
+        entry->lent++;
+    else
+        add(value, len, 1);
+}
+
+void secret_return(struct secret_loan *loan)
+{
+    while (loan->count)
+        give_back(loan->values[--loan->count]);
 }
 
 static int hex_value(uint8_t c)

@@ -15,7 +15,18 @@
 enum { SECRET_MIN = 4, SECRET_COUNT_MAX = 256, SECRET_PREFIX_MIN = 8 };
 
 void secret_add(const char *value); /* copies; adding twice is once; past the maximum the oldest is forgotten */
-void secret_scrub(char *text);      /* each occurrence becomes *** in place */
+/*
+ * For what is derived from a secret and changes with every round, such as the response to a challenge: masked until it is returned, so that
+ * it does not push out the others. Of the values of one loan the newest SECRET_LOAN_MAX are kept. Zero a loan before its first use.
+ */
+enum { SECRET_LOAN_MAX = 16 };
+struct secret_loan {
+    char *values[SECRET_LOAN_MAX];
+    size_t count;
+};
+void secret_lend(struct secret_loan *loan, const char *value);
+void secret_return(struct secret_loan *loan); /* all of it; the loan may be used again */
+void secret_scrub(char *text);                /* each occurrence becomes *** in place */
 /* How many bytes at the front belong to a secret, or to several that overlap; 0 where none begins. For code that cuts a text. */
 size_t secret_span(struct slice s);
 void secret_forget_all(void);

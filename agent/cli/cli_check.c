@@ -268,7 +268,7 @@ static int place_token(const struct cli *cli, struct conf *conf, const char *fil
 {
     const struct dialect *dialect = conf_find_dialect(conf, &agent_conf_env, conf->target.dialect_name, NULL);
     struct slice connect = dialect ? slice_make(dialect->connect.send.data, dialect->connect.send.len) : slice_str("");
-    if (file || slice_find(connect, slice_str("{{token}}")) < 0)
+    if (file || !template_mentions(connect, "token"))
         return 0;
     return set(cli, "token-file", target_rows, &conf->target, "token_in", "message");
 }

@@ -52,6 +52,7 @@ static void release(struct dialogue *dialogue)
     match_free(dialogue->message);
     mem_free(dialogue->prefix);
     mem_free(dialogue->id);
+    secret_return(&dialogue->secrets);
     forget_last(dialogue);
     framing_fini(&dialogue->framing);
     dialogue->keepalive = dialogue->message = NULL;
@@ -311,7 +312,7 @@ static int prepare(struct dialogue *dialogue, struct err *err)
     const struct dialect *dialect = dialogue->speaker.dialect;
     const struct match_spec *message = &dialect->message.match;
 
-    dialogue->per_channel = match_spec_mentions(message, "{{channel}}") || match_spec_mentions(message, "{{seq}}");
+    dialogue->per_channel = match_spec_mentions(message, "channel") || match_spec_mentions(message, "seq");
     if (!dialogue->per_channel && speaker_match(&dialogue->speaker, message, "", 0, &dialogue->message, err) < 0)
         return -1;
     if (dialect->message.prefix)
@@ -357,7 +358,9 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
         return 0;
     }
     dialogue->id = mem_strdup(id ? id : "");
-    dialogue->speaker = (struct speaker){ dialect, options->target, dialogue->id, options->override };
+    template_make_uuid(dialogue->uuid);
+    dialogue->speaker =
+        (struct speaker){ dialect, options->target, dialogue->id, options->override, dialogue->uuid, &dialogue->secrets };
     dialogue->seq = dialogue->opened_ns = 0;
     dialogue->stage = STAGE_OPENING;
     dialogue->group = options->group;

@@ -1,6 +1,6 @@
 /*
  * Inside a dialogue: what its files share. agent/client/dialogue.c is its course, dialogue_channels.c subscriptions and
- * whose a message is, dialogue_parts.c the filling of holes.
+ * whose a message is, dialogue_parts.c matches and texts.
  */
 #ifndef WSHEALTHD_CLIENT_DIALOGUE_IMPL_H
 #define WSHEALTHD_CLIENT_DIALOGUE_IMPL_H
@@ -8,7 +8,7 @@
 #include "agent/base/text.h"
 #include "agent/client/dialogue.h"
 #include "agent/client/framing.h"
-#include "agent/proto/template.h"
+#include "agent/client/holes.h"
 
 /* Who a text is filled in for. */
 struct speaker {
@@ -16,6 +16,8 @@ struct speaker {
     const struct target_conf *target;
     const char *id;
     const struct conn_override *override; /* NULL: the token is the target's */
+    const char *uuid;                     /* one for the connection */
+    struct secret_loan *secrets;          /* what functions have made of the token, as long as the connection lives */
 };
 
 /* Fills the holes of a match and compiles it; *out is NULL where the match is empty. Channels, tokens and ids are quoted as each part wants:
@@ -25,7 +27,7 @@ int speaker_match(const struct speaker *speaker, const struct match_spec *spec, 
 /* What is awaited, for a sentence, with the holes filled: "JSON with /id = 1". */
 void speaker_describe(const struct speaker *speaker, const struct match_spec *spec, const char *channel, uint64_t seq, char *out,
                       size_t size);
-bool match_spec_mentions(const struct match_spec *spec, const char *hole); /* "{{channel}}" in any part */
+bool match_spec_mentions(const struct match_spec *spec, const char *hole); /* "channel", in a hole of any part */
 
 /* One channel that was asked for. */
 struct subscription {
@@ -59,6 +61,8 @@ struct dialogue {
     void *user;
     struct speaker speaker;
     char *id;
+    char uuid[TEMPLATE_UUID_BYTES];
+    struct secret_loan secrets;
     enum stage stage;
     struct conn_group *group;      /* group->current is our conn as long as the owner has not let go in a callback */
     uint64_t opened_ns, seq;       /* seq: counts what has an answer of its own, connect and subscriptions */

@@ -120,9 +120,48 @@ static void test_a_secret_that_was_cut(void **state)
     assert_int_equal(secret_span(slice_str("abcdefgh")), 8);
 }
 
+/* What is lent is masked until it is returned, by all who have lent it; what is there for good stays. */
+static void test_loans(void **state)
+{
+    struct secret_loan a = { 0 }, b = { 0 };
+    char text[256];
+    (void)state;
+    secret_add("forever-secret");
+    secret_lend(&a, "derived-one");
+    secret_lend(&b, "derived-one");
+    secret_lend(&a, "forever-secret");
+    secret_lend(&a, "abc");
+    secret_return(&a);
+    snprintf(text, sizeof text, "derived-one forever-secret abc");
+    secret_scrub(text);
+    assert_string_equal(text, "*** *** abc");
+    secret_return(&b);
+    snprintf(text, sizeof text, "derived-one forever-secret");
+    secret_scrub(text);
+    assert_string_equal(text, "derived-one ***");
+    /* a loan has a ceiling, and never pushes out what is there for good */
+    for (int i = 0; i < SECRET_COUNT_MAX + 10; i++) {
+        snprintf(text, sizeof text, "response-%04d", i);
+        secret_lend(&a, text);
+    }
+    assert_int_equal(a.count, SECRET_LOAN_MAX);
+    snprintf(text, sizeof text, "forever-secret response-0001 response-%04d", SECRET_COUNT_MAX + 9);
+    secret_scrub(text);
+    assert_string_equal(text, "*** response-0001 ***");
+    secret_lend(&b, "becomes-known");
+    secret_add("becomes-known");
+    secret_return(&b);
+    secret_return(&a);
+    snprintf(text, sizeof text, "becomes-known");
+    secret_scrub(text);
+    assert_string_equal(text, "***");
+    secret_forget_all();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_loans),
         cmocka_unit_test_teardown(test_every_occurrence, forget),
         cmocka_unit_test_teardown(test_overlaps_leave_no_rest, forget),
         cmocka_unit_test_teardown(test_spans, forget),

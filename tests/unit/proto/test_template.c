@@ -350,7 +350,7 @@ static void test_functions_that_are_refused(void **state)
     refuses_named("{{hex a+b}}", "unknown hole {{a}} at offset 0, want {{channel}}, {{token}}, {{id}}, {{seq}}, {{now}}, {{uuid}}, "
                                  "{{payload}} or {{payload_json}}");
     refuses_named("{{hex (hex (hex (hex (hex (hex (hex (hex (hex 'a'))))))))}}",
-                  "{{hex (hex (hex (hex (hex (hex (heâ¦}} at offset 0 is nested too deep");
+                  "{{hex (hex (hex (hex (hex (hex (h\xe2\x80\xa6}} at offset 0 is nested too deep");
     refuses_named("{{hex (token)}}",
                   "unknown function 'token' in {{...}} at offset 0, want hex, base64, sha256, hmac_sha256, concat or "
                   "another of the manual");
