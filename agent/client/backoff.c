@@ -7,10 +7,11 @@
  */
 #include "agent/client/backoff.h"
 
-#include <stdio.h>
 #include <string.h>
 
-enum { LEVEL_MAX = 16, DAY_S = 86400, WS_POLICY = 1008, WS_UNAUTHORIZED = 3000, WS_FORBIDDEN = 3003 };
+#include "agent/proto/http_date.h"
+
+enum { LEVEL_MAX = 16, WS_POLICY = 1008, WS_UNAUTHORIZED = 3000, WS_FORBIDDEN = 3003 };
 
 static uint64_t delay_ms(uint32_t level)
 {
@@ -123,35 +124,6 @@ bool backoff_is_refusing_status(int status)
 
 /* --- Retry-After --- */
 
-/* Days since 1970-01-01 in the Gregorian calendar. */
-static int64_t days_of(int year, int month, int day)
-{
-    int64_t y = month <= 2 ? year - 1 : year, era = y / 400, of_era = y - era * 400;
-    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-/* "Sun, 06 Nov 1994 08:49:37 GMT", the one form that is still written (RFC 9110, 5.6.7). -1: something else. */
-static int64_t date_s(const char *text)
-{
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    char month[4];
-    const char *at;
-    int day, year, hour, minute, second, used = 0;
-
-    /* Each number has at most four digits: none can overflow, which is what the check is about. NOLINTNEXTLINE(cert-err34-c) */
-    if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &day, month, &year, &hour, &minute, &second, &used) !=
-            6 ||
-        !used || text[used])
-        return -1;
-    at = strlen(month) == 3 ? strstr(months, month) : NULL;
-    if (!at || (at - months) % 3 || day < 1 || day > 31 || year < 1970 || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
-        second < 0 || second > 60)
-        return -1;
-    return days_of(year, (int)((at - months) / 3) + 1, day) * DAY_S + hour * 3600 + minute * 60 + second;
-}
-
 uint64_t backoff_retry_after_ms(struct slice value, int64_t wall_ms)
 {
     char text[40];
@@ -167,7 +139,7 @@ uint64_t backoff_retry_after_ms(struct slice value, int64_t wall_ms)
         if (seconds < BACKOFF_RETRY_AFTER_MAX_MS)
             seconds = seconds * 10 + (uint64_t)(text[i] - '0');
     if (text[i]) {
-        date = date_s(text);
+        date = http_date_s(value);
         if (date < 0 || date * 1000 <= wall_ms)
             return 0;
         seconds = (uint64_t)(date - wall_ms / 1000);

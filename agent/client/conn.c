@@ -19,6 +19,7 @@
 #include "agent/client/conn_parting.h"
 #include "agent/conf/dialect.h"
 #include "agent/net/stream_h2.h"
+#include "agent/proto/http_date.h"
 #include "agent/proto/upgrade_h2.h"
 
 enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250 };
@@ -231,6 +232,8 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     struct err err;
 
     setup->report->http_status = head->status;
+    if (http_header_get(head, "Date") && http_date_s(*http_header_get(head, "Date")) > 0)
+        setup->report->date_s = http_date_s(*http_header_get(head, "Date"));
     if (head->status != 101 && head->status != 200 && http_header_get(head, "Retry-After"))
         setup->report->retry_after_ms = backoff_retry_after_ms(*http_header_get(head, "Retry-After"), clock_wall_ms());
     if (upgrade_validate_response(head, &setup->offer.offer, setup->key, &agreed, &err) < 0) {

@@ -31,6 +31,7 @@ struct conn_report {
     bool http2;
     bool answered;           /* a byte of an answer came */
     uint64_t retry_after_ms; /* Retry-After of an answer that refuses; 0: none */
+    int64_t date_s;          /* Date of the answer, in seconds since 1970: the server's clock; 0: none */
     char subprotocol[WS_SUBPROTOCOL_MAX];
     bool deflate;
     const char *remark; /* of upgrade_agreed */

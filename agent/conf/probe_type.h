@@ -42,6 +42,9 @@ enum probe_kind {
     PROBE_PLAIN,   /* speaks no WebSocket with the target */
     PROBE_FRESH,   /* opens a new WebSocket connection for each round; a type with steps is always of this kind */
     PROBE_SESSION, /* keeps WebSocket connections open between rounds */
+    /* Opens new WebSocket connections, of which some are meant to be refused. What it is refused does not slow the other checks down, and what it
+     * is granted does not end their back-off; while the target refuses the others, it runs once a minute. It proves nothing about clients. */
+    PROBE_TRIAL,
     PROBE_BROKER,  /* does not use the target: it looks at a broker. Each broker has one such check by itself */
 };
 

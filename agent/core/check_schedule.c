@@ -69,8 +69,8 @@ static struct backoff *target_backoff(const struct check *check)
 }
 
 /*
- * A refusal of a health page or of a TLS handshake says nothing about the WebSocket, and must not slow down the checks that watch it: such
- * a check has a back-off of its own.
+ * A refusal of a health page or of a TLS handshake says nothing about the WebSocket, and one of a token that is meant to be bad even less:
+ * they must not slow down the checks that watch it. Such a check has a back-off of its own.
  */
 static struct backoff *backoff_of(struct check *check)
 {
@@ -84,7 +84,7 @@ static bool dials(const struct check *check)
 }
 
 /*
- * While the target refuses the WebSocket checks, a check that only dials it runs once a minute, and not before the time that the server
+ * While the target refuses the WebSocket checks, a check that only dials it, or means to be refused, runs once a minute, and not before the time that the server
  * named (Retry-After): a server that counts connections counts this one too. It takes no turn from the checks whose pass would end the
  * back-off.
  */

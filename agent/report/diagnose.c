@@ -120,7 +120,7 @@ static bool works(const struct check_view *check, const struct check_view *main_
 static unsigned facts_of_main(const struct check_view *main_check, const struct check_fault *fault)
 {
     unsigned facts = 0;
-    facts |= speaks_websocket(main_check) ? ON_WEBSOCKET : 0;
+    facts |= speaks_websocket(main_check) || main_check->kind == PROBE_TRIAL ? ON_WEBSOCKET : 0;
     facts |= main_check->kind == PROBE_SESSION ? ON_SESSION : 0;
     facts |= main_check->proves & PROVES_PONG ? ON_PING : 0;
     facts |= main_check->proves & PROVES_HTTP ? ON_HTTP : 0;

@@ -60,8 +60,58 @@ static void test_other_tokens(void **state)
     mem_free(big);
 }
 
+static void expect_composed(const struct jwt_claims *claims, const char *header, const char *payload)
+{
+    struct buf token = BUF_INIT(JWT_MAX), text = BUF_INIT(JWT_MAX);
+    struct err err = { 0 };
+
+    if (jwt_compose(claims, &token, &err) < 0)
+        fail_msg("%s", err.text);
+    jwt_base64url(slice_str(header), &text);
+    buf_append_char(&text, '.');
+    jwt_base64url(slice_str(payload), &text);
+    assert_string_equal(buf_str(&token), buf_str(&text));
+    buf_fini(&token);
+    buf_fini(&text);
+}
+
+static void test_compose(void **state)
+{
+    struct jwt_claims claims = { .alg = "HS256", .iat_s = 100, .exp_s = 160 };
+    struct buf token = BUF_INIT(JWT_MAX), small = BUF_INIT(20);
+    struct jwt_times times;
+    struct err err;
+
+    (void)state;
+    expect_composed(&claims, "{\"alg\":\"HS256\",\"typ\":\"JWT\"}", "{\"iat\":100,\"exp\":160}");
+    claims.json = "{\"sub\":\"probe\",\"aud\":[\"chat\"],\"exp\":9,\"iat\":7}";
+    claims.kid = "k1";
+    expect_composed(&claims, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"k1\"}",
+                    "{\"sub\":\"probe\",\"aud\":[\"chat\"],\"exp\":160,\"iat\":7}");
+    claims.audience = "elsewhere";
+    expect_composed(&claims, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"k1\"}",
+                    "{\"sub\":\"probe\",\"aud\":\"elsewhere\",\"exp\":160,\"iat\":7}");
+    assert_int_equal(jwt_compose(&claims, &small, &err), -1);
+    assert_non_null(strstr(err.text, "longer than 20 bytes"));
+    claims.json = "[1]";
+    assert_int_equal(jwt_compose(&claims, &token, &err), -1);
+    assert_non_null(strstr(err.text, "want a mapping"));
+    token.len = 0;
+    claims.json = "{\"nbf\":90}";
+    assert_int_equal(jwt_compose(&claims, &token, &err), 0);
+    buf_append_str(&token, ".sig");
+    assert_true(jwt_times_of(buf_slice(&token), &times));
+    assert_int_equal(times.exp_s, 160);
+    assert_int_equal(times.nbf_s, 90);
+    assert_int_equal(times.iat_s, 100);
+    assert_false(jwt_times_of(slice_str("opaque"), &times));
+    buf_fini(&token);
+    buf_fini(&small);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_payloads), cmocka_unit_test(test_other_tokens) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_payloads), cmocka_unit_test(test_other_tokens),
+                                        cmocka_unit_test(test_compose) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
