@@ -45,7 +45,7 @@ enum probe_kind {
     /* Opens new WebSocket connections, of which some are meant to be refused. What it is refused does not slow the other checks down, and what it
      * is granted does not end their back-off; while the target refuses the others, it runs once a minute. It proves nothing about clients. */
     PROBE_TRIAL,
-    PROBE_BROKER,  /* does not use the target: it looks at a broker. Each broker has one such check by itself */
+    PROBE_BROKER, /* does not use the target: it looks at a broker. Each broker has one such check by itself */
 };
 
 /* What a round asks for, so what a pass proves, beyond what its kind says. The diagnosis compares it with what fails. */

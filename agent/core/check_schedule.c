@@ -84,9 +84,9 @@ static bool dials(const struct check *check)
 }
 
 /*
- * While the target refuses the WebSocket checks, a check that only dials it, or means to be refused, runs once a minute, and not before the time that the server
- * named (Retry-After): a server that counts connections counts this one too. It takes no turn from the checks whose pass would end the
- * back-off.
+ * While the target refuses the WebSocket checks, a check that only dials it, or that means to be refused, runs once a minute, and not before
+ * the time that the server named (Retry-After): a server that counts connections counts this one too. It takes no turn from the checks whose
+ * pass would end the back-off.
  */
 static uint64_t rare_wait_ms(const struct check *check)
 {

@@ -46,6 +46,8 @@ struct script {
     bool deflates;            /* takes the client's offer of permessage-deflate */
     uint32_t max_message;     /* 0: 1 MiB */
     bool stays;               /* a raw_response does not end the connection */
+    /* What this request gets in the place of a 101; NULL: raw_response. May be NULL itself. */
+    const char *(*on_request)(struct script *script, const struct http_head *head);
     void (*on_open)(struct peer *peer);
     void (*on_message)(struct peer *peer, const struct ws_message *message);
     void *user;
@@ -111,8 +113,11 @@ static void peer_upgrade(struct peer *peer)
     struct upgrade_agreed agreed = { 0 };
     struct err err;
 
-    if (peer->script->raw_response) {
-        buf_append_str(&peer->out, peer->script->raw_response);
+    const char *raw = peer->script->on_request ? peer->script->on_request(peer->script, head) : NULL;
+    if (!raw)
+        raw = peer->script->raw_response;
+    if (raw) {
+        buf_append_str(&peer->out, raw);
         peer->closing = !peer->script->stays;
         peer_flush(peer);
         return;

@@ -47,6 +47,7 @@ static const struct world_type world_types[] = {
     { "tcp", PROBE_PLAIN, 5, PROVES_PORT },
     { "http", PROBE_PLAIN, 6, PROVES_HTTP },
     { "broker", PROBE_BROKER, 7, 0 },
+    { "origin", PROBE_TRIAL, 8, 0 },
 };
 enum { WORLD_TYPES = sizeof world_types / sizeof world_types[0] };
 
