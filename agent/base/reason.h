@@ -86,6 +86,10 @@
     X(SERVER_FDS_HIGH, "server_fds_high", NONE, LOCAL, "the server is near its descriptor limit")                                  \
     X(SERVER_CPU_HIGH, "server_cpu_high", NONE, LOCAL, "the server uses too much CPU")                                             \
     X(SERVER_GONE, "server_gone", NONE, LOCAL, "the server's process or socket is gone")                                           \
+    X(SERVER_SERIES_HIGH, "server_series_high", NONE, LOCAL, "a figure of the server's own metrics page is over its limit")        \
+    X(SERVER_METRICS_MISSING, "server_metrics_missing", NONE, PROBE,                                                               \
+      "the server's own metrics page, or a figure of it, is missing")                                                              \
+    X(SERVER_PEER_LOST, "server_peer_lost", NONE, LOCAL, "the server is not connected to what it must be connected to")            \
     X(BROKER_UNREACHABLE, "broker_unreachable", NONE, SHARED, "the broker cannot be reached")                                      \
     X(BROKER_AUTH_FAILED, "broker_auth_failed", NONE, SHARED, "the broker refused the credentials")                                \
     X(BROKER_TIMEOUT, "broker_timeout", NONE, SHARED, "the broker does not answer")                                                \

@@ -71,11 +71,12 @@ static void write_checks(struct buf *out)
 {
     for (const struct probe_type *const *type = agent_conf_env.probes; *type; type++) {
         char behind[64];
-        snprintf(behind, sizeof behind, "(gates %s)",
+        snprintf(behind, sizeof behind, "(gates %s%s)",
                  (*type)->gates == (GATE_READY | GATE_LIVE) ? "ready, live"
                  : (*type)->gates == GATE_READY             ? "ready"
                  : (*type)->gates == GATE_LIVE              ? "live"
-                                                            : "nothing");
+                                                            : "nothing",
+                 (*type)->gates_of ? " where a limit is set, else nothing" : "");
         buf_append_str(out, ".TP\n\\fB");
         roff_text(out, (*type)->name);
         buf_printf(out, "\\fR %s\n", behind);

@@ -26,7 +26,8 @@ enum {
 enum conf_details { DETAILS_FULL, DETAILS_REASONS, DETAILS_AUTO };
 enum conf_compression { COMPRESSION_AUTO, COMPRESSION_OFF, COMPRESSION_REQUIRED };
 enum conf_token_place { TOKEN_HEADER, TOKEN_QUERY, TOKEN_COOKIE, TOKEN_SUBPROTOCOL, TOKEN_MESSAGE };
-enum { GATE_READY = 1, GATE_LIVE = 2 };
+/* GATE_OPEN: the check names none, and its type decides by the options once they are read (probe_type.gates_of). */
+enum { GATE_READY = 1, GATE_LIVE = 2, GATE_OPEN = 4 };
 enum conf_path { PATH_LOCAL, PATH_PUBLIC };
 enum conf_http { HTTP_1_1, HTTP_2, HTTP_BOTH };
 

@@ -39,7 +39,7 @@ struct check_conf *conf_append_check(struct conf *conf, const struct probe_type 
     if (!type)
         return check;
     opt_defaults(check_rows, check);
-    check->gates = type->gates;
+    check->gates = type->gates_of ? GATE_OPEN : type->gates;
     check->opts = mem_alloc(type->opts_size ? type->opts_size : 1);
     opt_defaults(type->opts, check->opts);
     for (const struct opt *row = type->opts; row && row->name; row++)

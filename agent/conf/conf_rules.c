@@ -229,6 +229,8 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
         check->type->validate(check->opts, &err))
         conf_error_below(found, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
     conf_validate_share(conf, index, path, found);
+    if (check->gates & GATE_OPEN)
+        check->gates = (check->gates & ~(unsigned)GATE_OPEN) | check->type->gates_of(check->opts);
 }
 
 enum conf_http conf_http_of(const struct target_conf *target, const struct check_conf *check)

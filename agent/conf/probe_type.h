@@ -64,8 +64,11 @@ struct probe_type {
     const struct opt *opts;       /* rows for the type's own options, or NULL */
     size_t opts_size, state_size; /* state is zeroed before each round; for a session type, once */
     unsigned gates;               /* by default */
-    bool by_default;              /* where the configuration names no checks, there is one of this type */
-    enum probe_kind kind;         /* those that speak WebSocket with the target back off together; see probe_kind_of */
+    /* Where they depend on its options (a check that only reports unless a limit is set): the gates of a check that names none. `gates`
+     * has then what the manual says of the type. NULL: `gates` holds for all. */
+    unsigned (*gates_of)(const void *opts);
+    bool by_default;      /* where the configuration names no checks, there is one of this type */
+    enum probe_kind kind; /* those that speak WebSocket with the target back off together; see probe_kind_of */
     /* Of checks that fail in the same phase, the one of the lowest rank names the cause: it needs least of the server. 0 is a message and its
      * answer (echo); from -PROBE_RANK_MAX to PROBE_RANK_MAX. */
     int rank;
@@ -79,8 +82,9 @@ struct probe_type {
     bool judges_parting;   /* with steps: after a pass, how the server answers the close frame is looked at */
     bool ignores_messages; /* its steps need pongs at most: the server's messages are judged, and not kept */
     bool uses_brokers;     /* its checks begin anew when a reload changes a broker */
-    bool spreads_http; /* sessions: with `http: both`, its connections take turns between the versions. Else they have HTTP/1.1 */
-    bool delivers;     /* its stats have a delivery part */
+    bool spreads_http;   /* sessions: with `http: both`, its connections take turns between the versions. Else they have HTTP/1.1 */
+    bool delivers;       /* its stats have a delivery part */
+    bool watches_server; /* its stats have a server part */
     bool needs_subscribe; /* the target's dialect, or the check's own part of it, must say how to subscribe */
     bool shares;          /* its checks can use one connection together with others (`share_connection`) */
     int (*validate_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */

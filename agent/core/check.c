@@ -441,6 +441,14 @@ struct conn_options run_conn_options(const struct run *run)
                                   .trace = run->trace };
 }
 
+bool run_draining(const struct run *run, uint64_t *since_ns)
+{
+    const struct check_host *host = run->check->host;
+
+    *since_ns = host->drained_ns;
+    return host->draining;
+}
+
 /* --- life --- */
 
 /* The option that names a broker, of types that have one. */
@@ -524,6 +532,8 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     run->stats = &check->view.stats;
     if (run->type->delivers)
         run->stats->delivery = mem_alloc(sizeof *run->stats->delivery);
+    if (run->type->watches_server)
+        run->stats->server = mem_alloc(sizeof *run->stats->server);
     run->once = host->once;
     run->http = conf_http_of(run->target, conf);
     run->http2 = run->http == HTTP_2;
@@ -567,6 +577,7 @@ void check_free(struct check *check)
         check->run.type->clean(&check->run);
     trace_fini(&check->trace);
     mem_free(check->view.stats.delivery);
+    mem_free(check->view.stats.server);
     mem_free(check->run.state);
     mem_free(check->both);
     share_unref(check->run.share, check->run.type->session);

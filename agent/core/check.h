@@ -25,7 +25,9 @@ struct check_host {
     /* Rounds of this check contradict its state: the others should look soon. May be NULL. */
     void (*on_news)(void *user, struct check *check, bool failed);
     struct broker *(*find_broker)(void *user, const char *name);
-    char nonce[9]; /* of this process: two agents with one name do not take each other's heartbeats */
+    char nonce[9];       /* of this process: two agents with one name do not take each other's heartbeats */
+    bool draining;       /* the instance is being taken out of rotation on purpose; set by the agent */
+    uint64_t drained_ns; /* when that began, or when it ended; monotonic. 0: never */
     void *user;
 };
 

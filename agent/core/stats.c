@@ -48,3 +48,19 @@ const char *delivery_result_name(enum delivery_result result)
     panic_if((unsigned)result >= DELIVERY_COUNT);
     return names[result];
 }
+
+const char *server_conn_name(enum server_conn state)
+{
+#define SERVER_CONN_TEXT(id, name) name,
+    static const char *const names[] = { SERVER_CONN_LIST(SERVER_CONN_TEXT) };
+
+    return names[state];
+}
+
+const char *server_peer_name(enum server_peer_state state)
+{
+#define SERVER_PEER_TEXT(id, name) name,
+    static const char *const names[] = { SERVER_PEER_LIST(SERVER_PEER_TEXT) };
+
+    return names[state];
+}

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "agent/base/reason.h"
+#include "agent/core/server_stats.h"
 #include "agent/proto/prom.h"
 
 /* Label values of `code`: the registered codes that can be on the wire or stand for their absence, and two ranges. */
@@ -64,6 +65,7 @@ struct check_stats {
     int64_t cert_not_after_ms;       /* wall, 0: none seen */
     uint64_t dropped;                /* of brokers' own checks: messages that were not taken */
     struct delivery_stats *delivery; /* of delivery checks; NULL for others */
+    struct server_stats *server;     /* of server checks; NULL for others */
     bool holds;                      /* it keeps connections, and counts what becomes of them */
     uint32_t held;                   /* connections held open now */
     uint64_t lost, lost_age_ns;      /* held connections that were lost, ever; the age of the last one */

@@ -113,8 +113,10 @@ static bool phase_gives(const struct check_view *check, enum reason reason)
 static bool reason_listed(const struct check_view *check, enum reason reason)
 {
     const char *name = reason_name(reason);
-    if (reason == REASON_NONE || begins_with(name, "server_"))
+    if (reason == REASON_NONE)
         return false;
+    if (begins_with(name, "server_"))
+        return check->stats.server && is_own(&check->series, reason);
     if (check_is_broker(check))
         return begins_with(name, "broker_") || begins_with(name, "agent_") || reason == REASON_SLOW;
     if (begins_with(name, "broker_") || begins_with(name, "delivery_"))
@@ -334,6 +336,58 @@ static void write_heartbeats(struct scrape *scrape, const struct check_view *che
                     delivery_result_name((enum delivery_result)i), NULL);
 }
 
+#define SERVER_FIGURE(id, have, value)                                                                          \
+    static void write_server_##id(struct scrape *scrape, const struct check_view *check)                        \
+    {                                                                                                           \
+        const struct server_stats *server = check->stats.server;                                                \
+        if (server)                                                                                             \
+            prom_sample(&scrape->prom, server->have ? (double)server->value : NAN, "check", check->name, NULL); \
+    }
+SERVER_FIGURE(queue, have_listener, queue)
+SERVER_FIGURE(queue_limit, have_queue_limit, queue_limit)
+SERVER_FIGURE(resident, have_resident, resident_bytes)
+SERVER_FIGURE(fds, have_fds, fds)
+SERVER_FIGURE(max_fds, have_max_fds, max_fds)
+SERVER_FIGURE(cpu, have_cpu_seconds, cpu_seconds)
+
+static void write_server_connections(struct scrape *scrape, const struct check_view *check)
+{
+    const struct server_stats *server = check->stats.server;
+    for (unsigned i = 0; server && i < SERVER_CONN_COUNT; i++)
+        prom_sample(&scrape->prom, server->have_connections ? (double)server->connections[i] : NAN, "check", check->name, "state",
+                    server_conn_name((enum server_conn)i), NULL);
+}
+
+static void write_server_opens(struct scrape *scrape, const struct check_view *check)
+{
+    if (check->stats.server)
+        prom_sample(&scrape->prom, (double)check->stats.server->opens, "check", check->name, NULL);
+}
+
+static void write_server_closes(struct scrape *scrape, const struct check_view *check)
+{
+    if (check->stats.server)
+        prom_sample(&scrape->prom, (double)check->stats.server->closes, "check", check->name, NULL);
+}
+
+/* 1 in the state that it is in. */
+static void write_server_peers(struct scrape *scrape, const struct check_view *check)
+{
+    const struct server_stats *server = check->stats.server;
+    for (unsigned i = 0; server && i < server->peer_count; i++)
+        for (unsigned state = 0; state < SERVER_PEER_STATE_COUNT; state++)
+            prom_sample(&scrape->prom, server->peers[i].state == state, "check", check->name, "peer", server->peers[i].name,
+                        "state", server_peer_name((enum server_peer_state)state), NULL);
+}
+
+static void write_server_series(struct scrape *scrape, const struct check_view *check)
+{
+    const struct server_stats *server = check->stats.server;
+    for (unsigned i = 0; server && i < server->series_count; i++)
+        prom_sample(&scrape->prom, server->series[i].known ? server->series[i].value : NAN, "check", check->name, "series",
+                    server->series[i].name, NULL);
+}
+
 /* --- the list -------------------------------------------------------------------------------------------------------- */
 
 struct family {
@@ -380,6 +434,28 @@ static const struct family families[] = {
       "Messages of the broker that were dropped unread, as more came than the agent takes, or as they were too large for a "
       "heartbeat.",
       NULL, write_dropped },
+    { PROM_GAUGE, "wshealthd_server_connections", "check,state",
+      "Connections to the server by their TCP state, the agent's own aside; NaN where the kernel does not tell.", NULL,
+      write_server_connections },
+    { PROM_COUNTER, "wshealthd_server_connection_opens", "check", "Connections to the server that were opened, as far as seen.",
+      NULL, write_server_opens },
+    { PROM_COUNTER, "wshealthd_server_connection_closes", "check", "Connections to the server that ended, as far as seen.", NULL,
+      write_server_closes },
+    { PROM_GAUGE, "wshealthd_server_accept_queue", "check", "Connections that wait until the server accepts them.", NULL,
+      write_server_queue },
+    { PROM_GAUGE, "wshealthd_server_accept_queue_limit", "check", "How many may wait: more are dropped.", NULL,
+      write_server_queue_limit },
+    { PROM_GAUGE, "wshealthd_server_resident_bytes", "check", "Resident memory of the server's processes.", NULL,
+      write_server_resident },
+    { PROM_GAUGE, "wshealthd_server_open_fds", "check", "Open descriptors of the server's process that is nearest to its limit.",
+      NULL, write_server_fds },
+    { PROM_GAUGE, "wshealthd_server_max_fds", "check", "Limit of open descriptors of that process.", NULL, write_server_max_fds },
+    { PROM_COUNTER, "wshealthd_server_cpu_seconds", "check", "User and system CPU time of the server's processes.", NULL,
+      write_server_cpu },
+    { PROM_GAUGE, "wshealthd_server_peer", "check,peer,state", "What the server must be connected to: 1 for its present state.",
+      NULL, write_server_peers },
+    { PROM_GAUGE, "wshealthd_server_series", "check,series",
+      "Figures of the server's own metrics page, counters per second; NaN where it has none.", NULL, write_server_series },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",
       "How long the event loop worked in one turn, or was stopped: a request may have waited so long.", write_loop_lag, NULL },
     { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,

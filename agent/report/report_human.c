@@ -270,6 +270,16 @@ static void put_delivery(struct page *page, const struct delivery_stats *deliver
         put_heartbeats(page, delivery, averaged);
 }
 
+/* --- the server ---------------------------------------------------------------------------------------------------------- */
+
+static void put_server(struct page *page, const struct server_stats *server)
+{
+    char text[TEXT_MAX];
+    report_server_line(server, text, sizeof text);
+    if (*text)
+        put_dim_lines(page, text, INDENT);
+}
+
 /* --- a check ------------------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -468,6 +478,8 @@ void report_human(const struct agent_view *view, const struct report_style *styl
             put_waterfall(&page, check);
         if (check->stats.delivery)
             put_delivery(&page, check->stats.delivery);
+        if (check->stats.server && check->judged)
+            put_server(&page, check->stats.server);
         put_what_is_wrong(&page, check);
         put_past(&page, check);
         buf_append_char(out, '\n');

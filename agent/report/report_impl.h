@@ -2,6 +2,7 @@
 #ifndef WSHEALTHD_REPORT_REPORT_IMPL_H
 #define WSHEALTHD_REPORT_REPORT_IMPL_H
 
+#include "agent/proto/json_out.h"
 #include "agent/report/report.h"
 
 enum { REPORT_ELAPSED_MAX = 32 };
@@ -13,6 +14,9 @@ uint64_t report_headline_ns(const struct check_view *check);
 /* The fault's sentence: the check's own, or for readers who may not see it, the reason's. */
 const char *report_fault_text(const struct check_fault *fault, bool full);
 const char *report_sentence(const struct agent_view *view, bool full);
+/* report_server.c: a server check's figures, as the member `server` of its row in /status, and as one line for people ("": nothing known). */
+void report_server_json(struct json_out *json, const struct server_stats *server, bool full);
+void report_server_line(const struct server_stats *server, char *out, size_t size);
 /* Appends text of unknown origin: control characters, C1 included, become blanks, so that it stays one line and moves no cursor. */
 void report_put(struct buf *out, const char *text);
 

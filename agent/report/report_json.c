@@ -140,6 +140,8 @@ static void put_check(struct json_out *json, const struct check_view *check, boo
         json_out_key(json, "last_loss_age_ms");
         put_ms(json, check->stats.lost != 0, check->stats.lost_age_ns);
     }
+    if (check->stats.server)
+        report_server_json(json, check->stats.server, full);
     json_out_object_end(json);
 }
 

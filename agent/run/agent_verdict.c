@@ -120,7 +120,8 @@ void agent_drain(struct agent *agent, bool on)
 {
     if (agent->draining == on)
         return;
-    agent->draining = on;
+    agent->draining = agent->host.draining = on;
+    agent->host.drained_ns = clock_now_ns();
     event_log(on ? EVENT_DRAIN : EVENT_RESUME, NULL);
     agent_verdict_update(agent);
 }

@@ -95,6 +95,17 @@ static void test_families_of_the_contract(void **state)
         "wshealthd_broker_state gauge",
         "wshealthd_broker_rtt_seconds histogram",
         "wshealthd_broker_messages_dropped_total counter",
+        "wshealthd_server_connections gauge",
+        "wshealthd_server_connection_opens_total counter",
+        "wshealthd_server_connection_closes_total counter",
+        "wshealthd_server_accept_queue gauge",
+        "wshealthd_server_accept_queue_limit gauge",
+        "wshealthd_server_resident_bytes gauge",
+        "wshealthd_server_open_fds gauge",
+        "wshealthd_server_max_fds gauge",
+        "wshealthd_server_cpu_seconds_total counter",
+        "wshealthd_server_peer gauge",
+        "wshealthd_server_series gauge",
         "wshealthd_loop_lag_seconds histogram",
         "wshealthd_stalls_total counter",
         "wshealthd_build_info gauge",
@@ -472,7 +483,7 @@ static void test_table_of_the_manual(void **state)
     (void)state;
     metric_write_roff(&out);
     const char *text = buf_str(&out);
-    assert_int_equal(count_of(text, ".TP\n"), 28);
+    assert_int_equal(count_of(text, ".TP\n"), 39);
     assert_int_equal(count_of(text, "wshealthd_check_failures_total"), 1);
     assert_int_equal(count_of(text, "wshealthd_build_info"), 1);
     assert_int_equal(count_of(text, "check,type,path,reason"), 1);
