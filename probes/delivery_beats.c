@@ -60,6 +60,7 @@ static void take_own(struct run *run, const struct heartbeat *heartbeat, enum de
     *came_ns = received_ns;
     took_ns = received_ns - state->beats[index].sent_ns;
     prom_observe(&stats->legs[leg], (double)took_ns / 1e9);
+    stats->last_ns[leg] = took_ns;
     late = !run->active || took_ns > (uint64_t)opts_of(run)->within_ms * NS_PER_MS;
     if (leg == LEG_WEBSOCKET)
         stats->heartbeats[late ? DELIVERY_LATE : DELIVERY_RECEIVED]++;

@@ -253,6 +253,8 @@ static bool note_loss(struct held *held, const struct err *cause)
     }
     run->stats->lost++;
     run->stats->lost_age_ns = age_ns;
+    run->stats->lost_code = cause->code;
+    run->stats->lost_ms = clock_wall_ms();
     hold_ages_lost(&state->ages, now_ns, held->opened_ns, is_kicked(held, cause), cause);
     return true;
 }

@@ -37,6 +37,7 @@ const char *delivery_leg_name(enum delivery_leg leg);
 const char *delivery_result_name(enum delivery_result result);
 struct delivery_stats {
     struct prom_histogram legs[LEG_COUNT]; /* from publishing to arrival */
+    uint64_t last_ns[LEG_COUNT];           /* the same of the newest on each; 0: none yet */
     uint64_t heartbeats[DELIVERY_COUNT];   /* our own */
     uint64_t others;                       /* those of other sources, on the WebSocket */
     unsigned sources;                      /* how many others there are, as far as they are remembered */
@@ -69,6 +70,8 @@ struct check_stats {
     bool holds;                      /* it keeps connections, and counts what becomes of them */
     uint32_t held;                   /* connections held open now */
     uint64_t lost, lost_age_ns;      /* held connections that were lost, ever; the age of the last one */
+    int lost_code;                   /* its close code; 0: none */
+    int64_t lost_ms;                 /* wall, when; 0: never */
 };
 
 #endif

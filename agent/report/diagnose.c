@@ -9,36 +9,23 @@
  * else works on the same path. The engine's and the diagnosis' knowledge of a type is what it declares (agent/conf/probe_type.h): no type is
  * known here by its name.
  *
+ * Two faults at once: a rule may ask for a second fault beside the main one, which it explains or is explained by. A second fault that stands by
+ * itself (a certificate, a token that is not asked for) is named behind the main one.
+ *
  * Brokers come into it in three ways: a broker is the main fault; or it is the witness beside a delivery that fails; or the server and a
  * broker have both failed, and it matters which was first.
  */
-#include "agent/report/diagnose.h"
-
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/conf/conf.h"
-#include "agent/report/diagnose_rules.h"
-#include "agent/report/view.h"
+#include "agent/report/diagnose_impl.h"
 
-/* A pass that is older than a fault by more than this says nothing against it. Rounds of one time start together. */
-enum { EVIDENCE_SLACK_MS = 500 };
-/* Faults that begin within this time begin together: checks do not run often enough to tell more exactly. */
-enum { TOGETHER_MS = 1000 };
-
-static bool speaks_websocket(const struct check_view *check)
-{
-    return check->kind == PROBE_FRESH || check->kind == PROBE_SESSION;
-}
-
-static bool is_public(const struct check_view *check)
-{
-    return strcmp(check->path, "public") == 0;
-}
+/* A broker that has failed so much later than a delivery cannot be its cause: rounds and deadlines differ by less. */
+enum { BROKER_LATER_MS = 10000 };
 
 /* --- the main fault ---------------------------------------------------------------------------------------------------- */
 
@@ -80,8 +67,8 @@ static unsigned priority_of(const struct check_view *check)
     if (weight == WEIGHT_NONE || !check_fault_of(check, &fault))
         return 0;
     unsigned priority = weight;
-    priority = priority * 2 + !is_public(check);
-    priority = priority * 2 + speaks_websocket(check);
+    priority = priority * 2 + !check_is_public(check);
+    priority = priority * 2 + check_speaks_websocket(check);
     priority = priority * PHASE_COUNT + (PHASE_COUNT - 1 - reason_phase(fault.reason));
     panic_if(check->rank < -PROBE_RANK_MAX || check->rank > PROBE_RANK_MAX);
     return priority * (2 * PROBE_RANK_MAX + 1) + (unsigned)(PROBE_RANK_MAX - check->rank);
@@ -101,57 +88,21 @@ static const struct check_view *main_fault(const struct agent_view *view)
     return main_check;
 }
 
-/* --- what holds around it ------------------------------------------------------------------------------------------------ */
-
-static bool good(const struct check_view *check)
+/* Nothing is delivered where the broker is down: the broker is the fault, whatever the delivery check says of the server. */
+static const struct check_view *explained_by_broker(const struct agent_view *view, const struct check_view *main_check)
 {
-    bool state_good = check->health.state == STATE_PASS || check->health.state == STATE_WARN;
-    return state_good && check->judged && check->status != RESULT_FAIL;
+    struct check_fault fault;
+    const struct check_view *broker;
+    if (!main_check || !check_fault_of(main_check, &fault) ||
+        (fault.reason != REASON_DELIVERY_LOST && fault.reason != REASON_DELIVERY_SLOW))
+        return main_check;
+    broker = broker_check_of(view, main_check);
+    if (!broker || broker->health.state != STATE_FAIL || broker->since_ms > main_check->since_ms + BROKER_LATER_MS)
+        return main_check;
+    return broker;
 }
 
-/* A pass is evidence against the main fault only if it came after that began: of a server that has just died, every other
- * check's last round was still a pass. */
-static bool works(const struct check_view *check, const struct check_view *main_check)
-{
-    int64_t began_ms = main_check->since_ms - (int64_t)(main_check->total_ns / NS_PER_MS) - EVIDENCE_SLACK_MS;
-    return check != main_check && good(check) && check->last_ms >= began_ms;
-}
-
-static unsigned facts_of_main(const struct check_view *main_check, const struct check_fault *fault)
-{
-    unsigned facts = 0;
-    facts |= speaks_websocket(main_check) || main_check->kind == PROBE_TRIAL ? ON_WEBSOCKET : 0;
-    facts |= main_check->kind == PROBE_SESSION ? ON_SESSION : 0;
-    facts |= main_check->proves & PROVES_PONG ? ON_PING : 0;
-    facts |= main_check->proves & PROVES_HTTP ? ON_HTTP : 0;
-    facts |= main_check->proves & PROVES_PORT ? ON_TCP : 0;
-    facts |= check_is_broker(main_check) ? ON_BROKER : 0;
-    facts |= fault->scope == SCOPE_SHARED ? IS_SHARED : 0;
-    facts |= main_check->health.state == STATE_WARN ? IS_WARNING : 0;
-    facts |= main_check->stats.delivery && delivery_never_arrived(main_check->stats.delivery) ? NEVER_ARRIVED : 0;
-    return facts;
-}
-
-static unsigned facts_around(const struct agent_view *view, const struct check_view *main_check)
-{
-    unsigned facts = 0;
-    bool local_works = false, local_fails = false;
-    for (size_t i = 0; i < view->check_count; i++) {
-        const struct check_view *check = view->checks[i];
-        if (is_public(check) != is_public(main_check)) {
-            bool fresh = check->kind == PROBE_FRESH;
-            local_works = local_works || (fresh && works(check, main_check));
-            local_fails = local_fails || (speaks_websocket(check) && check->health.state == STATE_FAIL);
-        } else if (works(check, main_check)) {
-            facts |= check->kind == PROBE_FRESH ? FRESH_WORKS : 0;
-            facts |= check->proves & PROVES_PONG ? PING_WORKS : 0;
-            facts |= check->proves & PROVES_ANSWER ? ECHO_WORKS : 0;
-            facts |= check->proves & PROVES_SUBSCRIPTION ? SUBSCRIBE_WORKS : 0;
-            facts |= check->proves & PROVES_HTTP ? HTTP_WORKS : 0;
-        }
-    }
-    return is_public(main_check) && local_works && !local_fails ? facts | LOCAL_WORKS : facts;
-}
+/* --- the rule ----------------------------------------------------------------------------------------------------------- */
 
 static bool reason_fits(const struct rule *rule, enum reason reason)
 {
@@ -169,39 +120,25 @@ static bool rule_fits(const struct rule *rule, unsigned facts, enum reason reaso
            (!rule->low || (code >= rule->low && code <= rule->high));
 }
 
-static const struct rule *find_rule(unsigned facts, const struct check_view *main_check, const struct check_fault *fault)
+/* *beside: the other check that the rule asks for; NULL: none. */
+static const struct rule *find_rule(const struct agent_view *view, unsigned facts, const struct check_view *main_check,
+                                    const struct check_fault *fault, const struct check_view **beside)
 {
     enum reason reason = fault->reason;
     int code = fault->hint                                                            ? fault->hint
                : reason == REASON_CLOSED_BY_SERVER || reason == REASON_LOGIN_REJECTED ? main_check->close_code
                                                                                       : main_check->http_status;
     for (const struct rule_set *set = diagnose_rule_sets; set->rules; set++)
-        for (size_t i = 0; i < *set->count; i++)
-            if (rule_fits(&set->rules[i], facts, reason, code))
-                return &set->rules[i];
+        for (size_t i = 0; i < *set->count; i++) {
+            const struct rule *rule = &set->rules[i];
+            *beside = check_beside(view, main_check, rule->beside);
+            if (rule_fits(rule, facts, reason, code) && (*beside || rule->beside[0] == REASON_NONE))
+                return rule;
+        }
     return NULL;
 }
 
 /* --- brokers ----------------------------------------------------------------------------------------------------------------- */
-
-/* The check of the broker that this check works with, or of the only one there is. */
-static const struct check_view *broker_check_of(const struct agent_view *view, const struct check_view *check)
-{
-    const struct check_view *only = NULL;
-    size_t count = 0;
-    if (check_is_broker(check))
-        return check;
-    for (size_t i = 0; i < view->check_count; i++) {
-        const struct check_view *other = view->checks[i];
-        if (!check_is_broker(other))
-            continue;
-        if (check->broker && strcmp(check->broker, other->name) == 0)
-            return other;
-        only = other;
-        count++;
-    }
-    return count == 1 && !check->broker ? only : NULL;
-}
 
 /* What rules call {broker}. */
 static const char *broker_name_of(const struct agent_view *view, const struct check_view *check)
@@ -229,100 +166,41 @@ static bool about_delivery(enum reason reason)
 
 /* --- writing it down ------------------------------------------------------------------------------------------------------- */
 
-/* Adds to a text of that size. Where it is full, it ends between characters and shows it by "…"; what would follow is lost. */
-static void add(char *to, size_t size, const char *text)
+/* Is it a fault of this instance that keeps it out of rotation? */
+static bool fails_by_itself(const struct agent_view *view)
 {
-    size_t len = strlen(to), room = size - 1 - len, more = strlen(text);
-    bool cut = room < sizeof "…" && len >= strlen("…") && strcmp(to + len - strlen("…"), "…") == 0;
-    if (cut)
-        return;
-    memcpy(to + len, text, more < room ? more : room);
-    to[len + (more < room ? more : room)] = '\0';
-    if (more <= room)
-        return;
-    size_t at = size - sizeof "…";
-    while (at > 0 && ((unsigned char)to[at] & 0xc0) == 0x80)
-        at--;
-    memcpy(to + at, "…", sizeof "…");
-}
-
-static void say(struct diagnosis *out, const char *text)
-{
-    add(out->sentence, sizeof out->sentence, text);
-}
-
-/* For both readers. */
-static void say_plain(struct diagnosis *out, const char *text)
-{
-    add(out->plain, sizeof out->plain, text);
-    say(out, text);
-}
-
-/* A rule's text, with the broker's name in its hole. */
-static void say_rule(struct diagnosis *out, const char *text, const char *broker)
-{
-    static const char hole[] = "{broker}";
-    const char *at = strstr(text, hole);
-    char before[DIAGNOSIS_PLAIN_MAX];
-    if (!at) {
-        say_plain(out, text);
-        return;
-    }
-    snprintf(before, sizeof before, "%.*s", (int)(at - text), text);
-    say_plain(out, before);
-    say_plain(out, broker);
-    say_plain(out, at + strlen(hole));
-}
-
-/* " (echo: no message within 2s)" */
-static void say_fault(struct diagnosis *out, const struct check_view *check, const struct check_fault *fault)
-{
-    say(out, " (");
-    say(out, check->name);
-    say(out, ": ");
-    say(out, *fault->message ? fault->message : reason_name(fault->reason));
-    say(out, ")");
-}
-
-static void advise(struct diagnosis *out, const char *advice)
-{
-    if (advice && out->advice_count < DIAGNOSIS_ADVICE_MAX)
-        out->advice[out->advice_count++] = advice;
-}
-
-static void blame(struct diagnosis *out, const struct check_view *check)
-{
-    for (size_t i = 0; i < out->because_count; i++)
-        if (out->because[i] == check->name)
-            return;
-    if (out->because_count < DIAGNOSIS_BECAUSE_MAX)
-        out->because[out->because_count++] = check->name;
+    for (size_t i = 0; i < view->check_count; i++)
+        if (weight_of(view->checks[i]) == WEIGHT_READY_FAIL)
+            return true;
+    return false;
 }
 
 /* A shared fault hits every instance: do not advise restarting this one. */
 static void tell_shared(const struct agent_view *view, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
-    say_plain(out, "; all instances are hit, and this one ");
+    diagnosis_say_plain(out, "; all instances are hit, and this one ");
     if (verdict->ready)
-        say_plain(out, verdict->degraded ? "stays in rotation, degraded" : "stays in rotation");
+        diagnosis_say_plain(out, verdict->degraded ? "stays in rotation, degraded" : "stays in rotation");
+    else if (fails_by_itself(view))
+        diagnosis_say_plain(out, "is out of rotation, as it fails by itself too");
     else if (verdict->started)
-        say_plain(out, "is out of rotation, as readiness.shared_faults says");
+        diagnosis_say_plain(out, "is out of rotation, as readiness.shared_faults says");
     else
-        say_plain(out, "has not been in rotation yet");
+        diagnosis_say_plain(out, "has not been in rotation yet");
 }
 
 /* A refused probe says nothing of users, who have tokens of their own: do not advise restarting the server. */
 static void tell_probe(const struct agent_view *view, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
-    say_plain(out, "; it is the probe that is hit, which says nothing of clients, and the instance ");
+    diagnosis_say_plain(out, "; it is the probe that is hit, which says nothing of clients, and the instance ");
     if (verdict->ready)
-        say_plain(out, "stays in rotation, degraded");
+        diagnosis_say_plain(out, "stays in rotation, degraded");
     else if (verdict->admitted)
-        say_plain(out, "is out of rotation");
+        diagnosis_say_plain(out, "is out of rotation");
     else
-        say_plain(out, "is kept out until the check has passed once");
+        diagnosis_say_plain(out, "is kept out until the check has passed once");
 }
 
 /* The server and a broker have both failed: says which was first. */
@@ -332,21 +210,22 @@ static void tell_both(const struct check_view *main_check, const struct check_vi
     int64_t apart_ms = later_ms < 0 ? -later_ms : later_ms;
     char apart[32];
     text_format_duration(apart_ms / 1000 * 1000, apart, sizeof apart);
-    say_plain(out, "; ");
-    say_plain(out, broker->name);
+    diagnosis_say_plain(out, "; ");
+    diagnosis_say_plain(out, broker->name);
     if (apart_ms < TOGETHER_MS) {
-        say_plain(out, " failed at the same time");
-        advise(out, "The server and a broker failed together: look first for what they share (host, network, name service)");
+        diagnosis_say_plain(out, " failed at the same time");
+        diagnosis_advise(out,
+                         "The server and a broker failed together: look first for what they share (host, network, name service)");
     } else if (later_ms > 0) {
-        say_plain(out, " had failed ");
-        say_plain(out, apart);
-        say_plain(out, " before");
-        advise(out, "The broker failed first: mend that first, and see whether the server comes back by itself");
+        diagnosis_say_plain(out, " had failed ");
+        diagnosis_say_plain(out, apart);
+        diagnosis_say_plain(out, " before");
+        diagnosis_advise(out, "The broker failed first: mend that first, and see whether the server comes back by itself");
     } else {
-        say_plain(out, " failed ");
-        say_plain(out, apart);
-        say_plain(out, " later");
-        advise(out, "The server failed first: begin with it; the broker needs looking at as well");
+        diagnosis_say_plain(out, " failed ");
+        diagnosis_say_plain(out, apart);
+        diagnosis_say_plain(out, " later");
+        diagnosis_advise(out, "The server failed first: begin with it; the broker needs looking at as well");
     }
 }
 
@@ -360,7 +239,7 @@ static void tell_broker(const struct agent_view *view, const struct check_view *
         tell_shared(view, out);
     else if (fault->scope == SCOPE_PROBE && (main_check->gates & GATE_READY))
         tell_probe(view, out);
-    else if (broken && broken != main_check && speaks_websocket(main_check))
+    else if (broken && broken != main_check && check_speaks_websocket(main_check))
         tell_both(main_check, broken, out);
 }
 
@@ -369,36 +248,114 @@ static void blame_all(const struct agent_view *view, const struct check_view *ma
 {
     const struct check_view *broker = about_delivery(reason) ? broker_check_of(view, main_check) : NULL,
                             *broken = broken_broker(view);
-    blame(out, main_check);
+    diagnosis_blame(out, main_check);
     if (broker && broker->judged)
-        blame(out, broker);
+        diagnosis_blame(out, broker);
     for (size_t i = 0; i < view->check_count; i++)
         if (weight_of(view->checks[i]) == weight_of(main_check))
-            blame(out, view->checks[i]);
-    if (broken && main_check->health.state == STATE_FAIL && speaks_websocket(main_check))
-        blame(out, broken);
+            diagnosis_blame(out, view->checks[i]);
+    if (broken && main_check->health.state == STATE_FAIL && check_speaks_websocket(main_check))
+        diagnosis_blame(out, broken);
+}
+
+/* What a check finds out by itself: no other fault of the server looks like it. */
+static bool stands_alone(enum reason reason)
+{
+    static const enum reason alone[] = { REASON_TLS_CERT_EXPIRED,
+                                         REASON_TLS_CERT_NOT_YET_VALID,
+                                         REASON_TLS_CERT_UNTRUSTED,
+                                         REASON_TLS_HOSTNAME_MISMATCH,
+                                         REASON_AUTH_REJECTED,
+                                         REASON_AUTH_NOT_ENFORCED,
+                                         REASON_AUTH_EXPIRY_IGNORED,
+                                         REASON_AUTH_REFRESH_FAILED,
+                                         REASON_ORIGIN_REJECTED,
+                                         REASON_ORIGIN_NOT_ENFORCED,
+                                         REASON_PAYLOAD_LIMIT,
+                                         REASON_RESUME_FAILED,
+                                         REASON_HTTP_STATUS,
+                                         REASON_HTTP_BODY,
+                                         REASON_SUBSCRIBE_REJECTED,
+                                         REASON_SERVER_FDS_HIGH,
+                                         REASON_SERVER_MEMORY_HIGH,
+                                         REASON_SERVER_CPU_HIGH,
+                                         REASON_SERVER_BACKLOG_HIGH,
+                                         REASON_SERVER_CHURN_HIGH,
+                                         REASON_SERVER_CONNECTIONS_HIGH };
+    for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++)
+        if (alone[i] == reason)
+            return true;
+    return false;
+}
+
+/* A fault that neither the main one nor the rule explains. fallback: no rule knows the main fault either, so any other one is named. */
+static const struct check_view *another_fault(const struct agent_view *view, const struct check_view *main_check,
+                                              const struct check_view *beside, bool fallback)
+{
+    struct check_fault main_reason, fault;
+    if (!check_fault_of(main_check, &main_reason))
+        return NULL;
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        if (check == main_check || check == beside || check->health.state != STATE_FAIL || !check_fault_of(check, &fault))
+            continue;
+        if (fault.reason != main_reason.reason && (fallback || stands_alone(fault.reason)))
+            return check;
+    }
+    return NULL;
+}
+
+/* "; besides, certificate fails: a certificate of the chain has expired" */
+static void tell_another(const struct check_view *another, struct diagnosis *out)
+{
+    struct check_fault fault;
+    if (!another || !check_fault_of(another, &fault))
+        return;
+    diagnosis_say_plain(out, "; besides, ");
+    diagnosis_say_plain(out, another->name);
+    diagnosis_say_plain(out, " fails: ");
+    diagnosis_say_plain(out, reason_help(fault.reason));
+}
+
+static void advise_all(const struct agent_view *view, const struct check_view *main_check, unsigned facts, const struct rule *rule,
+                       struct diagnosis *out)
+{
+    for (size_t i = 0; i < RULE_ADVICE; i++)
+        diagnosis_advise(out, rule->advice[i]);
+    if (!view->verdict.live)
+        diagnosis_advise(out, "/live says 503: where it is the livenessProbe, Kubernetes restarts the server by itself");
+    if (!(main_check->gates & (GATE_READY | GATE_LIVE)) && !(facts & IS_SHARED))
+        diagnosis_advise(out, "This check only reports: /ready does not follow it");
+    if ((facts & ON_WEBSOCKET) && (facts & HTTP_WORKS) && !(facts & IS_SHARED) && rule->cause != CAUSE_WEBSOCKET_DEAD)
+        diagnosis_advise(out, "A plain HTTP check passes all the while: it does not see this fault");
 }
 
 static void tell_fault(const struct agent_view *view, const struct check_view *main_check, struct diagnosis *out)
 {
     struct check_fault fault = { .message = "" };
+    const struct check_view *beside, *another;
     check_fault_of(main_check, &fault);
-    unsigned facts = facts_of_main(main_check, &fault) | facts_around(view, main_check);
-    const struct rule *rule = find_rule(facts, main_check, &fault);
+    unsigned facts = facts_of(view, main_check, &fault);
+    const struct rule *rule = find_rule(view, facts, main_check, &fault, &beside);
     panic_if(!rule);
+    const struct rule_holes holes = { broker_name_of(view, main_check),
+                                      check_is_public(main_check) ? "of the public address" : "of the server" };
+    another = another_fault(view, main_check, beside, rule->cause == CAUSE_CHECK_FAILING);
     out->cause = cause_name(rule->cause);
-    say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), broker_name_of(view, main_check));
+    if (another && rule->cause == CAUSE_CHECK_FAILING)
+        diagnosis_say_plain(out, "No rule explains these faults together: ");
+    diagnosis_say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), &holes);
     tell_broker(view, main_check, &fault, out);
-    say_fault(out, main_check, &fault);
-    for (size_t i = 0; i < RULE_ADVICE; i++)
-        advise(out, rule->advice[i]);
-    if (!view->verdict.live)
-        advise(out, "/live says 503: where it is the livenessProbe, Kubernetes restarts the server by itself");
-    if (!(main_check->gates & (GATE_READY | GATE_LIVE)) && !(facts & IS_SHARED))
-        advise(out, "This check only reports: /ready does not follow it");
-    if ((facts & ON_WEBSOCKET) && (facts & HTTP_WORKS) && !(facts & IS_SHARED) && rule->cause != CAUSE_WEBSOCKET_DEAD)
-        advise(out, "A plain HTTP check passes all the while: it does not see this fault");
+    if ((facts & PUBLIC_WORKS) && !(facts & (FRESH_WORKS | IS_SHARED)) && main_check->health.state == STATE_FAIL)
+        diagnosis_say_plain(out, "; the public address answers: other instances serve the users");
+    tell_another(another, out);
+    diagnosis_say_faults(out, main_check, &fault, beside);
+    advise_all(view, main_check, facts, rule, out);
     blame_all(view, main_check, fault.reason, out);
+    if (beside)
+        diagnosis_blame(out, beside);
+    if (another)
+        diagnosis_blame(out, another);
 }
 
 /* A cause that no fault of a check leads to. */
@@ -407,9 +364,9 @@ static void tell_own(struct diagnosis *out, enum cause cause)
     const struct rule *rule = cause_own_rule(cause);
     panic_if(!rule);
     out->cause = cause_name(cause);
-    say_plain(out, rule->plain);
+    diagnosis_say_plain(out, rule->plain);
     for (size_t i = 0; i < RULE_ADVICE; i++)
-        advise(out, rule->advice[i]);
+        diagnosis_advise(out, rule->advice[i]);
 }
 
 static void tell_draining(const struct agent_view *view, struct diagnosis *out)
@@ -417,9 +374,9 @@ static void tell_draining(const struct agent_view *view, struct diagnosis *out)
     tell_own(out, CAUSE_DRAINING);
     for (size_t i = 0; i < view->check_count; i++)
         if (view->checks[i]->health.state == STATE_FAIL)
-            blame(out, view->checks[i]);
+            diagnosis_blame(out, view->checks[i]);
     if (out->because_count)
-        say(out, "; besides, checks fail, which is normal while the server stops");
+        diagnosis_say(out, "; besides, checks fail, which is normal while the server stops");
 }
 
 /* Has the agent never been able to judge this check? */
@@ -434,12 +391,12 @@ static bool tell_void(const struct agent_view *view, struct diagnosis *out)
     for (size_t i = 0; i < view->check_count; i++)
         if (only_void(view->checks[i])) {
             first = first ? first : view->checks[i];
-            blame(out, view->checks[i]);
+            diagnosis_blame(out, view->checks[i]);
         }
     if (!first)
         return false;
     tell_own(out, first->reason == REASON_AGENT_ERROR ? CAUSE_AGENT_ERROR : CAUSE_AGENT_STALLED);
-    say_fault(out, first, &(struct check_fault){ .reason = first->reason, .message = first->message });
+    diagnosis_say_fault(out, first, &(struct check_fault){ .reason = first->reason, .message = first->message });
     return true;
 }
 
@@ -453,24 +410,27 @@ static void tell_starting(const struct agent_view *view, struct diagnosis *out)
         const struct check_view *check = view->checks[i];
         if (!(check->gates & GATE_READY) || check->health.passed_once)
             continue;
-        say(out, out->because_count ? ", " : "");
-        say(out, check->name);
-        blame(out, check);
+        diagnosis_say(out, out->because_count ? ", " : "");
+        diagnosis_say(out, check->name);
+        diagnosis_blame(out, check);
         if (!failed && check_fault_of(check, &fault)) {
             failed = check;
             first = fault;
         }
     }
     if (failed)
-        say_fault(out, failed, &first);
+        diagnosis_say_fault(out, failed, &first);
 }
 
-static unsigned failed_rounds(const struct check_view *check)
+/* No check is in fault, as rounds on the public path pass again before `fall` is reached. */
+static void tell_mixed(const struct check_view *check, struct diagnosis *out)
 {
-    unsigned failed = 0;
-    for (const char *mark = check->health.history; *mark; mark++)
-        failed += *mark == '.';
-    return failed;
+    char tail[160];
+    tell_own(out, CAUSE_ONE_INSTANCE_STALE);
+    snprintf(tail, sizeof tail, " (%s failed %u of its last %zu rounds)", check->name, check_failed_rounds(check),
+             strlen(check->health.history));
+    diagnosis_say(out, tail);
+    diagnosis_blame(out, check);
 }
 
 static void tell_healthy(const struct agent_view *view, struct diagnosis *out)
@@ -480,31 +440,32 @@ static void tell_healthy(const struct agent_view *view, struct diagnosis *out)
     out->cause = cause_name(CAUSE_HEALTHY);
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
-        if (failed_rounds(check) > (shaky ? failed_rounds(shaky) : 0))
+        if (check_failed_rounds(check) > (shaky ? check_failed_rounds(shaky) : 0))
             shaky = check;
         if (check->judged && check->status == RESULT_FAIL)
             failing = failing ? failing : check;
         all_judged = all_judged && check->judged;
     }
-    say_plain(out, failing      ? "No check has failed for good"
-                   : all_judged ? "All checks pass"
-                                : "All checks that have been judged pass");
+    diagnosis_say_plain(out, failing      ? "No check has failed for good"
+                             : all_judged ? "All checks pass"
+                                          : "All checks that have been judged pass");
     char tail[160] = "";
     if (failing && failing->health.rounds == 1)
         snprintf(tail, sizeof tail, "; the first round of %s failed", failing->name);
     else if (failing)
         snprintf(tail, sizeof tail, "; the last round of %s failed, as %u of its last %zu did", failing->name,
-                 failed_rounds(failing), strlen(failing->health.history));
+                 check_failed_rounds(failing), strlen(failing->health.history));
     else if (shaky)
-        snprintf(tail, sizeof tail, "; %s failed %u of its last %zu rounds", shaky->name, failed_rounds(shaky),
+        snprintf(tail, sizeof tail, "; %s failed %u of its last %zu rounds", shaky->name, check_failed_rounds(shaky),
                  strlen(shaky->health.history));
-    say(out, tail);
+    diagnosis_say(out, tail);
 }
 
 void diagnose(const struct agent_view *view, struct diagnosis *out)
 {
     memset(out, 0, sizeof *out);
-    const struct check_view *main_check = main_fault(view);
+    const struct check_view *main_check = explained_by_broker(view, main_fault(view));
+    const struct check_view *mixed = mixed_public_check(view);
     bool blocked = main_check && weight_of(main_check) >= WEIGHT_PROBE_FAIL;
     if (view->verdict.draining)
         tell_draining(view, out);
@@ -518,6 +479,8 @@ void diagnose(const struct agent_view *view, struct diagnosis *out)
         tell_starting(view, out);
     else if (main_check)
         tell_fault(view, main_check, out);
+    else if (mixed)
+        tell_mixed(mixed, out);
     else if (!tell_void(view, out))
         tell_healthy(view, out);
 }

@@ -25,6 +25,13 @@ static const struct rule own_rules[] = {
     { .cause = CAUSE_NOTHING_CHECKED,
       .plain = "No check is enabled, so nothing is known about the server",
       .advice = { "Leave checks: out of the configuration to get handshake, ping and hold" } },
+    { .cause = CAUSE_ONE_INSTANCE_STALE,
+      .plain = "No check has failed for good, and rounds through the public address fail again and again, while this server is "
+               "well: one of "
+               "the instances behind it is broken or out of date",
+      .advice = { "Ask the other instances' agents (/ready?verbose), and drain the one that fails",
+                  "Compare the versions of the instances: one that was left out of a deploy answers as before",
+                  "Set fall: 3/5 on the check of the public path: it then fails where two rounds in a row never do" } },
     { .cause = CAUSE_AGENT_STALLED,
       .reasons = { REASON_AGENT_STALLED },
       .plain = "The agent itself is too late to judge anything: this says nothing about the server",
@@ -38,7 +45,10 @@ static const struct rule own_rules[] = {
 };
 
 const struct rule_set diagnose_rule_sets[] = {
+    { diagnose_pair_rules, &diagnose_pair_rule_count },
+    { diagnose_server_rules, &diagnose_server_rule_count },
     { diagnose_broker_rules, &diagnose_broker_rule_count },
+    { diagnose_path_rules, &diagnose_path_rule_count },
     { diagnose_rules, &diagnose_rule_count },
     { 0 },
 };

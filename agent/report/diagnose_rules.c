@@ -8,123 +8,6 @@
 #define R(name) REASON_##name
 
 const struct rule diagnose_rules[] = {
-    /* --- certificates and names: the same advice on either path ------------------------------------------------------ */
-    {
-        .cause = CAUSE_CERTIFICATE_EXPIRED,
-        .reasons = { R(TLS_CERT_EXPIRED) },
-        .plain = "The certificate has expired: every client that verifies it is turned away",
-        .advice = { "Renew the certificate, then reload whatever ends TLS: the server or the proxy in front of it",
-                    "If a renewed file is already in place, the running process still holds the old one: reload it",
-                    "Watch it with a tls check: it warns 21 days ahead" },
-    },
-    {
-        .cause = CAUSE_CERTIFICATE_NOT_YET_VALID,
-        .reasons = { R(TLS_CERT_NOT_YET_VALID) },
-        .plain = "The certificate is not valid yet, or a clock is wrong",
-        .advice = { "Compare this host's clock with a good one: a clock that is behind looks just like this",
-                    "Otherwise the certificate was put in place before its time" },
-    },
-    {
-        .cause = CAUSE_CERTIFICATE_UNTRUSTED,
-        .reasons = { R(TLS_CERT_UNTRUSTED) },
-        .plain = "The certificate does not lead to an authority that the agent trusts",
-        .advice = { "A private authority: name its certificate in target.tls.ca_file",
-                    "A public one: the server must send the intermediate certificates too, not only its own",
-                    "If nothing was changed here, find out who answers on this address" },
-    },
-    {
-        .cause = CAUSE_CERTIFICATE_WRONG_NAME,
-        .reasons = { R(TLS_HOSTNAME_MISMATCH) },
-        .plain = "The certificate is for another name than the one that was asked for",
-        .advice = { "If the URL holds an address and the certificate a name, set target.tls.server_name to that name",
-                    "Otherwise the wrong certificate is served: look at the SNI rules of the server or the proxy" },
-    },
-    {
-        .cause = CAUSE_CERTIFICATE_EXPIRING,
-        .reasons = { R(TLS_CERT_EXPIRING) },
-        .plain = "The certificate expires soon",
-        .advice = { "Renew it now, in daylight, and reload whatever ends TLS",
-                    "If renewal is automatic, it has failed: look at its last run" },
-    },
-    {
-        .cause = CAUSE_CLIENT_CERTIFICATE_REFUSED,
-        .reasons = { R(TLS_CLIENT_CERT_REJECTED) },
-        .plain = "The server does not take the probe's client certificate: this says nothing about its other clients",
-        .advice = { "Set target.tls.cert_file and key_file, or renew them: expired, or signed by another authority?",
-                    "If the server's list of authorities was changed, users with old certificates are turned away too" },
-    },
-    {
-        .cause = CAUSE_TLS_BROKEN,
-        .reasons = { R(TLS_HANDSHAKE_FAILED) },
-        .without = FRESH_WORKS,
-        .plain = "A connection is made, but no TLS session comes about",
-        .advice = { "Make sure that this port speaks TLS: wss:// to a plain port fails like this",
-                    "Compare the protocol versions: the server's, and target.tls.min_version",
-                    "If the server asks for a client certificate, set target.tls.cert_file and key_file" },
-    },
-    {
-        .cause = CAUSE_NAME_UNRESOLVED,
-        .reasons = { R(DNS_FAILURE) },
-        .plain = "The name in the URL cannot be resolved",
-        .advice = { "Look the name up on this host: a typo, a missing record, or a resolver that does not answer",
-                    "A sidecar sees its server on 127.0.0.1: the local path needs no name at all" },
-    },
-
-    /* --- public path fails, local path works: whatever is in front ---------------------------------------------------- */
-    {
-        .cause = CAUSE_SERVER_SLOW,
-        .need = LOCAL_WORKS | IS_WARNING,
-        .reasons = { R(SLOW) },
-        .plain = "The server answers in time here, but slowly through the public address: the time is lost in front of it",
-        .advice = { "Compare the phases of the two paths: connect and tls point to the network, upgrade to the proxy",
-                    "Look at the load of the proxy or load balancer" },
-    },
-    {
-        .cause = CAUSE_FRONT_BROKEN,
-        .need = LOCAL_WORKS,
-        .reasons = { R(CONNECT_REFUSED), R(CONNECT_TIMEOUT), R(CONNECT_UNREACHABLE), R(TLS_HANDSHAKE_FAILED) },
-        .plain = "The server itself is well, but nobody gets in: the public address does not accept connections",
-        .advice = { "Look at the proxy, load balancer or ingress in front, not at this server",
-                    "Check where the public name points, and the firewall on the way",
-                    "If only this host fails: some networks do not let a host reach its own public address" },
-    },
-    {
-        .cause = CAUSE_FRONT_BROKEN,
-        .need = LOCAL_WORKS,
-        .reasons = { R(UPGRADE_REFUSED) },
-        .low = 500,
-        .high = 599,
-        .plain = "The server itself is well, but the proxy in front answers with an error of its own: it does not reach the server",
-        .advice = { "Look at the proxy's upstreams: is this server among them, with the right address and port?",
-                    "Look at the proxy's error log for the time of the last round" },
-    },
-    {
-        .cause = CAUSE_FRONT_BROKEN,
-        .need = LOCAL_WORKS,
-        .reasons = { R(UPGRADE_REFUSED), R(UPGRADE_REDIRECT), R(UPGRADE_INVALID), R(UPGRADE_BAD_ACCEPT), R(UPGRADE_BAD_EXTENSION),
-                     R(HTTP_MALFORMED) },
-        .plain = "The server itself is well, but the proxy in front does not pass the WebSocket upgrade on",
-        .advice = { "Let the proxy speak HTTP/1.1 to the server and pass the Upgrade and Connection headers",
-                    "Compare the path of target.public_url with the proxy's routes",
-                    "A CDN or WAF may need WebSocket to be switched on" },
-    },
-    {
-        .cause = CAUSE_FRONT_BROKEN,
-        .need = LOCAL_WORKS,
-        .reasons = { R(CLOSED_ABNORMAL), R(SILENT_DROP) },
-        .plain = "The server itself is well, but connections through the public address are cut or fall silent on the way",
-        .advice = { "Raise the idle or tunnel timeout of the proxy or load balancer above the server's ping interval",
-                    "Look whether the proxy was reloaded: many cut open connections then" },
-    },
-    {
-        .cause = CAUSE_FRONT_BROKEN,
-        .need = LOCAL_WORKS,
-        .without = IS_WARNING,
-        .plain = "The server itself is well, but it cannot be used through the public address",
-        .advice = { "Look at what is in front of the server: proxy, load balancer, CDN",
-                    "Compare the two paths' rounds: what is the same works, what differs is the suspect" },
-    },
-
     /* --- only plain HTTP or TCP fails --------------------------------------------------------------------------------- */
     {
         .cause = CAUSE_HEALTH_URL_FAILS,
@@ -141,6 +24,41 @@ const struct rule diagnose_rules[] = {
     },
 
     /* --- no connection ------------------------------------------------------------------------------------------------- */
+    {
+        .cause = CAUSE_DEPLOY_IN_PROGRESS,
+        .need = ON_WEBSOCKET | SAID_GOODBYE,
+        .without = FRESH_WORKS,
+        .reasons = { R(CONNECT_REFUSED), R(CONNECT_TIMEOUT), R(CONNECT_UNREACHABLE), R(CONNECTION_RESET), R(UPGRADE_TIMEOUT),
+                     R(UPGRADE_REFUSED) },
+        .plain = "The server has said goodbye to its clients and does not take new ones yet: a deploy or a restart is under way",
+        .advice = { "If a deploy is under way, wait for it: the server comes back by itself",
+                    "If it takes longer than a start does, the new version does not come up: look at its log",
+                    "Drain the instance before the server stops (`wshealthd drain`): then no new client is sent to it" },
+    },
+    {
+        .cause = CAUSE_NEW_CONNECTIONS_REFUSED,
+        .need = ON_WEBSOCKET | HELD_LIVES,
+        .without = FRESH_WORKS,
+        .reasons = { R(CONNECT_REFUSED) },
+        .plain = "Nothing listens on the server's address any more, while open connections live on: the server shuts down, or has "
+                 "lost its "
+                 "listener",
+        .advice = { "If a deploy is under way: the server lets its old clients finish; wait for the new one",
+                    "If not: look at its log for an error of listen or accept; a restart is needed, and drops the open connections",
+                    "See who listens: `ss -ltnp`" },
+    },
+    {
+        .cause = CAUSE_NEW_CONNECTIONS_REFUSED,
+        .need = ON_WEBSOCKET | HELD_LIVES,
+        .without = FRESH_WORKS,
+        .reasons = { R(CONNECT_TIMEOUT), R(TLS_HANDSHAKE_FAILED), R(CONNECTION_RESET), R(UPGRADE_TIMEOUT) },
+        .plain = "Open connections live on, and new ones are not taken: the server is at a limit",
+        .advice = { "Descriptors: compare `ls /proc/PID/fd | wc -l` with Max open files in /proc/PID/limits; raise LimitNOFILE or "
+                    "`ulimit -n`",
+                    "Accept queue: `ss -ltn`, Recv-Q near Send-Q on its port; `sysctl net.core.somaxconn` and the server's own "
+                    "backlog",
+                    "Its own limits: a maximum of connections or workers. A check of type server tells which of these it is" },
+    },
     {
         .cause = CAUSE_CONNECTIONS_UNRELIABLE,
         .need = ON_WEBSOCKET | FRESH_WORKS,
@@ -529,6 +447,14 @@ const struct rule diagnose_rules[] = {
         .advice = { "Read the answer that the check shows: an error message often says what is wrong",
                     "If a release has changed the messages, change the check's expect: with it",
                     "If the server does not echo, give the check a send: and an expect: of the application's own" },
+    },
+    {
+        .cause = CAUSE_AGENT_STALLED,
+        .need = IS_WARNING | AGENT_LATE,
+        .reasons = { R(SLOW), R(DELIVERY_SLOW), R(RECONNECT_SLOW) },
+        .plain = "Answers came later than slo allows, and the agent itself was late meanwhile: the time may have been lost here",
+        .advice = { "Give the agent CPU: remove its CPU limit, or raise it; a request of a few millicores is enough",
+                    "Look at wshealthd_loop_lag_seconds, and at the load of the host" },
     },
     {
         .cause = CAUSE_SERVER_SLOW,

@@ -34,6 +34,13 @@
     X(SERVER_DOWN, "server_down", "nothing listens on the server's address")                                                     \
     X(SERVER_UNREACHABLE, "server_unreachable", "there is no way to the server's address")                                       \
     X(SERVER_NOT_ACCEPTING, "server_not_accepting", "connections to the server are not accepted")                                \
+    X(NEW_CONNECTIONS_REFUSED, "new_connections_refused", "open connections live, new ones are refused")                         \
+    X(DESCRIPTORS_EXHAUSTED, "descriptors_exhausted", "the server is at its limit of open descriptors, or near it")              \
+    X(ACCEPT_QUEUE_FULL, "accept_queue_full", "connections wait to be accepted: the server is too slow, or its queue too short") \
+    X(CONNECTION_LIMIT, "connection_limit", "the server holds as many connections as it may")                                    \
+    X(RECONNECT_STORM, "reconnect_storm", "clients come and go all the time, and the server does little else")                   \
+    X(MASS_DISCONNECT, "mass_disconnect", "many clients were disconnected at once")                                              \
+    X(MEMORY_GROWTH, "memory_growth", "the server uses more and more memory")                                                    \
     X(SERVER_HUNG, "server_hung", "the server takes connections and says nothing")                                               \
     X(SERVER_DROPS_CONNECTIONS, "server_drops_connections", "the server ends new connections without a word")                    \
     X(CONNECTIONS_UNRELIABLE, "connections_unreliable", "some new connections work and others do not")                           \
@@ -45,12 +52,23 @@
     X(CONNECTIONS_CUT, "connections_cut", "open connections are cut without a close frame")                                      \
     X(CONNECTIONS_GO_DEAD, "connections_go_dead", "open connections fall silent without an end, while new ones work")            \
     X(SERVER_RESTARTING, "server_restarting", "the server says goodbye to its connections: it restarts or shuts down")           \
+    X(DEPLOY_IN_PROGRESS, "deploy_in_progress",                                                                                  \
+      "the server has said goodbye and does not take connections yet: it is being replaced")                                     \
     X(SERVER_ENDS_SESSIONS, "server_ends_sessions", "the server closes sessions in good order, sooner than expected")            \
+    X(RECONNECT_SLOW, "reconnect_slow", "clients that lose their connection come back too slowly")                               \
+    X(STATE_NOT_RESTORED, "state_not_restored", "clients that come back do not get their subscription or state back")            \
     X(SESSION_REFUSED, "session_refused", "the server closes the session by policy: token, permission or an application's rule") \
     X(SERVER_ERROR, "server_error", "the server reports an error of its own")                                                    \
-    X(SERVER_OVERLOADED, "server_overloaded", "the server turns work away")                                                      \
+    X(SERVER_OVERLOADED, "server_overloaded", "the server turns work away, or cannot keep up with it")                           \
     X(MESSAGES_REFUSED, "messages_refused", "the server closes because it does not accept what it was sent")                     \
+    X(FRAME_LIMIT, "frame_limit", "messages from a certain size on do not pass")                                                 \
     X(TOKEN_REFUSED, "token_refused", "the upgrade is refused with 401 or 403")                                                  \
+    X(TOKEN_EXPIRED, "token_expired", "the probe's token has expired, and no fresh one can be had")                              \
+    X(CLOCK_SKEW, "clock_skew", "certificates and tokens seem to be of another time: a clock is wrong")                          \
+    X(AUTH_NOT_ENFORCED, "auth_not_enforced", "the server takes clients whose token is absent or wrong")                         \
+    X(AUTH_EXPIRY_IGNORED, "auth_expiry_ignored", "sessions outlive their token")                                                \
+    X(ORIGIN_TOO_STRICT, "origin_too_strict", "the server refuses the Origin that its own pages have")                           \
+    X(ORIGIN_NOT_ENFORCED, "origin_not_enforced", "the server takes connections from foreign pages")                             \
     X(RATE_LIMITED, "rate_limited", "the server says that the probe comes too often")                                            \
     X(WRONG_PATH, "wrong_path", "there is no WebSocket under this path")                                                         \
     X(REDIRECTED, "redirected", "the upgrade is answered with a redirect")                                                       \
@@ -71,6 +89,7 @@
       "the server wants a client certificate, or refuses the configured one")                                                    \
     X(TLS_BROKEN, "tls_broken", "no TLS session comes about")                                                                    \
     X(FRONT_BROKEN, "front_broken", "the server is well, but the public address does not lead to it")                            \
+    X(ONE_INSTANCE_STALE, "one_instance_stale", "one of the instances behind the public address is broken or out of date")       \
     X(HEALTH_URL_FAILS, "health_url_fails", "the WebSocket side is well, a plain HTTP check fails")                              \
     X(PORT_CLOSED, "port_closed", "the WebSocket side is well, a plain TCP check fails")                                         \
     X(SERVER_SLOW, "server_slow", "the server answers later than slo allows")                                                    \
@@ -82,36 +101,46 @@ enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
 
 /* X(id, text): what holds of the main fault and around it; `wshealthd explain` says it in these words. WORKS: another check of that kind on the
  * same path passes, and has passed since the fault began; see works() in diagnose.c. ON: the main check is such a one. */
-#define FACT_LIST(X)                                                             \
-    X(FRESH_WORKS, "another check still opens new connections on the same path") \
-    X(PING_WORKS, "a ping check passes")                                         \
-    X(ECHO_WORKS, "an echo check passes")                                        \
-    X(SUBSCRIBE_WORKS, "another subscribe check passes")                         \
-    X(HTTP_WORKS, "an http check passes")                                        \
-    X(LOCAL_WORKS, "the check is on the public path, and the local one is well") \
-    X(ON_WEBSOCKET, "the check speaks WebSocket")                                \
-    X(ON_SESSION, "the check keeps its connections open")                        \
-    X(ON_PING, "the check is a ping")                                            \
-    X(ON_HTTP, "the check is plain HTTP")                                        \
-    X(ON_TCP, "the check opens a port only")                                     \
-    X(ON_BROKER, "the check is that of a broker")                                \
-    X(IS_SHARED, "the fault hits all instances")                                 \
-    X(NEVER_ARRIVED, "no heartbeat has come through since the agent began")      \
+#define FACT_LIST(X)                                                                \
+    X(FRESH_WORKS, "another check still opens new connections on the same path")    \
+    X(PING_WORKS, "a ping check passes")                                            \
+    X(ECHO_WORKS, "an echo check passes")                                           \
+    X(SUBSCRIBE_WORKS, "another subscribe check passes")                            \
+    X(HTTP_WORKS, "an http check passes")                                           \
+    X(LOCAL_WORKS, "the check is on the public path, and the local one is well")    \
+    X(PUBLIC_WORKS, "the public path works")                                        \
+    X(LOCAL_SAME_WORKS, "the same check passes on the local path")                  \
+    X(PUBLIC_MIXED, "on the public path some rounds pass and others fail")          \
+    X(HELD_LIVES, "connections that were open before live on")                      \
+    X(SAID_GOODBYE, "the server has said goodbye to open connections a moment ago") \
+    X(TOKEN_OVER, "the agent's own token has expired")                              \
+    X(BROKER_LATE, "the broker is late as well")                                    \
+    X(AGENT_LATE, "the agent itself was late a moment ago")                         \
+    X(ON_WEBSOCKET, "the check speaks WebSocket")                                   \
+    X(ON_SESSION, "the check keeps its connections open")                           \
+    X(ON_PING, "the check is a ping")                                               \
+    X(ON_HTTP, "the check is plain HTTP")                                           \
+    X(ON_TCP, "the check opens a port only")                                        \
+    X(ON_BROKER, "the check is that of a broker")                                   \
+    X(IS_SHARED, "the fault hits all instances")                                    \
+    X(NEVER_ARRIVED, "no heartbeat has come through since the agent began")         \
     X(IS_WARNING, "the check only warns")
 
 #define FACT_INDEX(id, text) FACT_INDEX_##id,
 enum { FACT_LIST(FACT_INDEX) FACT_COUNT };
-#define FACT_BIT(id, text) id = 1 << FACT_INDEX_##id,
+#define FACT_BIT(id, text) id = 1 << FACT_INDEX_##id, /* an int has room for 31 */
 enum { FACT_LIST(FACT_BIT) };
 
-enum { RULE_REASONS = 6, RULE_ADVICE = 3 };
+enum { RULE_REASONS = 8, RULE_BESIDE = 4, RULE_ADVICE = 3 };
 
 struct rule {
     enum cause cause;
     unsigned need, without;            /* all of need, none of without */
     enum reason reasons[RULE_REASONS]; /* one of these; none: any */
+    enum reason beside[RULE_BESIDE];   /* another check has a fault or a warning of one of these; none: no other is asked for */
     int low, high; /* range of the close code (closed_by_server, login_rejected), the broker's hint or HTTP status (else); 0: any */
-    /* No full stop: the check's message may follow. {broker} is the broker's name, or "the broker". NULL: the reason's help */
+    /* No full stop: the check's message may follow. {broker} is the broker's name, or "the broker"; {where} the address that the main check
+     * uses, in words. NULL: the reason's help */
     const char *plain;
     const char *advice[RULE_ADVICE];
 };
@@ -122,6 +151,15 @@ struct rule_set {
     const size_t *count;
 };
 extern const struct rule_set diagnose_rule_sets[];
+/* Two faults of which one explains the other. */
+extern const struct rule diagnose_pair_rules[];
+extern const size_t diagnose_pair_rule_count;
+/* The server's limits, and what its promises to clients are. */
+extern const struct rule diagnose_server_rules[];
+extern const size_t diagnose_server_rule_count;
+/* Certificates, and what fails on the public path only. */
+extern const struct rule diagnose_path_rules[];
+extern const size_t diagnose_path_rule_count;
 /* What is told by the reason alone, whatever works around it: brokers, delivery, what a dialect says. */
 extern const struct rule diagnose_broker_rules[];
 extern const size_t diagnose_broker_rule_count;

@@ -139,12 +139,19 @@ const struct rule diagnose_broker_rules[] = {
                     "Look at the server's log for its last reconnect to the broker: many come back without their subscriptions" },
     },
     {
+        .cause = CAUSE_BROKER_SLOW,
+        .need = BROKER_LATE,
+        .reasons = { R(DELIVERY_SLOW) },
+        .plain = "Messages come late from {broker} itself: the agent's own subscription is as late as the server's clients",
+        .advice = { "Look at the broker's CPU, its slow commands or consumers that lag, and the network to it",
+                    "Restarting this server does not help: all instances wait for the same broker",
+                    "wshealthd_delivery_seconds{leg=\"control\"} shows since when" },
+    },
+    {
         .cause = CAUSE_DELIVERY_SLOW,
         .reasons = { R(DELIVERY_SLOW) },
-        .plain = "Messages published on {broker} come late through this server",
-        .advice = { "Compare the legs in wshealthd_delivery_seconds: if only websocket is slow, it is this server; if control is "
-                    "slow "
-                    "too, the broker",
+        .plain = "Messages published on {broker} come late through this server, though the broker is in time",
+        .advice = { "Compare the legs in wshealthd_delivery_seconds: only websocket is slow, so it is this server",
                     "Look at the server's CPU and event loop, and at clients that read too slowly to be sent to" },
     },
 
@@ -170,7 +177,7 @@ const struct rule diagnose_broker_rules[] = {
     },
     {
         .cause = CAUSE_LOGIN_REFUSED,
-        .reasons = { R(LOGIN_REJECTED), R(AUTH_REJECTED) },
+        .reasons = { R(LOGIN_REJECTED) },
         .plain = "The connection is made, and the server refuses what the client says first: the token, or the dialect",
         .advice = { "Check target.token and target.token_in: expired, rotated, or without a permission",
                     "Compare target.dialect with what the server speaks, and its version",

@@ -94,6 +94,12 @@ static void put_seen(const struct rule *rule, struct buf *out)
         put_code(rule, out);
         before = ", while ";
     }
+    if (rule->beside[0] != REASON_NONE) {
+        buf_append_str(out, before);
+        buf_append_str(out, "another check says ");
+        put_reasons(rule->beside, RULE_BESIDE, out);
+        before = ", and ";
+    }
     for (size_t i = 0; i < FACT_COUNT; i++)
         if (rule->need & 1u << i) {
             buf_printf(out, "%s%s", before, facts[i]);
@@ -103,14 +109,21 @@ static void put_seen(const struct rule *rule, struct buf *out)
         buf_append_str(out, "no check is in fault");
 }
 
-/* The rule's sentence, with the broker's name left open. */
+/* The rule's sentence, with the broker's name left open, and without the words for the path. */
 static void put_meaning(const struct rule *rule, struct buf *out)
 {
-    static const char hole[] = "{broker}";
-    const char *text = rule->plain ? rule->plain : "The check's own reason, in words", *at;
-    for (; (at = strstr(text, hole)); text = at + strlen(hole))
-        buf_printf(out, "%.*s%s", (int)(at - text), text, at == text ? "The broker" : "the broker");
-    buf_printf(out, "%s.", text);
+    static const char broker[] = "{broker}", where[] = "{where} ";
+    for (const char *text = rule->plain ? rule->plain : "The check's own reason, in words", *at = text; *at;) {
+        if (strncmp(at, broker, strlen(broker)) == 0) {
+            buf_append_str(out, at == text ? "The broker" : "the broker");
+            at += strlen(broker);
+        } else if (strncmp(at, where, strlen(where)) == 0) {
+            at += strlen(where);
+        } else {
+            buf_append_char(out, *at++);
+        }
+    }
+    buf_append_char(out, '.');
 }
 
 /* The rule after this one that leads to the cause; NULL: the first. Those of a cause that no fault leads to are one. */

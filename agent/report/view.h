@@ -13,6 +13,8 @@
 #include "agent/proto/prom.h"
 #include "agent/report/diagnose.h"
 
+enum { AGENT_LATE_MS = 10000 };
+
 struct agent_view {
     const char *version;
     const char *service_id;  /* the target's URL without secrets; not for readers without full details */
@@ -25,6 +27,7 @@ struct agent_view {
     size_t check_count;
     struct prom_histogram loop_lag;
     uint64_t stalls;
+    uint64_t late_ms; /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */
 };
 
 #endif

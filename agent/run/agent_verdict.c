@@ -17,6 +17,8 @@ static void diagnose_if_stale(struct agent *agent)
 {
     if (!agent->stale)
         return;
+    uint64_t now_ns = clock_now_ns(), window_ns = AGENT_LATE_MS * NS_PER_MS;
+    agent->view.late_ms = stall_late_ms(&agent->host.stall, now_ns > window_ns ? now_ns - window_ns : 0);
     agent->stale = false;
     diagnose(&agent->view, &agent->view.diagnosis);
 }

@@ -29,9 +29,19 @@ static int set_up(void **state)
     return 0;
 }
 
+static bool seen[CAUSE_COUNT];
+
+static void see(void)
+{
+    for (unsigned cause = 0; cause < CAUSE_COUNT; cause++)
+        if (strcmp(cause_name((enum cause)cause), world.view.diagnosis.cause) == 0)
+            seen[cause] = true;
+}
+
 static const struct diagnosis *judged(void)
 {
     world_judge(&world, false, true);
+    see();
     return &world.view.diagnosis;
 }
 
@@ -425,8 +435,7 @@ static void test_only_a_report_fails(void **state)
     assert_cause("certificate_expiring");
     check_set_type(http, "payload");
     check_fail(http, REASON_PAYLOAD_LIMIT, "64KiB do not pass");
-    assert_cause("check_failing");
-    assert_string_equal(world.view.diagnosis.plain, reason_help(REASON_PAYLOAD_LIMIT));
+    assert_cause("frame_limit");
     assert_non_null(strstr(world.view.diagnosis.sentence, "64KiB do not pass"));
 }
 
@@ -674,6 +683,379 @@ static void test_long_names(void **state)
     assert_string_equal(world.view.diagnosis.plain + strlen(world.view.diagnosis.plain) - strlen("…"), "…");
 }
 
+static void check_diagnosis(void)
+{
+    const struct diagnosis *d = judged();
+    assert_true(*d->sentence);
+    assert_true(*d->plain);
+    assert_null(strstr(d->plain, "peer"));
+    assert_true(d->plain[strlen(d->plain) - 1] != '.');
+    if (strcmp(d->cause, "healthy") == 0)
+        return;
+    assert_true(d->advice_count > 0 && d->advice_count <= DIAGNOSIS_ADVICE_MAX);
+    for (size_t i = 0; i < d->advice_count; i++)
+        assert_true(strlen(d->advice[i]) > 10);
+    assert_true(d->because_count > 0 && d->because_count <= DIAGNOSIS_BECAUSE_MAX);
+    assert_non_null(strstr(d->sentence, d->because[0]));
+}
+
+/* --- two faults at once -------------------------------------------------------------------------------------------------------- */
+
+static struct check_view *server;
+
+static int set_up_server(void **state)
+{
+    set_up(state);
+    server = world_add(&world, "server", "server", "local", GATE_READY);
+    return 0;
+}
+
+/* What a second check says decides what the first one means: whichever of the two weighs more. */
+static void test_pairs(void **state)
+{
+    (void)state;
+    static const struct {
+        enum reason main, beside;
+        const char *cause;
+    } rows[] = {
+        { REASON_CONNECT_TIMEOUT, REASON_SERVER_FDS_HIGH, "descriptors_exhausted" },
+        { REASON_UPGRADE_TIMEOUT, REASON_SERVER_FDS_HIGH, "descriptors_exhausted" },
+        { REASON_CONNECTION_RESET, REASON_SERVER_FDS_HIGH, "descriptors_exhausted" },
+        { REASON_CONNECT_TIMEOUT, REASON_SERVER_BACKLOG_HIGH, "accept_queue_full" },
+        { REASON_CONNECTION_RESET, REASON_SERVER_CONNECTIONS_HIGH, "connection_limit" },
+        { REASON_UPGRADE_REFUSED, REASON_SERVER_CONNECTIONS_HIGH, "connection_limit" },
+        { REASON_UPGRADE_REFUSED, REASON_SERVER_CHURN_HIGH, "reconnect_storm" },
+        { REASON_ECHO_TIMEOUT, REASON_SERVER_CHURN_HIGH, "reconnect_storm" },
+        { REASON_ECHO_TIMEOUT, REASON_SERVER_CPU_HIGH, "server_overloaded" },
+        { REASON_UPGRADE_TIMEOUT, REASON_SERVER_CPU_HIGH, "server_overloaded" },
+        { REASON_SLOW, REASON_SERVER_CPU_HIGH, "server_overloaded" },
+        { REASON_SLOW, REASON_SERVER_BACKLOG_HIGH, "server_overloaded" },
+        { REASON_SLOW, REASON_SERVER_MEMORY_HIGH, "memory_growth" },
+        { REASON_CONNECT_REFUSED, REASON_SERVER_MEMORY_HIGH, "memory_growth" },
+        { REASON_CONNECT_REFUSED, REASON_SERVER_GONE, "server_down" },
+        { REASON_SILENT_DROP, REASON_SERVER_CONNECTIONS_DROPPED, "mass_disconnect" },
+        { REASON_TLS_CERT_NOT_YET_VALID, REASON_UPGRADE_UNAUTHORIZED, "clock_skew" },
+        { REASON_UPGRADE_UNAUTHORIZED, REASON_TLS_CERT_NOT_YET_VALID, "clock_skew" },
+        { REASON_UPGRADE_UNAUTHORIZED, REASON_AUTH_REFRESH_FAILED, "token_expired" },
+        { REASON_UPGRADE_UNAUTHORIZED, REASON_ORIGIN_REJECTED, "origin_too_strict" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (int warn = 0; warn < 2; warn++) {
+            set_up_server(NULL);
+            struct check_view *ws[] = { handshake, ping, echo, hold };
+            for (size_t j = 0; j < 4; j++)
+                check_set_fault(ws[j], rows[i].main == REASON_SLOW ? STATE_WARN : STATE_FAIL, rows[i].main, "first");
+            check_set_fault(server, warn ? STATE_WARN : STATE_FAIL, rows[i].beside, "second");
+            judged();
+            if (strcmp(world.view.diagnosis.cause, rows[i].cause) != 0)
+                fail_msg("%s and %s are %s, want %s", reason_name(rows[i].main), reason_name(rows[i].beside),
+                         world.view.diagnosis.cause, rows[i].cause);
+            bool named = false;
+            for (size_t j = 0; j < world.view.diagnosis.because_count; j++)
+                named = named || strcmp(world.view.diagnosis.because[j], "server") == 0;
+            assert_true(named);
+            assert_non_null(strstr(world.view.diagnosis.sentence, "second"));
+        }
+}
+
+/* Each of these needs no other. */
+static void test_what_the_server_measures(void **state)
+{
+    (void)state;
+    static const struct {
+        enum reason reason;
+        const char *cause;
+    } rows[] = {
+        { REASON_SERVER_FDS_HIGH, "descriptors_exhausted" },
+        { REASON_SERVER_CONNECTIONS_HIGH, "connection_limit" },
+        { REASON_SERVER_CONNECTIONS_DROPPED, "mass_disconnect" },
+        { REASON_SERVER_CHURN_HIGH, "reconnect_storm" },
+        { REASON_SERVER_BACKLOG_HIGH, "accept_queue_full" },
+        { REASON_SERVER_MEMORY_HIGH, "memory_growth" },
+        { REASON_SERVER_CPU_HIGH, "server_overloaded" },
+        { REASON_SERVER_GONE, "server_down" },
+        { REASON_AUTH_REJECTED, "token_refused" },
+        { REASON_AUTH_NOT_ENFORCED, "auth_not_enforced" },
+        { REASON_AUTH_EXPIRY_IGNORED, "auth_expiry_ignored" },
+        { REASON_AUTH_REFRESH_FAILED, "token_expired" },
+        { REASON_ORIGIN_REJECTED, "origin_too_strict" },
+        { REASON_ORIGIN_NOT_ENFORCED, "origin_not_enforced" },
+        { REASON_PAYLOAD_LIMIT, "frame_limit" },
+        { REASON_RECONNECT_SLOW, "reconnect_slow" },
+        { REASON_RESUME_FAILED, "state_not_restored" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        check_fail(server, rows[i].reason, "figures");
+        assert_cause(rows[i].cause);
+        check_warn(server, rows[i].reason, "figures");
+        assert_cause(rows[i].cause);
+    }
+}
+
+static void fail_websocket(enum reason reason)
+{
+    check_fail(handshake, reason, "peer");
+    check_fail(ping, reason, "peer");
+    check_fail(hold, reason, "peer");
+    check_fail(echo, reason, "peer");
+}
+
+/* Is it what this fault alone would be, on that check or on the others? */
+static bool is_single(const char *cause, enum reason reason, const char *type)
+{
+    set_up_server(NULL);
+    check_set_type(server, type);
+    check_fail(server, reason, "peer");
+    if (strcmp(judged()->cause, cause) == 0)
+        return true;
+    fail_websocket(reason);
+    return strcmp(judged()->cause, cause) == 0;
+}
+
+/*
+ * Every two reasons together, one on the handshake and what is behind it, one on another check. The cause is that of one of them, or a rule
+ * knows the two together; it is never a third thing.
+ */
+static void test_every_pair(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "server", "echo", "delivery", "tls", "payload" };
+    static const char *const together[] = { "descriptors_exhausted",  "connection_limit",  "reconnect_storm",
+                                            "memory_growth",          "accept_queue_full", "server_overloaded",
+                                            "mass_disconnect",        "clock_skew",        "origin_too_strict",
+                                            "connections_unreliable", "websocket_dead",    "token_expired",
+                                            "deploy_in_progress",     "server_down",       "pings_unanswered" };
+    for (unsigned a = REASON_NONE + 1; a < REASON_AGENT_STALLED; a++)
+        for (unsigned b = REASON_NONE + 1; b < REASON_AGENT_STALLED; b++)
+            for (size_t type = 0; type < sizeof types / sizeof types[0]; type++) {
+                char cause[64];
+                bool known = false;
+                set_up_server(NULL);
+                check_set_type(server, types[type]);
+                fail_websocket((enum reason)a);
+                check_fail(server, (enum reason)b, "peer");
+                check_diagnosis();
+                snprintf(cause, sizeof cause, "%s", world.view.diagnosis.cause);
+                for (size_t i = 0; i < sizeof together / sizeof together[0]; i++)
+                    known = known || strcmp(together[i], cause) == 0;
+                if (known)
+                    continue;
+                set_up_server(NULL);
+                fail_websocket((enum reason)a);
+                if (strcmp(judged()->cause, cause) != 0 && !is_single(cause, (enum reason)b, types[type]))
+                    fail_msg("%s with %s on %s is %s", reason_name((enum reason)a), reason_name((enum reason)b), types[type],
+                             cause);
+            }
+}
+
+/* A fault that has nothing to do with the main one is named behind it. */
+static void test_a_second_fault_is_named(void **state)
+{
+    (void)state;
+    struct check_view *tls = world_add(&world, "certificate", "tls", "local", 0);
+    check_fail(echo, REASON_ECHO_TIMEOUT, "no answer");
+    check_fail(tls, REASON_TLS_CERT_EXPIRED, "3 days ago");
+    assert_cause("messages_stuck");
+    assert_non_null(strstr(world.view.diagnosis.plain, "; besides, certificate fails: a certificate of the chain has expired"));
+    assert_string_equal(world.view.diagnosis.because[1], "certificate");
+    check_fail(tls, REASON_ECHO_TIMEOUT, "no answer"); /* the same once more is not */
+    judged();
+    assert_null(strstr(world.view.diagnosis.plain, "besides"));
+}
+
+/* --- the limits of the server, deploys, several instances ------------------------------------------------------------------------- */
+
+static void hold_lives(void)
+{
+    hold->stats.holds = true;
+    hold->stats.held = 2;
+    hold->have_rtt = true;
+}
+
+static void test_old_connections_live(void **state)
+{
+    (void)state;
+    struct check_view *fresh[] = { handshake, ping, echo };
+    hold_lives();
+    check_blank(http);
+    for (size_t i = 0; i < 3; i++)
+        check_fail(fresh[i], REASON_UPGRADE_TIMEOUT, "");
+    assert_cause("new_connections_refused");
+    assert_true(advises("ulimit -n") && advises("somaxconn"));
+    for (size_t i = 0; i < 3; i++)
+        check_fail(fresh[i], REASON_CONNECT_REFUSED, "");
+    assert_cause("new_connections_refused");
+    assert_non_null(strstr(world.view.diagnosis.plain, "lost its listener"));
+    check_fail(hold, REASON_CONNECT_REFUSED, ""); /* it misses one of its own, and the others answer */
+    assert_cause("new_connections_refused");
+    hold->have_rtt = false; /* idle: its silence proves nothing */
+    assert_cause("server_down");
+    hold->have_rtt = true;
+    hold->stats.held = 0;
+    assert_cause("server_down");
+}
+
+static void test_deploy(void **state)
+{
+    (void)state;
+    struct check_view *all[] = { handshake, ping, echo, hold };
+    check_blank(http);
+    for (size_t i = 0; i < 4; i++)
+        check_fail(all[i], REASON_CONNECT_REFUSED, "");
+    hold->stats.lost_code = 1001;
+    hold->stats.lost_ms = handshake->last_ms - 1000;
+    assert_cause("deploy_in_progress");
+    hold->stats.lost_ms = handshake->last_ms - 180000; /* so long ago that it is no excuse any more */
+    assert_cause("server_down");
+    hold->stats.lost_code = 1006;
+    hold->stats.lost_ms = handshake->last_ms - 1000;
+    assert_cause("server_down");
+    check_fail(hold, REASON_CLOSED_BY_SERVER, "closed with 1012");
+    hold->close_code = 1012;
+    assert_cause("deploy_in_progress");
+}
+
+static void test_upgrade_lost_on_the_way(void **state)
+{
+    (void)state;
+    struct check_view *front = world_add(&world, "front", "handshake", "public", GATE_READY);
+    static const int statuses[] = { 200, 400, 426 };
+    for (size_t i = 0; i < 3; i++) {
+        check_fail(front, REASON_UPGRADE_REFUSED, "status");
+        front->http_status = statuses[i];
+        assert_cause("upgrade_not_passed");
+        assert_true(advises("proxy_set_header Upgrade $http_upgrade") && advises("upgrade_configs") && advises("ALB"));
+    }
+    front->http_status = 502;
+    assert_cause("front_broken");
+    front->http_status = 404;
+    assert_cause("front_broken");
+}
+
+static void test_the_certificate_of_the_public_address(void **state)
+{
+    (void)state;
+    struct check_view *front = world_add(&world, "front", "handshake", "public", GATE_READY);
+    check_fail(front, REASON_TLS_CERT_EXPIRED, "");
+    assert_cause("certificate_expired");
+    assert_non_null(strstr(world.view.diagnosis.plain, "The certificate of the public address has expired"));
+    fail_all(REASON_TLS_CERT_EXPIRED, "");
+    assert_cause("certificate_expired");
+    assert_non_null(strstr(world.view.diagnosis.plain, "The certificate of the server has expired"));
+}
+
+static void test_one_instance_is_stale(void **state)
+{
+    (void)state;
+    struct check_view *front = world_add(&world, "front", "echo", "public", GATE_READY);
+    strcpy(front->health.history, "#.#.#.#.#.#");
+    assert_cause("one_instance_stale"); /* though no check is in fault: `fall` is never reached */
+    assert_string_equal(world.view.diagnosis.because[0], "front");
+    assert_non_null(strstr(world.view.diagnosis.sentence, "front failed 5 of its last 11 rounds"));
+    assert_true(advises("fall: 3/5"));
+    check_fail(front, REASON_ECHO_MISMATCH, "");
+    strcpy(front->health.history, "#.#.##..#.");
+    assert_cause("one_instance_stale");
+    strcpy(front->health.history, "######....");
+    assert_cause("front_broken");
+    check_fail(echo, REASON_ECHO_MISMATCH, ""); /* this instance is bad itself */
+    strcpy(front->health.history, "#.#.##..#.");
+    assert_cause("answer_unexpected");
+    set_up(NULL);
+    front = world_add(&world, "front", "echo", "public", GATE_READY);
+    strcpy(front->health.history, "###.#######"); /* one bad round is chance */
+    assert_cause("healthy");
+    strcpy(front->health.history, "#.#.#.#.#.#");
+    strcpy(echo->health.history, "###.#######"); /* the local path is not well either */
+    assert_cause("healthy");
+}
+
+static void test_other_instances_serve(void **state)
+{
+    (void)state;
+    world_add(&world, "front", "handshake", "public", 0);
+    check_blank(http);
+    for (size_t i = 0; i < 4; i++)
+        check_fail(&world.checks[i], REASON_UPGRADE_TIMEOUT, "");
+    assert_cause("server_hung");
+    assert_non_null(strstr(world.view.diagnosis.plain, "; the public address answers: other instances serve the users"));
+}
+
+static void test_limits_of_frames(void **state)
+{
+    (void)state;
+    struct check_view *near = world_add(&world, "near", "payload", "local", 0),
+                      *far = world_add(&world, "far", "payload", "public", 0);
+    check_fail(far, REASON_PAYLOAD_LIMIT, "32769 bytes do not pass");
+    assert_cause("frame_limit");
+    assert_non_null(strstr(world.view.diagnosis.plain, "in front of it does not"));
+    check_fail(near, REASON_PAYLOAD_LIMIT, "32769 bytes do not pass");
+    assert_cause("frame_limit");
+    assert_null(strstr(world.view.diagnosis.plain, "in front"));
+}
+
+static void test_own_token_expired(void **state)
+{
+    (void)state;
+    fail_all(REASON_UPGRADE_UNAUTHORIZED, "status 401");
+    assert_cause("token_refused");
+    handshake->health.own_doing = true;
+    assert_cause("token_expired");
+}
+
+/* A slow answer, while the agent itself did not run for as long. */
+static void test_slow_agent(void **state)
+{
+    (void)state;
+    check_warn(echo, REASON_SLOW, "answered after 512ms, slo 200ms");
+    echo->total_ns = UINT64_C(512000000);
+    world.view.late_ms = 400;
+    assert_cause("agent_stalled");
+    world.view.late_ms = 60;
+    assert_cause("server_slow");
+}
+
+static void test_unknown_together(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_AGENT_ERROR, "");
+    check_fail(hold, REASON_AGENT_STALLED, "");
+    assert_cause("check_failing");
+    assert_non_null(strstr(world.view.diagnosis.plain, "No rule explains these faults together: "));
+    assert_non_null(strstr(world.view.diagnosis.plain, "; besides, hold fails: "));
+}
+
+/* The control leg tells a slow broker from a slow server. */
+static void test_which_leg_is_slow(void **state)
+{
+    (void)state;
+    static struct delivery_stats legs;
+    memset(&legs, 0, sizeof legs);
+    delivery->stats.delivery = &legs;
+    legs.heartbeats[DELIVERY_RECEIVED] = 1;
+    legs.last_ns[LEG_CONTROL] = 2000000;
+    legs.last_ns[LEG_WEBSOCKET] = 612000000;
+    check_warn(delivery, REASON_DELIVERY_SLOW, "");
+    assert_cause("delivery_slow");
+    assert_non_null(strstr(world.view.diagnosis.plain, "though the broker is in time"));
+    legs.last_ns[LEG_CONTROL] = 600000000;
+    assert_cause("broker_slow");
+    legs.last_ns[LEG_CONTROL] = 2000000;
+    check_warn(bus, REASON_SLOW, "answered after 80ms, slo 20ms");
+    assert_cause("broker_slow");
+}
+
+static void test_the_broker_explains_the_delivery(void **state)
+{
+    (void)state;
+    check_fail(delivery, REASON_DELIVERY_LOST, "");
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "refused");
+    assert_cause("broker_down");
+    assert_non_null(strstr(world.view.diagnosis.plain, "out of rotation, as it fails by itself too"));
+    bus->since_ms = delivery->since_ms + 60000; /* the delivery was lost long before */
+    assert_cause("server_detached_from_broker");
+}
+
 /* --- over everything ----------------------------------------------------------------------------------------------------------------- */
 
 static void test_long_texts_are_cut_between_characters(void **state)
@@ -694,35 +1076,12 @@ static void test_long_texts_are_cut_between_characters(void **state)
     }
 }
 
-static bool seen[CAUSE_COUNT];
-
-static void check_diagnosis(void)
-{
-    const struct diagnosis *d = judged();
-    unsigned cause = 0;
-    while (cause < CAUSE_COUNT && strcmp(cause_name((enum cause)cause), d->cause) != 0)
-        cause++;
-    assert_in_range(cause, 0, CAUSE_COUNT - 1);
-    seen[cause] = true;
-    assert_true(*d->sentence);
-    assert_true(*d->plain);
-    assert_null(strstr(d->plain, "peer"));
-    assert_true(d->plain[strlen(d->plain) - 1] != '.');
-    if (cause == CAUSE_HEALTHY)
-        return;
-    assert_true(d->advice_count > 0 && d->advice_count <= DIAGNOSIS_ADVICE_MAX);
-    for (size_t i = 0; i < d->advice_count; i++)
-        assert_true(strlen(d->advice[i]) > 10);
-    assert_true(d->because_count > 0 && d->because_count <= DIAGNOSIS_BECAUSE_MAX);
-    assert_non_null(strstr(d->sentence, d->because[0]));
-}
-
 /* Every reason on every type, path, gate and state, with the neighbours passing, failing alike, or unknown. */
 static void test_every_combination(void **state)
 {
     (void)state;
-    static const char *const types[] = { "handshake", "ping",      "echo",     "hold",   "http",      "tcp",
-                                         "tls",       "subscribe", "delivery", "broker", "unheard-of" };
+    static const char *const types[] = { "handshake", "ping",     "echo",   "hold",   "http",    "tcp",       "tls",
+                                         "subscribe", "delivery", "broker", "server", "payload", "unheard-of" };
     static const int codes[] = { 0,
                                  101,
                                  200,
@@ -828,6 +1187,23 @@ int main(void)
         B(test_two_brokers),
         B(test_what_dialects_say),
         B(test_long_names),
+#define S(test) cmocka_unit_test_setup(test, set_up_server)
+        S(test_pairs),
+        S(test_what_the_server_measures),
+        S(test_every_pair),
+        T(test_a_second_fault_is_named),
+        T(test_old_connections_live),
+        T(test_deploy),
+        T(test_upgrade_lost_on_the_way),
+        T(test_the_certificate_of_the_public_address),
+        T(test_one_instance_is_stale),
+        T(test_other_instances_serve),
+        T(test_limits_of_frames),
+        T(test_own_token_expired),
+        T(test_slow_agent),
+        T(test_unknown_together),
+        B(test_which_leg_is_slow),
+        B(test_the_broker_explains_the_delivery),
         T(test_long_texts_are_cut_between_characters),
         T(test_every_combination),
         T(test_no_cause_is_dead),
