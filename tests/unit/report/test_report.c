@@ -86,7 +86,7 @@ static void test_verbose(void **state)
                                                          "[?]handshake unknown\n"
                                                          "[+]echo pass 0.21ms\n"
                                                          "[!]cert warn tls_cert_expiring 5 days left\n"
-                                                         "ready: The certificate expires soon (cert: 5 days left)\n");
+                                                         "ready: The certificate of the server expires soon (cert: 5 days left)\n");
 }
 
 static void test_not_ready_names_the_causes(void **state)
