@@ -82,11 +82,12 @@ static void test_verbose(void **state)
     check_warn(tls, REASON_TLS_CERT_EXPIRING, "5 days left");
     check_blank(handshake);
     world_judge(&world, false, true);
-    assert_string_equal(plain(REPORT_READY, true, true), "ready\n"
-                                                         "[?]handshake unknown\n"
-                                                         "[+]echo pass 0.21ms\n"
-                                                         "[!]cert warn tls_cert_expiring 5 days left\n"
-                                                         "ready: The certificate of the server expires soon (cert: 5 days left)\n");
+    assert_string_equal(plain(REPORT_READY, true, true),
+                        "ready\n"
+                        "[?]handshake unknown\n"
+                        "[+]echo pass 0.21ms\n"
+                        "[!]cert warn tls_cert_expiring 5 days left\n"
+                        "ready: The certificate of the public address expires soon (cert: 5 days left)\n");
 }
 
 static void test_not_ready_names_the_causes(void **state)
