@@ -215,9 +215,10 @@ int stream_h2_write(struct stream *stream, struct slice data)
     struct h2_link *link = stream->h2;
     size_t pending = stream_pending(stream);
 
-    if (stream->broken != 0 || link->ended || !link->exchange || data.len > stream->max_pending ||
-        pending > stream->max_pending - data.len)
+    if (stream->broken != 0 || !link->exchange || data.len > stream->max_pending || pending > stream->max_pending - data.len)
         return -1;
+    if (link->ended) /* as TCP does it: on_end is coming, and says more than a write that fails */
+        return 0;
     h2_write(link->exchange, data);
     pump(link);
     link->kept = link->kept || stream_pending(stream) > 0;
