@@ -48,7 +48,7 @@ static const struct cli_flag check_flags[] = {
     { "ca", "FILE", "trusts the authorities in this PEM file, and no others", 0, false },
     { "insecure", NULL, "does not verify the server's certificate", 0, false },
     { "http", "1.1|2|both", "the version of HTTP that the WebSocket begins with; 2 is RFC 8441", 0, false },
-    { "trace", NULL, "not in this version: prints the whole conversation", 0, false },
+    { "trace", NULL, "prints the whole conversation: addresses, certificates, heads, each frame in both directions", 0, false },
     { 0 }
 };
 static const struct cli_example check_examples[] = {
@@ -56,6 +56,7 @@ static const struct cli_example check_examples[] = {
     { "wshealthd check wss://chat.example.com/ws --type handshake --type tls", "Only these checks." },
     { "wshealthd check ws://127.0.0.1:8080/ws --send '{\"op\":\"ping\"}' --expect pong --slo 200ms", "An echo check as well." },
     { "wshealthd check http://127.0.0.1:8080/health", "The server's own health URL." },
+    { "wshealthd check --trace wss://chat.example.com/ws", "All that is said, as curl -v shows it." },
     { "wshealthd check -q wss://chat.example.com/ws || echo broken", "For a script: the exit code, and one line." },
     { "wshealthd check -c /etc/wshealthd/wshealthd.yaml --json", "Every check of the file, for a program." },
     { "wshealthd check --nagios ws://127.0.0.1:8080/ws", "For a Nagios, Icinga or Checkmk plugin." },
@@ -66,12 +67,15 @@ static const struct cli_flag status_flags[] = {
     { FLAG_ASK_CONFIG },
     { FLAG_ADMIN },
     { "json", NULL, "prints the JSON of /status on one line; indented if stdout is a terminal", 0, false },
+    { "evidence", "CHECK", "prints what was said in this check's last round that failed, and in the last that passed", 0, false },
     { 0 }
 };
-static const struct cli_example status_examples[] = { { "wshealthd status",
-                                                        "The verdict of the running agent, also as the exit code." },
-                                                      { "wshealthd status --json | jq -r .diagnosis.sentence", "One field of it." },
-                                                      { 0 } };
+static const struct cli_example status_examples[] = {
+    { "wshealthd status", "The verdict of the running agent, also as the exit code." },
+    { "wshealthd status --json | jq -r .diagnosis.sentence", "One field of it." },
+    { "wshealthd status --evidence ping", "What the server said when the check ping failed last." },
+    { 0 }
+};
 
 static const struct cli_flag wait_flags[] = {
     { FLAG_ASK_CONFIG },
@@ -156,7 +160,7 @@ static const struct cli_command commands[] = {
       "code is "
       "the verdict. Secrets come from files, never from flags.",
       1, check_flags, check_examples, cli_check },
-    { "status", "[--json]", "shows the verdict and the checks of the running agent",
+    { "status", "[--json] [--evidence CHECK]", "shows the verdict and the checks of the running agent",
       "Asks through the admin socket. The exit code is the verdict.", 0, status_flags, status_examples, cli_status },
     { "wait", "[--for STATE] [--timeout D] [--url URL]", "waits until the agent answers ready, live or startup with 200",
       "Exit code 0 when it does, 2 when the time is over, 3 when no agent has answered at all.", 0, wait_flags, wait_examples,

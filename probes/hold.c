@@ -19,7 +19,15 @@
 #include "probes/hold_ages.h"
 #include "probes/registry.h"
 
-enum { PACED_MIN = 8, PACED_TURNS_MAX = 250, OPENING_MAX = 16, MASS = 10, KICK_MS = 300, GOING_AWAY = 1001 };
+enum {
+    PACED_MIN = 8,
+    PACED_TURNS_MAX = 250,
+    OPENING_MAX = 16,
+    MASS = 10,
+    KICK_MS = 300,
+    GOING_AWAY = 1001,
+    TRACED = 3 /* connections */
+};
 
 struct hold_opts {
     int64_t connections, for_ms, max_age_ms;
@@ -239,6 +247,17 @@ static bool is_kicked(const struct held *held, const struct err *cause)
            clock_now_ns() - newest_ns < (uint64_t)KICK_MS * NS_PER_MS;
 }
 
+/* Only a few connections have their own lines in the trace; of the others it has the losses. */
+static void trace_loss(const struct held *held, const struct err *cause, uint64_t age_ns)
+{
+    const struct hold_state *state = held->run->state;
+    char age[32];
+
+    text_format_elapsed(age_ns, age, sizeof age);
+    trace_note(held->run->trace, TRACE_NOTE, "held connection %zu of %" PRId64 " is lost after %s: %s",
+               (size_t)(held - state->held) + 1, opts_of(held->run)->connections, age, cause->text);
+}
+
 /* An open connection has been lost. True: that is a fault. */
 static bool note_loss(struct held *held, const struct err *cause)
 {
@@ -255,6 +274,7 @@ static bool note_loss(struct held *held, const struct err *cause)
     run->stats->lost_age_ns = age_ns;
     run->stats->lost_code = cause->code;
     run->stats->lost_ms = clock_wall_ms();
+    trace_loss(held, cause, age_ns);
     hold_ages_lost(&state->ages, now_ns, held->opened_ns, is_kicked(held, cause), cause);
     return true;
 }
@@ -315,6 +335,8 @@ static int held_connect(struct held *held, struct err *err)
     options.offer_deflate = run->target->compression == COMPRESSION_REQUIRED;
     options.ignores_messages = true;
     options.http2 = over_http2(held);
+    if (held - ((struct hold_state *)run->state)->held >= TRACED)
+        options.trace = NULL;
     return session_open(&held->session, &options, run->conf->name, &events, held, held->report, err);
 }
 

@@ -4,7 +4,7 @@
  * SECRET_MIN bytes are not registered: they would mask half of every text.
  *
  * A secret is found in every form in which it is sent or quoted: as it is, percent-encoded, escaped as in JSON, Go and C strings, escaped
- * as in HTML, in whole or in part. Of one that was cut (a close reason ends after 123 bytes) the beginning is masked from SECRET_PREFIX_MIN
+ * as in HTML, in whole or in part; and in base64 of either alphabet, alone or between other bytes, as in `Authorization: Basic`. Of one that was cut (a close reason ends after 123 bytes) the beginning is masked from SECRET_PREFIX_MIN
  * bytes on, at the end of a text or before an ellipsis; elsewhere it may be any word, and stays readable.
  */
 #ifndef WSHEALTHD_BASE_SECRET_H
@@ -14,7 +14,7 @@
 
 enum { SECRET_MIN = 4, SECRET_COUNT_MAX = 256, SECRET_PREFIX_MIN = 8 };
 
-void secret_add(const char *value); /* copies; adding twice is once; past the maximum the oldest is forgotten */
+void secret_add(const char *value); /* copies; adding twice is once; past the maximum the one unused for longest is forgotten */
 /*
  * For what is derived from a secret and changes with every round, such as the response to a challenge: masked until it is returned, so that
  * it does not push out the others. Of the values of one loan the newest SECRET_LOAN_MAX are kept. Zero a loan before its first use.

@@ -236,7 +236,8 @@ void text_excerpt(struct slice bytes, size_t max_chars, char *out, size_t size)
         if (taken) {
             unit_len = unit_chars = (size_t)snprintf(unit, sizeof unit, "***");
         } else if ((taken = text_char_len(bytes)) && harmless(bytes.data, taken)) {
-            memcpy(unit, bytes.data, taken);
+            for (size_t i = 0; i < taken; i++)
+                unit[i] = (char)bytes.data[i];
             unit_len = taken;
             unit_chars = 1;
         } else {
@@ -250,7 +251,10 @@ void text_excerpt(struct slice bytes, size_t max_chars, char *out, size_t size)
             memcpy(out + cut_at, ellipsis, sizeof ellipsis);
             return;
         }
-        memcpy(out + len, unit, unit_len);
+        if (unit_len == 1)
+            out[len] = unit[0];
+        else
+            memcpy(out + len, unit, unit_len);
         len += unit_len;
         chars += unit_chars;
         bytes = slice_skip(bytes, taken);

@@ -19,13 +19,14 @@ enum { LINE_MAX = 1 << 10 };
 struct line {
     uint64_t at_ns, bytes;
     uint16_t len;
-    uint8_t mark;
-    bool frame;
+    uint8_t mark, number;
+    bool is_frame, continues;
 };
 
 void trace_begin(struct trace *trace, uint64_t now_ns, bool goes_on)
 {
     trace->started_ns = now_ns;
+    trace->closed = false;
     memset(&trace->tcp, 0, sizeof trace->tcp);
     if (goes_on)
         return;
@@ -60,7 +61,7 @@ static void drop_first(struct trace *trace)
     struct line line = line_at(trace->tail.data);
 
     trace->dropped.lines++;
-    trace->dropped.frames += line.frame;
+    trace->dropped.frames += line.is_frame;
     trace->dropped.bytes += line.bytes;
     buf_consume(&trace->tail, sizeof line + line.len);
 }
@@ -89,63 +90,134 @@ static void keep(struct trace *trace, const struct line *line, const char *text)
     put(&trace->tail, line, text);
 }
 
-static void note(struct trace *trace, struct line *line, const char *fmt, va_list args)
+static void note(struct trace *trace, const struct trace_by *by, const char *fmt, va_list args)
 {
     char text[LINE_MAX];
-    int len = vsnprintf(text, sizeof text, fmt, args);
+    struct line line = { clock_now_ns(), by->bytes, 0, (uint8_t)by->mark, (uint8_t)by->number, by->is_frame, by->continues };
 
-    if (len < 0)
+    if (vsnprintf(text, sizeof text, fmt, args) < 0)
         return;
     secret_scrub(text);
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = ' ';
-    line->at_ns = clock_now_ns();
-    line->len = (uint16_t)strlen(text);
-    keep(trace, line, text);
+    line.len = (uint16_t)strlen(text);
+    keep(trace, &line, text);
 }
 
 void trace_note(struct trace *trace, enum trace_mark mark, const char *fmt, ...)
 {
-    struct line line = { .mark = (uint8_t)mark };
+    const struct trace_by by = { .mark = mark };
     va_list args;
 
-    if (!trace)
+    if (!trace || trace->closed)
         return;
     va_start(args, fmt);
-    note(trace, &line, fmt, args);
+    note(trace, &by, fmt, args);
     va_end(args);
 }
 
-void trace_frame(struct trace *trace, enum trace_mark mark, uint64_t bytes, const char *fmt, ...)
+void trace_note_by(struct trace *trace, const struct trace_by *by, const char *fmt, ...)
 {
-    struct line line = { .mark = (uint8_t)mark, .frame = true, .bytes = bytes };
     va_list args;
 
-    if (!trace)
+    if (!trace || trace->closed)
         return;
     va_start(args, fmt);
-    note(trace, &line, fmt, args);
+    note(trace, by, fmt, args);
     va_end(args);
+}
+
+unsigned trace_connection(struct trace *trace)
+{
+    return trace ? ++trace->opened : 0;
+}
+
+static void shrink(struct buf *buf)
+{
+    if (buf->len)
+        buf->data = mem_realloc(buf->data, buf->len);
+    buf->cap = buf->len;
+}
+
+struct trace *trace_take(struct trace *trace, int64_t wall_ms, bool goes_on)
+{
+    struct trace *taken = NULL;
+
+    trace->closed = !goes_on;
+    if (trace->head.len || trace->tail.len) {
+        taken = mem_alloc(sizeof *taken);
+        *taken = *trace;
+        taken->wall_ms = wall_ms;
+        taken->look = NULL;
+        shrink(&taken->head);
+        shrink(&taken->tail);
+        trace->head = trace->tail = (struct buf){ 0 };
+        memset(&trace->dropped, 0, sizeof trace->dropped);
+    }
+    return taken;
+}
+
+void trace_free(struct trace *taken)
+{
+    if (taken)
+        trace_fini(taken);
+    mem_free(taken);
+}
+
+static void write_line(const struct trace *trace, const struct line *line, const char *text, struct buf *out)
+{
+    if (line->continues)
+        buf_append_str(out, "         ");
+    else
+        buf_printf(out, "%9.3f", ((double)line->at_ns - (double)trace->started_ns) / 1e6);
+    buf_printf(out, " %c ", "*><"[line->mark]);
+    if (line->number > 1)
+        buf_printf(out, "[%u] ", line->number);
+    buf_append(out, text, line->len);
+    buf_append_char(out, '\n');
 }
 
 static void write_lines(const struct trace *trace, const struct buf *lines, struct buf *out)
 {
     for (size_t at = 0; at < lines->len;) {
         struct line line = line_at(lines->data + at);
-        double ms = ((double)line.at_ns - (double)trace->started_ns) / 1e6;
 
         at += sizeof line;
-        buf_printf(out, "%9.3f %c %.*s\n", ms, "*><"[line.mark], (int)line.len, (const char *)lines->data + at);
+        write_line(trace, &line, (const char *)lines->data + at, out);
         at += line.len;
     }
+}
+
+/* "1,204" */
+static void grouped(uint64_t value, char *out, size_t size)
+{
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%" PRIu64, value);
+    size_t at = 0;
+
+    for (int i = 0; i < len && at + 2 < size; i++) {
+        out[at++] = digits[i];
+        if ((len - i) % 3 == 1 && i + 1 < len)
+            out[at++] = ',';
+    }
+    out[at] = 0;
+}
+
+static void write_dropped(const struct trace *trace, struct buf *out)
+{
+    char lines[32], frames[32], bytes[32];
+
+    grouped(trace->dropped.lines, lines, sizeof lines);
+    grouped(trace->dropped.frames, frames, sizeof frames);
+    grouped(trace->dropped.bytes, bytes, sizeof bytes);
+    buf_printf(out, "          … %s lines are left out here, of %s frames with %s bytes\n", lines, frames, bytes);
 }
 
 void trace_write(const struct trace *trace, struct buf *out)
 {
     write_lines(trace, &trace->head, out);
     if (trace->dropped.lines)
-        buf_printf(out, "          … %" PRIu64 " lines left out, of them %" PRIu64 " frames with %" PRIu64 " bytes\n",
-                   trace->dropped.lines, trace->dropped.frames, trace->dropped.bytes);
+        write_dropped(trace, out);
     write_lines(trace, &trace->tail, out);
 }

@@ -11,12 +11,23 @@
 #include "agent/base/buf.h"
 
 enum {
-    TRACE_HEAD_MAX = 5 << 10, /* bytes of the first lines */
-    TRACE_TAIL_MAX = 3 << 10, /* of the last ones */
-    TRACE_EXCERPT_CHARS = 160,
+    TRACE_HEAD_MAX = 5 << 10,    /* bytes of the first lines */
+    TRACE_ALL_BYTES = 256 << 10, /* the same for a command that shows all of it */
+    TRACE_TAIL_MAX = 3 << 10,    /* of the last ones */
+    TRACE_EXCERPT_CHARS = 120,   /* of a message or a body */
+    TRACE_EXCERPT_BYTES = 200,
 };
 
 enum trace_mark { TRACE_NOTE, TRACE_SENT, TRACE_RECEIVED };
+
+/* Who notes: of several connections in one round each has a number, which its lines begin with; 0 and 1 are not shown. */
+struct trace_by {
+    enum trace_mark mark;
+    unsigned number;
+    bool continues; /* the line belongs to the one before: its time is not shown */
+    bool is_frame;  /* counted as one where the line itself is dropped, with its bytes */
+    uint64_t bytes;
+};
 
 /* What the kernel knows of a TCP connection. */
 struct trace_tcp {
@@ -28,6 +39,8 @@ struct trace_tcp {
 
 struct trace {
     uint64_t started_ns;
+    int64_t wall_ms;           /* of a taken one: when the round ended */
+    bool closed;               /* no round is under way */
     size_t head_max, tail_max; /* 0: as above */
     struct buf head, tail;
     struct {
@@ -48,11 +61,14 @@ void trace_fini(struct trace *trace);
 
 /* One line; what is too long for one is cut. */
 void trace_note(struct trace *trace, enum trace_mark mark, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* The same for a frame, whose bytes are counted where the line itself is dropped. */
-void trace_frame(struct trace *trace, enum trace_mark mark, uint64_t bytes, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void trace_note_by(struct trace *trace, const struct trace_by *by, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+unsigned trace_connection(struct trace *trace); /* one more is opened: its number. 0 where nobody records */
 
-/* The lines, each ended by \n: "    1.204 < text 5 bytes "hello"", the time in milliseconds since the round's start. */
+/* The round is over, and no note is taken before the next one begins. Its lines as a trace of their own, to be read; NULL: there are none. */
+struct trace *trace_take(struct trace *trace, int64_t wall_ms, bool goes_on);
+void trace_free(struct trace *taken); /* NULL is fine */
+
+/* The lines, each ended by \n: "    1.204 < text ... "hello"", the time in milliseconds since the round's start. */
 void trace_write(const struct trace *trace, struct buf *out);
 
 #endif

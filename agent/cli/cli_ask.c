@@ -240,20 +240,35 @@ static const char *program_in_query(void)
     return name[strspn(name, plain)] || strlen(name) >= ADMIN_PROGRAM_MAX ? "" : name;
 }
 
+/* "evidence=CHECK", or "" without the flag. A name that would need percent-encoding is no check's. */
+static int with_evidence(const struct cli *cli, char *out, size_t size)
+{
+    const char *check = cli_value(cli, "evidence");
+    *out = 0;
+    if (check && (!*check || check[strcspn(check, "&#%? \t\r\n")] || strlen(check) >= ADMIN_CHECK_MAX))
+        return cli_error(cli, "--evidence '%.60s', want the name of a check", check), -1;
+    if (check)
+        snprintf(out, size, "evidence=%s", check);
+    return 0;
+}
+
 /* Asks twice: the JSON decides the exit code, the text is for people. */
 int cli_status(struct cli *cli)
 {
     struct whom whom;
     struct answer json, text = { .body = BUF_INIT(0) };
     struct screen screen = screen_look();
-    char target[512];
+    char target[1024], evidence[ADMIN_CHECK_MAX + 16];
     int code = find_admin(cli, &whom);
     if (code != EXIT_PASS)
         return code;
-    bool asked = ask(&whom, "GET", "/status", ASK_TIMEOUT_MS, &json) == 0;
+    if (with_evidence(cli, evidence, sizeof evidence) < 0)
+        return EXIT_UNKNOWN;
+    snprintf(target, sizeof target, "/status%s%s", *evidence ? "?" : "", evidence);
+    bool asked = ask(&whom, "GET", target, ASK_TIMEOUT_MS, &json) == 0;
     if (asked && json.status == 200 && !cli_has(cli, "json")) {
-        snprintf(target, sizeof target, "/status?format=text&colour=%d&width=%u&ascii=%d%s%s", screen.colour, screen.width,
-                 screen.ascii, *program_in_query() ? "&program=" : "", program_in_query());
+        snprintf(target, sizeof target, "/status?format=text&colour=%d&width=%u&ascii=%d&lines=%d&%s%s%s", screen.colour,
+                 screen.width, screen.ascii, !screen.fixed, evidence, *program_in_query() ? "&program=" : "", program_in_query());
         asked = ask(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
         if (!asked)
             json.err = text.err;

@@ -345,18 +345,23 @@ static int print_report(const struct cli *cli, bool has_file, const struct agent
 {
     struct buf out = BUF_INIT(CLI_TEXT_MAX);
     struct screen screen = screen_look();
-    const struct report_style style = { .colour = screen.colour, .width = screen.width, .one_shot = true, .ascii = screen.ascii };
+    const struct report_style style = {
+        .colour = screen.colour, .width = screen.width, .one_shot = true, .one_line = !screen.fixed, .ascii = screen.ascii
+    };
     bool json = cli_has(cli, "json");
     if (json)
-        report_status_json(view, true, &out);
+        report_status_json_with(view, &(struct report_extra){ .full = true, .trace = cli_has(cli, "trace") }, &out);
     else if (cli_has(cli, "nagios"))
         report_nagios(view, &out);
     else if (cli_has(cli, "quiet")) {
         char text[QUIET_MAX];
         report_line(view, text, sizeof text);
         buf_append_str(&out, text);
-    } else
+    } else {
+        if (cli_has(cli, "trace"))
+            report_trace(view, &style, &out);
         report_human(view, &style, &out);
+    }
     char *named = cli_name_flags(cli, has_file, buf_str(&out));
     buf_reset(&out);
     buf_append_str(&out, named);
@@ -391,17 +396,19 @@ int cli_check(struct cli *cli)
     int code;
     if (cli_has(cli, "json") + cli_has(cli, "nagios") + cli_has(cli, "quiet") > 1)
         return cli_error(cli, "--json, --nagios and --quiet exclude each other");
-    if (cli_has(cli, "trace"))
-        return cli_error(cli, "--trace is not in this version");
+    if (cli_has(cli, "trace") && (cli_has(cli, "nagios") || cli_has(cli, "quiet")))
+        return cli_error(cli, "--trace prints more than the one line of --%s", cli_has(cli, "quiet") ? "quiet" : "nagios");
     conf = cli_check_conf(cli);
     if (!conf)
         return EXIT_UNKNOWN;
     log_configure(LOG_ERROR, LOG_LOGFMT); /* the report shows everything else */
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
-    const struct agent_options options = {
-        .once = true, .shown_url = cli->arg_count ? cli->args[0] : NULL, .on_done = on_over, .user = &loop
-    };
+    const struct agent_options options = { .once = true,
+                                           .traces = cli_has(cli, "trace"),
+                                           .shown_url = cli->arg_count ? cli->args[0] : NULL,
+                                           .on_done = on_over,
+                                           .user = &loop };
     if (loop_init(&loop, &err) < 0) {
         conf_unref(conf);
         return cli_error(cli, "%s", err.text);

@@ -17,6 +17,7 @@
 #include "agent/client/conn_intake.h"
 #include "agent/client/conn_offer.h"
 #include "agent/client/conn_parting.h"
+#include "agent/client/conn_trace.h"
 #include "agent/conf/dialect.h"
 #include "agent/net/stream_h2.h"
 #include "agent/proto/http_date.h"
@@ -70,6 +71,7 @@ static void conn_release(struct conn *conn)
     setup_free(conn);
     conn_drop_rest(conn);
     parting_free(conn);
+    conn_trace_free(conn);
     ws_reader_fini(&conn->reader);
     if (conn->deflater)
         deflater_free(conn->deflater);
@@ -93,6 +95,7 @@ static void conn_lost(struct conn *conn, const struct err *err)
 
     if (conn->setup)
         upgrade_stop_clock(conn->setup);
+    conn_trace_look(conn);
     conn_release(conn);
     if (stream)
         stream_close_now(stream);
@@ -109,6 +112,7 @@ void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err)
         parting_lost(conn, err);
         return;
     }
+    conn_trace_look(conn);
     conn_close(conn, code, "");
     events->on_lost(user, err);
 }
@@ -121,6 +125,7 @@ void conn_parted(struct conn *conn, bool ended, const char *remark)
     struct conn_group *group = conn->group;
     bool shared = conn->shared;
 
+    conn_trace_look(conn);
     conn_release(conn);
     if (ended)
         stream_close_now(stream);
@@ -179,14 +184,17 @@ static bool response_started(const struct conn_setup *setup)
     return setup->reader ? http_reader_started(setup->reader) : head;
 }
 
+static struct slice response_body(const struct conn_setup *setup)
+{
+    return setup->reader ? http_reader_body(setup->reader) : buf_slice(&setup->body);
+}
+
 /* The sentence of a refusal, with what has come of its body. */
 static void explain_refusal(const struct conn_setup *setup, struct err *err)
 {
-    struct slice body = setup->reader ? http_reader_body(setup->reader) : buf_slice(&setup->body);
-
     *err = setup->refusal;
-    upgrade_explain(response_head(setup), body, &setup->offer.offer, setup->conf->dialect && setup->conf->dialect->hides_origin,
-                    err);
+    upgrade_explain(response_head(setup), response_body(setup), &setup->offer.offer,
+                    setup->conf->dialect && setup->conf->dialect->hides_origin, err);
 }
 
 static void refuse(struct conn *conn)
@@ -194,6 +202,7 @@ static void refuse(struct conn *conn)
     struct err err;
 
     explain_refusal(conn->setup, &err);
+    conn_trace_body(conn, response_body(conn->setup));
     conn_lost(conn, &err);
 }
 
@@ -231,6 +240,7 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     struct conn_group *group = conn->group;
     struct err err;
 
+    conn_trace_answer(conn, head);
     setup->report->http_status = head->status;
     if (http_header_get(head, "Date") && http_date_s(*http_header_get(head, "Date")) > 0)
         setup->report->date_s = http_date_s(*http_header_get(head, "Date"));
@@ -254,7 +264,8 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     setup->report->remark = agreed.remark;
     setup_free(conn);
     stream_h2_drop_head(conn->stream);
-    ws_reader_init(&conn->reader, WS_CLIENT, conn->ignores_messages ? 0 : CONN_MESSAGE_MAX, &agreed.deflate);
+    ws_reader_init(&conn->reader, WS_CLIENT, conn->ignores_messages && !conn_trace_wants_all(conn) ? 0 : CONN_MESSAGE_MAX,
+                   &agreed.deflate);
     ws_reader_skip(&conn->reader, &conn->group->budget);
     conn->intake = (struct conn_intake){ .since_ns = now_ns };
     group->current = conn;
@@ -299,6 +310,7 @@ static void on_data(void *user, struct slice data)
         return;
     case HTTP_BAD:
     case HTTP_TOO_LARGE:
+        conn_trace_bytes(conn, slice_make(conn->setup->first, conn->setup->first_len));
         err.reason = REASON_HTTP_MALFORMED;
         if (upgrade_is_http2(slice_make(conn->setup->first, conn->setup->first_len)))
             err_set(&err, REASON_HTTP_MALFORMED, 0,
@@ -317,6 +329,7 @@ static void on_end(void *user, const struct err *cause)
     const char *how = cause->reason == REASON_NONE ? "closed" : "reset";
     struct err err;
 
+    conn_trace_ended(conn, cause);
     if (conn->parting) {
         parting_ended(conn, cause);
         return;
@@ -368,6 +381,8 @@ static void on_h2_ready(void *user, bool connects)
         return;
     }
     int rc = upgrade_h2_request(&request, &setup->offer.offer, setup->url->tls);
+    if (rc == 0)
+        conn_trace_fields(conn, request.fields, request.count);
     if (rc == 0)
         stream_h2_request(conn->stream, request.fields, request.count);
     upgrade_h2_wipe(&request);
@@ -421,8 +436,10 @@ static void on_dial_open(void *user, struct stream *stream)
     setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
     upgrade_key(setup->key);
     int rc = upgrade_write_request(&request, &setup->offer.offer, setup->key);
-    if (rc == 0)
+    if (rc == 0) {
+        conn_trace_request(conn, buf_slice(&request));
         stream_write(stream, buf_slice(&request)); /* a failure here comes back as on_end */
+    }
     buf_wipe(&request);
     if (rc < 0)
         lost_by_size(conn);
@@ -461,7 +478,9 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     setup->target.proxy = (enum proxy_version)options->target->proxy_protocol;
     setup->target.http2 = report->http2 = options->http2;
     setup->body = BUF_INIT(BODY_BYTES_MAX);
+    conn_trace_begin(conn, options->trace);
     setup->target.trace = options->trace;
+    setup->target.trace_number = conn_trace_number(conn);
     conn->setup = setup;
     conn->events = events;
     conn->user = user;
@@ -503,6 +522,7 @@ static int write_parts(struct buf *out, enum ws_opcode opcode, bool packed, stru
 int conn_send_parts(struct conn *conn, enum ws_opcode opcode, struct slice payload, unsigned parts, bool compress)
 {
     struct buf frames = BUF_INIT(CONN_MESSAGE_MAX + FRAMING_BYTES_MAX), packed = BUF_INIT(CONN_MESSAGE_MAX + FRAMING_BYTES_MAX);
+    struct slice message = payload;
     bool data = opcode == WS_TEXT || opcode == WS_BINARY;
     int rc = 0;
 
@@ -520,6 +540,8 @@ int conn_send_parts(struct conn *conn, enum ws_opcode opcode, struct slice paylo
         stream_set_max_pending(conn->stream, (uint32_t)frames.len + STREAM_PENDING_DEFAULT);
     if (rc == 0)
         rc = stream_write(conn->stream, buf_slice(&frames));
+    if (rc == 0)
+        conn_trace_sent(conn, buf_slice(&frames), message);
     buf_fini(&frames);
     buf_fini(&packed);
     return rc;
@@ -547,6 +569,7 @@ void conn_close(struct conn *conn, uint16_t code, const char *text)
         return;
     }
     ws_write_close(&frame, WS_CLIENT, code, text);
+    conn_trace_closing(conn, buf_slice(&frame), code, text);
     conn_release(conn);
     if (stream_write(stream, buf_slice(&frame)) < 0)
         stream_close_now(stream);

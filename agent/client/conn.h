@@ -73,6 +73,7 @@ struct conn_intake {
 struct conn_setup;
 struct conn_rest;
 struct conn_parting;
+struct conn_trace;
 struct conn {
     struct stream *stream;
     const struct conn_events *events;
@@ -82,6 +83,7 @@ struct conn {
     struct deflater *deflater;    /* made by the first compressed message that is sent */
     struct conn_rest *rest;       /* bytes for which this turn of the loop had no time; mostly NULL */
     struct conn_parting *parting; /* our close frame is sent, and the server's answer is being judged; mostly NULL */
+    struct conn_trace *trace;     /* NULL: nobody records */
     struct conn_intake intake;
     struct ws_reader reader;
     bool ignores_messages, shared;

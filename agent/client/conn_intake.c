@@ -14,6 +14,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/client/conn_parting.h"
+#include "agent/client/conn_trace.h"
 
 enum {
     SLICE_US = 2000,            /* what one connection may cost in one turn of the loop */
@@ -91,9 +92,12 @@ static bool take_slice(struct conn *conn, struct slice *data, uint64_t received_
         size_t offered = piece.len;
         int got = ws_reader_next(&conn->reader, &piece, &message, &err);
 
+        if (conn->trace)
+            conn_trace_eaten(conn, slice_make(data->data, offered - piece.len), got > 0 ? &message : NULL);
         *data = slice_skip(*data, offered - piece.len);
         conn->intake.bytes += offered - piece.len;
         if (got < 0) {
+            conn_trace_broken(conn, &err);
             conn_lost_politely(conn, (uint16_t)err.code, &err);
             return false;
         }

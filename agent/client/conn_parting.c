@@ -10,6 +10,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/client/conn_trace.h"
 #include "agent/net/stream_h2.h"
 
 enum { H2_BEHIND_MS = 20 };
@@ -72,6 +73,7 @@ int conn_part(struct conn *conn, uint16_t code, uint64_t wait_ms)
 
     if (conn_is_open(conn) && !closes && !conn->rest) { /* with a rest, what it sends cannot be read in time */
         ws_write_close(&frame, WS_CLIENT, code, "");
+        conn_trace_closing(conn, buf_slice(&frame), code, "");
         rc = stream_write(conn->stream, buf_slice(&frame));
     }
     buf_fini(&frame);

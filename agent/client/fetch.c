@@ -13,6 +13,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/base/version.h"
+#include "agent/client/http_trace.h"
 
 enum { FETCH_HEAD_MAX = 16 << 10, FETCH_REQUEST_MAX = 8 << 10, FETCH_LINGER_MS = 100 };
 
@@ -63,6 +64,10 @@ static enum phase phase_now(const struct fetch *fetch)
 static void finish(struct fetch *fetch, const struct err *err)
 {
     struct fetch_result result = { .dial = &fetch->report, .err = err };
+    if (fetch->have_head)
+        http_trace_body(fetch->target.trace, fetch->target.trace_number, http_reader_body(fetch->reader));
+    if (fetch->target.trace && fetch->stream)
+        stream_tcp(fetch->stream, &fetch->target.trace->tcp);
     release(fetch, !err);
     result.phase = err ? phase_now(fetch) : PHASE_OPEN;
     result.total_ns = clock_now_ns() - fetch->started_ns;
@@ -82,6 +87,7 @@ static void on_data(void *user, struct slice data)
     struct err err;
     enum http_progress progress;
     while ((progress = http_reader_feed(fetch->reader, &data, &err)) == HTTP_HEAD) {
+        http_trace_response(fetch->target.trace, fetch->target.trace_number, http_reader_head(fetch->reader));
         fetch->have_head = true;
         fetch->head_ns = clock_now_ns();
     }
@@ -95,6 +101,8 @@ static void on_end(void *user, const struct err *end)
 {
     struct fetch *fetch = user;
     struct err err = *end;
+    trace_note_by(fetch->target.trace, &(struct trace_by){ .mark = TRACE_NOTE, .number = fetch->target.trace_number }, "%s",
+                  end->text);
     if (end->reason == REASON_NONE) {
         enum http_progress progress = http_reader_eof(fetch->reader, &err);
         finish(fetch, progress == HTTP_DONE ? NULL : &err);
@@ -114,6 +122,7 @@ static void on_open(void *user, struct stream *stream)
     fetch->dial = NULL;
     fetch->stream = stream;
     fetch->asked_ns = clock_now_ns();
+    http_trace_request(fetch->target.trace, fetch->target.trace_number, buf_slice(&fetch->request));
     stream_set_max_pending(stream, UINT32_MAX);
     stream_start(stream, &stream_events, fetch);
     if (stream_write(stream, buf_slice(&fetch->request)) < 0) {
@@ -214,7 +223,8 @@ struct fetch *fetch_start(struct loop *loop, const struct fetch_request *request
                                           .tls = request->tls ? tls_context_ref(request->tls) : NULL,
                                           .server_name = request->server_name,
                                           .proxy = request->proxy,
-                                          .trace = request->trace };
+                                          .trace = request->trace,
+                                          .trace_number = trace_connection(request->trace) };
     timer_init(&fetch->deadline, loop, on_deadline, fetch);
     timer_start(&fetch->deadline, fetch->timeout_ms);
     fetch->dial = dial_start(loop, &fetch->target, &dial_events, fetch, &fetch->report);

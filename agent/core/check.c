@@ -303,6 +303,7 @@ static void round_end(struct run *run, struct ending *ending)
     own = own_doing(check, ending);
     count_round(check, ending);
     log_round(check, ending);
+    check_trace_verdict(check, ending->result, ending->reason, ending->text);
     if (ending->result == RESULT_VOID)
         note_void(check, ending);
     else
@@ -313,6 +314,7 @@ static void round_end(struct run *run, struct ending *ending)
     if (changed)
         log_state(check);
     round_stop(check, ending->result == RESULT_FAIL || ending->result == RESULT_VOID);
+    check_keep_trace(check, ending->result, ending->reason);
     check_schedule_next(check);
     if (check->host->on_news && check_is_witness(check) && (changed || check->pace.fast == 1))
         check->host->on_news(check->host->user, check, check->view.health.failed_bits & 1);
@@ -545,6 +547,7 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
         run->share = share_ref(&host->shares, &host->group, generation, conf->path, run->http2, run->type->session);
     run->check = check;
     run->trace = &check->trace;
+    check->trace.head_max = host->trace_bytes;
     timer_init(&check->schedule, host->loop, on_schedule, check);
     timer_init(&check->deadline, host->loop, on_deadline, check);
     view_init(check);
@@ -575,7 +578,7 @@ void check_free(struct check *check)
     check->run.active = false;
     if (check->run.type->clean)
         check->run.type->clean(&check->run);
-    trace_fini(&check->trace);
+    check_free_traces(check);
     mem_free(check->view.stats.delivery);
     mem_free(check->view.stats.server);
     mem_free(check->run.state);

@@ -21,6 +21,7 @@ struct check_host {
     struct share *shares;      /* connections that several checks use (agent/client/share.h) */
     struct backoff backoff[2]; /* by path: one for all checks together */
     bool once;                 /* one round each, no schedule */
+    size_t trace_bytes;        /* of a round's first lines; 0: TRACE_HEAD_MAX */
     void (*on_judged)(void *user, struct check *check, bool changed); /* after every round, also void ones */
     /* Rounds of this check contradict its state: the others should look soon. May be NULL. */
     void (*on_news)(void *user, struct check *check, bool failed);

@@ -1,4 +1,4 @@
-/* What agent/core/check.c and agent/core/check_schedule.c share. */
+/* What agent/core/check.c, check_schedule.c and check_evidence.c share. */
 #ifndef WSHEALTHD_CORE_CHECK_IMPL_H
 #define WSHEALTHD_CORE_CHECK_IMPL_H
 
@@ -28,6 +28,7 @@ struct check {
     struct trace trace;     /* of the round */
     struct both *both;      /* with `http: both`: the first half is over (agent/core/check_both.c) */
     enum http_split http_split;
+    enum reason warned; /* of the last judged round; REASON_NONE: it was no warning */
     struct check_view view;
 };
 
@@ -37,5 +38,11 @@ struct pace_options check_pace_options(const struct check *check);
 bool check_wait_for_turn(struct check *check);  /* true: the round comes later */
 bool check_wait_for_share(struct check *check); /* likewise */
 void check_tell_backoff(struct check *check, enum result result, enum reason reason);
+
+/* agent/core/check_evidence.c */
+void check_trace_verdict(struct check *check, enum result result, enum reason reason, const char *text);
+void check_keep_trace(struct check *check, enum result result,
+                      enum reason reason); /* the round is over: keeps its trace, or drops it */
+void check_free_traces(struct check *check);
 
 #endif

@@ -21,6 +21,7 @@ static void on_open(void *user, struct stream *stream)
     dialing->dial = NULL;
     if (stream_is_tls(stream))
         stream_tls_info(stream, &dialing->report.tls);
+    stream_tcp(stream, &run->trace->tcp);
     stream_close_now(stream);
     fill(run);
     dialing->judge(run, &dialing->report);
@@ -51,6 +52,7 @@ void dialing_start(struct run *run, const struct dial_target *target,
 
     dialing->target = *target;
     dialing->target.trace = run->trace;
+    dialing->target.trace_number = trace_connection(run->trace);
     dialing->judge = judge;
     run->report.phase = PHASE_RESOLVE;
     dialing->dial = dial_start(run->loop, &dialing->target, &dial_events, run, &dialing->report);

@@ -3,6 +3,7 @@
 #define WSHEALTHD_CORE_VIEW_H
 
 #include "agent/base/reason.h"
+#include "agent/base/trace.h"
 #include "agent/conf/probe_type.h"
 #include "agent/core/health.h"
 #include "agent/core/stats.h"
@@ -38,8 +39,10 @@ struct check_view {
     uint64_t phase_ns[PHASE_COUNT], total_ns;
     bool have_rtt;
     uint64_t rtt_ns;
-    uint64_t timeout_ms, slo_ms; /* as configured, 0: none; thresholds of the performance data */
-    enum reason last_fault;      /* reason of the fault that the state is in: what /ready names */
+    struct trace_tcp tcp;                /* of the last round's connection, as the kernel saw it */
+    const struct trace *failed, *passed; /* of the last round that failed or warned, and that passed; NULL: none is kept */
+    uint64_t timeout_ms, slo_ms;         /* as configured, 0: none; thresholds of the performance data */
+    enum reason last_fault;              /* reason of the fault that the state is in: what /ready names */
     enum scope last_fault_scope;
     char last_fault_message[512];
     int last_fault_hint;

@@ -47,21 +47,44 @@ static const char *query_program(const struct httpd_request *request, char out[A
     return httpd_query(request, "program", out, ADMIN_PROGRAM_MAX) && *out ? out : NULL;
 }
 
+static void refuse_check(const struct agent_view *view, const char *name, struct httpd_reply *reply)
+{
+    char shown[TEXT_EXCERPT_BYTES(64)];
+    text_excerpt(slice_str(name), 64, shown, sizeof shown);
+    reply->status = 404;
+    reply->content_type = type_text;
+    buf_printf(reply->body, "no check '%s', there are", shown);
+    for (size_t i = 0; i < view->check_count; i++)
+        buf_printf(reply->body, "%s %s", i ? "," : "", view->checks[i]->name);
+    buf_append_char(reply->body, '\n');
+}
+
 static void answer_status(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
 {
     const struct agent_view *view = source->view(source->user);
+    char evidence[ADMIN_CHECK_MAX];
+    bool asks = httpd_query(request, "evidence", evidence, sizeof evidence);
+    const struct check_view *check = asks ? report_find_check(view, evidence) : NULL;
     reply->status = 200;
+    if (asks && !check) {
+        refuse_check(view, evidence, reply);
+        return;
+    }
     if (query_is(request, "format", "text")) {
         char program[ADMIN_PROGRAM_MAX];
         const struct report_style style = { .colour = query_is(request, "colour", "1"),
                                             .width = query_width(request),
                                             .ascii = query_is(request, "ascii", "1"),
+                                            .one_line = query_is(request, "lines", "1"),
                                             .program = query_program(request, program) };
-        report_human(view, &style, reply->body);
+        if (check)
+            report_evidence(check, &style, reply->body);
+        else
+            report_human(view, &style, reply->body);
         return;
     }
     reply->content_type = "application/json";
-    report_status_json(view, true, reply->body);
+    report_status_json_with(view, &(struct report_extra){ .full = true, .evidence = asks ? evidence : NULL }, reply->body);
 }
 
 static void answer_done(struct httpd_reply *reply, const char *what)

@@ -27,6 +27,7 @@ enum {
     SERVE_IDLE_MS = 120000, /* longer than the usual scrape interval, so that scrapers keep their connection */
     SERVE_HEAD_BYTES = 8 << 10,
     SERVE_BODY_BYTES = 4 << 10,
+    EVIDENCE_NAME_MAX = 256,
     TEXT_KEPT_NS = NS_PER_S, /* how long a text is given to further clients */
     TEXT_SHARE = 100, /* when the view has changed, the text is made anew, but that may use one hundredth of the time at most */
 };
@@ -196,7 +197,13 @@ static void answer_text(const struct question *question, enum text text, struct 
 
 static void answer_status(const struct question *question, struct httpd_reply *reply)
 {
+    char evidence[EVIDENCE_NAME_MAX];
     reply->content_type = type_json;
+    if (question->full && httpd_query(question->request, "evidence", evidence, sizeof evidence)) {
+        reply->status = report_find_check(question->view, evidence) ? 200 : 404;
+        report_status_json_with(question->view, &(struct report_extra){ .full = true, .evidence = evidence }, reply->body);
+        return;
+    }
     answer_text(question, question->full ? TEXT_STATUS_FULL : TEXT_STATUS, reply);
 }
 

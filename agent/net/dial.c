@@ -119,6 +119,7 @@ static void on_secured(void *user, const struct err *err)
     stream_tls_info(dial->securing, &dial->report->tls);
     dial->report->tls_answered = stream_tls_answered(dial->securing);
     clock_phase(dial);
+    dial_trace_tls(&dial->target, dial->securing, err);
     if (!err) {
         dial->report->secured = true;
         succeed(dial, dial->securing);
@@ -168,6 +169,7 @@ static int reason_weight(enum reason reason)
 static void attempt_failed(struct dial *dial, const char *address, int status)
 {
     struct err err;
+    dial_trace_failed(&dial->target, address, status);
     dial_connect_err(&dial->target, address, dial->address_count, status, &err);
     if (reason_weight(err.reason) >= reason_weight(dial->failure.reason))
         dial->failure = err;
@@ -208,6 +210,7 @@ static void on_connected(uv_connect_t *req, int status)
         dial->report->connected = true;
         timer_stop(&dial->timer);
         drop_attempts(dial);
+        dial_trace_connected(&dial->target, stream, attempt->address);
         mem_free(attempt);
         if (dial->target.proxy != PROXY_OFF)
             introduce(dial, stream);
@@ -243,6 +246,7 @@ static bool attempt_start(struct dial *dial, const struct sockaddr_storage *addr
     attempt->stream = stream_new(dial->loop, !address);
     dial_address_text(&dial->target, address, attempt->address, sizeof attempt->address);
     snprintf(dial->report->address, sizeof dial->report->address, "%s", attempt->address);
+    dial_trace_attempt(&dial->target, attempt->address);
     int status = begin(dial, attempt, address);
     if (status != 0) {
         stream_kill(attempt->stream);
@@ -338,6 +342,7 @@ static void on_resolved(void *user, const struct resolve_answer *answer)
         return;
     }
     interleave(dial, answer);
+    dial_trace_addresses(&dial->target, dial->addresses, dial->address_count);
     start_connecting(dial);
 }
 
@@ -358,10 +363,13 @@ struct dial *dial_start(struct loop *loop, const struct dial_target *target, con
     if (target->url->is_unix || resolve_without(target->url->host, &known)) {
         if (known.count > 0)
             interleave(dial, &known);
+        if (known.count > 0)
+            dial_trace_addresses(&dial->target, dial->addresses, dial->address_count);
         start_connecting(dial);
         report->resolve_ns = 0;
         return dial;
     }
+    dial_trace_begin(&dial->target);
     dial->lookup = resolve_start(loop, target->url->host, on_resolved, dial);
     report->lookup = dial->lookup;
     if (!dial->lookup) {

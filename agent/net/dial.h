@@ -23,6 +23,7 @@ struct dial_target {
     enum proxy_version proxy; /* the header that goes out before anything else, TLS included */
     bool http2;               /* with TLS: offers h2, and nothing else, with ALPN. What was chosen is dial_report.tls.alpn */
     struct trace *trace;      /* who records it; must outlive the dial. NULL: nobody */
+    unsigned trace_number;    /* of the connection in it */
 };
 
 /* Filled while the dial goes on, so that it tells the truth at any moment. Owned by the caller; must outlive the dial. */

@@ -18,6 +18,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/net/stream_impl.h"
+#include "agent/net/tcp_view.h"
 
 struct stream *stream_new(struct loop *loop, bool is_unix)
 {
@@ -317,6 +318,14 @@ bool stream_is_tls(const struct stream *stream)
 struct loop *stream_loop(const struct stream *stream)
 {
     return stream->uv.handle.loop->data;
+}
+
+void stream_tcp(const struct stream *stream, struct trace_tcp *out)
+{
+    uv_os_fd_t fd;
+    *out = (struct trace_tcp){ 0 };
+    if (stream->is_open && stream->uv.handle.type == UV_TCP && uv_fileno(&stream->uv.handle, &fd) == 0)
+        tcp_view_read(fd, out);
 }
 
 static bool peer_address(const struct stream *stream, struct sockaddr_storage *address)

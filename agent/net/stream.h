@@ -14,6 +14,7 @@
 #include "agent/net/tls.h"
 
 struct stream;
+struct trace_tcp;
 
 struct stream_events {
     /* Bytes from the peer, valid during the call only (they lie in the loop's slab). The callback may close the stream. */
@@ -57,6 +58,8 @@ bool stream_is_tls(const struct stream *stream);
 void stream_tls_info(const struct stream *stream, struct tls_info *info); /* zeroed for plain ones */
 /* The peer's address as text ("127.0.0.1", "::1", "unix"); whether it is loopback or a unix socket. */
 void stream_peer(const struct stream *stream, char *out, size_t size);
+/* What the kernel knows of the connection; all zero where it is none of TCP. */
+void stream_tcp(const struct stream *stream, struct trace_tcp *out);
 bool stream_peer_local(const struct stream *stream);
 struct loop *stream_loop(const struct stream *stream);
 

@@ -9,6 +9,7 @@
 #ifndef WSHEALTHD_NET_STREAM_IMPL_H
 #define WSHEALTHD_NET_STREAM_IMPL_H
 
+#include "agent/base/trace.h"
 #include "agent/net/stream.h"
 
 /* Bytes that the kernel has not taken. `flight` is lent to libuv and must not move; later bytes are gathered in `next`. */
@@ -73,6 +74,8 @@ bool stream_wants_data(const struct stream *stream);             /* may bytes be
  * when it is done, and not inside this call. -1: it could not even begin. */
 int stream_tls_begin(struct stream *stream, struct tls_context *context, const char *name, const char *alpn,
                      void (*on_done)(void *user, const struct err *err), void *user, struct err *err);
+/* agent/net/tls_trace.c: version, cipher, certificates. */
+void stream_tls_trace(const struct stream *stream, struct trace *trace, const struct trace_by *by);
 bool stream_tls_answered(const struct stream *stream); /* has the peer sent anything that looks like TLS? */
 void stream_tls_feed(struct stream *stream, const uint8_t *data, size_t len);
 void stream_tls_eof(struct stream *stream, int status); /* libuv's error, UV_EOF for a FIN */

@@ -14,13 +14,13 @@
 
 enum { CERT_NAMES_SHOWN = 5, CERT_LABEL_MAX = 160 };
 
-static int64_t time_ms(const ASN1_TIME *time)
+int64_t tls_time_ms(const ASN1_TIME *time)
 {
     struct tm tm;
     return time && ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) * 1000 : 0;
 }
 
-static void name_text(const X509_NAME *name, char *out, size_t size)
+void tls_name_text(const X509_NAME *name, char *out, size_t size)
 {
     BIO *bio = BIO_new(BIO_s_mem());
     char *data = NULL;
@@ -49,7 +49,7 @@ static bool alt_name(const GENERAL_NAME *name, char *out, size_t size)
 }
 
 /* "a.test, b.test and 7 more", from the alternative names, or the subject where there are none. */
-static void names_text(X509 *cert, char *out, size_t size)
+void tls_names_text(X509 *cert, char *out, size_t size)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
     size_t len = 0;
@@ -70,7 +70,7 @@ static void names_text(X509 *cert, char *out, size_t size)
     if (more > 0)
         snprintf(out + len, size - len, " and %d more", more);
     if (shown == 0)
-        name_text(X509_get_subject_name(cert), out, size);
+        tls_name_text(X509_get_subject_name(cert), out, size);
     GENERAL_NAMES_free(names);
 }
 
@@ -78,9 +78,9 @@ static void names_text(X509 *cert, char *out, size_t size)
 static void label(X509 *cert, char *out, size_t size)
 {
     if (X509_NAME_entry_count(X509_get_subject_name(cert)) > 0)
-        name_text(X509_get_subject_name(cert), out, size);
+        tls_name_text(X509_get_subject_name(cert), out, size);
     else
-        names_text(cert, out, size);
+        tls_names_text(cert, out, size);
 }
 
 static void date_error(struct err *err, enum reason reason, const char *who, int64_t when_ms)
@@ -103,7 +103,7 @@ static void trust_error(struct err *err, const struct tls_context *context, X509
         tls_age_text("the system's authorities", &context->files.ca_dir, trusted, sizeof trusted);
     else
         tls_age_text("ca_file", &context->files.ca, trusted, sizeof trusted);
-    name_text(X509_get_issuer_name(cert), issuer, sizeof issuer);
+    tls_name_text(X509_get_issuer_name(cert), issuer, sizeof issuer);
     if (code == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT)
         err_set(err, REASON_TLS_CERT_UNTRUSTED, code, "certificate %s is self-signed and not in %s", who, trusted);
     else if (code == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
@@ -122,14 +122,14 @@ static void judge(const struct tls_link *link, X509 *cert, int code, struct err 
     label(cert, who, sizeof who);
     switch (code) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-        date_error(err, REASON_TLS_CERT_EXPIRED, who, time_ms(X509_get0_notAfter(cert)));
+        date_error(err, REASON_TLS_CERT_EXPIRED, who, tls_time_ms(X509_get0_notAfter(cert)));
         break;
     case X509_V_ERR_CERT_NOT_YET_VALID:
-        date_error(err, REASON_TLS_CERT_NOT_YET_VALID, who, time_ms(X509_get0_notBefore(cert)));
+        date_error(err, REASON_TLS_CERT_NOT_YET_VALID, who, tls_time_ms(X509_get0_notBefore(cert)));
         break;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        names_text(cert, names, sizeof names);
+        tls_names_text(cert, names, sizeof names);
         err_set(err, REASON_TLS_HOSTNAME_MISMATCH, code, "the certificate is for %s, want %s", names, link->handshake->name);
         break;
     default:
@@ -144,10 +144,10 @@ static void judge(const struct tls_link *link, X509 *cert, int code, struct err 
 static void info_of_cert(struct tls_info *info, X509 *cert)
 {
     info->have_cert = true;
-    name_text(X509_get_subject_name(cert), info->subject, sizeof info->subject);
-    name_text(X509_get_issuer_name(cert), info->issuer, sizeof info->issuer);
-    info->not_before_ms = time_ms(X509_get0_notBefore(cert));
-    info->not_after_ms = time_ms(X509_get0_notAfter(cert));
+    tls_name_text(X509_get_subject_name(cert), info->subject, sizeof info->subject);
+    tls_name_text(X509_get_issuer_name(cert), info->issuer, sizeof info->issuer);
+    info->not_before_ms = tls_time_ms(X509_get0_notBefore(cert));
+    info->not_after_ms = tls_time_ms(X509_get0_notAfter(cert));
     if (info->chain_not_after_ms == 0)
         info->chain_not_after_ms = info->not_after_ms;
 }
@@ -173,7 +173,7 @@ void tls_info_of_connection(struct tls_info *info, const SSL *ssl)
     if (cert)
         info_of_cert(info, cert);
     for (int i = 0; chain && i < sk_X509_num(chain); i++) {
-        int64_t end_ms = time_ms(X509_get0_notAfter(sk_X509_value(chain, i)));
+        int64_t end_ms = tls_time_ms(X509_get0_notAfter(sk_X509_value(chain, i)));
         if (end_ms != 0 && end_ms < info->chain_not_after_ms)
             info->chain_not_after_ms = end_ms;
     }

@@ -65,6 +65,10 @@ int tls_files_load(const struct tls_context *context, SSL_CTX *ctx, struct tls_f
 
 /* For SSL_set_verify. */
 int tls_judge_certificate(int ok, X509_STORE_CTX *store);
+/* Of certificates in words: a name, "a.test, b.test and 7 more", wall milliseconds (0: unknown). */
+void tls_name_text(const X509_NAME *name, char *out, size_t size);
+void tls_names_text(X509 *cert, char *out, size_t size);
+int64_t tls_time_ms(const ASN1_TIME *time);
 void tls_info_of_connection(struct tls_info *info, const SSL *ssl);
 
 /* agent/net/tls_error.c */

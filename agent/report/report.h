@@ -15,16 +15,28 @@
 enum report_question { REPORT_READY, REPORT_LIVE, REPORT_STARTUP };
 void report_plain(const struct agent_view *view, enum report_question question, bool verbose, bool full, struct buf *out);
 void report_status_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, /status and check --json */
+/* As report_status_json; with the traces of that check (NULL: none), or with those of all checks' last rounds. */
+struct report_extra {
+    bool full, trace;
+    const char *evidence;
+};
+void report_status_json_with(const struct agent_view *view, const struct report_extra *extra, struct buf *out);
 void report_health_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, application/health+json */
 /* For a terminal: each check with its phases as a waterfall, the verdict, the diagnosis and the advice. */
 struct report_style {
     bool colour;
     unsigned width;      /* columns, from 40 to 200; 0: 100 */
     bool one_shot;       /* `check`: no since, no history */
+    bool one_line;       /* of traces: lines are not broken, so that they can be searched */
     bool ascii;          /* marks and bars are ASCII; other bytes in texts of others are shown as \xNN */
     const char *program; /* how the user calls `wshealthd`, for the advice; NULL: wshealthd */
 };
 void report_human(const struct agent_view *view, const struct report_style *style, struct buf *out);
+/* What was said in the last round of each check, for a terminal: a section for each. */
+void report_trace(const struct agent_view *view, const struct report_style *style, struct buf *out);
+/* Of one check, what is kept: the last round that failed, and the last that passed. */
+void report_evidence(const struct check_view *check, const struct report_style *style, struct buf *out);
+const struct check_view *report_find_check(const struct agent_view *view, const char *name); /* NULL: there is none */
 /* One plugin line with performance data: "WSHEALTHD OK - …|total=0.001900s;;2;0 …". */
 void report_nagios(const struct agent_view *view, struct buf *out);
 int report_exit_code(const struct agent_view *view); /* 0 pass, 1 warn, 2 fail, 3 unknown */

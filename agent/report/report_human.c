@@ -202,6 +202,25 @@ static void put_waterfall(struct page *page, const struct check_view *check)
     }
 }
 
+/* What the kernel knows of the connection, where that is not what every connection within a machine has. The smoothed round trip is not shown:
+ * it holds the server's time too. */
+static void put_network(struct page *page, const struct check_view *check)
+{
+    enum { TELLING_NS = 1000000 };
+    const struct trace_tcp *tcp = &check->tcp;
+    char took[REPORT_ELAPSED_MAX], lost[32] = "";
+    if (!tcp->known || (tcp->min_rtt_ns < TELLING_NS && !tcp->retransmits && !tcp->lost))
+        return;
+    text_format_elapsed(tcp->min_rtt_ns, took, sizeof took);
+    if (tcp->lost)
+        snprintf(lost, sizeof lost, ", %u lost", tcp->lost);
+    put_blanks(page, INDENT);
+    paint(page, INK_DIM);
+    buf_printf(page->out, "%-*s%*s  rtt, %u retransmit%s%s\n", PHASE_COLUMNS, "network", ELAPSED_COLUMNS, took, tcp->retransmits,
+               tcp->retransmits == 1 ? "" : "s", lost);
+    paint(page, INK_PLAIN);
+}
+
 /* --- delivery ------------------------------------------------------------------------------------------------------------ */
 
 static uint64_t observed(const struct prom_histogram *histogram)
@@ -476,6 +495,8 @@ void report_human(const struct agent_view *view, const struct report_style *styl
         put_head(&page, check);
         if (check->judged)
             put_waterfall(&page, check);
+        if (check->judged)
+            put_network(&page, check);
         if (check->stats.delivery)
             put_delivery(&page, check->stats.delivery);
         if (check->stats.server && check->judged)

@@ -13,7 +13,7 @@
 #include "agent/proto/json_out.h"
 #include "agent/report/report_impl.h"
 
-enum { MS_DECIMALS = 3 };
+enum { MS_DECIMALS = 3, TRACE_TEXT_MAX = 1 << 20 };
 
 static void put_time(struct json_out *json, int64_t wall_ms)
 {
@@ -113,8 +113,72 @@ static void put_round(struct json_out *json, const struct check_view *check, boo
     put_code(json, "http_status", check->http_status);
 }
 
-static void put_check(struct json_out *json, const struct check_view *check, bool full)
+static void put_tcp(struct json_out *json, const struct check_view *check)
 {
+    const struct trace_tcp *tcp = &check->tcp;
+    json_out_key(json, "tcp");
+    if (!check->judged || !tcp->known) {
+        json_out_null(json);
+        return;
+    }
+    json_out_object(json);
+    json_out_key(json, "rtt_ms");
+    put_ms(json, true, tcp->rtt_ns);
+    json_out_key(json, "min_rtt_ms");
+    put_ms(json, true, tcp->min_rtt_ns);
+    json_out_key(json, "retransmits");
+    json_out_int(json, tcp->retransmits);
+    json_out_key(json, "lost");
+    json_out_int(json, tcp->lost);
+    json_out_key(json, "unacked");
+    json_out_int(json, tcp->unacked);
+    json_out_object_end(json);
+}
+
+/* Each line of the trace as a string. */
+static void put_lines(struct json_out *json, const char *key, const struct trace *trace)
+{
+    struct buf text = BUF_INIT(TRACE_TEXT_MAX);
+    json_out_key(json, key);
+    json_out_array(json);
+    if (trace)
+        trace_write(trace, &text);
+    for (const char *line = buf_str(&text); *line; line += strcspn(line, "\n") + 1)
+        json_out_slice(json, slice_make(line, strcspn(line, "\n")));
+    json_out_array_end(json);
+    buf_fini(&text);
+}
+
+static void put_kept(struct json_out *json, const char *key, const struct trace *trace)
+{
+    json_out_key(json, key);
+    if (!trace) {
+        json_out_null(json);
+        return;
+    }
+    json_out_object(json);
+    json_out_key(json, "at");
+    put_time(json, trace->wall_ms);
+    put_lines(json, "lines", trace);
+    json_out_object_end(json);
+}
+
+static void put_traces(struct json_out *json, const struct check_view *check, const struct report_extra *extra)
+{
+    if (extra->trace)
+        put_lines(json, "trace", check->passed ? check->passed : check->failed);
+    if (!extra->evidence || strcmp(extra->evidence, check->name) != 0)
+        return;
+    json_out_key(json, "evidence");
+    json_out_object(json);
+    put_kept(json, "failed", check->failed);
+    put_kept(json, "passed", check->passed);
+    json_out_object_end(json);
+}
+
+static void put_check(struct json_out *json, const struct check_view *check, const struct report_extra *extra)
+{
+    bool full = extra->full;
     json_out_object(json);
     put_text(json, "name", check->name);
     put_text(json, "type", check->type);
@@ -132,6 +196,7 @@ static void put_check(struct json_out *json, const struct check_view *check, boo
     put_timings(json, check);
     json_out_key(json, "rtt_ms");
     put_ms(json, check->judged && check->have_rtt, check->rtt_ns);
+    put_tcp(json, check);
     if (check->stats.holds) {
         json_out_key(json, "held");
         json_out_int(json, check->stats.held);
@@ -142,6 +207,8 @@ static void put_check(struct json_out *json, const struct check_view *check, boo
     }
     if (check->stats.server)
         report_server_json(json, check->stats.server, full);
+    if (full)
+        put_traces(json, check, extra);
     json_out_object_end(json);
 }
 
@@ -161,8 +228,9 @@ static void put_broker(struct json_out *json, const struct check_view *check, bo
     json_out_object_end(json);
 }
 
-void report_status_json(const struct agent_view *view, bool full, struct buf *out)
+void report_status_json_with(const struct agent_view *view, const struct report_extra *extra, struct buf *out)
 {
+    bool full = extra->full;
     struct json_out json;
     json_out_begin(&json, out);
     json_out_object(&json);
@@ -178,7 +246,7 @@ void report_status_json(const struct agent_view *view, bool full, struct buf *ou
     json_out_key(&json, "checks");
     json_out_array(&json);
     for (size_t i = 0; i < view->check_count; i++)
-        put_check(&json, view->checks[i], full);
+        put_check(&json, view->checks[i], extra);
     json_out_array_end(&json);
     json_out_key(&json, "brokers");
     json_out_array(&json);
@@ -189,6 +257,11 @@ void report_status_json(const struct agent_view *view, bool full, struct buf *ou
     json_out_object_end(&json);
     (void)json_out_finish(&json);
     buf_append_char(out, '\n');
+}
+
+void report_status_json(const struct agent_view *view, bool full, struct buf *out)
+{
+    report_status_json_with(view, &(struct report_extra){ .full = full }, out);
 }
 
 /* --- application/health+json --------------------------------------------------------------------------------------------- */

@@ -107,6 +107,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     agent->reload = agent_reload;
     agent->host.loop = loop;
     agent->host.once = options->once;
+    agent->host.trace_bytes = options->traces ? TRACE_ALL_BYTES : 0;
     agent->host.on_judged = on_judged;
     agent->host.on_news = agent_checks_hurry;
     agent->host.user = agent;

@@ -19,8 +19,9 @@ struct agent_options {
     const char *url;         /* takes the place of the file's target, also after a reload; NULL: the file's. Outlives the agent */
     const char *shown_url;   /* what the report calls the target; NULL: its URL. Outlives the agent */
     struct address_overrides addresses; /* over the file's, also after a reload. Outlive the agent */
-    bool serve; /* health listener, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
-    bool once;  /* one round of each check, then on_done */
+    bool serve;  /* health listener, admin socket, sd_notify, signals: `run` and `demo`. Without: checks only */
+    bool traces; /* with once: the whole of what is said is kept, within TRACE_ALL_BYTES for each check */
+    bool once;   /* one round of each check, then on_done */
     void (*on_change)(void *user, const struct agent_view *view); /* after each change of the view's generation; may be NULL */
     void (*on_told)(void *user,
                     const struct story_line *line); /* the verdict or its cause has changed, and the cause is clear; may be NULL */

@@ -59,7 +59,7 @@ def test_flags_are_named_where_flags_were_used(tmp_path, certs):
 @pytest.mark.parametrize(("args", "words"), [
     (["check", "--token", "abc", "ws://127.0.0.1:1/"], ["did you mean '--token-file'", "Secrets are never flags"]),
     (["check", "--password=abc", "ws://127.0.0.1:1/"], ["--token-file"]),
-    (["check", "--trace", "ws://127.0.0.1:1/"], ["--trace is not in this version"]),
+    (["check", "--trace", "-q", "ws://127.0.0.1:1/"], ["--trace prints more than the one line of --quiet"]),
     (["check", "--http", "3", "ws://127.0.0.1:1/"], ["--http", "1.1"]),
     (["check", "--http", "3", "ws://127.0.0.1:1/"], ["want 1.1 or 2"]),
 ])

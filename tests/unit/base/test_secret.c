@@ -158,6 +158,58 @@ static void test_loans(void **state)
     secret_forget_all();
 }
 
+/* What `Authorization: Basic` and SASL make of it: three ways to lie between other bytes, two alphabets, with and without padding. */
+static void test_base64(void **state)
+{
+    (void)state;
+    secret_add("s3cr?t>~key");
+    assert_scrubbed("czNjcj90Pn5rZXk=", "***");                              /* alone */
+    assert_scrubbed("Basic YTpzM2NyP3Q-fmtleQ", "Basic YT***");              /* a:… */
+    assert_scrubbed("Basic YWI6czNjcj90Pn5rZXk6eg==", "Basic YWI6***6eg=="); /* ab:…:z */
+    assert_scrubbed("Basic YWJjOnMzY3I/dD5+a2V5", "Basic YWJjO***");
+    assert_scrubbed("t=YWJjOnMzY3I%2FdD5%2Ba2V5&x=1", "t=YWJjO***&x=1");
+    assert_scrubbed("{\"t\":\"YTpzM2NyP3Q\\u002bfmtleQ\"}", "{\"t\":\"YT***\"}");
+    assert_scrubbed("{\"t\":\"YWJjOnMzY3I\\/dD5+a2V5\"}", "{\"t\":\"YWJjO***\"}");
+    assert_scrubbed("cut: YWJjOnMzY3I/dD5\xe2\x80\xa6", "cut: YWJjO***\xe2\x80\xa6");
+    assert_scrubbed("YWJjOnMzY3IvdD5", "YWJjOnMzY3IvdD5");
+}
+
+/* Every byte before and behind it, at every length: nothing of its inside is left. */
+static void test_base64_between_all_bytes(void **state)
+{
+    static const char secret[] = "Zq9-_w+/7Kxv", digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    (void)state;
+    secret_add(secret);
+    for (size_t before = 0; before < 7; before++)
+        for (size_t behind = 0; behind < 7; behind++) {
+            uint8_t bytes[64] = { 0 };
+            char text[96] = "", *at = text;
+            size_t len = before + sizeof secret - 1 + behind;
+            memset(bytes, (int)('a' + before), before);
+            memcpy(bytes + before, secret, sizeof secret - 1);
+            memset(bytes + before + sizeof secret - 1, (int)('p' + behind), behind);
+            for (size_t bit = 0; bit < len * 8; bit += 6)
+                *at++ = digits[((unsigned)bytes[bit / 8] << 8 | bytes[bit / 8 + 1]) >> (10 - bit % 8) & 63];
+            secret_scrub(text);
+            assert_non_null(strstr(text, "***"));
+            assert_true(strlen(text) <= (before * 8 + 5) / 6 + 3 + (behind * 8 + 5) / 6);
+        }
+}
+
+static void test_one_that_is_used_stays(void **state)
+{
+    char value[32];
+
+    (void)state;
+    for (int i = 0; i < 10 * SECRET_COUNT_MAX; i++) {
+        secret_add("configured");
+        snprintf(value, sizeof value, "minted-%05d", i);
+        secret_add(value);
+    }
+    assert_scrubbed("configured minted-00000 minted-02559", "*** minted-00000 ***");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +220,9 @@ int main(void)
         cmocka_unit_test_teardown(test_short_values_are_not_taken, forget),
         cmocka_unit_test_teardown(test_every_form, forget),
         cmocka_unit_test_teardown(test_a_secret_that_was_cut, forget),
+        cmocka_unit_test_teardown(test_base64, forget),
+        cmocka_unit_test_teardown(test_base64_between_all_bytes, forget),
+        cmocka_unit_test_teardown(test_one_that_is_used_stays, forget),
         cmocka_unit_test_teardown(test_the_oldest_is_forgotten, forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,8 @@ static void test_nobody_records(void **state)
 {
     (void)state;
     trace_note(NULL, TRACE_NOTE, "a note of nobody's");
-    trace_frame(NULL, TRACE_SENT, 7, "a frame of nobody's");
+    trace_note_by(NULL, &(struct trace_by){ .mark = TRACE_SENT }, "a frame of nobody's");
+    assert_int_equal(trace_connection(NULL), 0);
     trace_look(NULL);
 }
 
@@ -53,8 +54,8 @@ static void test_lines_in_order(void **state)
     assert_null(trace.head.data);
     trace_note(&trace, TRACE_NOTE, "resolved %s", "example.test");
     trace_note(&trace, TRACE_SENT, "GET /\r\nHost:\x1b[2J");
-    trace_frame(&trace, TRACE_RECEIVED, 5, "text");
-    assert_string_equal(said(&trace), "* resolved example.test\n> GET /  Host: [2J\n< text\n");
+    trace_note_by(&trace, &(struct trace_by){ .mark = TRACE_RECEIVED, .is_frame = true, .bytes = 5, .number = 2 }, "text");
+    assert_string_equal(said(&trace), "* resolved example.test\n> GET /  Host: [2J\n< [2] text\n");
     trace_begin(&trace, clock_now_ns(), false);
     assert_null(trace.head.data);
     trace_fini(&trace);
@@ -79,12 +80,13 @@ static void test_lines_before_the_round(void **state)
 static void test_the_middle_is_counted(void **state)
 {
     struct trace trace = { 0 };
+    const struct trace_by frame = { .mark = TRACE_RECEIVED, .is_frame = true, .bytes = 1000 };
     char last[64];
 
     (void)state;
     trace_begin(&trace, clock_now_ns(), false);
     for (int i = 0; i < 10000; i++)
-        trace_frame(&trace, TRACE_RECEIVED, 1000, "frame number %d of many", i);
+        trace_note_by(&trace, &frame, "frame number %d of many", i);
     assert_true(trace.head.len <= TRACE_HEAD_MAX && trace.tail.len <= TRACE_TAIL_MAX);
     const char *text = said(&trace);
     assert_true(strncmp(text, "< frame number 0 of many\n< frame number 1 of many\n", 50) == 0);
@@ -92,7 +94,7 @@ static void test_the_middle_is_counted(void **state)
     assert_string_equal(text + strlen(text) - strlen(last), last);
     assert_int_equal(trace.dropped.bytes, trace.dropped.frames * 1000);
     assert_int_equal(trace.dropped.frames, trace.dropped.lines);
-    assert_non_null(strstr(text, "lines left out"));
+    assert_non_null(strstr(text, " lines are left out here, of 9,"));
     trace_fini(&trace);
 }
 
@@ -108,6 +110,34 @@ static void test_no_secret(void **state)
     trace_fini(&trace);
 }
 
+/* What is taken stays as it is, while the next round is recorded. */
+static void test_taken(void **state)
+{
+    struct trace trace = { 0 }, *taken;
+
+    (void)state;
+    trace_begin(&trace, clock_now_ns(), false);
+    assert_null(trace_take(&trace, 1, false));
+    trace_begin(&trace, clock_now_ns(), false);
+    trace_note(&trace, TRACE_NOTE, "the first round");
+    taken = trace_take(&trace, 1234, false);
+    trace_note(&trace, TRACE_NOTE, "between rounds, of nobody's interest");
+    assert_null(trace.head.data);
+    trace_begin(&trace, clock_now_ns(), false);
+    trace_note(&trace, TRACE_NOTE, "the second round");
+    assert_string_equal(said(taken), "* the first round\n");
+    assert_int_equal(taken->wall_ms, 1234);
+    assert_int_equal(taken->head.cap, taken->head.len);
+    assert_string_equal(said(&trace), "* the second round\n");
+    trace_free(taken);
+    trace_free(NULL);
+    taken = trace_take(&trace, 1, true);
+    trace_note(&trace, TRACE_NOTE, "a session goes on");
+    assert_string_equal(said(&trace), "* a session goes on\n");
+    trace_free(taken);
+    trace_fini(&trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +146,7 @@ int main(void)
         cmocka_unit_test_teardown(test_lines_before_the_round, reset),
         cmocka_unit_test_teardown(test_the_middle_is_counted, reset),
         cmocka_unit_test_teardown(test_no_secret, reset),
+        cmocka_unit_test_teardown(test_taken, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,319 @@
+/*
+ * A WebSocket connection in a trace (agent/client/conn_trace.h). Reads the headers of frames beside the codec, which hands out whole messages
+ * and must not cost more for connections that nobody records. Owns nothing but where it is in the stream of frames.
+ */
+#include "agent/client/conn_trace.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/base/secret.h"
+#include "agent/base/text.h"
+#include "agent/client/http_trace.h"
+
+struct frames { /* where the frame of now is */
+    uint8_t header[WS_HEADER_MAX];
+    uint8_t have;
+    bool open; /* its header is complete */
+    uint64_t length, left;
+};
+
+struct conn_trace {
+    struct trace *trace;
+    unsigned number;
+    struct frames in;
+};
+
+static struct trace *trace_of(const struct conn *conn)
+{
+    return conn->trace && !conn->trace->trace->closed ? conn->trace->trace : NULL;
+}
+
+unsigned conn_trace_number(const struct conn *conn)
+{
+    return conn->trace ? conn->trace->number : 0;
+}
+
+static void look(struct trace *trace, void *user)
+{
+    const struct conn *conn = user;
+    struct trace_tcp tcp;
+
+    if (!conn->stream)
+        return;
+    stream_tcp(conn->stream, &tcp);
+    if (tcp.known)
+        trace->tcp = tcp;
+}
+
+void conn_trace_begin(struct conn *conn, struct trace *trace)
+{
+    if (!trace)
+        return;
+    conn->trace = mem_alloc(sizeof *conn->trace);
+    conn->trace->trace = trace;
+    conn->trace->number = trace_connection(trace);
+    trace->look = look;
+    trace->user = conn;
+}
+
+void conn_trace_free(struct conn *conn)
+{
+    if (!conn->trace)
+        return;
+    if (conn->trace->trace->user == conn)
+        conn->trace->trace->look = NULL;
+    mem_free(conn->trace);
+    conn->trace = NULL;
+}
+
+void conn_trace_look(struct conn *conn)
+{
+    if (trace_of(conn) && conn->trace->trace->user == conn)
+        trace_look(conn->trace->trace);
+}
+
+void conn_trace_request(struct conn *conn, struct slice text)
+{
+    http_trace_request(trace_of(conn), conn_trace_number(conn), text);
+}
+
+void conn_trace_fields(struct conn *conn, const struct h2_header *fields, size_t count)
+{
+    http_trace_fields(trace_of(conn), conn_trace_number(conn), fields, count);
+}
+
+void conn_trace_answer(struct conn *conn, const struct http_head *head)
+{
+    http_trace_response(trace_of(conn), conn_trace_number(conn), head);
+}
+
+void conn_trace_body(struct conn *conn, struct slice body)
+{
+    http_trace_body(trace_of(conn), conn_trace_number(conn), body);
+}
+
+void conn_trace_bytes(struct conn *conn, struct slice data)
+{
+    const struct trace_by by = { .mark = TRACE_RECEIVED, .number = conn_trace_number(conn) };
+    char shown[TRACE_EXCERPT_BYTES];
+
+    if (!trace_of(conn))
+        return;
+    text_excerpt(data, TRACE_EXCERPT_CHARS, shown, sizeof shown);
+    trace_note_by(trace_of(conn), &by, "%zu bytes: %s", data.len, shown);
+}
+
+bool conn_trace_wants_all(const struct conn *conn)
+{
+    return conn->trace && conn->trace->trace->head_max;
+}
+
+/* --- frames --- */
+
+static size_t header_size(const struct frames *frames)
+{
+    unsigned form = frames->header[1] & 127;
+
+    return frames->have < 2 ? 2 : 2U + (form == 127 ? 8U : form == 126 ? 2U : 0U) + (frames->header[1] & 0x80 ? 4U : 0U);
+}
+
+static uint64_t header_length(const struct frames *frames)
+{
+    unsigned form = frames->header[1] & 127, bytes = form == 127 ? 8 : form == 126 ? 2 : 0;
+    uint64_t length = 0;
+
+    for (unsigned i = 0; i < bytes; i++)
+        length = length << 8 | frames->header[2 + i];
+    return bytes ? length : form;
+}
+
+/* Reads on. True: a frame is complete; its header is still there until the next call. */
+static bool next_frame(struct frames *frames, struct slice *data)
+{
+    uint64_t taken;
+
+    if (frames->open && !frames->left) {
+        frames->open = false;
+        frames->have = 0;
+    }
+    while (!frames->open && data->len) {
+        frames->header[frames->have++] = data->data[0];
+        *data = slice_skip(*data, 1);
+        if (frames->have < header_size(frames))
+            continue;
+        frames->open = true;
+        frames->length = frames->left = header_length(frames);
+    }
+    if (!frames->open)
+        return false;
+    taken = frames->left < data->len ? frames->left : data->len;
+    frames->left -= taken;
+    *data = slice_skip(*data, (size_t)taken);
+    return !frames->left;
+}
+
+static void note_frame(struct conn_trace *own, enum trace_mark mark, const struct frames *frames, const char *said)
+{
+    static const char *const names[16] = { "cont", "text", "binary", [WS_CLOSE] = "close", "ping", "pong" };
+    const struct trace_by by = { .mark = mark, .number = own->number, .is_frame = true, .bytes = frames->length };
+    unsigned first = frames->header[0];
+    const char *name = names[first & 15];
+
+    trace_note_by(own->trace, &by, "%-6s %7" PRIu64 " B  %-3s %-7s%s%s", name ? name : "opcode?", frames->length,
+                  first & 0x80 ? "FIN" : "", first & 0x40 ? "deflate" : "", *said ? "  " : "", said);
+}
+
+enum { SAID_BYTES = TRACE_EXCERPT_BYTES + 100 };
+
+/* As text_excerpt, for bytes that are no text: not ASCII is \xNN, whatever it may be by chance. */
+static void excerpt_binary(struct slice bytes, char *out, size_t size)
+{
+    size_t len = 0;
+
+    while (bytes.len && len + sizeof "…" + 4 <= size) {
+        size_t span = secret_span(bytes);
+        bool plain = bytes.data[0] >= 0x20 && bytes.data[0] < 0x7f;
+
+        len += (size_t)snprintf(out + len, size - len, span ? "***" : plain ? "%c" : "\\x%02x", bytes.data[0]);
+        bytes = slice_skip(bytes, span ? span : 1);
+    }
+    snprintf(out + len, size - len, "%s", bytes.len ? "…" : "");
+}
+
+static void quote(enum ws_opcode opcode, struct slice text, char *out, size_t size)
+{
+    char shown[TRACE_EXCERPT_BYTES];
+
+    if (opcode == WS_TEXT || opcode == WS_CLOSE)
+        text_excerpt(text, TRACE_EXCERPT_CHARS, shown, sizeof shown);
+    else
+        excerpt_binary(text, shown, sizeof shown);
+    snprintf(out, size, "\"%s\"", shown);
+}
+
+static void say_close(uint16_t code, struct slice text, char *out, size_t size)
+{
+    const char *name = ws_close_code_name(code);
+    char quoted[TRACE_EXCERPT_BYTES + 4] = "";
+
+    if (text.len)
+        quote(WS_CLOSE, text, quoted, sizeof quoted);
+    if (code == WS_CODE_NO_STATUS)
+        snprintf(out, size, "no code");
+    else
+        snprintf(out, size, "%u%s%s%s%s%s", code, *name ? " (" : "", name, *name ? ")" : "", *quoted ? " " : "", quoted);
+}
+
+/* What the message's line says of it. `last`: the payload of its last frame, as far as it is at hand. */
+static void say(const struct ws_message *message, struct slice last, bool whole, char *out, size_t size)
+{
+    struct slice body = message->body;
+    char about[96] = "";
+    size_t len;
+
+    if (message->opcode == WS_CLOSE) {
+        say_close(message->close_code, message->body, out, size);
+        return;
+    }
+    if (message->skipped && whole)
+        body = last;
+    if (message->fragments > 1 || message->compressed)
+        snprintf(about, sizeof about, "%s%" PRIu64 " bytes%s: ", message->fragments > 1 ? "all of it, " : "", message->size,
+                 message->compressed ? " inflated" : "");
+    snprintf(out, size, "%s", about);
+    len = strlen(out);
+    if (message->skipped && !whole)
+        snprintf(out + len, size - len, "(not kept)");
+    else if (body.len)
+        quote(message->opcode, body, out + len, size - len);
+}
+
+/* A message that was not kept is still there, where its only frame has just been eaten whole. */
+static void say_last(const struct ws_message *message, uint64_t length, struct slice eaten, char *out, size_t size)
+{
+    bool whole = length <= eaten.len && !message->compressed && message->fragments < 2;
+
+    say(message, whole ? slice_skip(eaten, eaten.len - (size_t)length) : slice_str(""), whole, out, size);
+}
+
+void conn_trace_eaten(struct conn *conn, struct slice eaten, const struct ws_message *message)
+{
+    struct conn_trace *own = conn->trace;
+    struct slice rest = eaten;
+    char said[SAID_BYTES];
+
+    if (!trace_of(conn))
+        return;
+    while (next_frame(&own->in, &rest)) {
+        bool ends = message && !rest.len; /* a message is told as soon as its last frame is eaten */
+
+        *said = 0;
+        if (ends)
+            say_last(message, own->in.length, eaten, said, sizeof said);
+        note_frame(own, TRACE_RECEIVED, &own->in, said);
+        if (ends)
+            return;
+    }
+}
+
+void conn_trace_broken(struct conn *conn, const struct err *err)
+{
+    const struct conn_trace *own = conn->trace;
+    const struct trace_by by = { .mark = TRACE_RECEIVED, .number = conn_trace_number(conn) };
+    char header[3 * WS_HEADER_MAX + 1] = "";
+
+    if (!trace_of(conn))
+        return;
+    for (size_t i = 0; i < own->in.have; i++)
+        snprintf(header + 3 * i, sizeof header - 3 * i, " %02x", own->in.header[i]);
+    trace_note_by(own->trace, &by, "a frame that begins with the bytes%s: %s", header, err->text);
+}
+
+/* A frame as it was written. The close codes of sent frames are told by conn_trace_closing. */
+static void note_sent(struct conn_trace *own, struct slice frames, const char *said)
+{
+    struct frames out = { .have = 0 };
+
+    while (next_frame(&out, &frames))
+        note_frame(own, TRACE_SENT, &out, frames.len ? "" : said);
+}
+
+void conn_trace_sent(struct conn *conn, struct slice frames, struct slice message)
+{
+    char said[SAID_BYTES] = "";
+    int len = 0;
+
+    if (!trace_of(conn))
+        return;
+    if (frames.len && frames.data[0] & 0x40)
+        len = snprintf(said, sizeof said, "%zu bytes inflated: ", message.len);
+    if (message.len)
+        quote((enum ws_opcode)(frames.data[0] & 15), message, said + len, sizeof said - (size_t)len);
+    note_sent(conn->trace, frames, said);
+}
+
+void conn_trace_closing(struct conn *conn, struct slice frame, uint16_t code, const char *text)
+{
+    char said[SAID_BYTES];
+
+    if (!trace_of(conn))
+        return;
+    say_close(code, slice_str(text), said, sizeof said);
+    note_sent(conn->trace, frame, said);
+}
+
+void conn_trace_ended(struct conn *conn, const struct err *cause)
+{
+    const struct trace_by by = { .mark = TRACE_NOTE, .number = conn_trace_number(conn) };
+    const struct frames *in = conn->trace ? &conn->trace->in : NULL;
+
+    if (!trace_of(conn))
+        return;
+    if (in->open && in->left)
+        trace_note_by(conn->trace->trace, &by, "%" PRIu64 " of the %" PRIu64 " bytes of a frame have come", in->length - in->left,
+                      in->length);
+    trace_note_by(conn->trace->trace, &by, "%s", cause->text);
+}

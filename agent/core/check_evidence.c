@@ -1,0 +1,52 @@
+/*
+ * What a check keeps of its rounds' traces: that of the last round which failed, and of the last which passed. Called by
+ * agent/core/check.c at the end of each round; readers find them in the view. A check of which nothing is kept owns no memory for it.
+ */
+#include "agent/core/check_impl.h"
+
+/* The verdict, as the last line but those of the goodbye. */
+void check_trace_verdict(struct check *check, enum result result, enum reason reason, const char *text)
+{
+    const struct trace_tcp *tcp = &check->trace.tcp;
+
+    trace_look(&check->trace);
+    if (tcp->known)
+        trace_note(&check->trace, TRACE_NOTE,
+                   "TCP: smallest round trip %.3f ms, smoothed %.3f ms, %u retransmits, %u lost, %u unacknowledged",
+                   (double)tcp->min_rtt_ns / 1e6, (double)tcp->rtt_ns / 1e6, tcp->retransmits, tcp->lost, tcp->unacked);
+    trace_note(&check->trace, TRACE_NOTE, "%s%s%s%s%s", result_name(result), reason ? " " : "", reason ? reason_name(reason) : "",
+               *text ? ": " : "", text);
+}
+
+static void replace(const struct trace **kept, struct trace *by)
+{
+    trace_free((struct trace *)(uintptr_t)*kept); /* the view's readers may not change it, its owner may free it */
+    *kept = by;
+}
+
+/* A round that failed or warned goes to the failed ones: both say that something is wrong. A warning does not replace the fault that the check
+ * is in, nor does one that only repeats itself: the first has seen it happen. A void round says nothing of the server, and is kept only where
+ * there is no other. */
+void check_keep_trace(struct check *check, enum result result, enum reason reason)
+{
+    struct check_view *view = &check->view;
+    bool repeats = check->warned == reason;
+    struct trace *taken = trace_take(&check->trace, clock_wall_ms(), check->run.type->session);
+
+    view->tcp = check->trace.tcp;
+    if (result == RESULT_PASS)
+        replace(&view->passed, taken);
+    else if (result == RESULT_FAIL || (result == RESULT_WARN && view->health.state != STATE_FAIL && !repeats) || check->host->once)
+        replace(&view->failed, taken);
+    else
+        trace_free(taken);
+    if (result != RESULT_VOID)
+        check->warned = result == RESULT_WARN ? reason : REASON_NONE;
+}
+
+void check_free_traces(struct check *check)
+{
+    replace(&check->view.failed, NULL);
+    replace(&check->view.passed, NULL);
+    trace_fini(&check->trace);
+}
