@@ -65,8 +65,9 @@ endif
 WARN   := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Werror
 CSTD   := -std=c11
 COMMON := $(CSTD) $(WARN) -fno-strict-aliasing -fno-common
-CFLAGS_release := -O2 -g -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -ffunction-sections
-LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--gc-sections,--as-needed
+CFLAGS_release = $(OPTIMIZE) -g -fPIE -fno-asynchronous-unwind-tables -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -ffunction-sections
+OPTIMIZE := -O2
+LDFLAGS_release := -pie -Wl,-z,pack-relative-relocs,-z,relro,-z,now,-z,noexecstack,--gc-sections,--as-needed
 CFLAGS_asan  := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LDFLAGS_asan := -fsanitize=address,undefined
 CFLAGS_tsan  := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
@@ -127,6 +128,8 @@ $(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lpthread
 endef
 $(foreach f,release asan tsan fuzz,$(eval $(call flavour,$(f))))
+# What runs once, or for people, is small rather than fast.
+$(foreach layer,conf brokers report run demo cli,$(SRC_$(layer):%.c=$(BUILD)/release/%.o)): OPTIMIZE := -Os
 
 # Unit tests: tests/unit/LAYER/test_X.c links that layer and those below.
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))

@@ -71,7 +71,7 @@ static int http_validate(const void *opts, struct err *err)
     if (!http->url)
         return 0;
     if (url_parse(http->url, &url, err) < 0)
-        return err_prefix(err, "url");
+        return -1; /* "url: …", as the option is called */
     if (strncmp(url.scheme, "http", 4) != 0)
         return err_set(err, REASON_NONE, 0, "url: scheme %s, want http, https or http+unix", url.scheme);
     return 0;

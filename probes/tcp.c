@@ -16,10 +16,11 @@ struct tcp_state {
 static int tcp_url(const struct tcp_opts *opts, struct url *url, struct err *err)
 {
     char text[URL_HOST_MAX + 16];
+    struct err wrong;
 
     snprintf(text, sizeof text, "tcp://%s", opts->address);
-    if (url_parse(text, url, err) < 0)
-        return err_prefix(err, "address");
+    if (url_parse(text, url, &wrong) < 0)
+        return err_set(err, wrong.reason, wrong.code, "address: %s", url_complaint(&wrong));
     return 0;
 }
 

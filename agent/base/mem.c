@@ -1,11 +1,13 @@
 /* Allocation that never fails: the program ends where memory runs out, and where it finds an error of its own. */
 #include "agent/base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* One write and no allocation: the heap may be what is broken. abort() leaves a core and a status that a supervisor understands. */
@@ -63,6 +65,26 @@ char *mem_strdup(const char *text)
 void mem_free(void *p)
 {
     free(p);
+}
+
+void *mem_map(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        out_of_memory(size);
+    return p;
+}
+
+void mem_unmap(void *p, size_t size)
+{
+    if (p)
+        munmap(p, size);
+}
+
+/* Blocks that live long keep the heap from shrinking by itself; whole free pages between them go too. */
+void mem_trim(void)
+{
+    malloc_trim(0);
 }
 
 void mem_free_secret(char *text)

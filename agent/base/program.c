@@ -15,7 +15,8 @@
 
 enum { NAME_MAX_BYTES = 2 * PATH_MAX };
 
-static char typed[NAME_MAX_BYTES] = "wshealthd", anywhere[NAME_MAX_BYTES] = "wshealthd";
+/* Empty until something is learnt: with a first value, all of it would lie in the file and in memory. */
+static char typed[NAME_MAX_BYTES], anywhere[NAME_MAX_BYTES];
 
 static bool same_file(const struct stat *a, const struct stat *b)
 {
@@ -71,18 +72,18 @@ void program_learn(const char *argv0)
     bool found = !slash || (known && shell_finds(name, &self));
     if (!quote(found ? name : argv0, quoted))
         return;
-    memcpy(typed, quoted, sizeof typed);
+    memcpy(typed, quoted, strlen(quoted) + 1);
     if (!found && *argv0 != '/' && realpath(argv0, absolute) && !quote(absolute, quoted))
         return;
-    memcpy(anywhere, quoted, sizeof anywhere);
+    memcpy(anywhere, quoted, strlen(quoted) + 1);
 }
 
 const char *program_name(void)
 {
-    return typed;
+    return typed[0] ? typed : "wshealthd";
 }
 
 const char *program_anywhere(void)
 {
-    return anywhere;
+    return anywhere[0] ? anywhere : "wshealthd";
 }

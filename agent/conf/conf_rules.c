@@ -54,7 +54,7 @@ static void validate_url(struct conf_error_list *found, const char *path, const 
              !slice_equal_nocase(slice_make(text, len), "ws+unix"))
         conf_error_path(found, path, "scheme %s://, %s", scheme, want);
     else if (url_parse(text, url, &err))
-        conf_error_path(found, path, "%s", strncmp(err.text, "url: ", 5) == 0 ? err.text + 5 : err.text);
+        conf_error_path(found, path, "%s", url_complaint(&err));
     if (conf_error_has(found, path))
         *url = (struct url){ 0 };
 }

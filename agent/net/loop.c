@@ -203,7 +203,7 @@ int loop_init(struct loop *loop, struct err *err)
     uv_prepare_start(&loop->opens_turn, on_turn);
     uv_unref((uv_handle_t *)&loop->opens_turn);
     loop->turn = loop->round = 1;
-    loop->slab = mem_alloc(LOOP_SLAB_BYTES);
+    loop->slab = mem_map(LOOP_SLAB_BYTES);
     return 0;
 }
 
@@ -263,8 +263,8 @@ void loop_fini(struct loop *loop)
     int status = uv_loop_close(&loop->uv);
     panic_if(status != 0);
     mem_free(loop->heap);
-    mem_free(loop->slab);
-    mem_free(loop->plain_slab);
+    mem_unmap(loop->slab, LOOP_SLAB_BYTES);
+    mem_unmap(loop->plain_slab, LOOP_SLAB_BYTES);
     memset(loop, 0, sizeof *loop);
 }
 

@@ -163,7 +163,7 @@ int stream_tls_begin(struct stream *stream, struct tls_context *context, const c
     link->handshake->user = user;
     snprintf(link->handshake->name, sizeof link->handshake->name, "%s", name);
     if (!loop->plain_slab)
-        loop->plain_slab = mem_alloc(LOOP_SLAB_BYTES);
+        loop->plain_slab = mem_map(LOOP_SLAB_BYTES);
     tls_context_refresh(context);
     ERR_clear_error();
     link->ssl = SSL_new(context->ssl_ctx);

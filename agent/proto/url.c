@@ -335,6 +335,11 @@ static int read_target(struct slice target, struct url *url, struct err *err)
     return 0;
 }
 
+const char *url_complaint(const struct err *err)
+{
+    return strncmp(err->text, "url: ", 5) == 0 ? err->text + 5 : err->text;
+}
+
 int url_parse(const char *text, struct url *url, struct err *err)
 {
     struct slice rest = slice_str(text);

@@ -30,6 +30,7 @@ struct url {
 
 /* "url: port 99999, want 1 to 65535". Texts never hold the userinfo or the query. */
 int url_parse(const char *text, struct url *url, struct err *err);
+const char *url_complaint(const struct err *err);               /* the text without "url: ", where the option has another name */
 bool url_same_server(const struct url *a, const struct url *b); /* the same host (as it is written) and port, or the same socket */
 /* The value of an Authorization header for the user and the password (RFC 7617): "Basic YTpi". False where the URL has neither. */
 enum { URL_BASIC_MAX = 528 };

@@ -20,7 +20,7 @@
 #include "agent/run/sd_notify.h"
 #include "brokers/registry.h"
 
-enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000 };
+enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, TIDY_MS = 1000 };
 
 static void on_done_timer(struct timer *timer, void *user)
 {
@@ -65,6 +65,18 @@ static void on_watchdog(struct timer *timer, void *user)
     timer_start(timer, notify_watchdog_ms());
 }
 
+static void on_tidy(struct timer *timer, void *user)
+{
+    (void)timer;
+    (void)user;
+    mem_trim();
+}
+
+void agent_tidy_soon(struct agent *agent)
+{
+    timer_start(&agent->tidying, TIDY_MS);
+}
+
 static void on_hangup(void *user, int number)
 {
     struct agent *agent = user;
@@ -88,6 +100,7 @@ static void agent_start_serving(struct agent *agent)
     if (notify_watchdog_ms())
         timer_start(&agent->watchdog, 0);
     notify_send("READY=1\nSTATUS=starting");
+    agent_tidy_soon(agent);
 }
 
 struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err)
@@ -118,6 +131,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     timer_init(&agent->done, loop, on_done_timer, agent);
     timer_init(&agent->stopping, loop, NULL, NULL);
     timer_init(&agent->watchdog, loop, on_watchdog, agent);
+    timer_init(&agent->tidying, loop, on_tidy, agent);
     agent_verdict_init(agent);
     if (options->serve) /* before the first line is written */
         log_configure((enum log_level)conf->log_level, (enum log_format)conf->log_format);
@@ -169,6 +183,7 @@ void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
     agent->stop_by_ms = clock_now_ms() + STOP_MAX_MS;
     timer_stop(&agent->done);
     timer_stop(&agent->watchdog);
+    timer_stop(&agent->tidying);
     agent_verdict_stop(agent);
     stall_fini(&agent->host.stall);
     if (agent->options.serve) {

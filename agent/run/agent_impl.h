@@ -35,12 +35,16 @@ struct agent {
             *errors); /* agent_reload, for POST /reload. A pointer, as the listeners must not call the file that moves them */
     struct loop_signal hangup;
     bool hangup_open;
-    struct timer done, stopping, watchdog, settling;
+    struct timer done, stopping, watchdog, settling, tidying;
     struct story story; /* what is told of the verdict, in the log and by the demo */
     uint64_t stop_by_ms;
     void (*on_stopped)(void *user);
     void *stopped_user;
 };
+
+/* agent.c */
+void agent_tidy_soon(
+    struct agent *agent); /* what reading the configuration and the first rounds have left free goes back to the kernel */
 
 /* agent_verdict.c */
 void agent_verdict_init(struct agent *agent);       /* the view before the first round */

@@ -43,6 +43,21 @@ static void test_copying(void **state)
     mem_free(d);
 }
 
+static void test_mapping(void **state)
+{
+    (void)state;
+    char *p = mem_map(65536);
+    for (int i = 0; i < 65536; i++)
+        assert_int_equal(p[i], 0);
+    memset(p, 'x', 65536);
+    mem_unmap(p, 65536);
+    mem_unmap(NULL, 65536);
+    char *kept = mem_strdup("kept");
+    mem_trim();
+    assert_string_equal(kept, "kept");
+    mem_free(kept);
+}
+
 static void test_panic_says_where_and_aborts(void **state)
 {
     (void)state;
@@ -73,6 +88,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_allocating),
         cmocka_unit_test(test_copying),
+        cmocka_unit_test(test_mapping),
         cmocka_unit_test(test_panic_says_where_and_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
