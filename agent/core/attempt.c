@@ -15,7 +15,6 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
-#include "agent/proto/words.h"
 
 enum { DATE_SLACK_S = 2 };
 
@@ -84,6 +83,8 @@ static void on_unit(void *user, const struct ws_message *message, uint64_t recei
     struct err err;
 
     (void)received_ns;
+    if (text && !message->skipped && !*attempt->said)
+        words_of(message->body, attempt->said);
     if (text && !message->skipped && attempt->refusal && attempt->refusal->match &&
         match_try(attempt->refusal->match, message->body, NULL)) {
         words_of(message->body, shown);
@@ -152,6 +153,7 @@ int attempt_start(struct attempt *attempt, const struct attempt_options *options
     attempt->refusal = options->refusal;
     attempt->keeps = options->keeps;
     attempt->opened_ns = attempt->ready_ns = 0;
+    *attempt->said = '\0';
     attempt->override = options->override;
     attempt->origin = options->override.origin ? mem_strdup(options->override.origin) : NULL;
     attempt->token = options->override.token ? mem_strdup(options->override.token) : NULL;

@@ -13,6 +13,7 @@
 #include "agent/client/dialogue.h"
 #include "agent/core/probe.h"
 #include "agent/proto/match.h"
+#include "agent/proto/words.h"
 
 enum attempt_end {
     ATTEMPT_TAKEN,   /* open, behind the dialect's connect, and not refused for a while */
@@ -48,6 +49,7 @@ struct attempt {
     struct timer settle;
     uint64_t opened_ns, ready_ns; /* 0: not yet */
     int64_t skew_s;
+    char said[WORDS_BYTES]; /* the first message once it was ready, which refuses nothing that is configured; "": none */
     bool keeps, taken;
     void (*on_end)(void *user, const struct attempt_outcome *outcome);
     void (*on_message)(void *user, const struct ws_message *message); /* of a kept one; may be NULL */

@@ -144,7 +144,7 @@ async def token(request):
         return web.json_response({"error": "server_error"}, status=CONF["broken"])
     form = await request.post()
     user = base64.b64decode(request.headers.get("Authorization", "Basic ").removeprefix("Basic ")).decode()
-    if user != CONF["client"] or form.get("grant_type") != "client_credentials":
+    if urllib.parse.unquote_plus(user) != CONF["client"] or form.get("grant_type") != "client_credentials":
         return web.json_response({"error": "invalid_client"}, status=401)
     with open(CONF["key"], "rb") as file:
         key = file.read().rstrip(b"\n")

@@ -48,6 +48,7 @@ static const struct world_type world_types[] = {
     { "http", PROBE_PLAIN, 6, PROVES_HTTP },
     { "broker", PROBE_BROKER, 7, 0 },
     { "origin", PROBE_TRIAL, 8, 0 },
+    { "auth", PROBE_TRIAL, 9, 0 },
 };
 enum { WORLD_TYPES = sizeof world_types / sizeof world_types[0] };
 
