@@ -267,9 +267,9 @@ void conn_trace_broken(struct conn *conn, const struct err *err)
 
     if (!trace_of(conn))
         return;
-    for (size_t i = 0; i < own->in.have; i++)
-        snprintf(header + 3 * i, sizeof header - 3 * i, " %02x", own->in.header[i]);
-    trace_note_by(own->trace, &by, "a frame that begins with the bytes%s: %s", header, err->text);
+    for (size_t i = 0; i < conn->reader.header_have; i++)
+        snprintf(header + 3 * i, sizeof header - 3 * i, " %02x", conn->reader.header[i]);
+    trace_note_by(own->trace, &by, "a frame with the header%s: %s", header, err->text);
 }
 
 /* A frame as it was written. The close codes of sent frames are told by conn_trace_closing. */

@@ -6,7 +6,7 @@ import pytest
 from harness import agent, echo_server, free_port, only, until, wshealthd
 
 CANARIES = {"token": "canary-token-8d1f", "password": "canary-password-77aa", "header": "canary-header-31c0", "query": "canary-query-5e5e"}
-PATHS = ("/ready", "/ready?verbose", "/live", "/startup", "/healthz", "/health", "/status", "/metrics", "/nope")
+PATHS = ("/ready", "/ready?verbose", "/live", "/startup", "/healthz", "/health", "/status", "/metrics", "/nope", "/status?evidence=handshake", "/status?evidence=ping")
 
 
 def clean(name, text):
@@ -40,7 +40,7 @@ def test_no_output_shows_a_secret(tmp_path, place):
                 until("it is asked", seen.exists)
             for path in PATHS:
                 clean(path, child.get(path).text)
-            for command in (("status",), ("status", "--json"), ("config", "show"), ("config", "check")):
+            for command in (("status",), ("status", "--json"), ("status", "--evidence", "handshake"), ("config", "show"), ("config", "check")):
                 code, out, err = child.command(*command, CANARY_HEADER=CANARIES["header"]) if command[0] == "status" else wshealthd(
                     *command, child.file, CANARY_HEADER=CANARIES["header"])
                 clean(command, out + err)
