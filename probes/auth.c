@@ -14,6 +14,7 @@
 #include "agent/base/mem.h"
 #include "agent/base/random.h"
 #include "agent/base/text.h"
+#include "agent/base/trace.h"
 #include "agent/client/backoff.h"
 #include "agent/core/run_report.h"
 #include "agent/proto/words.h"
@@ -52,6 +53,7 @@ static void ask(struct run *run, enum auth_asking asking, bool sets)
 
     options.refusal = &auth_opts_of(run)->refuse_with.match;
     state->asking = asking;
+    trace_note(run->trace, TRACE_NOTE, "%s", asking == AUTH_ASK_VALID ? "a valid token" : auth_bad_words[state->trying]);
     if (attempt_start(&state->attempt, &options, &err) < 0)
         fail(run, &err);
 }
@@ -372,6 +374,8 @@ static void ask_valid(struct run *run)
         on_token(run, NULL);
     } else if (auth_source_ask(&state->source, on_token, run, &err) < 0) {
         fail(run, &err);
+    } else {
+        trace_note(run->trace, TRACE_NOTE, "asking refresh.url for a token");
     }
 }
 

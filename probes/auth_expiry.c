@@ -14,6 +14,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/base/trace.h"
 #include "agent/proto/template.h"
 #include "probes/auth.h"
 
@@ -200,6 +201,7 @@ static void open_session(struct auth_expiry *expiry)
     options.override = (struct conn_override){ .sets_token = true, .token = expiry->token };
     options.refusal = &opts_of(expiry)->refuse_with.match;
     expiry->stage = AUTH_OPENING;
+    trace_note(expiry->run->trace, TRACE_NOTE, "a session that is to outlive its token");
     if (attempt_start(&expiry->attempt, &options, &err) < 0)
         inconclusive(expiry);
     else

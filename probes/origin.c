@@ -13,6 +13,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/base/trace.h"
 #include "agent/client/backoff.h"
 #include "agent/core/attempt.h"
 #include "agent/core/run_report.h"
@@ -245,6 +246,10 @@ static void start(struct run *run, enum stage stage, bool sets, const char *orig
     struct err err;
 
     state->stage = stage;
+    trace_note(run->trace, TRACE_NOTE, "%s Origin",
+               stage == STAGE_OWN ? "the configured"
+               : sets && !origin  ? "without"
+                                  : "another");
     if (attempt_start(&state->attempt, &options, &err) < 0)
         fail(run, &err);
 }
