@@ -11,8 +11,7 @@ void check_trace_verdict(struct check *check, enum result result, enum reason re
 
     trace_look(&check->trace);
     if (tcp->known)
-        trace_note(&check->trace, TRACE_NOTE,
-                   "TCP: smallest round trip %.3f ms, smoothed %.3f ms, %u retransmits, %u lost, %u unacknowledged",
+        trace_note(&check->trace, TRACE_NOTE, "TCP: rtt %.3f ms (smoothed %.3f), %u resent, %u lost, %u unacked",
                    (double)tcp->min_rtt_ns / 1e6, (double)tcp->rtt_ns / 1e6, tcp->retransmits, tcp->lost, tcp->unacked);
     trace_note(&check->trace, TRACE_NOTE, "%s%s%s%s%s", result_name(result), reason ? " " : "", reason ? reason_name(reason) : "",
                *text ? ": " : "", text);

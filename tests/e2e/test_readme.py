@@ -12,7 +12,7 @@ Every fenced block names its language, and each language has one rule:
   c        compiles against the headers without a warning.
 
 Output is compared word by word. What differs from run to run is taken out of both sides, by `plain`: ports, measured times (not those
-behind "within"), bars, clocks and dates, rows of # . and ~, "N of its last N rounds", where the demo has its admin socket, where the program
+behind "within"), keys of the handshake, bars, clocks and dates, rows of # . and ~, "N of its last N rounds", where the demo has its admin socket, where the program
 lies, how many blanks there are and where lines break. A state needs some rounds to settle, so a command is repeated until its output fits
 or PATIENCE is over.
 
@@ -87,6 +87,7 @@ def plain(text):
     """The words, without what differs from run to run."""
     for pattern, by in ((r"\r", ""), (r"[▏▎▍▌▋▊▉█]+", " "), (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"), (r"\d{4}-\d\d-\d\d[T ]", "DATE "),
                         (r"\d\d:\d\d:\d\d(\.\d+)?", "TIME"), (r"(?<!within )\b\d+(\.\d+)?(us|ms|s)\b", "N"), (r"[#.~]{4,}", ""),
+                        (r"\d+\.\d{3}(?= [*<>] )|(?<=rtt )[\d.]+ ms \(smoothed [\d.]+\)", "N"), (r"(?<=Sec-WebSocket-)(Key|Accept): \S+", r"\1"),
                         (r"\d+ of its last \d+ rounds", "N of its last N rounds"), (r"\S*/wshealthd-demo-\w+/", "DEMO/"),
                         (r"(?<=  )\S*/wshealthd (?=[a-z])", "wshealthd ")):
         text = re.sub(pattern, by, text)

@@ -55,7 +55,7 @@ def assert_times_grow(text):
 
 CONVERSATION = (r"^ +\d+\.\d{3} \* connecting to 127\.0\.0\.1:\d+$", r"^ +\d+\.\d{3} \* connected to 127\.0\.0\.1:\d+ from 127\.0\.0\.1:\d+$",
                 r"^ +\d+\.\d{3} > GET / HTTP/1\.1$", r"^ {12}> Upgrade: websocket$", r"^ +\d+\.\d{3} < HTTP/1\.1 101 ",
-                r'^ +\d+\.\d{3} > ping +8 B  FIN +".+"$', r'^ +\d+\.\d{3} < pong +8 B  FIN +".+"$', r"^ +\d+\.\d{3} \* TCP: smallest round trip [\d.]+ ms",
+                r'^ +\d+\.\d{3} > ping +8 B  FIN +".+"$', r'^ +\d+\.\d{3} < pong +8 B  FIN +".+"$', r"^ +\d+\.\d{3} \* TCP: rtt [\d.]+ ms",
                 r"^ +\d+\.\d{3} \* pass$", r"^ +\d+\.\d{3} > close +2 B  FIN +1000 \(normal closure\)$", r"^  ✓ pass +ping")
 
 
