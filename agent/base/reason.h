@@ -78,6 +78,9 @@
     X(PAYLOAD_LIMIT, "payload_limit", OPEN, LOCAL, "messages from a certain size on do not pass")                                  \
     X(HTTP_STATUS, "http_status", OPEN, LOCAL, "the HTTP status is not the expected one")                                          \
     X(HTTP_BODY, "http_body", OPEN, LOCAL, "the HTTP body does not match")                                                         \
+    X(SCRIPT_TIMEOUT, "script_timeout", OPEN, LOCAL, "a step of the script got no message in time")                                \
+    X(SCRIPT_MISMATCH, "script_mismatch", OPEN, LOCAL, "messages came, but none matched a step of the script")                     \
+    X(SCRIPT_REJECTED, "script_rejected", OPEN, LOCAL, "the server refused a step of the script")                                  \
     X(SERVER_CONNECTIONS_HIGH, "server_connections_high", NONE, LOCAL, "the server holds too many connections")                    \
     X(SERVER_CONNECTIONS_DROPPED, "server_connections_dropped", NONE, LOCAL, "many connections were lost at once")                 \
     X(SERVER_CHURN_HIGH, "server_churn_high", NONE, LOCAL, "connections come and go too fast")                                     \

@@ -204,12 +204,23 @@ static void choose_dialect(struct conf *conf, const struct conf_env *env, struct
         conf_error_path(found, path, "%s", err.text);
 }
 
-static void validate_token(const struct target_conf *target, struct conf_error_list *found)
+static bool check_says_token(const struct conf *conf)
 {
+    for (size_t i = 0; i < conf->check_count; i++)
+        if (conf->checks[i].type && opt_mentions_token(conf->checks[i].type->opts, conf->checks[i].opts))
+            return true;
+    return false;
+}
+
+static void validate_token(const struct conf *conf, struct conf_error_list *found)
+{
+    const struct target_conf *target = &conf->target;
     const struct opt_bytes *connect = &target->dialect->connect.send;
     if (target->token_place == TOKEN_MESSAGE && !conf_error_has(found, "target.dialect") &&
-        !conf_error_has_below(found, "dialects") && slice_find(slice_make(connect->data, connect->len), slice_str("{{token}}")) < 0)
-        conf_error_path(found, "target.token_in", "'message' needs a dialect with {{token}} in connect.send, and %s has none",
+        !conf_error_has_below(found, "dialects") && !conf_error_has_below(found, "checks") &&
+        !template_mentions(slice_make(connect->data, connect->len), "token") && !check_says_token(conf))
+        conf_error_path(found, "target.token_in",
+                        "'message' needs a dialect with {{token}} in connect.send, and %s has none; or a check that sends it",
                         target->dialect->name);
 }
 
@@ -271,7 +282,7 @@ void conf_validate_dialects(struct conf *conf, const struct conf_env *env, struc
     for (size_t i = 0; i < conf->dialect_count; i++)
         validate_dialect(&conf->dialects[i], env, found);
     choose_dialect(conf, env, found);
-    validate_token(target, found);
+    validate_token(conf, found);
     target->offers = target->subprotocols.count ? &target->subprotocols : &target->dialect->subprotocols;
     fill_path(&target->local, target->dialect->path, "target.url", found);
     fill_path(&target->public, target->dialect->path, "target.public_url", found);

@@ -107,7 +107,8 @@ void conf_validate_required(struct conf_error_list *found, const char *path, con
             continue;
         char below[TRAIL_MAX];
         snprintf(below, sizeof below, "%s.%s", path, row->name);
-        conf_error_path(found, below, "required, but not set");
+        if (!conf_error_has_below(found, below)) /* a list with an error in it was not taken */
+            conf_error_path(found, below, "required, but not set");
     }
 }
 

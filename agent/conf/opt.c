@@ -306,12 +306,12 @@ static int bad_part(const char *part, const struct err *why, struct err *err)
     return err_set(err, REASON_NONE, 0, "%s", why->text + (named ? len + 2 : 0));
 }
 
-static int set_spec_part(struct match_spec *spec, const char *part, const char *text, struct err *err)
+static int set_spec_part(const struct opt *row, struct match_spec *spec, const char *part, const char *text, struct err *err)
 {
     struct err why = { 0 };
     if (set_at(match_rows, spec, part, text, err))
         return -1;
-    return opt_spec_validate(spec, &why) ? bad_part(part, &why, err) : 0;
+    return opt_spec_validate(spec, row->flags & OPT_NAMES, &why) ? bad_part(part, &why, err) : 0;
 }
 
 static int set_match_part(struct opt_match *match, const char *part, const char *text, struct err *err)
@@ -368,7 +368,7 @@ static int set_below(const struct opt *row, void *field, const char *rest, const
     case OPT_SECTION:
         return set_at(row->rows, field, rest, text, err);
     case OPT_SPEC:
-        return set_spec_part(field, rest, text, err);
+        return set_spec_part(row, field, rest, text, err);
     case OPT_MATCH:
         return set_match_part(field, rest, text, err);
     case OPT_MAP:

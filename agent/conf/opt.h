@@ -87,6 +87,7 @@ enum opt_flags {
     /* On one row of a section, or of the rows of items: a text or a list in place of the mapping sets this row. `fds: 90%` means
      * `fds: { high: 90% }`. */
     OPT_SHORT = 256,
+    OPT_NAMES = 512, /* holes may have names that only the check type knows: its `validate` looks at them */
 };
 
 struct opt {
@@ -157,8 +158,12 @@ int opt_parse_ranges(const struct opt *row, struct opt_ranges *field, const char
 int opt_validate_range(const struct opt *row, int64_t value, const char *shown, struct err *err); /* within min..max */
 /* `{ base64: … }` */
 int opt_parse_base64(const struct opt *row, struct opt_bytes *field, const char *text, struct err *err);
-/* Does the match compile with a sample in each hole? err begins with the part: "regex: …". */
-int opt_spec_validate(const struct match_spec *spec, struct err *err);
+/* Does the match compile with a sample in each hole? err begins with the part: "regex: …". any_name: as OPT_NAMES. */
+int opt_spec_validate(const struct match_spec *spec, bool any_name, struct err *err);
+/* Are all names of its holes known? vars->names are those beside the usual. err begins with the part. */
+int opt_spec_validate_names(const struct match_spec *spec, const struct template_vars *vars, struct err *err);
+/* Does a text below these rows have {{token}}, or a function of it? */
+bool opt_mentions_token(const struct opt *rows, const void *base);
 /* "1m30s", "64KiB", "10%": a number as this row would be written. */
 void opt_format_number(const struct opt *row, int64_t value, char *out, size_t size);
 void *opt_field(const struct opt *row, void *base);

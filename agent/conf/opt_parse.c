@@ -301,6 +301,12 @@ static void keep_secret(const struct opt *row, const char *name, const char *tex
         hide_parts(text);
 }
 
+static int validate_template(const struct opt *row, struct slice text, struct err *err)
+{
+    const struct template_vars vars = { .any_name = row->flags & OPT_NAMES };
+    return template_validate_names(text, &vars, err);
+}
+
 /* Compiles a match with it, as agent/proto/match.c knows RFC 6901. */
 static int validate_pointer(const char *text, struct err *err)
 {
@@ -318,7 +324,7 @@ static int parse_string(const struct opt *row, char **field, const char *text, s
 {
     if (validate_length(row, strlen(text), "bytes", err))
         return -1;
-    if ((row->flags & OPT_TEMPLATE) && template_validate(slice_str(text), err))
+    if ((row->flags & OPT_TEMPLATE) && validate_template(row, slice_str(text), err))
         return -1;
     if ((row->flags & OPT_POINTER) && validate_pointer(text, err))
         return -1;
@@ -338,7 +344,7 @@ static int parse_json(const struct opt *row, char **field, const char *text, str
     int rc = match ? 0 : err_set(err, REASON_NONE, 0, "not JSON (a text needs its quotes)");
     match_free(match);
     if (!rc && (validate_length(row, strlen(text), "bytes", err) ||
-                ((row->flags & OPT_TEMPLATE) && template_validate(slice_str(text), err))))
+                ((row->flags & OPT_TEMPLATE) && validate_template(row, slice_str(text), err))))
         rc = -1;
     if (rc) {
         mem_free(copy);
@@ -351,7 +357,7 @@ static int parse_json(const struct opt *row, char **field, const char *text, str
 
 static int set_bytes(const struct opt *row, struct opt_bytes *field, struct slice bytes, bool binary, struct err *err)
 {
-    if (validate_length(row, bytes.len, "bytes", err) || (!(row->flags & OPT_LITERAL) && template_validate(bytes, err)))
+    if (validate_length(row, bytes.len, "bytes", err) || (!(row->flags & OPT_LITERAL) && validate_template(row, bytes, err)))
         return -1;
     mem_free(field->data);
     *field = (struct opt_bytes){ mem_strndup(bytes.len ? (const void *)bytes.data : "", bytes.len), bytes.len, binary };
@@ -384,7 +390,7 @@ int opt_add_string(const struct opt *row, struct opt_strings *list, const char *
     char quoted[TEXT_EXCERPT_BYTES(QUOTE_MAX) + 2];
     if (list->count >= (size_t)row_max(row))
         return err_set(err, REASON_NONE, 0, "more than %" PRId64 " entries", row->max);
-    if ((row->flags & OPT_TEMPLATE) && template_validate(slice_str(text), err))
+    if ((row->flags & OPT_TEMPLATE) && validate_template(row, slice_str(text), err))
         return -1;
     for (size_t i = 0; i < list->count && !(row->flags & OPT_REPEATS); i++)
         if (strcmp(list->items[i], text) == 0)

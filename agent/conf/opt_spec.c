@@ -1,6 +1,6 @@
 /*
  * Matches with holes, tried with a sample in them, so that a broken regular expression is found when the configuration is read.
- * Called by the reader of the configuration and by the command line. The real values are put in by agent/client/dialogue_parts.c.
+ * Called by the reader of the configuration and by the command line. The real values are put in by agent/client/holes.c.
  */
 #include "agent/conf/opt.h"
 
@@ -11,10 +11,11 @@
 
 enum { PART_MAX = 256 << 10 };
 
-static const struct template_vars sample = { .channel = "a", .token = "a", .id = "1", .seq = 1, .now_ms = 1, .json = true };
-
-static char *fill(const char *part, const char *text, struct err *err)
+static char *fill(const char *part, const char *text, bool any_name, struct err *err)
 {
+    const struct template_vars sample = {
+        .channel = "a", .token = "a", .id = "1", .uuid = "a", .seq = 1, .now_ms = 1, .json = true, .any_name = any_name
+    };
     struct buf out = BUF_INIT(PART_MAX);
     char *result = NULL;
     if (template_expand(slice_str(text), &sample, &out, err))
@@ -27,16 +28,16 @@ static char *fill(const char *part, const char *text, struct err *err)
     return result;
 }
 
-static int fill_spec(const struct match_spec *spec, struct match_spec *out, struct err *err)
+static int fill_spec(const struct match_spec *spec, bool any_name, struct match_spec *out, struct err *err)
 {
-    if (spec->equals && !(out->equals = fill("equals", spec->equals, err)))
+    if (spec->equals && !(out->equals = fill("equals", spec->equals, any_name, err)))
         return -1;
-    if (spec->contains && !(out->contains = fill("contains", spec->contains, err)))
+    if (spec->contains && !(out->contains = fill("contains", spec->contains, any_name, err)))
         return -1;
-    if (spec->regex && !(out->regex = fill("regex", spec->regex, err)))
+    if (spec->regex && !(out->regex = fill("regex", spec->regex, any_name, err)))
         return -1;
     for (size_t i = 0; i < spec->json_count; i++) {
-        char *value = fill("json", spec->json[i].value, err);
+        char *value = fill("json", spec->json[i].value, any_name, err);
         if (!value)
             return -1;
         out->any_type |= (unsigned)match_value_is_hole(spec->json[i].value) << i;
@@ -45,11 +46,53 @@ static int fill_spec(const struct match_spec *spec, struct match_spec *out, stru
     return 0;
 }
 
-int opt_spec_validate(const struct match_spec *spec, struct err *err)
+int opt_spec_validate(const struct match_spec *spec, bool any_name, struct err *err)
 {
     struct match_spec filled = { 0 };
-    struct match *match = fill_spec(spec, &filled, err) ? NULL : match_new(&filled, err);
+    struct match *match = fill_spec(spec, any_name, &filled, err) ? NULL : match_new(&filled, err);
     match_spec_fini(&filled);
     match_free(match);
     return match ? 0 : -1;
+}
+
+static int validate_part(const char *part, const char *text, const struct template_vars *vars, struct err *err)
+{
+    return text && template_validate_names(slice_str(text), vars, err) < 0 ? err_prefix(err, "%s", part) : 0;
+}
+
+int opt_spec_validate_names(const struct match_spec *spec, const struct template_vars *vars, struct err *err)
+{
+    if (validate_part("equals", spec->equals, vars, err) < 0 || validate_part("contains", spec->contains, vars, err) < 0 ||
+        validate_part("regex", spec->regex, vars, err) < 0)
+        return -1;
+    for (size_t i = 0; i < spec->json_count; i++)
+        if (validate_part("json", spec->json[i].value, vars, err) < 0)
+            return -1;
+    return 0;
+}
+
+static bool text_mentions_token(const struct opt *row, const void *field)
+{
+    const struct opt_bytes *bytes = field;
+    const char *text =
+        (row->kind == OPT_STRING || row->kind == OPT_JSON) && row->flags & OPT_TEMPLATE ? *(char *const *)field : NULL;
+    if (row->kind == OPT_BYTES && !(row->flags & OPT_LITERAL) && bytes->data)
+        return template_mentions(slice_make(bytes->data, bytes->len), "token");
+    return text && template_mentions(slice_str(text), "token");
+}
+
+bool opt_mentions_token(const struct opt *rows, const void *base)
+{
+    for (const struct opt *row = rows; row && row->name; row++) {
+        const void *field = (const char *)base + row->offset;
+        const struct opt_list *list = row->kind == OPT_LIST || row->kind == OPT_MAP ? field : NULL;
+        if (row->flags & OPT_FUTURE)
+            continue;
+        if (text_mentions_token(row, field) || (row->kind == OPT_SECTION && opt_mentions_token(row->rows, field)))
+            return true;
+        for (size_t i = 0; list && i < list->count; i++)
+            if (opt_mentions_token(row->rows, opt_item(row, list, i)))
+                return true;
+    }
+    return false;
 }

@@ -30,7 +30,11 @@ struct talk {
     uint64_t opened_ns;
     bool in_message, passed; /* the steps are done, and the rest of what came is being looked at */
     bool parting;            /* it has passed, and the goodbye is being said */
-    struct timer quiet;
+    uint16_t part_code;
+    uint64_t part_ms; /* the server's close frame is waited for */
+    struct timer quiet, within;
+    int64_t within_ms; /* of the step that waits; 0: the round's deadline alone counts */
+    enum turn (*lost)(struct talk *talk, struct err *err);
     unsigned frames; /* that came since it opened */
     bool timed_out;
     struct err explained; /* for a deadline; text: "" where the step's name must do */
@@ -55,26 +59,40 @@ static void on_parted(void *user, const char *remark)
         run_pass(talk->run, NULL);
 }
 
+/* How long the server's close frame is waited for. */
+static uint64_t parting_ms(const struct talk *talk)
+{
+    uint64_t share_ms = (uint64_t)talk->run->conf->timeout_ms / PART_SHARE;
+
+    return share_ms < PART_MAX_MS ? share_ms : PART_MAX_MS;
+}
+
 static void on_quiet(struct timer *timer, void *user)
 {
     struct talk *talk = user;
-    uint64_t share_ms = (uint64_t)talk->run->conf->timeout_ms / PART_SHARE;
 
     (void)timer;
-    if (conn_part(session_conn(&talk->session), WS_CODE_NORMAL, share_ms < PART_MAX_MS ? share_ms : PART_MAX_MS) < 0)
+    if (conn_part(session_conn(&talk->session), talk->part_code, talk->part_ms) < 0)
         on_parted(talk, NULL);
 }
 
+static void part(struct talk *talk, uint16_t code, uint64_t wait_ms)
+{
+    talk->run->report.settled_ns = clock_now_ns();
+    talk->part_code = code;
+    talk->part_ms = wait_ms;
+    talk->parting = true;
+    timer_start(&talk->quiet, QUIET_MS);
+}
+
 /* Is the round to go on, to see how the server says goodbye? */
-static bool talk_part(struct talk *talk)
+static bool talk_parts(struct talk *talk)
 {
     struct run *run = talk->run;
 
     if (!run->type->judges_parting || run->conf->timeout_ms < PART_MIN_MS * PART_SHARE || !session_is_open(&talk->session))
         return false;
-    run->report.settled_ns = clock_now_ns();
-    talk->parting = true;
-    timer_start(&talk->quiet, QUIET_MS);
+    part(talk, WS_CODE_NORMAL, parting_ms(talk));
     return true;
 }
 
@@ -83,7 +101,7 @@ static void talk_finish(struct talk *talk)
     const char *remark = talk->run->type->steps->name ? NULL : talk->report.remark; /* the handshake's business alone */
 
     talk_open_phase(talk);
-    if (!remark && talk_part(talk))
+    if (!remark && talk_parts(talk))
         return;
     if (remark)
         talk->run->report.phase = PHASE_UPGRADE;
@@ -171,8 +189,16 @@ static void on_lost(void *user, const struct err *err)
     struct talk *talk = user;
     struct run *run = talk->run;
 
+    struct err told = *err;
+
     if (talk->parting) { /* before our close frame: it ends connections by itself */
         on_parted(talk, NULL);
+        return;
+    }
+    if (talk->opened_ns && talk->lost && !talk->passed && talk->lost(talk, &told) == TURN_DONE) {
+        if (err->reason == REASON_CLOSED_BY_SERVER)
+            run->report.close_code = err->code;
+        talk_finish(talk);
         return;
     }
     if (talk->passed && err->reason != REASON_PROTOCOL_ERROR) { /* it may end when it has answered */
@@ -192,7 +218,7 @@ static void on_lost(void *user, const struct err *err)
     }
     if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
         run->report.close_code = err->code;
-    run_finish_err(run, err);
+    run_finish_err(run, &told);
 }
 
 static const struct session_events events = {
@@ -200,12 +226,15 @@ static const struct session_events events = {
     .dialogue = { .on_ready = on_open, .on_message = on_message, .on_lost = on_lost },
 };
 
+static void on_within(struct timer *timer, void *user);
+
 static struct talk *talk_new(struct run *run)
 {
     struct talk *talk = mem_alloc(sizeof *talk);
 
     talk->run = run;
     timer_init(&talk->quiet, run->loop, on_quiet, talk);
+    timer_init(&talk->within, run->loop, on_within, talk);
     /* A type without a step judges the handshake, and nothing that a dialect says behind it. */
     session_init(&talk->session, run->type->steps->name && session_must_speak(run->target, run->share));
     return talk;
@@ -225,6 +254,7 @@ void talk_start(struct run *run)
     talk->frames = 0;
     talk->passed = talk->in_message = talk->parting = talk->timed_out = false;
     talk->explained.text[0] = 0;
+    talk->lost = NULL;
     run->report.phase = PHASE_RESOLVE;
     if (session_open(&talk->session, &options, run->conf->name, &events, talk, &talk->report, &err) < 0)
         run_finish_err(run, &err);
@@ -246,27 +276,20 @@ static void opening_timed_out(struct talk *talk)
     run_finish_err(run, &err);
 }
 
-void talk_on_deadline(struct run *run)
+/* The time of the step that waits is over: its own, or the round's. */
+static void talk_late(struct talk *talk, int64_t limit_ms)
 {
-    struct talk *talk = run->talk;
+    struct run *run = talk->run;
     struct err flood;
     char limit[32];
 
     talk->timed_out = true;
-    if (talk->parting) {
-        on_parted(talk, NULL);
-        return;
-    }
-    if (!session_is_open(&talk->session)) {
-        opening_timed_out(talk);
-        return;
-    }
     talk_open_phase(talk);
     if (conn_flooded(session_conn(&talk->session), &flood)) {
         run_finish_err(run, &flood);
         return;
     }
-    text_format_duration(run->conf->timeout_ms, limit, sizeof limit);
+    text_format_duration(limit_ms, limit, sizeof limit);
     if (talk->explained.text[0])
         run_finish(run, talk->explained.reason, "%s within %s", talk->explained.text, limit);
     else
@@ -277,12 +300,35 @@ void talk_on_deadline(struct run *run)
                        : "");
 }
 
+static void on_within(struct timer *timer, void *user)
+{
+    struct talk *talk = user;
+
+    (void)timer;
+    if (!talk->parting && !talk->passed)
+        talk_late(talk, talk->within_ms);
+}
+
+void talk_on_deadline(struct run *run)
+{
+    struct talk *talk = run->talk;
+
+    talk->timed_out = true;
+    if (talk->parting)
+        on_parted(talk, NULL);
+    else if (!session_is_open(&talk->session))
+        opening_timed_out(talk);
+    else
+        talk_late(talk, run->conf->timeout_ms);
+}
+
 void talk_stop(struct run *run)
 {
     struct talk *talk = run->talk;
     bool silent = talk->timed_out && !talk->frames;
 
     timer_stop(&talk->quiet);
+    timer_stop(&talk->within);
     talk->parting = false;
     /* After a failed round no check uses a shared connection any more: a new one tells whether the connection was the fault. */
     if (!run->failed)
@@ -302,6 +348,36 @@ void talk_clean(struct run *run)
     session_fini(&talk->session);
     mem_free(talk);
     run->talk = NULL;
+}
+
+void talk_within(struct talk *talk, int64_t ms)
+{
+    talk->within_ms = ms;
+    timer_stop(&talk->within);
+    if (ms > 0)
+        timer_start(&talk->within, (uint64_t)ms);
+}
+
+void talk_on_lost(struct talk *talk, enum turn (*lost)(struct talk *talk, struct err *err))
+{
+    talk->lost = lost;
+}
+
+enum turn talk_part(struct talk *talk, uint16_t code, int64_t wait_ms)
+{
+    talk_within(talk, 0);
+    talk_open_phase(talk);
+    if (talk->session.speaks) {
+        session_close(&talk->session, code);
+        return TURN_DONE;
+    }
+    part(talk, code, wait_ms > 0 ? (uint64_t)wait_ms : parting_ms(talk));
+    return TURN_WAIT;
+}
+
+const struct run *talk_run(const struct talk *talk)
+{
+    return talk->run;
 }
 
 void *talk_state(struct talk *talk)

@@ -31,5 +31,14 @@ void talk_answered(struct talk *talk);
 enum turn talk_fail(struct talk *talk, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* What the sentence says if the deadline passes; without it: "no NAME within 2s". The reason may differ from the type's timeout_reason. */
 void talk_explain_timeout(struct talk *talk, enum reason reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* For conversations that are longer than a table of steps. The step that waits now has so long; 0: until the round's deadline. */
+void talk_within(struct talk *talk, int64_t ms);
+/* Whoever waits is asked when the connection is lost. TURN_DONE: that was awaited. TURN_WAIT: *err says why it was lost, and may have been
+ * changed for the sentence. */
+void talk_on_lost(struct talk *talk, enum turn (*lost)(struct talk *talk, struct err *err));
+/* Ends the conversation with this close code, and the round once the server's close frame has come, or did not within wait_ms (0: a while).
+ * What is wrong with it is a warning. Behind a dialect it is not looked at. */
+enum turn talk_part(struct talk *talk, uint16_t code, int64_t wait_ms);
+const struct run *talk_run(const struct talk *talk);
 
 #endif

@@ -248,13 +248,10 @@ static bool is_utf_error(int rc)
     return rc <= PCRE2_ERROR_UTF8_ERR1 && rc >= PCRE2_ERROR_UTF8_ERR21;
 }
 
-static bool try_regex(struct match *match, struct slice message, struct err *why)
+/* PCRE2's answer, under the budget of steps. */
+static int run_regex(struct match *match, struct slice message, pcre2_match_data *found)
 {
-    char got[SHOWN_BYTES], want[SHOWN_BYTES];
     struct budget budget = { REGEX_STEPS_MAX, 0 };
-    /* Made for each message: PCRE2 keeps the largest workspace that it ever needed in it. */
-    pcre2_match_data *found = pcre2_match_data_create(1, NULL);
-    panic_if(!found);
     pcre2_set_callout(match->regex_limits, on_regex_step, &budget);
     PCRE2_SPTR text = message.len ? message.data : (PCRE2_SPTR) "";
     int rc = pcre2_match(match->regex, text, message.len, 0, 0, found, match->regex_limits);
@@ -262,6 +259,16 @@ static bool try_regex(struct match *match, struct slice message, struct err *why
         budget = (struct budget){ REGEX_STEPS_MAX, 0 };
         rc = pcre2_match(match->regex_bytes, text, message.len, 0, 0, found, match->regex_limits);
     }
+    return rc;
+}
+
+static bool try_regex(struct match *match, struct slice message, struct err *why)
+{
+    char got[SHOWN_BYTES], want[SHOWN_BYTES];
+    /* Made for each message: PCRE2 keeps the largest workspace that it ever needed in it. */
+    pcre2_match_data *found = pcre2_match_data_create(1, NULL);
+    panic_if(!found);
+    int rc = run_regex(match, message, found);
     pcre2_match_data_free(found);
     if (rc >= 0 || !why)
         return rc >= 0;
@@ -403,6 +410,38 @@ int match_extract(struct slice message, const char *pointer, struct buf *out)
 }
 
 /* --- describing --- */
+
+/* What group 1 took: 1, or 0 where it took no part in the match. */
+static int put_group(pcre2_match_data *found, struct slice message, struct buf *out)
+{
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(found);
+    if (ends[2] == PCRE2_UNSET || ends[2] > ends[3]) /* \K in a lookahead may turn them round */
+        return 0;
+    return buf_append(out, message.data + ends[2], ends[3] - ends[2]) < 0 ? 0 : 1;
+}
+
+int match_group(const char *regex, struct slice message, struct buf *out, struct err *err)
+{
+    char *copy = mem_strdup(regex);
+    const struct match_spec spec = { .regex = copy };
+    struct match *match = match_new(&spec, err);
+    uint32_t groups = 0;
+    int rc = -1;
+    if (match)
+        pcre2_pattern_info(match->regex, PCRE2_INFO_CAPTURECOUNT, &groups);
+    if (match && !groups)
+        err_set(err, REASON_NONE, 0, "regex: no group in it, want such as id=(\\d+)");
+    if (groups) {
+        pcre2_match_data *found = pcre2_match_data_create(2, NULL);
+        panic_if(!found);
+        int got = run_regex(match, message, found); /* 0: there are more groups than places for them */
+        rc = got == 0 || got >= 2 ? put_group(found, message, out) : 0;
+        pcre2_match_data_free(found);
+    }
+    match_free(match);
+    mem_free(copy);
+    return rc;
+}
 
 void match_describe(const struct match_spec *spec, char *out, size_t size)
 {

@@ -35,6 +35,9 @@ bool match_try(struct match *match, struct slice message, struct err *why);
 /* Appends the value at the pointer (RFC 6901): a string as it is, anything else as JSON. -1: `message` is no JSON or larger than
  * MATCH_JSON_MAX, nothing is there, the pointer is none, or past out's ceiling; out is then unchanged. */
 int match_extract(struct slice message, const char *pointer, struct buf *out);
+/* Appends what the first group of the regular expression takes of the message. 1, or 0: it does not match, or past out's ceiling; out is then
+ * unchanged. -1 and *err: the expression is broken or has no group. */
+int match_group(const char *regex, struct slice message, struct buf *out, struct err *err);
 /* What is wanted, for a sentence: `equal to "pong"`, `JSON with /op = "pong"`. Cut to size. */
 void match_describe(const struct match_spec *spec, char *out, size_t size);
 /* Is the JSON text a string that is one hole and nothing else ("\"{{seq}}\"")? YAML cannot say whether a number or a text is meant. */

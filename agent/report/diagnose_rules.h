@@ -48,6 +48,7 @@
     X(APPLICATION_FROZEN, "application_frozen", "the upgrade works, and behind it nothing answers, not even a ping")             \
     X(MESSAGES_STUCK, "messages_stuck", "the connection is alive, but messages are not handled")                                 \
     X(ANSWER_UNEXPECTED, "answer_unexpected", "the server answers with something else than expected")                            \
+    X(CONVERSATION_REFUSED, "conversation_refused", "the server refuses what a script says")                                     \
     X(PINGS_UNANSWERED, "pings_unanswered", "messages are answered, pings are not")                                              \
     X(CONNECTIONS_CUT, "connections_cut", "open connections are cut without a close frame")                                      \
     X(CONNECTIONS_GO_DEAD, "connections_go_dead", "open connections fall silent without an end, while new ones work")            \

@@ -60,6 +60,9 @@ static bool is_special(enum reason reason)
     case REASON_SILENT_DROP:
     case REASON_ECHO_TIMEOUT:
     case REASON_ECHO_MISMATCH:
+    case REASON_SCRIPT_TIMEOUT:
+    case REASON_SCRIPT_MISMATCH:
+    case REASON_SCRIPT_REJECTED:
     case REASON_SUBSCRIBE_TIMEOUT:
     case REASON_SUBSCRIBE_REJECTED:
     case REASON_RECONNECT_SLOW:

@@ -7,6 +7,13 @@
 #include "agent/base/mem.h"
 #include "agent/proto/template.h"
 
+static void on_secret(void *user, struct slice value)
+{
+    *(size_t *)user += value.len; /* every byte of it is there */
+    for (size_t i = 0; i < value.len; i++)
+        *(size_t *)user += value.data[i];
+}
+
 enum { OUT_MAX = 4096, BEFORE = 3 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -19,12 +26,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct buf out = BUF_INIT(OUT_MAX);
     struct err err;
     err_clear(&err);
-    int checked = template_validate(text, &err);
+    const struct template_name names[] = { { "salt", rest, false }, { "session", rest, true } };
+    const struct template_vars named = { .names = names, .name_count = 2 }, any = { .any_name = true };
+    size_t told = 0;
+    int checked = template_validate_names(text, &named, &err);
     panic_if(checked && !err.text[0]);
-    for (int json = 0; json < 2; json++) {
-        const struct template_vars vars = {
-            .channel = value, .token = value, .id = value, .seq = len, .now_ms = -1, .payload = rest, .json = json
-        };
+    panic_if(!checked && template_validate_names(text, &any, &err));
+    template_mentions(text, "token");
+    for (unsigned how = 0; how < 4; how++) {
+        const struct template_vars vars = { .channel = value,
+                                            .token = value,
+                                            .id = value,
+                                            .seq = len,
+                                            .now_ms = -1,
+                                            .payload = rest,
+                                            .json = how & 1,
+                                            .regex = how & 2,
+                                            .names = names,
+                                            .name_count = 2,
+                                            .on_secret = on_secret,
+                                            .user = &told };
         err_clear(&err);
         buf_reset(&out);
         buf_append(&out, "abc", BEFORE);

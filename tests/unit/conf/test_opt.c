@@ -441,12 +441,12 @@ static void test_specs_are_tried(void **state)
     struct match_spec spec = { .json = { { pointer, text } }, .json_count = 1 };
     struct err err;
     (void)state;
-    assert_int_equal(opt_spec_validate(&spec, &err), 0);
+    assert_int_equal(opt_spec_validate(&spec, false, &err), 0);
     spec.json[0].value = bare;
-    assert_int_equal(opt_spec_validate(&spec, &err), -1);
+    assert_int_equal(opt_spec_validate(&spec, false, &err), -1);
     assert_memory_equal(err.text, "json /a: value is not JSON", 26);
     spec.json[0].value = unknown;
-    assert_int_equal(opt_spec_validate(&spec, &err), -1);
+    assert_int_equal(opt_spec_validate(&spec, false, &err), -1);
     assert_memory_equal(err.text, "json: unknown hole {{x}} at offset 1", 36);
 }
 
