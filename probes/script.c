@@ -368,7 +368,7 @@ static void script_stop(struct run *run)
 const struct probe_type probe_script = {
     .name = "script",
     .summary = "A conversation in steps, for servers that no dialect fits: send, expect, capture, close",
-    .rank = 1,
+    .rank = 12,
     .proves = PROVES_ANSWER,
     .opts = script_rows,
     .opts_size = sizeof(struct script_opts),

@@ -220,7 +220,7 @@ static void validate_token(const struct conf *conf, struct conf_error_list *foun
         !conf_error_has_below(found, "dialects") && !conf_error_has_below(found, "checks") &&
         !template_mentions(slice_make(connect->data, connect->len), "token") && !check_says_token(conf))
         conf_error_path(found, "target.token_in",
-                        "'message' needs a dialect with {{token}} in connect.send, and %s has none; or a check that sends it",
+                        "'message' needs {{token}} in the dialect's connect.send, and %s has none there, or in what a check sends",
                         target->dialect->name);
 }
 

@@ -110,7 +110,7 @@ const struct opt target_rows[] = {
       .min = 1,
       .max = 128,
       .help = "where the token goes: header (Authorization: Bearer), query:NAME, cookie:NAME, subprotocol, or message, where the "
-              "dialect's connect has {{token}}" },
+              "dialect's connect or a check's text has {{token}}" },
     { .name = "tls", .kind = OPT_SECTION, .offset = TARGET(tls), .rows = tls_rows, .help = "TLS towards the server" },
     { .name = "compression",
       .kind = OPT_ENUM,

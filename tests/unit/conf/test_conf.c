@@ -351,8 +351,8 @@ static void test_rules_of_types(void **state)
 static void test_target_rules(void **state)
 {
     (void)state;
-    refuse("target: { url: 'ws://h/', token_in: message }\n",
-           "1:37: target.token_in: 'message' needs a dialect with {{token}} in connect.send, and raw has none\n");
+    refuse("target: { url: 'ws://h/', token_in: message }\n", "1:37: target.token_in: 'message' needs {{token}} in the dialect's "
+                                                              "connect.send, and raw has none there, or in what a check sends\n");
     refuse("target: { url: 'ws://h/', token_in: cookie }\n",
            "1:37: target.token_in: 'cookie' has no name, want header, query:NAME, cookie:NAME, subprotocol or message\n");
     refuse(

@@ -372,9 +372,33 @@ static void test_extract(void **state)
     extracts("{\"a\":\"0123456789012345678901234567890123456789012345678901234567890123456789\"}", "/a", NULL); /* the ceiling */
 }
 
+/* What the first group takes: of a text, of bytes, of nothing; and within the ceiling. */
+static void test_groups(void **state)
+{
+    struct buf out = BUF_INIT(8);
+    struct err err = { 0 };
+    (void)state;
+    assert_int_equal(match_group("id=(\\w+);(.)?", slice_str("x id=abc; y"), &out, &err), 1);
+    assert_string_equal(buf_str(&out), "abc");
+    buf_reset(&out);
+    assert_int_equal(match_group("(a)|b", slice_str("b"), &out, &err), 0);
+    assert_int_equal(match_group("id=(\\d+)", slice_str("id=abc"), &out, &err), 0);
+    assert_int_equal(match_group("(.*)", slice_str("123456789"), &out, &err), 0); /* longer than the ceiling */
+    assert_int_equal(match_group("()", slice_str(""), &out, &err), 1);
+    assert_int_equal(out.len, 0);
+    assert_int_equal(match_group("\\xff(.)", slice_make("\xff\x80", 2), &out, &err), 1);
+    assert_int_equal(out.len, 1);
+    assert_int_equal(match_group("a", slice_str("a"), &out, &err), -1);
+    assert_string_equal(err.text, "regex: no group in it, want such as id=(\\d+)");
+    assert_int_equal(match_group("(", slice_str("a"), &out, &err), -1);
+    assert_int_equal(match_group("(a+)+$", slice_make("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", 44), &out, &err), 0);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_an_empty_spec_takes_everything),
         cmocka_unit_test(test_equals_and_contains),
         cmocka_unit_test(test_what_came_is_cut),

@@ -49,6 +49,7 @@ static const struct world_type world_types[] = {
     { "broker", PROBE_BROKER, 7, 0 },
     { "origin", PROBE_TRIAL, 8, 0 },
     { "auth", PROBE_TRIAL, 9, 0 },
+    { "script", PROBE_FRESH, 12, PROVES_ANSWER },
 };
 enum { WORLD_TYPES = sizeof world_types / sizeof world_types[0] };
 
