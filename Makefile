@@ -141,6 +141,8 @@ $(BUILD)/$(1)/$(2:.c=): $(BUILD)/$(1)/$(2:.c=.o) $(foreach layer,$(LINK_$(call l
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lcmocka -lpthread
 endef
 $(foreach f,asan tsan release,$(foreach s,$(UNIT_SRC),$(eval $(call unit,$(f),$(s)))))
+# The server that the client of HTTP/2 is played against is libnghttp2's.
+$(foreach f,asan tsan release,$(BUILD)/$(f)/tests/unit/proto/test_h2): LDFLAGS += -lnghttp2
 units_of = $(UNIT_SRC:%.c=$(BUILD)/$(1)/%)
 
 # Fuzz targets: tests/fuzz/fuzz_X.c with seeds in tests/fuzz/seeds/X/.
