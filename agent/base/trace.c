@@ -90,7 +90,8 @@ static void keep(struct trace *trace, const struct line *line, const char *text)
     put(&trace->tail, line, text);
 }
 
-static void note(struct trace *trace, const struct trace_by *by, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void note(struct trace *trace, const struct trace_by *by, const char *fmt,
+                                                       va_list args)
 {
     char text[LINE_MAX];
     struct line line = { clock_now_ns(), by->bytes, 0, (uint8_t)by->mark, (uint8_t)by->number, by->is_frame, by->continues };

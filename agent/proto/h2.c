@@ -163,7 +163,7 @@ static void take_head(struct h2_stream *stream)
 
     if (!head || stream->answered)
         return;
-    if (head->status < 200) {
+    if (head->status >= 100 && head->status < 200) {
         head_free(stream);
         return;
     }
