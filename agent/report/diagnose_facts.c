@@ -123,6 +123,7 @@ static unsigned facts_of_main(const struct agent_view *view, const struct check_
     unsigned facts = 0;
     facts |= check_speaks_websocket(main_check) || main_check->kind == PROBE_TRIAL ? ON_WEBSOCKET : 0;
     facts |= main_check->kind == PROBE_SESSION ? ON_SESSION : 0;
+    facts |= main_check->kind == PROBE_TRIAL ? ON_TRIAL : 0;
     facts |= main_check->proves & PROVES_PONG ? ON_PING : 0;
     facts |= main_check->proves & PROVES_HTTP ? ON_HTTP : 0;
     facts |= main_check->proves & PROVES_PORT ? ON_TCP : 0;

@@ -120,6 +120,7 @@ enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
     X(ON_WEBSOCKET, "the check speaks WebSocket")                                   \
     X(ON_SESSION, "the check keeps its connections open")                           \
     X(ON_PING, "the check is a ping")                                               \
+    X(ON_TRIAL, "the check tries what the server is to refuse")                     \
     X(ON_HTTP, "the check is plain HTTP")                                           \
     X(ON_TCP, "the check opens a port only")                                        \
     X(ON_BROKER, "the check is that of a broker")                                   \

@@ -83,6 +83,33 @@ const struct rule diagnose_server_rules[] = {
     },
 
     /* --- who may come in ----------------------------------------------------------------------------------------------------- */
+    /* Warnings of checks that mean to be refused: their reasons say how a bad token was refused, or what is a matter of taste. */
+    {
+        .cause = CAUSE_CLOCK_SKEW,
+        .need = ON_TRIAL | IS_WARNING,
+        .reasons = { R(AUTH_REJECTED), R(AUTH_NOT_ENFORCED) },
+        .plain = "The clocks of the server and of this host differ, and a token is valid for one of them only",
+        .advice = { "Compare `date -u` here and on the server's host; `timedatectl` says whether each is synchronized",
+                    "If it is the server's clock, its users are refused as well: mend that first" },
+    },
+    {
+        .cause = CAUSE_ORIGIN_NOT_ENFORCED,
+        .need = ON_TRIAL | IS_WARNING,
+        .reasons = { R(ORIGIN_NOT_ENFORCED) },
+        .plain =
+            "The server compares a part of the Origin only: a page of the same host without TLS, or on another port, is let in",
+        .advice = { "Let the server compare the Origin as a whole, with scheme and port",
+                    "If that is as it should be, set lookalikes: false on the check" },
+    },
+    {
+        .cause = CAUSE_CHECK_WARNING,
+        .need = ON_TRIAL | IS_WARNING,
+        .reasons = { R(UPGRADE_REFUSED), R(UPGRADE_REDIRECT), R(CONNECTION_RESET), R(CLOSED_BY_SERVER), R(CLOSED_ABNORMAL),
+                     R(UPGRADE_TIMEOUT) },
+        .plain = "The server does not take what is bad, but says so in another way than the check awaits",
+        .advice = { "If that is how this server refuses, add it to the check (refuse_with, expiry.code)",
+                    "A 5xx, or a connection that is cut, may be a crash: look at the server's log for the time of the last round" },
+    },
     {
         .cause = CAUSE_TOKEN_EXPIRED,
         .need = TOKEN_OVER,

@@ -792,6 +792,32 @@ static void test_what_the_server_measures(void **state)
     }
 }
 
+/* A warning of a check that means to be refused says how a bad token was refused: nothing of what other checks mean by that reason. */
+static void test_warnings_of_trials(void **state)
+{
+    (void)state;
+    static const struct {
+        enum reason reason;
+        const char *warns, *fails;
+    } rows[] = {
+        { REASON_AUTH_REJECTED, "clock_skew", "token_refused" },
+        { REASON_AUTH_NOT_ENFORCED, "clock_skew", "auth_not_enforced" },
+        { REASON_ORIGIN_NOT_ENFORCED, "origin_not_enforced", "origin_not_enforced" },
+        { REASON_UPGRADE_REFUSED, "check_warning", "upgrade_refused" },
+        { REASON_CONNECTION_RESET, "check_warning", "connections_unreliable" },
+        { REASON_CLOSED_BY_SERVER, "check_warning", "server_ends_sessions" },
+        { REASON_RATE_LIMITED, "rate_limited", "rate_limited" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        set_up_server(NULL);
+        check_set_type(server, "auth");
+        check_warn(server, rows[i].reason, "refused");
+        assert_cause(rows[i].warns);
+        check_fail(server, rows[i].reason, "refused");
+        assert_cause(rows[i].fails);
+    }
+}
+
 static void fail_websocket(enum reason reason)
 {
     check_fail(handshake, reason, "peer");
@@ -1190,6 +1216,7 @@ int main(void)
 #define S(test) cmocka_unit_test_setup(test, set_up_server)
         S(test_pairs),
         S(test_what_the_server_measures),
+        S(test_warnings_of_trials),
         S(test_every_pair),
         T(test_a_second_fault_is_named),
         T(test_old_connections_live),
