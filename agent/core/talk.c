@@ -18,6 +18,9 @@
  * close frame. Where `timeout` leaves no more than PART_MIN_MS, whoever is merely slow could not be told from who breaks a rule.
  */
 enum { QUIET_MS = 10, PART_MAX_MS = 500, PART_MIN_MS = 100, PART_SHARE = 4 };
+/* To look at the goodbye keeps a round waiting, and how a server says it changes with its release: once it was well, a round looks again after
+ * this, and the first one that passes after a failure. The others close in the same way, and do not wait for the answer. */
+enum { PART_AGAIN_MS = 60000 };
 
 struct talk {
     struct run *run;
@@ -33,7 +36,8 @@ struct talk {
     uint16_t part_code;
     uint64_t part_ms; /* the server's close frame is waited for */
     struct timer quiet, within;
-    int64_t within_ms; /* of the step that waits; 0: the round's deadline alone counts */
+    uint64_t parted_ns; /* when its goodbye was found to be well; 0: the next one is looked at */
+    int64_t within_ms;  /* of the step that waits; 0: the round's deadline alone counts */
     enum turn (*lost)(struct talk *talk, struct err *err);
     unsigned frames; /* that came since it opened */
     bool timed_out;
@@ -47,10 +51,8 @@ static void talk_open_phase(struct talk *talk)
 }
 
 /* The verdict is known and nothing can make it a failure any more. */
-static void on_parted(void *user, const char *remark)
+static void part_end(struct talk *talk, const char *remark)
 {
-    struct talk *talk = user;
-
     timer_stop(&talk->quiet);
     talk->parting = false;
     if (remark)
@@ -67,13 +69,21 @@ static uint64_t parting_ms(const struct talk *talk)
     return share_ms < PART_MAX_MS ? share_ms : PART_MAX_MS;
 }
 
+static void on_parted(void *user, const char *remark)
+{
+    struct talk *talk = user;
+
+    talk->parted_ns = remark ? 0 : clock_now_ns();
+    part_end(talk, remark);
+}
+
 static void on_quiet(struct timer *timer, void *user)
 {
     struct talk *talk = user;
 
     (void)timer;
     if (conn_part(session_conn(&talk->session), talk->part_code, talk->part_ms) < 0)
-        on_parted(talk, NULL);
+        part_end(talk, NULL);
 }
 
 static void part(struct talk *talk, uint16_t code, uint64_t wait_ms)
@@ -91,6 +101,8 @@ static bool talk_parts(struct talk *talk)
     struct run *run = talk->run;
 
     if (!run->type->judges_parting || run->conf->timeout_ms < PART_MIN_MS * PART_SHARE || !session_is_open(&talk->session))
+        return false;
+    if (talk->parted_ns && clock_now_ns() - talk->parted_ns < PART_AGAIN_MS * NS_PER_MS)
         return false;
     part(talk, WS_CODE_NORMAL, parting_ms(talk));
     return true;
@@ -192,7 +204,7 @@ static void on_lost(void *user, const struct err *err)
     struct err told = *err;
 
     if (talk->parting) { /* before our close frame: it ends connections by itself */
-        on_parted(talk, NULL);
+        part_end(talk, NULL);
         return;
     }
     if (talk->opened_ns && talk->lost && !talk->passed && talk->lost(talk, &told) == TURN_DONE) {
@@ -255,6 +267,8 @@ void talk_start(struct run *run)
     talk->passed = talk->in_message = talk->parting = talk->timed_out = false;
     talk->explained.text[0] = 0;
     talk->lost = NULL;
+    if (run->failed)
+        talk->parted_ns = 0;
     run->report.phase = PHASE_RESOLVE;
     if (session_open(&talk->session, &options, run->conf->name, &events, talk, &talk->report, &err) < 0)
         run_finish_err(run, &err);
@@ -315,7 +329,7 @@ void talk_on_deadline(struct run *run)
 
     talk->timed_out = true;
     if (talk->parting)
-        on_parted(talk, NULL);
+        part_end(talk, NULL);
     else if (!session_is_open(&talk->session))
         opening_timed_out(talk);
     else

@@ -218,6 +218,8 @@ static void on_connected(uv_connect_t *req, int status)
             secure(dial, stream);
         else
             succeed(dial, stream);
+        if (!stream->closing) /* its memory lasts for this turn. From here on a peer that waits for its ACK gets it at once */
+            stream_quick_ack(stream, true);
         return;
     }
     stream_kill(stream);
@@ -243,7 +245,8 @@ static bool attempt_start(struct dial *dial, const struct sockaddr_storage *addr
 {
     struct attempt *attempt = mem_alloc(sizeof *attempt);
     attempt->dial = dial;
-    attempt->stream = stream_new(dial->loop, !address);
+    attempt->stream = stream_new(dial->loop, address ? address->ss_family : AF_UNIX);
+    stream_quick_ack(attempt->stream, false); /* we speak first: the last packet of TCP's handshake goes with that */
     dial_address_text(&dial->target, address, attempt->address, sizeof attempt->address);
     snprintf(dial->report->address, sizeof dial->report->address, "%s", attempt->address);
     dial_trace_attempt(&dial->target, attempt->address);

@@ -263,7 +263,7 @@ static void on_refill(struct timer *timer, void *user)
 
 static void hand_over(struct listener *listener, int fd)
 {
-    struct stream *stream = stream_new(listener->poll.loop->data, listener->is_unix);
+    struct stream *stream = stream_new(listener->poll.loop->data, listener->is_unix ? AF_UNIX : AF_UNSPEC);
     if (stream_adopt(stream, fd) == 0) {
         listener->on_accept(listener->user, stream);
         return;

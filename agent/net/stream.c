@@ -20,14 +20,15 @@
 #include "agent/net/stream_impl.h"
 #include "agent/net/tcp_view.h"
 
-struct stream *stream_new(struct loop *loop, bool is_unix)
+struct stream *stream_new(struct loop *loop, int family)
 {
     struct stream *stream = mem_alloc(sizeof *stream);
-    if (is_unix) {
+    if (family == AF_UNIX) {
         uv_pipe_init(&loop->uv, &stream->uv.pipe, 0);
     } else {
-        uv_tcp_init(&loop->uv, &stream->uv.tcp);
-        uv_tcp_nodelay(&stream->uv.tcp, 1); /* set when the socket is made */
+        if (family == AF_UNSPEC || uv_tcp_init_ex(&loop->uv, &stream->uv.tcp, (unsigned)family) != 0)
+            uv_tcp_init(&loop->uv, &stream->uv.tcp); /* connecting makes the socket, or says why it cannot */
+        uv_tcp_nodelay(&stream->uv.tcp, 1);          /* set when the socket is made */
     }
     stream->max_pending = STREAM_PENDING_DEFAULT;
     stream->read_max = LOOP_SLAB_BYTES;
@@ -45,6 +46,14 @@ int stream_adopt(struct stream *stream, int fd)
 void stream_opened(struct stream *stream)
 {
     stream->is_open = true;
+}
+
+void stream_quick_ack(struct stream *stream, bool on)
+{
+    uv_os_fd_t fd;
+    int value = on;
+    if (stream->uv.handle.type == UV_TCP && uv_fileno(&stream->uv.handle, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &value, sizeof value);
 }
 
 void stream_set_read_max(struct stream *stream, uint32_t bytes)

@@ -50,8 +50,11 @@ struct stream {
     bool takes_turns : 1;
 };
 
-/* Not connected yet. For the dial's connect requests, and for accepted descriptors, which it then owns; 0 or libuv's error. */
-struct stream *stream_new(struct loop *loop, bool is_unix);
+/* Not connected yet. For the dial's connect requests, with a socket of that family, and for accepted descriptors (AF_UNSPEC, AF_UNIX), which
+ * it then owns; 0 or libuv's error. */
+struct stream *stream_new(struct loop *loop, int family);
+/* Off: the kernel does not acknowledge by itself at once, but with what is written soon. */
+void stream_quick_ack(struct stream *stream, bool on);
 int stream_adopt(struct stream *stream, int fd);
 void stream_opened(struct stream *stream);
 

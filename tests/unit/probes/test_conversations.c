@@ -403,6 +403,41 @@ static void test_hold_keeps(void **state)
     play_end(&play);
 }
 
+/* --- goodbyes over several rounds --- */
+
+static unsigned goodbyes_well;
+
+static void end_well_at_first(struct peer *peer, const struct ws_message *message)
+{
+    if (message->opcode == WS_CLOSE)
+        peer_close(peer, goodbyes_well ? 1000 : 1002, "");
+    if (message->opcode == WS_CLOSE && goodbyes_well)
+        goodbyes_well--;
+}
+
+static enum state state_after(unsigned rounds, unsigned well)
+{
+    const struct scene scene = { .type = "handshake", .on_message = end_well_at_first, .closes = true, .rounds = rounds };
+    struct play play;
+    enum state state;
+
+    goodbyes_well = well;
+    play_begin(&play, &scene, CUT_WHOLE, 1, "20s");
+    check_start(play.check, 0, 0, 1);
+    loop_run(&play.loop);
+    state = check_get_view(play.check)->health.state;
+    play_end(&play);
+    return state;
+}
+
+/* A goodbye that was well is not looked at in each round; one that was not is, until it is well. */
+static void test_goodbyes_are_looked_at_again(void **state)
+{
+    (void)state;
+    assert_int_equal(state_after(3, 1), STATE_PASS);
+    assert_int_equal(state_after(3, 0), STATE_WARN);
+}
+
 /* What is wrong with an option names it once. */
 static void test_urls_of_checks(void **state)
 {
@@ -432,8 +467,11 @@ static void test_urls_of_checks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scenes),         cmocka_unit_test(test_hold_drops_are_not_forgiven),
-        cmocka_unit_test(test_hold_recovers),  cmocka_unit_test(test_hold_keeps),
+        cmocka_unit_test(test_scenes),
+        cmocka_unit_test(test_hold_drops_are_not_forgiven),
+        cmocka_unit_test(test_hold_recovers),
+        cmocka_unit_test(test_hold_keeps),
+        cmocka_unit_test(test_goodbyes_are_looked_at_again),
         cmocka_unit_test(test_urls_of_checks),
     };
 
