@@ -141,7 +141,10 @@ void secret_add(const char *value)
 static void give_back(char *value)
 {
     struct entry *entry = find(value, strlen(value));
-    if (entry && entry->lent && --entry->lent == 0)
+    bool lent = entry && entry->lent; /* it may have become known for good */
+    if (lent)
+        entry->lent--;
+    if (lent && !entry->lent)
         remove_at((size_t)(entry - entries));
     mem_free_secret(value);
 }

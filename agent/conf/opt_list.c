@@ -43,7 +43,7 @@ void *opt_item_named(const struct opt *row, const struct opt_list *list, const c
 static int validate_name(const char *name, struct err *err)
 {
     static const char letters[] = "_.-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    if (!*name || strlen(name) > NAME_BYTES_MAX || name[strspn(name, letters)])
+    if (!name || !*name || strlen(name) > NAME_BYTES_MAX || name[strspn(name, letters)])
         return err_set(err, REASON_NONE, 0, "not a name, want 1 to %d letters, digits, _ . or -", NAME_BYTES_MAX);
     return 0;
 }

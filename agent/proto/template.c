@@ -64,7 +64,7 @@ static const struct template_name *find_name(struct slice name, const struct tem
 static bool is_word(struct slice name)
 {
     for (size_t i = 0; i < name.len; i++)
-        if (!isalnum(name.data[i]) && !memchr("_-.", name.data[i], 3))
+        if (!isalnum(name.data[i]) && name.data[i] != '_' && name.data[i] != '-' && name.data[i] != '.')
             return false;
     return name.len > 0;
 }
