@@ -32,6 +32,8 @@ static int validate_refresh(const struct auth_opts *auth, struct err *err)
         return err_prefix(err, "refresh.url");
     if (strncmp(url.scheme, "http", 4) != 0)
         return err_set(err, REASON_NONE, 0, "refresh.url: scheme %s, want http, https or http+unix", url.scheme);
+    if (url.user[0] || url.password[0])
+        return err_set(err, REASON_NONE, 0, "refresh.url: holds a user or a password, want client_id and client_secret");
     if (auth->refresh.client_secret && !auth->refresh.client_id)
         return err_set(err, REASON_NONE, 0, "refresh.client_id: required with client_secret");
     return 0;

@@ -468,6 +468,7 @@ static void test_configuration(void **state)
     expect_invalid("mint: { key_file: k, alg: none }", "want HS256, RS256, ES256 or EdDSA");
     expect_invalid("mint: { key_file: k }, refresh: { url: 'http://h/' }", "not from both");
     expect_invalid("refresh: { url: 'ftp://h/' }", "refresh.url: url: unknown scheme 'ftp'");
+    expect_invalid("refresh: { url: 'http://a:b@h/' }", "want client_id and client_secret");
     expect_invalid("refresh: { client_id: a }", "refresh.url: required");
     expect_invalid("refresh: { url: 'http://h/', client_secret: abc }", "refresh.client_id: required");
     expect_invalid("expiry: 5s", "expiry: needs mint or refresh");
