@@ -472,7 +472,7 @@ static void put_defs(struct json_out *json)
     json_out_key(json, "size");
     put_pattern(json, "^[0-9]+(B|KiB|MiB|GiB)$");
     json_out_key(json, "percent");
-    put_pattern(json, "^[0-9]{1,3}%$");
+    put_pattern(json, "^[0-9]{1,6}%$");
     json_out_key(json, "variable");
     put_pattern(json, "\\$\\{");
     json_out_key(json, "unset");

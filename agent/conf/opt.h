@@ -19,7 +19,7 @@ enum opt_kind {               /* the field's type */
                 OPT_INT,      /* int64_t, within min..max */
                 OPT_DURATION, /* int64_t, milliseconds, within min..max */
                 OPT_SIZE,     /* int64_t, bytes, within min..max */
-                OPT_PERCENT,  /* int64_t, 0..100, written "10%" */
+                OPT_PERCENT,  /* int64_t, 0..100 or 0..max, written "10%" */
                 OPT_STRING,   /* char *, NULL where not set */
                 OPT_ENUM,     /* int, index into words */
                 OPT_SET,      /* unsigned, bit i for words[i]; a YAML list of words */

@@ -219,7 +219,7 @@ static int parse_number(const struct opt *row, int64_t *field, const char *text,
                            examples[row->kind]);
         return opt_bad_value(row, shown, err);
     }
-    if (row->kind == OPT_PERCENT && value > 100)
+    if (row->kind == OPT_PERCENT && value > (row->max ? row->max : 100))
         return opt_bad_value(row, shown, err);
     if (opt_validate_range(row, value, shown, err))
         return -1;

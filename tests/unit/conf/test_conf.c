@@ -594,8 +594,8 @@ static void test_bare_url_and_command_line(void **state)
     assert_string_equal(err.text, "'eco', no such check type (did you mean 'echo'?)");
     assert_null(conf_add_check(conf, "xyzzy", &env, &err));
     assert_string_equal(err.text, "'xyzzy', want one of handshake, ping, hold, echo, need, cert, secure");
-    assert_null(conf_add_check(conf, "server", &env, &err));
-    assert_string_equal(err.text, "'server' is not in this build");
+    assert_null(conf_add_check(conf, "reconnect", &env, &err));
+    assert_string_equal(err.text, "'reconnect' is not in this build");
     assert_int_equal(opt_set(target_rows, &conf->target, "url", "wss://other:2/", &err), 0);
     assert_int_equal(opt_set(target_rows, &conf->target, "headers", "X-A: b", &err), 0);
     assert_int_equal(conf_seal(conf, &env, &errors), 0);

@@ -50,6 +50,7 @@ static const struct world_type world_types[] = {
     { "origin", PROBE_TRIAL, 8, 0 },
     { "auth", PROBE_TRIAL, 9, 0 },
     { "script", PROBE_FRESH, 12, PROVES_ANSWER },
+    { "server", PROBE_PLAIN, 10, 0 },
 };
 enum { WORLD_TYPES = sizeof world_types / sizeof world_types[0] };
 
