@@ -314,7 +314,7 @@ static void on_data(void *user, struct slice data)
         err.reason = REASON_HTTP_MALFORMED;
         if (upgrade_is_http2(slice_make(conn->setup->first, conn->setup->first_len)))
             err_set(&err, REASON_HTTP_MALFORMED, 0,
-                    "the server answers in HTTP/2, and a WebSocket begins with HTTP/1.1: let it take that as well");
+                    "the server answers in HTTP/2 only: let it take HTTP/1.1 as well, or set target.http: 2 if it speaks RFC 8441");
         conn_lost(conn, &err);
         return;
     case HTTP_MORE:

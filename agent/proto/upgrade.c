@@ -229,7 +229,7 @@ static const char *refusal_advice(const struct http_head *head, struct slice bod
 
     if (head->major == 1 &&
         (status == 505 || status == 464 || words_mention(body, "HTTP/2") || words_mention(body, "ALPN protocol")))
-        return "the server takes HTTP/2 only, and a WebSocket begins with HTTP/1.1: let it take that as well";
+        return "the server takes HTTP/2 only: let it take HTTP/1.1 as well, or set target.http: 2 if it speaks RFC 8441";
     if ((status == 403 || status == 400) && words_mention(body, "origin"))
         return "set target.origin to one that it allows";
     if (hides_origin && status == 404)
