@@ -381,6 +381,51 @@ static void test_client_meets_server(void **state)
     meet(&offer, true, true, "chat.v2");
 }
 
+/* Over HTTP/2 it is a 200, and there is no key (RFC 8441, 5); everything else is judged as over HTTP/1.1. */
+static void test_http2_responses(void **state)
+{
+    (void)state;
+    const struct {
+        int status;
+        struct http_header header;
+        enum reason reason;
+        const char *text;
+    } cases[] = {
+        { 200, { { 0 }, { 0 } }, REASON_NONE, "" },
+        { 200, { slice_str("sec-websocket-protocol"), slice_str("chat.v1") }, REASON_NONE, "" },
+        { 200, { slice_str("sec-websocket-protocol"), slice_str("other") }, REASON_UPGRADE_BAD_SUBPROTOCOL, "chose subprotocol" },
+        { 200, { slice_str("sec-websocket-extensions"), slice_str("x-own") }, REASON_UPGRADE_BAD_EXTENSION, "x-own" },
+        { 101, { { 0 }, { 0 } }, REASON_UPGRADE_REFUSED, "status 101, want 200" },
+        { 204, { { 0 }, { 0 } }, REASON_UPGRADE_REFUSED, "status 204, want 200" },
+        { 404, { { 0 }, { 0 } }, REASON_UPGRADE_REFUSED, "status 404, want 200: is the path right?" },
+        { 401, { { 0 }, { 0 } }, REASON_UPGRADE_UNAUTHORIZED, "status 401, want 200" },
+        { 429, { { 0 }, { 0 } }, REASON_RATE_LIMITED, "status 429, want 200" },
+        { 302,
+          { slice_str("location"), slice_str("/login?t=1") },
+          REASON_UPGRADE_REDIRECT,
+          "status 302 to another path, want 200" },
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct http_head head = { .major = 2, .status = cases[i].status, .header_count = cases[i].header.name.len > 0 };
+        struct upgrade_offer offer = plain_offer();
+        struct upgrade_agreed agreed;
+        struct err err = { 0 };
+
+        head.headers[0] = cases[i].header;
+        offer.subprotocols[0] = "chat.v1";
+        offer.subprotocol_count = cases[i].header.name.len == strlen("sec-websocket-protocol");
+        int rc = upgrade_validate_response(&head, &offer, NULL, &agreed, &err);
+        assert_int_equal(rc, cases[i].reason == REASON_NONE ? 0 : -1);
+        if (rc == 0)
+            continue;
+        assert_int_equal(err.reason, cases[i].reason);
+        assert_int_equal(err.code, cases[i].status);
+        if (!strstr(err.text, cases[i].text))
+            fail_msg("case %zu: %s", i, err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,7 +434,7 @@ int main(void)
         cmocka_unit_test(test_good_responses),      cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_invalid_switches),    cmocka_unit_test(test_subprotocols),
         cmocka_unit_test(test_extensions),          cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_client_meets_server),
+        cmocka_unit_test(test_client_meets_server), cmocka_unit_test(test_http2_responses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
