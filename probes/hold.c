@@ -24,6 +24,7 @@ enum {
     PACED_TURNS_MAX = 250,
     OPENING_MAX = 16,
     MASS = 10,
+    MANY = 500,
     KICK_MS = 300,
     GOING_AWAY = 1001,
     TRACED = 3 /* connections */
@@ -36,20 +37,27 @@ struct hold_opts {
 
 struct held { /* small: there may be thousands */
     struct session session;
-    struct run *run;
     union {
         struct conn_report *report; /* while it opens */
         uint64_t opened_ns;         /* from then on */
     };
     uint64_t since_ns; /* when it began to open, or was pinged */
     uint32_t life_ms;  /* recycled after this */
+    uint16_t index;    /* among all */
     bool opening, awaits_pong;
+};
+
+/* All of a check's connections. */
+struct holding {
+    struct run *run;
+    struct held held[];
 };
 
 struct hold_state {
     struct held *held;       /* opts->connections of them, made by the first round */
     size_t opening, awaited; /* how many open, how many owe a pong */
     size_t next;             /* of the round: the next to look at */
+    size_t opened;           /* since the heap was trimmed */
     uint8_t ping[8];         /* payload of this round's pings */
     struct timer pace;       /* the round goes on in the next turn of the loop, so that not all pings are sent at once */
     bool barred;             /* of the round: the target refuses the probe, and a connection that is missing was not opened */
@@ -57,6 +65,13 @@ struct hold_state {
     struct hold_ages ages;   /* of what was lost */
     enum hold_level told;    /* losses have been judged as that since the last round began: one fault, one verdict */
 };
+
+static struct run *run_of(const struct held *held)
+{
+    const char *first = (const char *)(held - held->index);
+
+    return ((const struct holding *)(const void *)(first - offsetof(struct holding, held)))->run;
+}
 
 static const struct hold_opts *opts_of(const struct run *run)
 {
@@ -66,9 +81,9 @@ static const struct hold_opts *opts_of(const struct run *run)
 /* With `http: both` the connections take turns, beginning with HTTP/1.1. */
 static bool over_http2(const struct held *held)
 {
-    const struct hold_state *state = held->run->state;
+    const struct hold_state *state = run_of(held)->state;
 
-    return held->run->http == HTTP_BOTH ? (held - state->held) % 2 : held->run->http2;
+    return run_of(held)->http == HTTP_BOTH ? (held - state->held) % 2 : run_of(held)->http2;
 }
 
 /* Names the version where there are two. */
@@ -76,7 +91,7 @@ static struct err with_version(const struct held *held, const struct err *err)
 {
     struct err told = *err;
 
-    if (held->run->http == HTTP_BOTH)
+    if (run_of(held)->http == HTTP_BOTH)
         err_prefix(&told, "over HTTP/%s", over_http2(held) ? "2" : "1.1");
     return told;
 }
@@ -84,19 +99,20 @@ static struct err with_version(const struct held *held, const struct err *err)
 /* The opening is over, well or not: what it measured goes into the round's report. */
 static void held_end_opening(struct held *held)
 {
-    run_report_conn(held->run, held->report, held->run->url->tls);
+    run_report_conn(run_of(held), held->report, run_of(held)->url->tls);
     mem_free(held->report);
     held->report = NULL;
     held->opening = false;
-    ((struct hold_state *)held->run->state)->opening--;
+    ((struct hold_state *)run_of(held)->state)->opened++;
+    ((struct hold_state *)run_of(held)->state)->opening--;
 }
 
 /* It is not open any more, and its pong is not awaited. */
 static void held_gone(struct held *held)
 {
-    struct hold_state *state = held->run->state;
+    struct hold_state *state = run_of(held)->state;
 
-    held->run->stats->held--;
+    run_of(held)->stats->held--;
     if (held->awaits_pong)
         state->awaited--;
     held->awaits_pong = false;
@@ -114,7 +130,7 @@ static void note_outage(struct run *run, const struct err *err)
 static void opening_failed(struct held *held, const struct err *err)
 {
     held_end_opening(held);
-    note_outage(held->run, err);
+    note_outage(run_of(held), err);
 }
 
 static void finish_failed(struct run *run, enum phase phase, const struct err *err)
@@ -166,6 +182,10 @@ static void round_settle(struct run *run)
 
     if (!run->active || state->opening || state->awaited || state->next < (size_t)opts_of(run)->connections)
         return;
+    if (state->opened >= MANY) { /* what they needed to open lies between them */
+        state->opened = 0;
+        mem_trim();
+    }
     if (run->once)
         return; /* the only round lasts until its deadline, to see early closes (hold_on_deadline) */
     note_lives(run);
@@ -186,7 +206,7 @@ static size_t turn_size(const struct run *run)
 
 static void held_ping(struct held *held)
 {
-    struct hold_state *state = held->run->state;
+    struct hold_state *state = run_of(held)->state;
 
     if (held->awaits_pong || session_send(&held->session, WS_PING, slice_of(state->ping)) < 0)
         return; /* a connection that breaks says so itself */
@@ -201,7 +221,7 @@ static void open_more(struct run *run);
 static void on_open(void *user)
 {
     struct held *held = user;
-    struct run *run = held->run;
+    struct run *run = run_of(held);
     int64_t for_ms = opts_of(run)->for_ms;
 
     held_end_opening(held);
@@ -218,7 +238,7 @@ static void on_open(void *user)
 static void on_message(void *user, const struct ws_message *message, uint64_t received_ns)
 {
     struct held *held = user;
-    struct run *run = held->run;
+    struct run *run = run_of(held);
     struct hold_state *state = run->state;
     uint64_t rtt_ns;
 
@@ -242,7 +262,7 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
 /* A server that allows one session for a user closes the older one when the agent opens another: such a close frame comes just after an upgrade. */
 static bool is_kicked(const struct held *held, const struct err *cause)
 {
-    uint64_t newest_ns = held->run->group->requested_ns;
+    uint64_t newest_ns = run_of(held)->group->requested_ns;
     return cause->reason == REASON_CLOSED_BY_SERVER && newest_ns > held->opened_ns &&
            clock_now_ns() - newest_ns < (uint64_t)KICK_MS * NS_PER_MS;
 }
@@ -250,18 +270,18 @@ static bool is_kicked(const struct held *held, const struct err *cause)
 /* Only a few connections have their own lines in the trace; of the others it has the losses. */
 static void trace_loss(const struct held *held, const struct err *cause, uint64_t age_ns)
 {
-    const struct hold_state *state = held->run->state;
+    const struct hold_state *state = run_of(held)->state;
     char age[32];
 
     text_format_elapsed(age_ns, age, sizeof age);
-    trace_note(held->run->trace, TRACE_NOTE, "held connection %zu of %" PRId64 " is lost after %s: %s",
-               (size_t)(held - state->held) + 1, opts_of(held->run)->connections, age, cause->text);
+    trace_note(run_of(held)->trace, TRACE_NOTE, "held connection %zu of %" PRId64 " is lost after %s: %s",
+               (size_t)(held - state->held) + 1, opts_of(run_of(held))->connections, age, cause->text);
 }
 
 /* An open connection has been lost. True: that is a fault. */
 static bool note_loss(struct held *held, const struct err *cause)
 {
-    struct run *run = held->run;
+    struct run *run = run_of(held);
     struct hold_state *state = run->state;
     uint64_t now_ns = clock_now_ns(), age_ns = now_ns - held->opened_ns, max_age_ms = (uint64_t)opts_of(run)->max_age_ms;
 
@@ -282,7 +302,7 @@ static bool note_loss(struct held *held, const struct err *cause)
 static void on_lost(void *user, const struct err *cause)
 {
     struct held *held = user;
-    struct run *run = held->run;
+    struct run *run = run_of(held);
     struct hold_state *state = run->state;
     enum hold_level level = HOLD_WELL;
     struct err err, told = with_version(held, cause);
@@ -327,7 +347,7 @@ static const struct session_events events = {
 
 static int held_connect(struct held *held, struct err *err)
 {
-    struct run *run = held->run;
+    struct run *run = run_of(held);
     bool mass = opts_of(run)->connections >= MASS;
     struct conn_options options = run_conn_options(run);
 
@@ -343,7 +363,7 @@ static int held_connect(struct held *held, struct err *err)
 /* False when the round is over because the connection could not even be tried. */
 static bool held_open(struct held *held)
 {
-    struct run *run = held->run;
+    struct run *run = run_of(held);
     struct hold_state *state = run->state;
     struct err err;
 
@@ -483,9 +503,11 @@ static void hold_start(struct run *run)
     struct err err;
 
     if (!state->held) {
-        state->held = mem_alloc(count * sizeof *state->held);
+        struct holding *holding = mem_alloc(sizeof *holding + count * sizeof *state->held);
+        holding->run = run;
+        state->held = holding->held;
         for (size_t i = 0; i < count; i++) {
-            state->held[i].run = run;
+            state->held[i].index = (uint16_t)i;
             session_init(&state->held[i].session, session_must_speak(run->target, run->share));
         }
         timer_init(&state->pace, run->loop, on_pace, run);
@@ -575,7 +597,8 @@ static void hold_stop(struct run *run)
     }
     if (state->held)
         timer_stop(&state->pace);
-    mem_free(state->held);
+    if (state->held)
+        mem_free((char *)state->held - offsetof(struct holding, held));
     memset(state, 0, sizeof *state);
     run->stats->held = 0;
 }

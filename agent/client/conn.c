@@ -267,7 +267,7 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
     ws_reader_init(&conn->reader, WS_CLIENT, conn->ignores_messages && !conn_trace_wants_all(conn) ? 0 : CONN_MESSAGE_MAX,
                    &agreed.deflate);
     ws_reader_skip(&conn->reader, &conn->group->budget);
-    conn->intake = (struct conn_intake){ .since_ns = now_ns };
+    conn->asked_ns = now_ns;
     group->current = conn;
     conn->events->on_open(conn->user);
     if (group->current != conn)

@@ -67,7 +67,7 @@ bool conn_group_idle(const struct conn_group *group);
 
 /* What has come since the owner has asked something. */
 struct conn_intake {
-    uint64_t since_ns, bytes, inflated, messages;
+    uint32_t bytes, inflated, messages; /* UINT32_MAX: so many and more */
 };
 
 struct conn_setup;
@@ -84,9 +84,10 @@ struct conn {
     struct conn_rest *rest;       /* bytes for which this turn of the loop had no time; mostly NULL */
     struct conn_parting *parting; /* our close frame is sent, and the server's answer is being judged; mostly NULL */
     struct conn_trace *trace;     /* NULL: nobody records */
+    uint64_t asked_ns;            /* when the owner has asked something last, or when it was opened */
     struct conn_intake intake;
-    struct ws_reader reader;
     bool ignores_messages, shared;
+    struct ws_reader reader;
 };
 
 /* Whose rounds ask something on a shared connection. */

@@ -79,6 +79,11 @@ static struct slice next_piece(const struct conn *conn, struct slice data)
     return slice_make(data.data, data.len < most ? data.len : most);
 }
 
+static void count(uint32_t *sum, uint64_t more)
+{
+    *sum = more > UINT32_MAX - *sum ? UINT32_MAX : *sum + (uint32_t)more;
+}
+
 /* Looks at what has come, until that or the slice of time is used up; *data is what is left then. False: the connection is gone. */
 static bool take_slice(struct conn *conn, struct slice *data, uint64_t received_ns)
 {
@@ -95,15 +100,15 @@ static bool take_slice(struct conn *conn, struct slice *data, uint64_t received_
         if (conn->trace)
             conn_trace_eaten(conn, slice_make(data->data, offered - piece.len), got > 0 ? &message : NULL);
         *data = slice_skip(*data, offered - piece.len);
-        conn->intake.bytes += offered - piece.len;
+        count(&conn->intake.bytes, offered - piece.len);
         if (got < 0) {
             conn_trace_broken(conn, &err);
             conn_lost_politely(conn, (uint16_t)err.code, &err);
             return false;
         }
         if (got > 0) {
-            conn->intake.messages++;
-            conn->intake.inflated += message.size;
+            count(&conn->intake.messages, 1);
+            count(&conn->intake.inflated, message.size);
         }
         if (got > 0 && message.opcode == WS_PING)
             note_ping(&pong, message.body);
@@ -185,7 +190,8 @@ void conn_take_frames(struct conn *conn, struct slice data, uint64_t received_ns
 
 void conn_asked(struct conn *conn)
 {
-    conn->intake = (struct conn_intake){ .since_ns = clock_now_ns() };
+    conn->intake = (struct conn_intake){ 0 };
+    conn->asked_ns = clock_now_ns();
 }
 
 static void about(uint64_t bytes, char *out, size_t size)
@@ -215,14 +221,14 @@ bool conn_flooded(const struct conn *conn, struct err *err)
     }
     if (!waiting && !(ws_reader_mid_message(&conn->reader) && intake->bytes >= FLOOD_MESSAGE_BYTES))
         return false;
-    text_format_elapsed(clock_now_ns() - intake->since_ns, passed, sizeof passed);
+    text_format_elapsed(clock_now_ns() - conn->asked_ns, passed, sizeof passed);
     about(intake->bytes, bytes, sizeof bytes);
-    if (intake->inflated > 2 * intake->bytes) {
+    if (intake->inflated / 2 > intake->bytes) {
         about(intake->inflated, size, sizeof size);
         snprintf(inflated, sizeof inflated, " (%s inflated)", size);
     }
     err_set(err, REASON_FLOOD, 0,
-            "the server sent %s%s in %" PRIu64 " messages and control frames within %s, and %s: no answer was among it", bytes,
+            "the server sent %s%s in %" PRIu32 " messages and control frames within %s, and %s: no answer was among it", bytes,
             inflated, intake->messages, passed, waiting ? "more than could be read" : "has not ended the last one");
     return true;
 }

@@ -22,7 +22,7 @@
 
 struct stream *stream_new(struct loop *loop, int family)
 {
-    struct stream *stream = mem_alloc(sizeof *stream);
+    struct stream *stream = mem_alloc(family == AF_UNIX ? sizeof *stream : offsetof(struct stream, uv) + sizeof(uv_tcp_t));
     if (family == AF_UNIX) {
         uv_pipe_init(&loop->uv, &stream->uv.pipe, 0);
     } else {
@@ -31,7 +31,7 @@ struct stream *stream_new(struct loop *loop, int family)
         uv_tcp_nodelay(&stream->uv.tcp, 1);          /* set when the socket is made */
     }
     stream->max_pending = STREAM_PENDING_DEFAULT;
-    stream->read_max = LOOP_SLAB_BYTES;
+    stream->read_kib = LOOP_SLAB_BYTES >> 10;
     return stream;
 }
 
@@ -58,8 +58,8 @@ void stream_quick_ack(struct stream *stream, bool on)
 
 void stream_set_read_max(struct stream *stream, uint32_t bytes)
 {
-    panic_if(bytes == 0 || bytes > LOOP_SLAB_BYTES);
-    stream->read_max = bytes;
+    panic_if(bytes == 0 || bytes > LOOP_SLAB_BYTES || bytes % 1024);
+    stream->read_kib = (uint8_t)(bytes >> 10);
 }
 
 void stream_unbound(struct stream *stream)
@@ -75,14 +75,15 @@ void stream_unbound(struct stream *stream)
 /* May the stream be read in this turn? If not, the kernel keeps the bytes, and epoll reports them again in the next turn. */
 static bool claim_turn(struct stream *stream, struct loop *loop)
 {
-    if (stream->turn == loop->turn || (stream->takes_turns && stream->round == loop->round))
+    uint8_t now = (uint8_t)(stream->takes_turns ? loop->round : loop->turn);
+    if (stream->seen ==
+        now) /* or it was read so many turns ago that the number is the same: then it waits for the next turn once */
         return false;
     if (stream->takes_turns && loop->read_ns >= (uint64_t)LOOP_TURN_US * 1000) {
         loop->refused = true;
         return false;
     }
-    stream->turn = loop->turn;
-    stream->round = loop->round;
+    stream->seen = now;
     return true;
 }
 
@@ -91,9 +92,9 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct loop *loop = handle->loop->data;
-    struct stream *stream = (struct stream *)(void *)handle;
+    struct stream *stream = stream_of(handle);
     bool may = claim_turn(stream, loop);
-    *buf = uv_buf_init(may ? (char *)loop->slab : NULL, may ? stream->read_max : 0);
+    *buf = uv_buf_init(may ? (char *)loop->slab : NULL, may ? (unsigned)stream->read_kib << 10 : 0);
 }
 
 void stream_take_turns(struct stream *stream)
@@ -116,7 +117,7 @@ void stream_deliver(struct stream *stream, struct slice data)
     if (stream->h2)
         stream_h2_feed(stream, data);
     else
-        stream->events->on_data(stream->user, data);
+        stream->events->on_data(stream_user(stream), data);
 }
 
 bool stream_wants_data(const struct stream *stream)
@@ -136,7 +137,7 @@ void stream_end(struct stream *stream, enum reason reason, int code, const char 
     stream->ended = true;
     stream_read_off(stream);
     if (!stream->closing && stream->started)
-        stream->events->on_end(stream->user, &err);
+        stream->events->on_end(stream_user(stream), &err);
 }
 
 static void end_plain(struct stream *stream, int status)
@@ -182,7 +183,7 @@ static void take_read(struct stream *stream, ssize_t got, const uv_buf_t *buf)
 
 static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
 {
-    struct stream *stream = (struct stream *)handle;
+    struct stream *stream = stream_of(handle);
     struct loop *loop = handle->loop->data;
     if (got == 0 || (got == UV_ENOBUFS && !buf->base))
         return;
@@ -208,7 +209,7 @@ void stream_start(struct stream *stream, const struct stream_events *events, voi
     panic_if(stream->closing || !stream->is_open);
     bool reads = stream->started && !stream->paused;
     stream->events = events;
-    stream->user = user;
+    stream->uv.handle.data = user;
     stream->started = true;
     if (!reads)
         stream_resume(stream);
@@ -236,7 +237,7 @@ void stream_resume(struct stream *stream)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct stream *stream = (struct stream *)handle;
+    struct stream *stream = stream_of(handle);
     if (stream->outbox) {
         mem_free(stream->outbox->flight);
         mem_free(stream->outbox->next);

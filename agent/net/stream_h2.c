@@ -120,7 +120,7 @@ static void deliver_body(struct h2_link *link)
     struct buf body = link->body;
 
     link->body = BUF_INIT(BODY_MAX);
-    link->stream->events->on_data(link->stream->user, buf_slice(&body));
+    link->stream->events->on_data(stream_user(link->stream), buf_slice(&body));
     buf_fini(&body);
 }
 
@@ -154,7 +154,7 @@ static void tell_drained(struct h2_link *link)
         return;
     link->kept = false;
     if (stream->events->on_drain)
-        stream->events->on_drain(stream->user);
+        stream->events->on_drain(stream_user(stream));
 }
 
 void stream_h2_feed(struct stream *stream, struct slice data)

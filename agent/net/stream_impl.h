@@ -9,6 +9,8 @@
 #ifndef WSHEALTHD_NET_STREAM_IMPL_H
 #define WSHEALTHD_NET_STREAM_IMPL_H
 
+#include <stddef.h>
+
 #include "agent/base/trace.h"
 #include "agent/net/stream.h"
 
@@ -26,21 +28,14 @@ struct tls_link;
 struct h2_link;
 
 struct stream {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv; /* first: handles are streams */
-    const struct stream_events *events;
-    void *user;
+    const struct stream_events *events; /* their user is uv.handle.data */
     struct outbox *outbox;
     struct tls_link *tls;
     struct h2_link *h2;
-    uint32_t max_pending, read_max;
-    int16_t broken;   /* the errno that writing met first */
-    uint16_t turn;    /* of the loop in which it was read last */
-    uint16_t round;   /* likewise, where it takes turns */
+    uint32_t max_pending;
+    uint8_t broken; /* the errno that writing met first */
+    uint8_t seen;   /* the turn of the loop in which it was read last, or the round where it takes turns: the lowest bits */
+    uint8_t read_kib;
     bool is_open : 1; /* connected or accepted */
     bool started : 1; /* stream_start was called */
     bool paused : 1;
@@ -48,7 +43,23 @@ struct stream {
     bool closing : 1; /* its owner has closed it */
     bool lingers : 1; /* counted in loop->lingering */
     bool takes_turns : 1;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv; /* last: a TCP stream has no memory for what only pipes have more */
 };
+
+static inline struct stream *stream_of(void *handle)
+{
+    return (struct stream *)(void *)((char *)handle - offsetof(struct stream, uv));
+}
+
+static inline void *stream_user(const struct stream *stream)
+{
+    return stream->uv.handle.data;
+}
 
 /* Not connected yet. For the dial's connect requests, with a socket of that family, and for accepted descriptors (AF_UNSPEC, AF_UNIX), which
  * it then owns; 0 or libuv's error. */

@@ -44,7 +44,7 @@ void stream_set_max_pending(struct stream *stream, uint32_t bytes)
 static void note_broken(struct stream *stream, int status)
 {
     if (stream->broken == 0)
-        stream->broken = (int16_t)-status;
+        stream->broken = (uint8_t)(-status <= UINT8_MAX ? -status : EIO);
 }
 
 /* What the kernel takes now, or -1. */
@@ -94,7 +94,7 @@ static void drop_outbox(struct stream *stream)
 
 static void on_written(uv_write_t *req, int status)
 {
-    struct stream *stream = (struct stream *)req->handle;
+    struct stream *stream = stream_of(req->handle);
     struct outbox *outbox = stream->outbox;
     mem_free(outbox->flight);
     outbox->flight = NULL;
@@ -115,7 +115,7 @@ static void on_written(uv_write_t *req, int status)
     else if (stream->h2)
         stream_h2_drained(stream);
     else if (stream->broken == 0 && !stream->ended && stream->started && stream->events->on_drain)
-        stream->events->on_drain(stream->user);
+        stream->events->on_drain(stream_user(stream));
 }
 
 static void keep(struct stream *stream, const uint8_t *data, size_t len)

@@ -8,9 +8,9 @@
 #include "agent/base/err.h"
 
 struct deflate_params { /* RFC 7692, 7.1 */
-    bool on;            /* negotiated at all */
-    bool server_no_context_takeover, client_no_context_takeover;
-    uint8_t server_bits, client_bits; /* of each side's sending window: 8 to 15, 15 where not negotiated */
+    bool on : 1;        /* negotiated at all */
+    bool server_no_context_takeover : 1, client_no_context_takeover : 1;
+    uint8_t server_bits : 4, client_bits : 4; /* of each side's sending window: 8 to 15, 15 where not negotiated */
 };
 
 struct inflater; /* one direction; about 40 KiB with the largest window */

@@ -136,14 +136,19 @@ static int next_extension(struct slice *in, struct extension *extension, struct 
     return !in->len || in->data[0] == ',' ? 1 : -1;
 }
 
+static unsigned window_bits(const struct extension *extension, size_t which)
+{
+    return extension->bits[which] ? extension->bits[which] : 15;
+}
+
 static void params_of(const struct extension *extension, struct deflate_params *params)
 {
     *params = (struct deflate_params){
         .on = true,
         .server_no_context_takeover = extension->have[SERVER_NO_CONTEXT],
         .client_no_context_takeover = extension->have[CLIENT_NO_CONTEXT],
-        .server_bits = extension->bits[SERVER_BITS] ? extension->bits[SERVER_BITS] : 15,
-        .client_bits = extension->bits[CLIENT_BITS] ? extension->bits[CLIENT_BITS] : 15,
+        .server_bits = window_bits(extension, SERVER_BITS) & 15,
+        .client_bits = window_bits(extension, CLIENT_BITS) & 15,
     };
 }
 

@@ -56,7 +56,7 @@ static const char *peer_name(const struct ws_reader *reader)
 void ws_reader_init(struct ws_reader *reader, enum ws_role role, uint32_t max_message, const struct deflate_params *deflate)
 {
     memset(reader, 0, sizeof *reader);
-    reader->role = (uint8_t)role;
+    reader->role = role & 1;
     reader->max_message = max_message;
     if (deflate)
         reader->deflate = *deflate;
@@ -220,7 +220,7 @@ static int open_frame(struct ws_reader *reader, struct err *err)
     if (validate_length(reader, length, compressed, err) < 0)
         return -1;
     reader->frame_fin = reader->header[0] & 0x80;
-    reader->frame_opcode = (uint8_t)opcode;
+    reader->frame_opcode = opcode & 15;
     reader->frame_left = length;
     reader->mask_at = 0;
     reader->in_frame = true;
@@ -228,7 +228,7 @@ static int open_frame(struct ws_reader *reader, struct err *err)
         if (reader->partial)
             reader->partial->control_len = 0;
     } else if (opcode != WS_CONTINUATION) {
-        reader->message_opcode = (uint8_t)opcode;
+        reader->message_opcode = opcode & 15;
         reader->message_compressed = compressed;
         reader->skipping = false;
     }
@@ -442,7 +442,7 @@ static int read_payload(struct ws_reader *reader, struct slice *input, struct ws
             keep_control(reader, piece);
         else if (keep_data(reader, piece, err) < 0)
             return -1;
-        reader->mask_at = (uint8_t)((reader->mask_at + piece.len) & 3);
+        reader->mask_at = (reader->mask_at + piece.len) & 3;
     }
     if (reader->frame_left)
         return 0;

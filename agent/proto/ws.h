@@ -48,11 +48,11 @@ struct ws_reader {
     uint64_t frame_left;        /* payload bytes of the open frame that are still to come */
     uint32_t max_message;       /* bytes, after inflating */
     uint8_t header[WS_HEADER_MAX];
-    uint8_t header_have; /* bytes in header[]; the masking key is the last four of a complete one */
-    uint8_t role;
-    uint8_t message_opcode; /* of the open fragmented message, 0: none */
-    uint8_t frame_opcode;
-    uint8_t mask_at; /* position in the masking key of the next payload byte */
+    uint8_t header_have;        /* bytes in header[]; the masking key is the last four of a complete one */
+    uint8_t message_opcode : 4; /* of the open fragmented message, 0: none */
+    uint8_t frame_opcode : 4;
+    uint8_t mask_at : 2; /* position in the masking key of the next payload byte */
+    uint8_t role : 1;
     bool frame_fin : 1, message_compressed : 1, in_frame : 1, closed : 1, failed : 1;
     bool skips : 1, skipping : 1; /* large messages are not refused; the open message is not kept */
     struct deflate_params deflate;
