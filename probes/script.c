@@ -307,8 +307,13 @@ static enum turn on_lost(struct talk *talk, struct err *err)
         return TURN_DONE;
     if (closed && opt_in_ranges(&opts->reject_codes, err->code))
         err->reason = REASON_SCRIPT_REJECTED;
-    if (closed && step && step->closed.count && err->reason == REASON_CLOSED_BY_SERVER)
-        err->reason = REASON_SCRIPT_MISMATCH;
+    if (closed && step && step->closed.count && err->reason == REASON_CLOSED_BY_SERVER) {
+        struct err told = *err;
+        char want[WANT_BYTES];
+
+        opt_format_ranges(&step->closed, want, sizeof want);
+        err_set(err, REASON_SCRIPT_MISMATCH, told.code, "%s, want %s", told.text, want);
+    }
     if (step)
         err_prefix(err, "%s", name);
     return TURN_WAIT;

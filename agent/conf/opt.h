@@ -140,8 +140,9 @@ const struct opt *opt_short(const struct opt *rows); /* the row with OPT_SHORT; 
 
 /* Numbers in forms of their own (agent/conf/opt_numbers.c). */
 bool opt_in_ranges(const struct opt_ranges *ranges, int64_t value);
-void opt_format_rate(const struct opt_rate *rate, char *out, size_t size);    /* "50% in 10s"; size is at least 64 */
-void opt_format_range(const struct opt_range *range, char *out, size_t size); /* "1008", "4000-4999"; size is at least 64 */
+void opt_format_rate(const struct opt_rate *rate, char *out, size_t size);       /* "50% in 10s"; size is at least 64 */
+void opt_format_ranges(const struct opt_ranges *ranges, char *out, size_t size); /* "1008, 4000-4999", cut to size */
+void opt_format_range(const struct opt_range *range, char *out, size_t size);    /* "1008", "4000-4999"; size is at least 64 */
 
 /* For the reader of YAML (agent/conf/conf_read.c). `field` is the row's field; `shown` is the text as errors may quote it (NULL: it is
  * secret). Errors do not name the row. */

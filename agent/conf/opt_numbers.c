@@ -132,3 +132,15 @@ void opt_format_range(const struct opt_range *range, char *out, size_t size)
     else
         snprintf(out, size, "%" PRId64 "-%" PRId64, range->low, range->high);
 }
+
+void opt_format_ranges(const struct opt_ranges *ranges, char *out, size_t size)
+{
+    size_t len = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < ranges->count && len < size; i++) {
+        char text[2 * NUMBER_MAX];
+        opt_format_range(&ranges->items[i], text, sizeof text);
+        int n = snprintf(out + len, size - len, "%s%s", i ? ", " : "", text);
+        len += n > 0 ? (size_t)n : 0;
+    }
+}
