@@ -209,7 +209,7 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     if (check->path == PATH_PUBLIC && !conf->target.public_url && !conf_error_has(found, "target.public_url"))
         conf_error_path(found, below, "'public' needs target.public_url");
     snprintf(below, sizeof below, "%s.http", path);
-    if (check->http && !probe_speaks_websocket(check->type))
+    if (check->http && !probe_opens_websocket(check->type))
         conf_error_path(found, below, "a %s check has no WebSocket connection", check->type->name);
     else if (check->http == HTTP_BOTH + 1 && check->type->session && !check->type->spreads_http)
         conf_error_path(found, below,
@@ -237,7 +237,7 @@ enum conf_http conf_http_of(const struct target_conf *target, const struct check
 {
     enum conf_http http = (enum conf_http)(check->http ? check->http - 1 : target->http);
 
-    if (!probe_speaks_websocket(check->type) || (http == HTTP_BOTH && check->type->session && !check->type->spreads_http))
+    if (!probe_opens_websocket(check->type) || (http == HTTP_BOTH && check->type->session && !check->type->spreads_http))
         return HTTP_1_1;
     return http;
 }

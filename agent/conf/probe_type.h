@@ -111,4 +111,10 @@ static inline bool probe_speaks_websocket(const struct probe_type *type)
     return kind == PROBE_FRESH || kind == PROBE_SESSION;
 }
 
+/* Does it open WebSocket connections to the target, be they meant to be refused? */
+static inline bool probe_opens_websocket(const struct probe_type *type)
+{
+    return probe_speaks_websocket(type) || type->kind == PROBE_TRIAL;
+}
+
 #endif

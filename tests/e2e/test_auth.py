@@ -213,6 +213,19 @@ def test_npm(node, tmp_path, kind, words):
         assert got[1] == "fail" and got[2] == ("connection_reset" if kind == "destroy" else "auth_rejected"), got
 
 
+def test_over_http2(node, tmp_path):
+    port = free_port()
+    token = tmp_path / "token"
+    token.write_text("open-sesame-42\n")
+    with process(node, SERVERS / "h2_ws.js", port, port=port, env=environment(WSHEALTHD_MODULES=str(MODULES))):
+        code, document = check(f"ws://127.0.0.1:{port}/private", "auth", flags=("--http", "2", "--token-file", token))
+        row = only(document)
+        assert (code, row["reason"], row["http"]) == (0, None, "2"), row
+        assert "absent (status 401), garbage (status 401)" in row["message"], row
+        code, document = check(f"ws://127.0.0.1:{port}/", "origin", flags=("--http", "2", "--origin", "https://a.test"))
+        assert (code, only(document)["reason"]) == (2, "origin_not_enforced"), document
+
+
 def test_a_running_agent_is_polite(keys, tmp_path):
     """One bad token in `pace`; its refusals slow nothing down; an ignored expiry is a warning first, and then a fault."""
     port = free_port()
