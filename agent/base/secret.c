@@ -59,7 +59,7 @@ static unsigned triple_of(const uint8_t *c)
 static void add_to_index(size_t at)
 {
     for (int form = 0; form < FORM_COUNT; form++) {
-        uint8_t begin[TRIPLE_MIN];
+        uint8_t begin[TRIPLE_MIN] = { 0 };
         for (size_t i = 0; i < sizeof begin; i++)
             begin[i] = form_char(&entries[at], (enum form)form, i);
         triples[triple_of(begin)] |= (uint8_t)(1 << form);

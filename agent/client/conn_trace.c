@@ -155,14 +155,19 @@ static bool next_frame(struct frames *frames, struct slice *data)
     return !frames->left;
 }
 
-static void note_frame(struct conn_trace *own, enum trace_mark mark, const struct frames *frames, const char *said)
+static const char *opcode_name(unsigned opcode)
 {
     static const char *const names[16] = { "cont", "text", "binary", [WS_CLOSE] = "close", "ping", "pong" };
+
+    return names[opcode & 15] ? names[opcode & 15] : "opcode?";
+}
+
+static void note_frame(struct conn_trace *own, enum trace_mark mark, const struct frames *frames, const char *said)
+{
     const struct trace_by by = { .mark = mark, .number = own->number, .is_frame = true, .bytes = frames->length };
     unsigned first = frames->header[0];
-    const char *name = names[first & 15];
 
-    trace_note_by(own->trace, &by, "%-6s %7" PRIu64 " B  %-3s %-7s%s%s", name ? name : "opcode?", frames->length,
+    trace_note_by(own->trace, &by, "%-6s %7" PRIu64 " B  %-3s %-7s%s%s", opcode_name(first), frames->length,
                   first & 0x80 ? "FIN" : "", first & 0x40 ? "deflate" : "", *said ? "  " : "", said);
 }
 
@@ -316,4 +321,16 @@ void conn_trace_ended(struct conn *conn, const struct err *cause)
         trace_note_by(conn->trace->trace, &by, "%" PRIu64 " of the %" PRIu64 " bytes of a frame have come", in->length - in->left,
                       in->length);
     trace_note_by(conn->trace->trace, &by, "%s", cause->text);
+}
+
+void conn_trace_shared(struct trace *trace, enum trace_mark mark, enum ws_opcode opcode, struct slice message)
+{
+    const struct trace_by by = { .mark = mark, .is_frame = true, .bytes = message.len };
+    char said[SAID_BYTES] = "";
+
+    if (!trace || trace->closed)
+        return;
+    if (message.len)
+        quote(opcode, message, said, sizeof said);
+    trace_note_by(trace, &by, "%-6s %7zu B  shared       %s", opcode_name(opcode), message.len, said);
 }

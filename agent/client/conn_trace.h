@@ -26,6 +26,8 @@ void conn_trace_eaten(struct conn *conn, struct slice eaten, const struct ws_mes
 void conn_trace_broken(struct conn *conn, const struct err *err); /* the frame that begins behind these breaks a rule */
 void conn_trace_sent(struct conn *conn, struct slice frames, struct slice message); /* whole frames, and what they say together */
 void conn_trace_closing(struct conn *conn, struct slice frame, uint16_t code, const char *text);
+/* A message of a connection that several checks share, in the trace of one of them. */
+void conn_trace_shared(struct trace *trace, enum trace_mark mark, enum ws_opcode opcode, struct slice message);
 void conn_trace_ended(struct conn *conn, const struct err *cause); /* of on_end */
 void conn_trace_look(struct conn *conn);                           /* the last figures of the kernel's, before the stream goes */
 

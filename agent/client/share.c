@@ -10,6 +10,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/client/conn_trace.h"
 #include "agent/client/dialogue_impl.h"
 
 enum { LOOK_MS = 10, LATE_SHARE = 4 };
@@ -42,6 +43,7 @@ struct guest {
     const struct dialect *dialect;
     const char *id;
     const struct asker *asker;  /* the owner's */
+    struct trace *trace;        /* likewise: what concerns it; the connection itself is nobody's */
     struct conn_report *report; /* the owner's; until it is ready */
     uint64_t joined_ns, ready_ns;
     uint64_t told;      /* the turn of the share's that it was told in */
@@ -111,6 +113,7 @@ struct guest *guest_join(const struct conn_options *options, struct dialogue *di
 
     guest->share = share;
     guest->asker = options->asker;
+    guest->trace = options->trace;
     guest->dialogue = dialogue;
     guest->dialect = dialect;
     guest->id = id;
@@ -121,6 +124,8 @@ struct guest *guest_join(const struct conn_options *options, struct dialogue *di
     guest->late = guest->attached && dialogue_is_ready(share->host);
     memset(report, 0, sizeof *report);
     report->joined = guest->late;
+    trace_note(guest->trace, TRACE_NOTE, "uses the connection that checks share, which %s",
+               guest->late ? "is open" : "is to be opened");
     list_push(&share->guests, &guest->node);
     tick_in(share, 0);
     return guest;
@@ -276,6 +281,7 @@ int guest_send(struct guest *guest, enum ws_opcode opcode, struct slice payload)
         guest->ping_len = payload.len;
         memcpy(guest->ping, payload.data, payload.len);
     }
+    conn_trace_shared(guest->trace, TRACE_SENT, opcode, payload);
     return conn_send(&guest->share->host->conn, opcode, payload);
 }
 
@@ -347,6 +353,8 @@ static void on_payload(void *user, const char *channel, struct slice payload, ui
     struct guest *guest = subscriber(user);
 
     if (guest && guest->ready)
+        conn_trace_shared(guest->trace, TRACE_RECEIVED, WS_TEXT, payload);
+    if (guest && guest->ready)
         guest->dialogue->events->on_payload(guest->dialogue->user, channel, payload, received_ns);
 }
 
@@ -379,6 +387,7 @@ static void tell_pong(struct share *share, uint64_t ping, const struct ws_messag
         guest->ping_turn = 0;
         memcpy(body, guest->ping, guest->ping_len);
         own.body = slice_make(body, guest->ping_len);
+        conn_trace_shared(guest->trace, TRACE_RECEIVED, own.opcode, own.body);
         if (guest->dialogue->events->on_message)
             guest->dialogue->events->on_message(guest->dialogue->user, &own, received_ns);
     }
@@ -395,9 +404,12 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
         return;
     }
     turn = ++share->turn;
-    while ((guest = untold(share, turn)))
+    while ((guest = untold(share, turn))) {
+        if (guest->ready && *guest->asker->asks)
+            conn_trace_shared(guest->trace, TRACE_RECEIVED, message->opcode, message->body);
         if (guest->ready && guest->dialogue->events->on_message)
             guest->dialogue->events->on_message(guest->dialogue->user, message, received_ns);
+    }
 }
 
 static void on_lost(void *user, const struct err *err)

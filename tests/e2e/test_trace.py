@@ -81,6 +81,13 @@ def test_npm_ws(node, deflate):
     in_order(out, rf'^ .* > text +{size}.*"häll\u00f6 there"$', rf'^ .* < text +{size}.*"häll\u00f6 there"$')
 
 
+def test_http2(node):
+    port = free_port()
+    with process(node, SERVERS / "h2_ws.js", port, port=port, env=environment(WSHEALTHD_MODULES=str(MODULES))):
+        out = trace(f"ws://127.0.0.1:{port}/ws?token=abcdefgh", "--http", "2", "--type", "echo", "--send", "hello")
+    in_order(out, r"> :method: CONNECT$", r"^ +> :path: /ws\?token=\*\*\*$", r"< HTTP/2\.0 200", r'> text .*"hello"$', r'< text .*"hello"$', r"\* pass$")
+
+
 def test_tls(certs):
     port = free_port()
     with process(PYTHON, SERVERS / "websockets_echo.py", port, *certs.leaf("good"), port=port):
@@ -272,3 +279,12 @@ def test_what_was_held_says_which_was_lost(tmp_path):
             until("it fails", lambda: child.check("hold")["state"] in ("fail", "warn"))
             text = child.command("status", "--evidence", "hold")[1]
     in_order(text, r"held connection \d of 8 is lost after .*code 1001 \(going away\): \"maintenance\"", r"\* (fail|warn) ")
+
+
+def test_a_shared_connection_is_seen_by_each_check(tmp_path, server):
+    checks = "checks:\n" + "".join(f"  - {{ name: {name}, type: {name}, share_connection: true }}\n" for name in ("ping", "echo"))
+    with agent(CONF.format(port=server.port, more="") + checks, tmp_path) as child:
+        child.wait_ready()
+        until("echo has passed", lambda: child.check("echo")["status"] == "pass")
+        text = child.command("status", "--evidence", "echo")[1]
+    in_order(text, r"\* uses the connection that checks share", r'> text +\d+ B  shared +"wshealthd-', r'< text +\d+ B  shared +"wshealthd-', r"\* pass$")
