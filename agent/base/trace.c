@@ -129,6 +129,25 @@ void trace_note_by(struct trace *trace, const struct trace_by *by, const char *f
     va_end(args);
 }
 
+bool trace_only_counts(struct trace *trace, uint64_t bytes)
+{
+    uint64_t now_ns;
+
+    if (!trace || trace->closed || trace->head_max) /* with head_max, all of it is asked for */
+        return false;
+    now_ns = clock_now_ns();
+    if (now_ns - trace->burst.since_ns >= TRACE_BURST_MS * NS_PER_MS) {
+        trace->burst.since_ns = now_ns;
+        trace->burst.count = 0;
+    }
+    if (trace->burst.count++ < TRACE_BURST)
+        return false;
+    trace->dropped.lines++;
+    trace->dropped.frames++;
+    trace->dropped.bytes += bytes;
+    return true;
+}
+
 unsigned trace_connection(struct trace *trace)
 {
     return trace ? ++trace->opened : 0;
@@ -212,7 +231,7 @@ static void write_dropped(const struct trace *trace, struct buf *out)
     grouped(trace->dropped.lines, lines, sizeof lines);
     grouped(trace->dropped.frames, frames, sizeof frames);
     grouped(trace->dropped.bytes, bytes, sizeof bytes);
-    buf_printf(out, "          … %s lines are left out here, of %s frames with %s bytes\n", lines, frames, bytes);
+    buf_printf(out, "          … %s lines are left out, of %s frames with %s bytes\n", lines, frames, bytes);
 }
 
 void trace_write(const struct trace *trace, struct buf *out)

@@ -14,7 +14,9 @@ enum {
     TRACE_HEAD_MAX = 5 << 10,    /* bytes of the first lines */
     TRACE_ALL_BYTES = 256 << 10, /* the same for a command that shows all of it */
     TRACE_TAIL_MAX = 3 << 10,    /* of the last ones */
-    TRACE_EXCERPT_CHARS = 120,   /* of a message or a body */
+    TRACE_BURST = 32,
+    TRACE_BURST_MS = 100,
+    TRACE_EXCERPT_CHARS = 120, /* of a message or a body */
     TRACE_EXCERPT_BYTES = 200,
 };
 
@@ -45,7 +47,11 @@ struct trace {
     struct buf head, tail;
     struct {
         uint64_t lines, frames, bytes;
-    } dropped;       /* between the two */
+    } dropped; /* between the two */
+    struct {
+        uint64_t since_ns;
+        unsigned count;
+    } burst;         /* of trace_frame_counts */
     unsigned opened; /* connections so far: each has its number */
     struct trace_tcp tcp;
     /* Of the connection that was opened last, while it is there: brings `tcp` up to date. */
@@ -62,6 +68,9 @@ void trace_fini(struct trace *trace);
 /* One line; what is too long for one is cut. */
 void trace_note(struct trace *trace, enum trace_mark mark, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void trace_note_by(struct trace *trace, const struct trace_by *by, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Before a line is made for a frame of data: of a peer that sends thousands in a second, only TRACE_BURST in TRACE_BURST_MS have lines of their
+ * own, and the others are counted, since a line costs more than to read the frame. True: it is counted, and that was all. */
+bool trace_only_counts(struct trace *trace, uint64_t bytes);
 unsigned trace_connection(struct trace *trace); /* one more is opened: its number. 0 where nobody records */
 
 /* The round is over, and no note is taken before the next one begins. Its lines as a trace of their own, to be read; NULL: there are none. */

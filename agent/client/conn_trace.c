@@ -256,6 +256,11 @@ void conn_trace_eaten(struct conn *conn, struct slice eaten, const struct ws_mes
         bool ends = message && !rest.len; /* a message is told as soon as its last frame is eaten */
 
         *said = 0;
+        if (!(own->in.header[0] & 8) && trace_only_counts(own->trace, own->in.length)) {
+            if (ends)
+                return;
+            continue;
+        }
         if (ends)
             say_last(message, own->in.length, eaten, said, sizeof said);
         note_frame(own, TRACE_RECEIVED, &own->in, said);

@@ -161,7 +161,7 @@ def test_a_flood_is_counted():
     with speaking(flood) as port:
         code, out, _err = wshealthd("check", "--trace", f"ws://127.0.0.1:{port}/", "--type", "ping", "--timeout", "20s", LC_ALL="C.UTF-8")
     assert len(out) < 1 << 20
-    in_order(out, r"< text +100 B", r"^ +… [\d,]+ lines are left out here, of [\d,]+ frames with [\d,]+ bytes$", r"\* (pass|fail)")
+    in_order(out, r"< text +100 B", r"^ +… [\d,]+ lines are left out, of [\d,]+ frames with [\d,]+ bytes$", r"\* (pass|fail)")
     assert code in (0, 2)
 
 

@@ -94,7 +94,7 @@ static void test_the_middle_is_counted(void **state)
     assert_string_equal(text + strlen(text) - strlen(last), last);
     assert_int_equal(trace.dropped.bytes, trace.dropped.frames * 1000);
     assert_int_equal(trace.dropped.frames, trace.dropped.lines);
-    assert_non_null(strstr(text, " lines are left out here, of 9,"));
+    assert_non_null(strstr(text, " lines are left out, of 9,"));
     trace_fini(&trace);
 }
 
@@ -138,6 +138,31 @@ static void test_taken(void **state)
     trace_fini(&trace);
 }
 
+static void test_a_burst_is_counted(void **state)
+{
+    struct trace trace = { 0 };
+    unsigned lines = 0;
+    uint64_t begun_ns = clock_now_ns();
+
+    (void)state;
+    assert_false(trace_only_counts(NULL, 1));
+    trace_begin(&trace, begun_ns, false);
+    trace_note(&trace, TRACE_NOTE, "before");
+    for (int i = 0; i < 100000; i++)
+        lines += !trace_only_counts(&trace, 10);
+    uint64_t windows = (clock_now_ns() - begun_ns) / (TRACE_BURST_MS * NS_PER_MS) + 1;
+    assert_true(lines >= TRACE_BURST && lines <= TRACE_BURST * windows);
+    trace_note(&trace, TRACE_NOTE, "behind");
+    assert_int_equal(trace.dropped.frames, 100000 - lines);
+    assert_int_equal(trace.dropped.bytes, 10 * trace.dropped.frames);
+    assert_non_null(strstr(said(&trace), "* before\n"));
+    assert_true(strstr(said(&trace), "lines are left out") < strstr(said(&trace), "* behind\n"));
+    trace_fini(&trace);
+    trace.head_max = 1 << 10;
+    for (int i = 0; i < 1000; i++)
+        assert_false(trace_only_counts(&trace, 10));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +172,7 @@ int main(void)
         cmocka_unit_test_teardown(test_the_middle_is_counted, reset),
         cmocka_unit_test_teardown(test_no_secret, reset),
         cmocka_unit_test_teardown(test_taken, reset),
+        cmocka_unit_test_teardown(test_a_burst_is_counted, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
