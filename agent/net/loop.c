@@ -203,6 +203,7 @@ int loop_init(struct loop *loop, struct err *err)
     uv_prepare_start(&loop->opens_turn, on_turn);
     uv_unref((uv_handle_t *)&loop->opens_turn);
     loop->turn = loop->round = 1;
+    list_init(&loop->pages);
     loop->slab = mem_map(LOOP_SLAB_BYTES);
     return 0;
 }
@@ -262,6 +263,7 @@ void loop_fini(struct loop *loop)
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     int status = uv_loop_close(&loop->uv);
     panic_if(status != 0);
+    stream_places_free(loop);
     mem_free(loop->heap);
     mem_unmap(loop->slab, LOOP_SLAB_BYTES);
     mem_unmap(loop->plain_slab, LOOP_SLAB_BYTES);

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "agent/base/err.h"
+#include "agent/base/list.h"
 #include "agent/proto/prom.h"
 
 enum {
@@ -31,6 +32,7 @@ struct loop {
     struct timer **heap;            /* by due_ns */
     uv_prepare_t opens_turn;        /* begins a turn, before sockets are looked at */
     size_t heap_len, heap_cap;
+    struct list pages;         /* of streams, with room (agent/net/stream_pool.c) */
     uint8_t *slab;             /* what sockets read into; valid during one on_data only */
     uint8_t *plain_slab;       /* what TLS decrypts into, likewise; NULL until the first TLS stream */
     size_t lingering;          /* streams that are closed and wait for their peer's FIN */
@@ -60,6 +62,7 @@ uint64_t loop_take_longest(struct loop *loop); /* the longest turn since the las
  * signal and dial before (anything else is a leak, and panics). Timers need not be stopped, but their memory must still be there. A
  * name that is still being looked up is abandoned. */
 void loop_fini(struct loop *loop);
+void stream_places_free(struct loop *loop); /* agent/net/stream_pool.c, for loop_fini */
 
 void timer_init(struct timer *timer, struct loop *loop, void (*fn)(struct timer *timer, void *user), void *user);
 void timer_start(struct timer *timer, uint64_t ms); /* once; starts anew when it runs; 0: in the next turn */

@@ -12,11 +12,12 @@
 
 enum { PORTS = 65536, REMEMBERED_S = 120, DESCRIPTORS_DEFAULT = 4096, DESCRIPTORS_MAX = 1 << 20 };
 
-static _Atomic uint32_t dialled_s[PORTS]; /* the second, plus one; 0: never */
+/* The second, plus one; 0: never. After 18 hours the number comes again: small, as every port that was used costs its place. */
+static _Atomic uint16_t dialled_s[PORTS];
 
-static uint32_t second(void)
+static uint16_t second(void)
 {
-    return (uint32_t)(sockdiag_now_ns() / NS_PER_S) + 1;
+    return (uint16_t)(sockdiag_now_ns() / NS_PER_S % UINT16_MAX + 1);
 }
 
 static bool end_of(const struct sockaddr_storage *address, struct sock_end *end)
@@ -94,7 +95,7 @@ void own_sockets_dialled(int fd)
 
 bool own_sockets_dialled_from(uint16_t port)
 {
-    uint32_t when = atomic_load_explicit(&dialled_s[port], memory_order_relaxed);
+    uint16_t when = atomic_load_explicit(&dialled_s[port], memory_order_relaxed);
 
-    return when && second() - when < REMEMBERED_S;
+    return when && (second() + UINT16_MAX - when) % UINT16_MAX < REMEMBERED_S;
 }

@@ -22,7 +22,7 @@
 
 struct stream *stream_new(struct loop *loop, int family)
 {
-    struct stream *stream = mem_alloc(family == AF_UNIX ? sizeof *stream : offsetof(struct stream, uv) + sizeof(uv_tcp_t));
+    struct stream *stream = family == AF_UNIX ? mem_alloc(sizeof *stream) : stream_place_take(loop);
     if (family == AF_UNIX) {
         uv_pipe_init(&loop->uv, &stream->uv.pipe, 0);
     } else {
@@ -247,7 +247,10 @@ static void on_closed(uv_handle_t *handle)
         stream_h2_free(stream);
     if (stream->tls)
         stream_tls_free(stream);
-    mem_free(stream);
+    if (handle->type == UV_TCP)
+        stream_place_give(handle->loop->data, stream);
+    else
+        mem_free(stream);
 }
 
 void stream_kill(struct stream *stream)

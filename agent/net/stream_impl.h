@@ -51,6 +51,12 @@ struct stream {
     } uv; /* last: a TCP stream has no memory for what only pipes have more */
 };
 
+enum { STREAM_TCP_BYTES = offsetof(struct stream, uv) + sizeof(uv_tcp_t) };
+
+/* agent/net/stream_pool.c: memory of a TCP stream, zeroed. */
+void *stream_place_take(struct loop *loop);
+void stream_place_give(struct loop *loop, void *place);
+
 static inline struct stream *stream_of(void *handle)
 {
     return (struct stream *)(void *)((char *)handle - offsetof(struct stream, uv));
