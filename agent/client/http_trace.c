@@ -92,7 +92,7 @@ static void put_header(struct buf *out, struct slice name, struct slice value)
         put_cookie(out, value, sets);
     else if (slice_equal_nocase(name, "Location") || slice_equal_nocase(name, ":path"))
         put_target(out, value);
-    else if (is_secret(name) && !slice_equal_nocase(name, "Sec-WebSocket-Key"))
+    else if (is_secret(name) && name.data[0] != ':' && !slice_equal_nocase(name, "Sec-WebSocket-Key")) /* :authority is a host */
         buf_append_str(out, "***");
     else
         put(out, value);
@@ -167,7 +167,10 @@ void http_trace_response(struct trace *trace, unsigned number, const struct http
 
     if (!trace || trace->closed)
         return;
-    buf_printf(&line, "HTTP/%d.%d %d ", head->major, head->minor, head->status);
+    if (head->major == 2)
+        buf_printf(&line, "HTTP/2 %d", head->status);
+    else
+        buf_printf(&line, "HTTP/%d.%d %d ", head->major, head->minor, head->status);
     put(&line, head->reason);
     note(trace, &by, &line);
     by.continues = true;

@@ -133,7 +133,7 @@ const struct opt target_rows[] = {
       .help =
           "the version of HTTP that a WebSocket begins with: 1.1, 2 (RFC 8441: as browsers do where a proxy offers it; needs "
           "libnghttp2), or both, one after the other in each round, each with the whole timeout; the sentence then says which of "
-          "the two fails. Types that keep their connections: hold takes turns with them, others use 1.1 for both" },
+          "the two fails. For both, hold takes turns with its connections, and delivery, subscribe, auth and origin use 1.1" },
     { .name = "dialect",
       .kind = OPT_STRING,
       .offset = TARGET(dialect_name),

@@ -213,7 +213,7 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
         conf_error_path(found, below, "a %s check has no WebSocket connection", check->type->name);
     else if (check->http == HTTP_BOTH + 1 && check->type->session && !check->type->spreads_http)
         conf_error_path(found, below,
-                        "a %s check keeps one connection: for both, write one check with http: 1.1 and one with http: 2",
+                        "%s is not done twice in a round: for both, write one check with http: 1.1 and one with http: 2",
                         check->type->name);
     else if (check->shares && check->enabled && conf_http_of(&conf->target, check) == HTTP_BOTH)
         conf_error_path(found, below, "both means two connections, and share_connection one: want http: 1.1 or 2");

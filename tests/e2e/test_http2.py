@@ -1,11 +1,12 @@
 """WebSocket over HTTP/2 (RFC 8441): real servers and proxies that speak it, those that do not, and hostile ones."""
 import json
-import os
+import signal
 import subprocess
 
 import pytest
 
-from harness import BINARY, MODULES, PYTHON, SERVERS, agent, check, environment, free_port, only, process, until, wshealthd
+from harness import MODULES, PYTHON, SERVERS, agent, check, environment, free_port, only, process, until, wshealthd
+from test_delivery import Redis, chat
 
 TYPES = ("handshake", "ping", "echo", "hold")
 CONNECT = "does not allow WebSocket over it (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441)"
@@ -268,6 +269,42 @@ checks:
             until("both fail", lambda: (daemon.check("echo")["message"] or "").startswith("over HTTP/1.1 and over HTTP/2: status 503"))
 
 
+def test_delivery(haproxy, tool, tmp_path):
+    """Heartbeats come through HTTP/2 as well, and a hold with them; a server that loses its subscription is seen."""
+    redis = Redis(tool("redis-server"), tmp_path)
+    try:
+        with chat(redis, "--forgetful") as child:
+            front, port, _ = haproxy(int(child.url.split(":")[2].split("/")[0]))
+            conf = f"""
+target: {{ url: "ws://127.0.0.1:{port}/ws", http: 2 }}
+defaults: {{ interval: 200ms, timeout: 2s }}
+brokers: [{{ name: bus, type: redis, url: "redis://127.0.0.1:{redis.port}" }}]
+checks:
+  - {{ name: delivery, type: delivery, broker: bus, channel: healthcheck }}
+  - {{ name: held, type: hold }}
+"""
+            with front, agent(conf, tmp_path) as daemon:
+                daemon.wait_ready()
+                redis.do("CLIENT", "KILL", "ID", redis.id_of_server())
+                until("it is seen", lambda: daemon.check("delivery")["reason"] == "delivery_lost")
+                assert daemon.check("held")["state"] == "pass"
+    finally:
+        redis.child.end(signal.SIGKILL)
+        redis.child.cleanup()
+
+
+def test_trace_and_origin(node):
+    """The trace shows the extended CONNECT, and checks that want to be refused use HTTP/2 too."""
+    port, child = h2_node(node)
+    with child:
+        code, out, _ = wshealthd("check", f"ws://127.0.0.1:{port}/x?token=abc", "--http", "2", "--type", "ping", "--trace")
+        assert code == 0
+        for words in ("> :method: CONNECT", "> :protocol: websocket", "> :path: /x?token=***", f"> :authority: 127.0.0.1:{port}", "< HTTP/2 200", "< pong"):
+            assert words in out, out
+        code, document = check(f"ws://127.0.0.1:{port}/", "origin", flags=("--http", "2"))
+        assert (code, only(document)["reason"]) == (2, "origin_not_enforced"), document
+
+
 def test_without_the_library(server, tmp_path):
     """Whoever does not use HTTP/2 needs no libnghttp2; whoever does is told."""
     (tmp_path / "libnghttp2.so.14").write_text("")
@@ -290,6 +327,7 @@ def test_the_library_is_opened_late(server, tmp_path):
     ("[{ name: tls, type: tcp, http: 2 }]", "checks[0].http: a tcp check has no WebSocket connection"),
     ("[{ name: x, type: subscribe, channels: [a], http: both }]", "write one check with http: 1.1 and one with http: 2"),
     ("[{ name: x, type: ping, http: both, share_connection: true }]", "both means two connections, and share_connection one"),
+    ("[{ name: x, type: auth, http: both }]", "auth is not done twice in a round"),
     ("[{ name: x, type: ping, http: 3 }]", "want target, 1.1, 2 or both"),
 ])
 def test_configuration(tmp_path, checks, words):
