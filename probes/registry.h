@@ -5,7 +5,7 @@
 #include "agent/core/probe.h"
 
 extern const struct probe_type probe_handshake, probe_ping, probe_echo, probe_hold, probe_tls, probe_http, probe_tcp, probe_payload,
-    probe_subscribe, probe_delivery, probe_auth, probe_origin, probe_script, probe_server, probe_broker;
+    probe_reconnect, probe_subscribe, probe_delivery, probe_auth, probe_origin, probe_script, probe_server, probe_broker;
 extern const struct probe_type *const probe_registry[]; /* ends with NULL */
 
 #endif

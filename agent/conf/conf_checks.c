@@ -23,9 +23,6 @@ int conf_unknown_type(const struct conf_env *env, const char *name, const char *
     size_t count = 0;
     for (const struct probe_type *const *type = env->probes; *type && count < CONF_CHECKS_MAX; type++)
         names[count++] = (*type)->name;
-    for (const char *const *future = conf_future_types; *future; future++)
-        if (strcmp(*future, name) == 0)
-            return err_set(err, REASON_NONE, 0, "'%s' is not in this build", name);
     return conf_unknown("check type", name, shown, names, count, err);
 }
 

@@ -137,8 +137,6 @@ bool conf_same_dialect(const struct dialect *a, const struct dialect *b);
 
 extern const struct opt default_rows[];  /* the `defaults` section, fields of struct check_conf */
 extern const struct opt identity_rows[]; /* the `identity` section, fields of struct conf */
-extern const char
-    *const conf_future_types[];          /* check types that the manual promises and this build does not have; ends with NULL */
 bool conf_is_url(const struct opt *row); /* may its value hold a password? */
 
 #endif

@@ -23,8 +23,6 @@ static const char *const http_words[] = { "1.1", "2", "both", NULL };           
 static const char *const check_http_words[] = { "target", "1.1", "2", "both", NULL }; /* that, plus one */
 static const char *const path_words[] = { "local", "public", NULL };
 
-const char *const conf_future_types[] = { "reconnect", NULL };
-
 #define TLS(field) offsetof(struct tls_conf, field)
 static const struct opt tls_rows[] = {
     { .name = "ca_file",

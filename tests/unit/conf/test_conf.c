@@ -285,7 +285,7 @@ static void test_all_errors_at_once_in_order(void **state)
            "  timout: 3s\n"
            "  interval: 5\n"
            "- { type: pings }\n"
-           "- { type: reconnect }\n"
+           "- { type: ech0 }\n"
            "- { type: echo, slo: 2s }\n"
            "target:\n"
            "  url: http://x/\n"
@@ -295,7 +295,7 @@ static void test_all_errors_at_once_in_order(void **state)
            "3:3: checks[0].timout: unknown key (did you mean 'timeout'?)\n"
            "4:13: checks[0].interval: '5' has no unit, want a duration such as 5s\n"
            "5:11: checks[1].type: 'pings', no such check type (did you mean 'ping'?)\n"
-           "6:11: checks[2].type: 'reconnect' is not in this build\n"
+           "6:11: checks[2].type: 'ech0', no such check type (did you mean 'echo'?)\n"
            "7:3: checks[3].name: required, as 'echo' is taken by checks[0]\n"
            "7:22: checks[3].slo: 2s, want less than timeout (2s)\n"
            "9:8: target.url: scheme http://, want ws://, wss:// or ws+unix://\n"
@@ -594,8 +594,6 @@ static void test_bare_url_and_command_line(void **state)
     assert_string_equal(err.text, "'eco', no such check type (did you mean 'echo'?)");
     assert_null(conf_add_check(conf, "xyzzy", &env, &err));
     assert_string_equal(err.text, "'xyzzy', want one of handshake, ping, hold, echo, need, cert, secure");
-    assert_null(conf_add_check(conf, "reconnect", &env, &err));
-    assert_string_equal(err.text, "'reconnect' is not in this build");
     assert_int_equal(opt_set(target_rows, &conf->target, "url", "wss://other:2/", &err), 0);
     assert_int_equal(opt_set(target_rows, &conf->target, "headers", "X-A: b", &err), 0);
     assert_int_equal(conf_seal(conf, &env, &errors), 0);

@@ -49,7 +49,8 @@ static const struct world_type world_types[] = {
     { "broker", PROBE_BROKER, 7, 0 },
     { "origin", PROBE_TRIAL, 8, 0 },
     { "auth", PROBE_TRIAL, 9, 0 },
-    { "payload", PROBE_FRESH, 10, PROVES_ANSWER },
+    { "payload", PROBE_FRESH, 11, PROVES_ANSWER },
+    { "reconnect", PROBE_SESSION, 13, 0 },
     { "script", PROBE_FRESH, 12, PROVES_ANSWER },
     { "server", PROBE_PLAIN, 10, 0 },
 };

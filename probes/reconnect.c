@@ -1,0 +1,419 @@
+/*
+ * `reconnect`: drops its connection on purpose, by a close frame and by an abort in turn, and comes back as a client does: its subscriptions must be
+ * confirmed again, all within `within`. A session check: it keeps its connection between rounds, and each round drops it once.
+ *
+ * It is no storm: attempts come with exponential backoff and full jitter, and never more than max_per_second of them, of all checks of this type
+ * together, however long the server refuses (conn_group.reconnect_ns). After a refusal of the probe the common back-off holds (run_may_connect).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/random.h"
+#include "agent/base/text.h"
+#include "agent/base/trace.h"
+#include "agent/client/backoff.h"
+#include "agent/client/dialogue.h"
+#include "agent/core/channels.h"
+#include "agent/core/run_report.h"
+#include "probes/registry.h"
+
+enum { HOW_CLOSE = 1, HOW_ABORT = 2, DELAY_FIRST_MS = 100, DELAY_MAX_MS = 30000, DOUBLINGS_MAX = 9, NAME_CHARS = 60 };
+
+struct reconnect_opts {
+    unsigned how;
+    int64_t within_ms, max_per_second;
+    char *channel;
+    struct opt_strings channels;
+    struct dialect over;
+};
+
+struct reconnect_state {
+    struct dialect dialect;
+    struct dialogue *dialogue;
+    struct channels *channels; /* NULL: none are subscribed */
+    struct conn_report report;
+    struct timer again; /* the next attempt */
+    bool begun, opening, standing /* open, and all is subscribed */, aborts /* the next drop */;
+    bool due;                /* an attempt whose time came between rounds */
+    bool measuring;          /* it was dropped in this round, and is coming back */
+    uint64_t dropped_ns;     /* then */
+    uint64_t attempted_ns;   /* the last attempt began then */
+    unsigned attempts;       /* since the last connection that stood */
+    size_t count, confirmed; /* channels of the round */
+    bool *answered;
+    struct err last; /* why the last attempt failed; reason NONE: it has not */
+};
+
+static const struct reconnect_opts *opts_of(const struct run *run)
+{
+    return run->opts;
+}
+
+static const struct dialect *target_dialect(const struct run *run)
+{
+    static const struct dialect raw = { .name = "raw" };
+
+    return run->target->dialect ? run->target->dialect : &raw;
+}
+
+static const char *how_name(bool abort)
+{
+    return abort ? "an abort" : "a close frame";
+}
+
+static void connect_later(struct run *run);
+
+/* --- the verdict --- */
+
+static void finish_back(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+    uint64_t took_ns = clock_now_ns() - state->dropped_ns;
+    char took[32], within[32];
+
+    state->measuring = false;
+    run->report.phase = PHASE_OPEN;
+    run->report.have_rtt = true;
+    run->report.rtt_ns = took_ns;
+    text_format_elapsed(took_ns, took, sizeof took);
+    text_format_duration(opts_of(run)->within_ms, within, sizeof within);
+    if (took_ns > (uint64_t)opts_of(run)->within_ms * NS_PER_MS)
+        run_finish(run, REASON_RECONNECT_SLOW, "after %s it took %s to come back (want %s)", how_name(!state->aborts), took,
+                   within);
+    else
+        run_pass(run, "back %s after %s%s", took, how_name(!state->aborts), state->count ? ", with its subscriptions" : "");
+}
+
+static void drop(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+    unsigned how = opts_of(run)->how;
+    bool abort = how == HOW_ABORT || (how != HOW_CLOSE && state->aborts);
+
+    trace_note(run->trace, TRACE_NOTE, "dropped by %s", how_name(abort));
+    if (abort)
+        dialogue_drop(state->dialogue);
+    else
+        dialogue_close(state->dialogue, WS_CODE_NORMAL);
+    state->aborts = !abort;
+    state->standing = false;
+    state->measuring = true;
+    state->dropped_ns = clock_now_ns();
+    run->stats->held = 0;
+    connect_later(run);
+}
+
+/* All is there again: the first time the round goes on with the drop, then it is over. */
+static void stands(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+
+    state->standing = true;
+    state->attempts = 0;
+    err_clear(&state->last);
+    run->stats->held = 1;
+    if (!run->active) {
+        state->measuring = false;
+        return;
+    }
+    if (state->measuring)
+        finish_back(run);
+    else
+        drop(run);
+}
+
+static void finish_failed(struct run *run, const struct err *err)
+{
+    struct reconnect_state *state = run->state;
+
+    timer_stop(&state->again);
+    state->measuring = state->standing = state->due = false;
+    run->stats->held = 0;
+    if (state->opening)
+        run_report_conn(run, &state->report, run->url->tls);
+    state->opening = false;
+    dialogue_drop(state->dialogue);
+    run->report.phase = reason_phase(err->reason);
+    if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
+        run->report.close_code = err->code;
+    run_finish_err(run, err);
+}
+
+/* --- the connection --- */
+
+static void on_ready(void *user)
+{
+    struct run *run = user;
+    struct reconnect_state *state = run->state;
+    struct err err;
+
+    state->opening = false;
+    run_report_conn(run, &state->report, run->url->tls);
+    run->report.phase = PHASE_OPEN;
+    state->confirmed = 0;
+    if (!state->count) {
+        stands(run);
+        return;
+    }
+    memset(state->answered, 0, CHANNELS_SAMPLE_MAX * sizeof *state->answered);
+    for (size_t i = 0; i < state->count; i++)
+        if (dialogue_subscribe(state->dialogue, channels_name(state->channels, i), &err) < 0) {
+            finish_failed(run, &err);
+            return;
+        }
+}
+
+static void on_subscribed(void *user, const char *channel, const struct err *cause)
+{
+    struct run *run = user;
+    struct reconnect_state *state = run->state;
+    size_t i = channels_find(state->channels, channel);
+    struct err err;
+
+    if (cause) {
+        err = *cause;
+        if (state->measuring)
+            err_set(&err, REASON_RESUME_FAILED, 0, "after the reconnect, %s", cause->text);
+        state->measuring = false;
+        finish_failed(run, &err);
+        return;
+    }
+    if (i == CHANNELS_NONE || state->answered[i])
+        return;
+    state->answered[i] = true;
+    if (++state->confirmed == state->count)
+        stands(run);
+}
+
+static void on_lost(void *user, const struct err *err)
+{
+    struct run *run = user;
+    struct reconnect_state *state = run->state;
+
+    state->opening = state->standing = false;
+    run->stats->held = 0;
+    if (!run->active) /* the next round opens a new one */
+        return;
+    run_report_conn(run, &state->report, run->url->tls);
+    state->last = *err;
+    state->attempts++;
+    if (backoff_is_refusal(err->reason, err->code))
+        finish_failed(run, err);
+    else
+        connect_later(run);
+}
+
+static const struct dialogue_events dialogue_events = { .on_ready = on_ready, .on_subscribed = on_subscribed, .on_lost = on_lost };
+
+static void connect_now(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+    struct conn_options options = run_conn_options(run);
+    struct err err;
+
+    options.share = NULL;
+    state->due = false;
+    if (!run_may_connect(run)) {
+        run_skip(run, run_barred_until_ns(run));
+        return;
+    }
+    if (state->measuring && !state->attempts) /* what the agent's own pace took is not the server's */
+        state->dropped_ns = clock_now_ns();
+    state->opening = true;
+    state->attempted_ns = clock_now_ns();
+    if (dialogue_open(state->dialogue, &options, &state->dialect, run->conf->name, &state->report, &err) < 0) {
+        state->opening = false;
+        finish_failed(run, &err);
+    }
+}
+
+/* Between rounds nothing is tried: the next one begins with it. */
+static void on_again(struct timer *timer, void *user)
+{
+    struct run *run = user;
+    struct reconnect_state *state = run->state;
+
+    (void)timer;
+    state->due = !run->active;
+    if (run->active)
+        connect_now(run);
+}
+
+/* Full jitter: anything up to a time that doubles. And a place among the attempts of all checks of this type. */
+static void connect_later(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+    uint64_t now_ns = clock_now_ns(), most_ms = DELAY_FIRST_MS, at_ns;
+
+    for (unsigned i = 1; i < state->attempts && i < DOUBLINGS_MAX; i++)
+        most_ms *= 2;
+    if (most_ms > DELAY_MAX_MS)
+        most_ms = DELAY_MAX_MS;
+    at_ns = now_ns + (state->attempts ? random_below((uint32_t)most_ms) * NS_PER_MS : 0);
+    if (at_ns < run->group->reconnect_ns)
+        at_ns = run->group->reconnect_ns;
+    run->group->reconnect_ns = at_ns + 1000 * NS_PER_MS / (uint64_t)opts_of(run)->max_per_second;
+    timer_start_ns(&state->again, at_ns - now_ns);
+}
+
+/* --- rounds --- */
+
+static void first_round(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+    const struct reconnect_opts *opts = opts_of(run);
+
+    state->begun = true;
+    dialect_overlay(&state->dialect, target_dialect(run), &opts->over);
+    if (opts->channel || opts->channels.count) {
+        state->channels = channels_new(opts->channel, &opts->channels, CHANNELS_SAMPLE_MAX);
+        state->count = channels_round(state->channels);
+        state->answered = mem_alloc(CHANNELS_SAMPLE_MAX * sizeof *state->answered);
+    }
+    state->dialogue = dialogue_new(run, &dialogue_events);
+    timer_init(&state->again, run->loop, on_again, run);
+}
+
+static void reconnect_start(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+
+    if (!state->begun)
+        first_round(run);
+    run->report.phase = PHASE_RESOLVE;
+    err_clear(&state->last);
+    if (state->standing)
+        drop(run);
+    else if (state->due)
+        connect_now(run);
+    else if (!dialogue_busy(state->dialogue) &&
+             !timer_active(&state->again)) /* else it is an attempt that a former round has put off */
+        connect_later(run);
+}
+
+static void describe_missing(struct run *run, struct err *err)
+{
+    struct reconnect_state *state = run->state;
+    char name[TEXT_EXCERPT_BYTES(NAME_CHARS)] = "", limit[32];
+
+    for (size_t i = 0; i < state->count && !name[0]; i++)
+        if (!state->answered[i])
+            text_excerpt(slice_str(channels_name(state->channels, i)), NAME_CHARS, name, sizeof name);
+    text_format_duration(run->conf->timeout_ms, limit, sizeof limit);
+    err_set(err, state->measuring ? REASON_RESUME_FAILED : REASON_SUBSCRIBE_TIMEOUT, 0,
+            "%sthe subscription to \"%s\" was not confirmed within %s (%zu of %zu channels)",
+            state->measuring ? "after the reconnect, " : "", name, limit, state->confirmed, state->count);
+}
+
+/* An attempt that has had the time of a whole round, and came to nothing; a younger one goes on. */
+static bool has_timed_out(const struct run *run)
+{
+    const struct reconnect_state *state = run->state;
+
+    return dialogue_busy(state->dialogue) &&
+           clock_now_ns() - state->attempted_ns >= (uint64_t)run->conf->timeout_ms * NS_PER_MS * 9 / 10;
+}
+
+static void reconnect_on_deadline(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+    bool measuring = state->measuring, late = has_timed_out(run);
+    struct err err;
+
+    if (late && dialogue_is_ready(state->dialogue)) {
+        describe_missing(run, &err);
+        finish_failed(run, &err);
+        return;
+    }
+    if (late) {
+        dialogue_timeout_err(state->dialogue, (uint64_t)run->conf->timeout_ms, &err);
+        state->attempts++;
+    } else if (state->last.reason != REASON_NONE) { /* the next round goes on with what is under way */
+        err = state->last;
+    } else {
+        run_skip(run, clock_now_ns()); /* nothing is known yet: other checks of the type had their attempts first */
+        return;
+    }
+    if (measuring)
+        err_prefix(&err, "it did not come back after %s", how_name(!state->aborts));
+    run->report.phase = reason_phase(err.reason);
+    if (late)
+        finish_failed(run, &err);
+    else
+        run_finish_err(run, &err);
+}
+
+static void reconnect_stop(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+
+    if (!state->begun)
+        return;
+    timer_stop(&state->again);
+    dialogue_close(state->dialogue, WS_CODE_NORMAL);
+    dialogue_free(state->dialogue);
+    if (state->channels)
+        channels_free(state->channels);
+    mem_free(state->answered);
+    memset(state, 0, sizeof *state);
+    run->stats->held = 0;
+}
+
+static int reconnect_validate(const void *opts, struct err *err)
+{
+    const struct reconnect_opts *reconnect = opts;
+
+    if (!reconnect->how)
+        return err_set(err, REASON_NONE, 0, "how: it is empty, want close, abort or both");
+    if (!reconnect->channel && !reconnect->channels.count)
+        return 0;
+    return channels_check(reconnect->channel, &reconnect->channels, err);
+}
+
+static const char *const how_words[] = { "close", "abort", NULL };
+
+#define OPTION(key, member, its_kind, text) \
+    .name = key, .kind = its_kind, .offset = offsetof(struct reconnect_opts, member), .help = text
+static const struct opt reconnect_rows[] = {
+    { OPTION("how", how, OPT_SET, "how the connection is dropped, in turn: by a close frame, by an abort"),
+      .default_text = "close,abort", .words = how_words },
+    { OPTION("within", within_ms, OPT_DURATION, "it must be back, with its subscriptions, this long after its first attempt"),
+      .default_text = "2s", .min = 1, .max = 3600000 },
+    { OPTION("max_per_second", max_per_second, OPT_INT,
+             "no more attempts in a second than this, of all checks of this type together"),
+      .default_text = "1", .min = 1, .max = 100 },
+    { OPTION("channel", channel, OPT_STRING, "a channel that is subscribed, and must be again"), .min = 1,
+      .max = CHANNEL_NAME_MAX },
+    { OPTION("channels", channels, OPT_STRINGS, "several channels, as a list and with patterns such as room-{1..50}"),
+      .max = 1000 },
+    { .name = "burst",
+      .kind = OPT_INT,
+      .default_text = "0",
+      .max = 1000,
+      .flags = OPT_FUTURE,
+      .help = "so many connections come back at once after a drop" },
+    DIALECT_PARTS(offsetof(struct reconnect_opts, over)),
+    { 0 },
+};
+
+const struct probe_type probe_reconnect = {
+    .name = "reconnect",
+    .summary = "Drops its connection on purpose, comes back in time, and gets its subscriptions back",
+    .kind = PROBE_SESSION,
+    .rank = 13,
+    .opts = reconnect_rows,
+    .opts_size = sizeof(struct reconnect_opts),
+    .state_size = sizeof(struct reconnect_state),
+    .session = true,
+    .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD,
+    .reasons = (const enum reason[]){ REASON_SUBSCRIBE_TIMEOUT, REASON_SUBSCRIBE_REJECTED, REASON_RECONNECT_SLOW,
+                                      REASON_RESUME_FAILED, REASON_NONE },
+    .timeout_reason = REASON_RECONNECT_SLOW,
+    .validate = reconnect_validate,
+    .start = reconnect_start,
+    .on_deadline = reconnect_on_deadline,
+    .stop = reconnect_stop,
+};
