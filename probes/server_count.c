@@ -91,7 +91,7 @@ static void on_own(void *user, uint32_t inode, const struct sock_end *local, con
 
 static bool to_a_listener(const struct counting *counting, const struct sock_row *row)
 {
-    for (size_t i = 0; i < counting->listener_count; i++)
+    for (size_t i = 0; counting->listeners && i < counting->listener_count; i++)
         if (sock_end_same_address(&counting->listeners[i].local, &row->local))
             return true;
     return !counting->listeners;
@@ -139,19 +139,23 @@ static void on_unix(void *user, const struct sock_row *row)
     keys_add(&counting->open, row->inode);
 }
 
-/* What the two counts say of each connection. */
+/* What the two counts say of each connection. Both are sorted. */
 static void compare(const struct look_count *before, const struct counting *now, struct look_seen *seen)
 {
-    for (size_t i = 0; i < now->open.count; i++)
-        seen->opens += !has(before->open, before->open_count, now->open.items[i]);
-    for (size_t i = 0; i < before->open_count; i++) {
-        uint64_t key = before->open[i];
+    size_t old = 0, new = 0;
 
-        if (has(now->open.items, now->open.count, key))
-            continue;
-        seen->closes++;
-        seen->ended++;
-        seen->by_server += has(now->closing.items, now->closing.count, key);
+    while (old < before->open_count || new < now->open.count) {
+        bool only_old = new == now->open.count || (old < before->open_count && before->open[old] < now->open.items[new]);
+        bool only_new = !only_old && (old == before->open_count || now->open.items[new] < before->open[old]);
+
+        if (only_old) {
+            seen->closes++;
+            seen->ended++;
+            seen->by_server += has(now->closing.items, now->closing.count, before->open[old]);
+        }
+        seen->opens += only_new;
+        old += !only_new;
+        new += !only_old;
     }
     for (size_t i = 0; i < now->closing.count; i++) {
         uint64_t key = now->closing.items[i];
@@ -179,8 +183,6 @@ void look_count_fini(struct look_count *count)
 
 static void keep(struct look_count *count, struct counting *now, const struct look_seen *seen)
 {
-    uint64_t cost_ns = sockdiag_now_ns() - seen->at_ns;
-
     look_count_fini(count);
     *count = (struct look_count){ .open = now->open.items,
                                   .open_count = now->open.count,
@@ -192,7 +194,7 @@ static void keep(struct look_count *count, struct counting *now, const struct lo
                                   .known = true,
                                   .cut = now->open.cut || now->closing.cut,
                                   .counted_ns = seen->at_ns,
-                                  .cost_ns = cost_ns };
+                                  .cost_ns = seen->count_ns };
 }
 
 /* A count that costs 20 ms comes every 5 s at most, a cheap one with each look. */
@@ -219,6 +221,7 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
 
     if (!is_time(count, seen->at_ns))
         return;
+    uint64_t began_ns = sockdiag_now_ns();
     own_sockets_each(on_own, &now);
     keys_sort(&now.own);
     rc = plan->unix_path ? sockdiag_unix(&query, &err) : sockdiag_tcp(&query, &err);
@@ -237,5 +240,6 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
         compare_numbers(count, seen->connections[SERVER_ESTABLISHED], seen);
     else if (count->known)
         compare(count, &now, seen);
+    seen->count_ns = sockdiag_now_ns() - began_ns;
     keep(count, &now, seen);
 }

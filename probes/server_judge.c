@@ -18,6 +18,8 @@ static void note_sockets(struct server_state *state, const struct look_seen *see
     stats->queue = seen->queue;
     stats->queue_limit = seen->limit;
     stats->queue_percent = seen->fullest_percent;
+    stats->listen_ns = seen->listen_ns;
+    stats->count_ns = seen->counted ? seen->count_ns : stats->count_ns;
     state->was_there = state->was_there || seen->listeners;
     stats->gone = state->was_there && !seen->listeners && !seen->refused;
     if (!seen->listeners)

@@ -111,7 +111,9 @@ static void look_at_listeners(struct looker *looker, struct look_seen *seen)
 
     looker->listener_count = 0;
     looker->any_address = false;
+    uint64_t began_ns = sockdiag_now_ns();
     seen->refused = (looker->plan.unix_path ? sockdiag_unix(&query, &seen->err) : sockdiag_tcp(&query, &seen->err)) < 0;
+    seen->listen_ns = sockdiag_now_ns() - began_ns;
     seen->slow_source = query.source == SOCK_FROM_PROC;
     if (!seen->refused)
         note_queues(looker, seen);

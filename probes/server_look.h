@@ -42,8 +42,8 @@ struct look_peer {
 
 /* What was seen. */
 struct look_seen {
-    uint64_t at_ns;
-    bool refused; /* the kernel tells nothing of its sockets: err says why */
+    uint64_t at_ns, listen_ns, count_ns; /* what it took; count_ns is 0 in a look that did not count */
+    bool refused;                        /* the kernel tells nothing of its sockets: err says why */
     struct err err;
     bool slow_source; /* it was /proc/net */
     bool elsewhere;   /* the target's address is none of this host's */

@@ -86,7 +86,8 @@ struct server_stats {
     unsigned peer_count;
     struct server_series_stats series[SERVER_SERIES_MAX];
     unsigned series_count;
-    char remark[256]; /* what cannot be seen, and why; "" */
+    uint64_t listen_ns, count_ns; /* what the last look at the sockets that listen took, and the last count; off the loop */
+    char remark[256];             /* what cannot be seen, and why; "" */
 };
 
 #endif

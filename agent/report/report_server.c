@@ -112,6 +112,8 @@ void report_server_json(struct json_out *json, const struct server_stats *server
     put_double(json, "cpu_seconds", server->have_cpu_seconds, server->cpu_seconds, RATE_DECIMALS);
     put_flag(json, "gone", server->gone);
     put_flag(json, "restarted", server->restarted);
+    put_double(json, "listen_ms", server->listen_ns != 0, (double)server->listen_ns / 1e6, VALUE_DECIMALS);
+    put_double(json, "count_ms", server->count_ns != 0, (double)server->count_ns / 1e6, VALUE_DECIMALS);
     put_peers(json, server, full);
     put_series(json, server);
     put_string(json, "remark", full && *server->remark ? server->remark : NULL);

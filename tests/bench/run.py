@@ -3,7 +3,7 @@
 
 Agent and reference take turns, and the median of the turns counts, so that a noisy machine disturbs both alike. A figure's ratio is what
 is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy rtt start event delivery killed frozen
-connection lag channels. Exit code 1 when one misses.
+connection lag channels server. Exit code 1 when one misses.
 """
 import contextlib
 import http.client
@@ -32,6 +32,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 AGENT = str(BUILD / "release" / "wshealthd")
 TOOLS = BUILD / "release" / "tests" / "bench"
 TURNS = 5
+COUNTED = 15000
 CPUS = sorted(os.sched_getaffinity(0))
 ROWS = []
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -613,9 +614,44 @@ def figure_channels():
 
 
 
+def server_row(port):
+    return json.loads(get(port, "/status")[1])["checks"][0]["server"]
+
+
+def figure_server():
+    """The check server beside 15,000 connections: what a count takes, beside the loop, at its least, as other work on this machine only adds to
+    it; and what /ready has of it."""
+    port, looks, theirs = free_port(), [], []
+    capacity = HERE.parent / "e2e" / "servers" / "capacity.py"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(process(PYTHON, capacity, "127.0.0.1", port, "4096", port=port, cpu=1))
+        for _ in range(COUNTED):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        text = target(port) + "defaults: { interval: 1s, jitter: 0% }\nchecks:\n  - { name: server, type: server, gates: [ready] }\n"
+        child = stack.enter_context(agent(text, cpu=0))
+        until("all are counted", lambda: server_row(child.port)["connections"]["established"] == COUNTED, 60)
+        with Asker(child.port) as asker:
+            end = time.monotonic() + 12
+            while time.monotonic() < end:
+                asker.ask()
+            slowest = asker.slowest * 1000
+        for _ in range(4 * TURNS):
+            looks.append(server_row(child.port))
+            time.sleep(1.1)
+        for _ in range(TURNS if shutil.which("ss", path=PATH) else 0):
+            start = time.monotonic()
+            subprocess.run(["ss", "-Htn", "sport", f"= :{port}"], check=True, stdout=subprocess.DEVNULL, env={"PATH": PATH}, timeout=60)
+            theirs.append((time.monotonic() - start) * 1000)
+    count, listen = (min(look[name] for look in looks) for name in ("count_ms", "listen_ms"))
+    ss = min(theirs) if theirs else None
+    row("server: 15,000 connections counted", count, "ms", ss, "ss", ss and count / ss, "<= 20 ms", count <= 20)
+    row("server: a look at the accept queue", listen, "ms", None, "", None, "<= 0.1 ms", listen <= 0.1)
+    row("server: /ready at its slowest meanwhile", slowest, "ms", None, "", None, "(for comparison)", None)
+
+
 FIGURES = {"cpu": figure_cpu, "rss": figure_rss, "held": figure_held, "ready": figure_ready, "busy": figure_busy, "rtt": figure_rtt,
            "start": figure_start, "event": figure_event, "delivery": figure_delivery, "killed": figure_killed, "frozen": figure_frozen,
-           "connection": figure_connection, "lag": figure_lag, "channels": figure_channels}
+           "connection": figure_connection, "lag": figure_lag, "channels": figure_channels, "server": figure_server}
 
 
 def main():
