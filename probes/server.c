@@ -194,6 +194,7 @@ static void ask(struct run *run)
         if (!state->names[i].answered)
             return;
     state->asked = true;
+    state->ask.unresolved = state->by_name && !state->ask.target.count;
     (void)look_ask(state->look, &state->ask);
 }
 
@@ -254,7 +255,8 @@ static int begin(struct run *run)
     run->stats->server->max_connections = (uint64_t)opts->max_connections.high;
     begin_peers(run);
     begin_series(run);
-    if (by_port && !is_unix)
+    state->by_name = by_port && !is_unix;
+    if (state->by_name)
         add_name(run, url->host, &state->ask.target);
     return 0;
 }

@@ -43,6 +43,7 @@ struct server_name {
 
 struct server_state {
     bool begun, waiting_look, waiting_page, asked;
+    bool by_name; /* the target's listeners are known by its address */
     struct look *look;
     struct look_ask ask;
     struct server_name names[SERVER_PEERS_MAX + 1]; /* the target's last */

@@ -21,7 +21,7 @@ static void note_sockets(struct server_state *state, const struct look_seen *see
     stats->listen_ns = seen->listen_ns;
     stats->count_ns = seen->counted ? seen->count_ns : stats->count_ns;
     state->was_there = state->was_there || seen->listeners;
-    stats->gone = state->was_there && !seen->listeners && !seen->refused;
+    stats->gone = state->was_there && !seen->listeners && !seen->refused && !seen->elsewhere && !seen->unresolved;
     if (!seen->listeners)
         stats->have_connections = false;
     if (!seen->counted)
@@ -109,6 +109,8 @@ static void remark(struct run *run, const struct look_seen *seen, struct server_
     else if (seen->elsewhere)
         snprintf(stats->remark, size,
                  "the target is on another host: no figures of its kernel; put the agent beside the server, or set port");
+    else if (seen->unresolved)
+        snprintf(stats->remark, size, "%.100s does not resolve: no figures of the server's kernel", run->target->local.host);
     else if (seen->refused)
         snprintf(stats->remark, size, "%.200s", seen->err.text);
     else if (!seen->listeners && !state->was_there)

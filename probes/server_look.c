@@ -264,7 +264,8 @@ static void look_now(struct looker *looker, const struct look_ask *ask, struct l
     looker->ask = ask;
     seen->at_ns = sockdiag_now_ns();
     seen->elsewhere = is_elsewhere(&ask->target);
-    if (seen->elsewhere)
+    seen->unresolved = ask->unresolved;
+    if (seen->elsewhere || seen->unresolved)
         return;
     look_at_listeners(looker, seen);
     if (!seen->refused && looker->listener_count)

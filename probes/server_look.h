@@ -30,6 +30,7 @@ struct look_addresses {
 /* What is wanted now. */
 struct look_ask {
     struct look_addresses target; /* whose listeners are the server's; none: any on the port */
+    bool unresolved;              /* the target has a name, and no address is known: nothing can be told of it */
     struct look_addresses peers[SERVER_PEERS_MAX];
     uint16_t peer_ports[SERVER_PEERS_MAX];
     unsigned peer_count;
@@ -47,6 +48,7 @@ struct look_seen {
     struct err err;
     bool slow_source; /* it was /proc/net */
     bool elsewhere;   /* the target's address is none of this host's */
+    bool unresolved;  /* as asked */
     unsigned listeners;
     bool have_limit;
     uint64_t queue, limit;
