@@ -131,7 +131,7 @@ static bool is_elsewhere(const struct look_addresses *target)
     if (here || !target->count || getifaddrs(&all) < 0)
         return false;
     for (const struct ifaddrs *one = all; one && !here; one = one->ifa_next) {
-        struct sock_end end;
+        struct sock_end end = { .port = 0 };
 
         if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET)
             sock_end_from_v4(&end, &((const struct sockaddr_in *)(const void *)one->ifa_addr)->sin_addr);

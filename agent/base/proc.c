@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,17 @@
 #include "agent/base/file.h"
 #include "agent/base/text.h"
 
-enum { PATH_BYTES = 288, FILE_BYTES = 4096, PROCESSES_MAX = 65536, DESCRIPTORS_MAX = 1000000, PID_FILE_MAX = 64 };
+enum {
+    PATH_BYTES = 288,
+    FILE_BYTES = 4096,
+    PROCESSES_MAX = 65536,
+    DESCRIPTORS_MAX = 1000000,
+    PID_FILE_MAX = 64,
+    STAT_USER = 12,
+    STAT_SYSTEM = 13,
+    STAT_THREADS = 18,
+    STAT_STARTED = 20
+};
 
 static const char *_Atomic proc_root;
 
@@ -61,20 +70,41 @@ static bool read_text(int pid, const char *name, char text[FILE_BYTES])
 
 /* --- figures --- */
 
-/* "pid (name) state ppid …": the name may hold blanks and brackets, so what follows the last bracket is counted. */
+/* The nth word from here, the first being 1; "" where there are fewer. */
+static const char *nth_word(const char *at, unsigned n)
+{
+    for (;;) {
+        at += strspn(at, " ");
+        if (--n == 0 || !*at)
+            return at;
+        at += strcspn(at, " ");
+    }
+}
+
+/* False: no number begins there. */
+static bool read_number(const char *at, uint64_t *number)
+{
+    char *end;
+
+    *number = strtoull(at, &end, 10);
+    return end > at && *at != '-';
+}
+
+/* "pid (name) state ppid …" (proc(5)): the name may hold blanks and brackets, so what follows the last bracket is counted. */
 static void read_stat(const char *text, struct proc_figures *figures)
 {
-    const char *open_bracket = strchr(text, '('), *close_bracket = strrchr(text, ')');
-    unsigned long long user, system, threads, started;
+    const char *open_bracket = strchr(text, '('), *close_bracket = strrchr(text, ')'), *rest;
+    uint64_t user, system, threads, started;
 
     if (!open_bracket || !close_bracket || close_bracket < open_bracket)
         return;
+    rest = close_bracket + 1;
     snprintf(figures->name, sizeof figures->name, "%.*s", (int)(close_bracket - open_bracket - 1), open_bracket + 1);
-    if (sscanf(close_bracket + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %llu %*s %llu", &user,
-               &system, &threads, &started) != 4)
+    if (!read_number(nth_word(rest, STAT_USER), &user) || !read_number(nth_word(rest, STAT_SYSTEM), &system) ||
+        !read_number(nth_word(rest, STAT_THREADS), &threads) || !read_number(nth_word(rest, STAT_STARTED), &started))
         return;
     /* Z and X: it has ended, and nobody has asked how. */
-    figures->exists = close_bracket[1] == ' ' && close_bracket[2] != 'Z' && close_bracket[2] != 'X';
+    figures->exists = *nth_word(rest, 1) != 'Z' && *nth_word(rest, 1) != 'X';
     figures->started = started;
     figures->threads = threads;
     figures->cpu_seconds = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
@@ -83,11 +113,11 @@ static void read_stat(const char *text, struct proc_figures *figures)
 
 static void read_resident(const char *text, struct proc_figures *figures)
 {
-    unsigned long long pages;
+    uint64_t pages;
 
-    if (sscanf(text, "%*s %llu", &pages) != 1)
+    if (!read_number(nth_word(text, 2), &pages))
         return;
-    figures->resident_bytes = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    figures->resident_bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
     figures->have_resident = true;
 }
 
@@ -95,11 +125,14 @@ static void read_limits(const char *text, struct proc_figures *figures)
 {
     static const char row[] = "Max open files";
     const char *at = strstr(text, row);
-    char soft[32];
 
-    if (!at || sscanf(at + strlen(row), " %31s", soft) != 1)
+    if (!at)
         return;
-    figures->max_fds = strcmp(soft, "unlimited") == 0 ? UINT64_MAX : strtoull(soft, NULL, 10);
+    at = nth_word(at + strlen(row), 1);
+    if (strncmp(at, "unlimited", 9) == 0)
+        figures->max_fds = UINT64_MAX;
+    else if (!read_number(at, &figures->max_fds))
+        figures->max_fds = 0;
     figures->have_max_fds = figures->max_fds > 0;
 }
 
@@ -151,6 +184,20 @@ static int compare_inodes(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
+/* "socket:[inode]" */
+static bool is_one_of(const char *target, const uint32_t *inodes, size_t count)
+{
+    static const char begin[] = "socket:[";
+    uint64_t number;
+    uint32_t inode;
+
+    if (!count || strncmp(target, begin, strlen(begin)) != 0 || !read_number(target + strlen(begin), &number) ||
+        number > UINT32_MAX)
+        return false;
+    inode = (uint32_t)number;
+    return bsearch(&inode, inodes, count, sizeof *inodes, compare_inodes);
+}
+
 static int has_socket(int pid, const uint32_t *inodes, size_t count, size_t *looked)
 {
     char path[PATH_BYTES], target[64];
@@ -161,13 +208,12 @@ static int has_socket(int pid, const uint32_t *inodes, size_t count, size_t *loo
     dir = opendir(path);
     if (!dir)
         return errno == ENOENT || errno == ESRCH ? 0 : -1;
-    for (const struct dirent *entry; !found && *looked < DESCRIPTORS_MAX && (entry = readdir(dir)); ++*looked) {
-        ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
-        uint32_t inode;
+    int folder = dirfd(dir);
+    for (const struct dirent *entry; folder >= 0 && !found && *looked < DESCRIPTORS_MAX && (entry = readdir(dir)); ++*looked) {
+        ssize_t len = readlinkat(folder, entry->d_name, target, sizeof target - 1);
 
         target[len > 0 ? len : 0] = '\0';
-        found =
-            sscanf(target, "socket:[%" SCNu32 "]", &inode) == 1 && bsearch(&inode, inodes, count, sizeof *inodes, compare_inodes);
+        found = is_one_of(target, inodes, count);
     }
     closedir(dir);
     return found;

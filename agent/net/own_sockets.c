@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -39,7 +40,7 @@ static bool end_of(const struct sockaddr_storage *address, struct sock_end *end)
 
 static bool local_end(int fd, struct sock_end *end)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = { 0 };
     socklen_t len = sizeof address;
 
     return getsockname(fd, (struct sockaddr *)&address, &len) == 0 && end_of(&address, end);
@@ -47,7 +48,7 @@ static bool local_end(int fd, struct sock_end *end)
 
 static bool remote_end(int fd, struct sock_end *end)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = { 0 };
     socklen_t len = sizeof address;
 
     return getpeername(fd, (struct sockaddr *)&address, &len) == 0 && end_of(&address, end);
@@ -61,8 +62,10 @@ static int table_size(void)
     FILE *file = fopen("/proc/self/status", "re");
 
     while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "FDSize: %ld", &size) == 1)
+        if (strncmp(line, "FDSize:", 7) == 0) {
+            size = strtol(line + 7, NULL, 10);
             break;
+        }
     if (file)
         fclose(file);
     return size > 0 && size < DESCRIPTORS_MAX ? (int)size : DESCRIPTORS_MAX;

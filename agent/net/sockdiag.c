@@ -13,6 +13,7 @@
 #include <linux/unix_diag.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -264,9 +265,11 @@ static int dump_family(struct sockdiag_query *query, int family, uint64_t began_
 
 static int refused(struct err *err, int by_netlink, int by_proc)
 {
+    char first[64];
+
+    snprintf(first, sizeof first, "%s", strerror(by_netlink));
     return err_set(err, REASON_AGENT_ERROR, by_netlink,
-                   "the kernel does not tell of its sockets: sock_diag says %s, /proc/net says %s", strerror(by_netlink),
-                   strerror(by_proc));
+                   "the kernel does not tell of its sockets: sock_diag says %s, /proc/net says %s", first, strerror(by_proc));
 }
 
 int sockdiag_tcp(struct sockdiag_query *query, struct err *err)

@@ -9,41 +9,68 @@
 
 #include "agent/net/sockdiag_impl.h"
 
-enum { LINE_BYTES = 512, LINES_A_LOOK = 256 };
+enum { LINE_BYTES = 512, LINES_A_LOOK = 256, WORDS_MAX = 16 };
+
+/* The words of a line, ended in place. */
+static unsigned split(char *line, char *words[WORDS_MAX])
+{
+    unsigned count = 0;
+    char *rest = NULL;
+
+    for (char *word = strtok_r(line, " \t\n", &rest); word && count < WORDS_MAX; word = strtok_r(NULL, " \t\n", &rest))
+        words[count++] = word;
+    return count;
+}
+
+/* So many digits. False: there are not so many. */
+static bool read_hex(const char *text, size_t digits, uint32_t *number)
+{
+    char part[9];
+
+    if (digits >= sizeof part || strspn(text, "0123456789ABCDEFabcdef") < digits)
+        return false;
+    memcpy(part, text, digits);
+    part[digits] = '\0';
+    *number = (uint32_t)strtoul(part, NULL, 16);
+    return true;
+}
 
 /* "0100007F:1F90", or 32 digits: words of the host's byte order. False: no address. */
 static bool read_end(const char *text, struct sock_end *end)
 {
-    unsigned words[4], port;
     const char *colon = strchr(text, ':');
+    size_t digits = colon ? (size_t)(colon - text) : 0;
+    uint32_t parts[4], port;
 
-    if (!colon || sscanf(colon + 1, "%4X", &port) != 1)
+    if ((digits != 8 && digits != 32) || !read_hex(colon + 1, 4, &port))
         return false;
+    for (size_t i = 0; i < digits / 8; i++)
+        if (!read_hex(text + 8 * i, 8, &parts[i]))
+            return false;
     end->port = (uint16_t)port;
-    if (colon - text == 8 && sscanf(text, "%8X", &words[0]) == 1) {
-        sock_end_from_v4(end, &words[0]);
-        return true;
-    }
-    if (colon - text != 32 || sscanf(text, "%8X%8X%8X%8X", &words[0], &words[1], &words[2], &words[3]) != 4)
-        return false;
-    memcpy(end->address, words, sizeof end->address);
+    if (digits == 8)
+        sock_end_from_v4(end, &parts[0]);
+    else
+        memcpy(end->address, parts, sizeof end->address);
     return true;
 }
 
 /* sl local remote st tx:rx tr:when retrnsmt uid timeout inode */
-static bool read_tcp(const char *line, struct sock_row *row)
+static bool read_tcp(char *line, struct sock_row *row)
 {
-    char local[48], remote[48];
-    unsigned state, out, in, uid, inode;
+    enum { LOCAL = 1, REMOTE = 2, STATE = 3, QUEUES = 4, UID = 7, INODE = 9, COUNT = 10 };
+    char *words[WORDS_MAX];
+    uint32_t state;
 
-    if (sscanf(line, " %*[^:]: %47s %47s %2X %8X:%8X %*s %*s %u %*s %u", local, remote, &state, &out, &in, &uid, &inode) != 7 ||
-        !read_end(local, &row->local) || !read_end(remote, &row->remote))
+    if (split(line, words) < COUNT || !read_end(words[LOCAL], &row->local) || !read_end(words[REMOTE], &row->remote) ||
+        !read_hex(words[STATE], 2, &state) || !read_hex(words[QUEUES], 8, &row->out) || words[QUEUES][8] != ':' ||
+        !read_hex(words[QUEUES] + 9, 8, &row->in))
         return false;
     row->state = (enum sock_state)state;
-    row->in = in;
-    row->out = row->state == SOCK_LISTEN ? 0 : out;
-    row->uid = uid;
-    row->inode = inode;
+    if (row->state == SOCK_LISTEN)
+        row->out = 0;
+    row->uid = (uint32_t)strtoul(words[UID], NULL, 10);
+    row->inode = (uint32_t)strtoul(words[INODE], NULL, 10);
     return true;
 }
 
@@ -57,16 +84,16 @@ static bool wanted(const struct sockdiag_query *query, const struct sock_row *ro
 /* Num RefCount Protocol Flags Type St Inode Path. A socket that listens has the flag 0x10000; connected ones are in state 3. */
 static bool read_unix(const struct sockdiag_query *query, char *line, struct sock_row *row)
 {
-    unsigned flags, type, state, inode;
-    int path = 0;
+    enum { FLAGS = 3, TYPE = 4, STATE = 5, INODE = 6, PATH = 7, STREAM = 1, CONNECTED = 3, LISTENS = 0x10000 };
+    char *words[WORDS_MAX];
+    uint32_t flags, type, state;
 
-    line[strcspn(line, "\n")] = '\0';
-    if (sscanf(line, "%*s %*s %*s %8X %4X %2X %u %n", &flags, &type, &state, &inode, &path) < 4 || !path ||
-        strcmp(line + path, query->unix_path) != 0)
+    if (split(line, words) <= PATH || strcmp(words[PATH], query->unix_path) != 0 || !read_hex(words[FLAGS], 8, &flags) ||
+        !read_hex(words[TYPE], 4, &type) || !read_hex(words[STATE], 2, &state))
         return false;
-    row->state = flags & 0x10000 ? SOCK_LISTEN : state == 3 ? SOCK_ESTABLISHED : SOCK_CLOSE;
-    row->inode = inode;
-    return type == 1;
+    row->state = flags & LISTENS ? SOCK_LISTEN : state == CONNECTED ? SOCK_ESTABLISHED : SOCK_CLOSE;
+    row->inode = (uint32_t)strtoul(words[INODE], NULL, 10);
+    return type == STREAM;
 }
 
 static int read_file(struct sockdiag_query *query, const char *proc, const char *name)
