@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""chat.py PORT REDIS_PORT: a chat server on Redis pub/sub whose faults are switched by GET /fault/NAME, for soak.py.
+"""chat.py PORT REDIS_PORT [TOKEN ORIGIN]: a chat server on Redis pub/sub whose faults are switched by GET /fault/NAME, for soak.py and calm.py.
 
 It is busy while it is well: messages that nobody asked for on each connection, and pauses of its event loop of up to 100 ms, as a garbage
 collector makes them. Needs aiohttp. GET /fault/cut aborts each connection once.
@@ -18,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e/server
 from resp import read_reply  # noqa: E402
 
 PORT, REDIS_PORT = int(sys.argv[1]), int(sys.argv[2])
+GUARD = {"Authorization": f"Bearer {sys.argv[3]}", "Origin": sys.argv[4]} if len(sys.argv) > 4 else {}  # what a client must bring
 FAULTS = ("well", "refuse", "unauthorized", "limited", "hang_upgrade", "close_new", "silent", "no_pong", "slow_echo", "wrong_echo", "no_subscribe", "detached")
 
 
@@ -54,6 +55,8 @@ class Chat:
         return web.Response(status=status, text="not now") if status else None
 
     async def serve(self, request):
+        if any(request.headers.get(name) != value for name, value in GUARD.items()):
+            return web.Response(status=403, text="who are you?")
         refusal = await self.refusal()
         if refusal is not None:  # a Response without state is false
             return refusal
