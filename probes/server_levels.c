@@ -8,7 +8,8 @@
 #include "agent/base/text.h"
 
 enum {
-    FEW = 10,         /* so many connections lost or won are nobody's alarm */
+    FEW = 10,         /* of fewer connections the memory of each says nothing */
+    DROP_MIN = 20,    /* fewer lost connections are nobody's alarm: a few clients often leave together */
     GROWTH_BASE = 50, /* growth is judged from so many connections on: from 1 to 20 is 1,900 % */
     RATE_WINDOW_MS = 30000,
     RATE_MIN_MS = 3000,
@@ -235,7 +236,7 @@ static void judge_drop(struct server_levels *levels, const struct server_policy 
     if (levels->over[LEVEL_DROP]) { /* it may go on falling */
         levels->left = sample->connections < levels->left ? sample->connections : levels->left;
         levels->by_restart = levels->by_restart || sample->restarted;
-    } else if (sample->counted && fell >= FEW && fell * PERCENT >= (double)policy->drop.percent * peak) {
+    } else if (sample->counted && fell >= DROP_MIN && fell * PERCENT >= (double)policy->drop.percent * peak) {
         begin_drop(levels, sample, peak);
     }
     if (levels->over[LEVEL_DROP])

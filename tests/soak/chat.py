@@ -76,6 +76,8 @@ class Chat:
                     await client.pong(message.data)
                 elif message.type == WSMsgType.TEXT:
                     await self.answer(client, message.data)
+                elif message.type == WSMsgType.BINARY:
+                    await client.send_bytes(message.data)
         except (ConnectionError, RuntimeError):
             pass
         finally:
