@@ -230,6 +230,20 @@ def test_sessions_are_lost_in_a_deploy(tmp_path):
             settles(watch, "healthy")
 
 
+def test_subscriptions_are_not_restored(redis, tool, tmp_path):  # noqa: F811
+    """A client that comes back reaches the other instance, and that does not know its channels."""
+    deaf, ports = tmp_path / "deaf", (free_port(), free_port())
+    deaf.touch()
+    subscribe = "subscribe: { send: '{\"op\":\"sub\"}', expect: { contains: subscribed } }"
+    check = f"{{ type: reconnect, interval: 500ms, max_per_second: 10, how: [abort], channel: news, {subscribe} }}"
+    with process(PYTHON, SERVERS / "redis_pubsub.py", ports[0], redis.port, port=ports[0]), \
+            process(PYTHON, SERVERS / "redis_pubsub.py", ports[1], redis.port, "--deaf", deaf, port=ports[1]), \
+            haproxy(tool, tmp_path, *ports) as front, agent(conf(front.port, check), tmp_path) as watch:
+        settles(watch, "state_not_restored")
+        deaf.unlink()
+        settles(watch, "healthy")
+
+
 def test_a_server_that_crashed(tmp_path):
     with server() as child, agent(conf(child.port, HANDSHAKE, "{ type: hold }", "{ type: server }"), tmp_path) as watch:
         settles(watch, "healthy")
