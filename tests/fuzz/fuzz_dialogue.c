@@ -40,7 +40,7 @@ static int units_of(const struct dialect *dialect, struct slice stream, size_t p
 static void unwrap_all(const struct dialect *dialect, struct slice stream)
 {
     static const struct target_conf target;
-    const struct speaker speaker = { dialect, &target, "id" };
+    const struct speaker speaker = { .dialect = dialect, .target = &target, .id = "id" };
     struct subscription *subscription;
     struct effort effort = { EFFORT_BYTES };
     struct framing framing;

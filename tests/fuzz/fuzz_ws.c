@@ -44,8 +44,8 @@ static struct outcome play(const uint8_t *data, size_t size, uint8_t choice, uin
         .on = choice & 2,
         .server_no_context_takeover = choice & 4,
         .client_no_context_takeover = choice & 4,
-        .server_bits = (uint8_t)(8 + (choice >> 5)),
-        .client_bits = (uint8_t)(8 + (choice >> 5)),
+        .server_bits = (8U + ((unsigned)choice >> 5)) & 15U,
+        .client_bits = (8U + ((unsigned)choice >> 5)) & 15U,
     };
     uint32_t max_message = choice & 8 ? 100000 : 200;
     struct ws_budget budget = { 0, SIZE_MAX };

@@ -35,8 +35,8 @@ static void play(const struct stream_head *head, const uint8_t *data, bool whole
         .on = head->deflate,
         .server_no_context_takeover = head->no_context,
         .client_no_context_takeover = head->no_context,
-        .server_bits = (uint8_t)head->bits,
-        .client_bits = (uint8_t)head->bits,
+        .server_bits = head->bits & 15,
+        .client_bits = head->bits & 15,
     };
     unsigned seed = head->seed, most = 1 + head->seed % 40;
     struct ws_reader reader;
