@@ -291,7 +291,7 @@ def test_a_descriptor_limit(tool, tmp_path, looked_at):
 
 
 def test_a_leaking_server(tmp_path):
-    with server() as child, agent(conf(child.port, HANDSHAKE, "{ type: server, memory: 150MiB, gates: [ready] }"), tmp_path) as watch:
+    with server() as child, agent(conf(child.port, HANDSHAKE, "{ type: server, memory: 150MiB, gates: [ready] }", timeout="5s"), tmp_path) as watch:
         settles(watch, "healthy")
         child.ask("leak 200")
         settles(watch, "memory_growth")
@@ -300,11 +300,11 @@ def test_a_leaking_server(tmp_path):
 def test_a_slow_consumer(tmp_path):
     """What is sent to a client that does not read stays in the server's memory; the advice says where to look."""
     with server() as child, clients(child.port, 1), \
-            agent(conf(child.port, HANDSHAKE, "{ type: server, memory: 150MiB }"), tmp_path) as watch:
+            agent(conf(child.port, HANDSHAKE, "{ type: server, memory: 150MiB }", timeout="5s"), tmp_path) as watch:
         settles(watch, "healthy")
         child.ask("broadcast 200")
         found = settles(watch, "memory_growth")
-        assert "read too slowly" in json.dumps(found), found
+        assert "read too slowly" in json.dumps(found) or "slow readers" in json.dumps(found), found
 
 
 def test_a_mass_disconnect(tool, tmp_path):

@@ -8,7 +8,7 @@ import sys
 
 import websockets
 
-clients, kept = set(), []
+clients, kept, tasks = set(), [], []
 
 
 async def echo(connection, path=None):
@@ -22,18 +22,21 @@ async def echo(connection, path=None):
         clients.discard(connection)
 
 
-def command(line):
+async def command(line):
+    """A MiB at a time, with the loop free in between: the server goes on to answer."""
     word, mib = line.split()
-    if word == "leak":
-        kept.append(bytearray(os.urandom(1 << 20) * int(mib)))
-    elif word == "broadcast":
-        for _ in range(int(mib)):
-            websockets.broadcast(clients, os.urandom(1 << 20))
+    block = os.urandom(1 << 20)
+    for _ in range(int(mib)):
+        if word == "leak":
+            kept.append(bytearray(block))
+        elif word == "broadcast":
+            websockets.broadcast(clients, block)
+        await asyncio.sleep(0.002)
 
 
 async def main(port, backlog):
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sys.stdin, lambda: command(sys.stdin.readline()))
+    loop.add_reader(sys.stdin, lambda: tasks.append(loop.create_task(command(sys.stdin.readline()))))
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     async with websockets.serve(echo, "127.0.0.1", port, backlog=backlog, ping_interval=None, compression=None):
         await stop.wait()
