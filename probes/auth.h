@@ -95,6 +95,7 @@ struct auth_expiry {
     char *token;
     int64_t exp_ms, look_ms; /* wall clock */
     uint64_t next_ns;        /* the next session begins not before that */
+    bool looked_again;       /* what came meanwhile has been read: the agent may have been the late one */
     unsigned ignored;        /* sessions in a row that outlived their token */
     bool judged;             /* at least one has been */
     struct err fault;        /* of the last session that could be judged; REASON_NONE: it went well */

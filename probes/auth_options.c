@@ -244,8 +244,8 @@ const struct opt auth_rows[] = {
       .offset = AT(expiry),
       .rows = expiry_rows,
       .help = "a session is held past its token's exp, which outlives a round. One ignored expiry is a warning, the second a "
-              "fault. `wshealthd "
-              "check` needs a --timeout of ttl and within together and 2s more" },
+              "fault. The command check needs "
+              "a --timeout of ttl and within together and 2s more" },
     { .name = "mint",
       .kind = OPT_SECTION,
       .offset = AT(mint),
@@ -264,6 +264,6 @@ const struct opt auth_rows[] = {
       .max = 86400000,
       .help = "one bad token is tried in this time, in turn, as servers lock out who fails too often; a status 429 stops that for "
               "ten minutes "
-              "at least. `wshealthd check` tries each of them once" },
+              "at least. The command check tries each of them once" },
     { 0 },
 };

@@ -31,6 +31,7 @@ enum {
     RETRY_MAX_MS = 60000,
     KEPT_MS = 300000, /* a token that does not say how long it lives */
     MARGIN_S = 10,
+    LIFE_MAX_S = 1000000000,
 };
 
 /* --- made here --- */
@@ -123,6 +124,30 @@ static bool is_token(struct slice text)
     return text.len > 0 && text.len <= JWT_MAX;
 }
 
+/* Of expires_in, which is the endpoint's: any number may stand there. 0: it does not say. */
+static int64_t exp_of(const char *expires_in)
+{
+    long long life_s = strtoll(expires_in, NULL, 10);
+
+    if (life_s <= 0)
+        return 0;
+    return now_s() + (life_s < LIFE_MAX_S ? life_s : LIFE_MAX_S);
+}
+
+/* An endpoint that hands out old tokens (a cache) is not the server's fault. */
+static int check_age(struct auth_source *source, struct err *err)
+{
+    int64_t ago_s = now_s() - source->exp_s;
+    char ago[32];
+
+    if (ago_s < 0)
+        return 0;
+    text_format_duration(ago_s * 1000, ago, sizeof ago);
+    auth_source_forget(source);
+    return err_set(err, REASON_AUTH_REFRESH_FAILED, 0, "the token in the answer expired %s ago, by its own exp: want a fresh one",
+                   ago);
+}
+
 static int take_answer(struct auth_source *source, struct slice body, struct err *err)
 {
     const struct auth_opts *opts = auth_opts_of(source->run);
@@ -143,7 +168,9 @@ static int take_answer(struct auth_source *source, struct slice body, struct err
         source->got_ns = clock_now_ns();
         secret_lend(source->loan, source->token);
         if (!jwt_exp(slice_str(source->token), &source->exp_s))
-            source->exp_s = match_extract(body, "/expires_in", &life) == 0 ? now_s() + strtol(buf_str(&life), NULL, 10) : 0;
+            source->exp_s = match_extract(body, "/expires_in", &life) == 0 ? exp_of(buf_str(&life)) : 0;
+        else
+            rc = check_age(source, err);
     }
     buf_wipe(&token);
     buf_fini(&life);

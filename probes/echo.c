@@ -78,8 +78,11 @@ static enum turn await_answer(struct talk *talk)
         if (state->perhaps)
             continue;
         text_excerpt(message.body, EXCERPT_CHARS, excerpt, sizeof excerpt);
-        talk_explain_timeout(talk, REASON_ECHO_MISMATCH, "messages came, none matched; the last, \"%s\": %s: no match", excerpt,
-                             why.text);
+        if (match_shows_message(&why))
+            talk_explain_timeout(talk, REASON_ECHO_MISMATCH, "messages came, none matched; the last: %s: no match", why.text);
+        else
+            talk_explain_timeout(talk, REASON_ECHO_MISMATCH, "messages came, none matched; the last, \"%s\": %s: no match", excerpt,
+                                 why.text);
     }
     return TURN_WAIT;
 }

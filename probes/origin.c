@@ -523,7 +523,7 @@ static const struct opt origin_rows[] = {
       .max = 86400000,
       .help =
           "one Origin beside the accepted one is tried in this time, in turn; a status 429 stops that for ten minutes at least. "
-          "`wshealthd check` tries all of them once" },
+          "The command check tries all of them once" },
     { 0 },
 };
 

@@ -236,6 +236,9 @@ static void explain_mismatch(struct talk *talk, const struct ws_message *message
                              " bytes came, which is more than is kept: it may have been the one, and no "
                              "other matched",
                              name, message->size);
+    } else if (!state->perhaps && match_shows_message(why)) {
+        talk_explain_timeout(talk, REASON_SCRIPT_MISMATCH, "%s: messages came, none matched; the last: %s: no match", name,
+                             why->text);
     } else if (!state->perhaps) {
         text_excerpt(message->body, EXCERPT_CHARS, excerpt, sizeof excerpt);
         talk_explain_timeout(talk, REASON_SCRIPT_MISMATCH, "%s: messages came, none matched; the last, \"%s\": %s: no match", name,

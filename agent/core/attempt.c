@@ -16,7 +16,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 
-enum { DATE_SLACK_S = 2 };
+enum { DATE_SLACK_S = 2, LOOK_AGAIN_MS = 20 };
 
 static void release(struct attempt *attempt)
 {
@@ -47,6 +47,12 @@ static void on_settled(struct timer *timer, void *user)
     struct attempt_outcome outcome = { ATTEMPT_TAKEN, 0, NULL };
 
     (void)timer;
+    /* The agent may have been stopped meanwhile: a refusal that waits in the socket is read before anything is said. */
+    if (!attempt->looked_again) {
+        attempt->looked_again = true;
+        timer_start(&attempt->settle, LOOK_AGAIN_MS);
+        return;
+    }
     if (attempt->keeps) {
         attempt->taken = true;
         attempt->on_end(attempt->user, &outcome);
@@ -72,6 +78,7 @@ static void on_ready(void *user)
     note_clock(attempt);
     if (settle_ms > ATTEMPT_SETTLE_MAX_MS)
         settle_ms = ATTEMPT_SETTLE_MAX_MS;
+    attempt->looked_again = is_confirmed(attempt);
     timer_start(&attempt->settle, is_confirmed(attempt) ? 0 : settle_ms);
 }
 

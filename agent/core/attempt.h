@@ -50,7 +50,7 @@ struct attempt {
     uint64_t opened_ns, ready_ns; /* 0: not yet */
     int64_t skew_s;
     char said[WORDS_BYTES]; /* the first message once it was ready, which refuses nothing that is configured; "": none */
-    bool keeps, taken;
+    bool keeps, taken, looked_again;
     void (*on_end)(void *user, const struct attempt_outcome *outcome);
     void (*on_message)(void *user, const struct ws_message *message); /* of a kept one; may be NULL */
     void *user;

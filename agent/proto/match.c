@@ -197,6 +197,11 @@ static const char *show(struct slice s, char out[SHOWN_BYTES])
     return out;
 }
 
+bool match_shows_message(const struct err *why)
+{
+    return strncmp(why->text, "text is ", 8) == 0;
+}
+
 static bool try_texts(const struct match *match, struct slice message, struct err *why)
 {
     char got[SHOWN_BYTES], want[SHOWN_BYTES];

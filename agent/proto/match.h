@@ -32,6 +32,8 @@ struct match *match_new(const struct match_spec *spec, struct err *err);
 void match_free(struct match *match);
 /* true, or false with *why (may be NULL) saying what is missing: "json /op is \"nack\", want \"pong\"". */
 bool match_try(struct match *match, struct slice message, struct err *why);
+/* Does the sentence of match_try show the message itself? Then its reader need not see it twice. */
+bool match_shows_message(const struct err *why);
 /* Appends the value at the pointer (RFC 6901): a string as it is, anything else as JSON. -1: `message` is no JSON or larger than
  * MATCH_JSON_MAX, nothing is there, the pointer is none, or past out's ceiling; out is then unchanged. */
 int match_extract(struct slice message, const char *pointer, struct buf *out);

@@ -153,6 +153,22 @@ def test_expiry(keys, tmp_path, conf, options, code, reason, words):
         assert (got[0], got[2]) == (code, reason) and words in got[3], got
 
 
+def test_a_slow_clock_ignores_no_expiry(keys, tmp_path):
+    port = free_port()
+    with process(PYTHON, SERVERS / "guard.py", port, '{"clock_s": -60}', port=port):
+        got = verdict(conf_file(tmp_path, port, f"reject: [], expiry: {{ ttl: 2s, within: 1s }}, {mint(keys)}"), timeout="20s")
+        assert got[1:3] == ("warn", "auth_expiry_ignored") and "its clock is" in got[3] and "behind the agent's" in got[3], got
+
+
+def test_an_endless_life(keys, tmp_path):
+    """A token that is no JWT, and an expires_in that no clock holds."""
+    port = free_port()
+    with guard(port, keys, opaque=True, client="probe:s3cr&t/plus"):
+        file = conf_file(tmp_path, port, "accept: true, reject: [absent], " + refresh(port))
+        code, document = check(None, conf=file, timeout="8s")
+        assert code in (1, 2) and only(document)["reason"] == "auth_rejected", document  # and no crash
+
+
 def test_too_little_time_for_expiry(keys, tmp_path):
     port = free_port()
     with guard(port, keys):
@@ -180,6 +196,7 @@ def test_oauth_client_credentials(keys, tmp_path):
 @pytest.mark.parametrize("conf, token, words", [
     ({"broken": 503}, "/access_token", "status 503, want 200"),
     ({}, "/data/token", "the answer has no /data/token (refresh.token)"),
+    ({"ttl_s": -600}, "/access_token", "the token in the answer expired 10m"),
 ])
 def test_an_endpoint_that_gives_no_token(keys, tmp_path, conf, token, words):
     port = free_port()

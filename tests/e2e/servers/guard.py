@@ -10,7 +10,8 @@ guard.py PORT '{"alg": …, "key": …}': what it does is JSON:
     clock_s         the server's clock is so far ahead, in Date and for tokens
     origins         those that are let in; "loose": "prefix" | "host" compares less than it should
     status          of a refused Origin
-    client          "id:secret" that /token wants; ttl_s of what it gives; "broken": a status that it answers instead
+    client          "id:secret" that /token wants; ttl_s of what it gives; "broken": a status that it answers instead;
+                    "opaque": its token is no JWT, and lives for ever
 """
 import asyncio
 import base64
@@ -150,6 +151,8 @@ async def token(request):
         key = file.read().rstrip(b"\n")
     ttl_s = CONF.get("ttl_s", 60)
     claims = {"sub": "probe", "iat": int(time.time()), "exp": int(time.time()) + ttl_s}
+    if CONF.get("opaque"):
+        return web.json_response({"access_token": "no-jwt", "token_type": "Bearer", "expires_in": 2**63 - 1})
     return web.json_response({"access_token": jwt.encode(claims, key, algorithm="HS256"), "token_type": "Bearer", "expires_in": ttl_s})
 
 

@@ -23,7 +23,8 @@ static struct {
     const char *valid; /* what the valid one gets; NULL: a 101 */
     uint64_t lives_ms; /* a connection with a JWT is closed with `at_exp` after that; 0: never */
     uint16_t at_exp;
-    char last; /* of the request under way */
+    unsigned stops_ms; /* everything stands still for that long once a bad one is open, and then it is closed */
+    char last;         /* of the request under way */
 } server;
 
 static char letter_of(const struct http_head *head)
@@ -66,6 +67,16 @@ static void on_exp(struct timer *timer, void *user)
         peer_close(last_peer, server.at_exp, "");
 }
 
+static struct timer at_stop;
+
+static void on_stop(struct timer *timer, void *user)
+{
+    (void)timer;
+    (void)user;
+    peer_close(last_peer, server.code, "");
+    usleep(server.stops_ms * 1000);
+}
+
 static void on_open(struct peer *peer)
 {
     bool good = server.last == 'v' || strchr(server.takes, server.last);
@@ -75,7 +86,9 @@ static void on_open(struct peer *peer)
         timer_start(&at_exp, server.lives_ms);
     if (!good && server.says)
         peer_say(peer, WS_TEXT, slice_str(server.says));
-    if (!good && server.code)
+    if (!good && server.stops_ms)
+        timer_start(&at_stop, 60);
+    else if (!good && server.code)
         peer_close(peer, server.code, "who are you?");
 }
 
@@ -109,6 +122,7 @@ static void begin(struct play *play, const char *target, const char *options, bo
     memset(server.seen, 0, sizeof server.seen);
     assert_int_equal(loop_init(&play->loop, &err), 0);
     timer_init(&at_exp, &play->loop, on_exp, NULL);
+    timer_init(&at_stop, &play->loop, on_stop, NULL);
     play->script = (struct script){ .on_request = on_request, .on_open = on_open };
     buf_printf(
         &text,
@@ -138,6 +152,7 @@ static void end(struct play *play)
     assert_int_equal(play->host.backoff[0].level, 0); /* whatever it was refused, the other checks go on at their pace */
     check_free(play->check);
     timer_stop(&at_exp);
+    timer_stop(&at_stop);
     host_end(&play->host);
     script_end(&play->script);
     loop_fini(&play->loop);
@@ -406,6 +421,36 @@ static void test_a_session_ends_too_early(void **state)
     expect("", options, RESULT_WARN, REASON_CLOSED_BY_SERVER, "before its token's exp", "vv");
 }
 
+/* A restart ends renewed sessions too; and who was not renewed in time had no chance. */
+static void test_a_restart_is_no_refused_renewal(void **state)
+{
+    char options[400];
+
+    (void)state;
+    snprintf(options, sizeof options,
+             "reject: [], expiry: { ttl: 2s, within: 2s, expect: renew, renew: { send: '{{token}}' } }, %s", mint);
+    server.lives_ms = 3050;
+    server.at_exp = 1001;
+    expect("", options, RESULT_WARN, REASON_AUTH_REJECTED, "when its first token expired", "vv");
+    server.at_exp = 4001;
+    expect("", options, RESULT_FAIL, REASON_AUTH_REJECTED, "when its first token expired", "vv");
+    server.at_exp = 1001;
+    server.lives_ms = 1250; /* it is to be renewed half a second later at least */
+    while (clock_wall_ms() % 1000 > 100)
+        usleep(1000);
+    expect("", options, RESULT_PASS, REASON_NONE, "could not be held to its end", "vv");
+}
+
+/* A refusal that came while the agent was stopped waits in the socket. */
+static void test_a_stopped_agent_reads_before_it_judges(void **state)
+{
+    (void)state;
+    server.refusal = NULL;
+    server.code = 4401;
+    server.stops_ms = 300;
+    expect("", "reject: [absent]", RESULT_PASS, REASON_NONE, "absent (close code 4401)", "a");
+}
+
 /* The first time is a warning, between rounds; the second a fault, which stays. */
 static void test_ignored_over_rounds(void **state)
 {
@@ -495,6 +540,8 @@ int main(void)
         TEST(test_no_answer),
         TEST(test_a_session_ends_with_its_token),
         TEST(test_a_session_ends_too_early),
+        TEST(test_a_restart_is_no_refused_renewal),
+        TEST(test_a_stopped_agent_reads_before_it_judges),
         TEST(test_ignored_over_rounds),
         TEST(test_too_short_for_expiry),
         TEST(test_configuration),

@@ -165,6 +165,10 @@ static const struct scene failing[] = {
             "step 2 (login): messages came, none matched; the last, \"{\"op\":\"welcome\",\"salt\":\"other\"}\": json /salt is "
             "\"other\", want"),
       .waits = true },
+    { STEPS "    - { send: x, expect: { contains: bye } }\n",
+      { ON("x", "hi") },
+      FAILS(REASON_SCRIPT_MISMATCH, "none matched; the last: text is \"hi\", want \"bye\" in it: no match within"),
+      .waits = true },
     { STEPS LOGIN,
       { HELLO, ON("login", "{\"op\":\"denied\"}") },
       FAILS(REASON_SCRIPT_REJECTED, "step 2 (login): the server refuses with \"{\"op\":\"denied\"}\"") },
