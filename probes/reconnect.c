@@ -18,13 +18,14 @@
 #include "agent/client/dialogue.h"
 #include "agent/core/channels.h"
 #include "agent/core/run_report.h"
+#include "probes/reconnect_burst.h"
 #include "probes/registry.h"
 
 enum { HOW_CLOSE = 1, HOW_ABORT = 2, DELAY_FIRST_MS = 100, DELAY_MAX_MS = 30000, DOUBLINGS_MAX = 9, NAME_CHARS = 60 };
 
 struct reconnect_opts {
     unsigned how;
-    int64_t within_ms, max_per_second;
+    int64_t within_ms, max_per_second, burst;
     char *channel;
     struct opt_strings channels;
     struct dialect over;
@@ -34,6 +35,7 @@ struct reconnect_state {
     struct dialect dialect;
     struct dialogue *dialogue;
     struct channels *channels; /* NULL: none are subscribed */
+    struct burst *burst;       /* NULL: none is configured */
     struct conn_report report;
     struct timer again; /* the next attempt */
     bool begun, opening, standing /* open, and all is subscribed */, aborts /* the next drop */;
@@ -72,7 +74,7 @@ static void finish_back(struct run *run)
 {
     struct reconnect_state *state = run->state;
     uint64_t took_ns = clock_now_ns() - state->dropped_ns;
-    char took[32], within[32];
+    char took[32], within[32], back[BURST_BACK_CHARS];
 
     state->measuring = false;
     run->report.phase = PHASE_OPEN;
@@ -80,11 +82,17 @@ static void finish_back(struct run *run)
     run->report.rtt_ns = took_ns;
     text_format_elapsed(took_ns, took, sizeof took);
     text_format_duration(opts_of(run)->within_ms, within, sizeof within);
-    if (took_ns > (uint64_t)opts_of(run)->within_ms * NS_PER_MS)
+    if (took_ns > (uint64_t)opts_of(run)->within_ms * NS_PER_MS) {
         run_finish(run, REASON_RECONNECT_SLOW, "after %s it took %s to come back (want %s)", how_name(!state->aborts), took,
                    within);
-    else
-        run_pass(run, "back %s after %s%s", took, how_name(!state->aborts), state->count ? ", with its subscriptions" : "");
+        return;
+    }
+    snprintf(back, sizeof back, "back %s after %s%s", took, how_name(!state->aborts),
+             state->count ? ", with its subscriptions" : "");
+    if (!state->burst)
+        run_pass(run, "%s", back);
+    else if (!burst_start(state->burst, back))
+        burst_pass(state->burst, back);
 }
 
 static void drop(struct run *run)
@@ -135,6 +143,7 @@ static void finish_failed(struct run *run, const struct err *err)
     if (state->opening)
         run_report_conn(run, &state->report, run->url->tls);
     state->opening = false;
+    burst_cancel(state->burst);
     dialogue_drop(state->dialogue);
     run->report.phase = reason_phase(err->reason);
     if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
@@ -195,7 +204,7 @@ static void on_lost(void *user, const struct err *err)
 
     state->opening = state->standing = false;
     run->stats->held = 0;
-    if (!run->active) /* the next round opens a new one */
+    if (!run->active || burst_is_busy(state->burst)) /* the next round opens a new one */
         return;
     run_report_conn(run, &state->report, run->url->tls);
     state->last = *err;
@@ -275,6 +284,8 @@ static void first_round(struct run *run)
     }
     state->dialogue = dialogue_new(run, &dialogue_events);
     timer_init(&state->again, run->loop, on_again, run);
+    if (opts->burst)
+        state->burst = burst_new(run, (size_t)opts->burst, opts->within_ms);
 }
 
 static void reconnect_start(struct run *run)
@@ -285,6 +296,7 @@ static void reconnect_start(struct run *run)
         first_round(run);
     run->report.phase = PHASE_RESOLVE;
     err_clear(&state->last);
+    burst_cancel(state->burst); /* of a round that was void */
     if (state->standing)
         drop(run);
     else if (state->due)
@@ -323,6 +335,10 @@ static void reconnect_on_deadline(struct run *run)
     bool measuring = state->measuring, late = has_timed_out(run);
     struct err err;
 
+    if (burst_is_busy(state->burst)) {
+        burst_expire(state->burst);
+        return;
+    }
     if (late && dialogue_is_ready(state->dialogue)) {
         describe_missing(run, &err);
         finish_failed(run, &err);
@@ -353,6 +369,8 @@ static void reconnect_stop(struct run *run)
     if (!state->begun)
         return;
     timer_stop(&state->again);
+    if (state->burst)
+        burst_free(state->burst);
     dialogue_close(state->dialogue, WS_CODE_NORMAL);
     dialogue_free(state->dialogue);
     if (state->channels)
@@ -389,12 +407,9 @@ static const struct opt reconnect_rows[] = {
       .max = CHANNEL_NAME_MAX },
     { OPTION("channels", channels, OPT_STRINGS, "several channels, as a list and with patterns such as room-{1..50}"),
       .max = 1000 },
-    { .name = "burst",
-      .kind = OPT_INT,
-      .default_text = "0",
-      .max = 1000,
-      .flags = OPT_FUTURE,
-      .help = "so many connections come back at once after a drop" },
+    { OPTION("burst", burst, OPT_INT,
+             "so many connections at once after a drop, at most once a minute; 0: none. They, and a bystander's ping, are judged"),
+      .default_text = "0", .max = BURST_MAX },
     DIALECT_PARTS(offsetof(struct reconnect_opts, over)),
     { 0 },
 };
@@ -408,6 +423,7 @@ const struct probe_type probe_reconnect = {
     .opts_size = sizeof(struct reconnect_opts),
     .state_size = sizeof(struct reconnect_state),
     .session = true,
+    .keeps = offsetof(struct reconnect_opts, burst) + 1,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD,
     .reasons = (const enum reason[]){ REASON_SUBSCRIBE_TIMEOUT, REASON_SUBSCRIBE_REJECTED, REASON_RECONNECT_SLOW,
                                       REASON_RESUME_FAILED, REASON_NONE },

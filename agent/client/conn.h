@@ -58,6 +58,7 @@ struct conn_group {
     struct list farewells;
     struct ws_budget budget;
     uint64_t reconnect_ns; /* of checks that drop their connections on purpose: the next attempt of any of them comes not before */
+    uint64_t burst_ns;     /* of checks that open many at once on purpose: the next burst of any of them comes not before */
     struct conn *current;  /* whose callback is running; NULL once its owner has closed it there */
     uint64_t requested_ns; /* when the last of them has asked for its upgrade: servers may end an older session then */
     unsigned shared_farewells; /* of `farewells`: those of shared connections, which end before the next one begins */

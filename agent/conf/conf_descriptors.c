@@ -23,6 +23,15 @@ static uint64_t needs_of(const struct check_conf *check)
     return check->enabled ? PER_CHECK + (uint64_t)kept + (uint64_t)kept / 10 : 0;
 }
 
+/* The option that says how many; every type calls it as it likes. */
+static const char *option_of(const struct probe_type *type)
+{
+    for (const struct opt *row = type->opts; type->keeps && row && row->name; row++)
+        if (row->offset == type->keeps - 1)
+            return row->name;
+    return "connections";
+}
+
 void conf_validate_descriptors(const struct conf *conf, struct conf_error_list *found)
 {
     uint64_t limit = process_files_possible(), total = OWN + PER_BROKER * (uint64_t)conf->broker_count, most = 0;
@@ -38,7 +47,7 @@ void conf_validate_descriptors(const struct conf *conf, struct conf_error_list *
     }
     if (total <= limit || most < MANY)
         return;
-    snprintf(path, sizeof path, "checks[%zu].connections", which);
+    snprintf(path, sizeof path, "checks[%zu].%s", which, option_of(conf->checks[which].type));
     conf_error_path(found, path,
                     "%s needs %llu descriptors, %llu with all else, and this process may have %llu (ulimit -Hn, LimitNOFILE=)",
                     conf->checks[which].name ? conf->checks[which].name : conf->checks[which].type->name, (unsigned long long)most,

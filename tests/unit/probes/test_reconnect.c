@@ -19,6 +19,9 @@ static struct stage {
     unsigned confirms; /* so many subscriptions; 0: all */
     bool refuses;      /* the others; else it says nothing to them */
     unsigned subscribed, closes;
+    unsigned takes;        /* so many upgrades; 0: all */
+    const char *to_others; /* its answer */
+    unsigned asked;
 } stage;
 
 static const struct conf_env env = { .probes = probe_registry, .getenv = no_env };
@@ -35,6 +38,13 @@ static void answer(struct peer *peer, const struct ws_message *message)
         else if (stage.refuses)
             peer_say(peer, WS_TEXT, slice_str("no"));
     }
+}
+
+static const char *on_request(struct script *script, const struct http_head *head)
+{
+    (void)script;
+    (void)head;
+    return ++stage.asked > stage.takes && stage.takes ? stage.to_others : NULL;
 }
 
 static void on_judged(void *user, struct check *check, bool changed)
@@ -62,6 +72,7 @@ static void begin(const char *options, size_t count)
     assert_int_equal(loop_init(&stage.loop, &err), 0);
     stage.script.on_message = answer;
     stage.script.leaves_close = true;
+    stage.script.on_request = on_request;
     stage.count = count;
     buf_printf(&text, "target: { url: \"ws://127.0.0.1:%u/ws\" }\nchecks:\n", script_begin(&stage.script, &stage.loop));
     for (size_t i = 0; i < count; i++)
@@ -209,6 +220,89 @@ static void test_it_comes_back_when_the_server_does(void **state)
     end();
 }
 
+/* --- burst --- */
+
+enum { ALWAYS = 3 /* connections before the crowd: the check's, that once more, the bystander's */ };
+#define CROWD "timeout: 30s, within: 10s, max_per_second: 100, burst: 20"
+
+static void test_a_crowd_comes_back(void **state)
+{
+    (void)state;
+    begin(CROWD, 1);
+    assert_verdict(play(1), RESULT_PASS, REASON_NONE, "after a close frame; 20 of 20 came back within ", "crowd");
+    assert_non_null(strstr(check_get_view(stage.checks[0])->message, "; a bystander's ping took "));
+    assert_int_equal(stage.script.accepted, ALWAYS + 20);
+    assert_verdict(play(1), RESULT_PASS, REASON_NONE, "after an abort", "a minute is not over");
+    assert_int_equal(stage.script.accepted, ALWAYS + 20 + 1);
+    end();
+}
+
+/* Two checks have one pace. */
+static void test_bursts_are_rare_for_all(void **state)
+{
+    (void)state;
+    begin(CROWD, 2);
+    play(6);
+    assert_in_range(stage.script.accepted, 20, 40);
+    end();
+}
+
+static void test_a_crowd_that_is_too_large(void **state)
+{
+    (void)state;
+    stage.takes = ALWAYS + 12;
+    stage.to_others = refusal;
+    begin(CROWD, 1);
+    assert_verdict(play(1), RESULT_WARN, REASON_RECONNECT_SLOW,
+                   "12 of 20 connections came back within 10s; the first failure: ", "first");
+    assert_non_null(strstr(check_get_view(stage.checks[0])->message, "503"));
+    stage.takes = 0;
+    assert_verdict(play(1), RESULT_WARN, REASON_RECONNECT_SLOW, "; of the last burst: 12 of 20 ", "it is remembered");
+    stage.takes = stage.asked + ALWAYS - 1 + 12;
+    stage.host.group.burst_ns = 0;
+    assert_verdict(play(1), RESULT_FAIL, REASON_RECONNECT_SLOW, "12 of 20 ", "two in a row");
+    stage.takes = 0;
+    stage.host.group.burst_ns = 0;
+    assert_verdict(play(1), RESULT_PASS, REASON_NONE, "20 of 20 ", "well again");
+    end();
+}
+
+static void test_a_crowd_that_is_left_without_answer(void **state)
+{
+    (void)state;
+    stage.takes = ALWAYS + 12;
+    stage.to_others = "HTTP/1.1 101 Swit";
+    begin("timeout: 30s, within: 500ms, max_per_second: 100, burst: 20", 1);
+    stage.script.stays = true;
+    assert_verdict(play(1), RESULT_WARN, REASON_RECONNECT_SLOW, "12 of 20 connections came back within 500ms; the others", "mute");
+    end();
+}
+
+static void test_a_refusal_stops_the_burst(void **state)
+{
+    (void)state;
+    stage.takes = ALWAYS + 1;
+    stage.to_others = forbidden;
+    begin("timeout: 30s, within: 10s, max_per_second: 100, burst: 500", 1);
+    assert_verdict(play(1), RESULT_WARN, REASON_RATE_LIMITED, " of a burst of 500, and the burst was stopped: ", "refused");
+    assert_true(stage.script.accepted < 250);
+    assert_true(stage.host.group.burst_ns > clock_now_ns() + 500 * NS_PER_S);
+    end();
+}
+
+/* It ends in the middle of one: nothing leaks, and nothing comes later. */
+static void test_it_ends_in_a_burst(void **state)
+{
+    (void)state;
+    stage.takes = ALWAYS;
+    stage.to_others = "HTTP/1.1 101 Swit";
+    begin(CROWD, 1);
+    stage.script.stays = true;
+    timer_start(&stage.end, 500);
+    play(1);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +315,12 @@ int main(void)
         cmocka_unit_test(test_it_is_no_storm),
         cmocka_unit_test(test_a_refusal_ends_the_attempts),
         cmocka_unit_test(test_it_comes_back_when_the_server_does),
+        cmocka_unit_test(test_a_crowd_comes_back),
+        cmocka_unit_test(test_bursts_are_rare_for_all),
+        cmocka_unit_test(test_a_crowd_that_is_too_large),
+        cmocka_unit_test(test_a_crowd_that_is_left_without_answer),
+        cmocka_unit_test(test_a_refusal_stops_the_burst),
+        cmocka_unit_test(test_it_ends_in_a_burst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
