@@ -150,6 +150,7 @@ bool look_find(struct look_find *find, const struct look_plan *plan, const uint3
     bool replaced = false;
 
     err_clear(&seen->process_err);
+    seen->process_ended = find->count && !all_alive(find);
     if (is_time(find, plan, inodes, inode_count, seen->at_ns)) {
         search(plan, inodes, inode_count, &pids, &seen->process_err);
         replaced = take(find, &pids);

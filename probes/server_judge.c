@@ -192,6 +192,7 @@ static void sample_of(struct server_state *state, const struct server_stats *sta
                                       .cpu_ms = seen->busiest_ms,
                                       .quiet = quiet,
                                       .restarted = seen->restarted,
+                                      .process_ended = seen->process_ended,
                                       .by_server = seen->by_server,
                                       .ended = seen->ended };
     if (sample->have_fds)

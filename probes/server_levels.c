@@ -179,10 +179,28 @@ static void judge_connections(struct server_levels *levels, const struct server_
 
 /* --- over time --- */
 
+/* What has ended and the count that misses its connections are not always of one round. */
+static uint64_t drop_hold_ms(const struct server_policy *policy)
+{
+    return policy->drop.in_ms > HOLD_MS ? (uint64_t)policy->drop.in_ms : HOLD_MS;
+}
+
+static bool was_lately(uint64_t then_ms, const struct server_policy *policy, const struct server_sample *sample)
+{
+    return then_ms && sample->at_ms - then_ms <= drop_hold_ms(policy);
+}
+
+/* A process that is replaced takes its connections with it (a deploy, nginx that reloads): that is no fault of those that are left. */
+static void note_cause(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample)
+{
+    levels->by_restart = levels->by_restart || was_lately(levels->restarted_ms, policy, sample);
+    levels->by_process = levels->by_process || was_lately(levels->process_ended_ms, policy, sample);
+}
+
 static void begin_drop(struct server_levels *levels, const struct server_sample *sample, double peak)
 {
     levels->over[LEVEL_DROP] = true;
-    levels->by_restart = sample->restarted;
+    levels->by_restart = levels->by_process = false;
     levels->peak = peak;
     levels->left = sample->connections;
     levels->dropped_ms = sample->at_ms;
@@ -194,9 +212,9 @@ static void begin_drop(struct server_levels *levels, const struct server_sample 
 static bool drop_is_over(const struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample)
 {
     int64_t low = policy->drop.low ? policy->drop.low : policy->drop.percent / 2;
-    uint64_t hold_ms = policy->drop.in_ms > HOLD_MS ? (uint64_t)policy->drop.in_ms : HOLD_MS;
 
-    return sample->at_ms - levels->dropped_ms >= hold_ms || sample->connections >= levels->peak * (double)(PERCENT - low) / PERCENT;
+    return sample->at_ms - levels->dropped_ms >= drop_hold_ms(policy) ||
+           sample->connections >= levels->peak * (double)(PERCENT - low) / PERCENT;
 }
 
 static void say_drop(const struct server_levels *levels, const struct server_policy *policy, struct server_said *said)
@@ -204,9 +222,9 @@ static void say_drop(const struct server_levels *levels, const struct server_pol
     char within[SHOWN_MAX], who[96] = "";
 
     text_format_duration(policy->drop.in_ms, within, sizeof within);
-    if (levels->by_restart) {
-        say(said, RESULT_WARN, REASON_SERVER_CONNECTIONS_DROPPED, "the server has restarted: of %.0f connections %.0f were left",
-            levels->peak, levels->left);
+    if (levels->by_restart || levels->by_process) {
+        say(said, RESULT_WARN, REASON_SERVER_CONNECTIONS_DROPPED, "%s: of %.0f connections %.0f were left",
+            levels->by_restart ? "the server has restarted" : "a process of the server's has ended", levels->peak, levels->left);
         return;
     }
     if (levels->by_server * 2 > levels->ended)
@@ -235,12 +253,13 @@ static void judge_drop(struct server_levels *levels, const struct server_policy 
     fell = peak - sample->connections;
     if (levels->over[LEVEL_DROP]) { /* it may go on falling */
         levels->left = sample->connections < levels->left ? sample->connections : levels->left;
-        levels->by_restart = levels->by_restart || sample->restarted;
     } else if (sample->counted && fell >= DROP_MIN && fell * PERCENT >= (double)policy->drop.percent * peak) {
         begin_drop(levels, sample, peak);
     }
-    if (levels->over[LEVEL_DROP])
-        say_drop(levels, policy, said);
+    if (!levels->over[LEVEL_DROP])
+        return;
+    note_cause(levels, policy, sample);
+    say_drop(levels, policy, said);
 }
 
 static void judge_growth(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,
@@ -338,6 +357,10 @@ void server_levels_judge(struct server_levels *levels, const struct server_polic
     bool settling;
 
     *said = (struct server_said){ .result = RESULT_PASS, .reason = REASON_NONE };
+    if (sample->restarted)
+        levels->restarted_ms = sample->at_ms;
+    if (sample->process_ended)
+        levels->process_ended_ms = sample->at_ms;
     if (sample->quiet || sample->restarted)
         levels->quiet_ms = sample->at_ms;
     settling = levels->quiet_ms && sample->at_ms - levels->quiet_ms < AFTER_MS;

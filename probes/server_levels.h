@@ -40,6 +40,7 @@ struct server_sample {
     uint64_t cpu_ms;           /* … so long a time; 0: not known yet */
     bool quiet;                /* a deploy is announced: drops and churn are expected */
     bool restarted;            /* the process or the socket is another one than before */
+    bool process_ended;        /* one of its processes is there no more */
     uint64_t by_server, ended; /* of the connections that have ended since the last count: by the server's side first; all */
 };
 
@@ -74,7 +75,8 @@ struct server_levels { /* zero it to start */
     /* drop */
     double peak, left;
     uint64_t dropped_ms, by_server, ended;
-    bool by_restart;
+    bool by_restart, by_process;
+    uint64_t restarted_ms, process_ended_ms; /* the last time; 0: never */
     int64_t growth_percent;
     /* churn */
     double normal; /* learned; per second */

@@ -53,7 +53,8 @@ struct look_seen {
     bool have_limit;
     uint64_t queue, limit;
     unsigned fullest_percent;
-    bool restarted; /* other sockets, or other processes, than in the look before */
+    bool restarted;     /* other sockets, or other processes, than in the look before */
+    bool process_ended; /* one of the processes of the look before is gone */
 
     bool counted; /* the connections were counted in this look: expensive counts are rarer than looks */
     bool cut;     /* more than LOOK_CONNECTIONS_MAX: opens and closes are by their number only */

@@ -208,6 +208,33 @@ static void test_no_mass_disconnect(void **state)
     assert_said(REASON_SERVER_CONNECTIONS_DROPPED, "the server has restarted: of 1000 connections 0 were left");
 }
 
+/* The end of a process is often seen a round before the connections that it had are missed, or after that. */
+static void test_a_drop_by_a_process_that_ended(void **state)
+{
+    (void)state;
+    policy.drop = (struct server_swing){ 50, 10000, 0 };
+    later(5000, 1000);
+    sample.process_ended = true;
+    sample.counted = false;
+    assert_int_equal(later(1000, 1000), RESULT_PASS);
+    sample.process_ended = false;
+    sample.counted = true;
+    assert_int_equal(later(1000, 300), RESULT_WARN);
+    assert_said(REASON_SERVER_CONNECTIONS_DROPPED, "a process of the server's has ended: of 1000 connections 300 were left");
+    setup(NULL);
+    policy.drop = (struct server_swing){ 50, 10000, 0 };
+    later(5000, 1000);
+    sample.restarted = true;
+    sample.counted = false;
+    later(1000, 1000);
+    sample.restarted = false;
+    sample.counted = true;
+    assert_int_equal(later(1000, 0), RESULT_WARN);
+    assert_said(REASON_SERVER_CONNECTIONS_DROPPED, "the server has restarted: of 1000 connections 0 were left");
+    assert_int_equal(later(300000, 1000), RESULT_PASS);
+    assert_int_equal(later(5000, 300), RESULT_FAIL); /* long after it: nobody's restart */
+}
+
 static void test_growth(void **state)
 {
     (void)state;
@@ -305,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup(test_mass_disconnect, setup),
         cmocka_unit_test_setup(test_clients_that_come_back, setup),
         cmocka_unit_test_setup(test_no_mass_disconnect, setup),
+        cmocka_unit_test_setup(test_a_drop_by_a_process_that_ended, setup),
         cmocka_unit_test_setup(test_growth, setup),
         cmocka_unit_test_setup(test_churn_is_learned, setup),
         cmocka_unit_test_setup(test_churn_of_nobody, setup),
