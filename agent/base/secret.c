@@ -25,6 +25,8 @@ static struct entry {
     int16_t next[FORM_COUNT]; /* the next entry whose form begins with the same character; NONE: there is none */
 } entries[SECRET_COUNT_MAX];
 static size_t entry_count;
+static unsigned loan_count; /* values that are lent */
+static unsigned forgotten;
 static int16_t firsts[FORM_COUNT][256]; /* by the character that a form begins with */
 /* Does a form begin with these three characters? A hash of them, so that most positions of a text need no comparison at all. Of each form one bit:
  * those behind a character that is shared are looked for one further on. */
@@ -105,6 +107,7 @@ static struct entry *find(const char *value, size_t len)
 
 static void add(const char *value, size_t len, unsigned lent)
 {
+    forgotten += entry_count == SECRET_COUNT_MAX;
     if (entry_count == SECRET_COUNT_MAX)
         remove_at(0);
     else if (entry_count == 0)
@@ -147,6 +150,7 @@ static void give_back(char *value)
     if (lent && !entry->lent)
         remove_at((size_t)(entry - entries));
     mem_free_secret(value);
+    loan_count--;
 }
 
 void secret_lend(struct secret_loan *loan, const char *value)
@@ -160,6 +164,7 @@ void secret_lend(struct secret_loan *loan, const char *value)
         memmove(loan->values, loan->values + 1, --loan->count * sizeof loan->values[0]);
     }
     loan->values[loan->count++] = mem_strdup(value);
+    loan_count++;
     entry = find(value, len); /* it may have been the oldest */
     if (entry)
         entry->lent++;
@@ -171,6 +176,16 @@ void secret_return(struct secret_loan *loan)
 {
     while (loan->count)
         give_back(loan->values[--loan->count]);
+}
+
+bool secret_scrub_is_urgent(void)
+{
+    return loan_count > 0 || entry_count == SECRET_COUNT_MAX;
+}
+
+unsigned secret_forgotten(void)
+{
+    return forgotten;
 }
 
 static int hex_value(uint8_t c)
@@ -364,6 +379,7 @@ void secret_scrub(char *text)
 
 void secret_forget_all(void)
 {
+    forgotten++;
     for (size_t i = 0; i < entry_count; i++)
         drop(&entries[i]);
     entry_count = 0;

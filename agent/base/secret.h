@@ -26,7 +26,11 @@ struct secret_loan {
 };
 void secret_lend(struct secret_loan *loan, const char *value);
 void secret_return(struct secret_loan *loan); /* all of it; the loan may be used again */
-void secret_scrub(char *text);                /* each occurrence becomes *** in place */
+/* For who would scrub a text later. Has it to be now, since one is lent, or the register is full? And how often was one forgotten so far that was not
+ * returned: what is older than that can no longer be scrubbed. */
+bool secret_scrub_is_urgent(void);
+unsigned secret_forgotten(void);
+void secret_scrub(char *text); /* each occurrence becomes *** in place */
 /* How many bytes at the front belong to a secret, or to several that overlap; 0 where none begins. For code that cuts a text. */
 size_t secret_span(struct slice s);
 void secret_forget_all(void);

@@ -16,6 +16,14 @@
 
 enum { LINE_MAX = 1 << 10 };
 
+/* What waits: this, and its bytes. */
+struct waiting {
+    uint64_t at_ns;
+    struct trace_by by;
+    trace_maker *make;
+    size_t len;
+};
+
 struct line {
     uint64_t at_ns, bytes;
     uint16_t len;
@@ -40,8 +48,17 @@ void trace_look(struct trace *trace)
         trace->look(trace, trace->user);
 }
 
+static void forget_waiting(struct trace *trace)
+{
+    if (trace->later.data)
+        explicit_bzero(trace->later.data, trace->later.len);
+    buf_fini(&trace->later);
+}
+
 void trace_fini(struct trace *trace)
 {
+    forget_waiting(trace);
+    trace->eager = false;
     buf_fini(&trace->head);
     buf_fini(&trace->tail);
     memset(&trace->dropped, 0, sizeof trace->dropped);
@@ -94,7 +111,13 @@ __attribute__((format(printf, 3, 0))) static void note(struct trace *trace, cons
                                                        va_list args)
 {
     char text[LINE_MAX];
-    struct line line = { clock_now_ns(), by->bytes, 0, (uint8_t)by->mark, (uint8_t)by->number, by->is_frame, by->continues };
+    struct line line = { trace->at_ns ? trace->at_ns : clock_now_ns(),
+                         by->bytes,
+                         0,
+                         (uint8_t)by->mark,
+                         (uint8_t)by->number,
+                         by->is_frame,
+                         by->continues };
 
     if (vsnprintf(text, sizeof text, fmt, args) < 0)
         return;
@@ -106,6 +129,73 @@ __attribute__((format(printf, 3, 0))) static void note(struct trace *trace, cons
     keep(trace, &line, text);
 }
 
+static void make_note(struct trace *trace, const struct trace_by *by, struct slice text)
+{
+    trace_note_by(trace, by, "%.*s", (int)text.len, (const char *)text.data);
+}
+
+/* A line among what waits has its place there too. */
+static void note_in_turn(struct trace *trace, const struct trace_by *by, const char *fmt, va_list args)
+    __attribute__((format(printf, 3, 0)));
+static void note_in_turn(struct trace *trace, const struct trace_by *by, const char *fmt, va_list args)
+{
+    char text[LINE_MAX];
+
+    if (!trace->lazy || trace->eager || trace->at_ns) {
+        note(trace, by, fmt, args);
+        return;
+    }
+    if (vsnprintf(text, sizeof text, fmt, args) >= 0)
+        trace_later(trace, by, make_note, slice_str(text));
+}
+
+static bool may_wait(const struct trace *trace, size_t bytes)
+{
+    return trace->lazy && !trace->eager && bytes <= TRACE_LATER_MAX && !secret_scrub_is_urgent() &&
+           trace->later.len + sizeof(struct waiting) + bytes <= TRACE_LATER_ALL;
+}
+
+void trace_later(struct trace *trace, const struct trace_by *by, trace_maker *make, struct slice bytes)
+{
+    struct waiting waiting = { clock_now_ns(), *by, make, bytes.len };
+
+    if (!trace || trace->closed)
+        return;
+    if (!may_wait(trace, bytes.len)) {
+        trace_flush(trace);
+        make(trace, by, bytes);
+        return;
+    }
+    if (!trace->later.max) { /* all of it at once: what grows leaves copies behind, which nobody wipes */
+        buf_init(&trace->later, TRACE_LATER_ALL);
+        buf_reserve(&trace->later, TRACE_LATER_ALL);
+        trace->later_forgotten = secret_forgotten();
+    }
+    buf_append(&trace->later, &waiting, sizeof waiting);
+    buf_append(&trace->later, bytes.data, bytes.len);
+}
+
+void trace_flush(struct trace *trace)
+{
+    struct slice rest = buf_slice(&trace->later);
+    struct waiting waiting;
+
+    trace->eager = true;
+    if (rest.len && trace->later_forgotten != secret_forgotten()) {
+        trace_note(trace, TRACE_NOTE, "what was said before secrets were forgotten, as by a reload, is not shown");
+        rest = slice_str("");
+    }
+    while (rest.len) {
+        memcpy(&waiting, rest.data, sizeof waiting);
+        rest = slice_skip(rest, sizeof waiting);
+        trace->at_ns = waiting.at_ns;
+        waiting.make(trace, &waiting.by, slice_make(rest.data, waiting.len));
+        rest = slice_skip(rest, waiting.len);
+    }
+    trace->at_ns = 0;
+    forget_waiting(trace);
+}
+
 void trace_note(struct trace *trace, enum trace_mark mark, const char *fmt, ...)
 {
     const struct trace_by by = { .mark = mark };
@@ -114,7 +204,7 @@ void trace_note(struct trace *trace, enum trace_mark mark, const char *fmt, ...)
     if (!trace || trace->closed)
         return;
     va_start(args, fmt);
-    note(trace, &by, fmt, args);
+    note_in_turn(trace, &by, fmt, args);
     va_end(args);
 }
 
@@ -125,7 +215,7 @@ void trace_note_by(struct trace *trace, const struct trace_by *by, const char *f
     if (!trace || trace->closed)
         return;
     va_start(args, fmt);
-    note(trace, by, fmt, args);
+    note_in_turn(trace, by, fmt, args);
     va_end(args);
 }
 
@@ -142,6 +232,8 @@ bool trace_only_counts(struct trace *trace, uint64_t bytes)
     }
     if (trace->burst.count++ < TRACE_BURST)
         return false;
+    if (!trace->eager)
+        trace_flush(trace);
     trace->dropped.lines++;
     trace->dropped.frames++;
     trace->dropped.bytes += bytes;
@@ -164,6 +256,8 @@ struct trace *trace_take(struct trace *trace, int64_t wall_ms, bool goes_on)
 {
     struct trace *taken = NULL;
 
+    trace_flush(trace);
+    trace->eager = false;
     trace->closed = !goes_on;
     if (trace->head.len || trace->tail.len) {
         taken = mem_alloc(sizeof *taken);
@@ -176,6 +270,12 @@ struct trace *trace_take(struct trace *trace, int64_t wall_ms, bool goes_on)
         memset(&trace->dropped, 0, sizeof trace->dropped);
     }
     return taken;
+}
+
+void trace_drop(struct trace *trace, bool goes_on)
+{
+    trace_fini(trace);
+    trace->closed = !goes_on;
 }
 
 void trace_free(struct trace *taken)

@@ -2,8 +2,11 @@
  * The record of one round: what was said with the target, in order of time, for people. Each layer that opens connections notes what it does; nobody
  * has to ask whether somebody records, as a NULL trace takes notes and drops them.
  *
- * Bounded: the first lines are kept, and the last ones; the middle is counted. Secrets are masked as a line is noted. A trace owns no
+ * Bounded: the first lines are kept, and the last ones; the middle is counted. Secrets are masked as a line is made. A trace owns no
  * memory before its first line.
+ *
+ * To make lines costs more than the round itself, and most rounds pass and are never looked at. A `lazy` trace therefore keeps what is noted
+ * with trace_later as bytes, and makes lines of them only once the round is to be kept (trace_flush). Until then it may hold secrets; it wipes them.
  */
 #ifndef WSHEALTHD_BASE_TRACE_H
 #define WSHEALTHD_BASE_TRACE_H
@@ -18,6 +21,8 @@ enum {
     TRACE_BURST_MS = 100,
     TRACE_EXCERPT_CHARS = 120, /* of a message or a body */
     TRACE_EXCERPT_BYTES = 200,
+    TRACE_LATER_MAX = 1 << 10, /* bytes of one note that waits for its lines */
+    TRACE_LATER_ALL = 5 << 9,  /* and of all of them */
 };
 
 enum trace_mark { TRACE_NOTE, TRACE_SENT, TRACE_RECEIVED };
@@ -45,6 +50,11 @@ struct trace {
     bool closed;               /* no round is under way */
     size_t head_max, tail_max; /* 0: as above */
     struct buf head, tail;
+    bool lazy;                /* of the owner */
+    bool eager;               /* what waited is lines now, and all that follows in this round becomes lines at once */
+    uint64_t at_ns;           /* the time of the notes that are made; 0: now */
+    struct buf later;         /* what waits to become lines */
+    unsigned later_forgotten; /* secret_forgotten() as it began to wait */
     struct {
         uint64_t lines, frames, bytes;
     } dropped; /* between the two */
@@ -72,6 +82,14 @@ void trace_note_by(struct trace *trace, const struct trace_by *by, const char *f
  * own, and the others are counted, since a line costs more than to read the frame. True: it is counted, and that was all. */
 bool trace_only_counts(struct trace *trace, uint64_t bytes);
 unsigned trace_connection(struct trace *trace); /* one more is opened: its number. 0 where nobody records */
+
+/* Makes the lines of a note from the bytes of trace_later, with trace_note_by. */
+typedef void trace_maker(struct trace *trace, const struct trace_by *by, struct slice bytes);
+/* As if `make` were called now. A lazy trace copies the bytes and calls it with them later, or never; where they are too many, or a secret is
+ * lent, which will not be known later, it calls it now. */
+void trace_later(struct trace *trace, const struct trace_by *by, trace_maker *make, struct slice bytes);
+void trace_flush(struct trace *trace);              /* makes lines of what waits */
+void trace_drop(struct trace *trace, bool goes_on); /* as trace_take, of a round that nobody is to read */
 
 /* The round is over, and no note is taken before the next one begins. Its lines as a trace of their own, to be read; NULL: there are none. */
 struct trace *trace_take(struct trace *trace, int64_t wall_ms, bool goes_on);

@@ -162,13 +162,13 @@ static const char *opcode_name(unsigned opcode)
     return names[opcode & 15] ? names[opcode & 15] : "opcode?";
 }
 
-static void note_frame(struct conn_trace *own, enum trace_mark mark, const struct frames *frames, const char *said)
+static void note_frame(struct trace *trace, const struct trace_by *who, const struct frames *frames, const char *said)
 {
-    const struct trace_by by = { .mark = mark, .number = own->number, .is_frame = true, .bytes = frames->length };
+    const struct trace_by by = { .mark = who->mark, .number = who->number, .is_frame = true, .bytes = frames->length };
     unsigned first = frames->header[0];
 
-    trace_note_by(own->trace, &by, "%-6s %7" PRIu64 " B  %-3s %-7s%s%s", opcode_name(first), frames->length,
-                  first & 0x80 ? "FIN" : "", first & 0x40 ? "deflate" : "", *said ? "  " : "", said);
+    trace_note_by(trace, &by, "%-6s %7" PRIu64 " B  %-3s %-7s%s%s", opcode_name(first), frames->length, first & 0x80 ? "FIN" : "",
+                  first & 0x40 ? "deflate" : "", *said ? "  " : "", said);
 }
 
 enum { SAID_BYTES = TRACE_EXCERPT_BYTES + 100 };
@@ -236,34 +236,76 @@ static void say(const struct ws_message *message, struct slice last, bool whole,
         quote(message->opcode, body, out + len, size - len);
 }
 
-/* A message that was not kept is still there, where its only frame has just been eaten whole. */
-static void say_last(const struct ws_message *message, uint64_t length, struct slice eaten, char *out, size_t size)
-{
-    bool whole = length <= eaten.len && !message->compressed && message->fragments < 2;
+/* A frame that was received, while it waits: this, and what is at hand of its message. */
+struct kept_frame {
+    struct frames frame;
+    struct ws_message message; /* its body is what follows */
+    bool ends, whole;
+};
 
-    say(message, whole ? slice_skip(eaten, eaten.len - (size_t)length) : slice_str(""), whole, out, size);
+static void make_frame(struct trace *trace, const struct trace_by *by, struct slice bytes)
+{
+    struct kept_frame kept;
+    char said[SAID_BYTES] = "";
+
+    memcpy(&kept, bytes.data, sizeof kept);
+    kept.message.body = slice_skip(bytes, sizeof kept);
+    if (kept.ends)
+        say(&kept.message, kept.message.body, kept.whole, said, sizeof said);
+    note_frame(trace, by, &kept.frame, said);
+}
+
+/* `message` is the one that ends with this frame, or NULL. One that was not kept is still there, where its only frame has just been eaten whole. */
+static void note_eaten(struct conn_trace *own, const struct ws_message *message, struct slice eaten)
+{
+    const struct trace_by by = { .mark = TRACE_RECEIVED, .number = own->number };
+    uint64_t length = own->in.length;
+    struct kept_frame kept;
+    struct slice body = slice_str("");
+    uint8_t bytes[TRACE_LATER_MAX];
+
+    memset(&kept, 0, sizeof kept);
+    kept.frame = own->in;
+    if (message) {
+        kept.ends = true;
+        kept.message = *message;
+        kept.whole = length <= eaten.len && !message->compressed && message->fragments < 2;
+        if (!message->skipped || message->opcode == WS_CLOSE)
+            body = message->body;
+        else if (kept.whole)
+            body = slice_skip(eaten, eaten.len - (size_t)length);
+    }
+    if (sizeof kept + body.len <= sizeof bytes) {
+        memcpy(bytes, &kept, sizeof kept);
+        if (body.len)
+            memcpy(bytes + sizeof kept, body.data, body.len);
+        trace_later(own->trace, &by, make_frame, slice_make(bytes, sizeof kept + body.len));
+    } else {
+        char said[SAID_BYTES] = "";
+
+        kept.message.body = body;
+        trace_flush(own->trace);
+        say(&kept.message, body, kept.whole, said, sizeof said);
+        note_frame(own->trace, &by, &own->in, said);
+    }
 }
 
 void conn_trace_eaten(struct conn *conn, struct slice eaten, const struct ws_message *message)
 {
     struct conn_trace *own = conn->trace;
     struct slice rest = eaten;
-    char said[SAID_BYTES];
 
     if (!trace_of(conn))
         return;
     while (next_frame(&own->in, &rest)) {
         bool ends = message && !rest.len; /* a message is told as soon as its last frame is eaten */
 
-        *said = 0;
         if (!(own->in.header[0] & 8) && trace_only_counts(own->trace, own->in.length)) {
             if (ends)
                 return;
             continue;
         }
-        if (ends)
-            say_last(message, own->in.length, eaten, said, sizeof said);
-        note_frame(own, TRACE_RECEIVED, &own->in, said);
+        note_eaten(own, ends ? message : NULL, eaten);
         if (ends)
             return;
     }
@@ -283,26 +325,56 @@ void conn_trace_broken(struct conn *conn, const struct err *err)
 }
 
 /* A frame as it was written. The close codes of sent frames are told by conn_trace_closing. */
-static void note_sent(struct conn_trace *own, struct slice frames, const char *said)
+static void note_sent(struct trace *trace, unsigned number, struct slice frames, const char *said)
 {
+    const struct trace_by by = { .mark = TRACE_SENT, .number = number };
     struct frames out = { .have = 0 };
 
     while (next_frame(&out, &frames))
-        note_frame(own, TRACE_SENT, &out, frames.len ? "" : said);
+        note_frame(trace, &by, &out, frames.len ? "" : said);
 }
 
-void conn_trace_sent(struct conn *conn, struct slice frames, struct slice message)
+static void say_sent(struct trace *trace, unsigned number, struct slice frames, struct slice message)
 {
     char said[SAID_BYTES] = "";
     int len = 0;
 
-    if (!trace_of(conn))
-        return;
     if (frames.len && frames.data[0] & 0x40)
         len = snprintf(said, sizeof said, "%zu bytes inflated: ", message.len);
     if (message.len)
         quote((enum ws_opcode)(frames.data[0] & 15), message, said + len, sizeof said - (size_t)len);
-    note_sent(conn->trace, frames, said);
+    note_sent(trace, number, frames, said);
+}
+
+/* The length of the frames, the frames, the message. */
+static void make_sent(struct trace *trace, const struct trace_by *by, struct slice bytes)
+{
+    size_t len;
+
+    memcpy(&len, bytes.data, sizeof len);
+    bytes = slice_skip(bytes, sizeof len);
+    say_sent(trace, by->number, slice_make(bytes.data, len), slice_skip(bytes, len));
+}
+
+void conn_trace_sent(struct conn *conn, struct slice frames, struct slice message)
+{
+    const struct trace_by by = { .mark = TRACE_SENT, .number = conn_trace_number(conn) };
+    struct trace *trace = trace_of(conn);
+    uint8_t bytes[TRACE_LATER_MAX];
+    size_t at = sizeof frames.len;
+
+    if (!trace)
+        return;
+    if (frames.len > sizeof bytes || message.len > sizeof bytes || at + frames.len + message.len > sizeof bytes) {
+        trace_flush(trace);
+        say_sent(trace, by.number, frames, message);
+        return;
+    }
+    memcpy(bytes, &frames.len, at);
+    memcpy(bytes + at, frames.data, frames.len);
+    if (message.len)
+        memcpy(bytes + at + frames.len, message.data, message.len);
+    trace_later(trace, &by, make_sent, slice_make(bytes, at + frames.len + message.len));
 }
 
 void conn_trace_closing(struct conn *conn, struct slice frame, uint16_t code, const char *text)
@@ -312,7 +384,7 @@ void conn_trace_closing(struct conn *conn, struct slice frame, uint16_t code, co
     if (!trace_of(conn))
         return;
     say_close(code, slice_str(text), said, sizeof said);
-    note_sent(conn->trace, frame, said);
+    note_sent(trace_of(conn), conn_trace_number(conn), frame, said);
 }
 
 void conn_trace_ended(struct conn *conn, const struct err *cause)

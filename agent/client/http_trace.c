@@ -125,14 +125,12 @@ static struct slice take_line(struct slice *text)
     return line;
 }
 
-void http_trace_request(struct trace *trace, unsigned number, struct slice text)
+static void make_request(struct trace *trace, const struct trace_by *first, struct slice text)
 {
-    struct trace_by by = { .mark = TRACE_SENT, .number = number };
+    struct trace_by by = *first;
     struct buf line = BUF_INIT(4 * LINE_BYTES);
     struct slice header;
 
-    if (!trace || trace->closed)
-        return;
     put_request_line(&line, take_line(&text));
     note(trace, &by, &line);
     by.continues = true;
@@ -143,6 +141,11 @@ void http_trace_request(struct trace *trace, unsigned number, struct slice text)
         note(trace, &by, &line);
     }
     buf_fini(&line);
+}
+
+void http_trace_request(struct trace *trace, unsigned number, struct slice text)
+{
+    trace_later(trace, &(struct trace_by){ .mark = TRACE_SENT, .number = number }, make_request, text);
 }
 
 void http_trace_fields(struct trace *trace, unsigned number, const struct h2_header *fields, size_t count)
@@ -160,25 +163,70 @@ void http_trace_fields(struct trace *trace, unsigned number, const struct h2_hea
     buf_fini(&line);
 }
 
-void http_trace_response(struct trace *trace, unsigned number, const struct http_head *head)
-{
-    struct trace_by by = { .mark = TRACE_RECEIVED, .number = number };
-    struct buf line = BUF_INIT(4 * LINE_BYTES);
+/* A response while it waits: this, the reason, and of each header two lengths, its name and its value. */
+struct kept_response {
+    int major, minor, status;
+    size_t reason_len;
+};
 
-    if (!trace || trace->closed)
-        return;
-    if (head->major == 2)
-        buf_printf(&line, "HTTP/2 %d", head->status);
+struct kept_header {
+    size_t name_len, value_len;
+};
+
+static struct slice take(struct slice *bytes, size_t len)
+{
+    struct slice part = slice_make(bytes->data, len);
+
+    *bytes = slice_skip(*bytes, len);
+    return part;
+}
+
+static void make_response(struct trace *trace, const struct trace_by *first, struct slice bytes)
+{
+    struct trace_by by = *first;
+    struct buf line = BUF_INIT(4 * LINE_BYTES);
+    struct kept_response head;
+    struct kept_header header;
+
+    memcpy(&head, take(&bytes, sizeof head).data, sizeof head);
+    if (head.major == 2)
+        buf_printf(&line, "HTTP/2 %d", head.status);
     else
-        buf_printf(&line, "HTTP/%d.%d %d ", head->major, head->minor, head->status);
-    put(&line, head->reason);
+        buf_printf(&line, "HTTP/%d.%d %d ", head.major, head.minor, head.status);
+    put(&line, take(&bytes, head.reason_len));
     note(trace, &by, &line);
     by.continues = true;
-    for (size_t i = 0; i < head->header_count; i++) {
-        put_header(&line, head->headers[i].name, head->headers[i].value);
+    while (bytes.len) {
+        struct slice name;
+
+        memcpy(&header, take(&bytes, sizeof header).data, sizeof header);
+        name = take(&bytes, header.name_len);
+        put_header(&line, name, take(&bytes, header.value_len));
         note(trace, &by, &line);
     }
     buf_fini(&line);
+}
+
+void http_trace_response(struct trace *trace, unsigned number, const struct http_head *head)
+{
+    const struct kept_response kept = { head->major, head->minor, head->status, head->reason.len };
+    struct buf bytes = BUF_INIT(SIZE_MAX / 2);
+
+    if (!trace || trace->closed)
+        return;
+    buf_reserve(&bytes, TRACE_LATER_MAX);
+    buf_append(&bytes, &kept, sizeof kept);
+    buf_append(&bytes, head->reason.data, head->reason.len);
+    for (size_t i = 0; i < head->header_count; i++) {
+        const struct slice name = head->headers[i].name, value = head->headers[i].value;
+
+        buf_append(&bytes, &(struct kept_header){ name.len, value.len }, sizeof(struct kept_header));
+        buf_append(&bytes, name.data, name.len);
+        buf_append(&bytes, value.data, value.len);
+    }
+    trace_later(trace, &(struct trace_by){ .mark = TRACE_RECEIVED, .number = number }, make_response, buf_slice(&bytes));
+    explicit_bzero(bytes.data, bytes.len);
+    buf_fini(&bytes);
 }
 
 void http_trace_body(struct trace *trace, unsigned number, struct slice body)

@@ -548,6 +548,7 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     run->check = check;
     run->trace = &check->trace;
     check->trace.head_max = host->trace_bytes;
+    check->trace.lazy = !host->once;
     timer_init(&check->schedule, host->loop, on_schedule, check);
     timer_init(&check->deadline, host->loop, on_deadline, check);
     view_init(check);

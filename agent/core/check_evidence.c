@@ -14,6 +14,17 @@ static const char *ms(uint64_t ns, char *out, size_t size)
     return out;
 }
 
+/* A round that passes is kept at most so often: to make its lines costs more than the round. */
+enum { PASSED_EVERY_MS = 10000 };
+
+static bool is_of_interest(const struct check *check, enum result result)
+{
+    const struct trace *last = check->view.passed;
+
+    return result != RESULT_PASS || check->host->once || !last ||
+           check->run.started_ns - last->started_ns >= PASSED_EVERY_MS * NS_PER_MS;
+}
+
 /* The verdict, as the last line but those of the goodbye. */
 void check_trace_verdict(struct check *check, enum result result, enum reason reason, const char *text)
 {
@@ -21,6 +32,12 @@ void check_trace_verdict(struct check *check, enum result result, enum reason re
     char rtt[32], smoothed[32];
 
     trace_look(&check->trace);
+    if (!is_of_interest(check, result)) {
+        check->view.tcp = *tcp;
+        trace_drop(&check->trace, check->run.type->session);
+        return;
+    }
+    trace_flush(&check->trace);
     if (tcp->known)
         trace_note(&check->trace, TRACE_NOTE, "TCP: rtt %s ms (smoothed %s), %u resent, %u lost, %u unacked",
                    ms(tcp->min_rtt_ns, rtt, sizeof rtt), ms(tcp->rtt_ns, smoothed, sizeof smoothed), tcp->retransmits, tcp->lost,
@@ -42,9 +59,15 @@ void check_keep_trace(struct check *check, enum result result, enum reason reaso
 {
     struct check_view *view = &check->view;
     bool repeats = check->warned == reason;
-    struct trace *taken = trace_take(&check->trace, clock_wall_ms(), check->run.type->session);
+    struct trace *taken;
 
     view->tcp = check->trace.tcp;
+    if (!is_of_interest(check, result)) {
+        check->warned = REASON_NONE;
+        trace_drop(&check->trace, check->run.type->session);
+        return;
+    }
+    taken = trace_take(&check->trace, clock_wall_ms(), check->run.type->session);
     if (result == RESULT_PASS)
         replace(&view->passed, taken);
     else if (result == RESULT_FAIL || (result == RESULT_WARN && view->health.state != STATE_FAIL && !repeats) || check->host->once)

@@ -163,6 +163,70 @@ static void test_a_burst_is_counted(void **state)
         assert_false(trace_only_counts(&trace, 10));
 }
 
+static void make_two(struct trace *trace, const struct trace_by *by, struct slice bytes)
+{
+    trace_note_by(trace, by, "got %.*s", (int)bytes.len, (const char *)bytes.data);
+    trace_note_by(trace, by, "and that was it");
+}
+
+/* A lazy trace says what another says, in the same order, however much there is; and what it held is masked. */
+static void test_lazy_says_the_same(void **state)
+{
+    const struct trace_by by = { .mark = TRACE_RECEIVED };
+    static char first[TRACE_HEAD_MAX + TRACE_TAIL_MAX];
+
+    (void)state;
+    secret_add("hunter2hunter2");
+    for (int lines = 1; lines <= 1000; lines *= 10) {
+        for (int lazy = 0; lazy < 2; lazy++) {
+            struct trace trace = { .lazy = lazy };
+
+            trace_begin(&trace, clock_now_ns(), false);
+            for (int i = 0; i < lines; i++) {
+                trace_note(&trace, TRACE_NOTE, "number %d hunter2hunter2", i);
+                trace_later(&trace, &by, make_two, slice_str("hunter2hunter2, it says"));
+            }
+            assert_true(!lazy || lines > 10 || !trace.head.len);
+            trace_flush(&trace);
+            trace_note(&trace, TRACE_NOTE, "the verdict");
+            assert_null(strstr(said(&trace), "hunter2"));
+            if (!lazy)
+                snprintf(first, sizeof first, "%s", said(&trace));
+            assert_string_equal(said(&trace), first);
+            trace_fini(&trace);
+        }
+    }
+}
+
+/* What can no longer be masked later is masked now, or not shown. */
+static void test_lazy_and_secrets_that_go(void **state)
+{
+    const struct trace_by by = { .mark = TRACE_RECEIVED };
+    struct secret_loan loan = { 0 };
+    struct trace trace = { .lazy = true };
+
+    (void)state;
+    trace_begin(&trace, clock_now_ns(), false);
+    secret_lend(&loan, "lent-for-a-while");
+    trace_later(&trace, &by, make_two, slice_str("lent-for-a-while"));
+    secret_return(&loan);
+    trace_flush(&trace);
+    assert_string_equal(said(&trace), "< got ***\n< and that was it\n");
+    trace_begin(&trace, clock_now_ns(), false);
+    secret_add("of-the-old-file");
+    trace_later(&trace, &by, make_two, slice_str("of-the-old-file"));
+    secret_forget_all();
+    trace_flush(&trace);
+    assert_null(strstr(said(&trace), "of-the-old-file"));
+    assert_non_null(strstr(said(&trace), "is not shown"));
+    trace_begin(&trace, clock_now_ns(), false);
+    trace_later(&trace, &by, make_two, slice_str("nobody reads it"));
+    trace_drop(&trace, false);
+    assert_null(trace.later.data);
+    assert_null(trace_take(&trace, 1, false));
+    trace_fini(&trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +237,8 @@ int main(void)
         cmocka_unit_test_teardown(test_no_secret, reset),
         cmocka_unit_test_teardown(test_taken, reset),
         cmocka_unit_test_teardown(test_a_burst_is_counted, reset),
+        cmocka_unit_test(test_lazy_says_the_same),
+        cmocka_unit_test(test_lazy_and_secrets_that_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
