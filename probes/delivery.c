@@ -151,7 +151,12 @@ static void on_lost(void *user, const struct err *cause)
 }
 
 static void on_ended(void *user);
-static const struct dialogue_events dialogue_events = { on_ready, on_subscribed, on_payload, on_message, on_lost, on_ended };
+static const struct dialogue_events dialogue_events = { .on_ready = on_ready,
+                                                        .on_subscribed = on_subscribed,
+                                                        .on_payload = on_payload,
+                                                        .on_message = on_message,
+                                                        .on_lost = on_lost,
+                                                        .on_ended = on_ended };
 
 static int connect_dialogue(struct run *run, struct err *err)
 {

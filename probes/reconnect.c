@@ -19,6 +19,7 @@
 #include "agent/core/channels.h"
 #include "agent/core/run_report.h"
 #include "probes/reconnect_burst.h"
+#include "probes/reconnect_resume.h"
 #include "probes/registry.h"
 
 enum { HOW_CLOSE = 1, HOW_ABORT = 2, DELAY_FIRST_MS = 100, DELAY_MAX_MS = 30000, DOUBLINGS_MAX = 9, NAME_CHARS = 60 };
@@ -26,14 +27,16 @@ enum { HOW_CLOSE = 1, HOW_ABORT = 2, DELAY_FIRST_MS = 100, DELAY_MAX_MS = 30000,
 struct reconnect_opts {
     unsigned how;
     int64_t within_ms, max_per_second, burst;
-    char *channel;
+    char *broker, *channel;
     struct opt_strings channels;
     struct dialect over;
+    bool missed; /* of resume */
 };
 
 struct reconnect_state {
-    struct dialect dialect;
+    struct dialect dialect, spoken; /* the check's, and what the present connection makes of it */
     struct dialogue *dialogue;
+    struct resume *resume;     /* NULL: the session has no state to come back to */
     struct channels *channels; /* NULL: none are subscribed */
     struct burst *burst;       /* NULL: none is configured */
     struct conn_report report;
@@ -42,6 +45,7 @@ struct reconnect_state {
     bool due;                /* an attempt whose time came between rounds */
     bool measuring;          /* it was dropped in this round, and is coming back */
     uint64_t dropped_ns;     /* then */
+    uint64_t back_ns;        /* and all was there again */
     uint64_t attempted_ns;   /* the last attempt began then */
     unsigned attempts;       /* since the last connection that stood */
     size_t count, confirmed; /* channels of the round */
@@ -73,7 +77,7 @@ static void connect_later(struct run *run);
 static void finish_back(struct run *run)
 {
     struct reconnect_state *state = run->state;
-    uint64_t took_ns = clock_now_ns() - state->dropped_ns;
+    uint64_t took_ns = state->back_ns - state->dropped_ns;
     char took[32], within[32], back[BURST_BACK_CHARS];
 
     state->measuring = false;
@@ -87,8 +91,11 @@ static void finish_back(struct run *run)
                    within);
         return;
     }
-    snprintf(back, sizeof back, "back %s after %s%s", took, how_name(!state->aborts),
-             state->count ? ", with its subscriptions" : "");
+    snprintf(back, sizeof back, "back %s after %s%s%s", took, how_name(!state->aborts),
+             state->count ? ", with its subscriptions" : "",
+             !state->resume         ? ""
+             : opts_of(run)->missed ? ", and with all that it had missed"
+                                    : ", and its session");
     if (!state->burst)
         run_pass(run, "%s", back);
     else if (!burst_start(state->burst, back))
@@ -111,7 +118,10 @@ static void drop(struct run *run)
     state->measuring = true;
     state->dropped_ns = clock_now_ns();
     run->stats->held = 0;
-    connect_later(run);
+    if (state->resume)
+        resume_away(state->resume);
+    else
+        connect_later(run);
 }
 
 /* All is there again: the first time the round goes on with the drop, then it is over. */
@@ -128,6 +138,12 @@ static void stands(struct run *run)
         return;
     }
     if (state->measuring)
+        state->back_ns = clock_now_ns();
+    if (state->resume && state->measuring)
+        resume_back(state->resume);
+    else if (state->resume)
+        resume_prime(state->resume);
+    else if (state->measuring)
         finish_back(run);
     else
         drop(run);
@@ -138,6 +154,8 @@ static void finish_failed(struct run *run, const struct err *err)
     struct reconnect_state *state = run->state;
 
     timer_stop(&state->again);
+    if (state->resume)
+        resume_end(state->resume);
     state->measuring = state->standing = state->due = false;
     run->stats->held = 0;
     if (state->opening)
@@ -151,6 +169,16 @@ static void finish_failed(struct run *run, const struct err *err)
     run_finish_err(run, err);
 }
 
+static void on_session(struct run *run, const struct err *err)
+{
+    if (err)
+        finish_failed(run, err);
+    else
+        finish_back(run);
+}
+
+static const struct resume_events resume_events = { .on_primed = drop, .on_away = connect_later, .on_judged = on_session };
+
 /* --- the connection --- */
 
 static void on_ready(void *user)
@@ -163,6 +191,10 @@ static void on_ready(void *user)
     run_report_conn(run, &state->report, run->url->tls);
     run->report.phase = PHASE_OPEN;
     state->confirmed = 0;
+    if (state->resume && resume_ready(state->resume, &err) < 0) {
+        finish_failed(run, &err);
+        return;
+    }
     if (!state->count) {
         stands(run);
         return;
@@ -215,7 +247,17 @@ static void on_lost(void *user, const struct err *err)
         connect_later(run);
 }
 
-static const struct dialogue_events dialogue_events = { .on_ready = on_ready, .on_subscribed = on_subscribed, .on_lost = on_lost };
+static void on_unit(void *user, struct slice unit)
+{
+    struct reconnect_state *state = ((struct run *)user)->state;
+
+    if (state->resume)
+        resume_unit(state->resume, unit);
+}
+
+static const struct dialogue_events dialogue_events = {
+    .on_ready = on_ready, .on_subscribed = on_subscribed, .on_lost = on_lost, .on_unit = on_unit
+};
 
 static void connect_now(struct run *run)
 {
@@ -233,7 +275,9 @@ static void connect_now(struct run *run)
         state->dropped_ns = clock_now_ns();
     state->opening = true;
     state->attempted_ns = clock_now_ns();
-    if (dialogue_open(state->dialogue, &options, &state->dialect, run->conf->name, &state->report, &err) < 0) {
+    state->spoken = state->dialect;
+    if ((state->resume && resume_prepare(state->resume, &state->spoken, state->measuring, &err) < 0) ||
+        dialogue_open(state->dialogue, &options, &state->spoken, run->conf->name, &state->report, &err) < 0) {
         state->opening = false;
         finish_failed(run, &err);
     }
@@ -270,6 +314,16 @@ static void connect_later(struct run *run)
 
 /* --- rounds --- */
 
+static const struct opt resume_rows[];
+
+static bool has_resume(const struct reconnect_opts *opts)
+{
+    for (const struct opt *row = resume_rows; row->name; row++)
+        if (row->kind != OPT_BOOL && opt_is_set(row, &opts->over))
+            return true;
+    return false;
+}
+
 static void first_round(struct run *run)
 {
     struct reconnect_state *state = run->state;
@@ -286,6 +340,12 @@ static void first_round(struct run *run)
     timer_init(&state->again, run->loop, on_again, run);
     if (opts->burst)
         state->burst = burst_new(run, (size_t)opts->burst, opts->within_ms);
+    if (opts->missed || has_resume(opts)) {
+        const struct resume_wishes wishes = { opts->broker, state->channels ? channels_name(state->channels, 0) : NULL,
+                                              (uint64_t)opts->within_ms, opts->missed };
+
+        state->resume = resume_new(run, state->dialogue, &state->dialect, &wishes, &resume_events);
+    }
 }
 
 static void reconnect_start(struct run *run)
@@ -297,7 +357,9 @@ static void reconnect_start(struct run *run)
     run->report.phase = PHASE_RESOLVE;
     err_clear(&state->last);
     burst_cancel(state->burst); /* of a round that was void */
-    if (state->standing)
+    if (state->standing && state->resume)
+        resume_prime(state->resume);
+    else if (state->standing)
         drop(run);
     else if (state->due)
         connect_now(run);
@@ -329,6 +391,26 @@ static bool has_timed_out(const struct run *run)
            clock_now_ns() - state->attempted_ns >= (uint64_t)run->conf->timeout_ms * NS_PER_MS * 9 / 10;
 }
 
+/* The session's state was waited for. Nothing is proven against the server before the drop, nor where the round has no room for `within`. */
+static bool finish_session(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+    struct err err;
+
+    if (!state->resume || !resume_timeout(state->resume, &err))
+        return false;
+    if (err.reason == REASON_NONE) /* judged already */
+        return true;
+    run->report.phase = reason_phase(err.reason);
+    if (reason_scope(err.reason) == SCOPE_SHARED) {
+        finish_failed(run, &err);
+        return true;
+    }
+    state->measuring = false;
+    run_warn(run, err.reason, "%s", err.text);
+    return true;
+}
+
 static void reconnect_on_deadline(struct run *run)
 {
     struct reconnect_state *state = run->state;
@@ -339,6 +421,8 @@ static void reconnect_on_deadline(struct run *run)
         burst_expire(state->burst);
         return;
     }
+    if (finish_session(run))
+        return;
     if (late && dialogue_is_ready(state->dialogue)) {
         describe_missing(run, &err);
         finish_failed(run, &err);
@@ -371,6 +455,7 @@ static void reconnect_stop(struct run *run)
     timer_stop(&state->again);
     if (state->burst)
         burst_free(state->burst);
+    resume_free(state->resume);
     dialogue_close(state->dialogue, WS_CODE_NORMAL);
     dialogue_free(state->dialogue);
     if (state->channels)
@@ -380,14 +465,37 @@ static void reconnect_stop(struct run *run)
     run->stats->held = 0;
 }
 
+/* The holes that only a resume has. */
+static int validate_resume(const struct dialect *over, struct err *err)
+{
+    static const struct template_name names[] = { { .name = "resume" }, { .name = "offset" } };
+    const struct template_vars vars = { .names = names, .name_count = 2 };
+    const struct opt_bytes *texts[] = { &over->resume.connect, &over->resume.subscribe, &over->resume.send };
+
+    for (size_t i = 0; i < 3; i++)
+        if (texts[i]->data && template_validate_names(slice_make(texts[i]->data, texts[i]->len), &vars, err) < 0)
+            return err_prefix(err, "resume");
+    if (opt_spec_validate_names(&over->resume.expect, &vars, err) < 0 ||
+        opt_spec_validate_names(&over->resume.reject, &vars, err) < 0)
+        return err_prefix(err, "resume");
+    return 0;
+}
+
+static bool needs_broker(const void *opts)
+{
+    return ((const struct reconnect_opts *)opts)->missed;
+}
+
 static int reconnect_validate(const void *opts, struct err *err)
 {
     const struct reconnect_opts *reconnect = opts;
 
     if (!reconnect->how)
         return err_set(err, REASON_NONE, 0, "how: it is empty, want close, abort or both");
+    if (validate_resume(&reconnect->over, err) < 0)
+        return -1;
     if (!reconnect->channel && !reconnect->channels.count)
-        return 0;
+        return reconnect->missed ? err_set(err, REASON_NONE, 0, "resume.missed: needs channel, where heartbeats are published") : 0;
     return channels_check(reconnect->channel, &reconnect->channels, err);
 }
 
@@ -395,6 +503,17 @@ static const char *const how_words[] = { "close", "abort", NULL };
 
 #define OPTION(key, member, its_kind, text) \
     .name = key, .kind = its_kind, .offset = offsetof(struct reconnect_opts, member), .help = text
+/* Relative to `over`, as the parts of a dialect are. */
+static const struct opt resume_rows[] = {
+    DIALECT_RESUME_ROWS,
+    { .name = "missed",
+      .kind = OPT_BOOL,
+      .offset = offsetof(struct reconnect_opts, missed) - offsetof(struct reconnect_opts, over),
+      .default_text = "false",
+      .help = "heartbeats that are published on the broker while the connection is away must arrive after it, each once" },
+    { 0 },
+};
+
 static const struct opt reconnect_rows[] = {
     { OPTION("how", how, OPT_SET, "how the connection is dropped, in turn: by a close frame, by an abort"),
       .default_text = "close,abort", .words = how_words },
@@ -403,6 +522,8 @@ static const struct opt reconnect_rows[] = {
     { OPTION("max_per_second", max_per_second, OPT_INT,
              "no more attempts in a second than this, of all checks of this type together"),
       .default_text = "1", .min = 1, .max = 100 },
+    { OPTION("broker", broker, OPT_STRING,
+             "where heartbeats of resume.missed are published; may be left out where there is only one") },
     { OPTION("channel", channel, OPT_STRING, "a channel that is subscribed, and must be again"), .min = 1,
       .max = CHANNEL_NAME_MAX },
     { OPTION("channels", channels, OPT_STRINGS, "several channels, as a list and with patterns such as room-{1..50}"),
@@ -411,6 +532,8 @@ static const struct opt reconnect_rows[] = {
              "so many connections at once after a drop, at most once a minute; 0: none. They, and a bystander's ping, are judged"),
       .default_text = "0", .max = BURST_MAX },
     DIALECT_PARTS(offsetof(struct reconnect_opts, over)),
+    DIALECT_PART("resume", offsetof(struct reconnect_opts, over), resume_rows,
+                 "the session's state, which must be there again; what it does not say is the dialect's"),
     { 0 },
 };
 
@@ -424,6 +547,8 @@ const struct probe_type probe_reconnect = {
     .state_size = sizeof(struct reconnect_state),
     .session = true,
     .keeps = offsetof(struct reconnect_opts, burst) + 1,
+    .uses_brokers = true,
+    .needs_broker = needs_broker,
     .series = SERIES_REFUSALS | SERIES_FRAMES | SERIES_RTT | SERIES_HELD,
     .reasons = (const enum reason[]){ REASON_SUBSCRIBE_TIMEOUT, REASON_SUBSCRIBE_REJECTED, REASON_RECONNECT_SLOW,
                                       REASON_RESUME_FAILED, REASON_NONE },

@@ -196,6 +196,36 @@ void trace_flush(struct trace *trace)
     forget_waiting(trace);
 }
 
+static void mask(struct buf *lines)
+{
+    struct buf old = *lines;
+    char text[LINE_MAX];
+
+    if (!old.len)
+        return;
+    buf_init(lines, old.max);
+    for (size_t at = 0; at < old.len;) {
+        struct line line = line_at(old.data + at);
+        size_t len = line.len;
+
+        memcpy(text, old.data + at + sizeof line, len);
+        text[len] = '\0';
+        at += sizeof line + len;
+        secret_scrub(text);
+        line.len = (uint16_t)strlen(text);
+        put(lines, &line, text);
+    }
+    buf_wipe(&old);
+}
+
+void trace_mask(struct trace *trace)
+{
+    if (!trace)
+        return;
+    mask(&trace->head);
+    mask(&trace->tail);
+}
+
 void trace_note(struct trace *trace, enum trace_mark mark, const char *fmt, ...)
 {
     const struct trace_by by = { .mark = mark };

@@ -81,6 +81,8 @@ void trace_note_by(struct trace *trace, const struct trace_by *by, const char *f
 /* Before a line is made for a frame of data: of a peer that sends thousands in a second, only TRACE_BURST in TRACE_BURST_MS have lines of their
  * own, and the others are counted, since a line costs more than to read the frame. True: it is counted, and that was all. */
 bool trace_only_counts(struct trace *trace, uint64_t bytes);
+/* A secret became known that lines before may show: masks them anew. */
+void trace_mask(struct trace *trace);
 unsigned trace_connection(struct trace *trace); /* one more is opened: its number. 0 where nobody records */
 
 /* Makes the lines of a note from the bytes of trace_later, with trace_note_by. */

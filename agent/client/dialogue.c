@@ -190,6 +190,8 @@ static bool take_unit(struct dialogue *dialogue, const struct ws_message *messag
     struct effort effort = { EFFORT_BYTES };
     int rc;
 
+    if (dialogue->events->on_unit)
+        dialogue->events->on_unit(dialogue->user, unit);
     if (dialogue->stage != STAGE_READY)
         return take_before_ready(dialogue, unit);
     if (is_keepalive(dialogue, &effort, unit))
@@ -359,8 +361,8 @@ int dialogue_open(struct dialogue *dialogue, const struct conn_options *options,
     }
     dialogue->id = mem_strdup(id ? id : "");
     template_make_uuid(dialogue->uuid);
-    dialogue->speaker =
-        (struct speaker){ dialect, options->target, dialogue->id, options->override, dialogue->uuid, &dialogue->secrets };
+    dialogue->speaker = (struct speaker){ dialect,        options->target, dialogue->id,         options->override,
+                                          dialogue->uuid, dialogue->names, dialogue->name_count, &dialogue->secrets };
     dialogue->seq = dialogue->opened_ns = 0;
     dialogue->stage = STAGE_OPENING;
     dialogue->group = options->group;
@@ -399,6 +401,20 @@ int dialogue_send_parts(struct dialogue *dialogue, enum ws_opcode opcode, struct
     if (dialogue->guest && !guest_is_ready(dialogue->guest))
         return -1;
     return conn_send_parts(dialogue_conn(dialogue), opcode, payload, parts, compress);
+}
+
+int dialogue_send_text(struct dialogue *dialogue, const struct opt_bytes *text, struct err *err)
+{
+    bool said;
+
+    panic_if(dialogue->guest || dialogue->stage != STAGE_READY);
+    return dialogue_say(dialogue, text, "", &said, err);
+}
+
+void dialogue_set_names(struct dialogue *dialogue, const struct template_name *names, size_t count)
+{
+    dialogue->names = names;
+    dialogue->name_count = count;
 }
 
 uint64_t dialogue_opened_ns(const struct dialogue *dialogue)

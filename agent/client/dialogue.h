@@ -12,6 +12,7 @@
 
 #include "agent/client/conn.h"
 #include "agent/conf/dialect.h"
+#include "agent/proto/template.h"
 
 enum {
     DIALOGUE_SETTLE_MS = 200,
@@ -37,6 +38,9 @@ struct dialogue_events {
     /* Instead of on_lost, of a shared connection: another check was done with it, or got no answer on it. No fault. Never while a round
      * of the asker (conn_options) is under way, and may be NULL where that is always so. */
     void (*on_ended)(void *user);
+    /* Every unit, before anything else is made of it, also before on_ready. It must leave the dialogue alone. Not told of a shared connection;
+     * may be NULL. */
+    void (*on_unit)(void *user, struct slice unit);
 };
 
 struct dialogue *dialogue_new(void *user, const struct dialogue_events *events);
@@ -49,6 +53,10 @@ struct conn *dialogue_conn(struct dialogue *dialogue); /* for questions; what is
 /* Pings and messages of the owner's own; as conn_send and conn_send_parts. */
 int dialogue_send(struct dialogue *dialogue, enum ws_opcode opcode, struct slice payload);
 int dialogue_send_parts(struct dialogue *dialogue, enum ws_opcode opcode, struct slice payload, unsigned parts, bool compress);
+/* A text with holes; where it comes out empty, nothing is sent. */
+int dialogue_send_text(struct dialogue *dialogue, const struct opt_bytes *text, struct err *err);
+/* Holes of the owner's own in the dialect's texts, for all connections from now on. Borrowed. */
+void dialogue_set_names(struct dialogue *dialogue, const struct template_name *names, size_t count);
 uint64_t dialogue_opened_ns(const struct dialogue *dialogue); /* when the upgrade was done; 0: not yet. Kept when it is lost */
 /* Has the server ever confirmed a subscription by a word, on this connection or an earlier one of this dialogue? */
 bool dialogue_confirms(const struct dialogue *dialogue);

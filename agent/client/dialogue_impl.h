@@ -17,7 +17,9 @@ struct speaker {
     const char *id;
     const struct conn_override *override; /* NULL: the token is the target's */
     const char *uuid;                     /* one for the connection */
-    struct secret_loan *secrets;          /* what functions have made of the token, as long as the connection lives */
+    const struct template_name *names;    /* the owner's */
+    size_t name_count;
+    struct secret_loan *secrets; /* what functions have made of the token, as long as the connection lives */
 };
 
 /* Fills the holes of a match and compiles it; *out is NULL where the match is empty. Channels, tokens and ids are quoted as each part wants:
@@ -62,6 +64,8 @@ struct dialogue {
     struct speaker speaker;
     char *id;
     char uuid[TEMPLATE_UUID_BYTES];
+    const struct template_name *names; /* dialogue_set_names */
+    size_t name_count;
     struct secret_loan secrets;
     enum stage stage;
     struct conn_group *group;      /* group->current is our conn as long as the owner has not let go in a callback */

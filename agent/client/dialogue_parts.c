@@ -22,6 +22,8 @@ static struct holes holes_of(const struct speaker *speaker, const char *channel,
                            .id = speaker->id,
                            .uuid = speaker->uuid,
                            .seq = seq,
+                           .names = speaker->names,
+                           .name_count = speaker->name_count,
                            .json = speaker->dialect->json_holes,
                            .secrets = speaker->secrets };
 }

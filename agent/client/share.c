@@ -417,7 +417,9 @@ static void on_lost(void *user, const struct err *err)
     tell_lost(user, err);
 }
 
-static const struct dialogue_events host_events = { on_ready, on_subscribed, on_payload, on_message, on_lost, NULL };
+static const struct dialogue_events host_events = {
+    .on_ready = on_ready, .on_subscribed = on_subscribed, .on_payload = on_payload, .on_message = on_message, .on_lost = on_lost
+};
 
 /* --- the connection --- */
 

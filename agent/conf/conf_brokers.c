@@ -296,6 +296,8 @@ void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const 
     struct err err;
     if (!row)
         return;
+    if (check->type->needs_broker && !check->type->needs_broker(check->opts) && !*(char **)opt_field(row, check->opts))
+        return;
     fill_broker(conf, check);
     snprintf(below, sizeof below, "%s.broker", path);
     const char *name = *(char **)opt_field(row, check->opts);

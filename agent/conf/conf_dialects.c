@@ -170,11 +170,17 @@ static void validate_dialect(const struct dialect *dialect, const struct conf_en
     trail_cut(&trail, cut);
 }
 
-/* Gives a URL without a path the path of the dialect. The URL's own query is appended. */
+/* Nobody who writes a slash behind the port means that the dialect's path is wrong. */
+static bool has_own_path(const struct url *url)
+{
+    return url->has_path && url->target[0] == '/' && url->target[1] && url->target[1] != '?';
+}
+
+/* Gives a URL without a path, or with "/" alone, the path of the dialect. The URL's own query is appended. */
 static void fill_path(struct url *url, const char *dialect_path, const char *path, struct conf_error_list *found)
 {
     char target[URL_TARGET_MAX];
-    if (!url->scheme[0] || url->has_path || !dialect_path)
+    if (!url->scheme[0] || has_own_path(url) || !dialect_path)
         return;
     const char *query = url->target[0] == '/' && url->target[1] == '?' ? url->target + 2 : NULL;
     int n = snprintf(target, sizeof target, "%s%s%s", dialect_path,

@@ -10,7 +10,7 @@
 #include "agent/base/mem.h"
 #include "agent/conf/broker_type.h"
 
-enum { TEXT_BYTES_MAX = 64 << 10, TOPIC_BYTES_MAX = 512, PATH_BYTES_MAX = 1024, OFFERS_MAX = 8 };
+enum { TEXT_BYTES_MAX = DIALECT_TEXT_BYTES_MAX, TOPIC_BYTES_MAX = 512, PATH_BYTES_MAX = 1024, OFFERS_MAX = 8 };
 
 static const char *const framing_words[] = { "message", "lines", "records", "stomp", "mqtt", "nats", NULL };
 
@@ -106,7 +106,10 @@ const struct opt dialect_publish_rows[] = {
     { 0 },
 };
 
+static const struct opt resume_rows[] = { DIALECT_RESUME_ROWS, { 0 } };
+
 const struct opt dialect_part_rows[] = { DIALECT_PARTS(0), { 0 } };
+static const struct opt overlaid_rows[] = { DIALECT_PARTS(0), DIALECT_PART("resume", 0, resume_rows, NULL), { 0 } };
 
 const struct opt dialect_rows[] = {
     { .name = "subprotocols",
@@ -119,9 +122,10 @@ const struct opt dialect_rows[] = {
       .offset = AT(path),
       .min = 1,
       .max = PATH_BYTES_MAX,
-      .help = "path and query for a URL without a path" },
+      .help = "path and query for a URL without a path, or with / alone" },
     { .name = "greeting", .kind = OPT_SECTION, .rows = greeting_rows, .help = "what the server says first, before connect" },
     DIALECT_PARTS(0),
+    DIALECT_PART("resume", 0, resume_rows, "how a client that comes back goes on with its session; for checks of type reconnect"),
     { .name = "goodbye", .kind = OPT_SECTION, .rows = goodbye_rows, .help = "what the client sends before it closes" },
     { .name = "framing",
       .kind = OPT_ENUM,
@@ -165,7 +169,7 @@ void dialect_overlay(struct dialect *out, const struct dialect *base, const stru
         result.publish.command.count = 0;
     if (over->publish.command.count)
         result.publish.topic = result.publish.body = NULL;
-    for (const struct opt *part = dialect_part_rows; part->name; part++)
+    for (const struct opt *part = overlaid_rows; part->name; part++)
         for (const struct opt *row = part->rows; row->name; row++)
             if (opt_is_set(row, over))
                 memcpy((char *)&result + row->offset, (const char *)over + row->offset, field_size(row));

@@ -25,10 +25,10 @@ struct dialect_exchange {
 };
 
 struct dialect {
-    char *name;                       /* as in target.dialect */
-    char *summary;                    /* built-in ones: for the manual, with the protocol's document */
-    struct opt_strings subprotocols;  /* offered unless target.subprotocols says otherwise */
-    char *path;                       /* added to a URL without a path: "/socket.io/?EIO=4&transport=websocket" */
+    char *name;                      /* as in target.dialect */
+    char *summary;                   /* built-in ones: for the manual, with the protocol's document */
+    struct opt_strings subprotocols; /* offered unless target.subprotocols says otherwise */
+    char *path;                      /* added to a URL without a path, or with "/" alone: "/socket.io/?EIO=4&transport=websocket" */
     struct dialect_exchange greeting; /* what the server says first, before connect (Engine.IO's open packet) */
     struct dialect_exchange connect, subscribe;
     struct {
@@ -50,6 +50,12 @@ struct dialect {
         char *topic, *body;         /* the broker's side; unset: {{channel}} and {{payload}} */
         struct opt_strings command; /* instead of both: a command of the broker's own, for servers that read a stream or a list */
     } publish;
+    struct {
+        char *token, *offset; /* JSON pointers: the newest value of each is {{resume}} and {{offset}}; "/-" is an array's last */
+        struct opt_bytes connect, subscribe; /* said instead of the usual ones, by a client that comes back */
+        struct opt_bytes send;               /* said once it is back, before it subscribes */
+        struct match_spec expect, reject;    /* what comes when the server goes on with the session, or refuses that */
+    } resume;
     int framing; /* enum dialect_framing */
     /* Some servers of the family never confirm a subscription: until the first confirmation was seen, one that is not rejected
      * counts as confirmed. For built-in dialects. */
@@ -57,6 +63,37 @@ struct dialect {
     bool hides_origin; /* built-in ones: the server answers 404 to an Origin that it does not allow */
     bool json_holes;   /* texts are JSON: holes are escaped for it */
 };
+
+/* Rows of `resume`, relative to struct dialect; a list of rows ends them. */
+#define DIALECT_RESUME_ROWS                                                                                                    \
+    { .name = "token",                                                                                                         \
+      .kind = OPT_STRING,                                                                                                      \
+      .offset = offsetof(struct dialect, resume.token),                                                                        \
+      .max = 256,                                                                                                              \
+      .flags = OPT_POINTER,                                                                                                    \
+      .help = "JSON pointer to what identifies the session, in any message that has it; {{resume}} is its newest value" },     \
+        { .name = "offset",                                                                                                    \
+          .kind = OPT_STRING,                                                                                                  \
+          .offset = offsetof(struct dialect, resume.offset),                                                                   \
+          .max = 256,                                                                                                          \
+          .flags = OPT_POINTER,                                                                                                \
+          .help = "JSON pointer to how far the client has read; {{offset}} is its newest value; /- is the last of an array" }, \
+        DIALECT_RESUME_TEXT("connect", connect, "what introduces a client that comes back; without it, what introduces any"),  \
+        DIALECT_RESUME_TEXT("subscribe", subscribe, "what asks for a channel then; without it, what asks otherwise"),          \
+        DIALECT_RESUME_TEXT("send", send, "what is sent after coming back, before channels are asked for"),                    \
+        DIALECT_RESUME_SPEC("expect", expect,                                                                                  \
+                            "what the server says when it goes on with the session; without it, none is awaited"),             \
+        DIALECT_RESUME_SPEC("reject", reject, "what it says when it does not")
+#define DIALECT_RESUME_TEXT(key, field, text)           \
+    { .name = key,                                      \
+      .kind = OPT_BYTES,                                \
+      .offset = offsetof(struct dialect, resume.field), \
+      .max = DIALECT_TEXT_BYTES_MAX,                    \
+      .flags = OPT_NAMES,                               \
+      .help = text }
+#define DIALECT_RESUME_SPEC(key, field, text) \
+    { .name = key, .kind = OPT_SPEC, .offset = offsetof(struct dialect, resume.field), .flags = OPT_NAMES, .help = text }
+enum { DIALECT_TEXT_BYTES_MAX = 64 << 10 };
 
 extern const struct opt dialect_rows[]; /* fields of struct dialect, for `dialects:` */
 extern const struct opt

@@ -78,10 +78,11 @@ struct probe_type {
     size_t keeps; /* the offset, plus one, of the int64_t in opts that says how many connections it keeps open; 0: none */
     bool (*needs_tls)(const void *opts); /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool (*elsewhere)(const void *opts, const struct url *target); /* does it dial another server than the target? NULL: no */
-    bool wants_wss;        /* it makes sense only for a URL with TLS: the configuration refuses it for others */
-    bool judges_parting;   /* with steps: after a pass, how the server answers the close frame is looked at */
-    bool ignores_messages; /* its steps need pongs at most: the server's messages are judged, and not kept */
-    bool uses_brokers;     /* its checks begin anew when a reload changes a broker */
+    bool wants_wss;                         /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    bool judges_parting;                    /* with steps: after a pass, how the server answers the close frame is looked at */
+    bool ignores_messages;                  /* its steps need pongs at most: the server's messages are judged, and not kept */
+    bool uses_brokers;                      /* its checks begin anew when a reload changes a broker */
+    bool (*needs_broker)(const void *opts); /* of those with an option `broker`: may a check leave it out? NULL: never */
     bool spreads_http;   /* sessions: with `http: both`, its connections take turns between the versions. Else they have HTTP/1.1 */
     bool delivers;       /* its stats have a delivery part */
     bool watches_server; /* its stats have a server part */

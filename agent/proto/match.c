@@ -300,11 +300,14 @@ static json_t *element_at(json_t *array, const char *token)
     return json_array_get(array, (size_t)index);
 }
 
-static json_t *resolve(json_t *value, const struct pointer *pointer)
+/* dash_is_last: "-" is an array's last element; in RFC 6901 it is the one behind that, which is never there. */
+static json_t *resolve(json_t *value, const struct pointer *pointer, bool dash_is_last)
 {
     for (size_t i = 0; i < pointer->token_count && value; i++) {
         if (json_is_object(value))
             value = json_object_get(value, pointer->tokens[i]);
+        else if (dash_is_last && json_is_array(value) && strcmp(pointer->tokens[i], "-") == 0) /* NULL where it is empty */
+            value = json_array_get(value, json_array_size(value) - 1);
         else
             value = json_is_array(value) ? element_at(value, pointer->tokens[i]) : NULL;
     }
@@ -366,7 +369,7 @@ static bool try_json(const struct match *match, struct slice message, struct err
     bool ok = true;
     for (size_t i = 0; ok && i < match->pointer_count; i++) {
         const struct pointer *pointer = &match->pointers[i];
-        json_t *value = resolve(root, pointer);
+        json_t *value = resolve(root, pointer, false);
         ok = value && (equal(pointer->want, value) || (pointer->want_number && equal(pointer->want_number, value)));
         if (ok || !why)
             continue;
@@ -407,7 +410,7 @@ int match_extract(struct slice message, const char *pointer, struct buf *out)
     if (message.len && message.len <= MATCH_JSON_MAX && !compile_tokens(&compiled, pointer, &err))
         root = parse(message, &error);
     if (root)
-        value = resolve(root, &compiled);
+        value = resolve(root, &compiled, true);
     int rc = value ? put_value(value, out) : -1;
     json_decref(root);
     pointer_fini(&compiled);

@@ -34,7 +34,8 @@ void match_free(struct match *match);
 bool match_try(struct match *match, struct slice message, struct err *why);
 /* Does the sentence of match_try show the message itself? Then its reader need not see it twice. */
 bool match_shows_message(const struct err *why);
-/* Appends the value at the pointer (RFC 6901): a string as it is, anything else as JSON. -1: `message` is no JSON or larger than
+/* Appends the value at the pointer (RFC 6901; "-" is an array's last element, where the RFC has the one behind it): a string as it is,
+ * anything else as JSON. -1: `message` is no JSON or larger than
  * MATCH_JSON_MAX, nothing is there, the pointer is none, or past out's ceiling; out is then unchanged. */
 int match_extract(struct slice message, const char *pointer, struct buf *out);
 /* Appends what the first group of the regular expression takes of the message. 1, or 0: it does not match, or past out's ceiling; out is then

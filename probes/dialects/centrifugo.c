@@ -21,5 +21,10 @@ const struct dialect dialect_centrifugo = {
                    .reject = { .contains = "\"error\"", DIALECT_JSON({ "/id", "{{seq}}" }) } },
     .message = { .match = { DIALECT_JSON({ "/push/channel", "\"{{channel}}\"" }) }, .payload = "/push/pub/data" },
     .keepalive = { .match = { .equals = "{}" }, .send = DIALECT_TEXT("{}") },
+    /* Recovery, of channels that keep a history (force_recovery): what was missed comes with the answer to subscribe. */
+    .resume = { .token = (char *)"/subscribe/epoch",
+                .offset = (char *)"/push/pub/offset",
+                .subscribe = DIALECT_TEXT("{\"id\":{{seq}},\"subscribe\":{\"channel\":\"{{channel}}\",\"recover\":true,"
+                                          "\"epoch\":\"{{resume}}\",\"offset\":{{offset}}}}") },
     .json_holes = true,
 };

@@ -364,7 +364,8 @@ static void test_extract(void **state)
     extracts("{\"a\":1}", "/b", NULL);
     extracts("{\"a\":1}", "/a/b", NULL);
     extracts("[1]", "/01", NULL);
-    extracts("[1]", "/-", NULL);
+    extracts("[1,2]", "/-", "2");
+    extracts("[]", "/-", NULL);
     extracts("[1]", "1", NULL);
     extracts("{\"a\":1}", "/~2", NULL);
     extracts("", "", NULL);
