@@ -87,9 +87,9 @@ static void test_what_the_dialect_offers(void **state)
     conn_offer_fini(&offer);
     /* The command line changes it again. */
     assert_int_equal(opt_set(target_rows, &conf->target, "subprotocols", "mine", &err), 0);
-    assert_int_equal(opt_set(target_rows, &conf->target, "url", "ws://h/", &err), 0);
+    assert_int_equal(opt_set(target_rows, &conf->target, "url", "ws://h/w", &err), 0);
     assert_int_equal(conf_seal(conf, &env, &errors), 0);
-    assert_string_equal(conf->target.local.target, "/");
+    assert_string_equal(conf->target.local.target, "/w");
     assert_int_equal(conn_offer_init(&offer, &conf->target, NULL, &conf->target.local, false, &err), 0);
     assert_int_equal(offer.offer.subprotocol_count, 1);
     assert_string_equal(offer.offer.subprotocols[0], "mine");

@@ -412,9 +412,12 @@ static void test_what_the_target_gets(void **state)
     assert_int_equal(conf->target.subprotocols.count, 0);
     /* The command line changes it again. */
     assert_int_equal(opt_set(target_rows, &conf->target, "subprotocols", "mine", &err), 0);
-    assert_int_equal(opt_set(target_rows, &conf->target, "url", "ws://h/", &err), 0);
+    assert_int_equal(opt_set(target_rows, &conf->target, "url", "ws://h/w", &err), 0);
     assert_int_equal(conf_seal(conf, &env, &errors), 0);
-    assert_string_equal(conf->target.local.target, "/");
+    assert_string_equal(conf->target.local.target, "/w");
+    assert_int_equal(opt_set(target_rows, &conf->target, "url", "ws://h/?u=2", &err), 0); /* a slash alone is no path */
+    assert_int_equal(conf_seal(conf, &env, &errors), 0);
+    assert_string_equal(conf->target.local.target, "/talk?v=1&u=2");
     assert_int_equal(opt_set(target_rows, &conf->target, "dialect", "tlak", &err), 0);
     assert_int_equal(conf_seal(conf, &env, &errors), -1);
     assert_string_equal(buf_str(&errors.text), "target.dialect: 'tlak', no such dialect (did you mean 'talk'?)\n");
