@@ -2,6 +2,9 @@
  * `hold`: connections that stay open, as users' do. A session check: each round pings them all and opens what is missing; a loss is judged
  * when it happens (run_event).
  *
+ * With `idle` nothing is sent, so that idle timeouts are found. One of several connections is pinged all the same: what cuts the others and leaves
+ * it alone is an idle timeout, what cuts it as well is a maximum age.
+ *
  * What losses mean is decided in probes/hold_ages.c: a connection that replaces a lost one proves nothing before it has lived longer than that one.
  */
 #include <inttypes.h>
@@ -16,7 +19,7 @@
 #include "agent/client/share.h"
 #include "agent/core/probe.h"
 #include "agent/core/run_report.h"
-#include "probes/hold_ages.h"
+#include "probes/hold_impl.h"
 #include "probes/registry.h"
 
 enum {
@@ -25,65 +28,39 @@ enum {
     OPENING_MAX = 16,
     MASS = 10,
     MANY = 500,
-    KICK_MS = 300,
-    GOING_AWAY = 1001,
     TRACED = 3 /* connections */
 };
 
-struct hold_opts {
-    int64_t connections, for_ms, max_age_ms;
-    bool idle;
-};
-
-struct held { /* small: there may be thousands */
-    struct session session;
-    union {
-        struct conn_report *report; /* while it opens */
-        uint64_t opened_ns;         /* from then on */
-    };
-    uint64_t since_ns; /* when it began to open, or was pinged */
-    uint32_t life_ms;  /* recycled after this */
-    uint16_t index;    /* among all */
-    bool opening, awaits_pong;
-};
-
-/* All of a check's connections. */
-struct holding {
-    struct run *run;
-    struct held held[];
-};
-
-struct hold_state {
-    struct held *held;       /* opts->connections of them, made by the first round */
-    size_t opening, awaited; /* how many open, how many owe a pong */
-    size_t next;             /* of the round: the next to look at */
-    size_t opened;           /* since the heap was trimmed */
-    uint8_t ping[8];         /* payload of this round's pings */
-    struct timer pace;       /* the round goes on in the next turn of the loop, so that not all pings are sent at once */
-    bool barred;             /* of the round: the target refuses the probe, and a connection that is missing was not opened */
-    bool foreign;            /* likewise: a pong with other data has come */
-    struct hold_ages ages;   /* of what was lost */
-    enum hold_level told;    /* losses have been judged as that since the last round began: one fault, one verdict */
-};
-
-static struct run *run_of(const struct held *held)
+struct run *held_run(const struct held *held)
 {
     const char *first = (const char *)(held - held->index);
 
     return ((const struct holding *)(const void *)(first - offsetof(struct holding, held)))->run;
 }
 
-static const struct hold_opts *opts_of(const struct run *run)
+const struct hold_opts *hold_opts_of(const struct run *run)
 {
     return run->opts;
+}
+
+bool held_is_control(const struct held *held)
+{
+    const struct hold_opts *opts = hold_opts_of(held_run(held));
+
+    return opts->idle && opts->connections > 1 && held->index == opts->connections - 1;
+}
+
+bool held_is_pinged(const struct held *held)
+{
+    return !hold_opts_of(held_run(held))->idle || held_is_control(held);
 }
 
 /* With `http: both` the connections take turns, beginning with HTTP/1.1. */
 static bool over_http2(const struct held *held)
 {
-    const struct hold_state *state = run_of(held)->state;
+    const struct hold_state *state = held_run(held)->state;
 
-    return run_of(held)->http == HTTP_BOTH ? (held - state->held) % 2 : run_of(held)->http2;
+    return held_run(held)->http == HTTP_BOTH ? (held - state->held) % 2 : held_run(held)->http2;
 }
 
 /* Names the version where there are two. */
@@ -91,7 +68,7 @@ static struct err with_version(const struct held *held, const struct err *err)
 {
     struct err told = *err;
 
-    if (run_of(held)->http == HTTP_BOTH)
+    if (held_run(held)->http == HTTP_BOTH)
         err_prefix(&told, "over HTTP/%s", over_http2(held) ? "2" : "1.1");
     return told;
 }
@@ -99,38 +76,18 @@ static struct err with_version(const struct held *held, const struct err *err)
 /* The opening is over, well or not: what it measured goes into the round's report. */
 static void held_end_opening(struct held *held)
 {
-    run_report_conn(run_of(held), held->report, run_of(held)->url->tls);
+    run_report_conn(held_run(held), held->report, held_run(held)->url->tls);
     mem_free(held->report);
     held->report = NULL;
     held->opening = false;
-    ((struct hold_state *)run_of(held)->state)->opened++;
-    ((struct hold_state *)run_of(held)->state)->opening--;
-}
-
-/* It is not open any more, and its pong is not awaited. */
-static void held_gone(struct held *held)
-{
-    struct hold_state *state = run_of(held)->state;
-
-    run_of(held)->stats->held--;
-    if (held->awaits_pong)
-        state->awaited--;
-    held->awaits_pong = false;
-}
-
-/* The one place that learns that the server as a whole does not answer: the losses of this moment then say nothing of the connections' age. */
-static void note_outage(struct run *run, const struct err *err)
-{
-    struct hold_state *state = run->state;
-
-    if (reason_scope(err->reason) == SCOPE_LOCAL)
-        hold_ages_outage(&state->ages);
+    ((struct hold_state *)held_run(held)->state)->opened++;
+    ((struct hold_state *)held_run(held)->state)->opening--;
 }
 
 static void opening_failed(struct held *held, const struct err *err)
 {
     held_end_opening(held);
-    note_outage(run_of(held), err);
+    hold_note_outage(held_run(held), err);
 }
 
 static void finish_failed(struct run *run, enum phase phase, const struct err *err)
@@ -139,48 +96,12 @@ static void finish_failed(struct run *run, enum phase phase, const struct err *e
     run_finish_err(run, err);
 }
 
-static enum hold_level judge_losses(const struct run *run, struct err *err)
-{
-    const struct hold_state *state = run->state;
-    struct hold_policy policy = { (uint64_t)opts_of(run)->connections, opts_of(run)->idle };
-
-    return hold_ages_judge(&state->ages, clock_now_ns(), &policy, err);
-}
-
-/* Ends the round by what the losses come to. Their close codes were counted when they came. */
-static void finish_by_losses(struct run *run)
-{
-    struct err err;
-    enum hold_level level = judge_losses(run, &err);
-
-    if (level == HOLD_WELL) {
-        run_pass(run, NULL);
-        return;
-    }
-    run->report.phase = PHASE_OPEN;
-    run->report.close_code = err.code;
-    run->report.close_counted = true;
-    if (level == HOLD_FAIL)
-        run_finish_err(run, &err);
-    else
-        run_warn(run, err.reason, "%s", err.text);
-}
-
-static void note_lives(struct run *run)
-{
-    struct hold_state *state = run->state;
-
-    for (size_t i = 0; state->ages.count && i < (size_t)opts_of(run)->connections; i++)
-        if (session_is_open(&state->held[i].session) && !state->held[i].opening)
-            hold_ages_lived(&state->ages, clock_now_ns(), state->held[i].opened_ns, false);
-}
-
 /* Ends the round once every connection has been looked at and every ping has its pong. */
 static void round_settle(struct run *run)
 {
     struct hold_state *state = run->state;
 
-    if (!run->active || state->opening || state->awaited || state->next < (size_t)opts_of(run)->connections)
+    if (!run->active || state->opening || state->awaited || state->next < (size_t)hold_opts_of(run)->connections)
         return;
     if (state->opened >= MANY) { /* what they needed to open lies between them */
         state->opened = 0;
@@ -188,25 +109,25 @@ static void round_settle(struct run *run)
     }
     if (run->once)
         return; /* the only round lasts until its deadline, to see early closes (hold_on_deadline) */
-    note_lives(run);
+    hold_note_lives(run);
     if (state->barred) /* the held ones are well; the state stays as it is until the missing ones may be opened */
         run_skip(run, run_barred_until_ns(run));
     else
-        finish_by_losses(run);
+        hold_finish_by_losses(run);
 }
 
 /* How many connections one turn of the loop may look at: a thousand pings and pongs at once would delay every other check. */
 static size_t turn_size(const struct run *run)
 {
     int64_t turns = run->conf->timeout_ms / 8 < PACED_TURNS_MAX ? run->conf->timeout_ms / 8 : PACED_TURNS_MAX;
-    size_t share = (size_t)(opts_of(run)->connections / (turns > 0 ? turns : 1)) + 1;
+    size_t share = (size_t)(hold_opts_of(run)->connections / (turns > 0 ? turns : 1)) + 1;
 
     return share > PACED_MIN ? share : PACED_MIN;
 }
 
 static void held_ping(struct held *held)
 {
-    struct hold_state *state = run_of(held)->state;
+    struct hold_state *state = held_run(held)->state;
 
     if (held->awaits_pong || session_send(&held->session, WS_PING, slice_of(state->ping)) < 0)
         return; /* a connection that breaks says so itself */
@@ -221,8 +142,9 @@ static void open_more(struct run *run);
 static void on_open(void *user)
 {
     struct held *held = user;
-    struct run *run = run_of(held);
-    int64_t for_ms = opts_of(run)->for_ms;
+    struct run *run = held_run(held);
+    struct hold_state *state = run->state;
+    int64_t for_ms = hold_opts_of(run)->for_ms;
 
     held_end_opening(held);
     run->report.phase = PHASE_OPEN;
@@ -230,7 +152,9 @@ static void on_open(void *user)
     held->opened_ns = clock_now_ns();
     /* Up to a tenth longer, so that many connections are not recycled at one moment. */
     held->life_ms = (uint32_t)(for_ms + random_below((uint32_t)(for_ms / 10)));
-    if (!opts_of(run)->idle)
+    if (state->noted)
+        state->noted[held->index] = 0;
+    if (held_is_pinged(held))
         held_ping(held);
     open_more(run);
 }
@@ -238,7 +162,7 @@ static void on_open(void *user)
 static void on_message(void *user, const struct ws_message *message, uint64_t received_ns)
 {
     struct held *held = user;
-    struct run *run = run_of(held);
+    struct run *run = held_run(held);
     struct hold_state *state = run->state;
     uint64_t rtt_ns;
 
@@ -259,50 +183,10 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     round_settle(run);
 }
 
-/* A server that allows one session for a user closes the older one when the agent opens another: such a close frame comes just after an upgrade. */
-static bool is_kicked(const struct held *held, const struct err *cause)
-{
-    uint64_t newest_ns = run_of(held)->group->requested_ns;
-    return cause->reason == REASON_CLOSED_BY_SERVER && newest_ns > held->opened_ns &&
-           clock_now_ns() - newest_ns < (uint64_t)KICK_MS * NS_PER_MS;
-}
-
-/* Only a few connections have their own lines in the trace; of the others it has the losses. */
-static void trace_loss(const struct held *held, const struct err *cause, uint64_t age_ns)
-{
-    const struct hold_state *state = run_of(held)->state;
-    char age[32];
-
-    text_format_elapsed(age_ns, age, sizeof age);
-    trace_note(run_of(held)->trace, TRACE_NOTE, "held connection %zu of %" PRId64 " is lost after %s: %s",
-               (size_t)(held - state->held) + 1, opts_of(run_of(held))->connections, age, cause->text);
-}
-
-/* An open connection has been lost. True: that is a fault. */
-static bool note_loss(struct held *held, const struct err *cause)
-{
-    struct run *run = run_of(held);
-    struct hold_state *state = run->state;
-    uint64_t now_ns = clock_now_ns(), age_ns = now_ns - held->opened_ns, max_age_ms = (uint64_t)opts_of(run)->max_age_ms;
-
-    held_gone(held);
-    if (max_age_ms && age_ns >= max_age_ms * NS_PER_MS) {
-        hold_ages_lived(&state->ages, now_ns, held->opened_ns, true); /* a full life, by the server's rules */
-        return false;
-    }
-    run->stats->lost++;
-    run->stats->lost_age_ns = age_ns;
-    run->stats->lost_code = cause->code;
-    run->stats->lost_ms = clock_wall_ms();
-    trace_loss(held, cause, age_ns);
-    hold_ages_lost(&state->ages, now_ns, held->opened_ns, is_kicked(held, cause), cause);
-    return true;
-}
-
 static void on_lost(void *user, const struct err *cause)
 {
     struct held *held = user;
-    struct run *run = run_of(held);
+    struct run *run = held_run(held);
     struct hold_state *state = run->state;
     enum hold_level level = HOLD_WELL;
     struct err err, told = with_version(held, cause);
@@ -312,8 +196,8 @@ static void on_lost(void *user, const struct err *cause)
         finish_failed(run, reason_phase(cause->reason), &told);
         return;
     }
-    if (note_loss(held, &told))
-        level = judge_losses(run, &err);
+    if (held_note_loss(held, &told))
+        level = hold_judge_losses(run, &err);
     if (run->once && level == HOLD_WARN)
         level = HOLD_FAIL;      /* `wshealthd check` has one round: a single loss is all that it can show */
     if (level <= state->told) { /* no fault, or the same once more: counted, not judged */
@@ -347,15 +231,17 @@ static const struct session_events events = {
 
 static int held_connect(struct held *held, struct err *err)
 {
-    struct run *run = run_of(held);
-    bool mass = opts_of(run)->connections >= MASS;
+    struct run *run = held_run(held);
+    bool mass = hold_opts_of(run)->connections >= MASS;
+    struct hold_state *state = run->state;
     struct conn_options options = run_conn_options(run);
 
     options.tls = mass ? run->tls_resume : run->tls;
     options.offer_deflate = run->target->compression == COMPRESSION_REQUIRED;
     options.ignores_messages = true;
     options.http2 = over_http2(held);
-    if (held - ((struct hold_state *)run->state)->held >= TRACED)
+    options.pings = state->pings ? &state->pings[held->index] : NULL;
+    if (held->index >= TRACED)
         options.trace = NULL;
     return session_open(&held->session, &options, run->conf->name, &events, held, held->report, err);
 }
@@ -363,7 +249,7 @@ static int held_connect(struct held *held, struct err *err)
 /* False when the round is over because the connection could not even be tried. */
 static bool held_open(struct held *held)
 {
-    struct run *run = run_of(held);
+    struct run *run = held_run(held);
     struct hold_state *state = run->state;
     struct err err;
 
@@ -393,7 +279,7 @@ static size_t opening_max(const struct run *run)
 static void open_more(struct run *run)
 {
     struct hold_state *state = run->state;
-    const struct hold_opts *opts = opts_of(run);
+    const struct hold_opts *opts = hold_opts_of(run);
     size_t left = turn_size(run);
 
     if (timer_active(&state->pace))
@@ -409,19 +295,20 @@ static void open_more(struct run *run)
         }
         old = session_is_open(&held->session) && clock_now_ns() - held->opened_ns >= (uint64_t)held->life_ms * NS_PER_MS;
 
-        if (old && opts->idle && held->life_ms) { /* did it survive its silence? Asked once, and recycled in the next round */
+        if (old && !held_is_pinged(held) &&
+            held->life_ms) { /* did it survive its silence? Asked once, and recycled in the next round */
             held->life_ms = 0;
             held_ping(held);
             continue;
         }
         if (old) {
-            hold_ages_lived(&state->ages, clock_now_ns(), held->opened_ns, true);
+            held_note_full_life(held);
             session_close(&held->session, WS_CODE_NORMAL);
             run->stats->held--;
         }
         if (!held->opening && !session_is_open(&held->session) && !held_open(held))
             return;
-        if (session_is_open(&held->session) && !opts->idle)
+        if (session_is_open(&held->session) && held_is_pinged(held))
             held_ping(held);
     }
     round_settle(run);
@@ -441,7 +328,7 @@ static void drop_silent(struct held *held)
     if (!conn_flooded(session_conn(&held->session), &err))
         err_set(&err, REASON_SILENT_DROP, 0, "it gave no pong");
     err = with_version(held, &err);
-    note_loss(held, &err);
+    held_note_loss(held, &err);
     session_drop(&held->session);
 }
 
@@ -454,7 +341,7 @@ static size_t count_silent(const struct run *run, uint64_t wait_ms, size_t *well
 
     *well = 0;
     err_clear(flood);
-    for (size_t i = 0; i < (size_t)opts_of(run)->connections; i++) {
+    for (size_t i = 0; i < (size_t)hold_opts_of(run)->connections; i++) {
         struct held *held = &state->held[i];
 
         if (held->awaits_pong && now_ns - held->since_ns >= wait_ms * NS_PER_MS)
@@ -472,7 +359,7 @@ static void drop_all_silent(struct run *run, uint64_t wait_ms)
     struct hold_state *state = run->state;
     uint64_t now_ns = clock_now_ns();
 
-    for (size_t i = 0; i < (size_t)opts_of(run)->connections; i++)
+    for (size_t i = 0; i < (size_t)hold_opts_of(run)->connections; i++)
         if (state->held[i].awaits_pong && now_ns - state->held[i].since_ns >= wait_ms * NS_PER_MS)
             drop_silent(&state->held[i]);
 }
@@ -483,7 +370,7 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
     struct hold_state *state = run->state;
     uint64_t now_ns = clock_now_ns();
 
-    for (size_t i = 0; i < (size_t)opts_of(run)->connections; i++) {
+    for (size_t i = 0; i < (size_t)hold_opts_of(run)->connections; i++) {
         struct held *held = &state->held[i];
 
         if (!held->opening || now_ns - held->since_ns < wait_ms * NS_PER_MS)
@@ -498,7 +385,7 @@ static void drop_opening(struct run *run, uint64_t wait_ms, struct err *err)
 static void hold_start(struct run *run)
 {
     struct hold_state *state = run->state;
-    size_t count = (size_t)opts_of(run)->connections;
+    size_t count = (size_t)hold_opts_of(run)->connections;
     uint64_t timeout_ms = (uint64_t)run->conf->timeout_ms;
     struct err err;
 
@@ -509,6 +396,10 @@ static void hold_start(struct run *run)
         for (size_t i = 0; i < count; i++) {
             state->held[i].index = (uint16_t)i;
             session_init(&state->held[i].session, session_must_speak(run->target, run->share));
+        }
+        if (hold_opts_of(run)->idle) {
+            state->pings = mem_alloc((size_t)hold_opts_of(run)->connections * sizeof *state->pings);
+            state->noted = mem_alloc((size_t)hold_opts_of(run)->connections * sizeof *state->noted);
         }
         timer_init(&state->pace, run->loop, on_pace, run);
         run->stats->holds = true;
@@ -532,10 +423,10 @@ static void hold_start(struct run *run)
 static bool finish_silent(struct run *run, const char *limit)
 {
     struct hold_state *state = run->state;
-    int64_t count = opts_of(run)->connections;
+    int64_t count = hold_opts_of(run)->connections;
     struct err flood, err;
     size_t well, silent = count_silent(run, 0, &well, &flood);
-    bool some = !run->once && (well || opts_of(run)->idle);
+    bool some = !run->once && (well || hold_opts_of(run)->idle);
 
     drop_all_silent(run, some ? (uint64_t)run->conf->timeout_ms / 2 : 0);
     if (!silent || some)
@@ -546,7 +437,7 @@ static bool finish_silent(struct run *run, const char *limit)
         err_set(&err, state->foreign ? REASON_PROTOCOL_ERROR : REASON_SILENT_DROP, 0,
                 "%zu of %" PRId64 " held connections gave no pong%s within %s%s", silent, count,
                 state->foreign ? " with the ping's data" : "", limit, state->foreign ? ", but others (RFC 6455, 5.5.3)" : "");
-    note_outage(run, &err);
+    hold_note_outage(run, &err);
     finish_failed(run, PHASE_OPEN, &err);
     return true;
 }
@@ -554,7 +445,7 @@ static bool finish_silent(struct run *run, const char *limit)
 static void hold_on_deadline(struct run *run)
 {
     struct hold_state *state = run->state;
-    int64_t count = opts_of(run)->connections;
+    int64_t count = hold_opts_of(run)->connections;
     bool complete = state->next >= (size_t)count;
     char limit[32];
     struct err err;
@@ -572,11 +463,11 @@ static void hold_on_deadline(struct run *run)
     } else if (run->once) {
         run_pass(run, "%" PRId64 " connections held for %s", count, limit);
     } else {
-        note_lives(run);
+        hold_note_lives(run);
         if (state->barred)
             run_skip(run, run_barred_until_ns(run));
         else
-            finish_by_losses(run);
+            hold_finish_by_losses(run);
     }
 }
 
@@ -584,17 +475,19 @@ static void hold_stop(struct run *run)
 {
     struct hold_state *state = run->state;
 
-    for (size_t i = 0; state->held && i < (size_t)opts_of(run)->connections; i++) {
+    for (size_t i = 0; state->held && i < (size_t)hold_opts_of(run)->connections; i++) {
         struct held *held = &state->held[i];
 
         if (run->share) /* checks that are not stopped may still use it */
-            session_leave(&held->session, GOING_AWAY);
+            session_leave(&held->session, HOLD_GOING_AWAY);
         else
-            session_close(&held->session, GOING_AWAY);
+            session_close(&held->session, HOLD_GOING_AWAY);
         if (held->opening)
             held_end_opening(held);
         session_fini(&held->session);
     }
+    mem_free(state->pings);
+    mem_free(state->noted);
     if (state->held)
         timer_stop(&state->pace);
     if (state->held)
@@ -634,7 +527,8 @@ static const struct opt hold_rows[] = {
       .kind = OPT_BOOL,
       .offset = offsetof(struct hold_opts, idle),
       .default_text = "false",
-      .help = "send nothing until `for` is over, to find what cuts idle connections" },
+      .help = "send nothing until `for` is over, to find what cuts idle connections; one of several is pinged all the same, for "
+              "comparison" },
     { .name = "max_age",
       .kind = OPT_DURATION,
       .offset = offsetof(struct hold_opts, max_age_ms),

@@ -232,8 +232,12 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
         bool mild = recycled || newest->age_ns > LONG_S * NS_PER_S;
 
         ages_text(&(struct chain){ .shortest_ns = newest->age_ns, .longest_ns = newest->age_ns }, age, sizeof age);
-        err_set(err, ages->reason, ages->code, "cut after %s%s, %u times: %s%s", age, silence, pattern.length, ages->why,
-                mild ? "; if that is meant, set max_age" : "");
+        const char *meant = mild ? "; if that is meant, set max_age" : "";
+        if (policy->pattern)
+            err_set(err, ages->reason, ages->code, "%s; %s%s", policy->pattern, ages->why, meant);
+        else
+            err_set(err, ages->reason, ages->code, "cut after %s%s, %u times: %s%s", age, silence, pattern.length, ages->why,
+                    meant);
         return mild ? HOLD_WARN : HOLD_FAIL;
     }
     if (churn.length >= CHURN_CHAIN) {

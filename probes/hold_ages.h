@@ -39,7 +39,8 @@ struct hold_ages {                            /* zero it to start */
 
 struct hold_policy {
     uint64_t connections;
-    bool idle; /* for the sentence */
+    bool idle;           /* for the sentence */
+    const char *pattern; /* what says more of cuts at similar ages than this file can (probes/hold_lives.h); NULL: nothing */
 };
 
 /* A connection that was opened then has been lost now. `kicked`: see struct hold_loss. */

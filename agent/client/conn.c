@@ -268,6 +268,8 @@ static void take_head(struct conn *conn, struct slice rest, uint64_t now_ns)
                    &agreed.deflate);
     ws_reader_skip(&conn->reader, &conn->group->budget);
     conn->asked_ns = now_ns;
+    if (conn->pings)
+        *conn->pings = (struct conn_pings){ .last_ns = now_ns, .heard_ns = now_ns };
     group->current = conn;
     conn->events->on_open(conn->user);
     if (group->current != conn)
@@ -486,6 +488,7 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     conn->user = user;
     conn->group = options->group;
     conn->ignores_messages = options->ignores_messages;
+    conn->pings = options->pings;
     conn->shared = options->shared;
     setup->dial = dial_start(options->group->loop, &setup->target, &dial_events, conn, &report->dial);
     return 0;

@@ -74,6 +74,14 @@ struct conn_intake {
 
 struct conn_setup;
 struct conn_rest;
+/* The server's own pings on a connection, which are answered without the owner, and when it was heard last. */
+struct conn_pings {
+    uint64_t last_ns;  /* when the newest came; before the first, when the connection was opened */
+    uint64_t heard_ns; /* when the newest frame of any kind came, or the connection was opened */
+    uint64_t gap_ns;   /* between the newest ping and the one before it, or the opening */
+    uint32_t count;
+};
+
 struct conn_parting;
 struct conn_trace;
 struct conn {
@@ -86,6 +94,7 @@ struct conn {
     struct conn_rest *rest;       /* bytes for which this turn of the loop had no time; mostly NULL */
     struct conn_parting *parting; /* our close frame is sent, and the server's answer is being judged; mostly NULL */
     struct conn_trace *trace;     /* NULL: nobody records */
+    struct conn_pings *pings;     /* NULL: nobody counts */
     uint64_t asked_ns;            /* when the owner has asked something last, or when it was opened */
     struct conn_intake intake;
     bool ignores_messages, shared;
@@ -112,6 +121,7 @@ struct conn_options {
      * for shared connections. */
     const struct conn_override *override;
     struct tls_context *tls;
+    struct conn_pings *pings; /* the owner's, who counts the server's pings in it; NULL: nobody */
     bool offer_deflate;
     bool ignores_messages; /* the owner needs pongs only: text and binary messages are judged, and not kept however small */
     /* For dialogues: join that connection instead of opening one (agent/client/share.h); NULL: none. `asker` is then on whose behalf. */

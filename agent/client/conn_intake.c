@@ -56,6 +56,21 @@ struct pong_due {
     uint8_t data[WS_CONTROL_MAX];
 };
 
+/* For whoever counts the server's own pings. */
+static void note_heard(struct conn *conn, enum ws_opcode opcode, uint64_t received_ns)
+{
+    struct conn_pings *pings = conn->pings;
+
+    if (!pings)
+        return;
+    pings->heard_ns = received_ns;
+    if (opcode != WS_PING)
+        return;
+    pings->gap_ns = received_ns > pings->last_ns ? received_ns - pings->last_ns : 0;
+    pings->last_ns = received_ns;
+    pings->count++;
+}
+
 static void note_ping(struct pong_due *pong, struct slice body)
 {
     pong->due = true;
@@ -109,6 +124,7 @@ static bool take_slice(struct conn *conn, struct slice *data, uint64_t received_
         if (got > 0) {
             count(&conn->intake.messages, 1);
             count(&conn->intake.inflated, message.size);
+            note_heard(conn, message.opcode, received_ns);
         }
         if (got > 0 && message.opcode == WS_PING)
             note_ping(&pong, message.body);

@@ -48,6 +48,16 @@ static inline bool delivery_never_arrived(const struct delivery_stats *stats)
     return !stats->heartbeats[DELIVERY_RECEIVED] && !stats->heartbeats[DELIVERY_LATE] && !stats->heartbeats[DELIVERY_DUPLICATE];
 }
 
+/* How long held connections lived that somebody else has cut (probes/hold_lives.h). */
+enum hold_control { HOLD_CONTROL_UNKNOWN, HOLD_CONTROL_LIVES, HOLD_CONTROL_CUT };
+struct hold_figures {
+    bool idle;                        /* of connections that said nothing: the silence before the cut; else the age */
+    uint32_t cut, of;                 /* at similar lengths, and of how many that have ended; 0: none */
+    uint64_t shortest_ns, longest_ns; /* of those that were cut */
+    enum hold_control control;        /* idle: the connection that is pinged for comparison lives on, or is cut at that age too */
+    uint64_t ping_ns;                 /* the longest time between the server's own pings that was seen; 0: it sent none */
+};
+
 /* Which series there are for one check. What cannot occur is not listed: it would be most of the text. */
 struct series {
     bool known;                 /* false: everything is listed */
@@ -72,6 +82,7 @@ struct check_stats {
     uint64_t lost, lost_age_ns;      /* held connections that were lost, ever; the age of the last one */
     int lost_code;                   /* its close code; 0: none */
     int64_t lost_ms;                 /* wall, when; 0: never */
+    struct hold_figures lives;
 };
 
 #endif

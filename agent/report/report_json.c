@@ -176,6 +176,30 @@ static void put_traces(struct json_out *json, const struct check_view *check, co
     json_out_object_end(json);
 }
 
+/* How long the connections lived that were cut; with `idle`, how long they had been silent. */
+static void put_lives(struct json_out *json, const struct hold_figures *lives)
+{
+    static const char *const controls[] = {
+        [HOLD_CONTROL_UNKNOWN] = NULL, [HOLD_CONTROL_LIVES] = "lives", [HOLD_CONTROL_CUT] = "cut"
+    };
+    json_out_key(json, "lives");
+    json_out_object(json);
+    put_text(json, "of", lives->idle ? "silence" : "age");
+    json_out_key(json, "cut");
+    json_out_int(json, lives->cut);
+    json_out_key(json, "ended");
+    json_out_int(json, lives->of);
+    json_out_key(json, "shortest_ms");
+    put_ms(json, lives->cut, lives->shortest_ns);
+    json_out_key(json, "longest_ms");
+    put_ms(json, lives->cut, lives->longest_ns);
+    json_out_key(json, "control");
+    controls[lives->control] ? json_out_string(json, controls[lives->control]) : json_out_null(json);
+    json_out_key(json, "server_ping_ms");
+    put_ms(json, lives->ping_ns != 0, lives->ping_ns);
+    json_out_object_end(json);
+}
+
 static void put_check(struct json_out *json, const struct check_view *check, const struct report_extra *extra)
 {
     bool full = extra->full;
@@ -204,6 +228,7 @@ static void put_check(struct json_out *json, const struct check_view *check, con
         json_out_int(json, (int64_t)check->stats.lost);
         json_out_key(json, "last_loss_age_ms");
         put_ms(json, check->stats.lost != 0, check->stats.lost_age_ns);
+        put_lives(json, &check->stats.lives);
     }
     if (check->stats.server)
         report_server_json(json, check->stats.server, full);

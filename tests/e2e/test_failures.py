@@ -139,6 +139,16 @@ def test_a_load_balancer_cuts_idle_connections(tool, tmp_path):
         assert "cut" in found["sentence"] and "timeout tunnel" in json.dumps(found), found
 
 
+def test_an_idle_timeout_is_told_from_a_maximum_age(tool, tmp_path):
+    """One of the idle connections is pinged for comparison: it outlives the others, and the sentence has the length of the silence."""
+    hold = "{ name: hold, type: hold, path: public, connections: 3, idle: true }"
+    with server() as child, haproxy(tool, tmp_path, child.port, tunnel="1500ms") as front, \
+            agent(conf(child.port, HANDSHAKE, PUBLIC, hold, target=public(front.port)), tmp_path) as watch:
+        until("the control has outlived the others", lambda: "an idle timeout on the way, not a maximum age" in watch.get("/ready?verbose").text, SECONDS)
+        lives = next(check for check in watch.status()["checks"] if check["name"] == "hold")["lives"]
+        assert lives["of"] == "silence" and lives["control"] == "lives" and lives["cut"] >= 2 and 1000 < lives["shortest_ms"] < 6000, lives
+
+
 def test_pings_too_seldom_for_the_path(tool, tmp_path):
     """The agent knows one path only, so it can but say that what is open is cut while what is new works; and that the pings may be too seldom."""
     hold = "{ name: hold, type: hold, connections: 1, interval: 3s }"

@@ -31,7 +31,7 @@ struct later {
     struct list node;
     struct timer timer;
     uint64_t token;
-    enum { UP, TAKEN, SUBSCRIBED } what;
+    enum later_what { UP, TAKEN, SUBSCRIBED } what;
     char topic[64], body[256];
 };
 
@@ -67,7 +67,7 @@ static void on_later(struct timer *timer, void *user)
     mem_free(later);
 }
 
-static void do_later(int what, struct slice topic, struct slice body, uint64_t token)
+static void do_later(enum later_what what, struct slice topic, struct slice body, uint64_t token)
 {
     struct later *later = mem_alloc(sizeof *later);
 
