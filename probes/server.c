@@ -203,7 +203,7 @@ static void begin_peers(struct run *run)
     struct server_state *state = run->state;
     const struct server_opts *opts = run->opts;
     struct server_stats *stats = run->stats->server;
-    struct url url;
+    struct url url = { 0 };
 
     for (size_t i = 0; i < opts->peers.count && i < SERVER_PEERS_MAX; i++) {
         struct server_peer_stats *peer = &stats->peers[stats->peer_count++];
