@@ -23,7 +23,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(&ages, 0, sizeof ages);
-    policy = (struct hold_policy){ 2, false };
+    policy = (struct hold_policy){ 2, false, NULL };
     now_ms = 1000;
     return 0;
 }
