@@ -426,7 +426,7 @@ static bool finish_silent(struct run *run, const char *limit)
     int64_t count = hold_opts_of(run)->connections;
     struct err flood, err;
     size_t well, silent = count_silent(run, 0, &well, &flood);
-    bool some = !run->once && (well || hold_opts_of(run)->idle);
+    bool some = hold_opts_of(run)->idle || (!run->once && well);
 
     drop_all_silent(run, some ? (uint64_t)run->conf->timeout_ms / 2 : 0);
     if (!silent || some)
