@@ -338,8 +338,10 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
     unsigned facts = facts_of(view, main_check, &fault);
     const struct rule *rule = find_rule(view, facts, main_check, &fault, &beside);
     panic_if(!rule);
+    char length[32];
+    text_format_elapsed(main_check->stats.lives.longest_ns, length, sizeof length);
     const struct rule_holes holes = { broker_name_of(view, main_check),
-                                      check_is_public(main_check) ? "of the public address" : "of the server" };
+                                      check_is_public(main_check) ? "of the public address" : "of the server", length };
     another = another_fault(view, main_check, beside, rule->cause == CAUSE_CHECK_FAILING);
     out->cause = cause_name(rule->cause);
     if (another && rule->cause == CAUSE_CHECK_FAILING)

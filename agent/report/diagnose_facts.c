@@ -11,6 +11,8 @@
 enum { EVIDENCE_SLACK_MS = 500 };
 /* So many of the newest rounds say whether a check fails now and then; so often must it have come back, and failed. */
 enum { MIXED_ROUNDS = 12, MIXED_TURNS = 2 };
+/* One cut is chance. */
+enum { CUTS_MIN = 2 };
 /* A deploy or a restart is over by then. */
 enum { GOODBYE_MS = 120000 };
 
@@ -118,6 +120,29 @@ static bool broker_late(const struct agent_view *view, const struct check_view *
     return delivery->last_ns[LEG_CONTROL] && delivery->last_ns[LEG_CONTROL] >= delivery->last_ns[LEG_WEBSOCKET] / 2;
 }
 
+/* Another check whose connections speak has not lost one for longer than the silent ones live. */
+static bool outlives(const struct check_view *check, const struct check_view *main_check)
+{
+    const struct hold_figures *cut = &main_check->stats.lives;
+    if (!check->stats.holds || check->stats.lives.idle || check->stats.lives.cut || !works(check, main_check))
+        return false;
+    return check->last_ms - check->since_ms > (int64_t)(cut->longest_ns / NS_PER_MS);
+}
+
+/* Of a check that holds silent connections: what cuts them? */
+static unsigned facts_of_silence(const struct agent_view *view, const struct check_view *main_check)
+{
+    const struct hold_figures *lives = &main_check->stats.lives;
+    if (!lives->idle || lives->cut < CUTS_MIN)
+        return 0;
+    if (lives->control != HOLD_CONTROL_UNKNOWN)
+        return lives->control == HOLD_CONTROL_LIVES ? IDLE_CUT : AGE_CUT;
+    for (size_t i = 0; i < view->check_count; i++)
+        if (check_is_public(view->checks[i]) == check_is_public(main_check) && outlives(view->checks[i], main_check))
+            return IDLE_CUT;
+    return 0;
+}
+
 static unsigned facts_of_main(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault)
 {
     unsigned facts = 0;
@@ -133,6 +158,7 @@ static unsigned facts_of_main(const struct agent_view *view, const struct check_
     facts |= main_check->stats.delivery && delivery_never_arrived(main_check->stats.delivery) ? NEVER_ARRIVED : 0;
     facts |= check_is_public(main_check) && is_mixed(main_check) ? PUBLIC_MIXED : 0;
     facts |= main_check->health.own_doing ? TOKEN_OVER : 0;
+    facts |= facts_of_silence(view, main_check);
     facts |= broker_late(view, main_check) ? BROKER_LATE : 0;
     facts |= view->late_ms && view->late_ms * 2 >= main_check->total_ns / NS_PER_MS ? AGENT_LATE : 0;
     return facts;

@@ -34,7 +34,7 @@ void diagnosis_say(struct diagnosis *out, const char *text);       /* for full d
 void diagnosis_say_plain(struct diagnosis *out, const char *text); /* for both readers */
 /* A rule's text, its holes filled. */
 struct rule_holes {
-    const char *broker, *where;
+    const char *broker, *where, *length;
 };
 void diagnosis_say_rule(struct diagnosis *out, const char *text, const struct rule_holes *holes);
 void diagnosis_say_fault(struct diagnosis *out, const struct check_view *check, const struct check_fault *fault);

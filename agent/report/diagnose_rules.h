@@ -91,6 +91,8 @@
     X(TLS_BROKEN, "tls_broken", "no TLS session comes about")                                                                    \
     X(FRONT_BROKEN, "front_broken", "the server is well, but the public address does not lead to it")                            \
     X(ONE_INSTANCE_STALE, "one_instance_stale", "one of the instances behind the public address is broken or out of date")       \
+    X(IDLE_TIMEOUT, "idle_timeout", "connections that say nothing are cut after a fixed time")                                   \
+    X(CONNECTION_MAX_AGE, "connection_max_age", "connections are cut at a fixed age, whether they are used or not")              \
     X(HEALTH_URL_FAILS, "health_url_fails", "the WebSocket side is well, a plain HTTP check fails")                              \
     X(PORT_CLOSED, "port_closed", "the WebSocket side is well, a plain TCP check fails")                                         \
     X(SERVER_SLOW, "server_slow", "the server answers later than slo allows")                                                    \
@@ -102,30 +104,32 @@ enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
 
 /* X(id, text): what holds of the main fault and around it; `wshealthd explain` says it in these words. WORKS: another check of that kind on the
  * same path passes, and has passed since the fault began; see works() in diagnose.c. ON: the main check is such a one. */
-#define FACT_LIST(X)                                                                \
-    X(FRESH_WORKS, "another check still opens new connections on the same path")    \
-    X(PING_WORKS, "a ping check passes")                                            \
-    X(ECHO_WORKS, "an echo check passes")                                           \
-    X(SUBSCRIBE_WORKS, "another subscribe check passes")                            \
-    X(HTTP_WORKS, "an http check passes")                                           \
-    X(LOCAL_WORKS, "the check is on the public path, and the local one is well")    \
-    X(PUBLIC_WORKS, "the public path works")                                        \
-    X(LOCAL_SAME_WORKS, "the same check passes on the local path")                  \
-    X(PUBLIC_MIXED, "on the public path some rounds pass and others fail")          \
-    X(HELD_LIVES, "connections that were open before live on")                      \
-    X(SAID_GOODBYE, "the server has said goodbye to open connections a moment ago") \
-    X(TOKEN_OVER, "the agent's own token has expired")                              \
-    X(BROKER_LATE, "the broker is late as well")                                    \
-    X(AGENT_LATE, "the agent itself was late a moment ago")                         \
-    X(ON_WEBSOCKET, "the check speaks WebSocket")                                   \
-    X(ON_SESSION, "the check keeps its connections open")                           \
-    X(ON_PING, "the check is a ping")                                               \
-    X(ON_TRIAL, "the check tries what the server is to refuse")                     \
-    X(ON_HTTP, "the check is plain HTTP")                                           \
-    X(ON_TCP, "the check opens a port only")                                        \
-    X(ON_BROKER, "the check is that of a broker")                                   \
-    X(IS_SHARED, "the fault hits all instances")                                    \
-    X(NEVER_ARRIVED, "no heartbeat has come through since the agent began")         \
+#define FACT_LIST(X)                                                                               \
+    X(FRESH_WORKS, "another check still opens new connections on the same path")                   \
+    X(PING_WORKS, "a ping check passes")                                                           \
+    X(ECHO_WORKS, "an echo check passes")                                                          \
+    X(SUBSCRIBE_WORKS, "another subscribe check passes")                                           \
+    X(HTTP_WORKS, "an http check passes")                                                          \
+    X(LOCAL_WORKS, "the check is on the public path, and the local one is well")                   \
+    X(PUBLIC_WORKS, "the public path works")                                                       \
+    X(LOCAL_SAME_WORKS, "the same check passes on the local path")                                 \
+    X(PUBLIC_MIXED, "on the public path some rounds pass and others fail")                         \
+    X(IDLE_CUT, "of its connections those that say nothing are cut, and one that is pinged lives") \
+    X(AGE_CUT, "its silent connections are cut, and the one that is pinged at the same age")       \
+    X(HELD_LIVES, "connections that were open before live on")                                     \
+    X(SAID_GOODBYE, "the server has said goodbye to open connections a moment ago")                \
+    X(TOKEN_OVER, "the agent's own token has expired")                                             \
+    X(BROKER_LATE, "the broker is late as well")                                                   \
+    X(AGENT_LATE, "the agent itself was late a moment ago")                                        \
+    X(ON_WEBSOCKET, "the check speaks WebSocket")                                                  \
+    X(ON_SESSION, "the check keeps its connections open")                                          \
+    X(ON_PING, "the check is a ping")                                                              \
+    X(ON_TRIAL, "the check tries what the server is to refuse")                                    \
+    X(ON_HTTP, "the check is plain HTTP")                                                          \
+    X(ON_TCP, "the check opens a port only")                                                       \
+    X(ON_BROKER, "the check is that of a broker")                                                  \
+    X(IS_SHARED, "the fault hits all instances")                                                   \
+    X(NEVER_ARRIVED, "no heartbeat has come through since the agent began")                        \
     X(IS_WARNING, "the check only warns")
 
 #define FACT_INDEX(id, text) FACT_INDEX_##id,
@@ -142,7 +146,7 @@ struct rule {
     enum reason beside[RULE_BESIDE];   /* another check has a fault or a warning of one of these; none: no other is asked for */
     int low, high; /* range of the close code (closed_by_server, login_rejected), the broker's hint or HTTP status (else); 0: any */
     /* No full stop: the check's message may follow. {broker} is the broker's name, or "the broker"; {where} the address that the main check
-     * uses, in words. NULL: the reason's help */
+     * uses, in words; {length} how long its connections lived that were cut. NULL: the reason's help */
     const char *plain;
     const char *advice[RULE_ADVICE];
 };

@@ -7,6 +7,44 @@
 #define R(name) REASON_##name
 
 const struct rule diagnose_path_rules[] = {
+    /* --- what cuts open connections ------------------------------------------------------------------------------------------ */
+    {
+        .cause = CAUSE_IDLE_TIMEOUT,
+        .need = LOCAL_WORKS | IDLE_CUT,
+        .reasons = { R(CLOSED_ABNORMAL), R(CLOSED_BY_SERVER), R(SILENT_DROP) },
+        .plain = "On the way to the server connections that say nothing are cut after {length}: the idle timeout of a proxy or "
+                 "load balancer",
+        .advice = { "Raise it: nginx `proxy_read_timeout` and `proxy_send_timeout`, haproxy `timeout tunnel`, Envoy "
+                    "`stream_idle_timeout` (and "
+                    "`timeout: 0s` on the route), ALB `idle_timeout.timeout_seconds`",
+                    "Or let the server ping more often than that, with a margin: every 20 s passes nearly everything on the "
+                    "internet",
+                    "Clients that reconnect all the time are the sign of it: compare the age of their connections in the server's "
+                    "log" },
+    },
+    {
+        .cause = CAUSE_IDLE_TIMEOUT,
+        .need = IDLE_CUT,
+        .reasons = { R(CLOSED_ABNORMAL), R(CLOSED_BY_SERVER), R(SILENT_DROP) },
+        .plain = "Connections that say nothing are cut after {length}: an idle timeout of the server, or of what is in front of it",
+        .advice = { "Look at the server's own timeout first (ws: none, Socket.IO: pingTimeout, Jetty and Tomcat: idle timeout), "
+                    "then at proxies: "
+                    "nginx `proxy_read_timeout`, haproxy `timeout tunnel`, Envoy `stream_idle_timeout`",
+                    "Let the server ping more often than that: every 20 s passes nearly everything on the internet",
+                    "With target.url at the server and target.public_url at the proxy, a hold check on each path tells which it "
+                    "is" },
+    },
+    {
+        .cause = CAUSE_CONNECTION_MAX_AGE,
+        .need = AGE_CUT,
+        .reasons = { R(CLOSED_ABNORMAL), R(CLOSED_BY_SERVER), R(SILENT_DROP) },
+        .plain = "Connections are cut at the age of {length}, whether they are used or not: a maximum age, not an idle timeout",
+        .advice = { "If it is meant (a server or gateway that recycles its clients), set max_age on the check",
+                    "If not: Envoy `max_connection_duration` and the route's `timeout`, AWS API Gateway (2 h), or a timer of the "
+                    "server's",
+                    "Clients must come back by themselves, with jitter: else they all come at once" },
+    },
+
     /* --- certificates and names: the same advice on either path, and the sentence says which ------------------------------------------------------ */
     {
         .cause = CAUSE_CERTIFICATE_EXPIRED,

@@ -36,18 +36,17 @@ void diagnosis_say_plain(struct diagnosis *out, const char *text)
     diagnosis_say(out, text);
 }
 
-/* {broker} and {where}. Anything else in braces is the text's own. */
+/* The text behind the hole that begins here, and what goes into it; NULL: none does. Anything else in braces is the text's own. */
 static const char *hole_at(const char *text, const struct rule_holes *holes, const char **value)
 {
-    static const char broker[] = "{broker}", where[] = "{where}";
-    if (strncmp(text, broker, strlen(broker)) == 0) {
-        *value = holes->broker;
-        return text + strlen(broker);
-    }
-    if (strncmp(text, where, strlen(where)) == 0) {
-        *value = holes->where;
-        return text + strlen(where);
-    }
+    const struct {
+        const char *name, *value;
+    } known[] = { { "{broker}", holes->broker }, { "{where}", holes->where }, { "{length}", holes->length } };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strncmp(text, known[i].name, strlen(known[i].name)) == 0) {
+            *value = known[i].value;
+            return text + strlen(known[i].name);
+        }
     return NULL;
 }
 

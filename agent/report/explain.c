@@ -112,13 +112,16 @@ static void put_seen(const struct rule *rule, struct buf *out)
 /* The rule's sentence, with the broker's name left open, and without the words for the path. */
 static void put_meaning(const struct rule *rule, struct buf *out)
 {
-    static const char broker[] = "{broker}", where[] = "{where} ";
+    static const char broker[] = "{broker}", where[] = "{where} ", length[] = "{length}";
     for (const char *text = rule->plain ? rule->plain : "The check's own reason, in words", *at = text; *at;) {
         if (strncmp(at, broker, strlen(broker)) == 0) {
             buf_append_str(out, at == text ? "The broker" : "the broker");
             at += strlen(broker);
         } else if (strncmp(at, where, strlen(where)) == 0) {
             at += strlen(where);
+        } else if (strncmp(at, length, strlen(length)) == 0) {
+            buf_append_str(out, "a fixed time");
+            at += strlen(length);
         } else {
             buf_append_char(out, *at++);
         }

@@ -149,6 +149,21 @@ def test_an_idle_timeout_is_told_from_a_maximum_age(tool, tmp_path):
         assert lives["of"] == "silence" and lives["control"] == "lives" and lives["cut"] >= 2 and 1000 < lives["shortest_ms"] < 6000, lives
 
 
+def test_a_load_balancer_cuts_idle_connections_and_leaves_busy_ones(tool, tmp_path):
+    """With two connections one of them is pinged for comparison: then the length of the idle timeout is known."""
+    hold = "{ name: hold, type: hold, path: public, idle: true }"
+    with server() as child, haproxy(tool, tmp_path, child.port, tunnel="2s") as front, \
+            agent(conf(child.port, HANDSHAKE, PUBLIC, hold, target=public(front.port)), tmp_path) as watch:
+        watch.wait_ready(SECONDS)
+        found = settles(watch, "idle_timeout")
+        assert "the pinged one lives: an idle timeout on the way, not a maximum age" in found["sentence"], found
+        assert "the server sends no pings of its own" in found["sentence"], found
+        assert "timeout tunnel" in json.dumps(found["advice"]), found
+        lives = watch.check("hold")["lives"]
+        assert lives["of"] == "silence" and lives["control"] == "lives" and lives["cut"] >= 2, lives
+        assert 1500 < lives["shortest_ms"] <= lives["longest_ms"], lives
+
+
 def test_pings_too_seldom_for_the_path(tool, tmp_path):
     """The agent knows one path only, so it can but say that what is open is cut while what is new works; and that the pings may be too seldom."""
     hold = "{ name: hold, type: hold, connections: 1, interval: 3s }"

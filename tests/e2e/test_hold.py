@@ -110,8 +110,45 @@ def test_an_idle_timeout_is_found(tool, tmp_path):
             agent(conf(port, "connections: 1, idle: true", path="cut", more=more), tmp_path) as child:
         until("the idle ones fail", lambda: child.check("hold")["state"] == "fail")
         row = child.check("hold")
-        assert row["reason"] == "closed_abnormal" and " of silence" in row["message"], row
+        assert row["reason"] == "closed_abnormal" and "idle connections are cut after" in row["message"], row
         assert set(child.check("pinged")["history"]) == {"#"}, child.check("pinged")
+
+
+class Aged:
+    """Cuts each connection without a word at an age, whatever is said on it. With `ping`, says a ping so often."""
+
+    def __init__(self, age, ping=None):
+        self.age, self.ping = age, ping
+
+    async def __call__(self, peer):
+        async def pinging():
+            while self.ping:
+                await asyncio.sleep(self.ping)
+                await peer.send(b"\x89\x00")
+
+        await peer.upgrade()
+        tasks = [asyncio.ensure_future(listen(peer)), asyncio.ensure_future(pinging())]
+        try:
+            await asyncio.sleep(self.age)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            peer.writer.transport.abort()
+
+
+def test_a_maximum_age_is_no_idle_timeout(tmp_path):
+    """The connection that is pinged is cut as well."""
+    with server(Aged(2)) as port, agent(conf(port, "idle: true"), tmp_path) as child:
+        until("the sentence", lambda: "the pinged one is cut at that age too: a maximum age" in (child.check("hold")["message"] or ""))
+        until("the cause", lambda: child.status()["diagnosis"]["cause"] == "connection_max_age")
+
+
+def test_pings_of_the_server_are_seen(tmp_path):
+    with server(Aged(600, ping=0.7)) as port, agent(conf(port, "idle: true"), tmp_path) as child:
+        until("an interval", lambda: child.check("hold")["lives"]["server_ping_ms"])
+        lives = child.check("hold")["lives"]
+        assert 600 < lives["server_ping_ms"] < 20000 and lives["cut"] == 0, lives
 
 
 def test_a_restart_is_a_warning(tmp_path):

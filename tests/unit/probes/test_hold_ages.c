@@ -125,6 +125,9 @@ static void test_idle_timeout(void **state)
     policy.idle = true;
     assert_int_equal(play(7000, 1006, 40000).last, HOLD_FAIL);
     assert_said("cut after 7.00s of silence, ");
+    policy.pattern = "silent ones are cut";
+    judge();
+    assert_said("silent ones are cut; no close frame");
 }
 
 /* Every way of restarting a server that ends all its connections once. */

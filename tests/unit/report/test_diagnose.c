@@ -996,6 +996,36 @@ static void test_one_instance_is_stale(void **state)
     assert_cause("healthy");
 }
 
+/* Silent connections are cut: what becomes of one that is pinged says by what. */
+static void test_idle_timeout(void **state)
+{
+    (void)state;
+    struct check_view *quiet = world_add(&world, "quiet", "hold", "public", 0);
+    world_add(&world, "front", "handshake", "public", 0);
+    check_fail(quiet, REASON_CLOSED_ABNORMAL, "idle connections are cut");
+    quiet->stats.lives = (struct hold_figures){ .idle = true, .cut = 3, .of = 3, .longest_ns = UINT64_C(30000000000) };
+    assert_cause("front_broken"); /* nothing to compare with */
+    quiet->stats.lives.control = HOLD_CONTROL_LIVES;
+    assert_cause("idle_timeout");
+    assert_non_null(
+        strstr(world.view.diagnosis.plain, "On the way to the server connections that say nothing are cut after 30.0s"));
+    assert_true(advises("timeout tunnel") && advises("proxy_read_timeout") && advises("idle_timeout.timeout_seconds"));
+    quiet->stats.lives.cut = 1;
+    assert_cause("front_broken");
+    quiet->stats.lives.cut = 3;
+    quiet->stats.lives.control = HOLD_CONTROL_CUT;
+    assert_cause("connection_max_age");
+    quiet->stats.lives.control = HOLD_CONTROL_UNKNOWN;
+    struct check_view *spoken = world_add(&world, "spoken", "hold", "public", 0); /* a second check is as good */
+    spoken->stats.holds = true;
+    assert_cause("front_broken"); /* it is younger than the silence */
+    spoken->since_ms -= 40000;
+    assert_cause("idle_timeout");
+    quiet->path = spoken->path = "local";
+    assert_cause("idle_timeout");
+    assert_non_null(strstr(world.view.diagnosis.plain, "of the server, or of what is in front of it"));
+}
+
 static void test_other_instances_serve(void **state)
 {
     (void)state;
@@ -1224,6 +1254,7 @@ int main(void)
         T(test_upgrade_lost_on_the_way),
         T(test_the_certificate_of_the_public_address),
         T(test_one_instance_is_stale),
+        T(test_idle_timeout),
         T(test_other_instances_serve),
         T(test_limits_of_frames),
         T(test_own_token_expired),
