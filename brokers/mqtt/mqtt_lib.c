@@ -5,48 +5,27 @@
  */
 #include "brokers/mqtt/mqtt_lib.h"
 
-#include <dlfcn.h>
-#include <string.h>
+#include "agent/base/library.h"
 
 /* The ABI of libmosquitto has had this name since 0.15 of 2012; 1.x and 2.x keep it. */
-static const char file[] = "libmosquitto.so.1";
+#define FILE_NAME "libmosquitto.so.1"
 static bool initialised;
 
 struct mqtt_lib mqtt_lib;
 
-static int resolve_all(void *handle, struct err *err)
+int mqtt_lib_open(struct err *err)
 {
-    const struct {
-        const char *name;
-        void **place;
-    } symbols[] = {
+    static const struct library library = { FILE_NAME, "brokers of type mqtt need libmosquitto", "want 2.0 or later" };
+    static const struct library_symbol symbols[] = {
 #define MQTT_SYMBOL(call) { #call, (void **)(void *)&mqtt_lib.p_##call },
         MQTT_CALLS(MQTT_SYMBOL)
 #undef MQTT_SYMBOL
     };
-    for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {
-        void *found = dlsym(handle, symbols[i].name);
-        if (!found)
-            return err_set(err, REASON_AGENT_ERROR, 0, "%s has no %s: want 2.0 or later", file, symbols[i].name);
-        memcpy(symbols[i].place, &found, sizeof found);
-    }
-    return 0;
-}
-
-int mqtt_lib_open(struct err *err)
-{
     static bool loaded;
-    if (!loaded) {
-        void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-        if (!handle)
-            return err_set(err, REASON_AGENT_ERROR, 0, "brokers of type mqtt need libmosquitto, which cannot be opened: %s",
-                           dlerror());
-        if (resolve_all(handle, err)) {
-            dlclose(handle);
-            return -1;
-        }
-        loaded = true;
-    }
+
+    loaded = loaded || library_open(&library, symbols, sizeof symbols / sizeof symbols[0], err) == 0;
+    if (!loaded)
+        return -1;
     if (!initialised && MQTT(lib_init)() != MOSQ_ERR_SUCCESS)
         return err_set(err, REASON_AGENT_ERROR, 0, "libmosquitto does not start");
     initialised = true;
