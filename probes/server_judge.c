@@ -134,41 +134,24 @@ static void remark(struct run *run, const struct look_seen *seen, struct server_
         snprintf(stats->remark, size, "sock_diag is refused here, and /proc/net does not tell how long the accept queue may be");
 }
 
-static void add(struct server_said *said, enum result result, enum reason reason, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-static void add(struct server_said *said, enum result result, enum reason reason, const char *fmt, ...)
-{
-    size_t at = strlen(said->text);
-    va_list args;
-
-    if (at && at + 3 < sizeof said->text)
-        at += (size_t)snprintf(said->text + at, sizeof said->text - at, "; ");
-    va_start(args, fmt);
-    vsnprintf(said->text + at, sizeof said->text - at, fmt, args);
-    va_end(args);
-    if (result <= said->result)
-        return;
-    said->result = result;
-    said->reason = reason;
-}
-
 static void judge_peers(const struct server_stats *stats, struct server_said *said)
 {
     for (unsigned i = 0; i < stats->peer_count; i++) {
         const struct server_peer_stats *peer = &stats->peers[i];
 
         if (peer->state == SERVER_PEER_LOST)
-            add(said, RESULT_WARN, REASON_SERVER_PEER_LOST, "the server has no connection to %s (%s)", peer->name, peer->address);
+            server_say(said, RESULT_WARN, REASON_SERVER_PEER_LOST, "the server has no connection to %s (%s)", peer->name,
+                       peer->address);
         else if (peer->state == SERVER_PEER_CONNECTING)
-            add(said, RESULT_WARN, REASON_SERVER_PEER_LOST, "the server tries to connect to %s (%s), without an answer", peer->name,
-                peer->address);
+            server_say(said, RESULT_WARN, REASON_SERVER_PEER_LOST, "the server tries to connect to %s (%s), without an answer",
+                       peer->name, peer->address);
         else if (peer->state == SERVER_PEER_UNREACHED)
-            add(said, RESULT_PASS, REASON_NONE,
-                "%s does not acknowledge %llu bytes of the server's (%llu retransmits): %s or the way to it is slow", peer->name,
-                (unsigned long long)peer->unacknowledged, (unsigned long long)peer->retransmits, peer->name);
+            server_say(said, RESULT_PASS, REASON_NONE,
+                       "%s does not acknowledge %llu bytes of the server's (%llu retransmits): %s or the way to it is slow",
+                       peer->name, (unsigned long long)peer->unacknowledged, (unsigned long long)peer->retransmits, peer->name);
         else if (peer->state == SERVER_PEER_UNREAD)
-            add(said, RESULT_PASS, REASON_NONE, "the server does not read %llu bytes that came from %s: the server is slow",
-                (unsigned long long)peer->unread, peer->name);
+            server_say(said, RESULT_PASS, REASON_NONE, "the server does not read %llu bytes that came from %s: the server is slow",
+                       (unsigned long long)peer->unread, peer->name);
     }
 }
 
@@ -250,10 +233,10 @@ void server_judge(struct run *run)
     }
     remark(run, &state->seen, stats);
     if (stats->gone)
-        add(&said, RESULT_WARN, REASON_SERVER_GONE, "nothing listens there any more: the server's socket is gone");
+        server_say(&said, RESULT_WARN, REASON_SERVER_GONE, "nothing listens there any more: the server's socket is gone");
     server_page_judge(run, &said);
     if (*stats->remark)
-        add(&said, RESULT_PASS, REASON_NONE, "%s", stats->remark);
+        server_say(&said, RESULT_PASS, REASON_NONE, "%s", stats->remark);
     if (said.result == RESULT_FAIL)
         run_finish(run, said.reason, "%s", said.text);
     else if (said.result == RESULT_WARN)

@@ -89,9 +89,7 @@ bool server_policy_has_limits(const struct server_policy *policy)
 
 /* --- what is said --- */
 
-static void say(struct server_said *said, enum result result, enum reason reason, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-static void say(struct server_said *said, enum result result, enum reason reason, const char *fmt, ...)
+void server_say(struct server_said *said, enum result result, enum reason reason, const char *fmt, ...)
 {
     size_t at = strlen(said->text);
     va_list args;
@@ -115,9 +113,9 @@ static void judge_backlog(struct server_levels *levels, const struct server_poli
     if (!sample->have_queue)
         levels->over[LEVEL_BACKLOG] = false;
     else if (server_limit_over(&policy->backlog, sample->queue_percent, &levels->over[LEVEL_BACKLOG]))
-        say(said, RESULT_FAIL, REASON_SERVER_BACKLOG_HIGH,
-            "the accept queue is %.0f%% full, backlog is %lld%%: the server does not accept connections fast enough",
-            sample->queue_percent, (long long)policy->backlog.high);
+        server_say(said, RESULT_FAIL, REASON_SERVER_BACKLOG_HIGH,
+                   "the accept queue is %.0f%% full, backlog is %lld%%: the server does not accept connections fast enough",
+                   sample->queue_percent, (long long)policy->backlog.high);
 }
 
 static void judge_fds(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,
@@ -126,8 +124,9 @@ static void judge_fds(struct server_levels *levels, const struct server_policy *
     if (!sample->have_fds)
         levels->over[LEVEL_FDS] = false;
     else if (server_limit_over(&policy->fds, sample->fds_percent, &levels->over[LEVEL_FDS]))
-        say(said, RESULT_FAIL, REASON_SERVER_FDS_HIGH, "%.0f%% of the descriptors that the server may open are open, fds is %lld%%",
-            sample->fds_percent, (long long)policy->fds.high);
+        server_say(said, RESULT_FAIL, REASON_SERVER_FDS_HIGH,
+                   "%.0f%% of the descriptors that the server may open are open, fds is %lld%%", sample->fds_percent,
+                   (long long)policy->fds.high);
 }
 
 static void judge_memory(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,
@@ -141,14 +140,14 @@ static void judge_memory(struct server_levels *levels, const struct server_polic
     if (sample->have_memory && server_limit_over(&policy->memory, sample->memory, &levels->over[LEVEL_MEMORY])) {
         text_format_size(policy->memory.high, limit, sizeof limit);
         snprintf(used, sizeof used, "%.1fMiB", sample->memory / (1 << 20));
-        say(said, RESULT_FAIL, REASON_SERVER_MEMORY_HIGH, "the server uses %s of memory, memory is %s", used, limit);
+        server_say(said, RESULT_FAIL, REASON_SERVER_MEMORY_HIGH, "the server uses %s of memory, memory is %s", used, limit);
     }
     if (each && server_limit_over(&policy->memory_each, sample->memory / sample->connections, &levels->over[LEVEL_MEMORY_EACH])) {
         text_format_size(policy->memory_each.high, limit, sizeof limit);
         snprintf(used, sizeof used, "%.1fKiB", sample->memory / sample->connections / (1 << 10));
-        say(said, RESULT_FAIL, REASON_SERVER_MEMORY_HIGH,
-            "the server uses %s of memory for each of %.0f connections, memory_per_connection is %s", used, sample->connections,
-            limit);
+        server_say(said, RESULT_FAIL, REASON_SERVER_MEMORY_HIGH,
+                   "the server uses %s of memory for each of %.0f connections, memory_per_connection is %s", used,
+                   sample->connections, limit);
     }
 }
 
@@ -163,8 +162,8 @@ static void judge_cpu(struct server_levels *levels, const struct server_policy *
     }
     percent = (sample->cpu_seconds[1] - sample->cpu_seconds[0]) * 1000 / (double)sample->cpu_ms * PERCENT;
     if (server_limit_over(&policy->cpu, percent, &levels->over[LEVEL_CPU]))
-        say(said, RESULT_FAIL, REASON_SERVER_CPU_HIGH, "the server used %.0f%% of a core over %.0f s, cpu is %lld%%", percent,
-            (double)sample->cpu_ms / 1000, (long long)policy->cpu.high);
+        server_say(said, RESULT_FAIL, REASON_SERVER_CPU_HIGH, "the server used %.0f%% of a core over %.0f s, cpu is %lld%%",
+                   percent, (double)sample->cpu_ms / 1000, (long long)policy->cpu.high);
 }
 
 static void judge_connections(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,
@@ -173,8 +172,8 @@ static void judge_connections(struct server_levels *levels, const struct server_
     if (!sample->have_connections)
         levels->over[LEVEL_CONNECTIONS] = false;
     else if (server_limit_over(&policy->connections, sample->connections, &levels->over[LEVEL_CONNECTIONS]))
-        say(said, RESULT_FAIL, REASON_SERVER_CONNECTIONS_HIGH, "the server holds %.0f connections, max_connections is %lld",
-            sample->connections, (long long)policy->connections.high);
+        server_say(said, RESULT_FAIL, REASON_SERVER_CONNECTIONS_HIGH, "the server holds %.0f connections, max_connections is %lld",
+                   sample->connections, (long long)policy->connections.high);
 }
 
 /* --- over time --- */
@@ -223,15 +222,16 @@ static void say_drop(const struct server_levels *levels, const struct server_pol
 
     text_format_duration(policy->drop.in_ms, within, sizeof within);
     if (levels->by_restart || levels->by_process) {
-        say(said, RESULT_WARN, REASON_SERVER_CONNECTIONS_DROPPED, "%s: of %.0f connections %.0f were left",
-            levels->by_restart ? "the server has restarted" : "a process of the server's has ended", levels->peak, levels->left);
+        server_say(said, RESULT_WARN, REASON_SERVER_CONNECTIONS_DROPPED, "%s: of %.0f connections %.0f were left",
+                   levels->by_restart ? "the server has restarted" : "a process of the server's has ended", levels->peak,
+                   levels->left);
         return;
     }
     if (levels->by_server * 2 > levels->ended)
         snprintf(who, sizeof who, "; the server's side ended %llu of them first", (unsigned long long)levels->by_server);
-    say(said, RESULT_FAIL, REASON_SERVER_CONNECTIONS_DROPPED,
-        "the server lost %.0f of %.0f connections within %s%s (drop: %lld%% in %s)", levels->peak - levels->left, levels->peak,
-        within, who, (long long)policy->drop.percent, within);
+    server_say(said, RESULT_FAIL, REASON_SERVER_CONNECTIONS_DROPPED,
+               "the server lost %.0f of %.0f connections within %s%s (drop: %lld%% in %s)", levels->peak - levels->left,
+               levels->peak, within, who, (long long)policy->drop.percent, within);
 }
 
 static void judge_drop(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,
@@ -286,8 +286,9 @@ static void judge_growth(struct server_levels *levels, const struct server_polic
     if (!server_limit_over(&(struct server_limit){ policy->growth.percent, low }, percent, &levels->over[LEVEL_GROWTH]))
         return;
     text_format_duration(policy->growth.in_ms, within, sizeof within);
-    say(said, RESULT_FAIL, REASON_SERVER_CONNECTIONS_HIGH, "connections grew from %.0f to %.0f within %s (growth: %lld%% in %s)",
-        least, sample->connections, within, (long long)policy->growth.percent, within);
+    server_say(said, RESULT_FAIL, REASON_SERVER_CONNECTIONS_HIGH,
+               "connections grew from %.0f to %.0f within %s (growth: %lld%% in %s)", least, sample->connections, within,
+               (long long)policy->growth.percent, within);
 }
 
 /* Opens and closes of the last half minute. */
@@ -346,9 +347,9 @@ static void judge_churn(struct server_levels *levels, const struct server_policy
             learn(levels, churn, passed_ms);
         return;
     }
-    say(said, RESULT_FAIL, REASON_SERVER_CHURN_HIGH,
-        "connections come and go at %.1f a second, %.1f times the %s %.1f (churn: %.3gx)", churn, times,
-        policy->churn_normal ? "normal" : "usual", normal, (double)policy->churn.high / PERCENT);
+    server_say(said, RESULT_FAIL, REASON_SERVER_CHURN_HIGH,
+               "connections come and go at %.1f a second, %.1f times the %s %.1f (churn: %.3gx)", churn, times,
+               policy->churn_normal ? "normal" : "usual", normal, (double)policy->churn.high / PERCENT);
 }
 
 void server_levels_judge(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,

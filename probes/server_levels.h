@@ -88,6 +88,9 @@ struct server_said {
     enum reason reason;
     char text[384];
 };
+/* Adds a sentence behind the others; the graver result wins with its reason, the earlier of equals. PASS with a text: a remark. */
+void server_say(struct server_said *said, enum result result, enum reason reason, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* The round's result: the gravest of the limits that are passed, the others named behind it. PASS with a text: a remark. */
 void server_levels_judge(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,
                          struct server_said *said);

@@ -153,19 +153,6 @@ void server_page_stop(struct run *run)
     fault(state, text);
 }
 
-static void add(struct server_said *said, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void add(struct server_said *said, const char *fmt, ...)
-{
-    size_t at = strlen(said->text);
-    va_list args;
-
-    if (at && at + 3 < sizeof said->text)
-        at += (size_t)snprintf(said->text + at, sizeof said->text - at, "; ");
-    va_start(args, fmt);
-    vsnprintf(said->text + at, sizeof said->text - at, fmt, args);
-    va_end(args);
-}
-
 static bool is_over(const struct server_series_opts *opts, struct prom_before *before, struct server_series_stats *stats)
 {
     double max = 0, low = 0;
@@ -191,17 +178,9 @@ void server_page_judge(struct run *run, struct server_said *said)
 
         if (!is_over(&series[i], &state->before[i], stats))
             continue;
-        add(said, "%s is %.6g%s, max is %s", series[i].name_in_map, stats->value, stats->rate ? " a second" : "", series[i].max);
-        if (said->result < RESULT_FAIL) {
-            said->result = RESULT_FAIL;
-            said->reason = REASON_SERVER_SERIES_HIGH;
-        }
+        server_say(said, RESULT_FAIL, REASON_SERVER_SERIES_HIGH, "%s is %.6g%s, max is %s", series[i].name_in_map, stats->value,
+                   stats->rate ? " a second" : "", series[i].max);
     }
-    if (!*state->page_fault)
-        return;
-    add(said, "%s", state->page_fault);
-    if (said->result < RESULT_WARN) {
-        said->result = RESULT_WARN;
-        said->reason = REASON_SERVER_METRICS_MISSING;
-    }
+    if (*state->page_fault)
+        server_say(said, RESULT_WARN, REASON_SERVER_METRICS_MISSING, "%s", state->page_fault);
 }
