@@ -16,28 +16,9 @@
 #include "agent/base/text.h"
 #include "agent/base/trace.h"
 #include "agent/client/backoff.h"
-#include "agent/core/run_report.h"
 #include "agent/proto/words.h"
 #include "probes/auth.h"
 #include "probes/registry.h"
-
-enum { PAUSE_MS = 600000, TOO_MANY = 429 };
-
-static void fail(struct run *run, const struct err *err)
-{
-    run->report.phase = reason_phase(err->reason);
-    if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
-        run->report.close_code = err->code;
-    run_finish_err(run, err);
-}
-
-static void note_phases(struct run *run)
-{
-    struct auth_state *state = run->state;
-
-    run_report_conn(run, &state->attempt.report, run->url->tls);
-    run->report.settled_ns = state->attempt.ready_ns;
-}
 
 static void keep_token(struct auth_state *state, char *token)
 {
@@ -55,7 +36,7 @@ static void ask(struct run *run, enum auth_asking asking, bool sets)
     state->asking = asking;
     trace_note(run->trace, TRACE_NOTE, "%s", asking == AUTH_ASK_VALID ? "a valid token" : auth_bad_words[state->trying]);
     if (attempt_start(&state->attempt, &options, &err) < 0)
-        fail(run, &err);
+        attempt_finish(&state->attempt, &err);
 }
 
 /* --- expiry --- */
@@ -173,7 +154,7 @@ static void go_on(struct run *run)
     }
     keep_token(state, make_bad(run, bad, &err));
     if (err.reason != REASON_NONE)
-        fail(run, &err);
+        attempt_finish(&state->attempt, &err);
     else
         ask(run, AUTH_ASK_BAD, true);
 }
@@ -182,11 +163,9 @@ static void go_on(struct run *run)
 static void pause_bad(struct run *run)
 {
     struct auth_state *state = run->state;
-    uint64_t pause_ms = state->attempt.report.retry_after_ms;
+    uint64_t pause_ms = attempt_pause_ms(&state->attempt);
     char text[32];
 
-    if (pause_ms < PAUSE_MS)
-        pause_ms = PAUSE_MS;
     state->next_ns = clock_now_ns() + pause_ms * NS_PER_MS;
     text_format_duration((int64_t)pause_ms, text, sizeof text);
     run->report.phase = PHASE_UPGRADE;
@@ -234,11 +213,11 @@ static void take_bad(struct run *run, const struct attempt_outcome *outcome)
     struct auth_state *state = run->state;
 
     if (!state->taken)
-        note_phases(run);
-    if (outcome->end == ATTEMPT_STATUS && outcome->code == TOO_MANY) {
+        attempt_report(&state->attempt);
+    if (outcome->end == ATTEMPT_STATUS && outcome->code == ATTEMPT_TOO_MANY) {
         pause_bad(run);
     } else if (outcome->end == ATTEMPT_FAILED && !state->taken) {
-        fail(run, outcome->err);
+        attempt_finish(&state->attempt, outcome->err);
     } else if (outcome->end == ATTEMPT_FAILED) { /* no fault that clients see: the valid token was taken a moment ago */
         run->report.phase = reason_phase(outcome->err->reason);
         run_warn(run, outcome->err->reason, "a bad token (%s) is neither taken nor refused: %s", auth_bad_words[state->trying],
@@ -304,14 +283,14 @@ static void take_valid(struct run *run, const struct attempt_outcome *outcome)
 {
     struct auth_state *state = run->state;
 
-    note_phases(run);
+    attempt_report(&state->attempt);
     state->taken = outcome->end == ATTEMPT_TAKEN || outcome->end == ATTEMPT_OPEN;
     if (state->taken)
         go_on(run);
     else if (is_about_token(run, outcome))
         valid_refused(run, outcome);
     else
-        fail(run, outcome->err);
+        attempt_finish(&state->attempt, outcome->err);
 }
 
 static void on_end(void *user, const struct attempt_outcome *outcome)
@@ -347,7 +326,7 @@ static void on_token(void *user, const struct err *err)
     struct auth_state *state = run->state;
 
     if (err) {
-        fail(run, err);
+        attempt_finish(&state->attempt, err);
         return;
     }
     keep_token(state, mem_strdup(state->source.token));
@@ -369,11 +348,11 @@ static void ask_valid(struct run *run)
         if (state->token)
             ask(run, AUTH_ASK_VALID, true);
         else
-            fail(run, &err);
+            attempt_finish(&state->attempt, &err);
     } else if (auth_source_fresh(&state->source)) {
         on_token(run, NULL);
     } else if (auth_source_ask(&state->source, on_token, run, &err) < 0) {
-        fail(run, &err);
+        attempt_finish(&state->attempt, &err);
     } else {
         trace_note(run->trace, TRACE_NOTE, "asking refresh.url for a token");
     }

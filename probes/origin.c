@@ -16,12 +16,11 @@
 #include "agent/base/trace.h"
 #include "agent/client/backoff.h"
 #include "agent/core/attempt.h"
-#include "agent/core/run_report.h"
 #include "agent/proto/url.h"
 #include "agent/proto/words.h"
 #include "probes/registry.h"
 
-enum { TRIALS_MAX = 40, REFUSE_MAX = 16, ORIGIN_MAX = 512, PAUSE_MS = 600000, WORDS_MAX = 40, TOO_MANY = 429 };
+enum { TRIALS_MAX = 40, REFUSE_MAX = 16, ORIGIN_MAX = 512, WORDS_MAX = 40 };
 enum wish { WISH_REFUSE, WISH_ACCEPT, WISH_IGNORE };
 
 struct origin_opts {
@@ -231,14 +230,6 @@ static void conclude(struct run *run)
 
 /* --- a round --- */
 
-static void fail(struct run *run, const struct err *err)
-{
-    run->report.phase = reason_phase(err->reason);
-    if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
-        run->report.close_code = err->code;
-    run_finish_err(run, err);
-}
-
 static void start(struct run *run, enum stage stage, bool sets, const char *origin)
 {
     struct origin_state *state = run->state;
@@ -251,7 +242,7 @@ static void start(struct run *run, enum stage stage, bool sets, const char *orig
                : sets && !origin  ? "without"
                                   : "another");
     if (attempt_start(&state->attempt, &options, &err) < 0)
-        fail(run, &err);
+        attempt_finish(&state->attempt, &err);
 }
 
 /*
@@ -290,19 +281,11 @@ static void go_on(struct run *run)
     start(run, STAGE_TRIAL, true, state->trials[trying].origin);
 }
 
-static void note_phases(struct run *run)
-{
-    struct origin_state *state = run->state;
-
-    run_report_conn(run, &state->attempt.report, run->url->tls);
-    run->report.settled_ns = state->attempt.ready_ns;
-}
-
 /* Is it the Origin that it was refused for, and not a token, a path or a fault of the server's? */
 static bool may_be_origin(const struct attempt_outcome *outcome)
 {
     if (outcome->end == ATTEMPT_STATUS)
-        return outcome->code >= 400 && outcome->code < 500 && outcome->code != 401 && outcome->code != TOO_MANY;
+        return outcome->code >= 400 && outcome->code < 500 && outcome->code != 401 && outcome->code != ATTEMPT_TOO_MANY;
     return outcome->end != ATTEMPT_FAILED;
 }
 
@@ -316,12 +299,12 @@ static void take_own(struct run *run, const struct attempt_outcome *outcome)
 {
     struct origin_state *state = run->state;
 
-    note_phases(run);
+    attempt_report(&state->attempt);
     state->taken = outcome->end == ATTEMPT_TAKEN || outcome->end == ATTEMPT_OPEN;
     if (state->taken) {
         go_on(run);
     } else if (!may_be_origin(outcome) || state->over) {
-        fail(run, outcome->err);
+        attempt_finish(&state->attempt, outcome->err);
     } else {
         state->refusal = *outcome->err;
         start(run, STAGE_CONTROL, true, NULL);
@@ -335,7 +318,7 @@ static void take_control(struct run *run, const struct attempt_outcome *outcome)
     bool taken = outcome->end == ATTEMPT_TAKEN || outcome->end == ATTEMPT_OPEN;
 
     if (!taken && !speaks_of_origin(&state->attempt, &state->refusal)) {
-        fail(run, &state->refusal);
+        attempt_finish(&state->attempt, &state->refusal);
         return;
     }
     run->report.phase = PHASE_UPGRADE;
@@ -348,11 +331,9 @@ static void take_control(struct run *run, const struct attempt_outcome *outcome)
 static void pause_trials(struct run *run)
 {
     struct origin_state *state = run->state;
-    uint64_t pause_ms = state->attempt.report.retry_after_ms;
+    uint64_t pause_ms = attempt_pause_ms(&state->attempt);
     char text[32];
 
-    if (pause_ms < PAUSE_MS)
-        pause_ms = PAUSE_MS;
     state->next_ns = clock_now_ns() + pause_ms * NS_PER_MS;
     text_format_duration((int64_t)pause_ms, text, sizeof text);
     run->report.phase = PHASE_UPGRADE;
@@ -370,7 +351,7 @@ static void no_answer(struct run *run, const struct attempt_outcome *outcome)
         run_warn(run, outcome->err->reason, "Origin %s is neither taken nor refused: %s", trial_name(&state->trials[state->trying]),
                  outcome->err->text);
     else
-        fail(run, outcome->err);
+        attempt_finish(&state->attempt, outcome->err);
 }
 
 static void take_trial(struct run *run, const struct attempt_outcome *outcome)
@@ -380,13 +361,13 @@ static void take_trial(struct run *run, const struct attempt_outcome *outcome)
     bool nobody = outcome->end == ATTEMPT_STATUS && outcome->code == 401 && !state->taken; /* is let in: nothing is learnt */
 
     if (!state->taken)
-        note_phases(run);
+        attempt_report(&state->attempt);
     if (outcome->end == ATTEMPT_FAILED) {
         no_answer(run, outcome);
-    } else if (outcome->end == ATTEMPT_STATUS && outcome->code == TOO_MANY) {
+    } else if (outcome->end == ATTEMPT_STATUS && outcome->code == ATTEMPT_TOO_MANY) {
         pause_trials(run);
     } else if (nobody) {
-        fail(run, outcome->err);
+        attempt_finish(&state->attempt, outcome->err);
     } else {
         if (outcome->end != ATTEMPT_OPEN)
             trial->found = outcome->end == ATTEMPT_TAKEN ? FOUND_TAKEN : FOUND_REFUSED;

@@ -15,6 +15,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
+#include "agent/core/run_report.h"
 
 enum { DATE_SLACK_S = 2, LOOK_AGAIN_MS = 20 };
 
@@ -228,4 +229,27 @@ void attempt_words(const struct attempt_outcome *outcome, char *out, size_t size
 int64_t attempt_skew_s(const struct attempt *attempt)
 {
     return llabs(attempt->skew_s) > DATE_SLACK_S ? attempt->skew_s : 0;
+}
+
+void attempt_report(const struct attempt *attempt)
+{
+    struct run *run = attempt->run;
+
+    run_report_conn(run, &attempt->report, run->url->tls);
+    run->report.settled_ns = attempt->ready_ns;
+}
+
+void attempt_finish(const struct attempt *attempt, const struct err *err)
+{
+    struct run *run = attempt->run;
+
+    run->report.phase = reason_phase(err->reason);
+    if (err->reason == REASON_CLOSED_BY_SERVER || err->reason == REASON_CLOSED_ABNORMAL)
+        run->report.close_code = err->code;
+    run_finish_err(run, err);
+}
+
+uint64_t attempt_pause_ms(const struct attempt *attempt)
+{
+    return attempt->report.retry_after_ms > ATTEMPT_PAUSE_MS ? attempt->report.retry_after_ms : ATTEMPT_PAUSE_MS;
 }

@@ -56,7 +56,7 @@ struct attempt {
     void *user;
 };
 
-enum { ATTEMPT_SETTLE_MAX_MS = 1000, ATTEMPT_SETTLE_SHARE = 4 };
+enum { ATTEMPT_SETTLE_MAX_MS = 1000, ATTEMPT_SETTLE_SHARE = 4, ATTEMPT_PAUSE_MS = 600000, ATTEMPT_TOO_MANY = 429 };
 
 void attempt_init(struct attempt *attempt, struct run *run, void (*on_end)(void *user, const struct attempt_outcome *outcome),
                   void *user);
@@ -68,6 +68,12 @@ void attempt_expire(struct attempt *attempt, uint64_t timeout_ms);
 void attempt_close(struct attempt *attempt); /* politely; no callback comes */
 void attempt_fini(struct attempt *attempt);  /* as that, and frees everything */
 
+/* The round's report: the phases of this attempt. */
+void attempt_report(const struct attempt *attempt);
+/* Ends the round with that error, in the phase of its reason. */
+void attempt_finish(const struct attempt *attempt, const struct err *err);
+/* The server counts bad tries (status 429): how long none is to be made, at least ATTEMPT_PAUSE_MS. */
+uint64_t attempt_pause_ms(const struct attempt *attempt);
 /* "status 401", "close code 4401", "a message", "a cut connection": how it was refused. */
 void attempt_words(const struct attempt_outcome *outcome, char *out, size_t size);
 /* How far the server's clock is ahead of ours by the Date of its answer, in seconds; 0 where it gave none, or within the accuracy of a Date. */
