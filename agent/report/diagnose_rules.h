@@ -166,6 +166,17 @@ extern const size_t diagnose_server_rule_count;
 /* Certificates, and what fails on the public path only. */
 extern const struct rule diagnose_path_rules[];
 extern const size_t diagnose_path_rule_count;
+/* What two files of rules advise alike. */
+#define ADVICE_ACCEPT_QUEUE                                                                                                  \
+    { "See `ss -ltn`: Recv-Q is how many wait, Send-Q how many may; `nstat -az TcpExtListenOverflows` counts those lost",    \
+      "If it comes in peaks: a longer queue, `sysctl net.core.somaxconn=4096` and the server's own backlog (listen, nginx: " \
+      "`listen ... backlog=4096`)",                                                                                          \
+      "If Recv-Q stays high, the server's event loop is blocked: take a stack dump" }
+#define ADVICE_CPU                                                                                                           \
+    { "Look at what it computes: `perf top -p PID`, or a profile of its own; one core at 100% is an event loop that blocks", \
+      "Add instances or CPU; if the load is not wanted, find the clients or the channel that it comes from",                 \
+      "In a container, look at throttling (cpu.stat nr_throttled): a CPU limit slows it down long before 100%" }
+
 /* What is told by the reason alone, whatever works around it: brokers, delivery, what a dialect says. */
 extern const struct rule diagnose_broker_rules[];
 extern const size_t diagnose_broker_rule_count;

@@ -6,6 +6,13 @@
 #include "agent/report/diagnose_rules.h"
 
 #define R(name) REASON_##name
+#define ADVICE_CLOCKS                                                                                                       \
+    { "Compare `date -u` here, on the server's host and on the one that issues tokens; `timedatectl` says whether each is " \
+      "synchronized",                                                                                                       \
+      "Mend the clock first: certificate and token may be good" }
+#define ADVICE_MESSAGE_LOAD                                                     \
+    { "Add instances, or let the load balancer send new connections elsewhere", \
+      "Look for one channel or message that goes to everybody: work grows with the connections then" }
 
 /* What a server does that cannot take more connections. */
 #define CANNOT_ENTER \
@@ -18,20 +25,14 @@ const struct rule diagnose_pair_rules[] = {
         .reasons = { R(TLS_CERT_NOT_YET_VALID) },
         .beside = { R(UPGRADE_UNAUTHORIZED), R(AUTH_REJECTED), R(LOGIN_REJECTED) },
         .plain = "A certificate is not valid yet and tokens are refused as well: a clock is wrong, here or on the server",
-        .advice = { "Compare `date -u` here, on the server's host and on the one that issues tokens; `timedatectl` says whether "
-                    "each is "
-                    "synchronized",
-                    "Mend the clock first: certificate and token may be good" },
+        .advice = ADVICE_CLOCKS,
     },
     {
         .cause = CAUSE_CLOCK_SKEW,
         .reasons = { R(UPGRADE_UNAUTHORIZED), R(AUTH_REJECTED), R(LOGIN_REJECTED) },
         .beside = { R(TLS_CERT_NOT_YET_VALID) },
         .plain = "Tokens are refused, and a certificate is not valid yet: a clock is wrong, here or on the server",
-        .advice = { "Compare `date -u` here, on the server's host and on the one that issues tokens; `timedatectl` says whether "
-                    "each is "
-                    "synchronized",
-                    "Mend the clock first: certificate and token may be good" },
+        .advice = ADVICE_CLOCKS,
     },
     {
         .cause = CAUSE_TOKEN_EXPIRED,
@@ -115,26 +116,21 @@ const struct rule diagnose_pair_rules[] = {
                      R(SUBSCRIBE_TIMEOUT), R(SERVER_BACKLOG_HIGH) },
         .beside = { R(SERVER_CPU_HIGH) },
         .plain = "The server is overloaded: its CPU is used up, and answers come late or not at all",
-        .advice = { "Look at what it computes: `perf top -p PID`, or a profile of its own; one core at 100% is an event loop that "
-                    "blocks",
-                    "Add instances or CPU; if the load is not wanted, find the clients or the channel that it comes from",
-                    "In a container, look at throttling (cpu.stat nr_throttled): a CPU limit slows it down long before 100%" },
+        .advice = ADVICE_CPU,
     },
     {
         .cause = CAUSE_SERVER_OVERLOADED,
         .reasons = { R(SLOW), R(DELIVERY_SLOW), R(ECHO_TIMEOUT), R(SERVER_CONNECTIONS_HIGH) },
         .beside = { R(SERVER_BACKLOG_HIGH), R(SERVER_CONNECTIONS_HIGH) },
         .plain = "The server is overloaded: it has more connections than it can serve in time",
-        .advice = { "Add instances, or let the load balancer send new connections elsewhere",
-                    "Look for one channel or message that goes to everybody: work grows with the connections then" },
+        .advice = ADVICE_MESSAGE_LOAD,
     },
     {
         .cause = CAUSE_SERVER_OVERLOADED,
         .reasons = { R(SERVER_BACKLOG_HIGH), R(SERVER_CONNECTIONS_HIGH), R(SERVER_CPU_HIGH) },
         .beside = { R(SLOW), R(DELIVERY_SLOW), R(ECHO_TIMEOUT) },
         .plain = "The server is overloaded: it is at a limit, and answers come late",
-        .advice = { "Add instances, or let the load balancer send new connections elsewhere",
-                    "Look for one channel or message that goes to everybody: work grows with the connections then" },
+        .advice = ADVICE_MESSAGE_LOAD,
     },
     {
         .cause = CAUSE_MEMORY_GROWTH,
@@ -159,12 +155,7 @@ const struct rule diagnose_pair_rules[] = {
         .reasons = { CANNOT_ENTER, R(SLOW) },
         .beside = { R(SERVER_BACKLOG_HIGH) },
         .plain = "Connections wait in the server's accept queue: it does not accept them fast enough",
-        .advice = { "See `ss -ltn`: Recv-Q is how many wait, Send-Q how many may; `nstat -az TcpExtListenOverflows` counts those "
-                    "lost",
-                    "If it comes in peaks: a longer queue, `sysctl net.core.somaxconn=4096` and the server's own backlog (listen, "
-                    "nginx: "
-                    "`listen ... backlog=4096`)",
-                    "If Recv-Q stays high, the server's event loop is blocked: take a stack dump" },
+        .advice = ADVICE_ACCEPT_QUEUE,
     },
     {
         .cause = CAUSE_SERVER_DOWN,

@@ -5,6 +5,12 @@
 #include "agent/report/diagnose_rules.h"
 
 #define R(name) REASON_##name
+#define ADVICE_UPGRADE_LOST                                                                                                        \
+    { "nginx: `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";` in that " \
+      "location",                                                                                                                  \
+      "haproxy: mode http, and nothing that deletes Upgrade or Connection; Envoy: `upgrade_configs: [{ upgrade_type: websocket "   \
+      "}]`; ALB: a target group with protocol version HTTP1",                                                                      \
+      "A CDN or WAF may need WebSocket to be switched on; and compare the path of target.public_url with the proxy's routes" }
 
 const struct rule diagnose_path_rules[] = {
     /* --- what cuts open connections ------------------------------------------------------------------------------------------ */
@@ -154,14 +160,7 @@ const struct rule diagnose_path_rules[] = {
         .high = 299,
         .plain =
             "The server itself is well, but the upgrade is lost on the way: a proxy in front passes the request on as plain HTTP",
-        .advice = { "nginx: `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "
-                    "\"upgrade\";` in that "
-                    "location",
-                    "haproxy: mode http, and nothing that deletes Upgrade or Connection; Envoy: `upgrade_configs: [{ upgrade_type: "
-                    "websocket "
-                    "}]`; ALB: a target group with protocol version HTTP1",
-                    "A CDN or WAF may need WebSocket to be switched on; and compare the path of target.public_url with the proxy's "
-                    "routes" },
+        .advice = ADVICE_UPGRADE_LOST,
     },
     {
         .cause = CAUSE_UPGRADE_NOT_PASSED,
@@ -171,14 +170,7 @@ const struct rule diagnose_path_rules[] = {
         .high = 400,
         .plain =
             "The server itself is well, but the upgrade is lost on the way: a proxy in front passes the request on as plain HTTP",
-        .advice = { "nginx: `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "
-                    "\"upgrade\";` in that "
-                    "location",
-                    "haproxy: mode http, and nothing that deletes Upgrade or Connection; Envoy: `upgrade_configs: [{ upgrade_type: "
-                    "websocket "
-                    "}]`; ALB: a target group with protocol version HTTP1",
-                    "A CDN or WAF may need WebSocket to be switched on; and compare the path of target.public_url with the proxy's "
-                    "routes" },
+        .advice = ADVICE_UPGRADE_LOST,
     },
     {
         .cause = CAUSE_UPGRADE_NOT_PASSED,
@@ -188,14 +180,7 @@ const struct rule diagnose_path_rules[] = {
         .high = 426,
         .plain =
             "The server itself is well, but the upgrade is lost on the way: a proxy in front passes the request on as plain HTTP",
-        .advice = { "nginx: `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "
-                    "\"upgrade\";` in that "
-                    "location",
-                    "haproxy: mode http, and nothing that deletes Upgrade or Connection; Envoy: `upgrade_configs: [{ upgrade_type: "
-                    "websocket "
-                    "}]`; ALB: a target group with protocol version HTTP1",
-                    "A CDN or WAF may need WebSocket to be switched on; and compare the path of target.public_url with the proxy's "
-                    "routes" },
+        .advice = ADVICE_UPGRADE_LOST,
     },
     {
         .cause = CAUSE_FRONT_BROKEN,

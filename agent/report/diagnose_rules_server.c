@@ -48,10 +48,7 @@ const struct rule diagnose_server_rules[] = {
         .cause = CAUSE_SERVER_OVERLOADED,
         .reasons = { R(SERVER_CPU_HIGH) },
         .plain = "The server's CPU is used up",
-        .advice = { "Look at what it computes: `perf top -p PID`, or a profile of its own; one core at 100% is an event loop that "
-                    "blocks",
-                    "Add instances or CPU; if the load is not wanted, find the clients or the channel that it comes from",
-                    "In a container, look at throttling (cpu.stat nr_throttled): a CPU limit slows it down long before 100%" },
+        .advice = ADVICE_CPU,
     },
     {
         .cause = CAUSE_MEMORY_GROWTH,
@@ -67,12 +64,7 @@ const struct rule diagnose_server_rules[] = {
         .cause = CAUSE_ACCEPT_QUEUE_FULL,
         .reasons = { R(SERVER_BACKLOG_HIGH) },
         .plain = "The server's accept queue fills up: when it is full, new connections wait or are lost",
-        .advice = { "See `ss -ltn`: Recv-Q is how many wait, Send-Q how many may; `nstat -az TcpExtListenOverflows` counts those "
-                    "lost",
-                    "If it comes in peaks: a longer queue, `sysctl net.core.somaxconn=4096` and the server's own backlog (listen, "
-                    "nginx: "
-                    "`listen ... backlog=4096`)",
-                    "If Recv-Q stays high, the server's event loop is blocked: take a stack dump" },
+        .advice = ADVICE_ACCEPT_QUEUE,
     },
     {
         .cause = CAUSE_SERVER_DOWN,
