@@ -8,8 +8,7 @@
 #include "agent/net/jwt_sign.h"
 #include "agent/proto/jwt.h"
 #include "probes/registry.h"
-#include "tests/unit/client/script.h"
-#include "tests/unit/probes/host.h"
+#include "tests/unit/probes/play.h"
 
 static const char unauthorized[] = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
 static const char *const garbage = "Bearer wshealthd-garbage-";
@@ -92,24 +91,6 @@ static void on_open(struct peer *peer)
         peer_close(peer, server.code, "who are you?");
 }
 
-struct play {
-    struct loop loop;
-    struct script script;
-    struct check_host host;
-    struct check *check;
-    unsigned rounds, stop_after;
-};
-
-static void on_judged(void *user, struct check *check, bool changed)
-{
-    struct play *play = user;
-
-    (void)check;
-    (void)changed;
-    if (++play->rounds == play->stop_after)
-        loop_stop(&play->loop);
-}
-
 static const struct conf_env env = { .probes = probe_registry, .getenv = no_env };
 
 static void begin(struct play *play, const char *target, const char *options, bool once)
@@ -140,22 +121,12 @@ static void begin(struct play *play, const char *target, const char *options, bo
     buf_fini(&text);
 }
 
-static void run_rounds(struct play *play, unsigned rounds)
-{
-    play->rounds = 0;
-    play->stop_after = rounds;
-    loop_run(&play->loop);
-}
-
 static void end(struct play *play)
 {
     assert_int_equal(play->host.backoff[0].level, 0); /* whatever it was refused, the other checks go on at their pace */
-    check_free(play->check);
     timer_stop(&at_exp);
     timer_stop(&at_stop);
-    host_end(&play->host);
-    script_end(&play->script);
-    loop_fini(&play->loop);
+    play_end(play);
 }
 
 /* One round as `wshealthd check` makes it. */

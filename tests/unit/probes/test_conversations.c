@@ -3,28 +3,9 @@
  * pieces (WSHEALTHD_SEED repeats a run). The verdict must not depend on how the bytes were cut.
  */
 #include "probes/registry.h"
-#include "tests/unit/client/script.h"
-#include "tests/unit/probes/host.h"
+#include "tests/unit/probes/play.h"
 
 /* --- one round of one check against it --- */
-
-struct play {
-    struct loop loop;
-    struct script script;
-    struct check_host host;
-    struct check *check;
-    unsigned rounds, stop_after;
-};
-
-static void on_judged(void *user, struct check *check, bool changed)
-{
-    struct play *play = user;
-
-    (void)check;
-    (void)changed;
-    if (++play->rounds == play->stop_after)
-        loop_stop(&play->loop);
-}
 
 static const struct conf_env env = { .probes = probe_registry, .getenv = no_env };
 
@@ -87,14 +68,6 @@ static void play_begin(struct play *play, const struct scene *scene, enum cut cu
     conf = scene_conf(scene, port, timeout);
     host_checks(&play->host, conf, &play->check, 1);
     conf_unref(conf);
-}
-
-static void play_end(struct play *play)
-{
-    check_free(play->check);
-    host_end(&play->host);
-    script_end(&play->script);
-    loop_fini(&play->loop);
 }
 
 static bool is_as_wanted(const struct check_view *view, const struct scene *scene)

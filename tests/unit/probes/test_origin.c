@@ -1,7 +1,6 @@
 /* The check `origin` against a server that lets in whom it is told to: what is tried, at which pace, and what each answer means. */
 #include "probes/registry.h"
-#include "tests/unit/client/script.h"
-#include "tests/unit/probes/host.h"
+#include "tests/unit/probes/play.h"
 
 /* The Origins of requests in order, "-" for none, a blank behind each; and what the server does with them. */
 static struct {
@@ -46,24 +45,6 @@ static void on_open(struct peer *peer)
         peer_close(peer, 1008, "who are you?");
 }
 
-struct play {
-    struct loop loop;
-    struct script script;
-    struct check_host host;
-    struct check *check;
-    unsigned rounds, stop_after;
-};
-
-static void on_judged(void *user, struct check *check, bool changed)
-{
-    struct play *play = user;
-
-    (void)check;
-    (void)changed;
-    if (++play->rounds == play->stop_after)
-        loop_stop(&play->loop);
-}
-
 static const struct conf_env env = { .probes = probe_registry, .getenv = no_env };
 
 static void begin(struct play *play, const char *target, const char *options, bool once)
@@ -91,21 +72,6 @@ static void begin(struct play *play, const char *target, const char *options, bo
     buf_fini(&text);
 }
 
-static void run_rounds(struct play *play, unsigned rounds)
-{
-    play->rounds = 0;
-    play->stop_after = rounds;
-    loop_run(&play->loop);
-}
-
-static void end(struct play *play)
-{
-    check_free(play->check);
-    host_end(&play->host);
-    script_end(&play->script);
-    loop_fini(&play->loop);
-}
-
 /* One round as `wshealthd check` makes it. */
 static void expect(const char *target, const char *options, enum result status, enum reason reason, const char *words,
                    const char *seen)
@@ -118,7 +84,7 @@ static void expect(const char *target, const char *options, enum result status, 
     assert_verdict(check_get_view(play.check), status, reason, words, options);
     if (seen)
         assert_string_equal(server.seen, seen);
-    end(&play);
+    play_end(&play);
 }
 
 #define CHAT "origin: 'https://chat.example.com'"
@@ -257,7 +223,7 @@ static void test_one_in_its_time(void **state)
     assert_verdict(check_get_view(play.check), RESULT_PASS, REASON_NONE, "; 1 more to try", "pace");
     assert_string_equal(server.seen,
                         "https://chat.example.com https://origin.invalid https://chat.example.com https://chat.example.com ");
-    end(&play);
+    play_end(&play);
 }
 
 /* What is taken is tried again at once, so that the next round knows more; and it is forgotten as soon as it is refused. */
@@ -276,7 +242,7 @@ static void test_a_fault_is_looked_at_again(void **state)
     server.takes_all = false;
     run_rounds(&play, 1);
     assert_verdict(check_get_view(play.check), RESULT_PASS, REASON_NONE, "(status 403)", "again");
-    end(&play);
+    play_end(&play);
 }
 
 static void test_too_many(void **state)
@@ -292,7 +258,7 @@ static void test_too_many(void **state)
     run_rounds(&play, 4);
     assert_verdict(check_get_view(play.check), RESULT_PASS, REASON_NONE, "2 more to try", "429");
     assert_int_equal(play.host.backoff[0].level, 0); /* the other checks go on at their pace */
-    end(&play);
+    play_end(&play);
 }
 
 /* A foreign Origin that gets no answer at all is no fault that clients see. */
@@ -309,7 +275,7 @@ static void test_no_answer(void **state)
     assert_verdict(check_get_view(play.check), RESULT_WARN, REASON_UPGRADE_TIMEOUT,
                    "Origin https://origin.invalid is neither taken nor refused: the response to the upgrade did not end",
                    "silence");
-    end(&play);
+    play_end(&play);
 }
 
 static void expect_invalid(const char *options, const char *words)
