@@ -29,7 +29,8 @@ static bool ends_key(char c)
     return !(c >= 'a' && c <= 'z') && c != '_';
 }
 
-/* The length of a key such as "checks[0].type" at the front of text, and its flag; 0: none. */
+/* The length of a key such as "checks[0].type" at the front of text, and its flag; 0: none. Of a key without a flag only "checks[0]."
+ * is replaced: the key itself says what to write into the file. */
 static size_t check_key(const char *text, const char **shown)
 {
     static const struct {
@@ -50,7 +51,10 @@ static size_t check_key(const char *text, const char **shown)
         *shown = keys[i].shown;
         return len + key;
     }
-    return 0;
+    if (text[len] != '.')
+        return 0;
+    *shown = "--type (it needs a file, -c FILE): ";
+    return len + 1;
 }
 
 /* The length of the key at the front of text, and its flag; 0: none. */

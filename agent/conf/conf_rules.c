@@ -220,7 +220,7 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     const struct url *url = check->path == PATH_PUBLIC ? &conf->target.public : &conf->target.local;
     snprintf(below, sizeof below, "%s.type", path);
     if (check->type->wants_wss && *url->scheme && !url->tls)
-        conf_error_path(found, below, "'%s' needs a wss:// URL in target.%s", check->type->name,
+        conf_error_path(found, below, "'%s' needs target.%s to begin with wss://", check->type->name,
                         check->path == PATH_PUBLIC ? "public_url" : "url");
     size_t before = found->count;
     conf_validate_required(found, path, check->type->opts, check->opts);

@@ -40,6 +40,16 @@ def test_usage_errors(args):
     assert len(err.strip().splitlines()) == 1, err
 
 
+@pytest.mark.parametrize("kind, said", [
+    ("script", "--type (it needs a file, -c FILE): steps: required, but not set\n"),
+    ("broker", "--type (it needs a file, -c FILE): broker: 'broker' needs a broker, and `brokers` has none\n"),
+    ("tls", "--type: 'tls' needs the URL to begin with wss://\n"),
+])
+def test_a_check_that_needs_more_than_a_flag_says_what(kind, said):
+    code, out, err = wshealthd("check", "ws://127.0.0.1:1/", "--type", kind)
+    assert (code, out, err) == (3, "", said)
+
+
 def test_did_you_mean():
     for args, hint in ((("chekc",), "check"), (("check", "--tiemout", "1s", "ws://127.0.0.1:1/"), "timeout"),
                        (("check", "--type", "handshaek", "ws://127.0.0.1:1/"), "handshake")):

@@ -325,7 +325,7 @@ static void test_wrong_kinds(void **state)
                                                                  "2:37: checks[2].type: a list, want the name of a check type\n");
     refuse(TARGET "checks: [{ type: ping, name: a }, { type: echo, name: a }]\n",
            "2:55: checks[1].name: 'a' is taken by checks[0]\n");
-    refuse(TARGET "checks: [{ type: cert }]\n", "2:18: checks[0].type: 'cert' needs a wss:// URL in target.url\n");
+    refuse(TARGET "checks: [{ type: cert }]\n", "2:18: checks[0].type: 'cert' needs target.url to begin with wss://\n");
     refuse(TARGET "log: { level: warning }\n", "2:15: log.level: 'warning', want debug, info, warn or error\n");
     refuse(TARGET "log: debug\n", "2:6: log: a text, want a mapping\n");
     refuse(TARGET "defaults: { timeout: 1, gates: [] }\n", "2:22: defaults.timeout: '1' has no unit, want a duration such as 5s\n"
@@ -732,7 +732,7 @@ static void test_starter_loads_with_everything_uncommented(void **state)
     assert_null(conf); /* two types cannot be had for nothing */
     assert_int_equal(errors.count, 2);
     assert_non_null(strstr(buf_str(&errors.text), "what: required, but not set"));
-    assert_non_null(strstr(buf_str(&errors.text), "'cert' needs a wss:// URL"));
+    assert_non_null(strstr(buf_str(&errors.text), "'cert' needs target.url"));
     buf_fini(&out);
     buf_fini(&bare);
 }
