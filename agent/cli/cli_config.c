@@ -42,6 +42,9 @@ static int config_check(const struct cli *cli, const char *file)
         enabled += conf->checks[i].enabled;
     buf_printf(&out, "%s: OK (%zu check%s)\n", file, enabled, enabled == 1 ? "" : "s");
     int code = cli_print_text(cli, &out, EXIT_PASS);
+    char warning[256];
+    if (conf_warns(conf, warning, sizeof warning))
+        cli_error(cli, "%s: warning: %s", file, warning);
     buf_fini(&out);
     conf_unref(conf);
     return code;

@@ -128,6 +128,8 @@ void conf_clear_checks(struct conf *conf);
 int conf_seal(struct conf *conf, const struct conf_env *env, struct conf_errors *errors);
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
+/* Writes a warning: the file is valid, and may not do what was meant. False: there is none. */
+bool conf_warns(const struct conf *conf, char *text, size_t size);
 
 bool conf_is_header_name(const char *text); /* a token (RFC 9110, 5.6.2) */
 /* May a running check go on with the new generation? conf_same_target compares the target, its dialect and the agent's identity,

@@ -363,13 +363,17 @@ const struct opt check_rows[] = {
       .kind = OPT_SET,
       .offset = CHECK(gates),
       .words = gate_words,
-      .help = "what its failure turns to 503: any of ready and live, or [] for nothing. The default is the type's" },
+      .help = "what its failure turns to 503: any of ready and live, or [] for nothing. The default is the type's. With path: "
+              "public live is "
+              "left out" },
     { .name = "path",
       .kind = OPT_ENUM,
       .offset = CHECK(path),
       .default_text = "local",
       .words = path_words,
-      .help = "which URL it connects to: local is target.url, public is target.public_url" },
+      .help =
+          "which URL it connects to: local is target.url, public is target.public_url, whose faults are shared by all instances: "
+          "they degrade (readiness.shared_faults)" },
     { .name = "http",
       .kind = OPT_ENUM,
       .offset = CHECK(http),

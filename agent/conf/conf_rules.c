@@ -231,6 +231,8 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     conf_validate_share(conf, index, path, found);
     if (check->gates & GATE_OPEN)
         check->gates = (check->gates & ~(unsigned)GATE_OPEN) | check->type->gates_of(check->opts);
+    if (check->path == PATH_PUBLIC) /* a restart of the server does not mend what is in front of it */
+        check->gates &= ~(unsigned)GATE_LIVE;
 }
 
 enum conf_http conf_http_of(const struct target_conf *target, const struct check_conf *check)
@@ -285,6 +287,26 @@ static void validate_identity(struct conf *conf)
         conf->agent_id = mem_strdup(host);
     make_word(&conf->agent_id);
     make_word(&conf->region);
+}
+
+bool conf_warns(const struct conf *conf, char *text, size_t size)
+{
+    bool front = false, local = false;
+
+    for (size_t i = 0; i < conf->check_count; i++) {
+        const struct check_conf *check = &conf->checks[i];
+
+        if (!check->enabled || !(check->gates & GATE_READY) || probe_kind_of(check->type) == PROBE_BROKER)
+            continue;
+        front = front || check->path == PATH_PUBLIC;
+        local = local || check->path == PATH_LOCAL;
+    }
+    if (!front || local || conf->shared_faults_fail)
+        return false;
+    snprintf(text, size,
+             "no check of the local path gates readiness: faults of the public path are shared by all instances, so /ready stays "
+             "at 200, degraded, also when this server is down");
+    return true;
 }
 
 void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct conf_error_list *found)

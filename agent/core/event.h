@@ -25,6 +25,7 @@
     X(RESUME, "resume", LOG_INFO, "draining ended")                                                       \
     X(RELOAD, "reload", LOG_INFO, "a new configuration is in force")                                      \
     X(RELOAD_FAILED, "reload_failed", LOG_ERROR, "a new configuration was refused; the old one goes on")  \
+    X(CONFIG_WARNING, "config_warning", LOG_WARN, "the configuration may not do what was meant")          \
     X(SHED, "shed", LOG_WARN, "health clients had to give way: too many connections, or no descriptors")  \
     X(RUN_AS_ROOT, "run_as_root", LOG_WARN, "the agent runs as root, and not in a container")             \
     X(LOG_LOST, "log_lost", LOG_WARN, "lines were dropped, as nobody read the log")                       \

@@ -178,13 +178,14 @@ static uint64_t last_sign_ms(const struct health_input *inputs, size_t count, bo
 }
 
 /* Evidence, not elapsed time: two mute rounds, that far apart, with nothing between them that was not, and no sign of life seen by
- * another check. Without two failed rounds there is no evidence, and /live must not get the server restarted. */
+ * another check. Without two failed rounds there is no evidence, and /live must not get the server restarted. Silence of the public path is
+ * no evidence either: a restart of this server does not mend what is in front of it. */
 static bool dead(const struct health_input *inputs, size_t count, const struct health_input *input, uint64_t after_ms)
 {
     const struct health *health = input->health;
     uint64_t since_ms = health->mute_since_ms, sign_ms;
 
-    if (!(input->gates & GATE_LIVE) || health->state != STATE_FAIL || !since_ms)
+    if (!(input->gates & GATE_LIVE) || input->front || health->state != STATE_FAIL || !since_ms)
         return false;
     sign_ms = last_sign_ms(inputs, count, health->mute_behind);
     if (sign_ms > since_ms)
@@ -197,10 +198,15 @@ bool health_unstarted(const struct health *health)
     return !health->passed_once && !health->shared_once && !health->probe_once && !health->own_doing;
 }
 
-/* Has the check passed once, or does it fail only for reasons that must not stop a roll-out? */
-static bool is_admitted(const struct health *health)
+/*
+ * Has the check passed once, or does it fail only for reasons that must not stop a roll-out? A refusal on the public path does not stop it: it
+ * may have come from any instance, or from what is in front of them, and then each instance that restarts would stay out.
+ */
+static bool is_admitted(const struct health_input *input)
 {
-    return health->passed_once || health->shared_once || health->own_doing;
+    const struct health *health = input->health;
+
+    return health->passed_once || health->shared_once || health->own_doing || (input->front && health->probe_once);
 }
 
 /* What a ready-gated check does to /ready. */
@@ -221,8 +227,9 @@ static enum effect effect_of(const struct health_input *input, const struct verd
     case SCOPE_SHARED:
         return policy->shared_faults_fail ? EFFECT_KEEPS_OUT : EFFECT_DEGRADES;
     case SCOPE_PROBE:
-        /* An instance that has been in rotation stays there also when a reload brings a check that is refused from the start. */
-        if (policy->probe_faults_fail || !(health->passed_once || health->own_doing || admitted))
+        /* An instance that has been in rotation stays there also when a reload brings a check that is refused from the start. What is
+         * refused on the public path was perhaps refused by another instance. */
+        if (policy->probe_faults_fail || !(health->passed_once || health->own_doing || input->front || admitted))
             return EFFECT_KEEPS_OUT;
         return EFFECT_DEGRADES;
     default:
@@ -243,7 +250,7 @@ struct verdict verdict_of(const struct health_input *inputs, size_t count, const
             continue;
         }
         started = started && !health_unstarted(input->health);
-        admitted = admitted && is_admitted(input->health);
+        admitted = admitted && is_admitted(input);
         enum effect effect = effect_of(input, policy, before->admitted);
         blocked = blocked || effect == EFFECT_KEEPS_OUT;
         blemished = blemished || effect == EFFECT_DEGRADES;

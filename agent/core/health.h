@@ -65,6 +65,7 @@ struct health_input {
     enum scope scope; /* of the fault that it is in */
     unsigned gates;   /* GATE_READY, GATE_LIVE of agent/conf/conf.h */
     bool witness;     /* an answer in it comes from the server's own process: a WebSocket check on the local path */
+    bool front; /* it goes the way of the users, through what is in front of all instances: it never says that this one must go */
 };
 
 struct verdict {

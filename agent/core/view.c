@@ -4,6 +4,8 @@
  */
 #include "agent/core/view.h"
 
+#include <string.h>
+
 static struct check_fault last_round(const struct check_view *check)
 {
     return (struct check_fault){
@@ -44,4 +46,9 @@ bool check_fault_of(const struct check_view *check, struct check_fault *fault)
 bool check_is_broker(const struct check_view *check)
 {
     return check->kind == PROBE_BROKER;
+}
+
+bool check_is_public(const struct check_view *check)
+{
+    return strcmp(check->path, "public") == 0;
 }

@@ -62,5 +62,6 @@ struct check_fault {
 };
 bool check_fault_of(const struct check_view *check, struct check_fault *fault);
 bool check_is_broker(const struct check_view *check); /* the check that a broker has by itself */
+bool check_is_public(const struct check_view *check); /* it goes through target.public_url */
 
 #endif

@@ -176,10 +176,11 @@ static bool fails_by_itself(const struct agent_view *view)
 }
 
 /* A shared fault hits every instance: do not advise restarting this one. */
-static void tell_shared(const struct agent_view *view, struct diagnosis *out)
+static void tell_shared(const struct agent_view *view, const struct check_view *main_check, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
-    diagnosis_say_plain(out, "; all instances are hit, and this one ");
+    diagnosis_say_plain(out, check_is_public(main_check) ? "; all instances share this way in, and this one "
+                                                         : "; all instances are hit, and this one ");
     if (verdict->ready)
         diagnosis_say_plain(out, verdict->degraded ? "stays in rotation, degraded" : "stays in rotation");
     else if (fails_by_itself(view))
@@ -235,8 +236,8 @@ static void tell_broker(const struct agent_view *view, const struct check_view *
     const struct check_view *broken = broken_broker(view);
     if (main_check->health.state == STATE_WARN)
         return;
-    if (fault->scope == SCOPE_SHARED)
-        tell_shared(view, out);
+    if (fault->scope == SCOPE_SHARED && (!check_is_public(main_check) || main_check->gates & GATE_READY))
+        tell_shared(view, main_check, out);
     else if (fault->scope == SCOPE_PROBE && (main_check->gates & GATE_READY))
         tell_probe(view, out);
     else if (broken && broken != main_check && check_speaks_websocket(main_check))
@@ -320,13 +321,14 @@ static void tell_another(const struct check_view *another, struct diagnosis *out
 static void advise_all(const struct agent_view *view, const struct check_view *main_check, unsigned facts, const struct rule *rule,
                        struct diagnosis *out)
 {
+    bool of_broker = (facts & IS_SHARED) && !check_is_public(main_check);
     for (size_t i = 0; i < RULE_ADVICE; i++)
         diagnosis_advise(out, rule->advice[i]);
     if (!view->verdict.live)
         diagnosis_advise(out, "/live says 503: where it is the livenessProbe, Kubernetes restarts the server by itself");
-    if (!(main_check->gates & (GATE_READY | GATE_LIVE)) && !(facts & IS_SHARED))
+    if (!(main_check->gates & (GATE_READY | GATE_LIVE)) && !of_broker)
         diagnosis_advise(out, "This check only reports: /ready does not follow it");
-    if ((facts & ON_WEBSOCKET) && (facts & HTTP_WORKS) && !(facts & IS_SHARED) && rule->cause != CAUSE_WEBSOCKET_DEAD)
+    if ((facts & ON_WEBSOCKET) && (facts & HTTP_WORKS) && !of_broker && rule->cause != CAUSE_WEBSOCKET_DEAD)
         diagnosis_advise(out, "A plain HTTP check passes all the while: it does not see this fault");
 }
 

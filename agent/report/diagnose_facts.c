@@ -21,11 +21,6 @@ bool check_speaks_websocket(const struct check_view *check)
     return check->kind == PROBE_FRESH || check->kind == PROBE_SESSION;
 }
 
-bool check_is_public(const struct check_view *check)
-{
-    return strcmp(check->path, "public") == 0;
-}
-
 unsigned check_failed_rounds(const struct check_view *check)
 {
     unsigned failed = 0;

@@ -90,11 +90,20 @@ static void on_hangup(void *user, int number)
 
 /* --- life --- */
 
+void agent_warn_of_config(const struct agent *agent)
+{
+    char text[256];
+
+    if (conf_warns(agent->generation->conf, text, sizeof text))
+        event_log(EVENT_CONFIG_WARNING, "config", agent->config_file, "message", text, NULL);
+}
+
 static void agent_start_serving(struct agent *agent)
 {
     event_log(EVENT_START, "version", WSHEALTHD_VERSION, "target", agent->service_id, "config", agent->config_file, NULL);
     if (geteuid() == 0 && !process_in_container())
         event_log(EVENT_RUN_AS_ROOT, "hint", "a user of its own is enough: the agent needs no privilege", NULL);
+    agent_warn_of_config(agent);
     loop_signal_open(&agent->hangup, agent->loop, SIGHUP, on_hangup, agent);
     agent->hangup_open = true;
     if (notify_watchdog_ms())

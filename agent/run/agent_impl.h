@@ -43,6 +43,7 @@ struct agent {
 };
 
 /* agent.c */
+void agent_warn_of_config(const struct agent *agent);
 void agent_tidy_soon(
     struct agent *agent); /* what reading the configuration and the first rounds have left free goes back to the kernel */
 

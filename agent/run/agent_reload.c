@@ -72,6 +72,7 @@ int agent_reload(struct agent *agent, struct conf_errors *errors)
     snprintf(kept_text, sizeof kept_text, "%zu", kept);
     snprintf(count_text, sizeof count_text, "%zu", agent->check_count);
     event_log(EVENT_RELOAD, "config", agent->config_file, "checks", count_text, "kept", kept_text, NULL);
+    agent_warn_of_config(agent);
     agent_verdict_update(agent);
     agent_tidy_soon(agent);
     notify_send("READY=1");

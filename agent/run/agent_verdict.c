@@ -100,10 +100,9 @@ void agent_verdict_update(struct agent *agent)
 
     for (size_t i = 0; i < agent->check_count; i++) {
         const struct check_view *view = agent->views[i];
+        bool front = check_is_public(view), witness = check_is_witness(agent->checks[i]) && !front;
 
-        bool witness = check_is_witness(agent->checks[i]) && check_get_conf(agent->checks[i])->path == PATH_LOCAL;
-
-        agent->inputs[i] = (struct health_input){ &view->health, view->last_fault_scope, view->gates, witness };
+        agent->inputs[i] = (struct health_input){ &view->health, view->last_fault_scope, view->gates, witness, front };
     }
     *now = verdict_of(agent->inputs, agent->check_count, &policy, agent->draining, &old);
     agent->view.generation++;

@@ -137,6 +137,54 @@ def test_a_load_balancer_cuts_idle_connections(tool, tmp_path):
         watch.wait_ready(SECONDS)
         found = settles(watch, "front_broken")
         assert "cut" in found["sentence"] and "timeout tunnel" in json.dumps(found), found
+        until("it is a fault, not chance", lambda: watch.check("hold")["state"] == "fail", SECONDS)
+        stays(watch, settles(watch, "front_broken"), "hold")
+        watch.file.write_text(watch.file.read_text() + "readiness: { shared_faults: fail }\n")
+        watch.command("reload")
+        watch.wait_not_ready(SECONDS)
+
+
+def stays(watch, found, *names):
+    """Is in rotation and degraded, by faults of these checks on the public path, which gate readiness."""
+    answer = watch.get("/ready")
+    assert answer.status == 200 and answer.headers["x-envoy-degraded"] == "true", (answer.status, answer.body)
+    assert answer.body.startswith(b"degraded\n"), answer.body
+    for name in names:
+        row = watch.check(name)
+        assert (row["state"], row["scope"], row["path"], row["gates"]) == ("fail", "shared", "public", ["ready"]), row
+    assert "all instances share this way in, and this one stays in rotation, degraded" in found["sentence"], found
+    assert watch.get("/live").status == 200
+
+
+def test_a_dead_load_balancer_takes_no_instance_out(tool, tmp_path):
+    """Neither /ready nor /live follows it, for longer than liveness.after; an instance that starts meanwhile comes in; and a local fault counts."""
+    hold, rest = "{ name: hold, type: hold, path: public, connections: 1 }", "liveness: { after: 1s }\n"
+    with server() as child, haproxy(tool, tmp_path, child.port) as front:
+        text = conf(child.port, HANDSHAKE, PUBLIC, hold, target=public(front.port)) + rest
+        (tmp_path / "b").mkdir()
+        with agent(text, tmp_path) as watch:
+            watch.wait_ready(SECONDS)
+            front.end(signal.SIGKILL)
+            found = settles(watch, "front_broken")
+            stays(watch, found, "public", "hold")
+            time.sleep(3)  # longer than liveness.after
+            stays(watch, found, "public", "hold")
+            with agent(text, tmp_path / "b") as late:
+                late.wait_ready(SECONDS)
+                stays(late, settles(late, "front_broken"), "public", "hold")
+            child.end(signal.SIGKILL)
+            watch.wait_not_ready(SECONDS)
+            until("the server's own silence is seen", lambda: watch.get("/live").status == 503, SECONDS)
+
+
+def test_with_the_public_path_alone(tool, tmp_path):
+    """Nothing but the way through the load balancer is known: it gates nothing, and the agent says so."""
+    with server() as child, agent(conf(child.port, PUBLIC, target=public(free_port())), tmp_path) as watch:
+        watch.wait_ready(SECONDS)
+        stays(watch, settles(watch, "server_down"), "public")
+        assert "event=config_warning" in watch.err() and "no check of the local path gates readiness" in watch.err(), watch.err()
+        code, out, err = watch.command("config", "check", str(watch.file))
+        assert code == 0 and "OK" in out and "warning: no check of the local path gates readiness" in err, (code, out, err)
 
 
 def test_an_idle_timeout_is_told_from_a_maximum_age(tool, tmp_path):

@@ -227,7 +227,7 @@ static struct health in_state(enum state wanted)
 static struct verdict judge_one(enum state wanted, enum scope scope, unsigned gates, const struct verdict_policy *policy)
 {
     struct health health = in_state(wanted);
-    struct health_input input = { &health, scope, gates, true };
+    struct health_input input = { &health, scope, gates, true, false };
     return verdict_of(&input, 1, policy, false, &fresh_verdict);
 }
 
@@ -274,7 +274,7 @@ static void test_draining(void **state)
 {
     (void)state;
     struct health health = in_state(STATE_WARN);
-    struct health_input input = { &health, SCOPE_LOCAL, READY, true };
+    struct health_input input = { &health, SCOPE_LOCAL, READY, true, false };
     struct verdict v = verdict_of(&input, 1, &degrade, true, &used_verdict);
     assert_true(!v.ready && v.draining && !v.degraded && v.live && v.started && v.status == RESULT_FAIL);
 }
@@ -283,7 +283,7 @@ static void test_started_latches(void **state)
 {
     (void)state;
     struct health a = in_state(STATE_PASS), b = in_state(STATE_UNKNOWN);
-    struct health_input inputs[] = { { &a, SCOPE_NONE, READY, true }, { &b, SCOPE_NONE, READY, true } };
+    struct health_input inputs[] = { { &a, SCOPE_NONE, READY, true, false }, { &b, SCOPE_NONE, READY, true, false } };
     assert_false(verdict_of(inputs, 2, &degrade, false, &fresh_verdict).started);
     /* a new check after a reload does not take the instance out */
     struct verdict v = verdict_of(inputs, 2, &degrade, false, &used_verdict);
@@ -312,7 +312,8 @@ static struct health never_passed(enum reason reason, bool own, unsigned rounds)
 static struct verdict at_start(enum reason reason, bool own, unsigned rounds, const struct verdict_policy *policy)
 {
     struct health good = in_state(STATE_PASS), other = never_passed(reason, own, rounds);
-    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true }, { &other, reason_scope(reason), READY, true } };
+    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true, false },
+                                     { &other, reason_scope(reason), READY, true, false } };
     return verdict_of(inputs, 2, policy, false, &fresh_verdict);
 }
 
@@ -345,7 +346,7 @@ static void test_refused_from_the_start(void **state)
     /* the file of the token cannot be read: nothing could be judged at all */
     struct health good = in_state(STATE_PASS), blind = { 0 };
     struct health_evidence evidence = { RESULT_VOID, REASON_AGENT_ERROR, SCOPE_NONE, true, false, false, false };
-    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true }, { &blind, SCOPE_NONE, READY, true } };
+    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true, false }, { &blind, SCOPE_NONE, READY, true, false } };
     health_note(&blind, &evidence, 1000);
     struct verdict v = verdict_of(inputs, 2, &degrade, false, &fresh_verdict);
     assert_true(v.ready && v.degraded && v.started);
@@ -356,9 +357,55 @@ static void test_refused_check_after_a_reload(void **state)
 {
     (void)state;
     struct health good = in_state(STATE_PASS), refused = never_passed(REASON_LOGIN_REJECTED, false, 3);
-    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true }, { &refused, SCOPE_PROBE, READY, true } };
+    struct health_input inputs[] = { { &good, SCOPE_NONE, READY, true, false }, { &refused, SCOPE_PROBE, READY, true, false } };
     struct verdict v = verdict_of(inputs, 2, &degrade, false, &used_verdict);
     assert_true(v.ready && v.degraded);
+}
+
+/* --- the public path -------------------------------------------------------------------------------------------------- */
+
+/* What the load balancer does takes no instance out, from the start and later, whether a local check gates beside it or not: only a local one
+ * that fails does. The engine gives what is local on that path the scope shared. */
+static void test_the_public_path(void **state)
+{
+    (void)state;
+    static const struct {
+        enum state local; /* STATE_COUNT: there is no local check */
+        enum state front;
+        enum scope scope;
+        bool passed_once, admitted;
+        bool ready, degraded, strict_ready;
+    } rows[] = {
+        { STATE_PASS, STATE_PASS, SCOPE_NONE, true, true, true, false, true },
+        { STATE_PASS, STATE_WARN, SCOPE_SHARED, true, true, true, true, true },
+        { STATE_PASS, STATE_FAIL, SCOPE_SHARED, true, true, true, true, false },
+        { STATE_PASS, STATE_FAIL, SCOPE_SHARED, false, false, true, true, false },
+        { STATE_PASS, STATE_FAIL, SCOPE_PROBE, true, true, true, true, false },
+        { STATE_PASS, STATE_FAIL, SCOPE_PROBE, false, false, true, true, false },
+        { STATE_FAIL, STATE_FAIL, SCOPE_SHARED, true, true, false, false, false },
+        { STATE_FAIL, STATE_PASS, SCOPE_NONE, true, true, false, false, false },
+        { STATE_UNKNOWN, STATE_FAIL, SCOPE_SHARED, false, false, false, false, false },
+        { STATE_COUNT, STATE_FAIL, SCOPE_SHARED, true, true, true, true, false },
+        { STATE_COUNT, STATE_FAIL, SCOPE_SHARED, false, false, true, true, false },
+        { STATE_COUNT, STATE_FAIL, SCOPE_PROBE, false, false, true, true, false },
+        { STATE_COUNT, STATE_UNKNOWN, SCOPE_NONE, false, false, false, false, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bool alone = rows[i].local == STATE_COUNT;
+        struct health local = in_state(alone ? STATE_PASS : rows[i].local), front = in_state(rows[i].front);
+        front.passed_once = front.passed_once && rows[i].passed_once;
+        front.shared_once = rows[i].scope == SCOPE_SHARED;
+        front.probe_once = rows[i].scope == SCOPE_PROBE;
+        struct health_input inputs[] = { { &front, rows[i].scope, READY | LIVE, false, true },
+                                         { &local, SCOPE_LOCAL, READY | LIVE, true, false } };
+        struct verdict before = { .started = rows[i].admitted, .admitted = rows[i].admitted };
+        struct verdict v = verdict_of(inputs, alone ? 1 : 2, &degrade, false, &before);
+        print_message("row %zu\n", i);
+        assert_int_equal(v.ready, rows[i].ready);
+        assert_int_equal(v.degraded, rows[i].degraded);
+        assert_true(v.live);
+        assert_int_equal(verdict_of(inputs, alone ? 1 : 2, &strict, false, &before).ready, rows[i].strict_ready);
+    }
 }
 
 /* --- /live ---------------------------------------------------------------------------------------------------------- */
@@ -375,7 +422,7 @@ static void note(struct health *health, enum reason reason, bool answered, bool 
 
 static bool live_by(const struct health *health, const struct health *other, unsigned gates, bool witness)
 {
-    struct health_input inputs[] = { { health, SCOPE_LOCAL, gates, true }, { other, SCOPE_LOCAL, 0, witness } };
+    struct health_input inputs[] = { { health, SCOPE_LOCAL, gates, true, false }, { other, SCOPE_LOCAL, 0, witness, false } };
     return verdict_of(inputs, other ? 2 : 1, &degrade, false, &used_verdict).live;
 }
 
@@ -400,6 +447,19 @@ static void test_live_needs_silence(void **state)
         assert_true(live_after(reason, false, false, READY, 91000));
         assert_int_equal(live_after(reason, true, false, LIVE, 91000), reason != REASON_SILENT_DROP); /* the 101 came */
         assert_true(live_after(reason, true, true, LIVE, 91000));
+    }
+}
+
+/* A proxy that is down, or says nothing, gets no server restarted, whatever the configuration says of gates. */
+static void test_live_and_the_public_path(void **state)
+{
+    (void)state;
+    for (int i = 1; i < REASON_COUNT; i++) {
+        struct health front = { 0 };
+        note(&front, (enum reason)i, false, false, 1000);
+        note(&front, (enum reason)i, false, false, 91000);
+        struct health_input input = { &front, SCOPE_SHARED, READY | LIVE, false, true };
+        assert_true(verdict_of(&input, 1, &strict, false, &used_verdict).live);
     }
 }
 
@@ -487,7 +547,7 @@ static void test_random_verdicts(void **state)
             health[i].shared_once = failed && scope == SCOPE_SHARED;
             health[i].probe_once = failed && scope == SCOPE_PROBE;
             health[i].own_doing = failed && scope == SCOPE_PROBE && rand() % 2;
-            inputs[i] = (struct health_input){ &health[i], scope, (unsigned)rand() % 4, true };
+            inputs[i] = (struct health_input){ &health[i], scope, (unsigned)rand() % 4, true, false };
             bool ready = inputs[i].gates & READY, once = health[i].passed_once, own = health[i].own_doing;
             bool excused = scope == SCOPE_SHARED  ? !shared_fails
                            : scope == SCOPE_PROBE ? !probe_fails && (once || own || before.admitted)
@@ -540,7 +600,9 @@ int main(void)
         cmocka_unit_test(test_broker_down_from_the_start),
         cmocka_unit_test(test_refused_from_the_start),
         cmocka_unit_test(test_refused_check_after_a_reload),
+        cmocka_unit_test(test_the_public_path),
         cmocka_unit_test(test_live_needs_silence),
+        cmocka_unit_test(test_live_and_the_public_path),
         cmocka_unit_test(test_live_counts_without_interruption),
         cmocka_unit_test(test_live_and_other_witnesses),
         cmocka_unit_test(test_sleep_is_no_evidence),

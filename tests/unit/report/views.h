@@ -119,7 +119,9 @@ static inline void check_set_fault(struct check_view *check, enum state state, e
     check->status = state == STATE_WARN ? RESULT_WARN : RESULT_FAIL;
     check->reason = check->last_fault = reason;
     check->phase = reason_phase(reason);
-    check->scope = check->last_fault_scope = reason_scope(reason);
+    bool front =
+        check_is_public(check) && reason_scope(reason) == SCOPE_LOCAL; /* as the engine has it (scope_of in agent/core/check.c) */
+    check->scope = check->last_fault_scope = front ? SCOPE_SHARED : reason_scope(reason);
     snprintf(check->message, sizeof check->message, "%s", message);
     snprintf(check->last_fault_message, sizeof check->last_fault_message, "%s", message);
     strcpy(check->health.history, state == STATE_WARN ? "##~~" : "##..");
@@ -157,8 +159,8 @@ static inline void world_judge_by(struct world *world, bool shared_faults_fail, 
     const struct verdict_policy policy = { shared_faults_fail, false, 30000 };
     const struct verdict before = { .started = started, .admitted = started };
     for (size_t i = 0; i < world->view.check_count; i++)
-        inputs[i] =
-            (struct health_input){ &world->checks[i].health, world->checks[i].last_fault_scope, world->checks[i].gates, true };
+        inputs[i] = (struct health_input){ &world->checks[i].health, world->checks[i].last_fault_scope, world->checks[i].gates,
+                                           true, check_is_public(&world->checks[i]) };
     world->view.verdict = verdict_of(inputs, world->view.check_count, &policy, draining, &before);
     diagnose(&world->view, &world->view.diagnosis);
 }
