@@ -20,6 +20,7 @@ VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/base/ver
 
 GUIDES  := $(sort $(wildcard docs/*.md))
 UNITS   := wshealthd.service wshealthd@.service wshealthd.socket
+COMPLETIONS := share/bash-completion/completions/wshealthd share/zsh/vendor-completions/_wshealthd share/fish/vendor_completions.d/wshealthd.fish
 
 .DEFAULT_GOAL := all
 PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -205,13 +206,15 @@ $(MANUALS): $(BUILD)/docs/%: docs/%.in docs/fill $(BUILD)/release/wshealthd
 docs-now: $(MANUALS)
 	docs/house >docs/house.svg
 install-now: $(BUILD)/release/wshealthd $(MANUALS)
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd/docs lib/systemd/system)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd/docs lib/systemd/system $(dir $(COMPLETIONS)))
 	install -s -m 755 $(BUILD)/release/wshealthd $(DESTDIR)$(PREFIX)/bin/wshealthd
 	install -m 644 $(BUILD)/docs/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 644 $(BUILD)/docs/wshealthd.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/wshealthd/
 	install -m 644 $(GUIDES) $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs/
 	PATH="$(abspath $(BUILD)/release):$$PATH" wshealthd config init >$(DESTDIR)$(PREFIX)/share/doc/wshealthd/wshealthd.yaml
+	for file in $(COMPLETIONS); do shell=$${file#share/}; \
+	    $(BUILD)/release/wshealthd completion "$${shell%%[-/]*}" >$(DESTDIR)$(PREFIX)/$$file || exit; chmod 644 $(DESTDIR)$(PREFIX)/$$file; done
 	for unit in $(UNITS); do \
 	    sed 's|/usr/bin/wshealthd|$(PREFIX)/bin/wshealthd|' systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 	    chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit; done
@@ -276,7 +279,7 @@ install:
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/wshealthd $(DESTDIR)$(PREFIX)/share/man/man8/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man5/wshealthd.yaml.5 \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wshealthd/,README.md LICENSE wshealthd.yaml $(GUIDES)) \
-	    $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS))
+	    $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS)) $(addprefix $(DESTDIR)$(PREFIX)/,$(COMPLETIONS))
 	-rmdir $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs $(DESTDIR)$(PREFIX)/share/doc/wshealthd
 help:
 	@echo 'make          the program: $(BUILD)/release/wshealthd'

@@ -41,7 +41,7 @@ static const struct cli_flag check_flags[] = {
     { "origin", "ORIGIN", "sends this Origin", 0, false },
     { "subprotocol", "NAME", "offers this subprotocol", 0, true },
     { "token-file", "FILE", "sends the token in this file as Authorization: Bearer", 0, false },
-    { "dialect", "NAME", "the protocol of the server: socket.io, pusher, stomp and others, or a dialect of the file", 0, false },
+    { "dialect", "DIALECT", "the protocol of the server: socket.io, pusher, stomp and others, or a dialect of the file", 0, false },
     { "channel", "NAME", "subscribes to this channel, instead of those in the file", 0, false },
     { "send", "TEXT", "what the echo check sends; without it, a unique text", 0, false },
     { "expect", "TEXT", "what the answer must contain; without it, what was sent", 0, false },
@@ -80,7 +80,7 @@ static const struct cli_example status_examples[] = {
 static const struct cli_flag wait_flags[] = {
     { FLAG_ASK_CONFIG },
     { FLAG_ADMIN },
-    { "for", "STATE", "the state to wait for: ready (the default), live or startup", 0, false },
+    { "for", "ready|live|startup", "the state to wait for; ready if not given", 0, false },
     { "timeout", "D", "gives up after this time (30s)", 0, false },
     { "url", "URL", "asks the agent at http://host:port instead of the admin socket", 0, false },
     { 0 }
@@ -131,7 +131,7 @@ static const struct cli_example explain_examples[] = {
 };
 
 static const struct cli_flag demo_flags[] = {
-    { "fault", "NAME", "switches a fault on from the start (see 'wshealthd help faults')", 0, false },
+    { "fault", "FAULT", "switches a fault on from the start (see 'wshealthd help faults')", 0, false },
     { "port", "N", "the port of the WebSocket server; without it, or with 0, any free one", 0, false },
     { "broker", "URL", "the broker that server and agent use, redis://... or nats://...; without it, one inside the process", 0,
       false },
@@ -143,6 +143,13 @@ static const struct cli_example demo_examples[] = {
     { "wshealthd demo", "Then type the name of a fault, and look at http://127.0.0.1:9717/ready." },
     { "wshealthd demo --fault silent-drop", "The fault is on from the start." },
     { "wshealthd demo --broker redis://127.0.0.1:6379", "On a real broker, which can then be stopped, frozen or made read-only." },
+    { 0 }
+};
+
+static const struct cli_example completion_examples[] = {
+    { "source <(wshealthd completion bash)", "In this shell, or in ~/.bashrc." },
+    { "wshealthd completion zsh > ~/.zfunc/_wshealthd", "For zsh, in a directory of $fpath." },
+    { "wshealthd completion fish > ~/.config/fish/completions/wshealthd.fish", "For fish." },
     { 0 }
 };
 
@@ -162,7 +169,8 @@ static const struct cli_command commands[] = {
       1, check_flags, check_examples, cli_check },
     { "status", "[--json] [--evidence CHECK]", "shows the verdict and the checks of the running agent",
       "Asks through the admin socket. The exit code is the verdict.", 0, status_flags, status_examples, cli_status },
-    { "wait", "[--for STATE] [--timeout D] [--url URL]", "waits until the agent answers ready, live or startup with 200",
+    { "wait", "[--for ready|live|startup] [--timeout D] [--url URL]",
+      "waits until the agent answers ready, live or startup with 200",
       "Exit code 0 when it does, 2 when the time is over, 3 when no agent has answered at all.", 0, wait_flags, wait_examples,
       cli_wait },
     { "drain", "", "takes the instance out of rotation", "Existing connections are left alone.", 0, drain_flags, drain_examples,
@@ -180,9 +188,12 @@ static const struct cli_command commands[] = {
       1, NULL, explain_examples, cli_explain },
     { "config", "check|show|init|schema [FILE]", "validates, shows or begins a configuration file", NULL, 2, config_flags,
       config_examples, cli_config },
-    { "demo", "[--fault NAME] [--port N] [--broker URL]", "runs a WebSocket server with switchable faults, and the agent beside it",
-      NULL, 0, demo_flags, demo_examples, cli_demo },
+    { "demo", "[--fault FAULT] [--port N] [--broker URL]",
+      "runs a WebSocket server with switchable faults, and the agent beside it", NULL, 0, demo_flags, demo_examples, cli_demo },
     { "help", "[COMMAND|TABLE]", "shows the commands, one of them, or a table", NULL, 1, help_flags, NULL, cli_help },
+    { "completion", "bash|zsh|fish", "prints the completion for a shell",
+      "The package has them where the shells look. They are made from the table of commands.", 1, NULL, completion_examples,
+      cli_complete },
     { "version", "", "prints the version", NULL, 0, NULL, NULL, cli_version },
     { 0 }
 };

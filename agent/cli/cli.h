@@ -1,7 +1,7 @@
 /*
  * The command line: what a command is, what was typed, and what all commands share. A command is a row (agent/main.c): parsing, usage
  * errors, `help` and the manual come from the same row. Each family of commands has a file of its own (cli_check.c, cli_run.c, cli_ask.c,
- * cli_config.c, cli_explain.c, cli_help.c); every command returns the exit code of the process.
+ * cli_config.c, cli_explain.c, cli_help.c, cli_complete.c); every command returns the exit code of the process.
  */
 #ifndef WSHEALTHD_CLI_CLI_H
 #define WSHEALTHD_CLI_CLI_H
@@ -20,10 +20,11 @@ enum { EXIT_PASS = 0, EXIT_WARN = 1, EXIT_FAIL = 2, EXIT_UNKNOWN = 3 };
 enum { CLI_GIVEN_MAX = 64, CLI_ARGS_MAX = 4, CLI_TEXT_MAX = 1 << 20 };
 
 struct cli_flag {
-    const char *name;  /* without the dashes */
-    const char *value; /* what to call its value in the help; NULL: takes none */
-    const char *help;  /* no full stop; NULL: not shown */
-    char letter;       /* -c, or 0 */
+    const char *name; /* without the dashes */
+    const char
+        *value; /* what to call its value in the help, FILE, TYPE, DIALECT and FAULT being known to completion; NULL: takes none */
+    const char *help; /* no full stop; NULL: not shown */
+    char letter;      /* -c, or 0 */
     bool repeats;
 };
 
@@ -84,6 +85,7 @@ int cli_conf_errors(const struct conf_errors *errors); /* prints them; EXIT_UNKN
 
 /* A table made from the code's own lists, for `help TOPIC` and, as roff, for the manual. false: no such topic. */
 bool cli_write_topic(const struct cli_command *commands, const char *topic, bool roff, struct buf *out);
+const char *cli_topic(size_t i); /* the names of the tables; NULL: no more */
 void cli_write_help(const struct cli_command *commands, const struct cli_command *command,
                     struct buf *out); /* command NULL: the list */
 
@@ -104,6 +106,7 @@ int cli_reload(struct cli *cli);
 int cli_config(struct cli *cli);
 int cli_explain(struct cli *cli);
 int cli_help(struct cli *cli);
+int cli_complete(struct cli *cli);
 int cli_version(struct cli *cli);
 
 /* The text, with the flag instead of each key that a flag has set (agent/cli/cli_flags.c). The caller frees it. file: has a file

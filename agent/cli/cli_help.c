@@ -141,6 +141,11 @@ static const struct topic {
 };
 enum { TOPICS = sizeof topics / sizeof *topics };
 
+const char *cli_topic(size_t i)
+{
+    return i < TOPICS ? topics[i].name : NULL;
+}
+
 /* --- commands ------------------------------------------------------------------------------------------------------------------- */
 
 static void flag_usage(const struct cli_flag *flag, char *out, size_t size)
