@@ -149,7 +149,7 @@ static void go_on(struct run *run)
     state->trying = bad;
     state->asked++;
     if (run->once || clock_now_ns() >= state->next_ns) {
-        state->next_ns = clock_now_ns() + (uint64_t)auth_opts_of(run)->pace_ms * NS_PER_MS;
+        state->next_ns = clock_now_ns() + (uint64_t)auth_opts_of(run)->pace_ms * run_versions(run) * NS_PER_MS;
         state->next = (enum auth_bad)((bad + 1) % AUTH_BAD_COUNT);
     }
     keep_token(state, make_bad(run, bad, &err));

@@ -462,6 +462,7 @@ const struct probe_type probe_delivery = {
     .name = "delivery",
     .summary = "A heartbeat published on the broker arrives on this server's WebSocket, and on the agent's own subscription",
     .kind = PROBE_SESSION,
+    .both = BOTH_NOT, /* how a message gets from the broker to a client is the same behind either upgrade */
     .rank = 3,
     .opts = delivery_rows,
     .opts_size = sizeof(struct delivery_opts),

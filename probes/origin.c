@@ -275,7 +275,7 @@ static void go_on(struct run *run)
     state->trying = trying;
     state->asked++;
     if (run->once || clock_now_ns() >= state->next_ns) {
-        state->next_ns = clock_now_ns() + (uint64_t)opts_of(run)->pace_ms * NS_PER_MS;
+        state->next_ns = clock_now_ns() + (uint64_t)opts_of(run)->pace_ms * run_versions(run) * NS_PER_MS;
         state->next = (state->next + 1) % state->count;
     }
     start(run, STAGE_TRIAL, true, state->trials[trying].origin);

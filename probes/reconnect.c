@@ -42,6 +42,7 @@ struct reconnect_state {
     struct conn_report report;
     struct timer again; /* the next attempt */
     bool begun, opening, standing /* open, and all is subscribed */, aborts /* the next drop */;
+    bool held;               /* counted among the held ones */
     bool due;                /* an attempt whose time came between rounds */
     bool measuring;          /* it was dropped in this round, and is coming back */
     uint64_t dropped_ns;     /* then */
@@ -71,6 +72,18 @@ static const char *how_name(bool abort)
 }
 
 static void connect_later(struct run *run);
+
+/* The check may have another connection: over the other version of HTTP. */
+static void note_held(struct run *run, bool held)
+{
+    struct reconnect_state *state = run->state;
+
+    if (held && !state->held)
+        run->stats->held++;
+    else if (!held && state->held)
+        run->stats->held--;
+    state->held = held;
+}
 
 /* --- the verdict --- */
 
@@ -117,7 +130,7 @@ static void drop(struct run *run)
     state->standing = false;
     state->measuring = true;
     state->dropped_ns = clock_now_ns();
-    run->stats->held = 0;
+    note_held(run, false);
     if (state->resume)
         resume_away(state->resume);
     else
@@ -132,7 +145,7 @@ static void stands(struct run *run)
     state->standing = true;
     state->attempts = 0;
     err_clear(&state->last);
-    run->stats->held = 1;
+    note_held(run, true);
     if (!run->active) {
         state->measuring = false;
         return;
@@ -157,7 +170,7 @@ static void finish_failed(struct run *run, const struct err *err)
     if (state->resume)
         resume_end(state->resume);
     state->measuring = state->standing = state->due = false;
-    run->stats->held = 0;
+    note_held(run, false);
     if (state->opening)
         run_report_conn(run, &state->report, run->url->tls);
     state->opening = false;
@@ -235,7 +248,7 @@ static void on_lost(void *user, const struct err *err)
     struct reconnect_state *state = run->state;
 
     state->opening = state->standing = false;
-    run->stats->held = 0;
+    note_held(run, false);
     if (!run->active || burst_is_busy(state->burst)) /* the next round opens a new one */
         return;
     run_report_conn(run, &state->report, run->url->tls);
@@ -461,8 +474,8 @@ static void reconnect_stop(struct run *run)
     if (state->channels)
         channels_free(state->channels);
     mem_free(state->answered);
+    note_held(run, false);
     memset(state, 0, sizeof *state);
-    run->stats->held = 0;
 }
 
 /* The holes that only a resume has. */

@@ -538,7 +538,9 @@ struct resume *resume_new(struct run *run, struct dialogue *dialogue, const stru
     resume->events = events;
     resume->next_seq = 1;
     timer_init(&resume->timer, run->loop, on_timer, resume);
-    snprintf(agent, sizeof agent, "%.*s-%s", HEARTBEAT_WORD_MAX - 9, run->agent_id, run->nonce);
+    /* With `http: both` another one of this check is beside it. */
+    snprintf(agent, sizeof agent, "%s%.*s-%s", run_versions(run) > 1 && run->http2 ? "2-" : "", HEARTBEAT_WORD_MAX - 11,
+             run->agent_id, run->nonce);
     heartbeat_word(agent, resume->self.agent);
     heartbeat_word(run->region, resume->self.region);
     heartbeat_word(run->conf->name, resume->self.check);

@@ -141,8 +141,8 @@ const struct broker_conf *conf_find_broker(const struct conf *conf, const char *
 /* -1 where a file of `tls` is not a regular file. Some libraries open these files themselves, and a fifo would block their
  * thread for ever. */
 int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err);
-/* The version of HTTP that a check's WebSocket connections use. Types that keep their connections and do not take turns with them (spreads_http)
- * have HTTP/1.1 for both; so have types that speak no WebSocket. */
+/* The version of HTTP that a check's WebSocket connections use. Types that know no `both` (BOTH_NOT) have HTTP/1.1
+ * for it; so have types that speak no WebSocket. */
 enum conf_http conf_http_of(const struct target_conf *target, const struct check_conf *check);
 /* The user's own, or a built-in one. NULL: none of that name (err suggests one). */
 const struct dialect *conf_find_dialect(const struct conf *conf, const struct conf_env *env, const char *name, struct err *err);

@@ -131,7 +131,9 @@ const struct opt target_rows[] = {
       .help =
           "the version of HTTP that a WebSocket begins with: 1.1, 2 (RFC 8441: as browsers do where a proxy offers it; needs "
           "libnghttp2), or both, one after the other in each round, each with the whole timeout; the sentence then says which of "
-          "the two fails. For both, hold takes turns with its connections, and delivery, subscribe, auth and origin use 1.1" },
+          "the two fails. For both, hold takes turns with its connections, and delivery uses 1.1: how a message gets from the "
+          "broker to a client "
+          "is the same behind either" },
     { .name = "dialect",
       .kind = OPT_STRING,
       .offset = TARGET(dialect_name),
@@ -379,7 +381,9 @@ const struct opt check_rows[] = {
       .offset = CHECK(http),
       .default_text = "target",
       .words = check_http_words,
-      .help = "the version of HTTP that its WebSockets begin with: 1.1, 2 or both, or target: as target.http says" },
+      .help =
+          "the version of HTTP that its WebSockets begin with: 1.1, 2 or both, or target: as target.http says. delivery takes no "
+          "both: write one check for each" },
     { .name = "slo",
       .kind = OPT_DURATION,
       .offset = CHECK(slo_ms),

@@ -211,7 +211,7 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     snprintf(below, sizeof below, "%s.http", path);
     if (check->http && !probe_opens_websocket(check->type))
         conf_error_path(found, below, "a %s check has no WebSocket connection", check->type->name);
-    else if (check->http == HTTP_BOTH + 1 && check->type->session && !check->type->spreads_http)
+    else if (check->http == HTTP_BOTH + 1 && check->type->both == BOTH_NOT)
         conf_error_path(found, below,
                         "%s is not done twice in a round: for both, write one check with http: 1.1 and one with http: 2",
                         check->type->name);
@@ -239,7 +239,7 @@ enum conf_http conf_http_of(const struct target_conf *target, const struct check
 {
     enum conf_http http = (enum conf_http)(check->http ? check->http - 1 : target->http);
 
-    if (!probe_opens_websocket(check->type) || (http == HTTP_BOTH && check->type->session && !check->type->spreads_http))
+    if (!probe_opens_websocket(check->type) || (http == HTTP_BOTH && check->type->both == BOTH_NOT))
         return HTTP_1_1;
     return http;
 }

@@ -48,6 +48,13 @@ enum probe_kind {
     PROBE_BROKER, /* does not use the target: it looks at a broker. Each broker has one such check by itself */
 };
 
+/* What a check with `http: both` does. */
+enum probe_both {
+    BOTH_HALVES, /* its round is done once over HTTP/1.1 and once over HTTP/2, each with a state of its own */
+    BOTH_TURNS,  /* its connections take turns between the versions */
+    BOTH_NOT,    /* it uses HTTP/1.1: what it asks for does not depend on the version */
+};
+
 /* What a round asks for, so what a pass proves, beyond what its kind says. The diagnosis compares it with what fails. */
 enum {
     PROVES_PONG = 1,         /* a ping is answered */
@@ -83,9 +90,9 @@ struct probe_type {
     bool ignores_messages;                  /* its steps need pongs at most: the server's messages are judged, and not kept */
     bool uses_brokers;                      /* its checks begin anew when a reload changes a broker */
     bool (*needs_broker)(const void *opts); /* of those with an option `broker`: may a check leave it out? NULL: never */
-    bool spreads_http;   /* sessions: with `http: both`, its connections take turns between the versions. Else they have HTTP/1.1 */
-    bool delivers;       /* its stats have a delivery part */
-    bool watches_server; /* its stats have a server part */
+    enum probe_both both;
+    bool delivers;        /* its stats have a delivery part */
+    bool watches_server;  /* its stats have a server part */
     bool needs_subscribe; /* the target's dialect, or the check's own part of it, must say how to subscribe */
     bool shares;          /* its checks can use one connection together with others (`share_connection`) */
     int (*validate_share)(const void *opts, struct err *err); /* rules for those that do; may be NULL */

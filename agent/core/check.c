@@ -24,34 +24,35 @@
 
 static void round_stop(struct check *check, bool failed)
 {
-    share_yield(check->run.share, &check->turn);
-    check->run.failed = failed;
-    if (!check->run.type->session && check->run.type->stop)
-        check->run.type->stop(&check->run);
+    share_yield(check->run->share, &check->turn);
+    check->run->failed = failed;
+    if (!check->run->type->session && check->run->type->stop)
+        check->run->type->stop(check->run);
 }
 
 static void on_schedule(struct timer *timer, void *user)
 {
     struct check *check = user;
-    struct run *run = &check->run;
     bool second = both_is_second(check);
+    struct run *run = second ? check->second : &check->first;
 
     (void)timer;
-    panic_if(run->active);
+    panic_if(check->run->active);
+    check->run = run;
+    check->apart = false;
     if (!second && (check_wait_for_share(check) || check_wait_for_turn(check)))
         return;
     memset(&run->report, 0, sizeof run->report);
     run->active = true;
     check->timed_out = false;
     run->started_ns = check->void_since_ns = clock_now_ns();
-    if (second)
-        trace_note(&check->trace, TRACE_NOTE, "once more, over HTTP/2");
-    else
+    if (!second)
         trace_begin(&check->trace, run->started_ns, run->type->session);
+    if (check->second)
+        trace_note(&check->trace, TRACE_NOTE, second ? "once more, over HTTP/2" : "over HTTP/1.1");
     if (!run->type->session && run->state)
         memset(run->state, 0, run->type->state_size);
     timer_start(&check->deadline, (uint64_t)check->conf->timeout_ms);
-    check->started = true;
     run->type->start(run);
 }
 
@@ -61,8 +62,8 @@ static void on_deadline(struct timer *timer, void *user)
 
     (void)timer;
     check->timed_out = true;
-    check->run.type->on_deadline(&check->run);
-    panic_if(check->run.active);
+    check->run->type->on_deadline(check->run);
+    panic_if(check->run->active);
 }
 
 /* --- the judgement --- */
@@ -70,7 +71,7 @@ static void on_deadline(struct timer *timer, void *user)
 /* A pass that took longer than `slo` is a warning. */
 static void apply_slo(const struct check *check, struct ending *ending)
 {
-    const struct run_report *report = &check->run.report;
+    const struct run_report *report = &check->run->report;
     uint64_t took_ns = report->have_rtt ? report->rtt_ns : check->view.total_ns;
     char took[32], slo[32];
 
@@ -108,7 +109,7 @@ static void apply_void(const struct check *check, struct ending *ending)
 static void count_round(struct check *check, const struct ending *ending)
 {
     struct check_stats *stats = &check->view.stats;
-    const struct run_report *report = &check->run.report;
+    const struct run_report *report = &check->run->report;
 
     stats->rounds[ending->result]++;
     stats->last_round_ms = clock_wall_ms();
@@ -170,7 +171,7 @@ static bool token_is_over(const struct check *check, char *ago, size_t size)
 {
     struct buf token = BUF_INIT(CONN_REQUEST_MAX);
     int64_t exp_s, now_s = clock_wall_ms() / 1000;
-    bool over = check->run.target->token && opt_expand(check->run.target->token, &token, NULL) == 0 &&
+    bool over = check->run->target->token && opt_expand(check->run->target->token, &token, NULL) == 0 &&
                 jwt_exp(buf_slice(&token), &exp_s) && exp_s <= now_s;
 
     if (over)
@@ -187,7 +188,7 @@ static bool own_doing(const struct check *check, struct ending *ending)
 
     if (ending->result == RESULT_VOID)
         return ending->reason == REASON_AGENT_ERROR;
-    if (ending->result != RESULT_FAIL || !backoff_is_refusal(ending->reason, check->run.report.close_code) ||
+    if (ending->result != RESULT_FAIL || !backoff_is_refusal(ending->reason, check->run->report.close_code) ||
         ending->reason == REASON_RATE_LIMITED || ending->reason == REASON_TLS_CLIENT_CERT_REJECTED ||
         !token_is_over(check, ago, sizeof ago))
         return false;
@@ -210,7 +211,7 @@ static enum scope scope_of(const struct check *check, enum reason reason)
 
 static void note_evidence(struct check *check, const struct ending *ending, bool own)
 {
-    const struct run_report *report = &check->run.report;
+    const struct run_report *report = &check->run->report;
     bool behind = heard_behind(report), answered = behind || heard(report, ending->reason);
     struct health_evidence evidence = { ending->result, ending->reason, scope_of(check, ending->reason), own,
                                         answered,       behind,         check->timed_out && !answered };
@@ -226,14 +227,14 @@ static void apply_refusal(const struct check *check, struct ending *ending)
     const char *said = strstr(ending->text, ": \"");
 
     if (ending->reason == REASON_CLOSED_BY_SERVER)
-        ending->reason = backoff_close_reason(check->run.report.close_code, slice_str(said ? said : ""));
+        ending->reason = backoff_close_reason(check->run->report.close_code, slice_str(said ? said : ""));
 }
 
 /* Copies the round into the view; true when the check's state has changed. */
 static bool judge(struct check *check, const struct ending *ending)
 {
     struct check_view *view = &check->view;
-    const struct run_report *report = &check->run.report;
+    const struct run_report *report = &check->run->report;
     const struct check_conf *conf = check->conf;
     struct health_policy policy = { (uint32_t)conf->rise, (uint32_t)conf->fall.count, (uint32_t)conf->fall.of };
     enum scope scope = scope_of(check, ending->reason);
@@ -284,26 +285,11 @@ static void note_void(struct check *check, const struct ending *ending)
         event_log(EVENT_AGENT_ERROR, "check", view->name, "message", ending->text, NULL);
 }
 
-static void round_end(struct run *run, struct ending *ending)
+/* The round has an ending: judges it, tells of it, and the next one is scheduled. */
+static void round_close(struct check *check, struct ending *ending)
 {
-    struct check *check = run->check;
     bool changed = false, own;
 
-    if (!run->active)
-        return;
-    run->active = false;
-    timer_stop(&check->deadline);
-    check->view.total_ns = (run->report.settled_ns ? run->report.settled_ns : clock_now_ns()) - run->started_ns;
-    secret_scrub(ending->text);
-    apply_slo(check, ending);
-    apply_void(check, ending);
-    if (both_end_half(check, ending)) {
-        check->run.failed = ending->result == RESULT_FAIL;
-        if (run->type->stop)
-            run->type->stop(run);
-        timer_start(&check->schedule, 0);
-        return;
-    }
     apply_refusal(check, ending);
     own = own_doing(check, ending);
     count_round(check, ending);
@@ -324,6 +310,26 @@ static void round_end(struct run *run, struct ending *ending)
     if (check->host->on_news && check_is_witness(check) && (changed || check->pace.fast == 1))
         check->host->on_news(check->host->user, check, check->view.health.failed_bits & 1);
     check->host->on_judged(check->host->user, check, changed);
+}
+
+static void round_end(struct run *run, struct ending *ending)
+{
+    struct check *check = run->check;
+
+    if (!run->active)
+        return;
+    run->active = false;
+    timer_stop(&check->deadline);
+    check->view.total_ns = (run->report.settled_ns ? run->report.settled_ns : clock_now_ns()) - run->started_ns;
+    secret_scrub(ending->text);
+    apply_slo(check, ending);
+    apply_void(check, ending);
+    if (!both_end_half(check, ending)) {
+        round_close(check, ending);
+        return;
+    }
+    round_stop(check, ending->result == RESULT_FAIL);
+    timer_start(&check->schedule, 0);
 }
 
 static void end_with(struct run *run, enum result result, enum reason reason, const char *text)
@@ -386,9 +392,10 @@ static void event_begin(struct run *run, const struct err *err)
 {
     struct check *check = run->check;
 
-    panic_if(!run->type->session);
     if (!run->active) { /* a round of its own, begun and ended now */
         timer_stop(&check->schedule);
+        check->run = run;
+        check->apart = !both_is_second(check);
         memset(&run->report, 0, sizeof run->report);
         run->report.phase = PHASE_OPEN;
         run->active = true;
@@ -405,12 +412,18 @@ static void event_begin(struct run *run, const struct err *err)
 
 void run_event(struct run *run, const struct err *err)
 {
+    panic_if(!run->type->session);
+    if (both_take_event(run, RESULT_FAIL, err))
+        return;
     event_begin(run, err);
     run_finish_err(run, err);
 }
 
 void run_event_warn(struct run *run, const struct err *err)
 {
+    panic_if(!run->type->session);
+    if (both_take_event(run, RESULT_WARN, err))
+        return;
     event_begin(run, err);
     run_warn(run, err->reason, "%s", err->text);
 }
@@ -419,13 +432,24 @@ void run_skip(struct run *run, uint64_t until_ns)
 {
     struct check *check = run->check;
     struct pace_options options = check_pace_options(check);
+    struct ending ending;
 
     panic_if(!run->type->session);
     if (!run->active)
         return;
     run->active = false;
     timer_stop(&check->deadline);
-    check_schedule_in(check, pace_skip_ns(&check->pace, &options, clock_now_ns(), until_ns));
+    switch (both_skip_half(check, &until_ns, &ending)) {
+    case BOTH_SECOND:
+        timer_start(&check->schedule, 0);
+        return;
+    case BOTH_JUDGE:
+        round_close(check, &ending);
+        return;
+    case BOTH_SKIP:
+        check_schedule_in(check, pace_skip_ns(&check->pace, &options, clock_now_ns(), until_ns));
+        return;
+    }
 }
 
 struct broker *run_broker(const struct run *run, const char *name)
@@ -446,6 +470,11 @@ struct conn_options run_conn_options(const struct run *run)
                                   .asker = &run->asker,
                                   .http2 = run->http2,
                                   .trace = run->trace };
+}
+
+unsigned run_versions(const struct run *run)
+{
+    return run->check->second ? 2 : 1;
 }
 
 bool run_draining(const struct run *run, uint64_t *since_ns)
@@ -469,8 +498,8 @@ static const char *broker_option(const struct check_conf *conf)
 /* An address of the check's own is not known here; it may be a name, so the phase resolve may occur. */
 static struct series series_of(const struct check *check)
 {
-    const struct probe_type *type = check->run.type;
-    const struct url *url = check->run.url;
+    const struct probe_type *type = check->run->type;
+    const struct url *url = check->run->url;
     bool plain = type->series & SERIES_REFUSALS; /* it dials the target and nothing else */
     struct in6_addr address;
     bool number = url->is_unix || inet_pton(AF_INET, url->host, &address) == 1 || inet_pton(AF_INET6, url->host, &address) == 1;
@@ -496,7 +525,8 @@ static void view_init(struct check *check)
     view->kind = probe_kind_of(conf->type);
     view->rank = conf->type->rank;
     view->proves = conf->type->proves;
-    view->http = http_names[check->run.http];
+    if (probe_opens_websocket(conf->type) && (check->run->http != HTTP_1_1 || check->run->target->http != HTTP_1_1))
+        view->http = http_names[check->run->http];
     view->path = conf->path == PATH_PUBLIC ? "public" : "local";
     view->series = series_of(check);
     view->summary = conf->type->summary;
@@ -513,16 +543,13 @@ static void cut_round(void *user)
     run_finish(user, REASON_AGENT_ERROR, "another check got no answer on the shared connection: asked again on a new one");
 }
 
-struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf)
+/* Over HTTP/1.1 or 2; of `both`, each half has one. */
+static void run_init(struct run *run, struct check *check, bool http2)
 {
-    struct check *check = mem_alloc(sizeof *check);
-    struct run *run = &check->run;
+    struct check_host *host = check->host;
+    struct generation *generation = check->generation;
+    const struct check_conf *conf = check->conf;
 
-    panic_if(!conf->type->start || !conf->type->on_deadline); /* a type with steps has talk's */
-    check->host = host;
-    check->generation = generation_ref(generation);
-    check->tls_from = generation_ref(generation);
-    check->conf = conf;
     run->type = conf->type;
     run->conf = conf;
     run->target = &generation->conf->target;
@@ -537,21 +564,51 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     run->opts = conf->opts;
     run->state = run->type->state_size ? mem_alloc(run->type->state_size) : NULL;
     run->stats = &check->view.stats;
+    run->once = host->once;
+    run->http = conf_http_of(run->target, conf);
+    run->http2 = http2;
+    run->asker = (struct asker){
+        &run->active, &run->started_ns, (uint64_t)conf->timeout_ms, conf->gates, host->once ? NULL : cut_round, run
+    };
+    run->check = check;
+    run->trace = &check->trace;
+}
+
+static void run_fini(struct run *run)
+{
+    run->failed = false;
+    if (run->type->stop && run->started_ns) /* start has been called */
+        run->type->stop(run);
+    run->active = false;
+    if (run->type->clean)
+        run->type->clean(run);
+    mem_free(run->state);
+}
+
+struct check *check_new(struct check_host *host, struct generation *generation, const struct check_conf *conf)
+{
+    struct check *check = mem_alloc(sizeof *check);
+    struct run *run = &check->first;
+    enum conf_http http = conf_http_of(&generation->conf->target, conf);
+
+    panic_if(!conf->type->start || !conf->type->on_deadline); /* a type with steps has talk's */
+    check->host = host;
+    check->generation = generation_ref(generation);
+    check->tls_from = generation_ref(generation);
+    check->conf = conf;
+    check->run = run;
+    run_init(run, check, http == HTTP_2);
+    if (http == HTTP_BOTH && conf->type->both == BOTH_HALVES) {
+        check->second = mem_alloc(sizeof *check->second);
+        run_init(check->second, check, true);
+    }
     if (run->type->delivers)
         run->stats->delivery = mem_alloc(sizeof *run->stats->delivery);
     if (run->type->watches_server)
         run->stats->server = mem_alloc(sizeof *run->stats->server);
-    run->once = host->once;
-    run->http = conf_http_of(run->target, conf);
-    run->http2 = run->http == HTTP_2;
     list_init(&check->turn.node);
-    run->asker = (struct asker){
-        &run->active, &run->started_ns, (uint64_t)conf->timeout_ms, conf->gates, host->once ? NULL : cut_round, run
-    };
     if (conf->shares)
         run->share = share_ref(&host->shares, &host->group, generation, conf->path, run->http2, run->type->session);
-    run->check = check;
-    run->trace = &check->trace;
     check->trace.head_max = host->trace_bytes;
     check->trace.lazy = !host->once;
     timer_init(&check->schedule, host->loop, on_schedule, check);
@@ -577,19 +634,16 @@ void check_free(struct check *check)
         return;
     timer_stop(&check->schedule);
     timer_stop(&check->deadline);
-    share_yield(check->run.share, &check->turn);
-    check->run.failed = false;
-    if (check->run.type->stop && check->started)
-        check->run.type->stop(&check->run);
-    check->run.active = false;
-    if (check->run.type->clean)
-        check->run.type->clean(&check->run);
+    share_yield(check->first.share, &check->turn);
+    run_fini(&check->first);
+    if (check->second)
+        run_fini(check->second);
     check_free_traces(check);
     mem_free(check->view.stats.delivery);
     mem_free(check->view.stats.server);
-    mem_free(check->run.state);
+    mem_free(check->second);
     mem_free(check->both);
-    share_unref(check->run.share, check->run.type->session);
+    share_unref(check->first.share, check->first.type->session);
     generation_unref(check->generation);
     generation_unref(check->tls_from);
     mem_free(check);
@@ -615,10 +669,14 @@ void check_use_tls(struct check *check, struct generation *generation)
     struct generation *old = check->tls_from;
 
     check->tls_from = generation_ref(generation);
-    check->run.tls = generation->tls;
-    check->run.tls_resume = generation->tls_resume;
-    if (check->run.share)
-        share_use_tls(check->run.share, generation);
+    check->first.tls = generation->tls;
+    check->first.tls_resume = generation->tls_resume;
+    if (check->second) {
+        check->second->tls = generation->tls;
+        check->second->tls_resume = generation->tls_resume;
+    }
+    if (check->first.share)
+        share_use_tls(check->first.share, generation);
     generation_unref(old);
 }
 

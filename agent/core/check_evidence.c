@@ -22,7 +22,7 @@ static bool is_of_interest(const struct check *check, enum result result)
     const struct trace *last = check->view.passed;
 
     return result != RESULT_PASS || check->host->once || !last ||
-           check->run.started_ns - last->started_ns >= PASSED_EVERY_MS * NS_PER_MS;
+           check->run->started_ns - last->started_ns >= PASSED_EVERY_MS * NS_PER_MS;
 }
 
 /* The verdict, as the last line but those of the goodbye. */
@@ -34,7 +34,7 @@ void check_trace_verdict(struct check *check, enum result result, enum reason re
     trace_look(&check->trace);
     if (!is_of_interest(check, result)) {
         check->view.tcp = *tcp;
-        trace_drop(&check->trace, check->run.type->session);
+        trace_drop(&check->trace, check->run->type->session);
         return;
     }
     trace_flush(&check->trace);
@@ -64,10 +64,10 @@ void check_keep_trace(struct check *check, enum result result, enum reason reaso
     view->tcp = check->trace.tcp;
     if (!is_of_interest(check, result)) {
         check->warned = REASON_NONE;
-        trace_drop(&check->trace, check->run.type->session);
+        trace_drop(&check->trace, check->run->type->session);
         return;
     }
-    taken = trace_take(&check->trace, clock_wall_ms(), check->run.type->session);
+    taken = trace_take(&check->trace, clock_wall_ms(), check->run->type->session);
     if (result == RESULT_PASS)
         replace(&view->passed, taken);
     else if (result == RESULT_FAIL || (result == RESULT_WARN && view->health.state != STATE_FAIL && !repeats) || check->host->once)

@@ -13,9 +13,9 @@ struct check {
     struct generation *generation;
     struct generation *tls_from; /* whose TLS contexts are in use: the newest, over reloads */
     const struct check_conf *conf;
-    struct run run;
+    struct run first, *second; /* second: over HTTP/2, with `http: both`; NULL: not done twice */
+    struct run *run;           /* of these, that whose round or half is under way, or was last */
     struct timer schedule, deadline;
-    bool started;       /* the type's start has been called at least once */
     bool hurry;         /* the next round comes soon: a session has just lost something */
     bool claimed;       /* the round under way may open a connection, though the target has refused some */
     bool refused;       /* its last judged round was refused */
@@ -26,7 +26,8 @@ struct check {
     uint64_t due_ns;        /* when the schedule's timer fires */
     uint64_t void_since_ns; /* a gap of the agent that ended after this makes a failure void */
     struct trace trace;     /* of the round */
-    struct both *both;      /* with `http: both`: the first half is over (agent/core/check_both.c) */
+    struct both *both;      /* with `http: both`: a half of the round is over (agent/core/check_both.c) */
+    bool apart;             /* the round is what one half has lost between its rounds */
     enum http_split http_split;
     enum reason warned; /* of the last judged round; REASON_NONE: it was no warning */
     struct check_view view;

@@ -34,8 +34,8 @@ void check_schedule_next(struct check *check)
 
     if (check->host->once)
         return;
-    delay_ns = pace_next_ns(&check->pace, &options, check->run.started_ns, clock_now_ns(), health_contradicted(&check->view.health),
-                            shift_ns);
+    delay_ns = pace_next_ns(&check->pace, &options, check->run->started_ns, clock_now_ns(),
+                            health_contradicted(&check->view.health), shift_ns);
     if (check->hurry && delay_ns > options.interval_ns / 8) {
         delay_ns = options.interval_ns / 16 + (uint64_t)random_below((uint32_t)(conf->interval_ms / 16 + 1)) * NS_PER_MS;
         check->pace.extra = true;
@@ -49,7 +49,7 @@ void check_hurry(struct check *check, bool failed, uint64_t delay_ms)
     bool agrees = failed == (check->view.health.state == STATE_FAIL);
     uint64_t now_ns = clock_now_ns(), fast_ns = (uint64_t)check->conf->fast_ms * NS_PER_MS;
 
-    if (check->run.active || agrees || !timer_active(&check->schedule) || now_ns - check->run.started_ns < fast_ns ||
+    if (check->run->active || agrees || !timer_active(&check->schedule) || now_ns - check->run->started_ns < fast_ns ||
         check->due_ns <= now_ns + delay_ms * NS_PER_MS)
         return;
     check->pace.extra = true;
@@ -58,7 +58,7 @@ void check_hurry(struct check *check, bool failed, uint64_t delay_ms)
 
 bool check_is_witness(const struct check *check)
 {
-    return probe_speaks_websocket(check->run.type);
+    return probe_speaks_websocket(check->run->type);
 }
 
 /* --- the back-off of its target --- */
@@ -80,7 +80,7 @@ static struct backoff *backoff_of(struct check *check)
 /* Can a server refuse it? Brokers have a back-off of their own (agent/core/broker.c). */
 static bool dials(const struct check *check)
 {
-    return check_is_witness(check) || check->run.type->series & SERIES_DIAL;
+    return check_is_witness(check) || check->run->type->series & SERIES_DIAL;
 }
 
 /*
@@ -90,11 +90,11 @@ static bool dials(const struct check *check)
  */
 static uint64_t rare_wait_ms(const struct check *check)
 {
-    const struct probe_type *type = check->run.type;
+    const struct probe_type *type = check->run->type;
 
-    if (check_is_witness(check) || (type->elsewhere && type->elsewhere(check->conf->opts, check->run.url)))
+    if (check_is_witness(check) || (type->elsewhere && type->elsewhere(check->conf->opts, check->run->url)))
         return 0;
-    return backoff_rare_wait_ms(target_backoff(check), check->run.started_ns / NS_PER_MS, clock_now_ms());
+    return backoff_rare_wait_ms(target_backoff(check), check->run->started_ns / NS_PER_MS, clock_now_ms());
 }
 
 /*
@@ -134,12 +134,12 @@ bool check_wait_for_turn(struct check *check)
     uint64_t wait_ms;
 
     check->claimed = false;
-    if (!dials(check) || check->host->once || check->view.stats.held || (check->run.share && share_is_open(check->run.share)))
+    if (!dials(check) || check->host->once || check->view.stats.held || (check->run->share && share_is_open(check->run->share)))
         return false;
     wait_ms = rare_wait_ms(check);
-    if (!wait_ms && run_may_connect(&check->run))
+    if (!wait_ms && run_may_connect(check->run))
         return false;
-    share_yield(check->run.share, &check->turn);
+    share_yield(check->run->share, &check->turn);
     if (!wait_ms)
         wait_ms = backoff_wait_ms(backoff_of(check), turn_ms(check));
     if (wait_ms > (uint64_t)check->conf->interval_ms)
@@ -154,8 +154,8 @@ bool check_wait_for_turn(struct check *check)
  */
 bool check_wait_for_share(struct check *check)
 {
-    const struct probe_type *type = check->run.type;
-    struct share *share = check->run.share;
+    const struct probe_type *type = check->run->type;
+    struct share *share = check->run->share;
     bool talks = type->steps && !type->ignores_messages;
 
     if (!share || (!share_is_between(share) && (!talks || share_claim(share, &check->turn, check->pace.extra))))
@@ -167,7 +167,7 @@ bool check_wait_for_share(struct check *check)
 void check_tell_backoff(struct check *check, enum result result, enum reason reason)
 {
     struct backoff *backoff = backoff_of(check);
-    const struct run_report *report = &check->run.report;
+    const struct run_report *report = &check->run->report;
     bool upgraded = report->http_status == (report->http2 ? 200 : 101); /* over a connection of this round */
     bool page = reason == REASON_HTTP_STATUS && backoff_is_refusing_status(report->http_status);
 
@@ -180,7 +180,7 @@ void check_tell_backoff(struct check *check, enum result result, enum reason rea
     } else if (page || backoff_is_refusal(reason, report->close_code)) {
         check->refused = true;
         backoff->behind = upgraded;
-        backoff_refused(backoff, check->run.started_ns / NS_PER_MS, clock_now_ms(), report->retry_after_ms);
+        backoff_refused(backoff, check->run->started_ns / NS_PER_MS, clock_now_ms(), report->retry_after_ms);
     } else if (reason_scope(reason) == SCOPE_LOCAL) {
         backoff_other(backoff);
     }

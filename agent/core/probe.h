@@ -87,6 +87,8 @@ uint64_t run_barred_until_ns(const struct run *run);
 bool run_backs_off(const struct run *run);
 /* The broker of that name; NULL: none is configured (the configuration has refused that). Types that call it say uses_brokers. */
 struct broker *run_broker(const struct run *run, const char *name);
+/* How many runs the check has: two where each round is done over both versions of HTTP. What may come once in a while comes so much rarer. */
+unsigned run_versions(const struct run *run);
 /* Is the instance being drained? *since_ns: when that began, or when it ended (monotonic); 0: it never was. */
 bool run_draining(const struct run *run, uint64_t *since_ns);
 

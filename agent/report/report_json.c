@@ -207,7 +207,7 @@ static void put_check(struct json_out *json, const struct check_view *check, con
     put_text(json, "name", check->name);
     put_text(json, "type", check->type);
     put_text(json, "path", check->path);
-    if (check->http && strcmp(check->http, "1.1") != 0)
+    if (check->http)
         put_text(json, "http", check->http);
     put_gates(json, check->gates);
     put_text(json, "state", state_name(check->health.state));

@@ -325,9 +325,8 @@ def test_the_library_is_opened_late(server, tmp_path):
 
 @pytest.mark.parametrize(("checks", "words"), [
     ("[{ name: tls, type: tcp, http: 2 }]", "checks[0].http: a tcp check has no WebSocket connection"),
-    ("[{ name: x, type: subscribe, channels: [a], http: both }]", "write one check with http: 1.1 and one with http: 2"),
     ("[{ name: x, type: ping, http: both, share_connection: true }]", "both means two connections, and share_connection one"),
-    ("[{ name: x, type: auth, http: both }]", "auth is not done twice in a round"),
+    ("[{ name: x, type: delivery, broker: b, channel: a, http: both }]", "delivery is not done twice in a round: for both, write one check with http: 1.1 and one with http: 2"),
     ("[{ name: x, type: ping, http: 3 }]", "want target, 1.1, 2 or both"),
 ])
 def test_configuration(tmp_path, checks, words):
