@@ -28,10 +28,12 @@ static const struct auth_opts *opts_of(const struct auth_expiry *expiry)
 
 /* --- what a session comes to --- */
 
-/* Back to idle; the next session begins soon where the last one is to be looked at again. */
+/* Back to idle; the next session begins soon where the last one is to be looked at again. A token that was asked for to renew this one
+ * comes too late. */
 static void rest(struct auth_expiry *expiry, bool soon)
 {
     timer_stop(&expiry->timer);
+    auth_source_cancel(&expiry->source);
     attempt_close(&expiry->attempt);
     mem_free_secret(expiry->token);
     expiry->token = NULL;

@@ -318,11 +318,16 @@ void auth_source_expire(struct auth_source *source)
     fetch_expire(source->fetch);
 }
 
-void auth_source_fini(struct auth_source *source)
+void auth_source_cancel(struct auth_source *source)
 {
     if (source->fetch)
         fetch_cancel(source->fetch);
     source->fetch = NULL;
+}
+
+void auth_source_fini(struct auth_source *source)
+{
+    auth_source_cancel(source);
     auth_source_forget(source);
 }
 
