@@ -124,14 +124,14 @@ static bool is_token(struct slice text)
     return text.len > 0 && text.len <= JWT_MAX;
 }
 
-/* Of expires_in, which is the endpoint's: any number may stand there. 0: it does not say. */
+/* Of expires_in, which is the endpoint's: any number may stand there, 1e300 too, or a text. 0: it does not say. */
 static int64_t exp_of(const char *expires_in)
 {
-    long long life_s = strtoll(expires_in, NULL, 10);
+    double life_s = strtod(expires_in, NULL);
 
-    if (life_s <= 0)
+    if (!(life_s >= 1)) /* NaN is not either */
         return 0;
-    return now_s() + (life_s < LIFE_MAX_S ? life_s : LIFE_MAX_S);
+    return now_s() + (life_s < LIFE_MAX_S ? (int64_t)life_s : LIFE_MAX_S);
 }
 
 /* An endpoint that hands out old tokens (a cache) is not the server's fault. */
@@ -154,7 +154,7 @@ static int take_answer(struct auth_source *source, struct slice body, struct err
     struct buf token = BUF_INIT(ANSWER_MAX), life = BUF_INIT(64);
     int rc = -1;
 
-    if (match_extract(body, opts->refresh.token, &token) < 0)
+    if (match_extract_word(body, opts->refresh.token, &token) < 0)
         err_set(err, REASON_AUTH_REFRESH_FAILED, 0, "the answer has no %s (refresh.token), want JSON with a token there",
                 opts->refresh.token);
     else if (!is_token(buf_slice(&token)))
@@ -190,7 +190,7 @@ static void on_done(void *user, const struct fetch_result *result)
         words_of_response(result->head, result->body, words);
         err_set(&err, REASON_AUTH_REFRESH_FAILED, 0, "status %d, want 200%s%s%s", result->head->status, *words ? ": \"" : "", words,
                 *words ? "\"" : "");
-    } else if (take_answer(source, result->body, &err) == 0) {
+    } else if (fetch_validate_coding(result, &err) == 0 && take_answer(source, result->body, &err) == 0) {
         source_done(source, NULL);
         return;
     }
@@ -274,7 +274,9 @@ int auth_source_ask(struct auth_source *source, void (*on_token)(void *user, con
     static const char *const methods[] = { "POST", "GET" };
     const struct auth_opts *opts = auth_opts_of(source->run);
     struct buf lines = BUF_INIT(HEADERS_MAX), body = BUF_INIT(BODY_MAX);
-    struct fetch_request request = { .url = &source->url, .max_body_bytes = ANSWER_MAX, .method = methods[opts->refresh.method] };
+    struct fetch_request request = {
+        .url = &source->url, .max_body_bytes = ANSWER_MAX, .whole = true, .method = methods[opts->refresh.method]
+    };
 
     if (source->wait_ms && clock_now_ns() < source->next_ns) {
         *err = source->failure;

@@ -90,7 +90,7 @@ static struct slice json_of(struct slice unit)
 static bool take_word(const char *pointer, struct slice json, char **word)
 {
     struct buf out = BUF_INIT(WORD_MAX);
-    bool found = pointer && match_extract(json, pointer, &out) == 0 && out.len && !memchr(out.data, 0, out.len);
+    bool found = pointer && match_extract_word(json, pointer, &out) == 0 && out.len && !memchr(out.data, 0, out.len);
 
     found = found && (!*word || strcmp(*word, buf_str(&out)) != 0);
     if (found) {

@@ -110,6 +110,7 @@ static void on_fetched(void *user, const struct fetch_result *result)
     struct run *run = user;
     struct server_state *state = run->state;
     char text[64];
+    struct err err;
 
     state->fetch = NULL;
     if (result->err) {
@@ -117,6 +118,8 @@ static void on_fetched(void *user, const struct fetch_result *result)
     } else if (result->head->status != STATUS_OK) {
         snprintf(text, sizeof text, "status %d, want 200", result->head->status);
         fault(state, text);
+    } else if (fetch_validate_coding(result, &err) < 0) {
+        fault(state, err.text);
     } else {
         read_page(run, result->body);
     }
@@ -130,6 +133,7 @@ void server_page_start(struct run *run)
     struct fetch_request request = { .url = &state->page_url,
                                      .tls = state->page_url.tls ? run->tls : NULL,
                                      .max_body_bytes = PAGE_MAX,
+                                     .whole = true,
                                      .trace = run->trace,
                                      .timeout_ms = (uint64_t)run->conf->timeout_ms };
 

@@ -15,7 +15,7 @@
 #include "agent/base/version.h"
 #include "agent/client/http_trace.h"
 
-enum { FETCH_HEAD_MAX = 16 << 10, FETCH_REQUEST_MAX = 8 << 10, FETCH_LINGER_MS = 100 };
+enum { FETCH_HEAD_MAX = 16 << 10, FETCH_REQUEST_MAX = 8 << 10, FETCH_LINGER_MS = 100, CODING_CHARS = 40 };
 
 struct fetch {
     struct dial *dial;     /* NULL once the stream is open */
@@ -26,6 +26,7 @@ struct fetch {
     struct timer deadline;
     struct buf request;
     uint64_t timeout_ms, started_ns, asked_ns, head_ns; /* 0: not so far yet */
+    size_t max_body_bytes;                              /* 0: any */
     bool have_head;
     void (*on_done)(void *user, const struct fetch_result *result);
     void *user;
@@ -81,6 +82,17 @@ static void finish(struct fetch *fetch, const struct err *err)
     fetch_free(fetch);
 }
 
+/* Nobody waits for the end of a body that is of no use. */
+static bool is_too_long(struct fetch *fetch, struct err *err)
+{
+    char size[32];
+    if (!fetch->max_body_bytes || http_reader_body_total(fetch->reader) <= fetch->max_body_bytes)
+        return false;
+    text_format_size((int64_t)fetch->max_body_bytes, size, sizeof size);
+    err_set(err, REASON_HTTP_MALFORMED, 0, "response body is longer than %s", size);
+    return true;
+}
+
 static void on_data(void *user, struct slice data)
 {
     struct fetch *fetch = user;
@@ -91,10 +103,10 @@ static void on_data(void *user, struct slice data)
         fetch->have_head = true;
         fetch->head_ns = clock_now_ns();
     }
-    if (progress == HTTP_DONE)
-        finish(fetch, NULL);
-    else if (progress != HTTP_MORE)
+    if (progress == HTTP_BAD || progress == HTTP_TOO_LARGE || is_too_long(fetch, &err))
         finish(fetch, &err);
+    else if (progress == HTTP_DONE)
+        finish(fetch, NULL);
 }
 
 static void on_end(void *user, const struct err *end)
@@ -195,6 +207,8 @@ static void write_request(struct buf *out, const struct fetch_request *request, 
         write_credentials(out, url);
     if (!has_header(headers, "User-Agent"))
         buf_append_str(out, "User-Agent: wshealthd/" WSHEALTHD_VERSION "\r\n");
+    if (!has_header(headers, "Accept-Encoding")) /* without it a server may choose any (RFC 9110, 12.5.3) */
+        buf_append_str(out, "Accept-Encoding: identity\r\n");
     buf_append_str(out, headers);
     if (request->body.len || (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0))
         buf_printf(out, "Content-Length: %zu\r\n", request->body.len);
@@ -211,6 +225,7 @@ struct fetch *fetch_start(struct loop *loop, const struct fetch_request *request
     fetch->on_done = on_done;
     fetch->user = user;
     fetch->timeout_ms = request->timeout_ms;
+    fetch->max_body_bytes = request->whole ? request->max_body_bytes : 0;
     fetch->started_ns = clock_now_ns();
     fetch->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
     if (strcmp(method, "HEAD") == 0)
@@ -229,6 +244,16 @@ struct fetch *fetch_start(struct loop *loop, const struct fetch_request *request
     timer_start(&fetch->deadline, fetch->timeout_ms);
     fetch->dial = dial_start(loop, &fetch->target, &dial_events, fetch, &fetch->report);
     return fetch;
+}
+
+int fetch_validate_coding(const struct fetch_result *result, struct err *err)
+{
+    const struct slice *coding = http_header_get(result->head, "Content-Encoding");
+    char shown[TEXT_EXCERPT_BYTES(CODING_CHARS)];
+    if (!coding || slice_equal_nocase(*coding, "identity"))
+        return 0;
+    text_excerpt(*coding, CODING_CHARS, shown, sizeof shown);
+    return err_set(err, REASON_HTTP_MALFORMED, 0, "the answer has Content-Encoding %s, want identity, as was asked for", shown);
 }
 
 void fetch_cancel(struct fetch *fetch)

@@ -14,9 +14,10 @@ struct fetch_request {
     const char *host;    /* the Host header; NULL: the url's authority */
     const char *headers; /* further lines, each ended by \r\n; NULL: none. A User-Agent is added where they have none */
     struct slice body;
-    size_t max_body_bytes;
-    struct trace *trace; /* who records it; must outlive the fetch. NULL: nobody */
-    uint64_t timeout_ms; /* named in the error of a passed deadline; fetch keeps it itself */
+    size_t max_body_bytes; /* of a longer body the rest is counted and dropped */
+    bool whole;            /* a longer body is an error, as soon as it is known to be longer */
+    struct trace *trace;   /* who records it; must outlive the fetch. NULL: nobody */
+    uint64_t timeout_ms;   /* named in the error of a passed deadline; fetch keeps it itself */
 };
 struct fetch_result {
     const struct http_head *head; /* NULL when it failed before one came; valid during on_done */
@@ -27,6 +28,8 @@ struct fetch_result {
     enum phase phase;      /* where it ended */
     const struct err *err; /* NULL: complete */
 };
+/* -1 and *err: the body has a coding (gzip), though none was asked for. For whoever reads it. */
+int fetch_validate_coding(const struct fetch_result *result, struct err *err);
 struct fetch;
 /* Never calls back inside itself; calls on_done exactly once unless cancelled. Everything in request is copied or referenced until then:
  * url must live as long. */

@@ -401,7 +401,7 @@ static int put_value(const json_t *value, struct buf *out)
     return rc;
 }
 
-int match_extract(struct slice message, const char *pointer, struct buf *out)
+static int extract(struct slice message, const char *pointer, bool word, struct buf *out)
 {
     struct pointer compiled = { 0 };
     struct err err;
@@ -411,10 +411,22 @@ int match_extract(struct slice message, const char *pointer, struct buf *out)
         root = parse(message, &error);
     if (root)
         value = resolve(root, &compiled, true);
+    if (word && !json_is_string(value) && !json_is_number(value))
+        value = NULL;
     int rc = value ? put_value(value, out) : -1;
     json_decref(root);
     pointer_fini(&compiled);
     return rc;
+}
+
+int match_extract(struct slice message, const char *pointer, struct buf *out)
+{
+    return extract(message, pointer, false, out);
+}
+
+int match_extract_word(struct slice message, const char *pointer, struct buf *out)
+{
+    return extract(message, pointer, true, out);
 }
 
 /* --- describing --- */

@@ -38,6 +38,8 @@ bool match_shows_message(const struct err *why);
  * anything else as JSON. -1: `message` is no JSON or larger than
  * MATCH_JSON_MAX, nothing is there, the pointer is none, or past out's ceiling; out is then unchanged. */
 int match_extract(struct slice message, const char *pointer, struct buf *out);
+/* The same, where a string or a number is wanted: null, true, false, an array or an object is nothing. */
+int match_extract_word(struct slice message, const char *pointer, struct buf *out);
 /* Appends what the first group of the regular expression takes of the message. 1, or 0: it does not match, or past out's ceiling; out is then
  * unchanged. -1 and *err: the expression is broken or has no group. */
 int match_group(const char *regex, struct slice message, struct buf *out, struct err *err);

@@ -29,6 +29,7 @@ static struct {
     struct dial_report dial;
     int status;
     char body[256];
+    int coding;
     struct err err;
 } done;
 
@@ -114,6 +115,8 @@ static void on_done(void *user, const struct fetch_result *result)
                  result->body.len ? (const char *)result->body.data : "");
     if (result->err)
         done.err = *result->err;
+    else
+        done.coding = fetch_validate_coding(result, &done.err);
     loop_stop(&loop);
 }
 
@@ -140,6 +143,7 @@ static struct fetch *start(struct fetch_request request)
 
 static void fetch(struct fetch_request request)
 {
+    done.calls = 0;
     start(request);
     loop_run(&loop);
     assert_int_equal(done.calls, 1);
@@ -184,6 +188,33 @@ static void a_get_is_plain(void **state)
     assert_not_asked("Content-Length");
     assert_not_asked("Authorization");
     assert_asked("\r\nUser-Agent: wshealthd/" WSHEALTHD_VERSION "\r\n");
+    assert_asked("\r\nAccept-Encoding: identity\r\n");
+    assert_int_equal(done.coding, 0);
+}
+
+/* Whoever wants all of a body does not wait for the end of one that is too long; who is content with its beginning gets that. */
+static void a_body_that_is_too_long(void **state)
+{
+    (void)state;
+    script = "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n0123456789";
+    fetch((struct fetch_request){ .url = here("", "/"), .max_body_bytes = 9, .whole = true });
+    assert_failed(REASON_HTTP_MALFORMED, PHASE_UPGRADE, "response body is longer than 9B");
+    script = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
+    fetch((struct fetch_request){ .url = here("", "/"), .max_body_bytes = 10, .whole = true });
+    assert_null(done.result.err);
+    assert_string_equal(done.body, "0123456789");
+    fetch((struct fetch_request){ .url = here("", "/"), .max_body_bytes = 9 });
+    assert_null(done.result.err);
+    assert_string_equal(done.body, "012345678");
+}
+
+static void a_coding_that_was_not_asked_for(void **state)
+{
+    (void)state;
+    answered_with("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nhi", KEEP);
+    assert_int_equal(done.coding, -1);
+    answered_with("HTTP/1.1 200 OK\r\nContent-Encoding: Identity\r\nContent-Length: 2\r\n\r\nhi", KEEP);
+    assert_int_equal(done.coding, 0);
 }
 
 static void methods_headers_bodies_and_credentials_go_out(void **state)
@@ -356,6 +387,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_server(a_get_is_plain),
+        with_server(a_body_that_is_too_long),
+        with_server(a_coding_that_was_not_asked_for),
         with_server(methods_headers_bodies_and_credentials_go_out),
         with_server(what_the_caller_says_takes_the_place_of_the_url_and_the_program),
         with_server(a_post_without_body_says_so),
