@@ -478,22 +478,6 @@ static void reconnect_stop(struct run *run)
     memset(state, 0, sizeof *state);
 }
 
-/* The holes that only a resume has. */
-static int validate_resume(const struct dialect *over, struct err *err)
-{
-    static const struct template_name names[] = { { .name = "resume" }, { .name = "offset" } };
-    const struct template_vars vars = { .names = names, .name_count = 2 };
-    const struct opt_bytes *texts[] = { &over->resume.connect, &over->resume.subscribe, &over->resume.send };
-
-    for (size_t i = 0; i < 3; i++)
-        if (texts[i]->data && template_validate_names(slice_make(texts[i]->data, texts[i]->len), &vars, err) < 0)
-            return err_prefix(err, "resume");
-    if (opt_spec_validate_names(&over->resume.expect, &vars, err) < 0 ||
-        opt_spec_validate_names(&over->resume.reject, &vars, err) < 0)
-        return err_prefix(err, "resume");
-    return 0;
-}
-
 static bool needs_broker(const void *opts)
 {
     return ((const struct reconnect_opts *)opts)->missed;
@@ -505,8 +489,6 @@ static int reconnect_validate(const void *opts, struct err *err)
 
     if (!reconnect->how)
         return err_set(err, REASON_NONE, 0, "how: it is empty, want close, abort or both");
-    if (validate_resume(&reconnect->over, err) < 0)
-        return -1;
     if (!reconnect->channel && !reconnect->channels.count)
         return reconnect->missed ? err_set(err, REASON_NONE, 0, "resume.missed: needs channel, where heartbeats are published") : 0;
     return channels_check(reconnect->channel, &reconnect->channels, err);

@@ -24,6 +24,7 @@
 enum {
     BEATS = 1 + RESUME_BEATS, /* the first is published before the drop */
     NOTICE_MS = 100,          /* the server has seen the drop by then */
+    READ_MS = 250,            /* a stream or a list was read by then: nobody says when */
     SETTLE_MS = 250,          /* so long after the last heartbeat one that comes twice is awaited */
     WORD_MAX = 4096,
 };
@@ -50,9 +51,11 @@ struct resume {
     enum stage stage;
     bool began; /* a return: what was given out is used on this connection */
     char *token, *offset;
+    char *said; /* the token that this return has said */
     struct template_name names[2];
     struct secret_loan secrets;
     struct match *expect, *reject; /* of this return */
+    struct match *message;         /* of the channel; NULL: any */
     bool restored;                 /* expect has matched */
     char refusal[WORDS_BYTES];
     struct heartbeat self;
@@ -86,30 +89,45 @@ static struct slice json_of(struct slice unit)
     return slice_skip(unit, at);
 }
 
-/* Is it another value than before? */
+static void put_word(char **word, const char *text)
+{
+    char *copy = mem_strdup(text);
+
+    mem_free_secret(*word);
+    *word = copy;
+}
+
+/* Is it there? */
 static bool take_word(const char *pointer, struct slice json, char **word)
 {
     struct buf out = BUF_INIT(WORD_MAX);
     bool found = pointer && match_extract_word(json, pointer, &out) == 0 && out.len && !memchr(out.data, 0, out.len);
 
-    found = found && (!*word || strcmp(*word, buf_str(&out)) != 0);
-    if (found) {
-        mem_free_secret(*word);
-        *word = mem_strdup(buf_str(&out));
-    }
+    if (found)
+        put_word(word, buf_str(&out));
     buf_wipe(&out);
     return found;
 }
 
+/* With `start`, an offset is of one channel, and other channels of the connection have their own. */
+static bool moves_offset(struct resume *resume, struct slice unit)
+{
+    return !resume->dialect->resume.start || !resume->message || match_try(resume->message, unit, NULL);
+}
+
 static void take_words(struct resume *resume, struct slice unit)
 {
+    const struct dialect *dialect = resume->dialect;
     struct slice json = json_of(unit);
 
-    if (take_word(resume->dialect->resume.token, json, &resume->token)) {
+    if (take_word(dialect->resume.token, json, &resume->token)) {
         secret_lend(&resume->secrets, resume->token);
         trace_mask(resume->run->trace);
+        if (dialect->resume.start && !take_word(dialect->resume.start, json, &resume->offset))
+            put_word(&resume->offset, "0");
     }
-    take_word(resume->dialect->resume.offset, json, &resume->offset);
+    if (moves_offset(resume, unit))
+        take_word(dialect->resume.offset, json, &resume->offset);
     resume->names[0] = (struct template_name){ "resume", slice_str(resume->token ? resume->token : ""), true };
     resume->names[1] = (struct template_name){ "offset", slice_str(resume->offset ? resume->offset : ""), false };
     dialogue_set_names(resume->dialogue, resume->names, 2);
@@ -127,7 +145,8 @@ static void drop_matches(struct resume *resume)
 {
     match_free(resume->expect);
     match_free(resume->reject);
-    resume->expect = resume->reject = NULL;
+    match_free(resume->message);
+    resume->expect = resume->reject = resume->message = NULL;
 }
 
 int resume_prepare(struct resume *resume, struct dialect *out, bool back, struct err *err)
@@ -146,8 +165,12 @@ int resume_prepare(struct resume *resume, struct dialect *out, bool back, struct
     resume->restored = false;
     resume->refusal[0] = '\0';
     drop_matches(resume);
+    if (base->resume.start && resume->wishes.channel && opt_spec_mentions(&base->message.match, "channel") &&
+        holes_match(&holes, &base->message.match, &resume->message, err) < 0)
+        return -1;
     if (!resume->began)
         return 0;
+    put_word(&resume->said, resume->token ? resume->token : "");
     if (base->resume.connect.data)
         out->connect.send = base->resume.connect;
     if (base->resume.subscribe.data)
@@ -323,14 +346,34 @@ static void go_on(struct resume *resume)
     } else if (resume->stage == STAGE_PRIMING && all_came(resume) && all_taken(resume) && !unknown_pointer(resume)) {
         timer_start(&resume->timer, 0);
     } else if (resume->stage == STAGE_PUBLISHING && all_taken(resume)) {
-        timer_start(&resume->timer, 0);
+        timer_start(&resume->timer, resume->broker && !has_control(resume) ? READ_MS : 0);
     }
+}
+
+/* Has the server given out another token than the one that was said? */
+static bool began_anew(const struct resume *resume)
+{
+    return resume->said && resume->said[0] && resume->token && strcmp(resume->said, resume->token) != 0;
+}
+
+/* The refusal tells why, to who can read it; what was given out tells it too. */
+static void describe_refusal(const struct resume *resume, struct err *err)
+{
+    char why[256] = "";
+
+    if (began_anew(resume))
+        snprintf(why, sizeof why, " (%s is another one now, so what the server had kept is gone)", resume->dialect->resume.token);
+    else if (resume->dialect->resume.start)
+        snprintf(why, sizeof why, " (%s is the same, so the history of the channel no longer reaches back to where the client was)",
+                 resume->dialect->resume.token);
+    err_set(err, REASON_RESUME_FAILED, 0, "after the reconnect, the server did not take the session up again%s: \"%s\"", why,
+            resume->refusal);
 }
 
 static void judge(struct resume *resume)
 {
     unsigned missing = 0, unheard = 0, twice = 0;
-    char within[32];
+    char within[32], anew[160] = "";
     struct err err;
 
     for (size_t i = resume->beat_count; i-- > 1;) {
@@ -342,23 +385,25 @@ static void judge(struct resume *resume)
             twice = (unsigned)i;
     }
     text_format_duration((int64_t)resume->wishes.within_ms, within, sizeof within);
+    if (began_anew(resume))
+        snprintf(anew, sizeof anew, ", and %s is another one now: the session is a new one", resume->dialect->resume.token);
     if (resume->refusal[0])
-        err_set(&err, REASON_RESUME_FAILED, 0, "after the reconnect, the server did not take the session up again: \"%s\"",
-                resume->refusal);
+        describe_refusal(resume, &err);
     else if (missing && missing == unheard)
         err_set(&err, REASON_BROKER_NOT_DELIVERING, 0,
                 "%u of %d heartbeats published during the gap did not reach the agent's own subscription either", missing,
                 RESUME_BEATS);
     else if (missing)
         err_set(&err, REASON_RESUME_FAILED, 0,
-                "after the reconnect, %u of %d heartbeats published during the gap did not arrive within %s", missing, RESUME_BEATS,
-                within);
+                "after the reconnect, %u of %d heartbeats published during the gap did not arrive within %s%s", missing,
+                RESUME_BEATS, within, anew);
     else if (twice)
         err_set(&err, REASON_RESUME_FAILED, 0,
                 "after the reconnect, heartbeat %u of %d published during the gap came twice (want once)", twice, RESUME_BEATS);
     else if (resume->expect && !resume->restored)
         err_set(&err, REASON_RESUME_FAILED, 0,
-                "after the reconnect, the server did not say within %s that the session goes on (see resume.expect)", within);
+                "after the reconnect, the server did not say within %s that the session goes on (see resume.expect)%s", within,
+                anew);
     else
         err_clear(&err);
     tell(resume, err.reason == REASON_NONE ? NULL : &err);
@@ -565,6 +610,7 @@ void resume_free(struct resume *resume)
     dialogue_set_names(resume->dialogue, NULL, 0);
     mem_free_secret(resume->token);
     mem_free_secret(resume->offset);
+    mem_free_secret(resume->said);
     secret_return(&resume->secrets);
     mem_free(resume);
 }

@@ -314,7 +314,7 @@ static int prepare(struct dialogue *dialogue, struct err *err)
     const struct dialect *dialect = dialogue->speaker.dialect;
     const struct match_spec *message = &dialect->message.match;
 
-    dialogue->per_channel = match_spec_mentions(message, "channel") || match_spec_mentions(message, "seq");
+    dialogue->per_channel = opt_spec_mentions(message, "channel") || opt_spec_mentions(message, "seq");
     if (!dialogue->per_channel && speaker_match(&dialogue->speaker, message, "", 0, &dialogue->message, err) < 0)
         return -1;
     if (dialect->message.prefix)

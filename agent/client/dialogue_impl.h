@@ -29,7 +29,6 @@ int speaker_match(const struct speaker *speaker, const struct match_spec *spec, 
 /* What is awaited, for a sentence, with the holes filled: "JSON with /id = 1". */
 void speaker_describe(const struct speaker *speaker, const struct match_spec *spec, const char *channel, uint64_t seq, char *out,
                       size_t size);
-bool match_spec_mentions(const struct match_spec *spec, const char *hole); /* "channel", in a hole of any part */
 
 /* One channel that was asked for. */
 struct subscription {

@@ -46,20 +46,6 @@ int speaker_match(const struct speaker *speaker, const struct match_spec *spec, 
     return err_prefix(err, "dialect %s", speaker->dialect->name ? speaker->dialect->name : "");
 }
 
-static bool mentions(const char *text, const char *hole)
-{
-    return text && template_mentions(slice_str(text), hole);
-}
-
-bool match_spec_mentions(const struct match_spec *spec, const char *hole)
-{
-    bool found = mentions(spec->equals, hole) || mentions(spec->contains, hole) || mentions(spec->regex, hole);
-
-    for (size_t i = 0; i < spec->json_count; i++)
-        found = found || mentions(spec->json[i].value, hole);
-    return found;
-}
-
 /* --- subscriptions --- */
 
 /* A name that every serialiser writes as it is. */
@@ -76,7 +62,7 @@ static int compile(struct subscription *subscription, const struct speaker *spea
     const struct dialect *dialect = speaker->dialect;
     const struct match_spec *message = &dialect->message.match;
     const char *channel = subscription->channel;
-    bool named = match_spec_mentions(message, "channel");
+    bool named = opt_spec_mentions(message, "channel");
 
     if (speaker_match(speaker, &dialect->subscribe.expect, channel, seq, &subscription->expect, err) < 0 ||
         speaker_match(speaker, &dialect->subscribe.reject, channel, seq, &subscription->reject, err) < 0)
@@ -85,7 +71,7 @@ static int compile(struct subscription *subscription, const struct speaker *spea
 
     if (holes_string(&holes, dialect->message.prefix, &subscription->prefix, err) < 0)
         return -1;
-    if (!named && !match_spec_mentions(message, "seq"))
+    if (!named && !opt_spec_mentions(message, "seq"))
         return 0; /* the dialogue's own match is the same for all */
     subscription->by_name = named && is_plain(channel);
     return speaker_match(speaker, message, channel, seq, &subscription->message, err);

@@ -129,6 +129,65 @@ static void validate_keepalive(const struct dialect *dialect, struct trail *trai
         complain(found, trail, "keepalive.every", "needs beat");
 }
 
+static bool says_hole(const struct opt *row, const void *base, const char *hole)
+{
+    const struct opt_bytes *text = opt_field(row, (void *)base);
+    if (row->kind == OPT_SPEC)
+        return opt_spec_mentions((const struct match_spec *)(const void *)text, hole);
+    return row->kind == OPT_BYTES && text->data && template_mentions(slice_make(text->data, text->len), hole);
+}
+
+/* {{resume}} and {{offset}} are what a pointer finds: without the pointer they would always be empty. */
+static void validate_resume(const struct dialect *dialect, const char *path, struct conf_error_list *found)
+{
+    const struct {
+        const char *hole, *key, *pointer;
+    } holes[] = { { "resume", "token", dialect->resume.token },
+                  { "offset", "offset", dialect->resume.offset ? dialect->resume.offset : dialect->resume.start } };
+    char below[TRAIL_MAX];
+    for (const struct opt *row = dialect_resume_rows; row->name; row++)
+        for (size_t i = 0; i < sizeof holes / sizeof holes[0]; i++) {
+            snprintf(below, sizeof below, "%s.resume.%s", path, row->name);
+            if (!holes[i].pointer && says_hole(row, dialect, holes[i].hole))
+                conf_error_path(found, below, "{{%s}} has no value without resume.%s, the JSON pointer to it", holes[i].hole,
+                                holes[i].key);
+        }
+}
+
+/* What the check says over its dialect's `resume`; NULL: nothing. */
+static const struct dialect *resume_of(const struct check_conf *check)
+{
+    const struct opt *section = check->type ? opt_find(check->type->opts, "resume") : NULL;
+    if (!section || section->kind != OPT_SECTION)
+        return NULL;
+    const struct dialect *over = (const struct dialect *)((const char *)check->opts + section->offset);
+    for (const struct opt *row = dialect_resume_rows; row->name; row++)
+        if (opt_is_set(row, over))
+            return over;
+    return NULL;
+}
+
+/* A dialect may leave the pointers to its checks. */
+static bool checks_say_resume(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->check_count; i++)
+        if (resume_of(&conf->checks[i]))
+            return true;
+    return false;
+}
+
+void conf_validate_resume_of(const struct conf *conf, const struct check_conf *check, const char *path,
+                             struct conf_error_list *found)
+{
+    const struct dialect *over = resume_of(check);
+    struct dialect both;
+    if (!over || conf_error_has(found, "target.dialect") || conf_error_has_below(found, path) ||
+        conf_error_has_below(found, "dialects"))
+        return;
+    dialect_overlay(&both, conf->target.dialect, over);
+    validate_resume(&both, path, found);
+}
+
 /* publish.command excludes publish.topic and publish.body, and its first word must be a command of some broker type. */
 static void validate_command(const struct dialect *dialect, const struct conf_env *env, const char *path,
                              struct conf_error_list *found)
@@ -154,7 +213,9 @@ static void validate_command(const struct dialect *dialect, const struct conf_en
     conf_error_path(found, below, "%s", err.text);
 }
 
-static void validate_dialect(const struct dialect *dialect, const struct conf_env *env, struct conf_error_list *found)
+/* left_to_checks: what belongs together may be there in two parts. */
+static void validate_dialect(const struct dialect *dialect, const struct conf_env *env, bool left_to_checks,
+                             struct conf_error_list *found)
 {
     struct trail trail = { "dialects" };
     trail_key(&trail, dialect->name);
@@ -165,6 +226,8 @@ static void validate_dialect(const struct dialect *dialect, const struct conf_en
     if (dialect->path)
         validate_path(dialect->path, &trail, found);
     validate_command(dialect, env, trail.text, found);
+    if (!left_to_checks)
+        validate_resume(dialect, trail.text, found);
     size_t cut = trail_key(&trail, "subprotocols");
     conf_validate_subprotocols(&dialect->subprotocols, trail.text, found);
     trail_cut(&trail, cut);
@@ -286,7 +349,7 @@ void conf_validate_dialects(struct conf *conf, const struct conf_env *env, struc
 {
     struct target_conf *target = &conf->target;
     for (size_t i = 0; i < conf->dialect_count; i++)
-        validate_dialect(&conf->dialects[i], env, found);
+        validate_dialect(&conf->dialects[i], env, checks_say_resume(conf), found);
     choose_dialect(conf, env, found);
     validate_token(conf, found);
     target->offers = target->subprotocols.count ? &target->subprotocols : &target->dialect->subprotocols;

@@ -98,6 +98,9 @@ void conf_validate_publish_of(const struct conf *conf, const struct conf_env *en
 /* A check of a type with needs_subscribe needs a dialect that says how to subscribe. */
 void conf_validate_dialect_of(const struct conf *conf, const struct check_conf *check, const char *path,
                               struct conf_error_list *found);
+/* {{resume}} and {{offset}} in what a check says over its dialect's `resume`: there must be the pointers to them. */
+void conf_validate_resume_of(const struct conf *conf, const struct check_conf *check, const char *path,
+                             struct conf_error_list *found);
 /* The option `broker` of a check whose type has one; filled in where there is only one broker. */
 void conf_validate_broker_of(struct conf *conf, struct check_conf *check, const char *path, struct conf_error_list *found);
 /* A message that begins with the name of an option belongs to that option: "within: longer than timeout". rows ends with NULL. */

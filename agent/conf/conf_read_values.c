@@ -207,7 +207,7 @@ void reader_spec(struct reader *reader, const struct opt *row, const struct node
     struct match_spec spec = { 0 };
     struct err err;
     bool ok = read_parts(reader, row, node, &spec);
-    if (ok && opt_spec_validate(&spec, row->flags & OPT_NAMES, &err)) {
+    if (ok && opt_spec_validate(row, &spec, &err)) {
         refuse_part(reader, node, &err);
         ok = false;
     }

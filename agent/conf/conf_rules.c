@@ -194,6 +194,7 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     snprintf(path, sizeof path, "checks[%zu]", index);
     conf_validate_broker_of(conf, check, path, found);
     conf_validate_dialect_of(conf, check, path, found);
+    conf_validate_resume_of(conf, check, path, found);
     conf_validate_publish_of(conf, env, check, path, found);
     snprintf(below, sizeof below, "%s.name", path);
     validate_name(conf, index, below, found);

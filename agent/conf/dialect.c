@@ -15,30 +15,44 @@ enum { TEXT_BYTES_MAX = DIALECT_TEXT_BYTES_MAX, TOPIC_BYTES_MAX = 512, PATH_BYTE
 static const char *const framing_words[] = { "message", "lines", "records", "stomp", "mqtt", "nats", NULL };
 
 #define AT(field) offsetof(struct dialect, field)
-#define SEND(field, text) { .name = "send", .kind = OPT_BYTES, .offset = AT(field), .max = TEXT_BYTES_MAX, .help = text }
-#define SPEC(key, field, text) { .name = key, .kind = OPT_SPEC, .offset = AT(field), .help = text }
+#define SEND(field, its_holes, text) \
+    { .name = "send", .kind = OPT_BYTES, .offset = AT(field), .max = TEXT_BYTES_MAX, .holes = its_holes, .help = text }
+#define SPEC(key, field, its_holes, text) { .name = key, .kind = OPT_SPEC, .offset = AT(field), .holes = its_holes, .help = text }
+
+/* What has a value where: a channel only in what is said about one, a payload only in what is published, what resume takes from the
+ * server only to a client that comes back. */
+#define SPOKEN "token", "id", "seq", "now", "uuid", "now_s", "seq_u16"
+static const char *const talk_holes[] = { SPOKEN, NULL }, *const channel_holes[] = { "channel", SPOKEN, NULL },
+                         *const topic_holes[] = { "channel", NULL }, *const body_holes[] = { "channel", "payload", "payload_json",
+                                                                                             "id",      "seq",     "now",
+                                                                                             "uuid",    "now_s",   "seq_u16",
+                                                                                             NULL };
+const char *const dialect_resume_holes[] = { "resume", "offset", SPOKEN, NULL }, *const dialect_resume_channel_holes[] = {
+    "resume", "offset", "channel", SPOKEN, NULL
+};
 
 /* Sections of parts have no offset of their own: their rows are relative to struct dialect, wherever it is. */
 static const struct opt greeting_rows[] = {
-    SEND(greeting.send, "what is sent first of all"),
-    SPEC("expect", greeting.expect, "what the server says by itself before it is spoken to"),
-    SPEC("reject", greeting.reject, "what it says instead when it refuses"),
+    SEND(greeting.send, talk_holes, "what is sent first of all"),
+    SPEC("expect", greeting.expect, talk_holes, "what the server says by itself before it is spoken to"),
+    SPEC("reject", greeting.reject, talk_holes, "what it says instead when it refuses"),
     { 0 },
 };
 const struct opt dialect_connect_rows[] = {
-    SEND(connect.send, "what introduces and authenticates the client; without it, only `expect` is awaited"),
-    SPEC("expect", connect.expect, "the answer that accepts the client; without it, none is awaited"),
-    SPEC("reject", connect.reject, "the answer that refuses it"),
+    SEND(connect.send, talk_holes, "what introduces and authenticates the client; without it, only `expect` is awaited"),
+    SPEC("expect", connect.expect, talk_holes, "the answer that accepts the client; without it, none is awaited"),
+    SPEC("reject", connect.reject, talk_holes, "the answer that refuses it"),
     { 0 },
 };
 const struct opt dialect_subscribe_rows[] = {
-    SEND(subscribe.send, "what asks for a channel"),
-    SPEC("expect", subscribe.expect, "the confirmation; without it none is awaited"),
-    SPEC("reject", subscribe.reject, "the refusal"),
+    SEND(subscribe.send, channel_holes, "what asks for a channel"),
+    SPEC("expect", subscribe.expect, channel_holes, "the confirmation; without it none is awaited"),
+    SPEC("reject", subscribe.reject, channel_holes, "the refusal"),
     { 0 },
 };
 const struct opt dialect_message_rows[] = {
-    SPEC("match", message.match, "what a message of the channel looks like; without it, any that contains the heartbeat"),
+    SPEC("match", message.match, channel_holes,
+         "what a message of the channel looks like; without it, any that contains the heartbeat"),
     { .name = "body_after",
       .kind = OPT_STRING,
       .offset = AT(message.body_after),
@@ -50,6 +64,7 @@ const struct opt dialect_message_rows[] = {
       .offset = AT(message.prefix),
       .max = 256,
       .flags = OPT_TEMPLATE,
+      .holes = channel_holes,
       .help = "what is cut off the front before `payload` is applied" },
     { .name = "payload",
       .kind = OPT_STRING,
@@ -60,13 +75,14 @@ const struct opt dialect_message_rows[] = {
     { 0 },
 };
 const struct opt dialect_keepalive_rows[] = {
-    SPEC("match", keepalive.match,
+    SPEC("match", keepalive.match, talk_holes,
          "what the server sends to see whether the client is there, or to show that it is there itself; no message of a channel"),
-    SEND(keepalive.send, "the answer to it, whenever it comes; without it none is sent"),
+    SEND(keepalive.send, talk_holes, "the answer to it, whenever it comes; without it none is sent"),
     { .name = "beat",
       .kind = OPT_BYTES,
       .offset = AT(keepalive.ping),
       .max = TEXT_BYTES_MAX,
+      .holes = talk_holes,
       .help = "what the client sends unasked, every `every`" },
     { .name = "every",
       .kind = OPT_DURATION,
@@ -77,7 +93,7 @@ const struct opt dialect_keepalive_rows[] = {
     { 0 },
 };
 static const struct opt goodbye_rows[] = {
-    SEND(goodbye.send, "what is sent before the connection is closed"),
+    SEND(goodbye.send, talk_holes, "what is sent before the connection is closed"),
     { 0 },
 };
 const struct opt dialect_publish_rows[] = {
@@ -87,6 +103,7 @@ const struct opt dialect_publish_rows[] = {
       .min = 1,
       .max = TOPIC_BYTES_MAX,
       .flags = OPT_TEMPLATE,
+      .holes = topic_holes,
       .help = "the broker's topic that the server listens on for the channel; without it, {{channel}}" },
     { .name = "body",
       .kind = OPT_STRING,
@@ -94,6 +111,7 @@ const struct opt dialect_publish_rows[] = {
       .min = 1,
       .max = TEXT_BYTES_MAX,
       .flags = OPT_TEMPLATE,
+      .holes = body_holes,
       .help = "what is published there, in the form that the server expects; without it, {{payload}}" },
     { .name = "command",
       .kind = OPT_STRINGS,
@@ -101,15 +119,16 @@ const struct opt dialect_publish_rows[] = {
       .min = 2,
       .max = BROKER_ARGS_MAX,
       .flags = OPT_TEMPLATE | OPT_REPEATS,
+      .holes = body_holes,
       .help = "instead of both, for brokers of type redis: the words of a command, the key second, as in [XADD, chat, \"*\", data, "
               "\"{{payload}}\"]" },
     { 0 },
 };
 
-static const struct opt resume_rows[] = { DIALECT_RESUME_ROWS, { 0 } };
+const struct opt dialect_resume_rows[] = { DIALECT_RESUME_ROWS, { 0 } };
 
 const struct opt dialect_part_rows[] = { DIALECT_PARTS(0), { 0 } };
-static const struct opt overlaid_rows[] = { DIALECT_PARTS(0), DIALECT_PART("resume", 0, resume_rows, NULL), { 0 } };
+static const struct opt overlaid_rows[] = { DIALECT_PARTS(0), DIALECT_PART("resume", 0, dialect_resume_rows, NULL), { 0 } };
 
 const struct opt dialect_rows[] = {
     { .name = "subprotocols",
@@ -125,7 +144,8 @@ const struct opt dialect_rows[] = {
       .help = "path and query for a URL without a path, or with / alone" },
     { .name = "greeting", .kind = OPT_SECTION, .rows = greeting_rows, .help = "what the server says first, before connect" },
     DIALECT_PARTS(0),
-    DIALECT_PART("resume", 0, resume_rows, "how a client that comes back goes on with its session; for checks of type reconnect"),
+    DIALECT_PART("resume", 0, dialect_resume_rows,
+                 "how a client that comes back goes on with its session; for checks of type reconnect"),
     { .name = "goodbye", .kind = OPT_SECTION, .rows = goodbye_rows, .help = "what the client sends before it closes" },
     { .name = "framing",
       .kind = OPT_ENUM,

@@ -52,6 +52,7 @@ struct dialect {
     } publish;
     struct {
         char *token, *offset; /* JSON pointers: the newest value of each is {{resume}} and {{offset}}; "/-" is an array's last */
+        char *start; /* JSON pointer to the first {{offset}}, in the message that has the token; where it is not there, 0 */
         struct opt_bytes connect, subscribe; /* said instead of the usual ones, by a client that comes back */
         struct opt_bytes send;               /* said once it is back, before it subscribes */
         struct match_spec expect, reject;    /* what comes when the server goes on with the session, or refuses that */
@@ -65,41 +66,49 @@ struct dialect {
 };
 
 /* Rows of `resume`, relative to struct dialect; a list of rows ends them. */
-#define DIALECT_RESUME_ROWS                                                                                                    \
-    { .name = "token",                                                                                                         \
-      .kind = OPT_STRING,                                                                                                      \
-      .offset = offsetof(struct dialect, resume.token),                                                                        \
-      .max = 256,                                                                                                              \
-      .flags = OPT_POINTER,                                                                                                    \
-      .help = "JSON pointer to what identifies the session, in any message that has it; {{resume}} is its newest value" },     \
-        { .name = "offset",                                                                                                    \
-          .kind = OPT_STRING,                                                                                                  \
-          .offset = offsetof(struct dialect, resume.offset),                                                                   \
-          .max = 256,                                                                                                          \
-          .flags = OPT_POINTER,                                                                                                \
-          .help = "JSON pointer to how far the client has read; {{offset}} is its newest value; /- is the last of an array" }, \
-        DIALECT_RESUME_TEXT("connect", connect, "what introduces a client that comes back; without it, what introduces any"),  \
-        DIALECT_RESUME_TEXT("subscribe", subscribe, "what asks for a channel then; without it, what asks otherwise"),          \
-        DIALECT_RESUME_TEXT("send", send, "what is sent after coming back, before channels are asked for"),                    \
-        DIALECT_RESUME_SPEC("expect", expect,                                                                                  \
-                            "what the server says when it goes on with the session; without it, none is awaited"),             \
-        DIALECT_RESUME_SPEC("reject", reject, "what it says when it does not")
-#define DIALECT_RESUME_TEXT(key, field, text)           \
+#define DIALECT_RESUME_ROWS                                                                                                       \
+    DIALECT_RESUME_POINTER(                                                                                                       \
+        "token", token,                                                                                                           \
+        "JSON pointer to what identifies the session, in any message that has it; {{resume}} is its newest value"),               \
+        DIALECT_RESUME_POINTER(                                                                                                   \
+            "offset", offset,                                                                                                     \
+            "JSON pointer to how far the client has read; {{offset}} is its newest value; /- is the last of an array"),           \
+        DIALECT_RESUME_POINTER("start", start,                                                                                    \
+                               "JSON pointer to the first {{offset}}, in the message that has the token; 0 where it is not "      \
+                               "there. With it, offset is taken from messages of the channel alone"),                             \
+        DIALECT_RESUME_TEXT("connect", connect, dialect_resume_holes,                                                             \
+                            "what introduces a client that comes back; without it, what introduces any"),                         \
+        DIALECT_RESUME_TEXT("subscribe", subscribe, dialect_resume_channel_holes,                                                 \
+                            "what asks for a channel then; without it, what asks otherwise"),                                     \
+        DIALECT_RESUME_TEXT("send", send, dialect_resume_holes, "what is sent after coming back, before channels are asked for"), \
+        DIALECT_RESUME_SPEC("expect", expect, dialect_resume_channel_holes,                                                       \
+                            "what the server says when it goes on with the session; without it, none is awaited"),                \
+        DIALECT_RESUME_SPEC("reject", reject, dialect_resume_channel_holes, "what it says when it does not")
+#define DIALECT_RESUME_POINTER(key, field, text)        \
     { .name = key,                                      \
-      .kind = OPT_BYTES,                                \
+      .kind = OPT_STRING,                               \
       .offset = offsetof(struct dialect, resume.field), \
-      .max = DIALECT_TEXT_BYTES_MAX,                    \
-      .flags = OPT_NAMES,                               \
+      .max = 256,                                       \
+      .flags = OPT_POINTER,                             \
       .help = text }
-#define DIALECT_RESUME_SPEC(key, field, text) \
-    { .name = key, .kind = OPT_SPEC, .offset = offsetof(struct dialect, resume.field), .flags = OPT_NAMES, .help = text }
+#define DIALECT_RESUME_TEXT(key, field, its_holes, text) \
+    { .name = key,                                       \
+      .kind = OPT_BYTES,                                 \
+      .offset = offsetof(struct dialect, resume.field),  \
+      .max = DIALECT_TEXT_BYTES_MAX,                     \
+      .holes = its_holes,                                \
+      .help = text }
+#define DIALECT_RESUME_SPEC(key, field, its_holes, text) \
+    { .name = key, .kind = OPT_SPEC, .offset = offsetof(struct dialect, resume.field), .holes = its_holes, .help = text }
+/* The holes that have a value there; a list ends with NULL. */
+extern const char *const dialect_resume_holes[], *const dialect_resume_channel_holes[];
 enum { DIALECT_TEXT_BYTES_MAX = 64 << 10 };
 
 extern const struct opt dialect_rows[]; /* fields of struct dialect, for `dialects:` */
 extern const struct opt
     dialect_part_rows[]; /* the parts that a check may override in place: connect, subscribe, message, keepalive, publish */
 extern const struct opt dialect_connect_rows[], dialect_subscribe_rows[], dialect_message_rows[], dialect_keepalive_rows[],
-    dialect_publish_rows[];
+    dialect_publish_rows[], dialect_resume_rows[];
 /* These parts as rows of a probe whose options hold a struct dialect at `at`: DIALECT_PARTS(offsetof(struct x_opts, over)) in the list. */
 #define DIALECT_PARTS(at)                                                                                                   \
     DIALECT_PART("connect", at, dialect_connect_rows, "how the client introduces itself"),                                  \

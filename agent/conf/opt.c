@@ -311,7 +311,7 @@ static int set_spec_part(const struct opt *row, struct match_spec *spec, const c
     struct err why = { 0 };
     if (set_at(match_rows, spec, part, text, err))
         return -1;
-    return opt_spec_validate(spec, row->flags & OPT_NAMES, &why) ? bad_part(part, &why, err) : 0;
+    return opt_spec_validate(row, spec, &why) ? bad_part(part, &why, err) : 0;
 }
 
 static int set_match_part(struct opt_match *match, const char *part, const char *text, struct err *err)

@@ -99,7 +99,9 @@ struct opt {
                                * OPT_LIST and OPT_MAP: the fewest and the most items, by default at most OPT_ITEMS_MAX */
     const char *const *words; /* enums and sets, ends with NULL */
     const struct opt *rows;   /* sections, items of lists and mappings; ends with a row without name */
-    size_t size;              /* of an item of OPT_LIST and OPT_MAP */
+    const char *const
+        *holes;  /* texts with holes: the only names that have a value in it, ends with NULL. NULL: all of template.h */
+    size_t size; /* of an item of OPT_LIST and OPT_MAP */
     unsigned flags;
     const char *help; /* one sentence, no full stop */
 };
@@ -159,10 +161,11 @@ int opt_parse_ranges(const struct opt *row, struct opt_ranges *field, const char
 int opt_validate_range(const struct opt *row, int64_t value, const char *shown, struct err *err); /* within min..max */
 /* `{ base64: … }` */
 int opt_parse_base64(const struct opt *row, struct opt_bytes *field, const char *text, struct err *err);
-/* Does the match compile with a sample in each hole? err begins with the part: "regex: …". any_name: as OPT_NAMES. */
-int opt_spec_validate(const struct match_spec *spec, bool any_name, struct err *err);
+/* Does the match of the row compile with a sample in each hole? err begins with the part: "regex: …". */
+int opt_spec_validate(const struct opt *row, const struct match_spec *spec, struct err *err);
 /* Are all names of its holes known? vars->names are those beside the usual. err begins with the part. */
 int opt_spec_validate_names(const struct match_spec *spec, const struct template_vars *vars, struct err *err);
+bool opt_spec_mentions(const struct match_spec *spec, const char *hole); /* "channel", in any part */
 /* Does a text below these rows have {{token}}, or a function of it? */
 bool opt_mentions_token(const struct opt *rows, const void *base);
 /* "1m30s", "64KiB", "10%": a number as this row would be written. */

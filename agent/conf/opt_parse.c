@@ -303,7 +303,7 @@ static void keep_secret(const struct opt *row, const char *name, const char *tex
 
 static int validate_template(const struct opt *row, struct slice text, struct err *err)
 {
-    const struct template_vars vars = { .any_name = row->flags & OPT_NAMES };
+    const struct template_vars vars = { .any_name = row->flags & OPT_NAMES, .only = row->holes };
     return template_validate_names(text, &vars, err);
 }
 

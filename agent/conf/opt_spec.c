@@ -11,11 +11,17 @@
 
 enum { PART_MAX = 256 << 10 };
 
-static char *fill(const char *part, const char *text, bool any_name, struct err *err)
+static char *fill(const struct opt *row, const char *part, const char *text, struct err *err)
 {
-    const struct template_vars sample = {
-        .channel = "a", .token = "a", .id = "1", .uuid = "a", .seq = 1, .now_ms = 1, .json = true, .any_name = any_name
-    };
+    const struct template_vars sample = { .channel = "a",
+                                          .token = "a",
+                                          .id = "1",
+                                          .uuid = "a",
+                                          .seq = 1,
+                                          .now_ms = 1,
+                                          .json = true,
+                                          .any_name = row->flags & OPT_NAMES,
+                                          .only = row->holes };
     struct buf out = BUF_INIT(PART_MAX);
     char *result = NULL;
     if (template_expand(slice_str(text), &sample, &out, err))
@@ -28,16 +34,16 @@ static char *fill(const char *part, const char *text, bool any_name, struct err 
     return result;
 }
 
-static int fill_spec(const struct match_spec *spec, bool any_name, struct match_spec *out, struct err *err)
+static int fill_spec(const struct opt *row, const struct match_spec *spec, struct match_spec *out, struct err *err)
 {
-    if (spec->equals && !(out->equals = fill("equals", spec->equals, any_name, err)))
+    if (spec->equals && !(out->equals = fill(row, "equals", spec->equals, err)))
         return -1;
-    if (spec->contains && !(out->contains = fill("contains", spec->contains, any_name, err)))
+    if (spec->contains && !(out->contains = fill(row, "contains", spec->contains, err)))
         return -1;
-    if (spec->regex && !(out->regex = fill("regex", spec->regex, any_name, err)))
+    if (spec->regex && !(out->regex = fill(row, "regex", spec->regex, err)))
         return -1;
     for (size_t i = 0; i < spec->json_count; i++) {
-        char *value = fill("json", spec->json[i].value, any_name, err);
+        char *value = fill(row, "json", spec->json[i].value, err);
         if (!value)
             return -1;
         out->any_type |= (unsigned)match_value_is_hole(spec->json[i].value) << i;
@@ -46,10 +52,10 @@ static int fill_spec(const struct match_spec *spec, bool any_name, struct match_
     return 0;
 }
 
-int opt_spec_validate(const struct match_spec *spec, bool any_name, struct err *err)
+int opt_spec_validate(const struct opt *row, const struct match_spec *spec, struct err *err)
 {
     struct match_spec filled = { 0 };
-    struct match *match = fill_spec(spec, any_name, &filled, err) ? NULL : match_new(&filled, err);
+    struct match *match = fill_spec(row, spec, &filled, err) ? NULL : match_new(&filled, err);
     match_spec_fini(&filled);
     match_free(match);
     return match ? 0 : -1;
@@ -71,6 +77,19 @@ int opt_spec_validate_names(const struct match_spec *spec, const struct template
     return 0;
 }
 
+static bool mentions(const char *text, const char *hole)
+{
+    return text && template_mentions(slice_str(text), hole);
+}
+
+bool opt_spec_mentions(const struct match_spec *spec, const char *hole)
+{
+    bool found = mentions(spec->equals, hole) || mentions(spec->contains, hole) || mentions(spec->regex, hole);
+    for (size_t i = 0; i < spec->json_count; i++)
+        found = found || mentions(spec->json[i].value, hole);
+    return found;
+}
+
 static bool text_mentions_token(const struct opt *row, const void *field)
 {
     const struct opt_bytes *bytes = field;
@@ -78,7 +97,7 @@ static bool text_mentions_token(const struct opt *row, const void *field)
         (row->kind == OPT_STRING || row->kind == OPT_JSON) && row->flags & OPT_TEMPLATE ? *(char *const *)field : NULL;
     if (row->kind == OPT_BYTES && !(row->flags & OPT_LITERAL) && bytes->data)
         return template_mentions(slice_make(bytes->data, bytes->len), "token");
-    return text && template_mentions(slice_str(text), "token");
+    return mentions(text, "token");
 }
 
 bool opt_mentions_token(const struct opt *rows, const void *base)

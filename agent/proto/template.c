@@ -69,8 +69,18 @@ static bool is_word(struct slice name)
     return name.len > 0;
 }
 
+static bool is_listed(struct slice name, const char *const *names)
+{
+    for (; *names; names++)
+        if (slice_equal_str(name, *names))
+            return true;
+    return false;
+}
+
 bool template_knows(struct slice name, const struct template_vars *vars)
 {
+    if (vars->only)
+        return is_listed(name, vars->only);
     return name_index(name, hole_names, HOLES) >= 0 || find_name(name, vars) || (vars->any_name && is_word(name));
 }
 
@@ -80,28 +90,42 @@ bool template_is_reserved(const char *name)
     return name_index(word, hole_names, HOLES) >= 0 || template_is_function(word);
 }
 
+/* Appends " {{a}}, {{b}} or {{c}}". */
+static void list_holes(const char *const *names, struct err *err)
+{
+    for (size_t i = 0, len = strlen(err->text); names[i] && len < sizeof err->text; i++) {
+        int n = snprintf(err->text + len, sizeof err->text - len, "%s{{%s}}", !i ? " " : names[i + 1] ? ", " : " or ", names[i]);
+        len += n > 0 ? (size_t)n : 0;
+    }
+}
+
 int template_unknown(struct slice name, size_t at, const struct template_vars *vars, struct err *err)
 {
-    static const char *const known[] = { "channel", "token",        "id",      "seq",     "now",    "now_s",  "uuid",
-                                         "payload", "payload_json", "seq_u16", "#u16",    "/u16",   "#u8",    "/u8",
-                                         "#u32",    "/u32",         "#varint", "/varint", "#token", "^token", "/token" };
-    const char *names[sizeof known / sizeof known[0] + NAMES_LISTED];
-    size_t count = sizeof known / sizeof known[0];
+    static const char *const usual[] = { "channel", "token", "id", "seq", "now", "uuid", "payload", "payload_json", NULL };
+    static const char *const blocks[] = { "#u16",    "/u16",    "#u8",    "/u8",    "#u32",  "/u32",
+                                          "#varint", "/varint", "#token", "^token", "/token" };
+    const char *names[HOLES + sizeof blocks / sizeof blocks[0] + NAMES_LISTED];
+    size_t count = 0;
     char shown[TEXT_EXCERPT_BYTES(TEMPLATE_NAME_CHARS)],
         *word = mem_strndup(name.data, name.len < TEMPLATE_NAME_CHARS ? name.len : TEMPLATE_NAME_CHARS);
-    memcpy(names, known, sizeof known);
-    for (size_t i = 0; i < vars->name_count && i < NAMES_LISTED; i++)
+    for (size_t i = 0; !vars->only && i < HOLES; i++)
+        names[count++] = hole_names[i];
+    for (size_t i = 0; !vars->only && i < vars->name_count && i < NAMES_LISTED; i++)
         names[count++] = vars->names[i].name;
-    const char *near = text_nearest(word, names, count);
+    for (size_t i = 0; vars->only && vars->only[i] && i < NAMES_LISTED; i++)
+        names[count++] = vars->only[i];
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
+        names[count++] = blocks[i];
+    const bool elsewhere = name_index(name, hole_names, HOLES) >= 0;
+    const char *near = elsewhere ? NULL : text_nearest(word, names, count);
     mem_free(word);
     text_excerpt(name, TEMPLATE_NAME_CHARS, shown, sizeof shown);
     if (near)
         return err_set(err, REASON_NONE, 0, "unknown hole {{%s}} at offset %zu (did you mean '{{%s}}'?)", shown, at, near);
-    return err_set(
-        err, REASON_NONE, 0,
-        "unknown hole {{%s}} at offset %zu, want {{channel}}, {{token}}, {{id}}, {{seq}}, {{now}}, {{uuid}}, {{payload}} or "
-        "{{payload_json}}",
-        shown, at);
+    err_set(err, REASON_NONE, 0,
+            elsewhere ? "{{%s}} at offset %zu has no value here, want" : "unknown hole {{%s}} at offset %zu, want", shown, at);
+    list_holes(vars->only ? vars->only : usual, err);
+    return -1;
 }
 
 static int hex_value(uint8_t c)

@@ -39,6 +39,8 @@ struct template_vars {
     struct slice payload;
     const struct template_name *names;
     size_t name_count;
+    /* For what is validated: the only names that have a value in this text; ends with NULL. NULL: those above, and `names` */
+    const char *const *only;
     bool any_name;   /* for what is validated before all names are known: one that nobody has stands for "1" */
     bool token_here; /* {{#token}} holds */
     /* Names and the texts of functions are escaped as the inside of a JSON string; then, as a regular expression that matches them. Of the

@@ -4,6 +4,8 @@
  *     -> {"id":1,"connect":{}}                      <- {"id":1,"connect":{"client":…,"ping":25,"pong":true}}
  *     -> {"id":2,"subscribe":{"channel":"news"}}    <- {"id":2,"subscribe":{}}, {"id":2,"error":{"code":103,…}}
  *     <- {"push":{"channel":"news","pub":{"data":…}}}     <- {} -> {}
+ *     -> {"id":2,"subscribe":{"channel":"news","recover":true,"epoch":"YsCLayRF","offset":1}}
+ *     <- {"id":2,"subscribe":{"epoch":"YsCLayRF","publications":[{"data":…,"offset":2}],"recovered":true,"was_recovering":true,"offset":1}}
  * Its engines have formats of their own on Redis and NATS; a test channel that the application publishes to is `publish:`.
  */
 #include "probes/dialects/registry.h"
@@ -21,9 +23,13 @@ const struct dialect dialect_centrifugo = {
                    .reject = { .contains = "\"error\"", DIALECT_JSON({ "/id", "{{seq}}" }) } },
     .message = { .match = { DIALECT_JSON({ "/push/channel", "\"{{channel}}\"" }) }, .payload = "/push/pub/data" },
     .keepalive = { .match = { .equals = "{}" }, .send = DIALECT_TEXT("{}") },
-    /* Recovery, of channels that keep a history (force_recovery): what was missed comes with the answer to subscribe. */
+    /* Recovery, of channels that keep a history (force_recovery): what was missed comes with the answer to subscribe. An epoch and an offset
+     * are of one channel. An offset of 0 is left out. */
     .resume = { .token = (char *)"/subscribe/epoch",
                 .offset = (char *)"/push/pub/offset",
+                .start = (char *)"/subscribe/offset",
+                .expect = { DIALECT_JSON({ "/subscribe/recovered", "true" }) },
+                .reject = { .regex = "^(?!.*\"recovered\":true)", DIALECT_JSON({ "/subscribe/was_recovering", "true" }) },
                 .subscribe = DIALECT_TEXT("{\"id\":{{seq}},\"subscribe\":{\"channel\":\"{{channel}}\",\"recover\":true,"
                                           "\"epoch\":\"{{resume}}\",\"offset\":{{offset}}}}") },
     .json_holes = true,

@@ -472,9 +472,8 @@ static void test_publish_by_command_that_is_wrong(void **state)
            "w.yaml:5:50: checks[1].publish.command: 'XAD', no such command (did you mean 'XADD'?)\n"
            "w.yaml:6:50: checks[2].publish.command: 'EVAL', want one of XADD, LPUSH\n"
            "w.yaml:7:50: checks[3].publish.command: 1 entries, want at least 2\n"
-           "w.yaml:8:57: checks[4].publish.command[1]: unknown hole {{nothing_like_it}} at offset 0, want {{channel}}, {{token}}, "
-           "{{id}}, "
-           "{{seq}}, {{now}}, {{uuid}}, {{payload}} or {{payload_json}}\n");
+           "w.yaml:8:57: checks[4].publish.command[1]: unknown hole {{nothing_like_it}} at offset 0, "
+           "want {{channel}}, {{payload}}, {{payload_json}}, {{id}}, {{seq}}, {{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n");
     refuse(TARGET "brokers: [ { name: bus, type: ram } ]\nchecks: [ { type: delivery, publish: { command: [XADD, k] } } ]\n",
            "w.yaml:3:49: checks[0].publish.command: publish.command is of brokers of type hub, and bus is of type ram\n");
     refuse("target: { url: 'ws://h/', dialect: own }\nbrokers: [ { name: bus, type: ram } ]\n"
@@ -494,22 +493,21 @@ static void test_dialects_that_are_wrong(void **state)
            "w.yaml:2:35: dialects.c: a list, want a mapping\n"
            "w.yaml:2:44: dialects.d.conect: unknown key (did you mean 'connect'?)\n");
     refuse(
-        TARGET "dialects:\n  c:\n    connect: { send: 'x {{tokn}}', expect: { regex: '{{channel}}(' } }\n"
+        TARGET "dialects:\n  c:\n    connect: { send: 'x {{tokn}}', expect: { regex: '{{id}}(' } }\n"
                "    subscribe: { send: { base64: 'a?' }, expect: { json: { /a: '{{chan}}' } }, reject: [] }\n"
                "    message: { payload: data, match: { contains: '{{#u16}}' }, prefix: '{{' }\n"
                "    publish: { topic: '{{topic}}' }\n    goodbye: { send: { base64: YQ==, text: a } }\n",
         "w.yaml:4:22: dialects.c.connect.send: unknown hole {{tokn}} at offset 2 (did you mean '{{token}}'?)\n"
         "w.yaml:4:53: dialects.c.connect.expect: regex: missing closing parenthesis at offset 2\n"
         "w.yaml:5:34: dialects.c.subscribe.send.base64: not base64 (RFC 4648, 4: with padding, without blanks)\n"
-        "w.yaml:5:58: dialects.c.subscribe.expect: json: unknown hole {{chan}} at offset 1, want {{channel}}, {{token}}, {{id}}, "
-        "{{seq}}, {{now}}, {{uuid}}, {{payload}} or {{payload_json}}\n"
+        "w.yaml:5:58: dialects.c.subscribe.expect: json: unknown hole {{chan}} at offset 1, "
+        "want {{channel}}, {{token}}, {{id}}, {{seq}}, {{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n"
         "w.yaml:5:88: dialects.c.subscribe.reject: a list, want a mapping such as { equals: text }, { contains: text }, { regex: "
         "pattern } or { json: { /key: value } }\n"
         "w.yaml:6:25: dialects.c.message.payload: pointer 'data' does not begin with a slash\n"
         "w.yaml:6:50: dialects.c.message.match: contains: {{#u16}} at offset 0 is not closed\n"
         "w.yaml:6:72: dialects.c.message.prefix: '{{' without '}}' at offset 0\n"
-        "w.yaml:7:23: dialects.c.publish.topic: unknown hole {{topic}} at offset 0, want {{channel}}, {{token}}, {{id}}, {{seq}}, "
-        "{{now}}, {{uuid}}, {{payload}} or {{payload_json}}\n"
+        "w.yaml:7:23: dialects.c.publish.topic: unknown hole {{topic}} at offset 0, want {{channel}}\n"
         "w.yaml:8:22: dialects.c.goodbye.send: a mapping, want a text, or { base64: ... } for a binary message\n");
     refuse(TARGET "dialects:\n  a: { path: ws, subprotocols: [a b], keepalive: { send: '3' } }\n  b: { path: '/a b#' }\n"
                   "  c: { keepalive: { match: { equals: a }, beat: b } }\n  d: { keepalive: { every: 1s } }\n",
@@ -525,6 +523,29 @@ static void test_dialects_that_are_wrong(void **state)
            "what a check sends\n");
     refuse("target: { url: 'ws://h/', dialect: caht, token_in: message }\ndialects: { chat: }\n",
            "w.yaml:1:36: target.dialect: 'caht', no such dialect (did you mean 'chat'?)\n");
+}
+
+/* A hole that is always empty where it stands is as wrong as one that nobody knows. */
+static void test_holes_without_a_value(void **state)
+{
+    (void)state;
+    refuse(
+        TARGET "dialects:\n  c:\n    connect: { send: '{{channel}}' }\n    subscribe: { send: '{{hex payload}}' }\n"
+               "    publish: { topic: '{{channel}}{{id}}', body: '{{token}}' }\n"
+               "    resume: { token: /t, connect: '{{resum}}', subscribe: '{{resume}}{{offset}}', send: '{{channel}}' }\n"
+               "  d:\n    resume: { start: /s, expect: { contains: '{{resume}}' }, send: '{{offset}}' }\n",
+        "w.yaml:4:22: dialects.c.connect.send: {{channel}} at offset 0 has no value here, want {{token}}, {{id}}, {{seq}}, "
+        "{{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n"
+        "w.yaml:5:24: dialects.c.subscribe.send: {{payload}} at offset 0 has no value here, want {{channel}}, {{token}}, {{id}}, "
+        "{{seq}}, {{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n"
+        "w.yaml:6:23: dialects.c.publish.topic: {{id}} at offset 11 has no value here, want {{channel}}\n"
+        "w.yaml:6:50: dialects.c.publish.body: {{token}} at offset 0 has no value here, want {{channel}}, {{payload}}, "
+        "{{payload_json}}, {{id}}, {{seq}}, {{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n"
+        "w.yaml:7:35: dialects.c.resume.connect: unknown hole {{resum}} at offset 0 (did you mean '{{resume}}'?)\n"
+        "w.yaml:7:59: dialects.c.resume.subscribe: {{offset}} has no value without resume.offset, the JSON pointer to it\n"
+        "w.yaml:7:89: dialects.c.resume.send: {{channel}} at offset 0 has no value here, want {{resume}}, {{offset}}, {{token}}, "
+        "{{id}}, {{seq}}, {{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n"
+        "w.yaml:9:34: dialects.d.resume.expect: {{resume}} has no value without resume.token, the JSON pointer to it\n");
 }
 
 static void test_dialects_make_a_difference(void **state)
@@ -564,8 +585,8 @@ static void test_parts_in_checks(void **state)
     conf_unref(conf);
     refuse("target: { url: 'ws://h', dialect: talk }\nbrokers: [{ type: ram }]\n"
            "checks: [{ type: delivery, publish: { body: '{{x}}' }, greeting: {} }]\n",
-           "w.yaml:3:45: checks[0].publish.body: unknown hole {{x}} at offset 0, want {{channel}}, {{token}}, {{id}}, {{seq}}, "
-           "{{now}}, {{uuid}}, {{payload}} or {{payload_json}}\n"
+           "w.yaml:3:45: checks[0].publish.body: unknown hole {{x}} at offset 0, "
+           "want {{channel}}, {{payload}}, {{payload_json}}, {{id}}, {{seq}}, {{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n"
            "w.yaml:3:56: checks[0].greeting: unknown key\n");
 }
 
@@ -740,6 +761,7 @@ int main(void)
         TEST(test_publish_by_command),
         TEST(test_publish_by_command_that_is_wrong),
         TEST(test_dialects_that_are_wrong),
+        TEST(test_holes_without_a_value),
         TEST(test_dialects_make_a_difference),
         TEST(test_parts_in_checks),
         TEST(test_subscribing_needs_a_dialect),

@@ -437,17 +437,25 @@ static void test_binary_messages(void **state)
 /* Values of JSON are tried with their holes filled. */
 static void test_specs_are_tried(void **state)
 {
-    char pointer[] = "/a", text[] = "\"{{channel}}\"", bare[] = "{{channel}}", unknown[] = "\"{{x}}\"";
+    char pointer[] = "/a", text[] = "\"{{channel}}\"", bare[] = "{{channel}}", unknown[] = "\"{{x}}\"", own[] = "\"{{sid}}\"";
     struct match_spec spec = { .json = { { pointer, text } }, .json_count = 1 };
+    static const char *const holes[] = { "id", "sid", NULL };
+    struct opt row = { .kind = OPT_SPEC };
     struct err err;
     (void)state;
-    assert_int_equal(opt_spec_validate(&spec, false, &err), 0);
+    assert_int_equal(opt_spec_validate(&row, &spec, &err), 0);
     spec.json[0].value = bare;
-    assert_int_equal(opt_spec_validate(&spec, false, &err), -1);
+    assert_int_equal(opt_spec_validate(&row, &spec, &err), -1);
     assert_memory_equal(err.text, "json /a: value is not JSON", 26);
     spec.json[0].value = unknown;
-    assert_int_equal(opt_spec_validate(&spec, false, &err), -1);
+    assert_int_equal(opt_spec_validate(&row, &spec, &err), -1);
     assert_memory_equal(err.text, "json: unknown hole {{x}} at offset 1", 36);
+    row.holes = holes;
+    spec.json[0].value = text;
+    assert_int_equal(opt_spec_validate(&row, &spec, &err), -1);
+    assert_string_equal(err.text, "json: {{channel}} at offset 1 has no value here, want {{id}} or {{sid}}");
+    spec.json[0].value = own;
+    assert_int_equal(opt_spec_validate(&row, &spec, &err), 0);
 }
 
 static void test_names_of_secrets(void **state)
