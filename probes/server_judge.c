@@ -21,7 +21,7 @@ static void note_sockets(struct server_state *state, const struct look_seen *see
     stats->listen_ns = seen->listen_ns;
     stats->count_ns = seen->counted ? seen->count_ns : stats->count_ns;
     state->was_there = state->was_there || seen->listeners;
-    stats->gone = state->was_there && !seen->listeners && !seen->refused && !seen->elsewhere && !seen->unresolved;
+    stats->gone = state->was_there && !seen->listeners && !seen->refused && !seen->unsure && !seen->elsewhere && !seen->unresolved;
     if (!seen->listeners)
         stats->have_connections = false;
     if (!seen->counted)
@@ -104,7 +104,7 @@ static void remark(struct run *run, const struct look_seen *seen, struct server_
     size_t size = sizeof stats->remark;
 
     *stats->remark = '\0';
-    if (!state->have_seen)
+    if (!state->have_seen || (seen->unsure && !seen->listeners))
         snprintf(stats->remark, size, "the kernel has not answered in time: no figures in this round");
     else if (seen->elsewhere)
         snprintf(stats->remark, size,
@@ -121,6 +121,19 @@ static void remark(struct run *run, const struct look_seen *seen, struct server_
                  run->target->local.unix_path, opts->port ? (unsigned)opts->port : run->target->local.port);
     else if (*seen->process_err.text)
         snprintf(stats->remark, size, "%.220s", seen->process_err.text);
+    else if (!seen->processes && seen->manager)
+        snprintf(stats->remark, size, "systemd holds the socket, and no service has taken it yet");
+    else if (!seen->processes && seen->hidepid)
+        snprintf(
+            stats->remark, size,
+            "/proc hides the processes of others (hidepid, or ProtectProc in the agent's unit): memory, descriptors and CPU are "
+            "unknown");
+    else if (!seen->processes && opts->pid_file)
+        snprintf(
+            stats->remark, size,
+            "the process that %.100s names cannot be seen: it has ended, or is in another pid namespace: memory, descriptors and "
+            "CPU are unknown",
+            opts->pid_file);
     else if (!seen->processes && opts->unit)
         snprintf(stats->remark, size, "no process of the unit %.100s can be seen: memory, descriptors and CPU are unknown",
                  opts->unit);

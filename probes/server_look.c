@@ -115,9 +115,10 @@ static void look_at_listeners(struct looker *looker, struct look_seen *seen)
     seen->refused = (looker->plan.unix_path ? sockdiag_unix(&query, &seen->err) : sockdiag_tcp(&query, &seen->err)) < 0;
     seen->listen_ns = sockdiag_now_ns() - began_ns;
     seen->slow_source = query.source == SOCK_FROM_PROC;
+    seen->unsure = !seen->refused && query.cut;
     if (!seen->refused)
         note_queues(looker, seen);
-    seen->restarted = listeners_changed(looker);
+    seen->restarted = !seen->unsure && listeners_changed(looker);
 }
 
 /* Is the target another host? Then a socket of this one with the same port is not the server's. */
@@ -235,7 +236,7 @@ static void look_at_peer(struct looker *looker, unsigned index, struct look_seen
 
     found->looker = looker;
     found->addresses = &looker->ask->peers[index];
-    if (sockdiag_tcp(&query, &err) < 0)
+    if (sockdiag_tcp(&query, &err) < 0 || query.cut)
         seen->have_peers = false;
     for (size_t i = 0; i < found->count; i++) {
         int answer = is_the_servers(looker, found->rows[i].inode);
@@ -270,7 +271,9 @@ static void look_now(struct looker *looker, const struct look_ask *ask, struct l
     look_at_listeners(looker, seen);
     if (!seen->refused && looker->listener_count)
         look_count(&looker->count, &looker->plan, looker->any_address ? NULL : looker->listeners, looker->listener_count, seen);
-    seen->restarted = look_find(&looker->find, &looker->plan, looker->inodes, looker->listener_count, seen) || seen->restarted;
+    seen->restarted = look_find(&looker->find, &looker->plan, seen->unsure ? looker->old_inodes : looker->inodes,
+                                seen->unsure ? looker->old_count : looker->listener_count, seen) ||
+                      seen->restarted;
     if (seen->restarted)
         looker->their_count = 0;
     look_at_peers(looker, seen);

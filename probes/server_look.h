@@ -46,6 +46,7 @@ struct look_seen {
     uint64_t at_ns, listen_ns, count_ns; /* what it took; count_ns is 0 in a look that did not count */
     bool refused;                        /* the kernel tells nothing of its sockets: err says why */
     struct err err;
+    bool unsure;      /* the kernel did not tell all of its sockets in time: there may be more that listen */
     bool slow_source; /* it was /proc/net */
     bool elsewhere;   /* the target's address is none of this host's */
     bool unresolved;  /* as asked */
@@ -63,7 +64,9 @@ struct look_seen {
     uint64_t ended, by_server; /* of those that were there in the count before: gone now; ended by the server's side first */
 
     size_t processes;
-    bool hidden; /* processes that may be the server's cannot be seen into */
+    bool hidden;  /* processes that may be the server's cannot be seen into */
+    bool hidepid; /* none was found, and /proc hides those of others */
+    bool manager; /* systemd holds the socket, and no service has it (socket activation) */
     struct err process_err;
     int pid;
     char name[32];
@@ -100,6 +103,7 @@ void look_count_fini(struct look_count *count);
 struct look_process {
     int pid;
     uint64_t started;
+    bool former; /* it was found before, is not any more, and lives: with its end go the connections that it still has */
     double base_cpu, next_cpu;
     uint64_t base_ns, next_ns;
 };
@@ -109,7 +113,10 @@ struct look_find {
     uint64_t found_ns;
     uint32_t inodes[LOOK_LISTENERS_MAX]; /* sorted, for which they were found */
     size_t inode_count;
-    bool hidden;
+    bool hidden, manager;
+    bool vacant;    /* there were some, and all of them have ended */
+    int file_pid;   /* what pid_file has said */
+    struct err err; /* of the last search */
 };
 /* True: none of the processes that were known is there any more, and others are. */
 bool look_find(struct look_find *find, const struct look_plan *plan, const uint32_t *inodes, size_t inode_count,

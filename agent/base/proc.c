@@ -15,6 +15,7 @@
 #include "agent/base/buf.h"
 #include "agent/base/clock.h"
 #include "agent/base/file.h"
+#include "agent/base/mem.h"
 #include "agent/base/text.h"
 
 enum {
@@ -23,6 +24,7 @@ enum {
     PROCESSES_MAX = 65536,
     DESCRIPTORS_MAX = 1000000,
     PID_FILE_MAX = 64,
+    FAMILY_PASSES = 8,
     STAT_USER = 12,
     STAT_SYSTEM = 13,
     STAT_THREADS = 18,
@@ -295,6 +297,60 @@ void proc_find_by_sockets(const uint32_t *inodes, size_t count, uint64_t max_ns,
 void proc_find_by_unit(const char *unit, uint64_t max_ns, struct proc_pids *pids)
 {
     find(&(struct wanted){ .unit = unit }, max_ns, pids);
+}
+
+bool proc_is_hidden(void)
+{
+    char text[FILE_BYTES];
+
+    return !read_text(1, "stat", text);
+}
+
+/* 0: unknown. */
+static int parent_of(int pid)
+{
+    char text[FILE_BYTES];
+    uint64_t parent = 0;
+    const char *bracket;
+
+    if (!read_text(pid, "stat", text) || !(bracket = strrchr(text, ')')) || !read_number(nth_word(bracket + 1, 2), &parent))
+        return 0;
+    return parent <= INT32_MAX ? (int)parent : 0;
+}
+
+static bool has_pid(const struct proc_pids *pids, int pid)
+{
+    for (size_t i = 0; i < pids->count; i++)
+        if (pids->items[i] == pid)
+            return true;
+    return false;
+}
+
+/* Children mostly stand behind their parents in the directory, so that one pass finds nearly all. */
+void proc_find_family(int pid, uint64_t max_ns, struct proc_pids *pids)
+{
+    struct {
+        int pid, parent;
+    } *all = mem_alloc(PROCESSES_MAX * sizeof *all);
+    uint64_t began_ns = now_ns();
+    DIR *dir = opendir(root_of());
+    size_t count = 0, before = 0;
+
+    memset(pids, 0, sizeof *pids);
+    pids->items[pids->count++] = pid;
+    for (int one; dir && count < PROCESSES_MAX && (one = next_pid(dir)) && now_ns() - began_ns <= max_ns; count++) {
+        all[count].pid = one;
+        all[count].parent = parent_of(one);
+    }
+    for (unsigned pass = 0; pass < FAMILY_PASSES && before != pids->count; pass++) {
+        before = pids->count;
+        for (size_t i = 0; i < count && pids->count < PROC_PIDS_MAX; i++)
+            if (all[i].parent && has_pid(pids, all[i].parent) && !has_pid(pids, all[i].pid))
+                pids->items[pids->count++] = all[i].pid;
+    }
+    if (dir)
+        closedir(dir);
+    mem_free(all);
 }
 
 int proc_read_pid_file(const char *path, int *pid, struct err *err)

@@ -37,6 +37,10 @@ struct proc_pids {
 void proc_find_by_sockets(const uint32_t *inodes, size_t count, uint64_t max_ns, struct proc_pids *pids);
 /* All in the control group of a systemd unit ("chat.service"), in any slice. */
 void proc_find_by_unit(const char *unit, uint64_t max_ns, struct proc_pids *pids);
+/* Is /proc mounted so that it hides the processes of others (hidepid=, ProtectProc=)? The first one's figures are open to all otherwise. */
+bool proc_is_hidden(void);
+/* That process, first, and those that it or they have started, as far as they have not outlived the one that started them. */
+void proc_find_family(int pid, uint64_t max_ns, struct proc_pids *pids);
 /* The number in the file. -1 and err names what is wrong; the path is the caller's to add. */
 int proc_read_pid_file(const char *path, int *pid, struct err *err);
 

@@ -29,7 +29,7 @@ class Server(Process):
 
     def __init__(self, host, where, *more, prefix=()):
         super().__init__([*prefix, PYTHON, SERVERS / "capacity.py", host, where, *more], stdin=subprocess.PIPE)
-        self.host, self.where = "127.0.0.1" if host in ("::", "fork") else host, where
+        self.host, self.where = "127.0.0.1" if host in ("::", "fork", "share", "both") else host, where
         until("the server listens", lambda: "ready" in self.out())
 
     def ask(self, *words, answer=True):

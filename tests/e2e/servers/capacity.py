@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """A server whose capacity is watched. `capacity.py HOST PORT|PATH [BACKLOG]`: accepts connections and keeps them. Commands on stdin, one a line,
 each answered by a line: `drop N` closes N connections, `leak MIB`, `files N` opens so many, `spin` burns CPU for ever, `connect PORT` opens a
-connection of its own, `write BYTES` writes into that without waiting, `unread` stops reading from it. HOST `fork` listens twice (SO_REUSEPORT)."""
+connection of its own, `write BYTES` writes into that without waiting, `unread` stops reading from it, `deaf` stops listening and keeps the
+connections. HOST `fork` listens twice (SO_REUSEPORT), `share` once on a port that others may share, `both` at 127.0.0.1 and ::1."""
 import asyncio
 import os
 import socket
 import stat
 import sys
 
-clients, kept, files, own = [], [], [], []
+clients, kept, files, own, listening = [], [], [], [], []
 
 
 class Keep(asyncio.Protocol):
@@ -36,6 +37,9 @@ async def command(word, argument):
         own.append(await asyncio.open_connection("127.0.0.1", int(argument)))
     elif word == "write":
         own[-1][1].write(b"x" * int(argument))
+    elif word == "deaf":
+        for one in listening:
+            one.close()
     elif word == "unread":
         own[-1][1].transport.pause_reading()
 
@@ -47,13 +51,14 @@ def sockets(host, where, backlog):
         one.listen(backlog)
         return [one]
     many = []
-    for _ in range(2 if host == "fork" else 1):
-        one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        if host == "::":
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    shared = host in ("fork", "share")
+    for name in {"fork": ["127.0.0.1"] * 2, "share": ["127.0.0.1"], "both": ["127.0.0.1", "::1"]}.get(host, [host]):
+        one = socket.socket(socket.AF_INET6 if ":" in name else socket.AF_INET)
+        if ":" in name:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, name != "::")
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, host == "fork")
-        one.bind(("127.0.0.1" if host == "fork" else host, int(where)))
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
+        one.bind((name, int(where)))
         one.listen(backlog)
         many.append(one)
     return many
@@ -63,7 +68,7 @@ async def main(host, where, backlog="512"):
     loop = asyncio.get_running_loop()
     for one in sockets(host, where, int(backlog)):
         make = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
-        await make(Keep, sock=one, backlog=int(backlog))
+        listening.append(await make(Keep, sock=one, backlog=int(backlog)))
     if not stat.S_ISFIFO(os.fstat(0).st_mode):
         await asyncio.Event().wait()
     reader = asyncio.StreamReader()

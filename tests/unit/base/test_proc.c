@@ -186,6 +186,36 @@ static void test_pid_files(void **state)
     assert_int_equal(pid, 77);
 }
 
+/* A master, its workers and theirs; not the neighbour, and not one whose master has ended. In any order of the numbers. */
+static void test_family(void **state)
+{
+    static const struct {
+        const char *pid, *parent;
+    } all[] = { { "500", "1" }, { "501", "500" }, { "40", "501" }, { "39", "40" }, { "502", "1" }, { "1", "0" }, { "503", "x" } };
+    struct proc_pids pids;
+    char name[64], text[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        folder(all[i].pid);
+        snprintf(name, sizeof name, "%s/stat", all[i].pid);
+        snprintf(text, sizeof text, "%s (a ) b) S %s 0 0\n", all[i].pid, all[i].parent);
+        put(name, text);
+    }
+    proc_set_root(root);
+    assert_false(proc_is_hidden());
+    proc_find_family(500, UINT64_MAX, &pids);
+    assert_int_equal(pids.count, 4);
+    assert_int_equal(pids.items[0], 500);
+    for (size_t i = 1; i < pids.count; i++)
+        assert_true(pids.items[i] == 501 || pids.items[i] == 40 || pids.items[i] == 39);
+    proc_find_family(77, UINT64_MAX, &pids);
+    assert_int_equal(pids.count, 1);
+    proc_set_root("/nowhere");
+    assert_true(proc_is_hidden());
+    proc_set_root(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_units, setup, teardown),
         cmocka_unit_test_setup_teardown(test_odd_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pid_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_family, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
