@@ -57,6 +57,8 @@ struct server_state {
     /* peers */
     unsigned worse[SERVER_PEERS_MAX], unread[SERVER_PEERS_MAX]; /* looks in a row in which it did not get better */
     uint64_t peer_since_ns[SERVER_PEERS_MAX];
+    unsigned away[SERVER_PEERS_MAX]; /* looks in a row in which there was no connection; since … */
+    uint64_t away_since_ns[SERVER_PEERS_MAX];
     /* the server's own metrics */
     struct url page_url;
     struct fetch *fetch;

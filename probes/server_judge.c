@@ -8,7 +8,9 @@
 #include "agent/base/text.h"
 #include "probes/server.h"
 
-enum { PERCENT = 100, QUIET_AFTER_S = 60, WORSE_LOOKS = 2 };
+enum { PERCENT = 100, QUIET_AFTER_S = 60, WORSE_LOOKS = 2, AWAY_LOOKS = 2 };
+/* A server that loses its connection is back within this time, when all is well. */
+enum { AWAY_MS = 2000 };
 
 static void note_sockets(struct server_state *state, const struct look_seen *seen, struct server_stats *stats)
 {
@@ -69,7 +71,8 @@ static enum server_peer_state peer_state(struct server_state *state, unsigned in
 
     state->worse[index] = worse ? state->worse[index] + 1 : 0;
     state->unread[index] = unread ? state->unread[index] + 1 : 0;
-    if (!seen->have_peers || !state->ask.peers[index].count)
+    /* Where nobody listens, the server is not there, or in a network namespace of its own with other connections. */
+    if (!seen->have_peers || !state->ask.peers[index].count || !seen->listeners)
         return SERVER_PEER_UNKNOWN;
     if (!peer->connections)
         return peer->connecting ? SERVER_PEER_CONNECTING : SERVER_PEER_LOST;
@@ -78,8 +81,27 @@ static enum server_peer_state peer_state(struct server_state *state, unsigned in
                                                 : SERVER_PEER_CONNECTED;
 }
 
-static void note_peers(struct server_state *state, const struct look_seen *seen, struct server_stats *stats)
+/* Whoever has lost a connection makes another one: only what stays away for `fall` looks, and two at least, is missing. Of the one look of
+ * `wshealthd check` no second can be had. */
+static bool is_missing(const struct run *run, unsigned index, enum server_peer_state now)
 {
+    struct server_state *state = run->state;
+    uint64_t now_ns = clock_now_ns(), looks = (uint64_t)run->conf->fall.count;
+
+    if (now != SERVER_PEER_LOST && now != SERVER_PEER_CONNECTING) {
+        state->away[index] = 0;
+        return false;
+    }
+    if (!state->away[index]++)
+        state->away_since_ns[index] = now_ns;
+    looks = looks < AWAY_LOOKS ? AWAY_LOOKS : looks;
+    return run->once || (state->away[index] >= looks && now_ns - state->away_since_ns[index] >= AWAY_MS * NS_PER_MS);
+}
+
+static void note_peers(struct run *run, const struct look_seen *seen, struct server_stats *stats)
+{
+    struct server_state *state = run->state;
+
     for (unsigned i = 0; i < stats->peer_count; i++) {
         struct server_peer_stats *peer = &stats->peers[i];
         enum server_peer_state now = peer_state(state, i, peer, seen);
@@ -88,7 +110,8 @@ static void note_peers(struct server_state *state, const struct look_seen *seen,
             state->peer_since_ns[i] = clock_now_ns();
         peer->state = now;
         peer->since_ms = (clock_now_ns() - state->peer_since_ns[i]) / NS_PER_MS;
-        peer->once = peer->once || seen->peers[i].connections;
+        peer->missing = is_missing(run, i, now);
+        peer->once = peer->once || now == SERVER_PEER_CONNECTED || now == SERVER_PEER_UNREACHED || now == SERVER_PEER_UNREAD;
         peer->connections = seen->peers[i].connections;
         peer->unacknowledged = seen->peers[i].unacknowledged;
         peer->unread = seen->peers[i].unread;
@@ -152,7 +175,10 @@ static void judge_peers(const struct server_stats *stats, struct server_said *sa
     for (unsigned i = 0; i < stats->peer_count; i++) {
         const struct server_peer_stats *peer = &stats->peers[i];
 
-        if (peer->state == SERVER_PEER_LOST)
+        if (!peer->missing && (peer->state == SERVER_PEER_LOST || peer->state == SERVER_PEER_CONNECTING))
+            server_say(said, RESULT_PASS, REASON_NONE, "the server has no connection to %s (%s) since a moment", peer->name,
+                       peer->address);
+        else if (peer->state == SERVER_PEER_LOST)
             server_say(said, RESULT_WARN, REASON_SERVER_PEER_LOST, "the server has no connection to %s (%s)", peer->name,
                        peer->address);
         else if (peer->state == SERVER_PEER_CONNECTING)
@@ -235,7 +261,7 @@ void server_judge(struct run *run)
     if (state->have_seen) {
         note_sockets(state, &state->seen, stats);
         note_process(&state->seen, stats);
-        note_peers(state, &state->seen, stats);
+        note_peers(run, &state->seen, stats);
         if (state->seen.restarted)
             state->restarted_ns = clock_now_ns();
         stats->restarted = state->restarted_ns && clock_now_ns() - state->restarted_ns < QUIET_AFTER_S * NS_PER_S;

@@ -377,6 +377,7 @@ static void on_h2_ready(void *user, bool connects)
 
     setup->report->answered = setup->settled = true;
     if (!connects) {
+        setup->report->h2_gap = H2_GAP_NOT_ALLOWED;
         err_set(&err, REASON_UPGRADE_REFUSED, 0,
                 "the server speaks HTTP/2 and does not allow WebSocket over it (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441)");
         conn_lost(conn, &err);
@@ -408,6 +409,7 @@ static void begin_h2(struct conn *conn)
     struct err err;
 
     if (setup->url->tls && strcmp(chosen, "h2") != 0) {
+        setup->report->h2_gap = H2_GAP_NOT_SPOKEN;
         err_set(&err, REASON_UPGRADE_REFUSED, 0, "the server does not speak HTTP/2: of ALPN's h2 it chose %s",
                 *chosen ? chosen : "nothing");
         conn_lost(conn, &err);

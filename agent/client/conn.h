@@ -29,6 +29,7 @@ struct conn_report {
     uint64_t upgrade_ns; /* from the request to the judged answer, or to its failure */
     int http_status;     /* 0: none came; 101, or 200 over HTTP/2, where it is open */
     bool http2;
+    enum h2_gap h2_gap;
     bool answered;           /* a byte of an answer came */
     uint64_t retry_after_ms; /* Retry-After of an answer that refuses; 0: none */
     int64_t date_s;          /* Date of the answer, in seconds since 1970: the server's clock; 0: none */

@@ -250,6 +250,7 @@ static bool judge(struct check *check, const struct ending *ending)
     view->http_status = report->http_status;
     view->http2 = report->http2;
     view->http_split = check->http_split;
+    view->h2_gap = report->h2_gap;
     view->close_code = report->close_code;
     view->broker_hint = report->broker_hint;
     view->last_ms = clock_wall_ms();
@@ -264,6 +265,7 @@ static bool judge(struct check *check, const struct ending *ending)
         view->last_fault_scope = view->scope;
         view->last_fault_hint = report->broker_hint;
         view->last_fault_split = check->http_split;
+        view->last_fault_gap = report->h2_gap;
         memcpy(view->last_fault_message, ending->text, sizeof view->last_fault_message);
     }
     if (changed)

@@ -29,14 +29,15 @@ struct run_report {
     uint64_t rtt_ns;
     int http_status, close_code; /* 0: none */
     bool http2;                  /* the connection that it tells of was over HTTP/2 */
-    int broker_hint;             /* enum broker_hint; 0: none */
-    bool close_counted;          /* in an earlier round: it is shown again */
-    int64_t cert_not_after_ms;   /* 0: none seen */
-    uint64_t retry_after_ms;     /* what a refusal asks for; 0: nothing */
-    bool tls_answered;           /* the peer has sent something that looks like TLS */
-    bool answered;               /* the peer has begun an answer to the upgrade */
-    bool spoke;                  /* something came behind the upgrade */
-    uint64_t settled_ns;         /* what the round measures was over then, though it goes on; 0: it was not */
+    enum h2_gap h2_gap;
+    int broker_hint;           /* enum broker_hint; 0: none */
+    bool close_counted;        /* in an earlier round: it is shown again */
+    int64_t cert_not_after_ms; /* 0: none seen */
+    uint64_t retry_after_ms;   /* what a refusal asks for; 0: nothing */
+    bool tls_answered;         /* the peer has sent something that looks like TLS */
+    bool answered;             /* the peer has begun an answer to the upgrade */
+    bool spoke;                /* something came behind the upgrade */
+    uint64_t settled_ns;       /* what the round measures was over then, though it goes on; 0: it was not */
 };
 
 /* One round of a check, or the life of a session check. */

@@ -23,6 +23,7 @@ void run_report_conn(struct run *run, const struct conn_report *report, bool tls
     run_report_dial(run, &report->dial, tls);
     run_report_phase(run, PHASE_UPGRADE, report->requested, report->upgrade_ns);
     run->report.http2 = report->http2;
+    run->report.h2_gap = report->h2_gap;
     run->report.http_status = report->http_status;
     run->report.answered = run->report.answered || report->answered;
     run->report.tls_answered = report->dial.tls_answered || report->dial.secured;

@@ -41,6 +41,7 @@ struct server_peer_stats {
     char address[160];          /* HOST:PORT, as configured */
     enum server_peer_state state;
     bool once;               /* has the server ever been seen connected to it? */
+    bool missing;            /* not connected for so long that it is no reconnect any more: server_peer_lost */
     uint32_t connections;    /* established, the agent's own aside */
     uint64_t unacknowledged; /* bytes that the server has written and the peer has not acknowledged, of all these connections */
     uint64_t unread;         /* bytes that have come and that the server has not read */

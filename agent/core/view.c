@@ -8,9 +8,12 @@
 
 static struct check_fault last_round(const struct check_view *check)
 {
-    return (struct check_fault){
-        .reason = check->reason, .scope = check->scope, .message = check->message, .hint = check->broker_hint
-    };
+    return (struct check_fault){ .reason = check->reason,
+                                 .scope = check->scope,
+                                 .message = check->message,
+                                 .hint = check->broker_hint,
+                                 .split = check->http_split,
+                                 .gap = check->h2_gap };
 }
 
 /* What the state came from; a view that does not know it has only its last round to tell. */
@@ -21,7 +24,9 @@ static struct check_fault last_fault(const struct check_view *check)
     return (struct check_fault){ .reason = check->last_fault,
                                  .scope = check->last_fault_scope,
                                  .message = check->last_fault_message,
-                                 .hint = check->last_fault_hint };
+                                 .hint = check->last_fault_hint,
+                                 .split = check->last_fault_split,
+                                 .gap = check->last_fault_gap };
 }
 
 bool check_fault_of(const struct check_view *check, struct check_fault *fault)

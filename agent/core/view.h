@@ -7,6 +7,7 @@
 #include "agent/conf/probe_type.h"
 #include "agent/core/health.h"
 #include "agent/core/stats.h"
+#include "agent/proto/upgrade.h"
 
 /* With `http: both`: the round failed over one version of HTTP and did not over the other. */
 enum http_split { HTTP_SPLIT_NONE, HTTP_SPLIT_ONLY_1_1_FAILS, HTTP_SPLIT_ONLY_2_FAILS };
@@ -33,6 +34,7 @@ struct check_view {
     int http_status, close_code; /* 0: null */
     bool http2;                  /* the connection that these are of was over HTTP/2 */
     enum http_split http_split;
+    enum h2_gap h2_gap;
     int broker_hint;           /* enum broker_hint; 0: none */
     int64_t since_ms, last_ms; /* wall; of the state, of the last round; 0: null */
     bool have_phase[PHASE_COUNT];
@@ -47,6 +49,7 @@ struct check_view {
     char last_fault_message[512];
     int last_fault_hint;
     enum http_split last_fault_split;
+    enum h2_gap last_fault_gap;
     struct series series;
     struct check_stats stats;
 };
@@ -58,7 +61,9 @@ struct check_fault {
     enum scope scope;
     const char *message; /* may be "" */
     int hint;            /* enum broker_hint */
-    bool recovering;     /* the last round passed, but not yet enough of them */
+    enum http_split split;
+    enum h2_gap gap;
+    bool recovering; /* the last round passed, but not yet enough of them */
 };
 bool check_fault_of(const struct check_view *check, struct check_fault *fault);
 bool check_is_broker(const struct check_view *check); /* the check that a broker has by itself */

@@ -114,14 +114,14 @@ static bool reason_fits(const struct rule *rule, enum reason reason)
     return false;
 }
 
-static bool rule_fits(const struct rule *rule, unsigned facts, enum reason reason, int code)
+static bool rule_fits(const struct rule *rule, uint64_t facts, enum reason reason, int code)
 {
     return (facts & rule->need) == rule->need && !(facts & rule->without) && reason_fits(rule, reason) &&
            (!rule->low || (code >= rule->low && code <= rule->high));
 }
 
 /* *beside: the other check that the rule asks for; NULL: none. */
-static const struct rule *find_rule(const struct agent_view *view, unsigned facts, const struct check_view *main_check,
+static const struct rule *find_rule(const struct agent_view *view, uint64_t facts, const struct check_view *main_check,
                                     const struct check_fault *fault, const struct check_view **beside)
 {
     enum reason reason = fault->reason;
@@ -164,6 +164,12 @@ static bool about_delivery(enum reason reason)
     return reason == REASON_DELIVERY_LOST || reason == REASON_DELIVERY_SLOW || reason_scope(reason) == SCOPE_SHARED;
 }
 
+/* The agent does not get in: whether others do is another matter. */
+static bool about_access(enum reason reason)
+{
+    return reason == REASON_BROKER_UNREACHABLE || reason == REASON_BROKER_AUTH_FAILED;
+}
+
 /* --- writing it down ------------------------------------------------------------------------------------------------------- */
 
 /* Is it a fault of this instance that keeps it out of rotation? */
@@ -175,11 +181,13 @@ static bool fails_by_itself(const struct agent_view *view)
     return false;
 }
 
-/* A shared fault hits every instance: do not advise restarting this one. */
-static void tell_shared(const struct agent_view *view, const struct check_view *main_check, struct diagnosis *out)
+/* A shared fault hits every instance: do not advise restarting this one. only_here: the server itself is connected to the broker, so that is not
+ * known. */
+static void tell_shared(const struct agent_view *view, const struct check_view *main_check, bool only_here, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
     diagnosis_say_plain(out, check_is_public(main_check) ? "; all instances share this way in, and this one "
+                             : only_here                 ? "; this instance "
                                                          : "; all instances are hit, and this one ");
     if (verdict->ready)
         diagnosis_say_plain(out, verdict->degraded ? "stays in rotation, degraded" : "stays in rotation");
@@ -231,13 +239,13 @@ static void tell_both(const struct check_view *main_check, const struct check_vi
 }
 
 static void tell_broker(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault,
-                        struct diagnosis *out)
+                        uint64_t facts, struct diagnosis *out)
 {
     const struct check_view *broken = broken_broker(view);
     if (main_check->health.state == STATE_WARN)
         return;
     if (fault->scope == SCOPE_SHARED && (!check_is_public(main_check) || main_check->gates & GATE_READY))
-        tell_shared(view, main_check, out);
+        tell_shared(view, main_check, (facts & PEER_HOLDS) && about_access(fault->reason), out);
     else if (fault->scope == SCOPE_PROBE && (main_check->gates & GATE_READY))
         tell_probe(view, out);
     else if (broken && broken != main_check && check_speaks_websocket(main_check))
@@ -291,7 +299,7 @@ static bool stands_alone(enum reason reason)
 
 /* A fault that neither the main one nor the rule explains. fallback: no rule knows the main fault either, so any other one is named. */
 static const struct check_view *another_fault(const struct agent_view *view, const struct check_view *main_check,
-                                              const struct check_view *beside, bool fallback)
+                                              const struct check_view *beside, bool fallback, bool of_version)
 {
     struct check_fault main_reason, fault;
     if (!check_fault_of(main_check, &main_reason))
@@ -299,6 +307,9 @@ static const struct check_view *another_fault(const struct agent_view *view, con
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
         if (check == main_check || check == beside || check->health.state != STATE_FAIL || !check_fault_of(check, &fault))
+            continue;
+        bool same_version = check->http && main_check->http && strcmp(check->http, main_check->http) == 0;
+        if (of_version && same_version)
             continue;
         if (fault.reason != main_reason.reason && (fallback || stands_alone(fault.reason)))
             return check;
@@ -318,7 +329,7 @@ static void tell_another(const struct check_view *another, struct diagnosis *out
     diagnosis_say_plain(out, reason_help(fault.reason));
 }
 
-static void advise_all(const struct agent_view *view, const struct check_view *main_check, unsigned facts, const struct rule *rule,
+static void advise_all(const struct agent_view *view, const struct check_view *main_check, uint64_t facts, const struct rule *rule,
                        struct diagnosis *out)
 {
     bool of_broker = (facts & IS_SHARED) && !check_is_public(main_check);
@@ -337,19 +348,23 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
     struct check_fault fault = { .message = "" };
     const struct check_view *beside, *another;
     check_fault_of(main_check, &fault);
-    unsigned facts = facts_of(view, main_check, &fault);
+    uint64_t facts = facts_of(view, main_check, &fault);
     const struct rule *rule = find_rule(view, facts, main_check, &fault, &beside);
     panic_if(!rule);
     char length[32];
     text_format_elapsed(main_check->stats.lives.longest_ns, length, sizeof length);
+    const struct check_view *seen_by = NULL;
+    const struct server_peer_stats *peer = bad_peer_of(view, main_check, &seen_by);
     const struct rule_holes holes = { broker_name_of(view, main_check),
-                                      check_is_public(main_check) ? "of the public address" : "of the server", length };
-    another = another_fault(view, main_check, beside, rule->cause == CAUSE_CHECK_FAILING);
+                                      check_is_public(main_check) ? "of the public address" : "of the server", length,
+                                      peer ? peer->name : "another service" };
+    bool of_version = rule->cause == CAUSE_HTTP2_BROKEN || rule->cause == CAUSE_HTTP1_BROKEN;
+    another = another_fault(view, main_check, beside, rule->cause == CAUSE_CHECK_FAILING || of_version, of_version);
     out->cause = cause_name(rule->cause);
     if (another && rule->cause == CAUSE_CHECK_FAILING)
         diagnosis_say_plain(out, "No rule explains these faults together: ");
     diagnosis_say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), &holes);
-    tell_broker(view, main_check, &fault, out);
+    tell_broker(view, main_check, &fault, facts, out);
     if ((facts & PUBLIC_WORKS) && !(facts & (FRESH_WORKS | IS_SHARED)) && main_check->health.state == STATE_FAIL)
         diagnosis_say_plain(out, "; the public address answers: other instances serve the users");
     tell_another(another, out);
@@ -358,6 +373,8 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
     blame_all(view, main_check, fault.reason, out);
     if (beside)
         diagnosis_blame(out, beside);
+    if (seen_by && rule->need & (PEER_LOST | PEER_ELSEWHERE | PEER_UNREACHED | PEER_UNREAD))
+        diagnosis_blame(out, seen_by);
     if (another)
         diagnosis_blame(out, another);
 }

@@ -45,6 +45,7 @@ static const struct rule own_rules[] = {
 };
 
 const struct rule_set diagnose_rule_sets[] = {
+    { diagnose_http_rules, &diagnose_http_rule_count },
     { diagnose_pair_rules, &diagnose_pair_rule_count },
     { diagnose_server_rules, &diagnose_server_rule_count },
     { diagnose_broker_rules, &diagnose_broker_rule_count },

@@ -125,7 +125,7 @@ static bool outlives(const struct check_view *check, const struct check_view *ma
 }
 
 /* Of a check that holds silent connections: what cuts them? */
-static unsigned facts_of_silence(const struct agent_view *view, const struct check_view *main_check)
+static uint64_t facts_of_silence(const struct agent_view *view, const struct check_view *main_check)
 {
     const struct hold_figures *lives = &main_check->stats.lives;
     if (!lives->idle || lives->cut < CUTS_MIN)
@@ -138,9 +138,143 @@ static unsigned facts_of_silence(const struct agent_view *view, const struct che
     return 0;
 }
 
-static unsigned facts_of_main(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault)
+/* --- versions of HTTP --- */
+
+static bool is_over(const struct check_view *check, const char *version)
 {
-    unsigned facts = 0;
+    return check->http && strcmp(check->http, version) == 0;
+}
+
+/* Both versions go through the same names, addresses and certificates: what fails there is not of one version. */
+static bool depends_on_version(enum reason reason)
+{
+    enum phase phase = reason_phase(reason);
+    return phase == PHASE_UPGRADE || phase == PHASE_OPEN || reason == REASON_TLS_HANDSHAKE_FAILED;
+}
+
+/* Does it fail over `mine` only? A round of `http: both` that says so, or another check over `other` that does as much and works. Not where a
+ * check over `other` fails as well, another over `mine` comes through, or rounds pass and fail by turns: then it is not the version. */
+static bool fails_over(const char *mine, const char *other, enum http_split split, const struct agent_view *view,
+                       const struct check_view *main_check, const struct check_fault *fault)
+{
+    struct check_fault its;
+    bool works_over_other = fault->split == split, early = reason_phase(fault->reason) != PHASE_OPEN;
+    if (!depends_on_version(fault->reason) || !check_speaks_websocket(main_check) || is_mixed(main_check))
+        return false;
+    if (!is_over(main_check, mine) && !works_over_other)
+        return false;
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        bool alike = early ? check->kind == PROBE_FRESH : strcmp(check->type, main_check->type) == 0;
+        if (check == main_check || !check_speaks_websocket(check) || check_is_public(check) != check_is_public(main_check) ||
+            !alike)
+            continue;
+        if (is_over(check, other) && check_fault_of(check, &its) && check->health.state == STATE_FAIL &&
+            reason_phase(its.reason) <= reason_phase(fault->reason))
+            return false;
+        if (!is_over(check, other) && works(check, main_check))
+            return false;
+        works_over_other = works_over_other || (is_over(check, other) && works(check, main_check));
+    }
+    return works_over_other;
+}
+
+static uint64_t facts_of_http(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault)
+{
+    uint64_t facts = 0;
+    if (main_check->health.state == STATE_WARN)
+        return 0;
+    facts |= fails_over("2", "1.1", HTTP_SPLIT_ONLY_2_FAILS, view, main_check, fault) ? HTTP2_ONLY : 0;
+    facts |= fails_over("1.1", "2", HTTP_SPLIT_ONLY_1_1_FAILS, view, main_check, fault) ? HTTP1_ONLY : 0;
+    facts |= fault->gap == H2_GAP_NOT_ALLOWED ? H2_NOT_ALLOWED : 0;
+    facts |= fault->gap == H2_GAP_NOT_SPOKEN ? H2_NOT_SPOKEN : 0;
+    return facts;
+}
+
+/* --- the network --- */
+
+/* The kernel's figures are those of the last round: of one that passed they say nothing of the fault. A connection that is kept may have lost
+ * a segment an hour ago, so of one only counts what is still not acknowledged. */
+static uint64_t facts_of_network(const struct check_view *main_check)
+{
+    const struct trace_tcp *tcp = &main_check->tcp;
+    uint64_t facts = 0, trips = 0;
+    if (!tcp->known || !main_check->judged || main_check->status == RESULT_PASS || !check_speaks_websocket(main_check))
+        return 0;
+    facts |= tcp->retransmits && main_check->kind == PROBE_FRESH ? RESENT : 0;
+    facts |= tcp->retransmits && tcp->unacked ? UNACKNOWLEDGED : 0;
+    for (unsigned phase = PHASE_CONNECT; phase <= PHASE_OPEN; phase++)
+        trips += main_check->have_phase[phase];
+    /* The smallest round trip is that of the handshake of TCP, which the server's kernel answers without the server. */
+    facts |= main_check->kind == PROBE_FRESH && tcp->min_rtt_ns * trips * 2 >= main_check->total_ns ? FAR : 0;
+    return facts;
+}
+
+/* --- what the server is connected to --- */
+
+static bool is_of(const struct server_peer_stats *peer, const struct check_view *main_check)
+{
+    return !main_check->broker || strcmp(peer->name, main_check->broker) == 0;
+}
+
+static unsigned badness(const struct server_peer_stats *peer)
+{
+    return peer->missing ? 3 : peer->state == SERVER_PEER_UNREAD ? 2 : peer->state == SERVER_PEER_UNREACHED ? 1 : 0;
+}
+
+const struct server_peer_stats *bad_peer_of(const struct agent_view *view, const struct check_view *main_check,
+                                            const struct check_view **by)
+{
+    const struct server_peer_stats *worst = NULL;
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct server_stats *server = view->checks[i]->stats.server;
+        for (unsigned k = 0; server && view->checks[i]->judged && k < server->peer_count; k++)
+            if (is_of(&server->peers[k], main_check) && badness(&server->peers[k]) > (worst ? badness(worst) : 0)) {
+                worst = &server->peers[k];
+                *by = view->checks[i];
+            }
+    }
+    return worst;
+}
+
+/* Has the server been seen connected to its broker since the main fault began? */
+static bool holds_broker(const struct agent_view *view, const struct check_view *main_check)
+{
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct server_stats *server = view->checks[i]->stats.server;
+        bool since = view->checks[i]->judged && view->checks[i]->last_ms >= main_check->since_ms;
+        for (unsigned k = 0; server && since && k < server->peer_count; k++)
+            if (main_check->broker && is_of(&server->peers[k], main_check) && server->peers[k].state == SERVER_PEER_CONNECTED)
+                return true;
+    }
+    return false;
+}
+
+static uint64_t facts_of_peers(const struct agent_view *view, const struct check_view *main_check)
+{
+    const struct check_view *by;
+    const struct server_peer_stats *peer = bad_peer_of(view, main_check, &by);
+    uint64_t facts = 0;
+    bool answers = false, delivers = false;
+    if (!peer)
+        return holds_broker(view, main_check) ? PEER_HOLDS : 0;
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        bool same = check->broker && strcmp(check->broker, peer->name) == 0;
+        answers = answers || (same && check_is_broker(check) && good(check));
+        delivers = delivers || (same && check->stats.delivery && good(check));
+    }
+    facts |= peer->missing && delivers ? PEER_ELSEWHERE : 0;
+    facts |= peer->missing && answers && !delivers ? PEER_LOST : 0;
+    facts |= peer->missing && !peer->once ? PEER_NEVER : 0;
+    facts |= !peer->missing && peer->state == SERVER_PEER_UNREACHED ? PEER_UNREACHED : 0;
+    facts |= !peer->missing && peer->state == SERVER_PEER_UNREAD ? PEER_UNREAD : 0;
+    return facts;
+}
+
+static uint64_t facts_of_main(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault)
+{
+    uint64_t facts = 0;
     facts |= check_speaks_websocket(main_check) || main_check->kind == PROBE_TRIAL ? ON_WEBSOCKET : 0;
     facts |= main_check->kind == PROBE_SESSION ? ON_SESSION : 0;
     facts |= main_check->kind == PROBE_TRIAL ? ON_TRIAL : 0;
@@ -153,15 +287,16 @@ static unsigned facts_of_main(const struct agent_view *view, const struct check_
     facts |= main_check->stats.delivery && delivery_never_arrived(main_check->stats.delivery) ? NEVER_ARRIVED : 0;
     facts |= check_is_public(main_check) && is_mixed(main_check) ? PUBLIC_MIXED : 0;
     facts |= main_check->health.own_doing ? TOKEN_OVER : 0;
-    facts |= facts_of_silence(view, main_check);
+    facts |= facts_of_silence(view, main_check) | facts_of_http(view, main_check, fault) | facts_of_network(main_check);
+    facts |= facts_of_peers(view, main_check);
     facts |= broker_late(view, main_check) ? BROKER_LATE : 0;
     facts |= view->late_ms && view->late_ms * 2 >= main_check->total_ns / NS_PER_MS ? AGENT_LATE : 0;
     return facts;
 }
 
-static unsigned facts_of_path(const struct check_view *check, const struct check_view *main_check)
+static uint64_t facts_of_path(const struct check_view *check, const struct check_view *main_check)
 {
-    unsigned facts = lives(check, main_check) ? HELD_LIVES : 0;
+    uint64_t facts = lives(check, main_check) ? HELD_LIVES : 0;
     if (!works(check, main_check))
         return facts;
     facts |= check->kind == PROBE_FRESH ? FRESH_WORKS : 0;
@@ -172,9 +307,9 @@ static unsigned facts_of_path(const struct check_view *check, const struct check
     return facts;
 }
 
-unsigned facts_of(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault)
+uint64_t facts_of(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault)
 {
-    unsigned facts = facts_of_main(view, main_check, fault);
+    uint64_t facts = facts_of_main(view, main_check, fault);
     bool local_works = false, local_fails = false;
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];

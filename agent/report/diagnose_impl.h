@@ -19,7 +19,11 @@ unsigned check_failed_rounds(const struct check_view *check); /* of those in its
 /* The check of the broker that this check works with, or of the only one there is. NULL: it is not known which. */
 const struct check_view *broker_check_of(const struct agent_view *view, const struct check_view *check);
 /* What holds of the main fault and around it. */
-unsigned facts_of(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault);
+uint64_t facts_of(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault);
+/* What the server is to be connected to (`peers` of a server check), and is not, or does not get on with; of a check that has a broker, that
+ * broker. *by: the check that has seen it. NULL: none. */
+const struct server_peer_stats *bad_peer_of(const struct agent_view *view, const struct check_view *main_check,
+                                            const struct check_view **by);
 /* Another check than the main one that has a fault or a warning of one of these reasons (RULE_BESIDE of them); NULL: none. */
 const struct check_view *check_beside(const struct agent_view *view, const struct check_view *main_check,
                                       const enum reason *reasons);
@@ -33,7 +37,7 @@ void diagnosis_say(struct diagnosis *out, const char *text);       /* for full d
 void diagnosis_say_plain(struct diagnosis *out, const char *text); /* for both readers */
 /* A rule's text, its holes filled. */
 struct rule_holes {
-    const char *broker, *where, *length;
+    const char *broker, *where, *length, *peer;
 };
 void diagnosis_say_rule(struct diagnosis *out, const char *text, const struct rule_holes *holes);
 void diagnosis_say_fault(struct diagnosis *out, const struct check_view *check, const struct check_fault *fault);

@@ -401,6 +401,13 @@ const struct rule diagnose_rules[] = {
                     "If nothing is in between, the server has lost track of its older connections: look at its log" },
     },
     {
+        .cause = CAUSE_NETWORK_LOSS,
+        .need = UNACKNOWLEDGED,
+        .reasons = { R(SILENT_DROP), R(ECHO_TIMEOUT), R(SCRIPT_TIMEOUT), R(SUBSCRIBE_TIMEOUT) },
+        .plain = "What is sent is not even acknowledged by the server's kernel: packets are lost on the way, or its host is gone",
+        .advice = ADVICE_LOSS,
+    },
+    {
         .cause = CAUSE_PINGS_UNANSWERED,
         .need = ON_PING | ECHO_WORKS,
         .reasons = { R(SILENT_DROP) },
@@ -422,6 +429,14 @@ const struct rule diagnose_rules[] = {
         .reasons = { R(SILENT_DROP) },
         .plain = "The connection is open, but nothing comes back, not even a pong",
         .advice = { "Take a stack dump of the server: its event loop may be blocked", "Then restart it" },
+    },
+    {
+        .cause = CAUSE_MESSAGES_STUCK,
+        .need = PEER_UNREACHED,
+        .reasons = { R(ECHO_TIMEOUT), R(SCRIPT_TIMEOUT) },
+        .plain = "Messages are not answered, and what the server sends to {peer} is not taken: it may wait for that",
+        .advice = { "Look at that first, and at the network from the server to it: CPU, memory, a stopped process",
+                    "Restarting the server does not help while that lasts" },
     },
     {
         .cause = CAUSE_MESSAGES_STUCK,
@@ -488,6 +503,22 @@ const struct rule diagnose_rules[] = {
         .plain = "Answers came later than slo allows, and the agent itself was late meanwhile: the time may have been lost here",
         .advice = { "Give the agent CPU: remove its CPU limit, or raise it; a request of a few millicores is enough",
                     "Look at wshealthd_loop_lag_seconds, and at the load of the host" },
+    },
+    {
+        .cause = CAUSE_NETWORK_LOSS,
+        .need = RESENT,
+        .reasons = { R(SLOW) },
+        .plain =
+            "Answers come later than slo allows, and packets had to be sent again meanwhile: they are lost on the way, or in front "
+            "of a full accept queue",
+        .advice = ADVICE_RESENT,
+    },
+    {
+        .cause = CAUSE_NETWORK_SLOW,
+        .need = FAR,
+        .reasons = { R(SLOW) },
+        .plain = "Answers come later than slo allows, and the network takes most of the time: the server itself answers at once",
+        .advice = ADVICE_NETWORK_SLOW,
     },
     {
         .cause = CAUSE_SERVER_SLOW,

@@ -3,6 +3,7 @@
 #define WSHEALTHD_REPORT_DIAGNOSE_RULES_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "agent/base/reason.h"
 
@@ -26,6 +27,7 @@
     X(BROKER_SLOW, "broker_slow", "the broker answers later than slo allows")                                                    \
     X(SERVER_DETACHED, "server_detached_from_broker",                                                                            \
       "the broker delivers, and its messages do not reach the clients of this server")                                           \
+    X(SERVER_WITHOUT_PEER, "server_without_peer", "the server has no connection to something that it must be connected to")      \
     X(DELIVERY_SLOW, "delivery_slow", "messages come late through this server")                                                  \
     X(LOGIN_REFUSED, "login_refused", "the server refuses the dialect's connect: token, permission or dialect")                  \
     X(SUBSCRIPTION_REFUSED, "subscription_refused", "the server refuses the subscription")                                       \
@@ -89,12 +91,16 @@
     X(CLIENT_CERTIFICATE_REFUSED, "client_certificate_refused",                                                                  \
       "the server wants a client certificate, or refuses the configured one")                                                    \
     X(TLS_BROKEN, "tls_broken", "no TLS session comes about")                                                                    \
+    X(HTTP2_BROKEN, "http2_broken", "a WebSocket over HTTP/2 (RFC 8441) does not come about, or breaks")                         \
+    X(HTTP1_BROKEN, "http1_broken", "over HTTP/2 the WebSocket works, over HTTP/1.1 it does not")                                \
     X(FRONT_BROKEN, "front_broken", "the server is well, but the public address does not lead to it")                            \
     X(ONE_INSTANCE_STALE, "one_instance_stale", "one of the instances behind the public address is broken or out of date")       \
     X(IDLE_TIMEOUT, "idle_timeout", "connections that say nothing are cut after a fixed time")                                   \
     X(CONNECTION_MAX_AGE, "connection_max_age", "connections are cut at a fixed age, whether they are used or not")              \
     X(HEALTH_URL_FAILS, "health_url_fails", "the WebSocket side is well, a plain HTTP check fails")                              \
     X(PORT_CLOSED, "port_closed", "the WebSocket side is well, a plain TCP check fails")                                         \
+    X(NETWORK_LOSS, "network_loss", "packets are lost on the way to the server")                                                 \
+    X(NETWORK_SLOW, "network_slow", "the way to the server is slow, and the server is not")                                      \
     X(SERVER_SLOW, "server_slow", "the server answers later than slo allows")                                                    \
     X(CHECK_FAILING, "check_failing", "a check fails; its own reason says why")                                                  \
     X(CHECK_WARNING, "check_warning", "a check warns; its own reason says why")
@@ -118,6 +124,19 @@ enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
     X(AGE_CUT, "its silent connections are cut, and the one that is pinged at the same age")       \
     X(HELD_LIVES, "connections that were open before live on")                                     \
     X(SAID_GOODBYE, "the server has said goodbye to open connections a moment ago")                \
+    X(HTTP2_ONLY, "over HTTP/1.1 the same path works, and over HTTP/2 it does not")                \
+    X(HTTP1_ONLY, "over HTTP/2 the same path works, and over HTTP/1.1 it does not")                \
+    X(H2_NOT_ALLOWED, "the server speaks HTTP/2 and does not allow WebSockets over it")            \
+    X(H2_NOT_SPOKEN, "the server does not speak HTTP/2")                                           \
+    X(RESENT, "the kernel had to send segments of this round again")                               \
+    X(UNACKNOWLEDGED, "the kernel sends again and again, and nobody acknowledges it")              \
+    X(FAR, "the round trips that the kernel measured make up most of the time")                    \
+    X(PEER_LOST, "the server has no connection to that broker, which answers the agent")           \
+    X(PEER_NEVER, "none has been seen since the agent began")                                      \
+    X(PEER_ELSEWHERE, "heartbeats of that broker come through the server all the same")            \
+    X(PEER_HOLDS, "the server itself is connected to that broker")                                 \
+    X(PEER_UNREACHED, "what the server sends to its broker is not acknowledged")                   \
+    X(PEER_UNREAD, "the server does not read what its broker sends")                               \
     X(TOKEN_OVER, "the agent's own token has expired")                                             \
     X(BROKER_LATE, "the broker is late as well")                                                   \
     X(AGENT_LATE, "the agent itself was late a moment ago")                                        \
@@ -134,19 +153,22 @@ enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
 
 #define FACT_INDEX(id, text) FACT_INDEX_##id,
 enum { FACT_LIST(FACT_INDEX) FACT_COUNT };
-#define FACT_BIT(id, text) id = 1 << FACT_INDEX_##id, /* an int has room for 31 */
+/* An enum of 64 bits: both compilers take it in C11, where the standard only does from C23 on. */
+#define FACT_BIT(id, text) id = UINT64_C(1) << FACT_INDEX_##id,
 enum { FACT_LIST(FACT_BIT) };
+_Static_assert(FACT_COUNT <= 64, "a set of facts is a uint64_t");
 
 enum { RULE_REASONS = 8, RULE_BESIDE = 4, RULE_ADVICE = 3 };
 
 struct rule {
     enum cause cause;
-    unsigned need, without;            /* all of need, none of without */
+    uint64_t need, without;            /* all of need, none of without */
     enum reason reasons[RULE_REASONS]; /* one of these; none: any */
     enum reason beside[RULE_BESIDE];   /* another check has a fault or a warning of one of these; none: no other is asked for */
     int low, high; /* range of the close code (closed_by_server, login_rejected), the broker's hint or HTTP status (else); 0: any */
     /* No full stop: the check's message may follow. {broker} is the broker's name, or "the broker"; {where} the address that the main check
-     * uses, in words; {length} how long its connections lived that were cut. NULL: the reason's help */
+     * uses, in words; {length} how long its connections lived that were cut; {peer} what the server is not connected to, or does not get on
+     * with. NULL: the reason's help */
     const char *plain;
     const char *advice[RULE_ADVICE];
 };
@@ -163,6 +185,9 @@ extern const size_t diagnose_pair_rule_count;
 /* The server's limits, and what its promises to clients are. */
 extern const struct rule diagnose_server_rules[];
 extern const size_t diagnose_server_rule_count;
+/* What works over one version of HTTP and not over the other. */
+extern const struct rule diagnose_http_rules[];
+extern const size_t diagnose_http_rule_count;
 /* Certificates, and what fails on the public path only. */
 extern const struct rule diagnose_path_rules[];
 extern const size_t diagnose_path_rule_count;
@@ -176,6 +201,20 @@ extern const size_t diagnose_path_rule_count;
     { "Look at what it computes: `perf top -p PID`, or a profile of its own; one core at 100% is an event loop that blocks", \
       "Add instances or CPU; if the load is not wanted, find the clients or the channel that it comes from",                 \
       "In a container, look at throttling (cpu.stat nr_throttled): a CPU limit slows it down long before 100%" }
+
+#define ADVICE_LOSS                                                                                                              \
+    { "`mtr` to the address, and `ip -s link` on both hosts, show where packets are lost: a full link, a bad cable, a firewall", \
+      "A firewall or NAT that has forgotten the connection drops what belongs to it: new connections work then",                 \
+      "The trace of the round has the kernel's figures: `wshealthd status --evidence CHECK`" }
+#define ADVICE_RESENT                                                                                                            \
+    { "`mtr` to the address, and `ip -s link` on both hosts, show where packets are lost: a full link, a bad cable, a firewall", \
+      "Where the address leads, `nstat -az TcpExtListenOverflows TcpExtListenDrops` counts what a full accept queue has lost",   \
+      "The trace of the round has the kernel's figures: `wshealthd status --evidence CHECK`" }
+#define ADVICE_NETWORK_SLOW                                                                                                    \
+    { "Compare the round trip in the trace (`wshealthd status --evidence CHECK`) with `ping` to that address: distance, or a " \
+      "full link",                                                                                                             \
+      "If it grew: look for traffic that fills the link, a VPN or a detour on the way (`mtr`)",                                \
+      "If it is the distance, set slo to what the distance allows" }
 
 /* What is told by the reason alone, whatever works around it: brokers, delivery, what a dialect says. */
 extern const struct rule diagnose_broker_rules[];

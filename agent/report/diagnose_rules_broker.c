@@ -7,6 +7,10 @@
 #include "agent/report/diagnose_rules.h"
 
 #define R(name) REASON_##name
+#define ADVICE_RECONNECT                                                                                                           \
+    { "Look at the server's log for its last reconnect to the broker: an error, a password that was changed, a pool that gave up", \
+      "If other instances are connected it is this one: drain it, restart it, and see whether it comes back",                      \
+      "If none of them is: the way from the servers to the broker is closed, and restarting does not help" }
 
 const struct rule diagnose_broker_rules[] = {
     /* --- the broker, for everybody --------------------------------------------------------------------------------------- */
@@ -94,11 +98,32 @@ const struct rule diagnose_broker_rules[] = {
     },
     {
         .cause = CAUSE_BROKER_DOWN,
+        .need = PEER_HOLDS,
+        .reasons = { R(BROKER_UNREACHABLE) },
+        .plain =
+            "The agent has no connection to {broker}, and the server has one: the way from the agent is closed, or the broker has "
+            "just gone without a word",
+        .advice = { "Compare host, port and scheme of brokers.url with what the server connects to (`ss -tnp`)",
+                    "Look for what lets the server in and not the agent: a firewall, a list of addresses, a limit of connections",
+                    "If it is the broker's host that is gone, the server's connection ends within minutes" },
+    },
+    {
+        .cause = CAUSE_BROKER_DOWN,
         .reasons = { R(BROKER_UNREACHABLE) },
         .plain = "No connection to {broker}: it is down, or the way to it is closed",
         .advice = { "See whether the broker runs, and what its log said last; restarting this server does not help",
                     "Ask another instance's agent: if that one is well, it is the way from this host",
                     "Check host, port and scheme of brokers.url: a TLS port hangs up on a plain connection" },
+    },
+    {
+        .cause = CAUSE_BROKER_SLOW,
+        .need = ON_BROKER | PEER_LOST,
+        .without = PEER_NEVER,
+        .reasons = { R(SLOW) },
+        .plain = "Answers from {broker} come later than slo allows, and the server has lost its connection to it",
+        .advice = { "Look at the broker's CPU, its slow commands, and the network to it: the server may have given up for the same "
+                    "cause",
+                    "Look at the server's log for its last reconnect; restart it only if it does not come back by itself" },
     },
     {
         .cause = CAUSE_BROKER_SLOW,
@@ -110,6 +135,82 @@ const struct rule diagnose_broker_rules[] = {
     },
 
     /* --- this server, between the broker and its clients ---------------------------------------------------------------- */
+    /* What the kernel's table of the server's connections says (`peers` of a server check): known without a test channel. */
+    {
+        .cause = CAUSE_CHECK_WARNING,
+        .need = PEER_ELSEWHERE,
+        .reasons = { R(SERVER_PEER_LOST) },
+        .plain = "The server has no connection to {peer} at its address, and yet heartbeats come through it: it is connected in "
+                 "another way",
+        .advice = { "Compare the address in peers with what the server connects to (`ss -tnp`): a proxy, another node of a "
+                    "cluster, "
+                    "or the primary after a failover has another one",
+                    "Messages are delivered: do not restart the server for this" },
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
+        .need = PEER_LOST,
+        .without = PEER_NEVER,
+        .reasons = { R(DELIVERY_LOST) },
+        .plain =
+            "The server has lost its connection to {peer}, which answers the agent: what is published there does not reach its "
+            "clients",
+        .advice = ADVICE_RECONNECT,
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
+        .need = PEER_LOST,
+        .without = PEER_NEVER,
+        .reasons = { R(SUBSCRIBE_TIMEOUT), R(ECHO_TIMEOUT), R(SCRIPT_TIMEOUT), R(DELIVERY_SLOW) },
+        .plain = "The server has lost its connection to {peer}, which answers the agent, and what the check asks may wait for it",
+        .advice = ADVICE_RECONNECT,
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
+        .need = PEER_LOST,
+        .without = PEER_NEVER,
+        .reasons = { R(SERVER_PEER_LOST) },
+        .plain = "The server has lost its connection to {peer}, which answers the agent: the kernel's table of its connections has "
+                 "none",
+        .advice = ADVICE_RECONNECT,
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
+        .need = PEER_LOST | PEER_NEVER,
+        .reasons = { R(SERVER_PEER_LOST) },
+        .plain = "The server has no connection to {peer}, which answers the agent, and has had none since the agent began",
+        .advice = { "Look at the server's log for its attempts to connect: address, credentials, TLS, a firewall on the way",
+                    "Compare the address in peers with what the server connects to (`ss -tnp`): behind a proxy or in a cluster it "
+                    "is "
+                    "another one",
+                    "If other processes of the service hold the connection, set pid_file or unit to theirs" },
+    },
+    {
+        .cause = CAUSE_SERVER_WITHOUT_PEER,
+        .reasons = { R(SERVER_PEER_LOST) },
+        .plain = "The server has no connection to {peer}, which it must be connected to; whether {peer} is well is not known here",
+        .advice = { "See whether it runs and can be reached from the server's host; if it is down, do not restart the server for "
+                    "it",
+                    "If it is well: look at the server's log for its last reconnect",
+                    "A broker that has the same name in brokers and in peers is asked by the agent itself, and then it is known" },
+    },
+    {
+        .cause = CAUSE_SERVER_DETACHED,
+        .need = PEER_UNREAD,
+        .reasons = { R(DELIVERY_LOST) },
+        .plain = "The server is connected to {peer} and does not read what comes from it: its messages do not reach the clients",
+        .advice = { "Take a stack dump of the server: the part that reads from the broker hangs, or waits for slow clients",
+                    "Look at its memory and CPU, then restart it" },
+    },
+    {
+        .cause = CAUSE_DELIVERY_SLOW,
+        .need = PEER_UNREAD,
+        .reasons = { R(DELIVERY_SLOW) },
+        .plain = "Messages come late through this server: it does not read fast enough what comes from {peer}",
+        .advice = { "Look at the server's CPU and event loop: what waits in its socket is what it does not get to",
+                    "A broker drops a consumer that reads too slowly (Redis: client-output-buffer-limit): mend it before that",
+                    "Restarting the broker does not help" },
+    },
     {
         .cause = CAUSE_SERVER_DETACHED,
         .reasons = { R(DELIVERY_LOST) },

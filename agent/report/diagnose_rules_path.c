@@ -115,6 +115,30 @@ const struct rule diagnose_path_rules[] = {
 
     /* --- public path fails, local path works: whatever is in front ---------------------------------------------------- */
     {
+        .cause = CAUSE_NETWORK_LOSS,
+        .need = LOCAL_WORKS | RESENT,
+        .reasons = { R(SLOW) },
+        .plain = "The server is well, and through the public address answers come late: packets are lost, and had to be sent again",
+        .advice = ADVICE_RESENT,
+    },
+    {
+        .cause = CAUSE_NETWORK_SLOW,
+        .need = LOCAL_WORKS | FAR,
+        .reasons = { R(SLOW) },
+        .plain = "The server is well, and the way to the public address is slow: the network takes most of the time",
+        .advice = ADVICE_NETWORK_SLOW,
+    },
+    {
+        .cause = CAUSE_NETWORK_LOSS,
+        .need = LOCAL_WORKS | UNACKNOWLEDGED,
+        .reasons = { R(TLS_HANDSHAKE_FAILED), R(UPGRADE_TIMEOUT), R(CLOSED_ABNORMAL), R(SILENT_DROP), R(ECHO_TIMEOUT),
+                     R(SCRIPT_TIMEOUT), R(SUBSCRIBE_TIMEOUT), R(DELIVERY_LOST) },
+        .plain =
+            "The server is well, and what is sent through the public address is not even acknowledged: packets are lost on the "
+            "way",
+        .advice = ADVICE_LOSS,
+    },
+    {
         .cause = CAUSE_SERVER_SLOW,
         .need = LOCAL_WORKS | IS_WARNING,
         .reasons = { R(SLOW) },

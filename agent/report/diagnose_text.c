@@ -41,7 +41,9 @@ static const char *hole_at(const char *text, const struct rule_holes *holes, con
 {
     const struct {
         const char *name, *value;
-    } known[] = { { "{broker}", holes->broker }, { "{where}", holes->where }, { "{length}", holes->length } };
+    } known[] = {
+        { "{broker}", holes->broker }, { "{where}", holes->where }, { "{length}", holes->length }, { "{peer}", holes->peer }
+    };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strncmp(text, known[i].name, strlen(known[i].name)) == 0) {
             *value = known[i].value;

@@ -101,7 +101,7 @@ static void put_seen(const struct rule *rule, struct buf *out)
         before = ", and ";
     }
     for (size_t i = 0; i < FACT_COUNT; i++)
-        if (rule->need & 1u << i) {
+        if (rule->need & UINT64_C(1) << i) {
             buf_printf(out, "%s%s", before, facts[i]);
             before = ", and ";
         }
@@ -112,7 +112,7 @@ static void put_seen(const struct rule *rule, struct buf *out)
 /* The rule's sentence, with the broker's name left open, and without the words for the path. */
 static void put_meaning(const struct rule *rule, struct buf *out)
 {
-    static const char broker[] = "{broker}", where[] = "{where} ", length[] = "{length}";
+    static const char broker[] = "{broker}", where[] = "{where} ", length[] = "{length}", peer[] = "{peer}";
     for (const char *text = rule->plain ? rule->plain : "The check's own reason, in words", *at = text; *at;) {
         if (strncmp(at, broker, strlen(broker)) == 0) {
             buf_append_str(out, at == text ? "The broker" : "the broker");
@@ -122,6 +122,9 @@ static void put_meaning(const struct rule *rule, struct buf *out)
         } else if (strncmp(at, length, strlen(length)) == 0) {
             buf_append_str(out, "a fixed time");
             at += strlen(length);
+        } else if (strncmp(at, peer, strlen(peer)) == 0) {
+            buf_append_str(out, at == text ? "A peer" : "that peer");
+            at += strlen(peer);
         } else {
             buf_append_char(out, *at++);
         }

@@ -1112,6 +1112,321 @@ static void test_the_broker_explains_the_delivery(void **state)
     assert_cause("server_detached_from_broker");
 }
 
+/* --- versions of HTTP -------------------------------------------------------------------------------------------------------------- */
+
+static void check_split(struct check_view *check, enum reason reason, enum http_split split)
+{
+    check_fail(check, reason, "peer");
+    check->http = "both";
+    check->http_split = check->last_fault_split = split;
+}
+
+static bool says(const char *part)
+{
+    return strstr(world.view.diagnosis.plain, part);
+}
+
+/* One check that tries both. */
+static void test_only_one_version_fails(void **state)
+{
+    (void)state;
+    static const struct {
+        enum reason reason;
+        const char *words;
+    } rows[] = {
+        { REASON_UPGRADE_REFUSED, "extended CONNECT, RFC 8441) is refused" },
+        { REASON_UPGRADE_UNAUTHORIZED, "is refused" },
+        { REASON_CONNECTION_RESET, "reset or cut before it is answered" },
+        { REASON_UPGRADE_TIMEOUT, "is not answered" },
+        { REASON_HTTP_MALFORMED, "breaks its rules" },
+        { REASON_TLS_HANDSHAKE_FAILED, "does not speak it there" },
+        { REASON_CLOSED_ABNORMAL, "over HTTP/2 the same fails" },
+        { REASON_ECHO_TIMEOUT, "over HTTP/2 the same fails" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (int public = 0; public < 2; public ++) {
+            struct check_view *front;
+            world_init(&world);
+            world_add(&world, "near", "handshake", "local", BOTH);
+            front = world_add(&world, "x", "echo", public ? "public" : "local", GATE_READY);
+            if (!public)
+                world.view.check_count = 2;
+            check_split(front, rows[i].reason, HTTP_SPLIT_ONLY_2_FAILS);
+            assert_cause("http2_broken");
+            assert_true(says("works over HTTP/1.1") && says(rows[i].words));
+            check_split(front, rows[i].reason, HTTP_SPLIT_ONLY_1_1_FAILS);
+            world.checks[0].http = "2"; /* over HTTP/1.1 it would be a witness against that */
+            assert_cause("http1_broken");
+            check_split(front, rows[i].reason, HTTP_SPLIT_NONE);
+            judged();
+            assert_false(says("HTTP/2"));
+        }
+}
+
+/* What both versions share is not the fault of one of them. */
+static void test_not_of_a_version(void **state)
+{
+    (void)state;
+    check_split(echo, REASON_CONNECT_REFUSED, HTTP_SPLIT_ONLY_2_FAILS);
+    assert_cause("connections_unreliable");
+    check_split(echo, REASON_TLS_CERT_EXPIRED, HTTP_SPLIT_ONLY_2_FAILS);
+    assert_cause("certificate_expired");
+    check_split(echo, REASON_CONNECTION_RESET, HTTP_SPLIT_ONLY_2_FAILS);
+    assert_cause("http2_broken");
+    strcpy(echo->health.history, "#.#.##..#."); /* it comes and goes: chance, not the version */
+    assert_cause("connections_unreliable");
+    check_split(echo, REASON_CONNECTION_RESET, HTTP_SPLIT_ONLY_2_FAILS);
+    check_fail(ping, REASON_CONNECTION_RESET, "peer"); /* over HTTP/1.1 */
+    assert_cause("connections_unreliable");
+    check_fail(ping, REASON_SILENT_DROP, "peer"); /* something else, later than that: it is named too */
+    assert_cause("http2_broken");
+    assert_true(says("; besides, ping fails: "));
+}
+
+/* Two checks of which each tries one. */
+static void test_one_check_for_each_version(void **state)
+{
+    (void)state;
+    struct check_view *front = world_add(&world, "front", "handshake", "public", GATE_READY),
+                      *old = world_add(&world, "old", "handshake", "public", GATE_READY);
+    check_fail(front, REASON_CONNECTION_RESET, "the server reset the stream");
+    front->http = "2";
+    assert_cause("http2_broken");
+    old->http = "2"; /* another check comes through over HTTP/2 */
+    judged();
+    assert_string_not_equal(world.view.diagnosis.cause, "http2_broken");
+    old->http = "1.1";
+    old->path = "local"; /* works, but elsewhere */
+    assert_cause("front_broken");
+    old->path = "public";
+    check_set_type(front, "echo"); /* that a handshake works says nothing of what is behind it */
+    check_fail(front, REASON_ECHO_TIMEOUT, "no answer");
+    assert_cause("front_broken");
+    check_set_type(old, "echo");
+    assert_cause("http2_broken");
+    front->http = "1.1";
+    old->http = "2";
+    assert_cause("http1_broken");
+    check_warn(front, REASON_SLOW, "late"); /* late is not broken */
+    assert_cause("server_slow");
+}
+
+/* The server says itself that there is no WebSocket over HTTP/2: no second check is needed for that. */
+static void test_gaps_of_http2(void **state)
+{
+    (void)state;
+    world_add(&world, "near", "handshake", "local", BOTH);
+    struct check_view *front = world_add(&world, "front", "handshake", "public", GATE_READY);
+    check_fail(front, REASON_UPGRADE_REFUSED, "peer");
+    front->http = "2";
+    front->h2_gap = front->last_fault_gap = H2_GAP_NOT_ALLOWED;
+    assert_cause("http2_broken");
+    assert_true(says("What answers speaks HTTP/2 and does not allow WebSockets over it"));
+    assert_true(advises("Browsers are not hit") && advises("nginx does not do RFC 8441") && advises("allow_connect: true"));
+    front->http_split = front->last_fault_split = HTTP_SPLIT_ONLY_2_FAILS;
+    assert_cause("http2_broken");
+    assert_true(says("works over HTTP/1.1"));
+    front->h2_gap = front->last_fault_gap = H2_GAP_NOT_SPOKEN;
+    assert_cause("http2_broken");
+    assert_true(says("which what answers does not speak") && advises("alpn h2,http/1.1"));
+    front->http_split = front->last_fault_split = HTTP_SPLIT_NONE;
+    assert_cause("http2_broken");
+    assert_true(says("The check wants HTTP/2"));
+}
+
+/* --- the network -------------------------------------------------------------------------------------------------------------------- */
+
+static void test_a_lossy_network(void **state)
+{
+    (void)state;
+    struct check_view *front = world_add(&world, "front", "handshake", "public", GATE_READY);
+    check_warn(front, REASON_SLOW, "612ms, slo 200ms");
+    front->tcp = (struct trace_tcp){ .known = true, .rtt_ns = 1000000, .min_rtt_ns = 1000000 };
+    front->total_ns = UINT64_C(612000000);
+    assert_cause("server_slow"); /* nothing was lost: the time is lost in the proxy */
+    front->tcp.retransmits = 1;
+    assert_cause("network_loss");
+    assert_true(says("The server is well, and through the public address"));
+    front->status = RESULT_PASS; /* the figures are not of the round that was late */
+    assert_cause("server_slow");
+    check_fail(front, REASON_ECHO_TIMEOUT, "no answer");
+    assert_cause("front_broken"); /* all that was sent has arrived */
+    front->tcp.unacked = 2;
+    assert_cause("network_loss");
+    assert_true(says("not even acknowledged"));
+    front->tcp.retransmits = 0; /* under way */
+    assert_cause("front_broken");
+    check_warn(echo, REASON_SLOW, "612ms, slo 200ms"); /* the server's own path */
+    front->health.state = STATE_PASS;
+    front->status = RESULT_PASS;
+    echo->total_ns = UINT64_C(612000000);
+    assert_cause("server_slow");
+    echo->tcp = (struct trace_tcp){ .known = true, .min_rtt_ns = 20000, .retransmits = 2 };
+    assert_cause("network_loss");
+    assert_true(says("or in front of a full accept queue"));
+}
+
+/* A held connection has a past: what was lost an hour ago is no loss now. */
+static void test_a_held_connection_and_the_network(void **state)
+{
+    (void)state;
+    check_fail(hold, REASON_SILENT_DROP, "no pong");
+    hold->tcp = (struct trace_tcp){ .known = true, .retransmits = 3 };
+    assert_cause("connections_go_dead");
+    hold->tcp.unacked = 1;
+    assert_cause("connections_go_dead"); /* new ones work: something has forgotten this one */
+    handshake->last_ms = ping->last_ms = echo->last_ms = http->last_ms = hold->last_ms - 9000;
+    assert_cause("network_loss");
+    handshake->last_ms = ping->last_ms = echo->last_ms = hold->last_ms;
+    check_warn(hold, REASON_SLOW, "late");
+    hold->tcp.unacked = 0;
+    assert_cause("server_slow");
+}
+
+static void test_a_slow_network(void **state)
+{
+    (void)state;
+    struct check_view *front = world_add(&world, "front", "handshake", "public", GATE_READY);
+    check_warn(front, REASON_SLOW, "212ms, slo 200ms");
+    front->total_ns = UINT64_C(212000000);
+    front->have_phase[PHASE_CONNECT] = front->have_phase[PHASE_UPGRADE] = true;
+    front->tcp = (struct trace_tcp){ .known = true, .min_rtt_ns = UINT64_C(100000000) };
+    assert_cause("network_slow");
+    assert_true(says("the way to the public address is slow"));
+    front->tcp.min_rtt_ns = UINT64_C(20000000);
+    assert_cause("server_slow");
+    front->path = "local";
+    front->tcp.min_rtt_ns = UINT64_C(100000000);
+    assert_cause("network_slow");
+    assert_true(says("the server itself answers at once"));
+}
+
+/* --- what the server is connected to --------------------------------------------------------------------------------------------------- */
+
+static struct check_view *figures;
+static struct server_stats kernel;
+
+/* A server check that has missed the server's connection to the broker. */
+static int set_up_peer(void **state)
+{
+    set_up_bus(state);
+    figures = world_add(&world, "figures", "server", "local", 0);
+    memset(&kernel, 0, sizeof kernel);
+    kernel.peer_count = 1;
+    kernel.peers[0] = (struct server_peer_stats){
+        .name = "bus", .address = "192.0.2.9:6379", .state = SERVER_PEER_LOST, .once = true, .missing = true
+    };
+    figures->stats.server = &kernel;
+    check_blank(delivery);
+    delivery->health.state = STATE_UNKNOWN;
+    check_warn(figures, REASON_SERVER_PEER_LOST, "the server has no connection to bus (192.0.2.9:6379)");
+    return 0;
+}
+
+static void test_the_kernel_knows_that_the_server_is_detached(void **state)
+{
+    (void)state;
+    assert_cause("server_detached_from_broker");
+    assert_true(says("The server has lost its connection to bus, which answers the agent"));
+    assert_null(strstr(world.view.diagnosis.plain, "192.0.2.9"));
+    assert_because("figures", NULL);
+    assert_true(world.view.verdict.ready);
+    kernel.peers[0].once = false;
+    assert_cause("server_detached_from_broker");
+    assert_true(says("has had none since the agent began") && advises("Compare the address in peers"));
+}
+
+/* The broker's own fault is nobody else's. */
+static void test_a_broker_that_is_down_detaches_nobody(void **state)
+{
+    (void)state;
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "refused");
+    assert_cause("broker_down");
+    assert_true(says("all instances are hit"));
+    check_warn(bus, REASON_SLOW, "late");
+    bus->gates = GATE_READY;
+    assert_cause("broker_slow"); /* it answers, and the server has none */
+    check_blank(bus);
+    assert_cause("server_without_peer");
+    assert_true(says("whether bus is well is not known here"));
+}
+
+static void test_other_peers(void **state)
+{
+    (void)state;
+    strcpy(kernel.peers[0].name, "db");
+    assert_cause("server_without_peer");
+    assert_true(says("no connection to db"));
+    strcpy(kernel.peers[0].name, "bus");
+    set_up_peer(NULL);
+    static struct delivery_stats books;
+    delivery->stats.delivery = &books;
+    books.heartbeats[DELIVERY_RECEIVED] = 1;
+    delivery->judged = true;
+    delivery->status = RESULT_PASS;
+    delivery->health.state = STATE_PASS;
+    delivery->health.passed_once = true;
+    assert_cause("check_warning"); /* what comes through it contradicts the table */
+    assert_true(says("heartbeats come through it"));
+}
+
+static void test_peers_beside_a_delivery(void **state)
+{
+    (void)state;
+    check_fail(delivery, REASON_DELIVERY_LOST, "nothing came");
+    delivery->judged = true;
+    assert_cause("server_detached_from_broker");
+    assert_true(says("lost its connection to bus") && says("does not reach its clients"));
+    assert_string_equal(world.view.diagnosis.because[0], "delivery");
+    assert_string_equal(world.view.diagnosis.because[2], "figures");
+    kernel.peers[0].missing = false;
+    kernel.peers[0].state = SERVER_PEER_UNREAD;
+    check_warn(figures, REASON_NONE, "");
+    figures->health.state = STATE_PASS;
+    figures->status = RESULT_PASS;
+    assert_cause("server_detached_from_broker");
+    assert_true(says("does not read what comes from it"));
+    check_warn(delivery, REASON_DELIVERY_SLOW, "late");
+    assert_cause("delivery_slow");
+    assert_true(says("does not read fast enough what comes from bus"));
+    kernel.peers[0].state = SERVER_PEER_CONNECTED;
+    check_fail(delivery, REASON_DELIVERY_LOST, "nothing came");
+    assert_cause("server_detached_from_broker");
+    assert_true(says("lost its subscription")); /* connected, and deaf */
+    strcpy(kernel.peers[0].name, "db");
+    kernel.peers[0].missing = true; /* another one, which has nothing to do with it */
+    assert_cause("server_detached_from_broker");
+    assert_true(says("lost its subscription"));
+}
+
+static void test_messages_wait_for_a_peer(void **state)
+{
+    (void)state;
+    check_fail(echo, REASON_ECHO_TIMEOUT, "no message within 2s");
+    assert_cause("server_detached_from_broker");
+    assert_true(says("what the check asks may wait for it"));
+    kernel.peers[0].missing = false;
+    kernel.peers[0].state = SERVER_PEER_UNREACHED;
+    assert_cause("messages_stuck");
+    assert_true(says("what the server sends to bus is not taken"));
+}
+
+/* The agent does not get in, and the server is in: not everybody is hit. */
+static void test_only_the_agent_has_no_broker(void **state)
+{
+    (void)state;
+    kernel.peers[0].missing = false;
+    kernel.peers[0].state = SERVER_PEER_CONNECTED;
+    figures->health.state = STATE_PASS;
+    figures->status = RESULT_PASS;
+    check_fail(bus, REASON_BROKER_UNREACHABLE, "refused");
+    assert_cause("broker_down");
+    assert_true(says("and the server has one") && !says("all instances") && says("this instance stays in rotation"));
+    figures->last_ms = bus->since_ms - 1; /* seen before that */
+    assert_cause("broker_down");
+    assert_true(says("all instances are hit") && !says("the server has one"));
+}
+
 /* --- over everything ----------------------------------------------------------------------------------------------------------------- */
 
 static void test_long_texts_are_cut_between_characters(void **state)
@@ -1262,6 +1577,20 @@ int main(void)
         T(test_unknown_together),
         B(test_which_leg_is_slow),
         B(test_the_broker_explains_the_delivery),
+        T(test_only_one_version_fails),
+        T(test_not_of_a_version),
+        T(test_one_check_for_each_version),
+        T(test_gaps_of_http2),
+        T(test_a_lossy_network),
+        T(test_a_held_connection_and_the_network),
+        T(test_a_slow_network),
+#define P(test) cmocka_unit_test_setup(test, set_up_peer)
+        P(test_the_kernel_knows_that_the_server_is_detached),
+        P(test_a_broker_that_is_down_detaches_nobody),
+        P(test_other_peers),
+        P(test_peers_beside_a_delivery),
+        P(test_messages_wait_for_a_peer),
+        P(test_only_the_agent_has_no_broker),
         T(test_long_texts_are_cut_between_characters),
         T(test_every_combination),
         T(test_no_cause_is_dead),
