@@ -12,7 +12,7 @@ import pytest
 
 import test_delivery
 from harness import PYTHON, SERVERS, agent, environment, free_port, process, until
-from network import own_network
+from network import far_address, own_network
 from test_delivery import redis  # noqa: F401  (a fixture)
 
 pytest.importorskip("websockets", reason="python3-websockets is missing")
@@ -82,12 +82,13 @@ def clients(port, count):
 
 
 @contextlib.contextmanager
-def haproxy(tool, directory, *behind, tunnel="1h", bind=""):
+def haproxy(tool, directory, *behind, tunnel="1h", bind="", host="127.0.0.1", settings=""):
     port = free_port()
     lines = "".join(f"  server s{i} 127.0.0.1:{one}\n" for i, one in enumerate(behind))
     (directory / "h.cfg").write_text(f"""
 global
   maxconn 500
+  {settings}
 defaults
   mode http
   timeout connect 1s
@@ -95,7 +96,7 @@ defaults
   timeout server 30s
   timeout tunnel {tunnel}
 frontend f
-  bind 127.0.0.1:{port} {bind}
+  bind {host}:{port} {bind}
   default_backend b
 backend b
   balance roundrobin
@@ -258,6 +259,79 @@ def test_one_of_two_instances_is_stale(tool, tmp_path):
             haproxy(tool, tmp_path, child.port, stale) as front, \
             agent(conf(child.port, HANDSHAKE, PUBLIC, target=public(front.port)), tmp_path) as watch:
         settles(watch, "one_instance_stale")
+
+
+# --- versions of HTTP ----------------------------------------------------------------------------------------------------------------
+
+
+def https(certs, directory):
+    """For bind and listen: a certificate of `localhost`, and its key, in one file."""
+    cert, key = certs.leaf("good")
+    pem = directory / "both.pem"
+    pem.write_text(open(cert, encoding="ascii").read() + open(key, encoding="ascii").read())
+    return pem, cert, key
+
+
+BOTH = "{ name: public, type: handshake, path: public, http: both }"
+
+
+@pytest.mark.parametrize("checks", [
+    (HANDSHAKE, BOTH),
+    (HANDSHAKE, "{ name: public, type: handshake, path: public, http: 2 }", "{ name: older, type: handshake, path: public }"),
+])
+@pytest.mark.parametrize("front", ["haproxy", "nginx"])
+def test_a_front_without_websockets_over_http_2(tool, tmp_path, certs, front, checks):
+    """It speaks HTTP/2, and no RFC 8441: haproxy where it is told not to, nginx at all."""
+    pem, cert, key = https(certs, tmp_path)
+    with server() as child, contextlib.ExitStack() as stack:
+        if front == "haproxy":
+            up = stack.enter_context(haproxy(tool, tmp_path, child.port, bind=f"ssl crt {pem} alpn h2,http/1.1",
+                                             settings="h2-workaround-bogus-websocket-clients"))
+        else:
+            up = stack.enter_context(nginx(tool, tmp_path, child.port, "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;",
+                                           listen=f"ssl http2; ssl_certificate {cert}; ssl_certificate_key {key}"))
+        target = public(up.port, "wss") + f", tls: {{ ca_file: {certs.ca} }}"
+        with agent(conf(child.port, *checks, target=target, timeout="3s"), tmp_path) as watch:
+            found = settles(watch, "http2_broken")
+            assert "works over HTTP/1.1" in found["sentence"] and "SETTINGS_ENABLE_CONNECT_PROTOCOL" in found["sentence"], found
+            assert "Browsers are not hit" in json.dumps(found) and "allow_connect" in json.dumps(found), found
+
+
+@pytest.mark.parametrize("fault, words", [("rst", "reset or cut before it is answered"), ("404", "is refused"), ("no-answer", "is not answered")])
+def test_http_2_leads_elsewhere(tool, tmp_path, certs, fault, words):
+    """What ends TLS sends HTTP/2 to a server that announces RFC 8441 and does not keep its word, and HTTP/1.1 to a good one."""
+    pem, _, _ = https(certs, tmp_path)
+    with server() as child, process(PYTHON, SERVERS / "h2_hostile.py", ready=lambda one: one.out().endswith("}\n")) as hostile:
+        port = free_port()
+        (tmp_path / "tls.cfg").write_text(f"""
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend f
+  bind 127.0.0.1:{port} ssl crt {pem} alpn h2,http/1.1
+  use_backend two if {{ ssl_fc_alpn h2 }}
+  default_backend one
+backend one
+  server s 127.0.0.1:{child.port}
+backend two
+  server s 127.0.0.1:{json.loads(hostile.out())[fault]}
+""")
+        target = public(port, "wss") + f", tls: {{ ca_file: {certs.ca} }}"
+        with process(tool("haproxy"), "-db", "-f", tmp_path / "tls.cfg", port=port), \
+                agent(conf(child.port, HANDSHAKE, BOTH, target=target, timeout="2s"), tmp_path) as watch:
+            found = settles(watch, "http2_broken")
+            assert words in found["sentence"] and "h2-workaround-bogus-websocket-clients" in json.dumps(found["advice"]), found
+
+
+def test_http_1_leads_elsewhere(tool, tmp_path, certs):
+    """Over HTTP/1.1 the request is refused, over HTTP/2 it is not."""
+    pem, _, _ = https(certs, tmp_path)
+    rule = f"ssl crt {pem} alpn h2,http/1.1\n  http-request deny deny_status 400 if HTTP_1.1"
+    with server() as child, haproxy(tool, tmp_path, child.port, bind=rule) as up, \
+            agent(conf(child.port, HANDSHAKE, BOTH, target=public(up.port, "wss") + f", tls: {{ ca_file: {certs.ca} }}", timeout="3s"), tmp_path) as watch:
+        settles(watch, "http1_broken")
 
 
 # --- who may come in --------------------------------------------------------------------------------------------------------------
@@ -442,10 +516,41 @@ def test_broker_faults(redis, tmp_path):  # noqa: F811
         assert not watch.ready()
 
 
+@pytest.fixture
+def detached(redis, tmp_path):  # noqa: F811
+    """An agent that knows by the kernel alone what the server is connected to: no channel, no dialect, no delivery."""
+    with test_delivery.chat(redis, "--forgetful") as child:
+        text = conf(0, HANDSHAKE, f'{{ type: server, peers: {{ bus: "127.0.0.1:{redis.port}" }} }}').replace(
+            "checks:", f'brokers: [{{ name: bus, type: redis, url: "redis://127.0.0.1:{redis.port}" }}]\nchecks:')
+        with agent(text.replace("ws://127.0.0.1:0/ws", child.url), tmp_path) as watch:
+            settles(watch, "healthy")
+            yield watch
+
+
+def test_a_server_loses_its_broker(detached, redis):  # noqa: F811
+    """Its connection is cut, and it does not make another one; the broker is well."""
+    redis.do("CLIENT", "KILL", "ID", redis.id_of_server())
+    found = settles(detached, "server_detached_from_broker")
+    assert "lost its connection to bus, which answers the agent" in found["sentence"] and found["because"] == ["server"], found
+    assert detached.ready()
+
+
+def test_a_broker_that_is_gone_detaches_nobody(detached, redis):  # noqa: F811
+    """The server has no connection either, and that is not its fault. When the broker is back, it is."""
+    redis.stop()
+    settles(detached, "broker_down")
+    until("the server's connection is missed", lambda: detached.check("server")["reason"] == "server_peer_lost", SECONDS)
+    found = settles(detached, "broker_down")
+    assert detached.ready(), found
+    redis.start()
+    settles(detached, "server_detached_from_broker")
+    assert detached.ready()
+
+
 # --- the network ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("percent, cause", [(100, "server_not_accepting"), (60, "server_slow")])
+@pytest.mark.parametrize("percent, cause", [(100, "server_not_accepting"), (60, "network_loss")])
 def test_packets_are_lost(tool, tmp_path, percent, cause):
     """Of what goes to the server's port, all or some. Nobody says no: only deadlines tell, or rounds that take much longer than slo allows."""
     nft = tool("nft")
@@ -461,3 +566,45 @@ def test_packets_are_lost(tool, tmp_path, percent, cause):
         settles(watch, cause)
         rules("delete table inet loss\n")
         settles(watch, "healthy")
+
+
+def test_packets_are_lost_on_the_public_path(tool, tmp_path):
+    """Some of what goes to the load balancer: the rounds through it are late, and the kernel says that it had to send again."""
+    nft, slow = tool("nft"), "{ name: public, type: handshake, path: public, timeout: 8s, slo: 150ms }"
+    with own_network(tool("ip")), server() as child, haproxy(tool, tmp_path, child.port) as front, \
+            agent(conf(child.port, HANDSHAKE, slow, target=public(front.port)), tmp_path) as watch:
+        settles(watch, "healthy")
+        rules = f"table inet loss {{\nchain input {{\ntype filter hook input priority 0\ntcp dport {front.port} numgen random mod 100 < 60 drop\n}}\n}}\n"
+        subprocess.run([nft, "-f", "-"], input=rules, text=True, check=True, timeout=SECONDS)
+        found = settles(watch, "network_loss")
+        assert "The server is well, and through the public address" in found["sentence"], found
+
+
+def test_a_connection_of_which_nothing_arrives_any_more(tool, tmp_path):
+    """A filter on the way lets the upgrade pass, and drops what comes behind it: not even the server's kernel sees a ping."""
+    nft = tool("nft")
+    with own_network(tool("ip")), server() as child, agent(conf(child.port, "{ type: ping, timeout: 3s }"), tmp_path) as watch:
+        settles(watch, "healthy")
+        rules = f"table inet loss {{\nchain input {{\ntype filter hook input priority 0\ntcp dport {child.port} tcp flags & psh == psh ip length < 100 drop\n}}\n}}\n"
+        subprocess.run([nft, "-f", "-"], input=rules, text=True, check=True, timeout=SECONDS)
+        found = settles(watch, "network_loss")
+        assert "not even acknowledged" in found["sentence"], found
+
+
+def test_the_way_is_long(tool, tmp_path):
+    """The public address is 60 ms away, each way; the server itself answers at once."""
+    slow = "{ name: public, type: handshake, path: public, slo: 100ms }"
+    with own_network(tool("ip")), far_address(tool("ip"), 0.06) as far, server() as child, \
+            haproxy(tool, tmp_path, child.port, host="0.0.0.0") as front, \
+            agent(conf(child.port, HANDSHAKE, slow, target=f', public_url: "ws://{far}:{front.port}/ws"', timeout="5s"), tmp_path) as watch:
+        found = settles(watch, "network_slow")
+        assert "the way to the public address is slow" in found["sentence"], found
+
+
+def test_the_proxy_is_slow(tool, tmp_path):
+    """As late as that, and on this host: it is what answers there that is slow, not the network."""
+    slow = "{ name: public, type: handshake, path: public, slo: 100ms }"
+    wait = 'tcp-request inspect-delay 240ms\n  tcp-request content accept if WAIT_END'
+    with server() as child, haproxy(tool, tmp_path, child.port, bind="\n  " + wait) as front, \
+            agent(conf(child.port, HANDSHAKE, slow, target=public(front.port), timeout="5s"), tmp_path) as watch:
+        settles(watch, "server_slow")
