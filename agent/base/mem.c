@@ -1,6 +1,7 @@
 /* Allocation that never fails: the program ends where memory runs out, and where it finds an error of its own. */
 #include "agent/base/mem.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -81,10 +82,32 @@ void mem_unmap(void *p, size_t size)
         munmap(p, size);
 }
 
+/* Pages of code and constants that are as they are in the file: the kernel has them still, and maps again what is used again. Those that are
+ * written to, of which the dynamic linker has changed some, are left alone. */
+static int forget_code(struct dl_phdr_info *object, size_t size, void *user)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    (void)size;
+    (void)user;
+    if (strncmp(object->dlpi_name, "linux-", strlen("linux-")) == 0) /* the kernel's own: no file */
+        return 0;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        uintptr_t start = (object->dlpi_addr + part->p_vaddr) & ~(page - 1);
+        uintptr_t end = (object->dlpi_addr + part->p_vaddr + part->p_memsz + page - 1) & ~(page - 1);
+
+        if (part->p_type == PT_LOAD && !(part->p_flags & PF_W))
+            madvise((void *)start, end - start, MADV_DONTNEED); /* where it fails they stay */
+    }
+    return 0;
+}
+
 /* Blocks that live long keep the heap from shrinking by itself; whole free pages between them go too. */
 void mem_trim(void)
 {
     malloc_trim(0);
+    dl_iterate_phdr(forget_code, NULL);
 }
 
 void mem_free_secret(char *text)

@@ -1,4 +1,5 @@
 /* Memory: zeroed, terminated, and panic ends the program with a line that says where. */
+#include <link.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <cmocka.h>
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -58,6 +60,49 @@ static void test_mapping(void **state)
     mem_free(kept);
 }
 
+/* In pages: those of files, and that are mapped now. */
+static long resident_of_files(void)
+{
+    long all, resident, files;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld %ld", &all, &resident, &files), 3);
+    fclose(file);
+    return files;
+}
+
+/* Reads a byte of each page of what is only read. */
+static int touch(struct dl_phdr_info *object, size_t size, void *user)
+{
+    long *pages = user;
+
+    (void)size;
+    for (int i = 0; i < object->dlpi_phnum && !strstr(object->dlpi_name, "vdso"); i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+
+        if (part->p_type == PT_LOAD && !(part->p_flags & PF_W))
+            for (size_t at = 0; at < part->p_memsz; at += 4096, ++*pages)
+                (void)*(volatile const char *)(object->dlpi_addr + part->p_vaddr + at);
+    }
+    return 0;
+}
+
+static void test_trimming_gives_code_back(void **state)
+{
+    long pages = 0, before;
+
+    (void)state;
+    dl_iterate_phdr(touch, &pages);
+    before = resident_of_files();
+    assert_true(before >= pages);
+    mem_trim();
+    assert_true(resident_of_files() < before - pages / 2);
+    pages = 0;
+    dl_iterate_phdr(touch, &pages); /* all of it is still there */
+    assert_true(resident_of_files() >= pages);
+}
+
 static void test_panic_says_where_and_aborts(void **state)
 {
     (void)state;
@@ -89,6 +134,7 @@ int main(void)
         cmocka_unit_test(test_allocating),
         cmocka_unit_test(test_copying),
         cmocka_unit_test(test_mapping),
+        cmocka_unit_test(test_trimming_gives_code_back),
         cmocka_unit_test(test_panic_says_where_and_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
