@@ -179,13 +179,16 @@ static void attempt_failed(struct dial *dial, const char *address, int status)
     }
 }
 
-/* The server's kernel figures are without the agent's own connections. */
-static void note_own(const struct dial *dial, const struct stream *stream)
+/* The agent's own end is shown in the trace, and the server's kernel figures are without it. */
+static void note_connected(const struct dial *dial, const struct stream *stream, const char *address)
 {
-    uv_os_fd_t fd;
+    struct sockaddr_storage own;
+    int len = sizeof own;
+    bool known = !dial->target.url->is_unix && uv_tcp_getsockname(&stream->uv.tcp, (struct sockaddr *)&own, &len) == 0;
 
-    if (!dial->target.url->is_unix && uv_fileno(&stream->uv.handle, &fd) == 0)
-        own_sockets_dialled(fd);
+    if (known)
+        own_sockets_dialled(&own);
+    dial_trace_connected(&dial->target, known ? &own : NULL, address);
 }
 
 static void on_connected(uv_connect_t *req, int status)
@@ -205,12 +208,11 @@ static void on_connected(uv_connect_t *req, int status)
     snprintf(dial->report->address, sizeof dial->report->address, "%s", attempt->address);
     if (status == 0) {
         stream_opened(stream);
-        note_own(dial, stream);
         clock_phase(dial);
         dial->report->connected = true;
         timer_stop(&dial->timer);
         drop_attempts(dial);
-        dial_trace_connected(&dial->target, stream, attempt->address);
+        note_connected(dial, stream, attempt->address);
         mem_free(attempt);
         if (dial->target.proxy != PROXY_OFF)
             introduce(dial, stream);

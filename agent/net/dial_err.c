@@ -5,9 +5,39 @@
 #include <string.h>
 #include <uv.h>
 
+#include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/net/dial_impl.h"
 #include "agent/net/resolve.h"
+
+static char *put_decimal(char *at, unsigned value)
+{
+    char digits[12];
+    size_t count = 0;
+
+    do
+        digits[count++] = (char)('0' + value % 10);
+    while (value /= 10);
+    while (count)
+        *at++ = digits[--count];
+    return at;
+}
+
+/* Done for each connection, so without printf, which takes ten times as long. */
+static void put_v4(const struct sockaddr_in *address, unsigned port, char *out, size_t size)
+{
+    uint32_t number = ntohl(address->sin_addr.s_addr);
+    char text[INET_ADDRSTRLEN + sizeof ":65535"], *at = text;
+
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        at = put_decimal(at, number >> shift & 255);
+        *at++ = shift ? '.' : ':';
+    }
+    at = put_decimal(at, port);
+    *at = '\0';
+    panic_if((size_t)(at - text) >= size);
+    memcpy(out, text, (size_t)(at - text) + 1);
+}
 
 void dial_address_text(const struct dial_target *target, const struct sockaddr_storage *address, char *out, size_t size)
 {
@@ -18,8 +48,7 @@ void dial_address_text(const struct dial_target *target, const struct sockaddr_s
         uv_ip6_name((const struct sockaddr_in6 *)address, host, sizeof host);
         snprintf(out, size, "[%s]:%u", host, (unsigned)target->url->port);
     } else {
-        uv_ip4_name((const struct sockaddr_in *)address, host, sizeof host);
-        snprintf(out, size, "%s:%u", host, (unsigned)target->url->port);
+        put_v4((const struct sockaddr_in *)address, target->url->port, out, size);
     }
 }
 

@@ -17,7 +17,8 @@ void dial_trace_begin(const struct dial_target *target); /* the lookup of a name
 void dial_trace_addresses(const struct dial_target *target, const struct sockaddr_storage *addresses, unsigned count);
 void dial_trace_attempt(const struct dial_target *target, const char *address);
 void dial_trace_failed(const struct dial_target *target, const char *address, int status);
-void dial_trace_connected(const struct dial_target *target, const struct stream *stream, const char *address);
+/* own: the agent's end; NULL: a unix socket, or it is not known. */
+void dial_trace_connected(const struct dial_target *target, const struct sockaddr_storage *own, const char *address);
 void dial_trace_tls(const struct dial_target *target, const struct stream *stream,
                     const struct err *err); /* err: NULL where it succeeded */
 

@@ -1,6 +1,8 @@
 /* What a dial notes in a trace (agent/base/trace.h): names and addresses, each attempt of the race, TLS. Called by agent/net/dial.c. */
 #include <arpa/inet.h>
+#include <assert.h>
 #include <netdb.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -45,11 +47,16 @@ void dial_trace_addresses(const struct dial_target *target, const struct sockadd
     trace_note_by(target->trace, &mine, "%s is %s", target->url->host, list);
 }
 
+static void make_attempt(struct trace *trace, const struct trace_by *by, struct slice address)
+{
+    trace_note_by(trace, by, "connecting to %.*s", (int)address.len, (const char *)address.data);
+}
+
 void dial_trace_attempt(const struct dial_target *target, const char *address)
 {
     const struct trace_by mine = by(target);
 
-    trace_note_by(target->trace, &mine, "connecting to %s", address);
+    trace_later(target->trace, &mine, make_attempt, slice_str(address));
 }
 
 void dial_trace_failed(const struct dial_target *target, const char *address, int status)
@@ -59,24 +66,43 @@ void dial_trace_failed(const struct dial_target *target, const char *address, in
     trace_note_by(target->trace, &mine, "%s: %s", address, uv_strerror(status));
 }
 
-void dial_trace_connected(const struct dial_target *target, const struct stream *stream, const char *address)
+/* Both ends of a connection, until the line is made. */
+struct ends {
+    struct sockaddr_in6 own; /* its family says what it is; AF_UNSPEC: not known */
+    char address[128];
+};
+
+static void make_connected(struct trace *trace, const struct trace_by *by, struct slice bytes)
+{
+    struct ends ends = { 0 };
+    char host[INET6_ADDRSTRLEN + 1] = "";
+    bool v6;
+
+    memcpy(&ends, bytes.data, bytes.len);
+    v6 = ends.own.sin6_family == AF_INET6;
+    if (ends.own.sin6_family == AF_UNSPEC) {
+        trace_note_by(trace, by, "connected to %s", ends.address);
+        return;
+    }
+    uv_ip_name((const struct sockaddr *)&ends.own, host, sizeof host);
+    trace_note_by(trace, by, "connected to %s from %s%s%s:%u", ends.address, v6 ? "[" : "", host, v6 ? "]" : "",
+                  ntohs(ends.own.sin6_port)); /* at the same place in both families */
+}
+
+void dial_trace_connected(const struct dial_target *target, const struct sockaddr_storage *own, const char *address)
 {
     const struct trace_by mine = by(target);
-    struct sockaddr_storage own;
-    int len = sizeof own;
-    char host[INET6_ADDRSTRLEN + 1] = "";
+    struct ends ends;
+    size_t len = strnlen(address, sizeof ends.address - 1);
 
+    static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port), "a port has one place");
     if (!target->trace)
         return;
-    if (target->url->is_unix || uv_tcp_getsockname(&stream->uv.tcp, (struct sockaddr *)&own, &len) != 0) {
-        trace_note_by(target->trace, &mine, "connected to %s", address);
-    } else {
-        bool v6 = own.ss_family == AF_INET6;
-        unsigned port = ntohs(v6 ? ((struct sockaddr_in6 *)&own)->sin6_port : ((struct sockaddr_in *)&own)->sin_port);
-
-        uv_ip_name((const struct sockaddr *)&own, host, sizeof host);
-        trace_note_by(target->trace, &mine, "connected to %s from %s%s%s:%u", address, v6 ? "[" : "", host, v6 ? "]" : "", port);
-    }
+    memset(&ends.own, 0, sizeof ends.own);
+    if (own)
+        memcpy(&ends.own, own, sizeof ends.own);
+    memcpy(ends.address, address, len);
+    trace_later(target->trace, &mine, make_connected, slice_make(&ends, offsetof(struct ends, address) + len));
     if (target->proxy != PROXY_OFF) {
         const struct trace_by sent = { .mark = TRACE_SENT, .number = target->trace_number };
         trace_note_by(target->trace, &sent, "PROXY header, version %d", target->proxy == PROXY_V1 ? 1 : 2);

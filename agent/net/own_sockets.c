@@ -100,11 +100,11 @@ void own_sockets_each(void (*on_socket)(void *user, uint32_t inode, const struct
     }
 }
 
-void own_sockets_dialled(int fd)
+void own_sockets_dialled(const struct sockaddr_storage *own)
 {
     struct sock_end local;
 
-    if (local_end(fd, &local))
+    if (end_of(own, &local))
         atomic_store_explicit(&dialled_s[local.port], second(), memory_order_relaxed);
 }
 

@@ -24,8 +24,8 @@ bool check_speaks_websocket(const struct check_view *check)
 unsigned check_failed_rounds(const struct check_view *check)
 {
     unsigned failed = 0;
-    for (const char *mark = check->health.history; *mark; mark++)
-        failed += *mark == '.';
+    for (const char *mark = strchr(check->health.history, '.'); mark; mark = strchr(mark + 1, '.'))
+        failed++;
     return failed;
 }
 

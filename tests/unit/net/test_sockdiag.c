@@ -296,7 +296,7 @@ static void test_own_sockets(void **state)
 {
     uint16_t port = 0;
     int fd = listener(AF_INET, &port, 5, false), mine = client(port);
-    struct sockaddr_in address;
+    struct sockaddr_storage address;
     socklen_t len = sizeof address;
     struct stat status;
 
@@ -306,10 +306,10 @@ static void test_own_sockets(void **state)
     sought = (uint32_t)status.st_ino;
     own_sockets_each(on_own, NULL);
     assert_int_equal(found, 1);
-    assert_int_equal(found_local.port, ntohs(address.sin_port));
+    assert_int_equal(found_local.port, ntohs(((const struct sockaddr_in *)(const void *)&address)->sin_port));
     assert_int_equal(found_remote.port, port);
     assert_false(own_sockets_dialled_from(found_local.port));
-    own_sockets_dialled(mine);
+    own_sockets_dialled(&address);
     close(mine);
     assert_true(own_sockets_dialled_from(found_local.port));
     assert_false(own_sockets_dialled_from(port));
