@@ -23,7 +23,7 @@
 #include "agent/proto/http_date.h"
 #include "agent/proto/upgrade_h2.h"
 
-enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250 };
+enum { HEAD_BYTES_MAX = 16384, BODY_BYTES_MAX = 4096, REFUSAL_WAIT_MS = 250, REQUEST_BYTES_USUAL = 511 };
 /* What frames and DEFLATE may add to a message. */
 enum { FRAMING_BYTES_MAX = 16384 };
 
@@ -108,7 +108,7 @@ void conn_lost_politely(struct conn *conn, uint16_t code, const struct err *err)
     const struct conn_events *events = conn->events;
     void *user = conn->user;
 
-    if (conn->parting) {
+    if (conn->parts) {
         parting_lost(conn, err);
         return;
     }
@@ -332,7 +332,7 @@ static void on_end(void *user, const struct err *cause)
     struct err err;
 
     conn_trace_ended(conn, cause);
-    if (conn->parting) {
+    if (conn->parts) {
         parting_ended(conn, cause);
         return;
     }
@@ -439,6 +439,7 @@ static void on_dial_open(void *user, struct stream *stream)
     }
     setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
     upgrade_key(setup->key);
+    buf_reserve(&request, REQUEST_BYTES_USUAL);
     int rc = upgrade_write_request(&request, &setup->offer.offer, setup->key);
     if (rc == 0) {
         conn_trace_request(conn, buf_slice(&request));
@@ -532,7 +533,7 @@ int conn_send_parts(struct conn *conn, enum ws_opcode opcode, struct slice paylo
     int rc = 0;
 
     panic_if(parts < 1 || parts > CONN_PARTS_MAX || (parts > 1 && !data));
-    if (!conn_is_open(conn))
+    if (!conn_is_open(conn) || conn->parts)
         return -1;
     compress = compress && data && conn->reader.deflate.on;
     if (compress) {
@@ -568,7 +569,7 @@ void conn_close(struct conn *conn, uint16_t code, const char *text)
         conn_drop(conn);
         return;
     }
-    if (conn->parting) { /* it is sent */
+    if (conn->parts) { /* it is sent */
         conn_release(conn);
         farewell_begin(group, stream, shared);
         return;

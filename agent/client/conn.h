@@ -90,15 +90,18 @@ struct conn {
     const struct conn_events *events;
     void *user;
     struct conn_group *group;
-    struct conn_setup *setup;     /* NULL once it is open */
-    struct deflater *deflater;    /* made by the first compressed message that is sent */
-    struct conn_rest *rest;       /* bytes for which this turn of the loop had no time; mostly NULL */
-    struct conn_parting *parting; /* our close frame is sent, and the server's answer is being judged; mostly NULL */
-    struct conn_trace *trace;     /* NULL: nobody records */
-    struct conn_pings *pings;     /* NULL: nobody counts */
-    uint64_t asked_ns;            /* when the owner has asked something last, or when it was opened */
+    struct conn_setup *setup; /* NULL once it is open */
+    struct conn_rest *rest;   /* bytes for which this turn of the loop had no time; mostly NULL */
+    union {
+        struct deflater *deflater;    /* made by the first compressed message that is sent */
+        struct conn_parting *parting; /* where `parts`, when nothing is sent any more */
+    };
+    struct conn_trace *trace; /* NULL: nobody records */
+    struct conn_pings *pings; /* NULL: nobody counts */
+    uint64_t asked_ns;        /* when the owner has asked something last, or when it was opened */
     struct conn_intake intake;
     bool ignores_messages, shared;
+    bool parts; /* our close frame is sent, and the server's answer is being judged */
     struct ws_reader reader;
 };
 

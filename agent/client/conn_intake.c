@@ -81,7 +81,7 @@ static void note_ping(struct pong_due *pong, struct slice body)
 
 static void send_pong(struct conn *conn, const struct pong_due *pong)
 {
-    if (pong->due && !conn->parting && stream_pending(conn->stream) < PONGS_PENDING_MAX)
+    if (pong->due && !conn->parts && stream_pending(conn->stream) < PONGS_PENDING_MAX)
         conn_send(conn, WS_PONG, slice_make(pong->data, pong->len));
 }
 

@@ -85,24 +85,28 @@ int conn_part(struct conn *conn, uint16_t code, uint64_t wait_ms)
     parting->h2 = stream_is_h2(conn->stream);
     timer_init(&parting->timer, conn->group->loop, on_time, conn);
     timer_start(&parting->timer, wait_ms);
+    if (conn->deflater)
+        deflater_free(conn->deflater);
     conn->parting = parting;
+    conn->parts = true;
     return 0;
 }
 
 void parting_free(struct conn *conn)
 {
-    if (!conn->parting)
+    if (!conn->parts)
         return;
     timer_stop(&conn->parting->timer);
     mem_free(conn->parting);
     conn->parting = NULL;
+    conn->parts = false;
 }
 
 bool parting_take_message(struct conn *conn, const struct ws_message *message, size_t behind)
 {
     struct conn_parting *parting = conn->parting;
 
-    if (!parting)
+    if (!conn->parts)
         return false;
     if (message->opcode == WS_CLOSE) {
         parting->closed = true;
@@ -115,7 +119,7 @@ bool parting_take_message(struct conn *conn, const struct ws_message *message, s
 
 void parting_take_bytes(struct conn *conn, size_t count)
 {
-    if (conn->parting && conn->parting->closed)
+    if (conn->parts && conn->parting->closed)
         conn->parting->behind += count;
 }
 
