@@ -63,6 +63,10 @@ struct conn_group {
     struct conn *current;  /* whose callback is running; NULL once its owner has closed it there */
     uint64_t requested_ns; /* when the last of them has asked for its upgrade: servers may end an older session then */
     unsigned shared_farewells; /* of `farewells`: those of shared connections, which end before the next one begins */
+    /* Are the ends of farewells looked at together, a moment later? Not where somebody waits for the last one. Those that wait for it: */
+    bool unhurried;
+    struct list aside;
+    struct timer look;
 };
 void conn_group_init(struct conn_group *group, struct loop *loop);
 void conn_group_fini(struct conn_group *group); /* cuts what still lingers */

@@ -7,11 +7,12 @@
 
 #include "agent/base/mem.h"
 
-enum { FAREWELL_BYTES_MAX = 1 << 20 };
+/* Most servers answer and close within a moment. To be woken for each of them would cost as much as to connect. */
+enum { FAREWELL_BYTES_MAX = 1 << 20, LOOK_MS = 50, LOOK_MAX = 64 };
 
 /* A stream without an owner, whose peer is given time to answer the close frame. */
 struct farewell {
-    struct list node;
+    struct list node; /* in group->farewells, or in group->aside */
     struct stream *stream;
     struct timer timer;
     struct conn_group *group;
@@ -19,13 +20,14 @@ struct farewell {
     bool shared;
 };
 
+static void on_look(struct timer *timer, void *user);
+
 void conn_group_init(struct conn_group *group, struct loop *loop)
 {
-    group->loop = loop;
-    group->current = NULL;
-    group->shared_farewells = 0;
-    group->budget = (struct ws_budget){ 0, CONN_UNFINISHED_MAX };
+    *group = (struct conn_group){ .loop = loop, .budget = { 0, CONN_UNFINISHED_MAX } };
     list_init(&group->farewells);
+    list_init(&group->aside);
+    timer_init(&group->look, loop, on_look, group);
 }
 
 static void farewell_end(struct farewell *farewell)
@@ -39,13 +41,16 @@ static void farewell_end(struct farewell *farewell)
 
 void conn_group_fini(struct conn_group *group)
 {
+    timer_stop(&group->look);
     list_each_safe (node, &group->farewells)
+        farewell_end(list_entry(node, struct farewell, node));
+    list_each_safe (node, &group->aside)
         farewell_end(list_entry(node, struct farewell, node));
 }
 
 bool conn_group_idle(const struct conn_group *group)
 {
-    return list_empty(&group->farewells);
+    return list_empty(&group->farewells) && list_empty(&group->aside);
 }
 
 static void on_farewell_timer(struct timer *timer, void *user)
@@ -71,6 +76,31 @@ static void on_farewell_end(void *user, const struct err *err)
 
 static const struct stream_events farewell_events = { .on_data = on_farewell_data, .on_end = on_farewell_end };
 
+static void read_on(struct farewell *farewell, uint64_t wait_ms)
+{
+    list_push(&farewell->group->farewells, &farewell->node);
+    timer_init(&farewell->timer, farewell->group->loop, on_farewell_timer, farewell);
+    timer_start(&farewell->timer, wait_ms);
+    stream_start(farewell->stream, &farewell_events, farewell);
+}
+
+static void on_look(struct timer *timer, void *user)
+{
+    struct conn_group *group = user;
+
+    for (int left = LOOK_MAX; left && !list_empty(&group->aside); left--) {
+        struct farewell *farewell = list_entry(group->aside.next, struct farewell, node);
+
+        list_remove(&farewell->node);
+        if (stream_has_ended(farewell->stream, &farewell->swallowed))
+            farewell_end(farewell);
+        else
+            read_on(farewell, CONN_LINGER_MS - LOOK_MS);
+    }
+    if (!list_empty(&group->aside))
+        timer_start(timer, 0); /* the others in the next turn */
+}
+
 void farewell_begin(struct conn_group *group, struct stream *stream, bool shared)
 {
     struct farewell *farewell = mem_alloc(sizeof *farewell);
@@ -79,8 +109,11 @@ void farewell_begin(struct conn_group *group, struct stream *stream, bool shared
     farewell->group = group;
     farewell->shared = shared;
     group->shared_farewells += shared;
-    list_push(&group->farewells, &farewell->node);
-    timer_init(&farewell->timer, group->loop, on_farewell_timer, farewell);
-    timer_start(&farewell->timer, CONN_LINGER_MS);
-    stream_start(stream, &farewell_events, farewell);
+    if (!group->unhurried || shared || !stream_set_aside(stream)) {
+        read_on(farewell, CONN_LINGER_MS);
+        return;
+    }
+    list_push(&group->aside, &farewell->node);
+    if (!timer_active(&group->look))
+        timer_start(&group->look, LOOK_MS);
 }

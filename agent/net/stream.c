@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -231,6 +232,36 @@ void stream_resume(struct stream *stream)
     if (stream->ended || (stream->h2 && stream_h2_resume(stream)) || (stream->tls && stream_tls_resume(stream)))
         return;
     stream_read_on(stream);
+}
+
+/* libuv would take a descriptor out of the kernel's set only when something has come for it, and the set would wake the loop for that. */
+bool stream_set_aside(struct stream *stream)
+{
+    uv_os_fd_t fd;
+    struct epoll_event ignored = { 0 };
+    panic_if(stream->closing || !stream->is_open);
+    if (stream->tls || stream->h2 || stream->ended || stream->broken || !stream_flushed(stream) ||
+        uv_fileno(&stream->uv.handle, &fd) != 0)
+        return false;
+    stream->paused = stream->started = true;
+    stream_read_off(stream);
+    epoll_ctl(uv_backend_fd(stream->uv.handle.loop), EPOLL_CTL_DEL, fd, &ignored); /* where it fails, it was not in there */
+    return true;
+}
+
+bool stream_has_ended(struct stream *stream, size_t *bytes)
+{
+    uv_os_fd_t fd;
+    ssize_t got = 0;
+    if (uv_fileno(&stream->uv.handle, &fd) != 0)
+        return true;
+    for (size_t most = LOOP_SLAB_BYTES; most > 0; most -= (size_t)got) {
+        got = recv(fd, stream_loop(stream)->slab, most, MSG_DONTWAIT);
+        if (got <= 0)
+            return got == 0 || (errno != EAGAIN && errno != EINTR);
+        *bytes += (size_t)got;
+    }
+    return false;
 }
 
 /* --- closing -------------------------------------------------------------------------------------------------------- */

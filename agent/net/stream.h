@@ -54,6 +54,14 @@ void stream_close(struct stream *stream, uint32_t linger_ms);
 void stream_abort(struct stream *stream);     /* at once, with RST where the kernel knows one (SO_LINGER 0) */
 void stream_close_now(struct stream *stream); /* at once and without close_notify; without RST where nothing is unread */
 
+/* For a stream whose peer has nothing to say any more but its end: the loop is not woken for it, which costs more than the rest of a short
+ * connection's end. stream_has_ended then asks the kernel, and stream_start goes back to callbacks. False: not for this one, which has TLS,
+ * HTTP/2 or something unsent. */
+bool stream_set_aside(struct stream *stream);
+/* Reads and throws away what has come, LOOP_SLAB_BYTES at most, whose length is added to *bytes. Has the peer ended, or the connection
+ * broken? */
+bool stream_has_ended(struct stream *stream, size_t *bytes);
+
 bool stream_is_tls(const struct stream *stream);
 void stream_tls_info(const struct stream *stream, struct tls_info *info); /* zeroed for plain ones */
 /* The peer's address as text ("127.0.0.1", "::1", "unix"); whether it is loopback or a unix socket. */

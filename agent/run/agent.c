@@ -137,6 +137,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     random_bytes(&nonce, sizeof nonce);
     snprintf(agent->host.nonce, sizeof agent->host.nonce, "%08x", nonce);
     conn_group_init(&agent->host.group, loop);
+    agent->host.group.unhurried = options->serve;
     timer_init(&agent->done, loop, on_done_timer, agent);
     timer_init(&agent->stopping, loop, NULL, NULL);
     timer_init(&agent->watchdog, loop, on_watchdog, agent);
@@ -177,6 +178,7 @@ static void on_stop_timer(struct timer *timer, void *user)
 {
     struct agent *agent = user;
 
+    agent->host.group.unhurried = false;
     agent_checks_stop(agent);
     agent_brokers_close(agent);
     timer_init(timer, agent->loop, on_goodbye_timer, agent);

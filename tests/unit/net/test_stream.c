@@ -105,6 +105,41 @@ static void test_pause_and_resume(void **state)
     buf_fini(&heard.data);
 }
 
+/* It hears of nothing by itself, and all is there when it is asked. */
+static void test_set_aside(void **state)
+{
+    (void)state;
+    struct heard heard;
+    size_t bytes = 0;
+    int peer;
+    struct stream *stream = pair(&heard, &peer);
+    stream_start(stream, &heard_events, &heard);
+    run_for(&loop, 20);
+    assert_true(stream_set_aside(stream));
+    assert_false(stream_has_ended(stream, &bytes));
+    assert_int_equal(write(peer, "abc", 3), 3);
+    run_for(&loop, 20);
+    assert_int_equal(heard.total + heard.ends, 0);
+    assert_false(stream_has_ended(stream, &bytes));
+    assert_int_equal(bytes, 3);
+    stream_start(stream, &heard_events, &heard); /* back to callbacks */
+    assert_int_equal(write(peer, "de", 2), 2);
+    run_until(&loop, &heard.total);
+    assert_int_equal(heard.total, 2);
+    assert_true(stream_set_aside(stream));
+    assert_int_equal(write(peer, "f", 1), 1);
+    shutdown(peer, SHUT_WR);
+    run_for(&loop, 20);
+    assert_int_equal(heard.total + heard.ends, 2);
+    assert_true(stream_has_ended(stream, &bytes));
+    assert_int_equal(bytes, 4);
+    stream_close_now(stream);
+    run_for(&loop, 1);
+    assert_int_equal(read_all(peer), 0);
+    close(peer);
+    buf_fini(&heard.data);
+}
+
 /* A new owner of a paused stream must hear of its end. */
 static void test_a_new_owner_is_not_paused(void **state)
 {
@@ -446,6 +481,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bytes_both_ways, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_read_before_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pause_and_resume, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_set_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_new_owner_is_not_paused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_is_clean_once_and_quiet, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reset_is_told_as_one, setup, teardown),
