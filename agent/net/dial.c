@@ -194,6 +194,7 @@ static void note_connected(const struct dial *dial, const struct stream *stream,
 static void on_connected(uv_connect_t *req, int status)
 {
     struct attempt *attempt = (struct attempt *)req;
+    loop_woke(req->handle->loop->data);
     struct dial *dial = attempt->dial;
     struct stream *stream = attempt->stream;
     if (!dial) {

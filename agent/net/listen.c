@@ -277,6 +277,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     struct listener *listener = (struct listener *)poll;
     (void)status;
     (void)events;
+    loop_woke(poll->loop->data);
     for (int i = 0; i < ACCEPT_BURST && !uv_is_closing((uv_handle_t *)poll); i++) {
         if (listener->has_room && !listener->has_room(listener->user)) {
             if (i == 0) /* else it is not known whether a connection waits: the next event tells */

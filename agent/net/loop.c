@@ -133,20 +133,21 @@ bool timer_active(const struct timer *timer)
     return timer->slot != 0;
 }
 
-/* Counts how long a turn worked: its time without the wait in the kernel. A request that comes during a turn waits for its end, so
- * a long turn is a slow answer. */
-static uint64_t turn_work_ns(const struct loop *loop, uint64_t now_ns, uint64_t idle_ns)
+/* How long this turn has worked: its time without the wait in the kernel. A request that comes during a turn waits for its end, so a long
+ * turn is a slow answer. libuv can count its waiting itself (UV_METRICS_IDLE_TIME), and then asks the kernel twice in each turn. */
+static uint64_t turn_work_ns(const struct loop *loop, uint64_t now_ns)
 {
-    uint64_t passed_ns = now_ns - loop->turn_ns, waited_ns = idle_ns - loop->turn_idle_ns;
-    return passed_ns > waited_ns ? passed_ns - waited_ns : 0;
+    if (!loop->polls_ns)
+        return now_ns - loop->turn_ns;
+    return loop->polls_ns - loop->turn_ns + (loop->woke_ns ? now_ns - loop->woke_ns : 0);
 }
 
 static void on_turned(uv_check_t *check)
 {
     struct loop *loop = check->data;
-    uint64_t now_ns = uv_hrtime(), idle_ns = uv_metrics_idle_time(&loop->uv), work_ns = turn_work_ns(loop, now_ns, idle_ns);
+    uint64_t now_ns = uv_hrtime(), work_ns = turn_work_ns(loop, now_ns);
     loop->turn_ns = now_ns;
-    loop->turn_idle_ns = idle_ns;
+    loop->polls_ns = loop->woke_ns = 0;
     if (work_ns > loop->longest_ns)
         loop->longest_ns = work_ns;
     prom_observe(&loop->turns, (double)work_ns / 1e9);
@@ -154,7 +155,7 @@ static void on_turned(uv_check_t *check)
 
 uint64_t loop_take_longest(struct loop *loop)
 {
-    uint64_t work_ns = turn_work_ns(loop, uv_hrtime(), uv_metrics_idle_time(&loop->uv));
+    uint64_t work_ns = turn_work_ns(loop, uv_hrtime());
     uint64_t longest_ns = work_ns > loop->longest_ns ? work_ns : loop->longest_ns;
     loop->longest_ns = 0;
     return longest_ns;
@@ -169,6 +170,8 @@ static void on_turn(uv_prepare_t *prepare)
         loop->round++;
     loop->refused = false;
     loop->read_ns = loop->work_ns = 0;
+    loop->woke_ns = 0;
+    loop->polls_ns = uv_hrtime();
 }
 
 bool loop_work(const struct loop *loop, uint64_t *began_ns)
@@ -192,7 +195,6 @@ int loop_init(struct loop *loop, struct err *err)
     loop->uv.data = loop;
     uv_timer_init(&loop->uv, &loop->clock);
     loop->clock.data = loop;
-    uv_loop_configure(&loop->uv, UV_METRICS_IDLE_TIME);
     uv_check_init(&loop->uv, &loop->turned);
     loop->turned.data = loop;
     loop->turn_ns = uv_hrtime();
@@ -273,6 +275,7 @@ void loop_fini(struct loop *loop)
 static void on_signal(uv_signal_t *uv, int number)
 {
     struct loop_signal *sig = uv->data;
+    loop_woke(uv->loop->data);
     sig->fn(sig->user, number);
 }
 

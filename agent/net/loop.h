@@ -23,14 +23,16 @@ struct timer;
 struct resolver;
 struct loop {
     uv_loop_t uv;
-    uv_timer_t clock;               /* fires for the earliest timer of the heap */
-    uv_check_t turned;              /* after each turn */
-    uint64_t turn_ns, turn_idle_ns; /* when the last turn ended, and how long the loop had waited by then */
-    uint64_t longest_ns;            /* the longest turn since loop_take_longest */
-    struct prom_histogram turns;    /* how long each turn worked; a request that comes in a turn may wait so long */
-    uint64_t armed_ms;              /* what the clock is set to, on libuv's time; 0: not running */
-    struct timer **heap;            /* by due_ns */
-    uv_prepare_t opens_turn;        /* begins a turn, before sockets are looked at */
+    uv_timer_t clock;            /* fires for the earliest timer of the heap */
+    uv_check_t turned;           /* after each turn */
+    uint64_t turn_ns;            /* when the last turn ended */
+    uint64_t polls_ns;           /* when this turn asked the kernel what has come; 0: not yet */
+    uint64_t woke_ns;            /* and when the first callback for that ran; 0: none has */
+    uint64_t longest_ns;         /* the longest turn since loop_take_longest */
+    struct prom_histogram turns; /* how long each turn worked; a request that comes in a turn may wait so long */
+    uint64_t armed_ms;           /* what the clock is set to, on libuv's time; 0: not running */
+    struct timer **heap;         /* by due_ns */
+    uv_prepare_t opens_turn;     /* begins a turn, before sockets are looked at */
     size_t heap_len, heap_cap;
     struct list pages;         /* of streams, with room (agent/net/stream_pool.c) */
     uint8_t *slab;             /* what sockets read into; valid during one on_data only */
@@ -57,6 +59,12 @@ struct timer {
 int loop_init(struct loop *loop, struct err *err);
 void loop_run(struct loop *loop); /* until loop_stop, or nothing is left to wait for */
 void loop_stop(struct loop *loop);
+/* The kernel has answered: called first by each callback of libuv's for a descriptor, so that the loop knows how long it slept. */
+static inline void loop_woke(struct loop *loop)
+{
+    if (!loop->woke_ns)
+        loop->woke_ns = uv_hrtime();
+}
 uint64_t loop_take_longest(struct loop *loop); /* the longest turn since the last call, in ns, up to this moment */
 /* Waits for the lingering streams, at most for the longest linger_ms, then frees. Their owners have closed every stream, listener,
  * signal and dial before (anything else is a leak, and panics). Timers need not be stopped, but their memory must still be there. A

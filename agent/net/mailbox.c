@@ -80,6 +80,7 @@ static void discard_turn(struct mailbox *box)
 static void on_wake(uv_async_t *wake)
 {
     struct mailbox *box = (struct mailbox *)wake;
+    loop_woke(wake->loop->data);
     struct budget budget = budget_of(MAILS_PER_TURN, BYTES_PER_TURN, US_PER_TURN);
     struct mail *mail;
     /* Only when all mails of an earlier turn are handed over. Mails in `turn` do not count against the ceiling, so taking more

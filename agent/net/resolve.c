@@ -199,6 +199,7 @@ static struct query *take_done(struct resolver *resolver)
 static void on_wake(uv_async_t *wake)
 {
     struct resolver *resolver = (struct resolver *)wake;
+    loop_woke(wake->loop->data);
     for (struct query *query; (query = take_done(resolver));) {
         list_remove(&query->flying); /* a later lookup of this name begins a new query */
         if (!query->known)

@@ -94,6 +94,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     (void)suggested;
     struct loop *loop = handle->loop->data;
     struct stream *stream = stream_of(handle);
+    loop_woke(loop);
     bool may = claim_turn(stream, loop);
     *buf = uv_buf_init(may ? (char *)loop->slab : NULL, may ? (unsigned)stream->read_kib << 10 : 0);
 }

@@ -96,6 +96,7 @@ static void on_written(uv_write_t *req, int status)
 {
     struct stream *stream = stream_of(req->handle);
     struct outbox *outbox = stream->outbox;
+    loop_woke(stream_loop(stream));
     mem_free(outbox->flight);
     outbox->flight = NULL;
     outbox->flight_len = 0;

@@ -284,6 +284,42 @@ static void test_long_turns_are_counted(void **state)
     loop_fini(&own);
 }
 
+static void raise_signal(struct timer *timer, void *user)
+{
+    (void)timer;
+    (void)user;
+    raise(SIGUSR2);
+}
+
+static void on_signal_work(void *user, int number)
+{
+    (void)number;
+    work_for_30_ms(NULL, user);
+}
+
+/* So is one that works in what it was woken for, and the sleep before that is none of it. */
+static void test_work_behind_a_sleep_is_counted_without_it(void **state)
+{
+    (void)state;
+    enum { ASLEEP_MS = 3000 };
+    struct loop own;
+    struct timer timer = { 0 }, later = { 0 };
+    static struct loop_signal sig;
+    assert_int_equal(loop_init(&own, NULL), 0);
+    assert_int_equal(loop_signal_open(&sig, &own, SIGUSR2, on_signal_work, NULL), 0);
+    timer_init(&timer, &own, raise_signal, NULL);
+    timer_start(&timer, ASLEEP_MS);
+    timer_init(&later, &own, nothing, NULL);
+    timer_start(&later, ASLEEP_MS + 100);
+    loop_run(&own);
+    uint64_t longest_ns = loop_take_longest(&own);
+    assert_true(longest_ns >= 30000000);
+    assert_true(own.turns.sum >= 0.03);
+    assert_true(own.turns.sum * 1e3 < ASLEEP_MS);
+    loop_signal_close(&sig);
+    loop_fini(&own);
+}
+
 static void never_accepted(void *user, struct stream *stream)
 {
     (void)user;
@@ -319,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_forgotten_listener_is_a_mistake),
         cmocka_unit_test(test_long_turns_are_counted),
+        cmocka_unit_test(test_work_behind_a_sleep_is_counted_without_it),
         cmocka_unit_test_setup_teardown(test_in_order_of_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped_is_forgotten_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_again_moves_it, setup, teardown),
