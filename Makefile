@@ -1,6 +1,6 @@
 # One non-recursive Makefile. Everything that is built goes below $(BUILD), one directory for each flavour:
 #   release  what is installed         asan  tests (ASan, UBSan)       tsan  what has threads       fuzz  libFuzzer (clang)
-# Targets: all demo test lint tsan fuzz bench fresh install uninstall deps docs clean. `make help` says more.
+# Targets: all demo test lint tsan fuzz bench fresh install uninstall dist deb sbom image deps docs clean. `make help` says more.
 
 BUILD      ?= build
 CC         ?= cc
@@ -9,6 +9,8 @@ PKG_CONFIG ?= pkg-config
 PYTHON     ?= /usr/bin/python3
 PREFIX     ?= /usr
 DESTDIR    ?=
+# What install does with debugging information; a package keeps it for itself.
+STRIP      ?= -s
 FUZZ_SECONDS ?= 10
 # V=1 shows whole command lines.
 Q := $(if $(V),,@)
@@ -207,7 +209,7 @@ docs-now: $(MANUALS)
 	docs/house >docs/house.svg
 install-now: $(BUILD)/release/wshealthd $(MANUALS)
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd/docs lib/systemd/system $(dir $(COMPLETIONS)))
-	install -s -m 755 $(BUILD)/release/wshealthd $(DESTDIR)$(PREFIX)/bin/wshealthd
+	install $(STRIP) -m 755 $(BUILD)/release/wshealthd $(DESTDIR)$(PREFIX)/bin/wshealthd
 	install -m 644 $(BUILD)/docs/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 644 $(BUILD)/docs/wshealthd.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/wshealthd/
@@ -264,7 +266,7 @@ fresh:
 	@tests/tools/fresh $(or $(RELEASE),trixie)
 
 # --- for users: likewise ------------------------------------------------------------------------------------------------
-.PHONY: demo docs install uninstall help
+.PHONY: demo docs install uninstall dist deb sbom image help
 demo:
 	tests/tools/deps build
 	$(MAKE) --no-print-directory $(PARALLEL) all
@@ -275,6 +277,18 @@ docs:
 install:
 	tests/tools/deps build
 	$(MAKE) --no-print-directory $(PARALLEL) install-now
+# A release and its packages: packaging/README.md.
+dist:
+	packaging/dist $(BUILD) $(VERSION)
+deb:
+	tests/tools/deps build deb
+	packaging/deb $(BUILD) $(VERSION)
+sbom:
+	tests/tools/deps build
+	$(MAKE) --no-print-directory $(PARALLEL) all
+	$(PYTHON) -B packaging/sbom $(BUILD)/release/wshealthd >$(BUILD)/wshealthd-$(VERSION).spdx.json
+image:
+	packaging/image $(BUILD) $(VERSION)
 # What install has put there; configuration in /etc/wshealthd stays.
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/wshealthd $(DESTDIR)$(PREFIX)/share/man/man8/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man5/wshealthd.yaml.5 \
@@ -292,6 +306,7 @@ help:
 	@echo 'make docs     the manual pages, in $(BUILD)/docs, and the picture of the layers'
 	@echo 'make fresh    all of this on a bare Debian in a directory of its own, as root (RELEASE=bookworm or trixie)'
 	@echo 'make install  program, manual, units (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'
+	@echo 'make deb      the Debian package; make image: the container image; make dist: the source archive; make sbom: what it is made of, as SPDX'
 	@echo 'make deps     installs what all of this needs (KAFKA=0, MQTT=0: without librdkafka, libmosquitto; TESTS=lean: tests without what is large)'
 	@echo 'make clean    removes $(BUILD)'
 	@echo 'Each installs the Debian packages that it lacks, with sudo where you are not root. BUILD=DIR builds elsewhere, V=1 shows commands.'
