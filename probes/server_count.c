@@ -2,8 +2,9 @@
  * Counts the connections to the server (probes/server_look.h): all of them by state, without the agent's own, and by comparing with the count
  * before, how many were opened and have ended. Runs on the look's thread.
  *
- * A connection is known by a hash of its ends. Short ones that come and go between two counts are seen too, as long as the server's side ended
- * them first, which RFC 6455 (7.1.1) asks for: they leave a TIME_WAIT.
+ * A connection is known by a hash of its ends. Short ones that come and go between two counts are seen too, by the TIME_WAIT that they leave on
+ * the side that ended them first: the server's, which RFC 6455 (7.1.1) asks for, or that of a client on this host (a proxy beside the server).
+ * Those that a client elsewhere ended first leave nothing here.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ struct counting {
     const struct sock_row *listeners; /* none of them at any address: connections to these addresses only; NULL: all */
     size_t listener_count;
     const struct look_count *before;
-    struct keys open, closing, own;
+    struct keys open, closing, own, left; /* left: ended by a client of this host first */
     struct look_seen *seen;
 };
 
@@ -50,10 +51,17 @@ int look_compare_keys(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
+/* Each once: the kernel may tell a socket twice while others come and go. */
 static void keys_sort(struct keys *keys)
 {
+    size_t kept = 0;
+
     if (keys->count)
         qsort(keys->items, keys->count, sizeof *keys->items, look_compare_keys);
+    for (size_t i = 0; i < keys->count; i++)
+        if (!kept || keys->items[kept - 1] != keys->items[i])
+            keys->items[kept++] = keys->items[i];
+    keys->count = kept;
 }
 
 static bool has(const uint64_t *items, size_t count, uint64_t key)
@@ -129,6 +137,19 @@ static void on_tcp(void *user, const struct sock_row *row)
         keys_add(&counting->closing, key);
 }
 
+/* The client's end of a connection that it has ended. Within a host both ends have the same address; others go to that port elsewhere. */
+static void on_left(void *user, const struct sock_row *row)
+{
+    struct counting *counting = user;
+    const struct sock_row turned = { .state = row->state, .local = row->remote, .remote = row->local };
+    uint64_t key = key_of(&turned.local, &turned.remote);
+
+    bool here = sock_end_is_loopback(&row->remote) || sock_end_same_address(&row->remote, &row->local);
+
+    if (here && to_a_listener(counting, &turned) && !was_own(counting, &turned, key))
+        keys_add(&counting->left, key);
+}
+
 static void on_unix(void *user, const struct sock_row *row)
 {
     struct counting *counting = user;
@@ -137,6 +158,16 @@ static void on_unix(void *user, const struct sock_row *row)
         return;
     counting->seen->connections[SERVER_ESTABLISHED]++;
     keys_add(&counting->open, row->inode);
+}
+
+/* It is over. Was it there before, or seen to end? */
+static void note_short(const struct look_count *before, const struct counting *now, uint64_t key, struct look_seen *seen)
+{
+    bool known = has(before->open, before->open_count, key) || has(before->closing, before->closing_count, key) ||
+                 has(before->left, before->left_count, key) || has(now->open.items, now->open.count, key);
+
+    seen->opens += !known;
+    seen->closes += !known;
 }
 
 /* What the two counts say of each connection. Both are sorted. */
@@ -157,14 +188,11 @@ static void compare(const struct look_count *before, const struct counting *now,
         old += !only_new;
         new += !only_old;
     }
-    for (size_t i = 0; i < now->closing.count; i++) {
-        uint64_t key = now->closing.items[i];
-        bool known = has(before->open, before->open_count, key) || has(before->closing, before->closing_count, key) ||
-                     has(now->open.items, now->open.count, key);
-
-        seen->opens += !known;
-        seen->closes += !known;
-    }
+    for (size_t i = 0; i < now->closing.count; i++)
+        note_short(before, now, now->closing.items[i], seen);
+    for (size_t i = 0; i < now->left.count; i++)
+        if (!has(now->closing.items, now->closing.count, now->left.items[i])) /* both sides at once */
+            note_short(before, now, now->left.items[i], seen);
 }
 
 static void compare_numbers(const struct look_count *before, uint64_t established, struct look_seen *seen)
@@ -178,6 +206,7 @@ void look_count_fini(struct look_count *count)
     mem_free(count->open);
     mem_free(count->closing);
     mem_free(count->own);
+    mem_free(count->left);
     memset(count, 0, sizeof *count);
 }
 
@@ -190,9 +219,11 @@ static void keep(struct look_count *count, struct counting *now, const struct lo
                                   .closing_count = now->closing.count,
                                   .own = now->own.items,
                                   .own_count = now->own.count,
+                                  .left = now->left.items,
+                                  .left_count = now->left.count,
                                   .established = seen->connections[SERVER_ESTABLISHED],
                                   .known = true,
-                                  .cut = now->open.cut || now->closing.cut,
+                                  .cut = now->open.cut || now->closing.cut || now->left.cut,
                                   .counted_ns = seen->at_ns,
                                   .cost_ns = seen->count_ns };
 }
@@ -216,6 +247,7 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
                                     .unix_path = plan->unix_path,
                                     .on_row = plan->unix_path ? on_unix : on_tcp,
                                     .user = &now };
+    struct sockdiag_query gone = { .states = SOCK_BIT(SOCK_TIME_WAIT), .remote_port = plan->port, .on_row = on_left, .user = &now };
     struct err err;
     int rc;
 
@@ -225,7 +257,10 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
     own_sockets_each(on_own, &now);
     keys_sort(&now.own);
     rc = plan->unix_path ? sockdiag_unix(&query, &err) : sockdiag_tcp(&query, &err);
-    if (rc < 0 || query.cut) { /* a part of them is no count */
+    if (rc == 0 && !plan->unix_path)
+        rc = sockdiag_tcp(&gone, &err);
+    if (rc < 0 || query.cut || gone.cut) { /* a part of them is no count */
+        mem_free(now.left.items);
         mem_free(now.open.items);
         mem_free(now.closing.items);
         mem_free(now.own.items);
@@ -234,8 +269,9 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
     }
     keys_sort(&now.open);
     keys_sort(&now.closing);
+    keys_sort(&now.left);
     seen->counted = true;
-    seen->cut = now.open.cut || now.closing.cut;
+    seen->cut = now.open.cut || now.closing.cut || now.left.cut;
     if (count->known && (count->cut || seen->cut))
         compare_numbers(count, seen->connections[SERVER_ESTABLISHED], seen);
     else if (count->known)

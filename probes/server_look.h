@@ -89,8 +89,8 @@ void look_free(struct look *look);                           /* on_seen does not
 
 /* server_count.c, on the thread: the connections, and what has changed since the count before. */
 struct look_count {
-    uint64_t *open, *closing, *own; /* sorted keys of the count before */
-    size_t open_count, closing_count, own_count;
+    uint64_t *open, *closing, *own, *left; /* sorted keys of the count before */
+    size_t open_count, closing_count, own_count, left_count;
     uint64_t established;
     bool known, cut;
     uint64_t counted_ns, cost_ns;

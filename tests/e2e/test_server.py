@@ -337,6 +337,84 @@ def test_real_client_page(tmp_path):
             until("it is over", lambda: reason(watch) == ("fail", "server_series_high"))
 
 
+def storm(port, seconds, pause, count=10, first=True):
+    """So many connections at once, which are over before anybody looks, again and again; the client's side ends them first, or the server's."""
+    end, made = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        for _ in range(count):
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as one:
+                if not first:
+                    one.sendall(b"bye")
+                    assert one.recv(1) == b""
+            made += 1
+        time.sleep(pause)
+    return made
+
+
+@pytest.mark.parametrize("first", (True, False))
+def test_churn(tmp_path, first):
+    """Short connections are seen by what they leave behind, whoever ends them. While a drain is announced they are expected."""
+    with server() as child, clients(child.where, 5), agent(conf(child.where, "churn: { high: 3x, normal: 5 }"), tmp_path) as watch:
+        watch.wait_ready()
+        until("the rates are known", lambda: figures(watch)["opens_per_s"] is not None)
+        made = storm(child.where, 6, 0.2, first=first)
+        until("all are counted", lambda: figures(watch)["opens"] >= made * 0.9 and figures(watch)["closes"] >= made * 0.9)
+        assert figures(watch)["opens"] <= made, (figures(watch), made)
+        until("it is a storm", lambda: storm(child.where, 1, 0.2, first=first) and reason(watch) == ("fail", "server_churn_high"), 60)
+        message = watch.check("server")["message"]
+        assert re.search(r"connections come and go at \d+\.\d a second, \d+\.\d times the normal 5\.0 \(churn: 3x\)", message), message
+        assert not watch.ready()
+        assert watch.status()["diagnosis"]["cause"] == "reconnect_storm"
+        watch.command("drain")
+        until("it is expected", lambda: watch.check("server")["state"] == "pass")
+        storm(child.where, 3, 0.2, first=first)
+        assert watch.check("server")["state"] == "pass"
+        watch.command("resume")
+        storm(child.where, 2, 0.2, first=first)
+        assert watch.check("server")["state"] == "pass", "clients come back after a deploy"
+
+
+def test_growth(tmp_path):
+    with server() as child, clients(child.where, 60), agent(conf(child.where, "growth: 100% in 1m"), tmp_path) as watch:
+        watch.wait_ready()
+        until("all are counted", lambda: established(watch) == 60)
+        with clients(child.where, 40):
+            until("all are counted", lambda: established(watch) == 100)
+            assert watch.check("server")["state"] == "pass", "67 %"
+            with clients(child.where, 30):
+                until("they double", lambda: reason(watch) == ("fail", "server_connections_high"))
+                assert "connections grew from 60 to " in watch.check("server")["message"], watch.check("server")["message"]
+                assert not watch.ready()
+        watch.wait_ready()
+
+
+def test_two_listeners_of_two_families(tmp_path):
+    """127.0.0.1 and ::1 are one server where the name means both, and two where an address means one."""
+    with server("both") as child, clients(child.where, 4), clients(child.where, 3, "::1"):
+        both = len({one[4][0] for one in socket.getaddrinfo("localhost", child.where, type=socket.SOCK_STREAM)} & {"127.0.0.1", "::1"}) == 2
+        for host, count, listeners in (("localhost", 7 if both else 4, 2 if both else 1), ("127.0.0.1", 4, 1), ("[::1]", 3, 1)):
+            text = conf(child.where).replace("127.0.0.1", host)
+            with agent(text, tmp_path) as watch:
+                until(f"{count} by {host}", lambda: established(watch) == count)
+                assert figures(watch)["listeners"] == listeners, host
+                assert figures(watch)["accept_queue_limit"] == 512 * listeners
+
+
+def test_a_stopped_server(tmp_path):
+    """Stopped is not gone: its sockets and figures are there, and without a limit nothing is held against it."""
+    with server() as child, clients(child.where, 6), agent(conf(child.where), tmp_path) as watch:
+        until("all are counted", lambda: established(watch) == 6)
+        os.kill(child.pid, signal.SIGSTOP)
+        with clients(child.where, 4):
+            until("they wait", lambda: figures(watch)["accept_queue"] == 4)
+            time.sleep(1)
+            row = watch.check("server")
+            assert row["state"] == "pass" and established(watch) == 6 and row["server"]["pid"] == child.pid, row
+            assert not row["server"]["gone"] and watch.ready()
+        os.kill(child.pid, signal.SIGCONT)
+        until("it goes on", lambda: figures(watch)["accept_queue"] == 0)
+
+
 def test_check_by_itself():
     with server() as child, clients(child.where, 5):
         row = only(check(f"ws://127.0.0.1:{child.where}/", "server")[1])

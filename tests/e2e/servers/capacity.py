@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A server whose capacity is watched. `capacity.py HOST PORT|PATH [BACKLOG]`: accepts connections and keeps them. Commands on stdin, one a line,
-each answered by a line: `drop N` closes N connections, `leak MIB`, `files N` opens so many, `spin` burns CPU for ever, `connect PORT` opens a
+"""A server whose capacity is watched. `capacity.py HOST PORT|PATH [BACKLOG]`: accepts connections and keeps those that do not
+say `bye`. Commands on stdin, one a line, each answered by a line: `drop N` closes N connections, `leak MIB`, `files N` opens so many, `spin` burns CPU for ever, `connect PORT` opens a
 connection of its own, `write BYTES` writes into that without waiting, `unread` stops reading from it, `deaf` stops listening and keeps the
 connections. HOST `fork` listens twice (SO_REUSEPORT), `share` once on a port that others may share, `both` at 127.0.0.1 and ::1."""
 import asyncio
@@ -15,6 +15,10 @@ clients, kept, files, own, listening = [], [], [], [], []
 class Keep(asyncio.Protocol):
     def connection_made(self, transport):
         clients.append(transport)
+
+    def data_received(self, data):
+        if data == b"bye":
+            [one for one in clients if one.get_protocol() is self][0].close()
 
     def connection_lost(self, exc):
         for transport in [one for one in clients if one.is_closing()]:
