@@ -167,6 +167,11 @@ $(BENCHES): $(BUILD)/release/%: %.c $(wildcard tests/bench/*.h)
 $(BUILD)/asan/tests/soak/frames: $(BUILD)/asan/tests/soak/frames.o $(foreach layer,$(LINK_proto),$(BUILD)/asan/lib$(layer).a)
 	@echo "  LINK    $@"
 	$(Q)$(CC_asan) $(CFLAGS_asan) $(LDFLAGS_asan) $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
+.PHONY: k8s-now helm-now
+k8s-now: $(BUILD)/release/wshealthd
+	tests/k8s/run $(abspath $(BUILD)) $(K8S)
+helm-now: $(BUILD)/asan/wshealthd $(BUILD)/release/wshealthd
+	HELM_WRITE=1 WSHEALTHD_BUILD=$(abspath $(BUILD)) $(PYTHON) -B -m pytest -q -p no:cacheprovider tests/e2e/test_helm.py
 .PHONY: frames-now
 frames-now: $(BUILD)/asan/tests/soak/frames
 	$(PYTHON) -B tests/soak/frames.py $(abspath $(BUILD)) $(FRAMES)
@@ -260,6 +265,17 @@ fuzz:
 bench:
 	tests/tools/deps build unit test bench
 	$(MAKE) --no-print-directory $(PARALLEL) bench-now
+# The chat of helm/chat on a real Kubernetes node, in namespaces of its own (as root). Its components are built once, where Go is.
+.PHONY: k8s helm
+k8s:
+	tests/tools/deps build unit test k8s
+	tests/tools/npm $(BUILD)
+	! command -v go >/dev/null || tests/k8s/node/build
+	$(MAKE) --no-print-directory $(PARALLEL) k8s-now
+# Writes helm/rendered anew, and tests the charts. What is missing (helm) is skipped by name.
+helm:
+	tests/tools/deps build unit test
+	$(MAKE) --no-print-directory $(PARALLEL) helm-now
 # All that README promises, on a bare Debian of its own: RELEASE=bookworm or trixie; FRESH='make all && make unit' is less.
 .PHONY: fresh
 fresh:
@@ -303,6 +319,8 @@ help:
 	@echo 'make tsan     what has threads, under ThreadSanitizer'
 	@echo 'make fuzz     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench    the figures, beside their references'
+	@echo 'make helm     renders helm/rendered anew and tests the charts'
+	@echo 'make k8s      the charts on a real Kubernetes node, which is built once where Go is (10 minutes, 4 GB; K8S_DIR)'
 	@echo 'make docs     the manual pages, in $(BUILD)/docs, and the picture of the layers'
 	@echo 'make fresh    all of this on a bare Debian in a directory of its own, as root (RELEASE=bookworm or trixie)'
 	@echo 'make install  program, manual, units (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'

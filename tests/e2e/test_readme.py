@@ -8,6 +8,8 @@ Every fenced block names its language, and each language has one rule:
   sh       nothing is executed; commands of wshealthd and make must exist with these flags. So must those in `code` in the text.
   yaml     a configuration passes `wshealthd config check`, a part of one too when it is put beside a target and a broker; what belongs to
            Kubernetes or Envoy must be well-formed, and its probes ask paths that the agent has.
+           <!-- run: FILE --> above it: its fields are in that manifest. <!-- run: CHART -->: values that the chart takes.
+  helm     <!-- run: FILE --> above it: the lines are in that file of a chart, in this order.
   haproxy, nginx, ini (systemd)   pass the check of that program.
   c        compiles against the headers without a warning.
 
@@ -33,11 +35,12 @@ import yaml
 
 from demo import Demo
 from harness import BINARY, BUILD, MODULES, PATIENCE, RELEASE, ROOT, SERVERS, agent, echo_server, environment, free_port, process, until, wshealthd
+from test_helm import helm
 from test_nchan import own_state, redis
 
 WRITE = os.environ.get("README_WRITE")
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-LANGUAGES = ("console", "text", "sh", "yaml", "haproxy", "nginx", "ini", "c")
+LANGUAGES = ("console", "text", "sh", "yaml", "helm", "haproxy", "nginx", "ini", "c")
 FENCE = re.compile(r"(?:^ *<!-- run: (?P<run>[^\n]*?) -->\n)?^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 
 
@@ -310,7 +313,7 @@ def commands():
 
 @functools.cache
 def targets():
-    return set(re.findall(r"\bmake ([a-z]+)", subprocess.run(["make", "-s", "help"], capture_output=True, text=True, cwd=ROOT, check=True).stdout))
+    return set(re.findall(r"\bmake ([a-z][a-z0-9]+)", subprocess.run(["make", "-s", "help"], capture_output=True, text=True, cwd=ROOT, check=True).stdout))
 
 
 def spoken(name):
@@ -366,7 +369,7 @@ def test_commands_exist(name):
             if program == "wshealthd":
                 assert wrong_command(words) is None, f"{name}: {line}: {wrong_command(words)}"
             elif program == "make":
-                for target in (word for word in words[1:] if re.fullmatch(r"[a-z]+", word)):
+                for target in (word for word in words[1:] if re.fullmatch(r"[a-z][a-z0-9]*", word)):
                     assert target in targets() or re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), f"{name}: {line}: no target {target}"
 
 
@@ -431,15 +434,46 @@ def paths_asked(node):
             yield from paths_asked(value)
 
 
+def within(part, whole_one, where):
+    """Each field of a document's example is in what it is an example of; items of a list are found by their names."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            assert key in whole_one, f"{where}.{key}"
+            within(value, whole_one[key], f"{where}.{key}")
+    elif isinstance(part, list) and part and isinstance(part[0], dict):
+        for item in part:
+            fitting = [one for one in whole_one if one.get("name") == item["name"]]
+            assert fitting, f"{where}: no {item['name']}"
+            within(item, fitting[0], f"{where}.{item['name']}")
+    else:
+        assert part == whole_one, f"{where}: {part}, and there {whole_one}"
+
+
+@each("helm")
+def test_lines_of_a_chart(block):
+    lines = iter((ROOT / block.run).read_text().splitlines())
+    for line in block.text.splitlines():
+        assert any(line.strip() == other.strip() for other in lines), f"{block}: {block.run} has no such line there: {line}"
+
+
 @each("yaml")
 def test_yaml(block, tmp_path):
     document = yaml.safe_load(block.text)
     assert isinstance(document, dict), block
+    if block.run and (ROOT / block.run).is_dir():
+        (tmp_path / "values.yaml").write_text(block.text)
+        done = helm("template", "chat", ROOT / block.run, "--namespace", "shop", "-f", tmp_path / "values.yaml", check=False)
+        assert done.returncode == 0, f"{block}: {done.stderr}"
+        return
+    if block.run:
+        manifest = next(one for one in yaml.safe_load_all((ROOT / block.run).read_text()) if one["kind"] == "Deployment")
+        within(document, manifest["spec"]["template"], str(block))
+        return
     if not set(document) <= TOP:
         asked = list(paths_asked(document))
         assert asked, f"{block}: neither a configuration ({', '.join(sorted(set(document) - TOP))}) nor something that asks the agent"
         for path, port in asked:
-            assert path.split("?")[0] in ("/ready", "/live", "/startup", "/healthz") and port == 9717, (block, path, port)
+            assert path.split("?")[0] in ("/ready", "/live", "/startup", "/healthz", "/prestop") and port == 9717, (block, path, port)
         return
     kinds = {broker.get("type") or broker["url"].split(":")[0] for broker in document.get("brokers", [])} & {"kafka", "mqtt"}
     for kind in kinds:
@@ -538,11 +572,11 @@ def test_links_lead_somewhere(name):
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_files_that_are_named_exist(name):
     """`a/b.c`, `b.c` and `a/b` in code, where a word in capitals stands for a name of the reader's."""
-    sources = [path.relative_to(ROOT).as_posix() for top in ("agent", "probes", "brokers", "tests", "docs") for path in (ROOT / top).rglob("*.*")]
+    sources = [path.relative_to(ROOT).as_posix() for top in ("agent", "probes", "brokers", "tests", "docs", "helm") for path in (ROOT / top).rglob("*.*")]
     for code in re.findall(r"`([^`\s]+)`", FENCE.sub("", (ROOT / name).read_text())):
         if re.search(r"[A-Z]{3}|[*{$]|://", code):
             continue
         if re.fullmatch(r"[\w./-]+\.(c|h|py)", code):
             assert any(source == code or source.endswith("/" + code) for source in sources), f"{name}: {code} is not in the tree"
-        elif re.match(r"(agent|probes|brokers|tests|docs|systemd|\.ci)/", code):
+        elif re.match(r"(agent|probes|brokers|tests|docs|helm|systemd|\.ci)/", code):
             assert (ROOT / code).exists(), f"{name}: {code} is not in the tree"
