@@ -15,7 +15,7 @@ enum http_split { HTTP_SPLIT_NONE, HTTP_SPLIT_ONLY_1_1_FAILS, HTTP_SPLIT_ONLY_2_
 struct check_view {
     const char *name, *type, *path; /* path: "local" or "public" */
     const char *summary;            /* of the type, one sentence */
-    const char *http;               /* "1.1", "2" or "both": how its WebSockets begin */
+    const char *http;               /* "1.1", "2" or "both": how its WebSockets begin; NULL: 1.1, as everywhere, or it has none */
     enum probe_kind kind;           /* of the type, as are rank and proves (agent/conf/probe_type.h) */
     int rank;
     unsigned proves;

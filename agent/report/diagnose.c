@@ -246,7 +246,7 @@ static void tell_broker(const struct agent_view *view, const struct check_view *
         return;
     if (fault->scope == SCOPE_SHARED && (!check_is_public(main_check) || main_check->gates & GATE_READY))
         tell_shared(view, main_check, (facts & PEER_HOLDS) && about_access(fault->reason), out);
-    else if (fault->scope == SCOPE_PROBE && (main_check->gates & GATE_READY))
+    else if (fault->scope == SCOPE_PROBE && (main_check->gates & GATE_READY) && !(facts & (HTTP2_ONLY | HTTP1_ONLY)))
         tell_probe(view, out);
     else if (broken && broken != main_check && check_speaks_websocket(main_check))
         tell_both(main_check, broken, out);
@@ -306,9 +306,12 @@ static const struct check_view *another_fault(const struct agent_view *view, con
         return NULL;
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
-        if (check == main_check || check == beside || check->health.state != STATE_FAIL || !check_fault_of(check, &fault))
+        if (check == main_check || check == beside || (check_is_broker(check) && check_speaks_websocket(main_check)) ||
+            check->health.state != STATE_FAIL || !check_fault_of(check, &fault))
             continue;
-        bool same_version = check->http && main_check->http && strcmp(check->http, main_check->http) == 0;
+        if (explained_by_broker(view, check) != check)
+            continue;
+        bool same_version = strcmp(check_http_of(check), check_http_of(main_check)) == 0;
         if (of_version && same_version)
             continue;
         if (fault.reason != main_reason.reason && (fallback || stands_alone(fault.reason)))
@@ -365,7 +368,8 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
         diagnosis_say_plain(out, "No rule explains these faults together: ");
     diagnosis_say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), &holes);
     tell_broker(view, main_check, &fault, facts, out);
-    if ((facts & PUBLIC_WORKS) && !(facts & (FRESH_WORKS | IS_SHARED)) && main_check->health.state == STATE_FAIL)
+    if ((facts & PUBLIC_WORKS) && !(facts & (FRESH_WORKS | IS_SHARED | HTTP2_ONLY | HTTP1_ONLY | H2_NOT_ALLOWED | H2_NOT_SPOKEN)) &&
+        main_check->health.state == STATE_FAIL)
         diagnosis_say_plain(out, "; the public address answers: other instances serve the users");
     tell_another(another, out);
     diagnosis_say_faults(out, main_check, &fault, beside);

@@ -140,9 +140,14 @@ static uint64_t facts_of_silence(const struct agent_view *view, const struct che
 
 /* --- versions of HTTP --- */
 
+const char *check_http_of(const struct check_view *check)
+{
+    return check->http ? check->http : "1.1";
+}
+
 static bool is_over(const struct check_view *check, const char *version)
 {
-    return check->http && strcmp(check->http, version) == 0;
+    return strcmp(check_http_of(check), version) == 0;
 }
 
 /* Both versions go through the same names, addresses and certificates: what fails there is not of one version. */
@@ -179,6 +184,18 @@ static bool fails_over(const char *mine, const char *other, enum http_split spli
     return works_over_other;
 }
 
+/* Does another check come through over HTTP/2 on that path? Then there are several servers, and not all of them are alike. */
+static bool h2_works(const struct agent_view *view, const struct check_view *main_check)
+{
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        if (check_is_public(check) == check_is_public(main_check) && check_speaks_websocket(check) && !is_over(check, "1.1") &&
+            works(check, main_check))
+            return true;
+    }
+    return false;
+}
+
 static uint64_t facts_of_http(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault)
 {
     uint64_t facts = 0;
@@ -186,6 +203,8 @@ static uint64_t facts_of_http(const struct agent_view *view, const struct check_
         return 0;
     facts |= fails_over("2", "1.1", HTTP_SPLIT_ONLY_2_FAILS, view, main_check, fault) ? HTTP2_ONLY : 0;
     facts |= fails_over("1.1", "2", HTTP_SPLIT_ONLY_1_1_FAILS, view, main_check, fault) ? HTTP1_ONLY : 0;
+    if (h2_works(view, main_check))
+        return facts;
     facts |= fault->gap == H2_GAP_NOT_ALLOWED ? H2_NOT_ALLOWED : 0;
     facts |= fault->gap == H2_GAP_NOT_SPOKEN ? H2_NOT_SPOKEN : 0;
     return facts;
@@ -244,7 +263,8 @@ static bool holds_broker(const struct agent_view *view, const struct check_view 
         const struct server_stats *server = view->checks[i]->stats.server;
         bool since = view->checks[i]->judged && view->checks[i]->last_ms >= main_check->since_ms;
         for (unsigned k = 0; server && since && k < server->peer_count; k++)
-            if (main_check->broker && is_of(&server->peers[k], main_check) && server->peers[k].state == SERVER_PEER_CONNECTED)
+            if (main_check->broker && is_of(&server->peers[k], main_check) &&
+                (server->peers[k].state == SERVER_PEER_CONNECTED || server->peers[k].state == SERVER_PEER_UNREAD))
                 return true;
     }
     return false;
@@ -254,10 +274,10 @@ static uint64_t facts_of_peers(const struct agent_view *view, const struct check
 {
     const struct check_view *by;
     const struct server_peer_stats *peer = bad_peer_of(view, main_check, &by);
-    uint64_t facts = 0;
+    uint64_t facts = holds_broker(view, main_check) ? PEER_HOLDS : 0;
     bool answers = false, delivers = false;
     if (!peer)
-        return holds_broker(view, main_check) ? PEER_HOLDS : 0;
+        return facts;
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
         bool same = check->broker && strcmp(check->broker, peer->name) == 0;
@@ -319,7 +339,10 @@ uint64_t facts_of(const struct agent_view *view, const struct check_view *main_c
         } else {
             local_works = local_works || (check->kind == PROBE_FRESH && works(check, main_check));
             local_fails = local_fails || (check_speaks_websocket(check) && check->health.state == STATE_FAIL);
-            if (check_is_public(check) && check->kind == PROBE_FRESH && works(check, main_check))
+            /* What comes in there may come to this instance: it is a witness only of what fails here. */
+            bool same = strcmp(check->type, main_check->type) == 0 ||
+                        (reason_phase(fault->reason) != PHASE_OPEN && reason_phase(fault->reason) != PHASE_NONE);
+            if (check_is_public(check) && check->kind == PROBE_FRESH && same && works(check, main_check))
                 facts |= PUBLIC_WORKS;
             if (!check_is_public(check) && strcmp(check->type, main_check->type) == 0 && works(check, main_check))
                 facts |= LOCAL_SAME_WORKS;

@@ -15,6 +15,7 @@ enum { TOGETHER_MS = 1000 };
 /* --- agent/report/diagnose_facts.c ----------------------------------------------------------------------------------- */
 
 bool check_speaks_websocket(const struct check_view *check);
+const char *check_http_of(const struct check_view *check);    /* "1.1", "2" or "both" */
 unsigned check_failed_rounds(const struct check_view *check); /* of those in its history */
 /* The check of the broker that this check works with, or of the only one there is. NULL: it is not known which. */
 const struct check_view *broker_check_of(const struct agent_view *view, const struct check_view *check);

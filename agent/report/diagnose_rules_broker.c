@@ -250,6 +250,17 @@ const struct rule diagnose_broker_rules[] = {
     },
     {
         .cause = CAUSE_DELIVERY_SLOW,
+        .need = PEER_UNREACHED,
+        .reasons = { R(DELIVERY_SLOW) },
+        .plain =
+            "Messages come late through this server, and what it sends to {peer} is not acknowledged: the way between the two is "
+            "slow, or {peer} does not read",
+        .advice = { "Look at the network from the server to it (`ss -tni`: retrans, unacked): it is not the agent's own way",
+                    "Look whether other instances are as late: then it is the broker",
+                    "Restarting the server does not help while that lasts" },
+    },
+    {
+        .cause = CAUSE_DELIVERY_SLOW,
         .reasons = { R(DELIVERY_SLOW) },
         .plain = "Messages published on {broker} come late through this server, though the broker is in time",
         .advice = { "Compare the legs in wshealthd_delivery_seconds: only websocket is slow, so it is this server",

@@ -159,6 +159,16 @@ const struct rule diagnose_path_rules[] = {
     },
     {
         .cause = CAUSE_FRONT_BROKEN,
+        .need = LOCAL_WORKS | FRESH_WORKS,
+        .reasons = { R(CONNECT_REFUSED), R(CONNECT_TIMEOUT), R(CONNECT_UNREACHABLE), R(TLS_HANDSHAKE_FAILED), R(CONNECTION_RESET),
+                     R(UPGRADE_TIMEOUT) },
+        .plain = "The server itself is well, and through the public address some new connections work and others do not",
+        .advice = { "If the public name has several addresses, or several proxies: one of them is broken; ask each by itself",
+                    "Look at the proxy's own limits: connections, descriptors, workers, its accept queue",
+                    "Compare what the checks that fail ask for with those that pass: path, headers, version of HTTP" },
+    },
+    {
+        .cause = CAUSE_FRONT_BROKEN,
         .need = LOCAL_WORKS,
         .reasons = { R(CONNECT_REFUSED), R(CONNECT_TIMEOUT), R(CONNECT_UNREACHABLE), R(TLS_HANDSHAKE_FAILED) },
         .plain = "The server itself is well, but nobody gets in: the public address does not accept connections",

@@ -1035,6 +1035,12 @@ static void test_other_instances_serve(void **state)
         check_fail(&world.checks[i], REASON_UPGRADE_TIMEOUT, "");
     assert_cause("server_hung");
     assert_non_null(strstr(world.view.diagnosis.plain, "; the public address answers: other instances serve the users"));
+    for (size_t i = 0; i < 4; i++)
+        check_fail(&world.checks[i], REASON_ECHO_TIMEOUT, ""); /* a handshake there may lead to this instance */
+    for (size_t i = 0; i < 4; i++)
+        check_set_type(&world.checks[i], "echo");
+    judged();
+    assert_null(strstr(world.view.diagnosis.plain, "other instances"));
 }
 
 static void test_limits_of_frames(void **state)
@@ -1232,6 +1238,9 @@ static void test_gaps_of_http2(void **state)
     front->http_split = front->last_fault_split = HTTP_SPLIT_NONE;
     assert_cause("http2_broken");
     assert_true(says("The check wants HTTP/2"));
+    world_add(&world, "other", "handshake", "public", GATE_READY)->http = "2"; /* another server behind that address does */
+    judged();
+    assert_false(says("HTTP/2"));
 }
 
 /* --- the network -------------------------------------------------------------------------------------------------------------------- */
@@ -1389,6 +1398,9 @@ static void test_peers_beside_a_delivery(void **state)
     check_warn(delivery, REASON_DELIVERY_SLOW, "late");
     assert_cause("delivery_slow");
     assert_true(says("does not read fast enough what comes from bus"));
+    kernel.peers[0].state = SERVER_PEER_UNREACHED;
+    assert_cause("delivery_slow");
+    assert_true(says("what it sends to bus is not acknowledged"));
     kernel.peers[0].state = SERVER_PEER_CONNECTED;
     check_fail(delivery, REASON_DELIVERY_LOST, "nothing came");
     assert_cause("server_detached_from_broker");

@@ -78,7 +78,6 @@ static inline struct check_view *world_add(struct world *world, const char *name
     check->name = name;
     check_set_type(check, type);
     check->path = path;
-    check->http = "1.1";
     check->summary = "";
     check->gates = gates;
     check->judged = true;
