@@ -26,6 +26,28 @@ static void keep_token(struct auth_state *state, char *token)
     state->token = token;
 }
 
+/*
+ * How long a refusal may take. Servers ask others about a token, and some are slow at it: what was taken once is given most of what is left of
+ * the round before it is a fault, and what was refused late once is given as much again.
+ */
+static uint64_t settle_of(const struct run *run)
+{
+    const struct auth_state *state = run->state;
+    const struct auth_opts *opts = auth_opts_of(run);
+    uint64_t settle_ms = attempt_settle_ms(run), passed_ms = (clock_now_ns() - run->started_ns) / NS_PER_MS;
+    uint64_t left_ms = (uint64_t)run->conf->timeout_ms > passed_ms ? (uint64_t)run->conf->timeout_ms - passed_ms : 0;
+
+    if (opts->refuse_within_ms)
+        return (uint64_t)opts->refuse_within_ms;
+    if (state->asking == AUTH_ASK_VALID)
+        return settle_ms;
+    if (settle_ms < state->late_ms)
+        settle_ms = state->late_ms;
+    if (!run->once && state->trials[state->trying].found == AUTH_TAKEN && settle_ms < left_ms / 4 * 3)
+        settle_ms = left_ms / 4 * 3;
+    return settle_ms;
+}
+
 static void ask(struct run *run, enum auth_asking asking, bool sets)
 {
     struct auth_state *state = run->state;
@@ -34,6 +56,7 @@ static void ask(struct run *run, enum auth_asking asking, bool sets)
 
     options.refusal = &auth_opts_of(run)->refuse_with.match;
     state->asking = asking;
+    options.settle_ms = settle_of(run);
     trace_note(run->trace, TRACE_NOTE, "%s", asking == AUTH_ASK_VALID ? "a valid token" : auth_bad_words[state->trying]);
     if (attempt_start(&state->attempt, &options, &err) < 0)
         attempt_finish(&state->attempt, &err);
@@ -193,14 +216,37 @@ static bool clock_excuses(struct run *run)
     return true;
 }
 
+/* A server that greets who has a valid token, and says nothing to this one, may still be looking it up. */
+static enum auth_found taken_or_silent(const struct auth_state *state)
+{
+    return state->greets && !*state->attempt.said && state->attempt.settle_ms ? AUTH_SILENT : AUTH_TAKEN;
+}
+
+/* A refusal that took most of the time that is usual: the next ones are given twice as long. */
+static void note_late(struct run *run)
+{
+    struct auth_state *state = run->state;
+    uint64_t took_ms = state->attempt.ready_ns ? (clock_now_ns() - state->attempt.ready_ns) / NS_PER_MS : 0;
+
+    if (took_ms * 2 > attempt_settle_ms(run) && took_ms * 2 > state->late_ms)
+        state->late_ms = took_ms * 2;
+}
+
 static void note_bad(struct run *run, const struct attempt_outcome *outcome)
 {
     struct auth_state *state = run->state;
     struct auth_trial *trial = &state->trials[state->trying];
 
+    state->short_of_wait = outcome->end == ATTEMPT_OPEN;
     if (outcome->end == ATTEMPT_OPEN) /* no time to see: what was known stays */
         return;
-    trial->found = outcome->end == ATTEMPT_TAKEN                        ? AUTH_TAKEN
+    if (outcome->end != ATTEMPT_TAKEN) {
+        ban_note_tried(&state->ban);
+        note_late(run);
+    }
+    trial->waited_ms = state->attempt.settle_ms;
+    trial->sure = run->once || trial->found == AUTH_TAKEN || !trial->waited_ms;
+    trial->found = outcome->end == ATTEMPT_TAKEN                        ? taken_or_silent(state)
                    : auth_refused_as_wanted(auth_opts_of(run), outcome) ? AUTH_REFUSED
                                                                         : AUTH_OTHERWISE;
     trial->err = outcome->err ? *outcome->err : (struct err){ 0 };
@@ -279,6 +325,37 @@ static void valid_refused(struct run *run, const struct attempt_outcome *outcome
         run_finish(run, REASON_AUTH_REJECTED, "the server refuses a valid token (%s): %s", from[state->from], outcome->err->text);
 }
 
+/* Before it was taken, and since then bad ones were refused: the server, or what stands before it, may have locked the agent out. */
+static bool is_banned(struct run *run, const struct attempt_outcome *outcome)
+{
+    struct auth_state *state = run->state;
+    bool refused = is_about_token(run, outcome) ||
+                   (outcome->end == ATTEMPT_STATUS && outcome->code >= 400 && outcome->code < 500 && outcome->code != 426);
+    char span[32];
+
+    if (!refused || !ban_note_refused(&state->ban, clock_now_ns()))
+        return false;
+    text_format_duration((int64_t)ban_pause_ms(&state->ban), span, sizeof span);
+    run->report.phase = PHASE_UPGRADE;
+    run_warn(
+        run, REASON_RATE_LIMITED,
+        "the server took a valid token until the agent tried bad ones, and refuses it since (%s): it may lock out who fails too "
+        "often, and then this is the probe's own doing; once the token is taken again, no bad one is tried for %s",
+        outcome->err->text, span);
+    return true;
+}
+
+static void valid_taken(struct run *run)
+{
+    struct auth_state *state = run->state;
+    uint64_t pause_ms = ban_note_taken(&state->ban);
+
+    if (pause_ms)
+        state->next_ns = clock_now_ns() + pause_ms * NS_PER_MS;
+    state->greets = *state->attempt.said;
+    go_on(run);
+}
+
 static void take_valid(struct run *run, const struct attempt_outcome *outcome)
 {
     struct auth_state *state = run->state;
@@ -286,7 +363,9 @@ static void take_valid(struct run *run, const struct attempt_outcome *outcome)
     attempt_report(&state->attempt);
     state->taken = outcome->end == ATTEMPT_TAKEN || outcome->end == ATTEMPT_OPEN;
     if (state->taken)
-        go_on(run);
+        valid_taken(run);
+    else if (is_banned(run, outcome))
+        return;
     else if (is_about_token(run, outcome))
         valid_refused(run, outcome);
     else

@@ -8,6 +8,7 @@
 #include "agent/base/secret.h"
 #include "agent/client/fetch.h"
 #include "agent/core/attempt.h"
+#include "agent/core/ban.h"
 #include "agent/net/jwt_sign.h"
 #include "agent/proto/jwt.h"
 
@@ -43,6 +44,7 @@ struct auth_opts {
         struct opt_pairs headers;
         char *body, *token, *client_id, *client_secret;
     } refresh;
+    int64_t refuse_within_ms; /* 0: attempt_settle_ms */
     int64_t pace_ms;
 };
 
@@ -114,11 +116,14 @@ void auth_expiry_fini(struct auth_expiry *expiry);
 
 /* --- rounds --- */
 
-enum auth_found { AUTH_UNKNOWN, AUTH_TAKEN, AUTH_REFUSED, AUTH_OTHERWISE };
+/* SILENT: still open, but the server, which greets who has a valid token, has said nothing. */
+enum auth_found { AUTH_UNKNOWN, AUTH_TAKEN, AUTH_REFUSED, AUTH_OTHERWISE, AUTH_SILENT };
 
 /* What is known of one bad token. */
 struct auth_trial {
     enum auth_found found;
+    bool sure;              /* AUTH_TAKEN: for the second time, and longer; or nothing more can be learnt */
+    uint64_t waited_ms;     /* AUTH_TAKEN, AUTH_SILENT: it was still open after that; 0: the server said yes */
     char words[40];         /* how it was refused */
     struct err err;         /* of AUTH_OTHERWISE */
     char said[WORDS_BYTES]; /* of AUTH_TAKEN: what the server said then */
@@ -140,6 +145,10 @@ struct auth_state {
     size_t asked;       /* of the round */
     bool begun, over;   /* over: the deadline of the round has passed */
     bool taken;         /* of the round: the valid token was taken */
+    bool greets;        /* the server has said something to the last valid one that it took */
+    bool short_of_wait; /* a bad token's connection was open, and the round over, before refuse_within was */
+    struct ban ban;
+    uint64_t late_ms;   /* refusals take longer than usual: so long */
     bool short_of_time; /* the only round is too short for expiry */
     uint64_t next_ns;   /* no bad token before that */
 };

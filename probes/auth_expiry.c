@@ -205,10 +205,13 @@ static void begin_holding(struct auth_expiry *expiry)
 /* A valid token that does not live long. */
 static void refused_at_once(struct auth_expiry *expiry, const struct attempt_outcome *outcome)
 {
+    const struct auth_state *state = expiry->run->state;
     char clock[160], how[40];
 
     attempt_words(outcome, how, sizeof how);
     auth_explain_clock(expiry->token, attempt_skew_s(&expiry->attempt), clock, sizeof clock);
+    if (!*clock && state->ban.was_taken && state->ban.tried)
+        snprintf(clock, sizeof clock, "the agent had just tried a bad one, and may be locked out for that");
     if (auth_refused_as_wanted(opts_of(expiry), outcome))
         found(expiry, *clock, REASON_AUTH_REJECTED, outcome->code,
               "the server refuses a token that is valid for a moment only, with %s%s%s", how, *clock ? ": " : "", clock);

@@ -227,7 +227,7 @@ const struct opt auth_rows[] = {
       .default_text = "true",
       .help = "a valid token must be taken: target.token, or one of mint or refresh. Without any of them only bad ones are tried. "
               "Taken is a "
-              "connection that is still open a quarter of timeout later, at most 1s, or that the dialect's connect has confirmed" },
+              "connection that is still open after refuse_within, or that the dialect's connect has confirmed" },
     { .name = "reject",
       .kind = OPT_SET,
       .offset = AT(reject),
@@ -239,6 +239,15 @@ const struct opt auth_rows[] = {
       .offset = AT(refuse_with),
       .rows = refuse_rows,
       .help = "how a refusal looks, such as [401, 403, 1008, 4000-4999]; another one is a warning" },
+    { .name = "refuse_within",
+      .kind = OPT_DURATION,
+      .offset = AT(refuse_within_ms),
+      .min = 50,
+      .max = 60000,
+      .help =
+          "how long after the upgrade, and the dialect's connect, a refusal may come. By default a quarter of timeout, at most 1s, "
+          "and for a bad token that seemed to be taken most of the round's time once more. timeout must be longer: a round "
+          "waits once with the valid token and once with a bad one" },
     { .name = "expiry",
       .kind = OPT_SECTION,
       .offset = AT(expiry),

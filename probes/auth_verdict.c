@@ -37,7 +37,7 @@ enum auth_bad auth_worst(const struct run *run)
             continue;
         if (state->trials[bad].found == AUTH_TAKEN)
             return (enum auth_bad)bad;
-        if (state->trials[bad].found == AUTH_OTHERWISE && worst == AUTH_BAD_COUNT)
+        if ((state->trials[bad].found == AUTH_OTHERWISE || state->trials[bad].found == AUTH_SILENT) && worst == AUTH_BAD_COUNT)
             worst = (enum auth_bad)bad;
     }
     return worst;
@@ -67,14 +67,29 @@ static void finish_bad(struct run *run, enum auth_bad bad)
                                        [AUTH_WRONG_AUDIENCE] = "a token for another audience" };
     const struct auth_state *state = run->state;
     const struct auth_trial *trial = &state->trials[bad];
-    char want[WANT_BYTES];
+    char want[WANT_BYTES], waited[32];
+    struct err err;
 
     describe_codes(&auth_opts_of(run)->refuse_with.codes, want, sizeof want);
+    text_format_duration((int64_t)trial->waited_ms, waited, sizeof waited);
     if (trial->found == AUTH_TAKEN) {
+        err_set(&err, REASON_AUTH_NOT_ENFORCED, 0, "the server takes %s (%s), want it refused with %s%s%s%s%s%s%s", who[bad],
+                auth_bad_words[bad], want, trial->waited_ms ? " within " : "", trial->waited_ms ? waited : "",
+                trial->waited_ms ? " (refuse_within)" : "", *trial->said ? "; it says \"" : "", trial->said,
+                *trial->said ? "\": if that refuses, set refuse_with.match" : "");
         run->report.phase = PHASE_OPEN;
-        run_finish(run, REASON_AUTH_NOT_ENFORCED, "the server takes %s (%s), want it refused with %s%s%s%s", who[bad],
-                   auth_bad_words[bad], want, *trial->said ? "; it says \"" : "", trial->said,
-                   *trial->said ? "\": if that refuses, set refuse_with.match" : "");
+        if (trial->sure)
+            run_finish_err(run, &err);
+        else
+            run_warn(run, err.reason, "%s; it is given more time once before this is a fault", err.text);
+        return;
+    }
+    if (trial->found == AUTH_SILENT) {
+        run->report.phase = PHASE_OPEN;
+        run_warn(run, REASON_AUTH_NOT_ENFORCED,
+                 "the server neither serves nor refuses %s (%s) within %s: it greets who has a valid token, and says nothing here; "
+                 "if it refuses later, set refuse_within",
+                 who[bad], auth_bad_words[bad], waited);
         return;
     }
     run->report.phase = reason_phase(trial->err.reason);
@@ -148,6 +163,8 @@ static void finish_well(struct run *run)
     note_refused(run, notes);
     if (state->expiry.judged)
         note(notes, "%s", state->expiry.words);
+    if (state->short_of_wait)
+        note(notes, "no refusal came before the round was over: give it a timeout that is longer than refuse_within");
     text_format_duration(opts->expiry.ttl_ms + opts->expiry.within_ms + 2 * (int64_t)ATTEMPT_SETTLE_MAX_MS, needs, sizeof needs);
     if (state->short_of_time)
         note(notes, "expiry was not tried, as the timeout is too short for one round: give --timeout %s", needs);

@@ -16,6 +16,7 @@
 #include "agent/base/trace.h"
 #include "agent/client/backoff.h"
 #include "agent/core/attempt.h"
+#include "agent/core/ban.h"
 #include "agent/proto/url.h"
 #include "agent/proto/words.h"
 #include "probes/registry.h"
@@ -54,6 +55,7 @@ struct origin_state {
     bool begun, over, taken; /* of the round: its deadline has passed; the configured Origin was taken */
     uint64_t next_ns;        /* no trial before that */
     struct err refusal;
+    struct ban ban;
 };
 
 static const struct origin_opts *opts_of(const struct run *run)
@@ -295,6 +297,31 @@ static bool speaks_of_origin(const struct attempt *attempt, const struct err *er
            !(attempt->report.http_status == 403 && words_mention(slice_str(err->text), "token"));
 }
 
+static void own_taken(struct run *run)
+{
+    struct origin_state *state = run->state;
+    uint64_t pause_ms = ban_note_taken(&state->ban);
+
+    if (pause_ms)
+        state->next_ns = clock_now_ns() + pause_ms * NS_PER_MS;
+    go_on(run);
+}
+
+/* Before it was taken, and since then others were refused: the server, or what stands before it, may have locked the agent out. */
+static void warn_of_ban(struct run *run, const struct err *err)
+{
+    const struct origin_state *state = run->state;
+    char span[32];
+
+    text_format_duration((int64_t)ban_pause_ms(&state->ban), span, sizeof span);
+    run->report.phase = PHASE_UPGRADE;
+    run_warn(
+        run, REASON_RATE_LIMITED,
+        "the server took Origin %s until the agent tried foreign ones, and refuses it since (%s): it may lock out who is refused "
+        "too often, and then this is the probe's own doing; once it is taken again, no foreign one is tried for %s",
+        own_origin(run) ? own_origin(run) : "(configured)", err->text, span);
+}
+
 static void take_own(struct run *run, const struct attempt_outcome *outcome)
 {
     struct origin_state *state = run->state;
@@ -302,7 +329,9 @@ static void take_own(struct run *run, const struct attempt_outcome *outcome)
     attempt_report(&state->attempt);
     state->taken = outcome->end == ATTEMPT_TAKEN || outcome->end == ATTEMPT_OPEN;
     if (state->taken) {
-        go_on(run);
+        own_taken(run);
+    } else if (may_be_origin(outcome) && ban_note_refused(&state->ban, clock_now_ns())) {
+        warn_of_ban(run, outcome->err);
     } else if (!may_be_origin(outcome) || state->over) {
         attempt_finish(&state->attempt, outcome->err);
     } else {
@@ -354,11 +383,17 @@ static void no_answer(struct run *run, const struct attempt_outcome *outcome)
         attempt_finish(&state->attempt, outcome->err);
 }
 
+/* A status that any client may get, whatever its Origin: it is to log in, is sent elsewhere, has the wrong path, or the server is unwell. */
+static bool is_for_all(int status)
+{
+    return status < 400 || status == 401 || status == 404 || status == 426 || status >= 500;
+}
+
 static void take_trial(struct run *run, const struct attempt_outcome *outcome)
 {
     struct origin_state *state = run->state;
     struct trial *trial = &state->trials[state->trying];
-    bool nobody = outcome->end == ATTEMPT_STATUS && outcome->code == 401 && !state->taken; /* is let in: nothing is learnt */
+    bool nobody = outcome->end == ATTEMPT_STATUS && !state->taken && is_for_all(outcome->code); /* is let in: nothing is learnt */
 
     if (!state->taken)
         attempt_report(&state->attempt);
@@ -369,6 +404,8 @@ static void take_trial(struct run *run, const struct attempt_outcome *outcome)
     } else if (nobody) {
         attempt_finish(&state->attempt, outcome->err);
     } else {
+        if (outcome->end != ATTEMPT_OPEN && outcome->end != ATTEMPT_TAKEN)
+            ban_note_tried(&state->ban);
         if (outcome->end != ATTEMPT_OPEN)
             trial->found = outcome->end == ATTEMPT_TAKEN ? FOUND_TAKEN : FOUND_REFUSED;
         attempt_words(outcome, trial->words, sizeof trial->words);

@@ -3,7 +3,7 @@
  * verdict and the deadline of the round to the check.
  *
  * Many servers take the upgrade first and look at the token afterwards. So a connection counts as taken only when it is still open, and no
- * message has refused it, a quarter of the check's timeout after it was ready, at most ATTEMPT_SETTLE_MAX_MS. Where the dialect's connect
+ * message has refused it, for a while after it was ready: as long as the check says, or attempt_settle_ms. Where the dialect's connect
  * carries the token and the server confirms it, that is the answer, and nothing more is waited for.
  */
 #include "agent/core/attempt.h"
@@ -72,15 +72,14 @@ static bool is_confirmed(const struct attempt *attempt)
 static void on_ready(void *user)
 {
     struct attempt *attempt = user;
-    uint64_t settle_ms = (uint64_t)attempt->run->conf->timeout_ms / ATTEMPT_SETTLE_SHARE;
 
     attempt->opened_ns = dialogue_opened_ns(attempt->dialogue);
     attempt->ready_ns = clock_now_ns();
     note_clock(attempt);
-    if (settle_ms > ATTEMPT_SETTLE_MAX_MS)
-        settle_ms = ATTEMPT_SETTLE_MAX_MS;
     attempt->looked_again = is_confirmed(attempt);
-    timer_start(&attempt->settle, is_confirmed(attempt) ? 0 : settle_ms);
+    if (is_confirmed(attempt))
+        attempt->settle_ms = 0;
+    timer_start(&attempt->settle, attempt->settle_ms);
 }
 
 static void on_unit(void *user, const struct ws_message *message, uint64_t received_ns)
@@ -160,6 +159,7 @@ int attempt_start(struct attempt *attempt, const struct attempt_options *options
         attempt->dialect.connect.reject = options->refusal->spec;
     attempt->refusal = options->refusal;
     attempt->keeps = options->keeps;
+    attempt->settle_ms = options->settle_ms ? options->settle_ms : attempt_settle_ms(attempt->run);
     attempt->opened_ns = attempt->ready_ns = 0;
     *attempt->said = '\0';
     attempt->override = options->override;
@@ -175,6 +175,13 @@ int attempt_start(struct attempt *attempt, const struct attempt_options *options
         return 0;
     release(attempt);
     return -1;
+}
+
+uint64_t attempt_settle_ms(const struct run *run)
+{
+    uint64_t settle_ms = (uint64_t)run->conf->timeout_ms / ATTEMPT_SETTLE_SHARE;
+
+    return settle_ms < ATTEMPT_SETTLE_MAX_MS ? settle_ms : ATTEMPT_SETTLE_MAX_MS;
 }
 
 bool attempt_busy(const struct attempt *attempt)

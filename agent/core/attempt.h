@@ -36,6 +36,7 @@ struct attempt_options {
     struct conn_override override;
     const struct opt_match *refusal; /* a message that refuses; NULL: the dialect's own */
     bool keeps;                      /* a connection that was taken stays open */
+    uint64_t settle_ms;              /* how long a refusal may take, once it is ready; 0: attempt_settle_ms */
 };
 
 struct attempt {
@@ -48,6 +49,7 @@ struct attempt {
     struct conn_report report;
     struct timer settle;
     uint64_t opened_ns, ready_ns; /* 0: not yet */
+    uint64_t settle_ms;           /* how long it was given; 0: the server said yes, and nothing was waited for */
     int64_t skew_s;
     char said[WORDS_BYTES]; /* the first message once it was ready, which refuses nothing that is configured; "": none */
     bool keeps, taken, looked_again;
@@ -63,6 +65,8 @@ void attempt_init(struct attempt *attempt, struct run *run, void (*on_end)(void 
 /* 0, or -1 and agent_error: a file of the target cannot be read. */
 int attempt_start(struct attempt *attempt, const struct attempt_options *options, struct err *err);
 bool attempt_busy(const struct attempt *attempt); /* started, and neither ended nor closed */
+/* How long a connection must stay open to count as taken where nobody says it: a quarter of the timeout, at most ATTEMPT_SETTLE_MAX_MS. */
+uint64_t attempt_settle_ms(const struct run *run);
 /* The owner's deadline has passed: on_end comes inside this call. */
 void attempt_expire(struct attempt *attempt, uint64_t timeout_ms);
 void attempt_close(struct attempt *attempt); /* politely; no callback comes */

@@ -18,9 +18,11 @@ static struct {
     const char *refusal; /* what a bad token gets; NULL: it is taken, and `code` closes it, or `says` is said */
     uint16_t code;       /* 0: it stays open */
     const char *says;
-    const char *takes; /* letters of what is taken */
-    const char *valid; /* what the valid one gets; NULL: a 101 */
-    uint64_t lives_ms; /* a connection with a JWT is closed with `at_exp` after that; 0: never */
+    const char *greeting; /* to the valid one */
+    unsigned late_ms;     /* `code` comes so long after the upgrade */
+    const char *takes;    /* letters of what is taken */
+    const char *valid;    /* what the valid one gets; NULL: a 101 */
+    uint64_t lives_ms;    /* a connection with a JWT is closed with `at_exp` after that; 0: never */
     uint16_t at_exp;
     unsigned stops_ms; /* everything stands still for that long once a bad one is open, and then it is closed */
     char last;         /* of the request under way */
@@ -66,6 +68,16 @@ static void on_exp(struct timer *timer, void *user)
         peer_close(last_peer, server.at_exp, "");
 }
 
+static struct timer at_late;
+
+static void on_late(struct timer *timer, void *user)
+{
+    (void)timer;
+    (void)user;
+    if (last_peer->stream)
+        peer_close(last_peer, server.code, "");
+}
+
 static struct timer at_stop;
 
 static void on_stop(struct timer *timer, void *user)
@@ -83,10 +95,14 @@ static void on_open(struct peer *peer)
     last_peer = peer;
     if (good && server.lives_ms)
         timer_start(&at_exp, server.lives_ms);
+    if (good && server.greeting)
+        peer_say(peer, WS_TEXT, slice_str(server.greeting));
     if (!good && server.says)
         peer_say(peer, WS_TEXT, slice_str(server.says));
     if (!good && server.stops_ms)
         timer_start(&at_stop, 60);
+    else if (!good && server.code && server.late_ms)
+        timer_start(&at_late, server.late_ms);
     else if (!good && server.code)
         peer_close(peer, server.code, "who are you?");
 }
@@ -104,6 +120,7 @@ static void begin(struct play *play, const char *target, const char *options, bo
     assert_int_equal(loop_init(&play->loop, &err), 0);
     timer_init(&at_exp, &play->loop, on_exp, NULL);
     timer_init(&at_stop, &play->loop, on_stop, NULL);
+    timer_init(&at_late, &play->loop, on_late, NULL);
     play->script = (struct script){ .on_request = on_request, .on_open = on_open };
     buf_printf(
         &text,
@@ -126,6 +143,7 @@ static void end(struct play *play)
     assert_int_equal(play->host.backoff[0].level, 0); /* whatever it was refused, the other checks go on at their pace */
     timer_stop(&at_exp);
     timer_stop(&at_stop);
+    timer_stop(&at_late);
     play_end(play);
 }
 
@@ -331,6 +349,68 @@ static void test_a_fault_is_looked_at_again(void **state)
     end(&play);
 }
 
+/* Bad logins are counted: the valid token is refused with the next round, and taken again when the ban is over. */
+static void test_locked_out(void **state)
+{
+    struct play play;
+
+    (void)state;
+    begin(&play, TOKEN, "pace: 1s", false);
+    check_start(play.check, 0, 0, 1);
+    run_rounds(&play, 1);
+    server.valid = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    run_rounds(&play, 3);
+    assert_verdict(check_get_view(play.check), RESULT_WARN, REASON_RATE_LIMITED, "the probe's own doing", "ban");
+    assert_int_equal(reason_scope(REASON_RATE_LIMITED), SCOPE_PROBE);
+    server.valid = NULL;
+    run_rounds(&play, 4);
+    assert_verdict(check_get_view(play.check), RESULT_PASS, REASON_NONE, "is taken", "ban");
+    assert_string_equal(server.seen, "vavvvvvvv"); /* no bad one for ten minutes */
+    server.valid = unauthorized;                   /* and it has no part in this */
+    run_rounds(&play, 1);
+    assert_verdict(check_get_view(play.check), RESULT_FAIL, REASON_AUTH_REJECTED, "refuses a valid token", "ban");
+    end(&play);
+}
+
+/* A refusal that comes late, but in time for the second, longer look, is no fault; nor is one that is waited for by refuse_within. */
+static void test_a_late_refusal(void **state)
+{
+    struct play play;
+
+    (void)state;
+    server.refusal = NULL;
+    server.code = 4401;
+    server.late_ms = 200; /* of a round of 400, whose quarter is 100 */
+    begin(&play, "", "reject: [garbage], pace: 1s", false);
+    check_start(play.check, 0, 0, 1);
+    run_rounds(&play, 1);
+    assert_verdict(check_get_view(play.check), RESULT_WARN, REASON_AUTH_NOT_ENFORCED,
+                   "within 100ms (refuse_within); it is given more time once", "late");
+    run_rounds(&play, 1);
+    assert_verdict(check_get_view(play.check), RESULT_PASS, REASON_NONE, "garbage (close code 4401)", "late");
+    while (strlen(server.seen) < 4) /* and from then on */
+        run_rounds(&play, 1);
+    assert_verdict(check_get_view(play.check), RESULT_PASS, REASON_NONE, "garbage (close code 4401)", "late");
+    end(&play);
+    expect("", "reject: [garbage]", RESULT_FAIL, REASON_AUTH_NOT_ENFORCED, "within 100ms (refuse_within)", "g");
+    expect("", "reject: [garbage], refuse_within: 350ms", RESULT_PASS, REASON_NONE, "garbage (close code 4401)", "g");
+    expect("", "reject: [garbage], refuse_within: 30s", RESULT_PASS, REASON_NONE, "garbage (close code 4401)", "g");
+    server.late_ms = 0;
+    server.code = 0;
+    expect("", "reject: [garbage], refuse_within: 30s", RESULT_PASS, REASON_NONE, "longer than refuse_within", "g");
+}
+
+/* Who is greeted with a valid token, and not without, is not served. */
+static void test_no_greeting(void **state)
+{
+    (void)state;
+    server.refusal = NULL;
+    server.greeting = "{\"op\":\"welcome\"}";
+    expect(TOKEN, "reject: [garbage]", RESULT_WARN, REASON_AUTH_NOT_ENFORCED, "neither serves nor refuses", "vg");
+    server.says = server.greeting;
+    expect(TOKEN, "reject: [garbage]", RESULT_FAIL, REASON_AUTH_NOT_ENFORCED, "takes a client with garbage", "vg");
+}
+
 static void test_too_many(void **state)
 {
     struct play play;
@@ -507,6 +587,9 @@ int main(void)
         TEST(test_own_doing),
         TEST(test_one_in_its_time),
         TEST(test_a_fault_is_looked_at_again),
+        TEST(test_locked_out),
+        TEST(test_a_late_refusal),
+        TEST(test_no_greeting),
         TEST(test_too_many),
         TEST(test_no_answer),
         TEST(test_a_session_ends_with_its_token),

@@ -208,6 +208,13 @@ static void test_without_an_own_one(void **state)
     /* Whom 401 meets, nobody has looked at the Origin of. */
     server.refusal = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
     expect("", "", RESULT_FAIL, REASON_UPGRADE_UNAUTHORIZED, "status 401", "https://origin.invalid ");
+    /* Nor of whom all are sent elsewhere with, or told that nothing is there. */
+    server.refusal = "HTTP/1.1 302 Found\r\nLocation: https://chat.example.com/\r\nContent-Length: 0\r\n\r\n";
+    expect("", "", RESULT_FAIL, REASON_UPGRADE_REDIRECT, "302", "https://origin.invalid ");
+    server.refusal = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    expect("", "", RESULT_FAIL, REASON_UPGRADE_REFUSED, "404", "https://origin.invalid ");
+    server.refusal = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+    expect("", "", RESULT_FAIL, REASON_UPGRADE_REFUSED, "503", "https://origin.invalid ");
 }
 
 /* --- over rounds --- */
@@ -242,6 +249,26 @@ static void test_a_fault_is_looked_at_again(void **state)
     server.takes_all = false;
     run_rounds(&play, 1);
     assert_verdict(check_get_view(play.check), RESULT_PASS, REASON_NONE, "(status 403)", "again");
+    play_end(&play);
+}
+
+/* Who is refused too often is locked out: the configured Origin is refused from the next round on. */
+static void test_locked_out(void **state)
+{
+    struct play play;
+
+    (void)state;
+    begin(&play, CHAT, "lookalikes: false, pace: 1s", false);
+    check_start(play.check, 0, 0, 1);
+    run_rounds(&play, 1);
+    server.good[0] = "https://nobody.example.com";
+    run_rounds(&play, 2);
+    assert_verdict(check_get_view(play.check), RESULT_WARN, REASON_RATE_LIMITED, "the probe's own doing", "ban");
+    server.good[0] = "https://chat.example.com";
+    *server.seen = '\0';
+    run_rounds(&play, 4);
+    assert_verdict(check_get_view(play.check), RESULT_PASS, REASON_NONE, "is taken", "ban");
+    assert_null(strstr(server.seen, "null")); /* none is tried for ten minutes */
     play_end(&play);
 }
 
@@ -316,6 +343,7 @@ int main(void)
         TEST(test_without_an_own_one),
         TEST(test_one_in_its_time),
         TEST(test_a_fault_is_looked_at_again),
+        TEST(test_locked_out),
         TEST(test_too_many),
         TEST(test_no_answer),
         TEST(test_configuration),
