@@ -75,6 +75,7 @@ static void note_value(struct prom_before *before, const struct prom_wanted *wan
     out->known = wanted->found && (!wanted->counter || (before->known && passed_s > 0 && wanted->value >= before->value));
     if (out->known)
         out->value = wanted->counter ? (wanted->value - before->value) / passed_s : wanted->value;
+    out->known = out->known && isfinite(out->value); /* the page may hold any number */
     before->known = wanted->found;
     before->value = wanted->value;
 }

@@ -17,6 +17,8 @@
 
 enum {
     REGEX_STEPS_MAX = 1000000, /* some tens of milliseconds */
+    REGEX_STEPS_MIN = 50000,   /* once too many messages have cost that */
+    REGEX_EASIER = 16,         /* so many messages in a row that cost little give half of it back */
     REGEX_STEP_BYTES = 16,     /* walked over in the time of a step */
     REGEX_MATCH_LIMIT = 1000000,
     REGEX_DEPTH_LIMIT = 10000,
@@ -39,6 +41,8 @@ struct match {
     pcre2_code *regex;
     pcre2_code *regex_bytes; /* for messages that are no UTF-8, made when the first of them comes */
     bool regex_no_bytes;     /* it has something that bytes cannot be */
+    size_t regex_steps;      /* what the next message may cost */
+    unsigned regex_easy;     /* messages in a row that were within it */
     pcre2_match_context *regex_limits;
     struct pointer *pointers;
     size_t pointer_count;
@@ -59,6 +63,7 @@ static int compile_regex(struct match *match, const char *text, struct err *err)
         return err_set(err, REASON_NONE, 0, "regex: %s at offset %zu", (const char *)why, (size_t)offset);
     }
     match->regex_text = mem_strdup(text);
+    match->regex_steps = REGEX_STEPS_MAX;
     match->regex_limits = pcre2_match_context_create(NULL);
     panic_if(!match->regex_limits);
     pcre2_set_match_limit(match->regex_limits, REGEX_MATCH_LIMIT);
@@ -253,17 +258,30 @@ static bool is_utf_error(int rc)
     return rc <= PCRE2_ERROR_UTF8_ERR1 && rc >= PCRE2_ERROR_UTF8_ERR21;
 }
 
+/* A flood of messages that each cost all steps would take the whole loop: each one halves what the next may cost. */
+static void note_cost(struct match *match, int rc)
+{
+    if (rc == PCRE2_ERROR_MATCHLIMIT) {
+        match->regex_steps = match->regex_steps / 2 > REGEX_STEPS_MIN ? match->regex_steps / 2 : REGEX_STEPS_MIN;
+        match->regex_easy = 0;
+    } else if (match->regex_steps < REGEX_STEPS_MAX && ++match->regex_easy == REGEX_EASIER) {
+        match->regex_steps = match->regex_steps * 2 < REGEX_STEPS_MAX ? match->regex_steps * 2 : REGEX_STEPS_MAX;
+        match->regex_easy = 0;
+    }
+}
+
 /* PCRE2's answer, under the budget of steps. */
 static int run_regex(struct match *match, struct slice message, pcre2_match_data *found)
 {
-    struct budget budget = { REGEX_STEPS_MAX, 0 };
+    struct budget budget = { match->regex_steps, 0 };
     pcre2_set_callout(match->regex_limits, on_regex_step, &budget);
     PCRE2_SPTR text = message.len ? message.data : (PCRE2_SPTR) "";
     int rc = pcre2_match(match->regex, text, message.len, 0, 0, found, match->regex_limits);
     if (is_utf_error(rc) && regex_for_bytes(match)) {
-        budget = (struct budget){ REGEX_STEPS_MAX, 0 };
+        budget = (struct budget){ match->regex_steps, 0 };
         rc = pcre2_match(match->regex_bytes, text, message.len, 0, 0, found, match->regex_limits);
     }
+    note_cost(match, rc);
     return rc;
 }
 

@@ -7,9 +7,61 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/base/mem.h"
 #include "agent/base/text.h"
 
-enum { NUMBER_MAX = 64, EXCERPT_CHARS = 40 };
+enum { NUMBER_MAX = 64, EXCERPT_CHARS = 40, SEEN_MIN = 64 };
+
+/* Hashes of the samples that were taken, in an open table: as many as fit the page at most. */
+struct seen {
+    uint64_t *slots; /* 0: free */
+    size_t size, used;
+};
+
+/* Is it the first with these labels, for this wanted one? */
+static bool put_hash(struct seen *seen, uint64_t hash)
+{
+    size_t at = (size_t)hash & (seen->size - 1);
+
+    while (seen->slots[at] && seen->slots[at] != hash)
+        at = (at + 1) & (seen->size - 1);
+    if (seen->slots[at])
+        return false;
+    seen->slots[at] = hash;
+    seen->used++;
+    return true;
+}
+
+static void grow(struct seen *seen)
+{
+    struct seen wider = { .size = seen->size ? seen->size * 2 : SEEN_MIN };
+
+    wider.slots = mem_alloc(wider.size * sizeof *wider.slots);
+    for (size_t i = 0; i < seen->size; i++)
+        if (seen->slots[i])
+            put_hash(&wider, seen->slots[i]);
+    mem_free(seen->slots);
+    *seen = wider;
+}
+
+/* FNV-1a, then spread. */
+static uint64_t hash_of(size_t which, struct slice labels)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ which;
+
+    for (size_t i = 0; i < labels.len; i++)
+        hash = (hash ^ labels.data[i]) * UINT64_C(0x100000001b3);
+    hash = (hash ^ hash >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+    hash ^= hash >> 29;
+    return hash ? hash : 1;
+}
+
+static bool is_first(struct seen *seen, size_t which, struct slice labels)
+{
+    if (seen->used * 2 >= seen->size)
+        grow(seen);
+    return put_hash(seen, hash_of(which, labels));
+}
 
 static bool is_name_char(char c)
 {
@@ -133,9 +185,9 @@ static void read_type(const char *at, const char *end, struct prom_wanted *wante
             wanted[i].counter = true;
 }
 
-static bool read_sample(const char *at, const char *end, struct prom_wanted *wanted, size_t count)
+static bool read_sample(const char *at, const char *end, struct prom_wanted *wanted, size_t count, struct seen *seen)
 {
-    struct slice name = slice_make(at, name_len(at, end));
+    struct slice name = slice_make(at, name_len(at, end)), all = { 0 };
     const char *labels = NULL;
     double number;
 
@@ -145,11 +197,12 @@ static bool read_sample(const char *at, const char *end, struct prom_wanted *wan
     if (at < end && *at == '{') {
         labels = at + 1;
         at = end_of_labels(labels, end);
+        all = slice_make(labels, at ? (size_t)(at - labels) : 0);
     }
     if (!at || !read_number(at, end, &number))
         return false;
     for (size_t i = 0; i < count; i++)
-        if (isfinite(number) && fits(&wanted[i], name, labels, end)) {
+        if (isfinite(number) && fits(&wanted[i], name, labels, end) && is_first(seen, i, all)) {
             wanted[i].found = true;
             wanted[i].value += number;
         }
@@ -167,6 +220,7 @@ int prom_read(struct slice page, struct prom_wanted *wanted, size_t count, struc
 {
     const char *at = (const char *)page.data, *end = at + page.len;
     size_t samples = 0;
+    struct seen seen = { 0 };
     char begin[TEXT_EXCERPT_BYTES(EXCERPT_CHARS)];
 
     for (size_t i = 0; i < count; i++) {
@@ -182,9 +236,15 @@ int prom_read(struct slice page, struct prom_wanted *wanted, size_t count, struc
         if (line < line_end && *line == '#')
             read_type(line, line_end, wanted, count);
         else if (line < line_end)
-            samples += read_sample(line, line_end, wanted, count);
+            samples += read_sample(line, line_end, wanted, count, &seen);
         at = line_end + 1;
     }
+    mem_free(seen.slots);
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(wanted[i].value)) {
+            wanted[i].found = false;
+            wanted[i].value = 0;
+        }
     if (samples)
         return 0;
     text_excerpt(page, EXCERPT_CHARS, begin, sizeof begin);

@@ -118,6 +118,27 @@ static void test_hostile_texts_against_greedy_regexes(void **state)
     mem_free(text);
 }
 
+/* Each message that costs all steps halves what the next one may cost; many that cost little give it back. */
+static void test_a_flood_of_hostile_texts(void **state)
+{
+    (void)state;
+    char regex[] = "(a+)+$|-ok";
+    static const char hostile[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-", dear[] = "aaaaaaaaaaaaaa-ok";
+    struct match *match = match_new(&(struct match_spec){ .regex = regex }, &why);
+    assert_non_null(match);
+    assert_true(match_try(match, slice_str(dear), NULL));
+    assert_false(match_try(match, slice_str(hostile), NULL));
+    assert_true(match_try(match, slice_str(dear), NULL));
+    for (int i = 0; i < 10; i++)
+        assert_false(match_try(match, slice_str(hostile), NULL));
+    assert_false(match_try(match, slice_str(dear), &why));
+    assert_non_null(strstr(why.text, "too many steps"));
+    for (int i = 0; i < 200; i++)
+        assert_true(match_try(match, slice_str("-ok"), NULL));
+    assert_true(match_try(match, slice_str(dear), NULL));
+    match_free(match);
+}
+
 static void test_large_texts_are_searched(void **state)
 {
     (void)state;
@@ -405,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_what_came_is_cut),
         cmocka_unit_test(test_regex),
         cmocka_unit_test(test_hostile_texts_against_greedy_regexes),
+        cmocka_unit_test(test_a_flood_of_hostile_texts),
         cmocka_unit_test(test_large_texts_are_searched),
         cmocka_unit_test(test_json_values),
         cmocka_unit_test(test_json_pointers),

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,38 @@ static void test_values(void **state)
     assert_false(ask("nan_one").found);
     assert_false(ask("broken").found);
     assert_false(ask("ws").found);
+}
+
+static void assert_page(const char *text, const char *name, bool found, double value)
+{
+    struct prom_wanted wanted = { .name = name };
+    struct err err;
+
+    assert_int_equal(prom_read(slice_str(text), &wanted, 1, &err), 0);
+    if (wanted.found != found || wanted.value != value)
+        fail_msg("%s: found %d, %g", text, wanted.found, wanted.value);
+}
+
+/* Two exporters behind one page: what is there twice counts once, and the first of two values. */
+static void test_the_same_twice(void **state)
+{
+    char many[20000] = "";
+
+    (void)state;
+    assert_page("a 5\na 5\na 7\n", "a", true, 5);
+    assert_page("a{b=\"1\"} 5\na{b=\"2\"} 6\na{b=\"1\"} 5\na 1\n", "a", true, 12);
+    for (int i = 0; i < 1000; i++)
+        snprintf(many + strlen(many), sizeof many - strlen(many), "a{b=\"%d\"} 1\n", i % 500);
+    assert_page(many, "a", true, 500);
+}
+
+static void test_no_number(void **state)
+{
+    (void)state;
+    assert_page("a{b=\"1\"} 1e308\na{b=\"2\"} 1e308\n", "a", false, 0);
+    assert_page("a{b=\"1\"} -1.7e308\na{b=\"2\"} -1.7e308\n", "a", false, 0);
+    assert_page("a 1e999\nb 1\n", "a", false, 0);
+    assert_page("a -0\n", "a", true, 0);
 }
 
 static void test_no_page(void **state)
@@ -96,10 +129,8 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_no_page),
-        cmocka_unit_test(test_cut_anywhere),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_the_same_twice), cmocka_unit_test(test_no_number),
+        cmocka_unit_test(test_no_page), cmocka_unit_test(test_cut_anywhere),   cmocka_unit_test(test_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
