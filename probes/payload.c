@@ -9,6 +9,7 @@
  */
 #include "probes/payload_round.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +26,8 @@ enum {
     REFUSED_ROUNDS = 100, /* the limit beyond max is left alone for so long after a server that has had enough */
     SHOWN_CHARS = PAYLOAD_SHOWN_CHARS,
     BEYOND_MAX = 400,
+    ESCAPED_MAX = 6, /* bytes of a JSON escape */
+    WRAPPED_MAX = 4096,
 };
 /* --- the round's end --- */
 
@@ -323,6 +326,13 @@ static bool is_damaged(struct run *run, struct slice body, struct err *err)
     return true;
 }
 
+/* What was not kept, as other connections have messages under way, is this one by its size: as long as the payload, or longer by what a server
+ * wraps around it and escapes. A bomb is not. */
+static bool may_be_answer(const struct payload_state *state, uint64_t size)
+{
+    return size >= state->size && size <= (uint64_t)state->size * ESCAPED_MAX + WRAPPED_MAX;
+}
+
 static void on_message(void *user, const struct ws_message *message, uint64_t received_ns)
 {
     struct run *run = user;
@@ -332,8 +342,7 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     if (!state->trying || (message->opcode != WS_TEXT && message->opcode != WS_BINARY))
         return;
     run->report.spoke = true;
-    /* What is too large to be kept, as other connections have messages under way, can only be this one. */
-    if (message->skipped ? message->size >= state->size : slice_find(message->body, buf_slice(&state->payload)) >= 0) {
+    if (message->skipped ? may_be_answer(state, message->size) : slice_find(message->body, buf_slice(&state->payload)) >= 0) {
         if (!run->report.have_rtt) {
             run->report.have_rtt = true;
             run->report.rtt_ns = received_ns - state->sent_ns;
@@ -342,8 +351,10 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
         advance(run);
         return;
     }
-    if (message->skipped)
+    if (message->skipped) {
+        snprintf(state->last, sizeof state->last, "(%" PRIu64 " bytes, more than is kept)", message->size);
         return;
+    }
     if (is_damaged(run, message->body, &err)) {
         session_close(&state->session, WS_CODE_NORMAL); /* more of it may come, and must not be taken for the next answer */
         if (!note_broken(run, &err))
