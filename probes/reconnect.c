@@ -43,6 +43,7 @@ struct reconnect_state {
     struct timer again; /* the next attempt */
     bool begun, opening, standing /* open, and all is subscribed */, aborts /* the next drop */;
     bool held;               /* counted among the held ones */
+    bool ended;              /* the server has ended a connection that stood: its session must be taken up again */
     bool due;                /* an attempt whose time came between rounds */
     bool measuring;          /* it was dropped in this round, and is coming back */
     uint64_t dropped_ns;     /* then */
@@ -115,6 +116,17 @@ static void finish_back(struct run *run)
         burst_pass(state->burst, back);
 }
 
+/* The session is looked at, or the round goes on with its own drop. */
+static void prime(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+
+    if (!state->ended || !resume_taken(state->resume)) {
+        state->ended = false;
+        resume_prime(state->resume);
+    }
+}
+
 static void drop(struct run *run)
 {
     struct reconnect_state *state = run->state;
@@ -155,7 +167,7 @@ static void stands(struct run *run)
     if (state->resume && state->measuring)
         resume_back(state->resume);
     else if (state->resume)
-        resume_prime(state->resume);
+        prime(run);
     else if (state->measuring)
         finish_back(run);
     else
@@ -184,8 +196,18 @@ static void finish_failed(struct run *run, const struct err *err)
 
 static void on_session(struct run *run, const struct err *err)
 {
-    if (err)
-        finish_failed(run, err);
+    struct reconnect_state *state = run->state;
+    bool ended = state->ended && !state->measuring;
+    struct err why;
+
+    state->ended = false;
+    if (err) {
+        why = *err;
+        if (ended)
+            err_prefix(&why, "the server had ended the connection between rounds");
+        finish_failed(run, &why);
+    } else if (ended)
+        resume_prime(state->resume);
     else
         finish_back(run);
 }
@@ -247,6 +269,7 @@ static void on_lost(void *user, const struct err *err)
     struct run *run = user;
     struct reconnect_state *state = run->state;
 
+    state->ended = state->ended || (state->standing && state->resume);
     state->opening = state->standing = false;
     note_held(run, false);
     if (!run->active || burst_is_busy(state->burst)) /* the next round opens a new one */
@@ -289,7 +312,7 @@ static void connect_now(struct run *run)
     state->opening = true;
     state->attempted_ns = clock_now_ns();
     state->spoken = state->dialect;
-    if ((state->resume && resume_prepare(state->resume, &state->spoken, state->measuring, &err) < 0) ||
+    if ((state->resume && resume_prepare(state->resume, &state->spoken, state->measuring || state->ended, &err) < 0) ||
         dialogue_open(state->dialogue, &options, &state->spoken, run->conf->name, &state->report, &err) < 0) {
         state->opening = false;
         finish_failed(run, &err);
@@ -371,7 +394,7 @@ static void reconnect_start(struct run *run)
     err_clear(&state->last);
     burst_cancel(state->burst); /* of a round that was void */
     if (state->standing && state->resume)
-        resume_prime(state->resume);
+        prime(run);
     else if (state->standing)
         drop(run);
     else if (state->due)

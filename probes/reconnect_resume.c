@@ -484,6 +484,15 @@ void resume_back(struct resume *resume)
     timer_start(&resume->timer, is_complete(resume) ? SETTLE_MS : resume->wishes.within_ms);
 }
 
+bool resume_taken(struct resume *resume)
+{
+    if (!resume->began || (!resume->expect && !resume->reject))
+        return false;
+    resume_end(resume);
+    resume_back(resume);
+    return true;
+}
+
 void resume_end(struct resume *resume)
 {
     timer_stop(&resume->timer);

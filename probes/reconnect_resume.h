@@ -36,7 +36,9 @@ void resume_away(struct resume *resume);                    /* it was dropped */
 int resume_prepare(struct resume *resume, struct dialect *out, bool back, struct err *err);
 int resume_ready(struct resume *resume, struct err *err); /* it is open again */
 void resume_back(struct resume *resume);                  /* it stands again */
-void resume_end(struct resume *resume);                   /* the round is over */
+/* It stands again, after the server has ended it: on_judged tells whether the server went on with the session. False: it does not say so. */
+bool resume_taken(struct resume *resume);
+void resume_end(struct resume *resume); /* the round is over */
 /* The round's deadline. False: it is not waiting for anything of this. An err without a reason: on_judged has been called. */
 bool resume_timeout(struct resume *resume, struct err *err);
 

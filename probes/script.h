@@ -36,7 +36,9 @@ struct script_opts {
 };
 
 extern const struct opt script_rows[];
-int script_validate(const void *opts, struct err *err);
+struct check_conf;
+struct complaints;
+void script_validate(const struct check_conf *check, const struct complaints *complaints);
 /* "step 3 (expect)": its name, or what it does. */
 void script_name_step(const struct script_opts *opts, size_t index, char *out, size_t size);
 

@@ -4,12 +4,20 @@
  */
 #include "probes/script.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/text.h"
+#include "agent/conf/conf.h"
+#include "agent/conf/probe_type.h"
 #include "agent/proto/template.h"
 
 enum { TEXT_BYTES_MAX = 64 << 10, NAME_BYTES_MAX = 64, CODE_MIN = 1000, CODE_MAX = 4999 };
+
+/* What has a value in a script, beside what it has captured; the rest is for dialects. */
+#define SCRIPT_HOLES "token", "id", "seq", "now", "uuid", "now_s", "seq_u16"
+static const char *const script_holes[] = { SCRIPT_HOLES, NULL };
 
 static const struct opt capture_rows[] = {
     { .name = "pointer",
@@ -92,6 +100,7 @@ const struct opt script_rows[] = {
     { .name = "reject",
       .kind = OPT_SPEC,
       .offset = offsetof(struct script_opts, reject),
+      .holes = script_holes,
       .help = "a message that refuses, whichever step waits" },
     { .name = "reject_codes",
       .kind = OPT_RANGES,
@@ -122,7 +131,7 @@ void script_name_step(const struct script_opts *opts, size_t index, char *out, s
 
 /* What the steps so far have captured. */
 struct known {
-    struct template_name names[SCRIPT_NAMES_MAX];
+    const char *names[SCRIPT_NAMES_MAX];
     size_t count;
 };
 
@@ -137,81 +146,135 @@ static int validate_capture(const struct script_capture *capture, struct known *
     if (capture->regex && match_group(capture->regex, slice_str(""), &none, err) < 0)
         return -1;
     for (size_t i = 0; i < known->count; i++)
-        if (slice_equal_str(slice_str(known->names[i].name), capture->name))
+        if (slice_equal_str(slice_str(known->names[i]), capture->name))
             return 0;
     if (known->count >= SCRIPT_NAMES_MAX)
         return err_set(err, REASON_NONE, 0, "more than %d names", SCRIPT_NAMES_MAX);
-    known->names[known->count++] = (struct template_name){ .name = capture->name };
+    known->names[known->count++] = capture->name;
     return 0;
 }
 
-static int validate_captures(const struct script_step *step, struct known *known, struct err *err)
+/* Where the faults of one step are told. */
+struct at_step {
+    const struct complaints *to;
+    size_t index; /* of the step */
+    int64_t timeout_ms;
+};
+
+/* "send: text" becomes "steps[2].send: text", which the configuration finds in the file. */
+static void complain(const struct at_step *at, const struct err *why)
+{
+    char head[NAME_BYTES_MAX] = "";
+    struct err err;
+
+    snprintf(head, sizeof head, "%.*s", (int)strcspn(why->text, ":. "), why->text);
+    err_set(&err, REASON_NONE, 0, opt_find(step_rows, head) ? "steps[%zu].%s" : "steps[%zu]: %s", at->index, why->text);
+    at->to->tell(at->to->user, &err);
+}
+
+static void validate_captures(const struct at_step *at, const struct script_step *step, struct known *known)
 {
     const struct script_capture *captures = step->capture.items;
+    struct err err;
 
     for (size_t i = 0; i < step->capture.count; i++)
-        if (validate_capture(&captures[i], known, err) < 0)
-            return err_prefix(err, "capture.%s", captures[i].name);
-    return 0;
+        if (validate_capture(&captures[i], known, &err) < 0) {
+            err_prefix(&err, "capture.%s", captures[i].name);
+            complain(at, &err);
+        }
+}
+
+static void validate_match(const struct at_step *at, const char *key, const struct match_spec *spec,
+                           const struct template_vars *vars)
+{
+    struct err err;
+
+    if (opt_spec_validate_names(spec, vars, &err) == 0)
+        return;
+    err_prefix(&err, "%s", key);
+    complain(at, &err);
 }
 
 /* Every name in its texts was captured by a step before it. */
-static int validate_names(const struct script_step *step, const struct known *known, struct err *err)
+static void validate_names(const struct at_step *at, const struct script_step *step, const struct known *known)
 {
-    const struct template_vars vars = { .names = known->names, .name_count = known->count };
+    const char *only[sizeof script_holes / sizeof script_holes[0] + SCRIPT_NAMES_MAX];
+    const struct template_vars vars = { .only = only };
+    struct err err;
+    size_t count = 0;
 
-    if (step->send.data && template_validate_names(slice_make(step->send.data, step->send.len), &vars, err) < 0)
-        return err_prefix(err, "send");
-    if (opt_spec_validate_names(&step->expect, &vars, err) < 0)
-        return err_prefix(err, "expect");
-    return opt_spec_validate_names(&step->reject, &vars, err) < 0 ? err_prefix(err, "reject") : 0;
+    while (count < known->count) {
+        only[count] = known->names[count];
+        count++;
+    }
+    memcpy(only + count, script_holes, sizeof script_holes);
+
+    if (step->send.data && template_validate_names(slice_make(step->send.data, step->send.len), &vars, &err) < 0) {
+        err_prefix(&err, "send");
+        complain(at, &err);
+    }
+    validate_match(at, "expect", &step->expect, &vars);
+    validate_match(at, "reject", &step->reject, &vars);
+}
+
+__attribute__((format(printf, 2, 3))) static void refuse(const struct at_step *at, const char *fmt, ...)
+{
+    struct err err;
+    char text[128];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    err_set(&err, REASON_NONE, 0, "%s", text);
+    complain(at, &err);
+}
+
+static void validate_within(const struct at_step *at, const struct script_step *step, bool awaits)
+{
+    char within[32], timeout[32];
+
+    if (step->within_ms && !awaits) {
+        refuse(at, "within: nothing is awaited, want it beside expect, close or closed");
+    } else if (step->within_ms > at->timeout_ms) {
+        text_format_duration(step->within_ms, within, sizeof within);
+        text_format_duration(at->timeout_ms, timeout, sizeof timeout);
+        refuse(at, "within: %s, want at most timeout (%s), which ends the round before", within, timeout);
+    }
 }
 
 /* What belongs together in one step. `expected`: the step before it has a message from which more can be taken. */
-static int validate_parts(const struct script_step *step, bool expected, bool last, struct err *err)
+static void validate_parts(const struct at_step *at, const struct script_step *step, bool expected, bool last)
 {
     bool expects = !match_spec_empty(&step->expect);
     const char *end = step->close ? "close" : step->closed.count ? "closed" : NULL;
 
     if (!step->send.data && !expects && !step->capture.count && !end)
-        return err_set(err, REASON_NONE, 0, "does nothing, want send, expect, capture, close or closed");
+        refuse(at, "does nothing, want send, expect, capture, close or closed");
     if (step->capture.count && !expects && (!expected || step->send.data))
-        return err_set(err, REASON_NONE, 0,
-                       "capture: no message was expected before it, want expect in this step or the one before");
+        refuse(at, "capture: no message was expected before it, want expect in this step or the one before");
     if (!match_spec_empty(&step->reject) && !expects)
-        return err_set(err, REASON_NONE, 0, "reject: needs expect in the same step");
-    if (step->within_ms && !expects && !end)
-        return err_set(err, REASON_NONE, 0, "within: nothing is awaited, want it beside expect, close or closed");
+        refuse(at, "reject: needs expect in the same step");
+    validate_within(at, step, expects || end);
     if (step->close && step->closed.count)
-        return err_set(err, REASON_NONE, 0, "closed: is set together with close, want one of the two");
+        refuse(at, "closed: is set together with close, want one of the two");
     if (end && !last)
-        return err_set(err, REASON_NONE, 0, "%s: another step follows, and the connection is gone then", end);
-    return 0;
+        refuse(at, "%s: another step follows, and the connection is gone then", end);
 }
 
-/* "send: text" becomes "steps[2].send: text", which the configuration finds in the file. */
-static int at_step(size_t index, struct err *err)
+void script_validate(const struct check_conf *check, const struct complaints *complaints)
 {
-    char head[NAME_BYTES_MAX] = "";
-    struct err why = *err;
-
-    snprintf(head, sizeof head, "%.*s", (int)strcspn(why.text, ":. "), why.text);
-    return err_set(err, REASON_NONE, 0, opt_find(step_rows, head) ? "steps[%zu].%s" : "steps[%zu]: %s", index, why.text);
-}
-
-int script_validate(const void *opts, struct err *err)
-{
-    const struct script_opts *script = opts;
+    const struct script_opts *script = check->opts;
     struct known known = { .count = 0 };
     bool expected = false; /* by the step before it, perhaps with captures between */
 
     for (size_t i = 0; i < script->steps.count; i++) {
         const struct script_step *step = script_step_at(script, i);
+        const struct at_step at = { complaints, i, check->timeout_ms };
 
-        if (validate_parts(step, expected, i + 1 == script->steps.count, err) < 0 || validate_names(step, &known, err) < 0 ||
-            validate_captures(step, &known, err) < 0)
-            return at_step(i, err);
+        validate_parts(&at, step, expected, i + 1 == script->steps.count);
+        validate_names(&at, step, &known);
+        validate_captures(&at, step, &known);
         expected = !match_spec_empty(&step->expect) || (expected && script_only_captures(step));
     }
-    return 0;
 }

@@ -184,10 +184,36 @@ static void validate_name(struct conf *conf, size_t index, const char *path, str
     }
 }
 
+struct below { /* a check, for complaints about its options */
+    struct conf_error_list *found;
+    const char *path;
+    const struct opt *rows;
+};
+
+static void tell_below(void *user, const struct err *err)
+{
+    const struct below *below = user;
+    conf_error_below(below->found, below->path, (const struct opt *const[]){ below->rows, NULL }, err);
+}
+
+static void validate_options(const struct check_conf *check, const char *path, struct conf_error_list *found)
+{
+    struct below below = { found, path, check->type->opts };
+    struct err err = { 0 };
+    size_t before = found->count;
+    conf_validate_required(found, path, check->type->opts, check->opts);
+    conf_hide_urls(check->type->opts, check->opts);
+    if (found->count != before || conf_error_has_below(found, path))
+        return;
+    if (check->type->validate && check->type->validate(check->opts, &err))
+        tell_below(&below, &err);
+    if (check->type->validate_all)
+        check->type->validate_all(check, &(struct complaints){ tell_below, &below });
+}
+
 static void validate_check(struct conf *conf, const struct conf_env *env, size_t index, struct conf_error_list *found)
 {
     struct check_conf *check = &conf->checks[index];
-    struct err err = { 0 };
     char path[32], below[TRAIL_MAX], timeout_path[64];
     if (!check->type) /* already reported */
         return;
@@ -223,12 +249,7 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     if (check->type->wants_wss && *url->scheme && !url->tls)
         conf_error_path(found, below, "'%s' needs target.%s to begin with wss://", check->type->name,
                         check->path == PATH_PUBLIC ? "public_url" : "url");
-    size_t before = found->count;
-    conf_validate_required(found, path, check->type->opts, check->opts);
-    conf_hide_urls(check->type->opts, check->opts);
-    if (found->count == before && !conf_error_has_below(found, path) && check->type->validate &&
-        check->type->validate(check->opts, &err))
-        conf_error_below(found, path, (const struct opt *const[]){ check->type->opts, NULL }, &err);
+    validate_options(check, path, found);
     conf_validate_share(conf, index, path, found);
     if (check->gates & GATE_OPEN)
         check->gates = (check->gates & ~(unsigned)GATE_OPEN) | check->type->gates_of(check->opts);

@@ -13,6 +13,7 @@
 #include "agent/base/reason.h"
 #include "agent/conf/opt.h"
 
+struct check_conf;
 struct talk;
 struct url;
 struct run;
@@ -66,6 +67,12 @@ enum {
 
 enum { PROBE_RANK_MAX = 15 };
 
+/* Where faults of a configuration are told, one in each call. A text that begins with the name of an option belongs to that option. */
+struct complaints {
+    void (*tell)(void *user, const struct err *err);
+    void *user;
+};
+
 struct probe_type {
     const char *name, *summary;   /* summary: one sentence with its source */
     const struct opt *opts;       /* rows for the type's own options, or NULL */
@@ -82,6 +89,8 @@ struct probe_type {
     unsigned proves; /* PROVES_* */
     bool session;    /* the run lives as long as the check: start is called for each round, and run_event in between */
     int (*validate)(const void *opts, struct err *err); /* rules across options; may be NULL */
+    /* The same for a type whose rules find several faults at once, or that need what every check has, such as its timeout; may be NULL. */
+    void (*validate_all)(const struct check_conf *check, const struct complaints *complaints);
     size_t keeps; /* the offset, plus one, of the int64_t in opts that says how many connections it keeps open; 0: none */
     bool (*needs_tls)(const void *opts); /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool (*elsewhere)(const void *opts, const struct url *target); /* does it dial another server than the target? NULL: no */

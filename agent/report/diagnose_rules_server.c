@@ -196,7 +196,9 @@ const struct rule diagnose_server_rules[] = {
         .advice = { "If several instances are behind one address: is the session kept where all of them see it, or is routing "
                     "sticky?",
                     "Look at how long the server keeps a session for its client, and at how many messages it keeps",
-                    "If it began with a release: did the form of the resume token change?" },
+                    "If it comes with a release: sessions in the memory of a process end with it, and the form of a resume token "
+                    "may have "
+                    "changed" },
     },
 };
 const size_t diagnose_server_rule_count = sizeof diagnose_server_rules / sizeof diagnose_server_rules[0];

@@ -33,10 +33,13 @@ const struct dialect dialect_socket_io = {
     .keepalive = { .match = { .equals = "2" }, .send = DIALECT_TEXT("3") },
     .publish = { .topic = (char *)"socket.io#/#", .body = (char *)ADAPTER_EVENT },
     .goodbye = { .send = DIALECT_TEXT("41") },
-    /* Connection state recovery: the pid of the connect answer, and the last word of every event that a room got. */
+    /* Connection state recovery: the pid of the connect answer, and the last word of every event that a room got. Who is not known any more
+     * gets another pid. */
     .resume = { .token = (char *)"/pid",
                 .offset = (char *)"/-",
                 .connect = DIALECT_TEXT("40{ {{#token}}\"token\":\"{{token}}\",{{/token}}"
-                                        "\"pid\":\"{{resume}}\",\"offset\":\"{{offset}}\"}") },
+                                        "\"pid\":\"{{resume}}\",\"offset\":\"{{offset}}\"}"),
+                .expect = { .regex = "^40\\{.*\"pid\":\"{{resume}}\"" },
+                .reject = { .regex = "^40(?!.*\"pid\":\"{{resume}}\")" } },
     .json_holes = true,
 };

@@ -8,10 +8,11 @@ CHUNK = 65536
 
 
 class Relay:
-    """Listens on 127.0.0.1, passes on to 127.0.0.1:port. Every chunk waits `delay` seconds, each way; while `holding` nothing moves."""
+    """Listens on 127.0.0.1, passes on to 127.0.0.1:port. Every chunk waits `delay` seconds, each way; while `holding` nothing moves.
+    before(n) is called before the n-th connection, from 1, goes on to the server."""
 
-    def __init__(self, port):
-        self.target, self.delay, self.holding, self.closed = port, 0.0, False, False
+    def __init__(self, port, before=None):
+        self.target, self.delay, self.holding, self.closed, self.before, self.accepted = port, 0.0, False, False, before, 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.sockets, self.lock = [], threading.Lock()
@@ -21,6 +22,9 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self.listener.accept()
+                self.accepted += 1
+                if self.before:
+                    self.before(self.accepted)
                 try:
                     far = socket.create_connection(("127.0.0.1", self.target), 5)
                 except OSError:
@@ -54,8 +58,8 @@ class Relay:
 
 
 @contextlib.contextmanager
-def relay(port):
-    child = Relay(port)
+def relay(port, before=None):
+    child = Relay(port, before)
     try:
         yield child
     finally:

@@ -286,13 +286,34 @@ static void test_rules(void **state)
     refuses("  steps: [{ expect: { equals: a }, capture: { salt: /a } }, { name: login, send: '{{hex slat}}' }]\n",
             "w:4:82: checks[0].steps[1].send: unknown hole {{slat}} at offset 0 (did you mean '{{salt}}'?)\n");
     refuses("  steps: [{ expect: { json: { /a: '{{salt}}' } }, capture: { salt: /a } }]\n",
-            "w:4:21: checks[0].steps[0].expect: json: unknown hole {{salt}} at offset 1, want {{channel}}, {{token}}, {{id}}, "
-            "{{seq}}, {{now}}, "
-            "{{uuid}}, {{payload}} or {{payload_json}}\n");
+            "w:4:21: checks[0].steps[0].expect: json: unknown hole {{salt}} at offset 1, want {{token}}, {{id}}, {{seq}}, "
+            "{{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n");
+    refuses(
+        "  steps: [{ expect: { equals: a }, capture: { salt: /a } }, { send: '{{channel}}{{payload}}' }]\n",
+        "w:4:69: checks[0].steps[1].send: {{channel}} at offset 0 has no value here, want {{salt}}, {{token}}, {{id}}, {{seq}}, "
+        "{{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n");
     refuses("  reject: { equals: '{{salt}}' }\n  steps: [{ send: a }]\n",
-            "w:4:21: checks[0].reject: equals: unknown hole {{salt}} at offset 0, want {{channel}}, {{token}}, {{id}}, "
-            "{{seq}}, {{now}}, "
-            "{{uuid}}, {{payload}} or {{payload_json}}\n");
+            "w:4:21: checks[0].reject: equals: unknown hole {{salt}} at offset 0, want {{token}}, {{id}}, {{seq}}, "
+            "{{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n");
+}
+
+/* All faults of all steps are told at once. `within` beyond the timeout could never be reached. */
+static void test_all_rules_at_once(void **state)
+{
+    (void)state;
+    refuses("  timeout: 3s\n  steps:\n  - { send: '{{salt}}', expect: { equals: '{{pepper}}' }, within: 3001ms }\n"
+            "  - { send: a, within: 1s, reject: { equals: b } }\n"
+            "  - { expect: { equals: a }, within: 3s, capture: { a: {}, token: /b } }\n  - { name: x }\n",
+            "w:6:13: checks[0].steps[0].send: unknown hole {{salt}} at offset 0, want {{token}}, {{id}}, {{seq}}, "
+            "{{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n"
+            "w:6:33: checks[0].steps[0].expect: equals: unknown hole {{pepper}} at offset 0, want {{token}}, {{id}}, "
+            "{{seq}}, {{now}}, {{uuid}}, {{now_s}} or {{seq_u16}}\n"
+            "w:6:67: checks[0].steps[0].within: 3001ms, want at most timeout (3s), which ends the round before\n"
+            "w:7:24: checks[0].steps[1].within: nothing is awaited, want it beside expect, close or closed\n"
+            "w:7:36: checks[0].steps[1].reject: needs expect in the same step\n"
+            "w:8:56: checks[0].steps[2].capture.a: want one of pointer and regex\n"
+            "w:8:67: checks[0].steps[2].capture.token: {{token}} has a meaning of its own, want another name\n"
+            "w:9:5: checks[0].steps[3]: does nothing, want send, expect, capture, close or closed\n");
 }
 
 /* The token may be in the script's own messages. */
@@ -313,8 +334,9 @@ static void test_token_in_message(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_passing),          cmocka_unit_test(test_failing), cmocka_unit_test(test_secrets_are_masked),
-        cmocka_unit_test(test_captured_secrets), cmocka_unit_test(test_rules),   cmocka_unit_test(test_token_in_message),
+        cmocka_unit_test(test_passing),           cmocka_unit_test(test_failing), cmocka_unit_test(test_secrets_are_masked),
+        cmocka_unit_test(test_captured_secrets),  cmocka_unit_test(test_rules),   cmocka_unit_test(test_token_in_message),
+        cmocka_unit_test(test_all_rules_at_once),
     };
 
     log_set_fd(-1);
