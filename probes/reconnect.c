@@ -22,7 +22,15 @@
 #include "probes/reconnect_resume.h"
 #include "probes/registry.h"
 
-enum { HOW_CLOSE = 1, HOW_ABORT = 2, DELAY_FIRST_MS = 100, DELAY_MAX_MS = 30000, DOUBLINGS_MAX = 9, NAME_CHARS = 60 };
+enum {
+    HOW_CLOSE = 1,
+    HOW_ABORT = 2,
+    DELAY_FIRST_MS = 100,
+    DELAY_MAX_MS = 30000,
+    DOUBLINGS_MAX = 9,
+    NAME_CHARS = 60,
+    AWAY_MAX_MS = 30000
+};
 
 struct reconnect_opts {
     unsigned how;
@@ -47,6 +55,7 @@ struct reconnect_state {
     bool due;                /* an attempt whose time came between rounds */
     bool measuring;          /* it was dropped in this round, and is coming back */
     uint64_t dropped_ns;     /* then */
+    uint64_t ended_ns;       /* the server has ended it then */
     uint64_t back_ns;        /* and all was there again */
     uint64_t attempted_ns;   /* the last attempt began then */
     unsigned attempts;       /* since the last connection that stood */
@@ -269,7 +278,10 @@ static void on_lost(void *user, const struct err *err)
     struct run *run = user;
     struct reconnect_state *state = run->state;
 
-    state->ended = state->ended || (state->standing && state->resume);
+    if (state->standing && state->resume) {
+        state->ended = true;
+        state->ended_ns = clock_now_ns();
+    }
     state->opening = state->standing = false;
     note_held(run, false);
     if (!run->active || burst_is_busy(state->burst)) /* the next round opens a new one */
@@ -295,6 +307,22 @@ static const struct dialogue_events dialogue_events = {
     .on_ready = on_ready, .on_subscribed = on_subscribed, .on_lost = on_lost, .on_unit = on_unit
 };
 
+/* A client comes back at once. After a longer time, such as that of a long interval or of an outage, the server may have let the session go by its
+ * own rule, and nothing is proven against it. */
+static void forget_if_stale(struct run *run)
+{
+    struct reconnect_state *state = run->state;
+    int64_t most_ms = opts_of(run)->within_ms > AWAY_MAX_MS ? opts_of(run)->within_ms : AWAY_MAX_MS;
+    uint64_t most_ns = (uint64_t)most_ms * NS_PER_MS, now_ns = clock_now_ns();
+
+    if (state->ended && now_ns - state->ended_ns > most_ns)
+        state->ended = false;
+    if (state->resume && state->measuring && state->attempts && now_ns - state->dropped_ns > most_ns) {
+        state->measuring = false;
+        resume_end(state->resume);
+    }
+}
+
 static void connect_now(struct run *run)
 {
     struct reconnect_state *state = run->state;
@@ -307,6 +335,7 @@ static void connect_now(struct run *run)
         run_skip(run, run_barred_until_ns(run));
         return;
     }
+    forget_if_stale(run);
     if (state->measuring && !state->attempts) /* what the agent's own pace took is not the server's */
         state->dropped_ns = clock_now_ns();
     state->opening = true;

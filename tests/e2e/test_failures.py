@@ -11,7 +11,7 @@ import time
 import pytest
 
 import test_delivery
-from harness import PYTHON, SERVERS, agent, environment, free_port, process, until
+from harness import MODULES, PYTHON, SERVERS, agent, environment, free_port, process, until
 from network import far_address, own_network
 from test_delivery import redis  # noqa: F401  (a fixture)
 
@@ -374,6 +374,28 @@ def test_sessions_are_lost_in_a_deploy(tmp_path):
             settles(watch, "healthy")
         settles(watch, "deploy_in_progress")
         with server(port):
+            settles(watch, "healthy")
+
+
+def test_sessions_are_lost_after_a_deploy(redis, node, tmp_path):  # noqa: F811
+    """The process that held them ends and another one starts. A fresh client is served as before: only who comes back is not known any more."""
+    port = free_port()
+    # One round sees it, as the session after it is a new one: it is shown until the next.
+    reconnect = ("{ type: reconnect, interval: 4s, fast_interval: 4s, timeout: 30s, within: 15s, fall: 1, channel: news, resume: { missed: true }, "
+                 "publish: { topic: \"{{channel}}\", body: \"{{payload}}\" } }")
+    text = conf(port, HANDSHAKE, reconnect, target=", dialect: socket.io").replace("/ws", "/") + f"brokers: [ {{ name: bus, type: redis, url: \"redis://127.0.0.1:{redis.port}\" }} ]\n"
+
+    def start():
+        return process(node, SERVERS / "socketio_recovery.js", port, redis.port, port=port, env=environment(WSHEALTHD_MODULES=str(MODULES)))
+
+    with agent(text, tmp_path) as watch:
+        with start():
+            until("a session was restored", lambda: "had missed" in (watch.check("reconnect")["message"] or ""), SECONDS)
+        with start():
+            found = until("state_not_restored", lambda: watch.status()["diagnosis"]["cause"] == "state_not_restored" and watch.status()["diagnosis"], SECONDS)
+            assert "ended the connection between rounds" in found["sentence"] or "/pid is another one now" in watch.check("reconnect")["message"], found
+            assert "memory of a process" in json.dumps(found["advice"]), found
+            assert watch.ready()  # a new client is served
             settles(watch, "healthy")
 
 

@@ -381,7 +381,7 @@ def test_make_help_has_nothing_that_is_not_explained():
 
 # Words in code that no table of the program has: a hole of templates, and what belongs to Envoy and Caddy.
 FOREIGN = {"payload_json", "health_check_config", "port_value", "stream_idle_timeout", "reverse_proxy", "health_uri", "health_port", "health_status",
-           "hmac_sha256", "hmac_sha384", "hmac_sha512", "now_s", "session_token"}
+           "hmac_sha256", "hmac_sha384", "hmac_sha512", "now_s", "session_token", "history_size", "history_ttl", "force_recovery", "unknown_session"}
 
 
 @functools.cache

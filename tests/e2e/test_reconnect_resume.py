@@ -77,6 +77,21 @@ def test_socket_io_loses_its_sessions_in_a_restart(node, tmp_path):
     assert "did not take the session up again (/pid is another one now, so what the server had kept is gone)" in row["message"], row
 
 
+def test_socket_io_keeps_its_sessions_in_redis(node, tmp_path):
+    """With the adapter for Redis Streams a session outlives the process."""
+    if not (MODULES / "@socket.io" / "redis-streams-adapter").is_dir():
+        pytest.skip("npm's @socket.io/redis-streams-adapter is missing (tests/tools/npm)")
+    port = free_port()
+    words = [*'XADD socket.io * uid wshealthd nsp / type 3 data'.split(),
+             '{"opts":{"rooms":[],"except":[],"flags":{}},"packet":{"type":2,"nsp":"/","data":["{{channel}}",{{payload_json}}]}}']
+    with redis(tmp_path) as bus, contextlib.ExitStack() as stack:
+        server = Server(stack, lambda: process(node, SERVERS / "socketio_streams.js", port, bus.port, "recovers", port=port,
+                                               env=environment(WSHEALTHD_MODULES=str(MODULES))))
+        front = stack.enter_context(relay(port, before=lambda nth: nth == 2 and server.restart()))
+        row = judged(conf(tmp_path, front.port, bus, dialect="socket.io", publish=json.dumps({"command": words})))
+    assert "with all that it had missed" in row["message"], row
+
+
 # --- Centrifugo -------------------------------------------------------------------------------------------------------------------
 
 

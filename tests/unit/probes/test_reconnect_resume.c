@@ -304,6 +304,36 @@ static void test_the_servers_word(void **state)
     end();
 }
 
+static void server_ends_all(void)
+{
+    for (struct peer *peer = stage.script.peers; peer; peer = peer->next)
+        if (peer->open && peer->stream && !peer->closing)
+            peer_close(peer, 1001, "");
+}
+
+/* A deploy ends connections between rounds. The client comes back with its token, and what the server says to that is judged first. */
+static void test_the_server_ends_the_connection(void **state)
+{
+    (void)state;
+    begin("20s", TOKEN WORDS);
+    assert_verdict(play(), RESULT_PASS, REASON_NONE, "and its session", "before");
+    assert_int_equal(stage.resumes, 1);
+    server_ends_all();
+    assert_verdict(play(), RESULT_PASS, REASON_NONE, "and its session", "kept");
+    assert_int_equal(stage.resumes, 3); /* after the server's end, and after the round's own drop */
+    server_ends_all();
+    stage.refuses = true;
+    assert_verdict(
+        play(), RESULT_FAIL, REASON_RESUME_FAILED,
+        "the server had ended the connection between rounds: after the reconnect, the server did not take the session up "
+        "again",
+        "lost");
+    assert_int_equal(stage.resumes, 4);
+    stage.refuses = false;
+    assert_verdict(play(), RESULT_PASS, REASON_NONE, "and its session", "a new one");
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_the_broker_loses_it),
         cmocka_unit_test(test_a_token_that_never_comes_is_no_fault),
         cmocka_unit_test(test_the_servers_word),
+        cmocka_unit_test(test_the_server_ends_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
