@@ -82,7 +82,7 @@ static void play_cut(const struct scene *scene, enum cut cut)
     host_begin(&host, &loop);
     buf_printf(&text,
                "target: { url: \"ws://127.0.0.1:%u/ws\", token: open-sesame-42 }\nchecks:\n  - type: script\n    timeout: %s\n%s",
-               port, scene->waits ? "400ms" : "20s", scene->script);
+               port, scene->waits ? "2s" : "20s", scene->script);
     struct conf *conf = host_conf(&text, &env);
     host_checks(&host, conf, &check, 1);
     conf_unref(conf);
@@ -153,7 +153,7 @@ static const struct scene passing[] = {
 static const struct scene failing[] = {
     { STEPS LOGIN,
       { { 0 } },
-      FAILS(REASON_SCRIPT_TIMEOUT, "step 1 (expect): no message came (want JSON with /op = \"hello\") within 400ms"),
+      FAILS(REASON_SCRIPT_TIMEOUT, "step 1 (expect): no message came (want JSON with /op = \"hello\") within 2s"),
       .waits = true },
     { STEPS LOGIN, { HELLO }, FAILS(REASON_SCRIPT_TIMEOUT, "step 2 (login): no message came"), .waits = true },
     { "    steps:\n    - { send: x, expect: { equals: y }, within: 200ms }\n",
