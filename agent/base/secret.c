@@ -356,6 +356,26 @@ size_t secret_span(struct slice s)
     return end;
 }
 
+size_t secret_rest(struct slice before, struct slice s)
+{
+    uint8_t both[2 * SECRET_LOOK_MAX];
+    size_t rest = 0;
+    if (entry_count == 0 || !before.len || !s.len)
+        return 0;
+    if (before.len > SECRET_LOOK_MAX)
+        before = slice_skip(before, before.len - SECRET_LOOK_MAX);
+    s = slice_make(s.data, s.len < SECRET_LOOK_MAX ? s.len : SECRET_LOOK_MAX);
+    memcpy(both, before.data, before.len);
+    memcpy(both + before.len, s.data, s.len);
+    for (size_t i = 0; i < before.len; i++) {
+        size_t end = i + longest(slice_make(both + i, before.len + s.len - i));
+        if (end > before.len + rest)
+            rest = end - before.len;
+    }
+    explicit_bzero(both, before.len + s.len);
+    return rest;
+}
+
 /* In place, since a mask is shorter than any secret. */
 void secret_scrub(char *text)
 {

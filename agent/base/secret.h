@@ -33,6 +33,10 @@ unsigned secret_forgotten(void);
 void secret_scrub(char *text); /* each occurrence becomes *** in place */
 /* How many bytes at the front belong to a secret, or to several that overlap; 0 where none begins. For code that cuts a text. */
 size_t secret_span(struct slice s);
+/* How many bytes at the front of s belong to a secret that begins at the end of `before`, the text ahead of it; 0: none does. Of s no more than
+ * SECRET_LOOK_MAX bytes are looked at, and as many of `before`. */
+enum { SECRET_LOOK_MAX = 2 << 10 };
+size_t secret_rest(struct slice before, struct slice s);
 void secret_forget_all(void);
 
 #endif

@@ -59,6 +59,8 @@ void trace_fini(struct trace *trace)
 {
     forget_waiting(trace);
     trace->eager = false;
+    for (int mark = TRACE_NOTE; mark <= TRACE_RECEIVED; mark++)
+        buf_wipe(&trace->said[mark].end);
     buf_fini(&trace->head);
     buf_fini(&trace->tail);
     memset(&trace->dropped, 0, sizeof trace->dropped);
@@ -270,6 +272,25 @@ bool trace_only_counts(struct trace *trace, uint64_t bytes)
     return true;
 }
 
+size_t trace_secret_rest(struct trace *trace, const struct trace_by *by, struct slice message)
+{
+    struct buf *end = &trace->said[by->mark].end;
+    size_t rest = 0, over = message.len > SECRET_LOOK_MAX ? message.len - SECRET_LOOK_MAX : 0;
+
+    if (trace->said[by->mark].number == by->number)
+        rest = secret_rest(buf_slice(end), message);
+    trace->said[by->mark].number = by->number;
+    /* In the middle of a long secret all of a short message is the secret's: what came before it stays. */
+    if (!rest || rest < message.len || end->len + message.len > SECRET_LOOK_MAX)
+        buf_wipe(end);
+    if (!end->cap) { /* all of it at once: what grows leaves copies behind, which nobody wipes */
+        buf_init(end, SECRET_LOOK_MAX);
+        buf_reserve(end, SECRET_LOOK_MAX);
+    }
+    buf_append_slice(end, slice_skip(message, over));
+    return rest;
+}
+
 unsigned trace_connection(struct trace *trace)
 {
     return trace ? ++trace->opened : 0;
@@ -294,6 +315,7 @@ struct trace *trace_take(struct trace *trace, int64_t wall_ms, bool goes_on)
         *taken = *trace;
         taken->wall_ms = wall_ms;
         taken->look = NULL;
+        memset(taken->said, 0, sizeof taken->said); /* they stay here */
         shrink(&taken->head);
         shrink(&taken->tail);
         trace->head = trace->tail = (struct buf){ 0 };

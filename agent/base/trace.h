@@ -61,7 +61,11 @@ struct trace {
     struct {
         uint64_t since_ns;
         unsigned count;
-    } burst;         /* of trace_frame_counts */
+    } burst; /* of trace_frame_counts */
+    struct {
+        unsigned number; /* of the connection */
+        struct buf end;  /* of the last message each way, as it was: a secret may go on in the next */
+    } said[TRACE_RECEIVED + 1];
     unsigned opened; /* connections so far: each has its number */
     struct trace_tcp tcp;
     /* Of the connection that was opened last, while it is there: brings `tcp` up to date. */
@@ -83,6 +87,9 @@ void trace_note_by(struct trace *trace, const struct trace_by *by, const char *f
 bool trace_only_counts(struct trace *trace, uint64_t bytes);
 /* A secret became known that lines before may show: masks them anew. */
 void trace_mask(struct trace *trace);
+/* How much of the front of a message belongs to a secret that began in the message before it on its connection; and keeps its own end for the
+ * next. A message whose bytes are not at hand is an empty one. */
+size_t trace_secret_rest(struct trace *trace, const struct trace_by *by, struct slice message);
 unsigned trace_connection(struct trace *trace); /* one more is opened: its number. 0 where nobody records */
 
 /* Makes the lines of a note from the bytes of trace_later, with trace_note_by. */

@@ -188,7 +188,7 @@ static void excerpt_binary(struct slice bytes, char *out, size_t size)
     snprintf(out + len, size - len, "%s", bytes.len ? "…" : "");
 }
 
-static void quote(enum ws_opcode opcode, struct slice text, char *out, size_t size)
+static void quote(enum ws_opcode opcode, struct slice text, bool cut, char *out, size_t size)
 {
     char shown[TRACE_EXCERPT_BYTES];
 
@@ -196,7 +196,19 @@ static void quote(enum ws_opcode opcode, struct slice text, char *out, size_t si
         text_excerpt(text, TRACE_EXCERPT_CHARS, shown, sizeof shown);
     else
         excerpt_binary(text, shown, sizeof shown);
-    snprintf(out, size, "\"%s\"", shown);
+    snprintf(out, size, "\"%s%s\"", cut ? "***" : "", shown);
+}
+
+/* What a message says. A secret may have begun in the message before it. */
+static void quote_message(struct trace *trace, const struct trace_by *by, enum ws_opcode opcode, struct slice text, char *out,
+                          size_t size)
+{
+    size_t rest;
+
+    if (!text.len)
+        return;
+    rest = opcode & 8 ? 0 : trace_secret_rest(trace, by, text); /* a control frame stands between messages */
+    quote(opcode, slice_skip(text, rest), rest, out, size);
 }
 
 static void say_close(uint16_t code, struct slice text, char *out, size_t size)
@@ -205,7 +217,7 @@ static void say_close(uint16_t code, struct slice text, char *out, size_t size)
     char quoted[TRACE_EXCERPT_BYTES + 4] = "";
 
     if (text.len)
-        quote(WS_CLOSE, text, quoted, sizeof quoted);
+        quote(WS_CLOSE, text, false, quoted, sizeof quoted);
     if (code == WS_CODE_NO_STATUS)
         snprintf(out, size, "no code");
     else
@@ -213,7 +225,8 @@ static void say_close(uint16_t code, struct slice text, char *out, size_t size)
 }
 
 /* What the message's line says of it. `last`: the payload of its last frame, as far as it is at hand. */
-static void say(const struct ws_message *message, struct slice last, bool whole, char *out, size_t size)
+static void say(struct trace *trace, const struct trace_by *by, const struct ws_message *message, struct slice last, bool whole,
+                char *out, size_t size)
 {
     struct slice body = message->body;
     char about[96] = "";
@@ -230,10 +243,11 @@ static void say(const struct ws_message *message, struct slice last, bool whole,
                  message->compressed ? " inflated" : "");
     snprintf(out, size, "%s", about);
     len = strlen(out);
-    if (message->skipped && !whole)
+    if (message->skipped && !whole) {
+        trace_secret_rest(trace, by, slice_str(""));
         snprintf(out + len, size - len, "(not kept)");
-    else if (body.len)
-        quote(message->opcode, body, out + len, size - len);
+    } else
+        quote_message(trace, by, message->opcode, body, out + len, size - len);
 }
 
 /* A frame that was received, while it waits: this, and what is at hand of its message. */
@@ -251,7 +265,7 @@ static void make_frame(struct trace *trace, const struct trace_by *by, struct sl
     memcpy(&kept, bytes.data, sizeof kept);
     kept.message.body = slice_skip(bytes, sizeof kept);
     if (kept.ends)
-        say(&kept.message, kept.message.body, kept.whole, said, sizeof said);
+        say(trace, by, &kept.message, kept.message.body, kept.whole, said, sizeof said);
     note_frame(trace, by, &kept.frame, said);
 }
 
@@ -285,7 +299,7 @@ static void note_eaten(struct conn_trace *own, const struct ws_message *message,
 
         kept.message.body = body;
         trace_flush(own->trace);
-        say(&kept.message, body, kept.whole, said, sizeof said);
+        say(own->trace, &by, &kept.message, body, kept.whole, said, sizeof said);
         note_frame(own->trace, &by, &own->in, said);
     }
 }
@@ -341,8 +355,8 @@ static void say_sent(struct trace *trace, unsigned number, struct slice frames, 
 
     if (frames.len && frames.data[0] & 0x40)
         len = snprintf(said, sizeof said, "%zu bytes inflated: ", message.len);
-    if (message.len)
-        quote((enum ws_opcode)(frames.data[0] & 15), message, said + len, sizeof said - (size_t)len);
+    quote_message(trace, &(struct trace_by){ .mark = TRACE_SENT, .number = number }, (enum ws_opcode)(frames.data[0] & 15), message,
+                  said + len, sizeof said - (size_t)len);
     note_sent(trace, number, frames, said);
 }
 
@@ -407,7 +421,6 @@ void conn_trace_shared(struct trace *trace, enum trace_mark mark, enum ws_opcode
 
     if (!trace || trace->closed)
         return;
-    if (message.len)
-        quote(opcode, message, said, sizeof said);
+    quote_message(trace, &by, opcode, message, said, sizeof said);
     trace_note_by(trace, &by, "%-6s %7zu B  shared       %s", opcode_name(opcode), message.len, said);
 }

@@ -190,16 +190,16 @@ static void test_frames_in_order(void **state)
     }
 }
 
+static const char *const forms[] = { secret,
+                                     "Hunter2%2BHunter2%2Fkey",
+                                     "Hunter2\\u002bHunter2\\/key",
+                                     in_base64,
+                                     "dXNlcjpIdW50ZXIyK0h1bnRlcjIva2V5" /* user:… */,
+                                     "YWI6SHVudGVyMitIdW50ZXIyL2tleTo=" /* ab:…: */ };
+
 /* The secret in each form, cut by frames at each place. */
 static void leak(struct peer *peer)
 {
-    static const char *const forms[] = { secret,
-                                         "Hunter2%2BHunter2%2Fkey",
-                                         "Hunter2\\u002bHunter2\\/key",
-                                         in_base64,
-                                         "dXNlcjpIdW50ZXIyK0h1bnRlcjIva2V5" /* user:… */,
-                                         "YWI6SHVudGVyMitIdW50ZXIyL2tleTo=" /* ab:…: */ };
-
     for (size_t form = 0; form < sizeof forms / sizeof *forms; form++)
         for (size_t at = 1; at < strlen(forms[form]); at++) {
             char begin[64];
@@ -212,6 +212,29 @@ static void leak(struct peer *peer)
     put(peer, WS_PING, true, secret);
     put(peer, WS_PONG, true, in_base64);
     peer_close(peer, 1008, secret);
+}
+
+/* In two messages, and in three, with pings between them. */
+static void leak_in_parts(struct peer *peer)
+{
+    for (size_t form = 0; form < sizeof forms / sizeof *forms; form++)
+        for (size_t at = 1; at < strlen(forms[form]); at++) {
+            enum ws_opcode opcode = form % 2 ? WS_BINARY : WS_TEXT;
+            size_t len = strlen(forms[form]), middle = (len - at) / 2;
+            char begin[64], more[64];
+
+            snprintf(begin, sizeof begin, "no: %.*s", (int)at, forms[form]);
+            put(peer, opcode, true, begin);
+            put(peer, WS_PING, true, "between");
+            put(peer, opcode, true, forms[form] + at);
+            put(peer, opcode, true, begin);
+            snprintf(more, sizeof more, "%.*s", (int)middle, forms[form] + at);
+            put(peer, opcode, true, more);
+            put(peer, opcode, true, forms[form] + at + middle);
+        }
+    put(peer, WS_TEXT, true, "Hunter2+Hun");
+    put(peer, WS_TEXT, true, "ting season");
+    peer_close(peer, 1000, "");
 }
 
 static void leak_packed(struct peer *peer)
@@ -240,6 +263,18 @@ static void test_no_secret_in_any_form(void **state)
         play((enum cut)cut, true, leak_packed, NULL);
         assert_clean((enum cut)cut);
         assert_non_null(strstr(buf_str(&stage.text), "19 bytes inflated: \"***\""));
+        finish();
+    }
+}
+
+static void test_no_secret_in_parts(void **state)
+{
+    (void)state;
+    for (int cut = 0; cut < CUT_COUNT; cut++) {
+        play((enum cut)cut, false, leak_in_parts, NULL);
+        assert_clean((enum cut)cut);
+        assert_non_null(strstr(buf_str(&stage.text), "\"***\""));
+        assert_non_null(strstr(buf_str(&stage.text), "\"ting season\"")); /* no secret goes on like this */
         finish();
     }
 }
@@ -300,8 +335,11 @@ static void test_the_kernel_is_asked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames_in_order),     cmocka_unit_test(test_no_secret_in_any_form),
-        cmocka_unit_test(test_heads_are_masked),    cmocka_unit_test(test_a_frame_that_breaks_a_rule),
+        cmocka_unit_test(test_frames_in_order),
+        cmocka_unit_test(test_no_secret_in_any_form),
+        cmocka_unit_test(test_no_secret_in_parts),
+        cmocka_unit_test(test_heads_are_masked),
+        cmocka_unit_test(test_a_frame_that_breaks_a_rule),
         cmocka_unit_test(test_the_kernel_is_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
