@@ -8,7 +8,7 @@
 
 #include "tests/unit/report/views.h"
 
-enum { VIEWS = 30000 };
+enum { VIEWS = 100000 };
 
 static struct world world;
 static struct server_stats kernel;
@@ -129,6 +129,21 @@ static bool works_over(const char *http, enum http_split split)
     return false;
 }
 
+/* What fails here passes there: a connection that does not come about, or the same kind of check. */
+static bool public_shows_it(void)
+{
+    const struct check_view *main_check = NULL;
+    for (size_t i = 0; i < world.view.check_count; i++)
+        if (world.view.diagnosis.because_count && strcmp(world.checks[i].name, world.view.diagnosis.because[0]) == 0)
+            main_check = &world.checks[i];
+    for (size_t i = 0; main_check && i < world.view.check_count; i++)
+        if (passes(&world.checks[i]) && strcmp(world.checks[i].path, "public") == 0 &&
+            strcmp(world.checks[i].type, main_check->type) == 0)
+            return true;
+    enum phase phase = main_check ? reason_phase(main_check->reason) : PHASE_NONE;
+    return fresh_passes("public", NULL) && phase > PHASE_NONE && phase < PHASE_OPEN;
+}
+
 #define CLAIMS(words, truth) claims(words, truth, #truth)
 
 static void claims(const char *words, bool truth, const char *text)
@@ -146,7 +161,7 @@ static void check_claims(void)
     CLAIMS("The server itself is well", fresh_passes("local", NULL));
     CLAIMS("The server is well", fresh_passes("local", NULL));
     CLAIMS("nobody gets in", !fresh_passes("public", NULL));
-    CLAIMS("other instances serve", fresh_passes("public", NULL));
+    CLAIMS("other instances serve", public_shows_it());
     CLAIMS("which answers the agent", bus && passes(bus));
     CLAIMS("has lost its connection to bus", of_bus && peer->missing && peer->once);
     CLAIMS("The server has no connection to bus", of_bus && peer->missing);
