@@ -176,7 +176,7 @@ static void judge_peers(const struct server_stats *stats, struct server_said *sa
         const struct server_peer_stats *peer = &stats->peers[i];
 
         if (!peer->missing && (peer->state == SERVER_PEER_LOST || peer->state == SERVER_PEER_CONNECTING))
-            server_say(said, RESULT_PASS, REASON_NONE, "the server has no connection to %s (%s) since a moment", peer->name,
+            server_say(said, RESULT_PASS, REASON_NONE, "the server has no connection to %s (%s) at the moment", peer->name,
                        peer->address);
         else if (peer->state == SERVER_PEER_LOST)
             server_say(said, RESULT_WARN, REASON_SERVER_PEER_LOST, "the server has no connection to %s (%s)", peer->name,

@@ -9,9 +9,9 @@
 #include "agent/report/diagnose_rules.h"
 
 #define R(name) REASON_##name
-#define NOT_ALLOWED "speaks HTTP/2 and does not allow WebSockets over it (no SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441)"
+#define NOT_ALLOWED "speaks HTTP/2, but no WebSocket over it (RFC 8441)"
 #define BROWSERS_NOT_HIT \
-    "Browsers are not hit: without that setting they use HTTP/1.1 for a WebSocket. If HTTP/2 is not wanted, set http: 1.1"
+    "Browsers are not hit: where it is not announced they use HTTP/1.1 for a WebSocket. If HTTP/2 is not wanted, set http: 1.1"
 #define WHO_ALLOWS                                                                                             \
     "nginx does not do RFC 8441; haproxy does, unless `h2-workaround-bogus-websocket-clients` is set; Envoy: " \
     "`http2_protocol_options: { allow_connect: true }` beside `upgrade_configs: [{ upgrade_type: websocket }]`"

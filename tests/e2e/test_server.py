@@ -267,6 +267,28 @@ def test_peers(tmp_path, tool):
             until("the connection is lost", lambda: peer()["state"] == "lost")
 
 
+def test_a_server_that_reconnects_has_lost_nothing(tmp_path):
+    """It is away for a look or two: said, and no warning. What stays away is one."""
+    def told():
+        row = watch.check("server")
+        return row["state"], row["server"]["peers"][0]["state"], row["message"] or ""
+
+    with socket.create_server(("127.0.0.1", 0)) as bus, server() as child:
+        port = bus.getsockname()[1]
+        with agent(conf(child.where, f'peers: {{ bus: "127.0.0.1:{port}" }}'), tmp_path) as watch:
+            for _ in range(5):
+                child.ask("connect", port)
+                until("it is connected", lambda: told()[:2] == ("pass", "connected"))
+                began = time.monotonic()
+                child.ask("disconnect")
+                until("it is seen", lambda: told()[1] == "lost")
+                state, _, message = told()
+                if time.monotonic() - began < 2:  # else this machine has been away itself
+                    assert state == "pass" and "the server has no connection to bus" in message and "at the moment" in message, (state, message)
+            until("it stays away", lambda: reason(watch) == ("warn", "server_peer_lost"))
+            assert watch.ready()
+
+
 class Page(http.server.BaseHTTPRequestHandler):
     body, count = b"", 0
 

@@ -1227,7 +1227,7 @@ static void test_gaps_of_http2(void **state)
     front->http = "2";
     front->h2_gap = front->last_fault_gap = H2_GAP_NOT_ALLOWED;
     assert_cause("http2_broken");
-    assert_true(says("What answers speaks HTTP/2 and does not allow WebSockets over it"));
+    assert_true(says("What answers speaks HTTP/2, but no WebSocket over it"));
     assert_true(advises("Browsers are not hit") && advises("nginx does not do RFC 8441") && advises("allow_connect: true"));
     front->http_split = front->last_fault_split = HTTP_SPLIT_ONLY_2_FAILS;
     assert_cause("http2_broken");
