@@ -48,6 +48,25 @@ struct conn_setup {
     size_t first_len;
 };
 
+static struct http_reader *take_reader(struct conn_group *group)
+{
+    static const struct http_limits limits = { HEAD_BYTES_MAX, BODY_BYTES_MAX };
+    struct http_reader *reader = group->spare;
+
+    group->spare = NULL;
+    return reader ? reader : http_reader_new(HTTP_KIND_RESPONSE, &limits);
+}
+
+static void give_reader(struct conn_group *group, struct http_reader *reader)
+{
+    if (group->spare) {
+        http_reader_free(reader);
+        return;
+    }
+    http_reader_reset(reader);
+    group->spare = reader;
+}
+
 static void setup_free(struct conn *conn)
 {
     struct conn_setup *setup = conn->setup;
@@ -57,7 +76,7 @@ static void setup_free(struct conn *conn)
     if (setup->dial)
         dial_cancel(setup->dial);
     if (setup->reader)
-        http_reader_free(setup->reader);
+        give_reader(conn->group, setup->reader);
     buf_fini(&setup->body);
     timer_stop(&setup->patience);
     conn_offer_fini(&setup->offer);
@@ -425,7 +444,6 @@ static void on_dial_open(void *user, struct stream *stream)
     struct conn *conn = user;
     struct conn_setup *setup = conn->setup;
     struct buf request = BUF_INIT(CONN_REQUEST_MAX);
-    static const struct http_limits limits = { HEAD_BYTES_MAX, BODY_BYTES_MAX };
 
     setup->dial = NULL;
     conn->stream = stream;
@@ -437,7 +455,7 @@ static void on_dial_open(void *user, struct stream *stream)
         begin_h2(conn);
         return;
     }
-    setup->reader = http_reader_new(HTTP_KIND_RESPONSE, &limits);
+    setup->reader = take_reader(conn->group);
     upgrade_key(setup->key);
     buf_reserve(&request, REQUEST_BYTES_USUAL);
     int rc = upgrade_write_request(&request, &setup->offer.offer, setup->key);

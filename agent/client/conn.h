@@ -67,6 +67,7 @@ struct conn_group {
     bool unhurried;
     struct list aside;
     struct timer look;
+    struct http_reader *spare; /* of the connection that was opened last: to make one anew costs more than to use it. NULL: none */
 };
 void conn_group_init(struct conn_group *group, struct loop *loop);
 void conn_group_fini(struct conn_group *group); /* cuts what still lingers */

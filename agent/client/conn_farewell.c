@@ -42,6 +42,8 @@ static void farewell_end(struct farewell *farewell)
 void conn_group_fini(struct conn_group *group)
 {
     timer_stop(&group->look);
+    http_reader_free(group->spare);
+    group->spare = NULL;
     list_each_safe (node, &group->farewells)
         farewell_end(list_entry(node, struct farewell, node));
     list_each_safe (node, &group->aside)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/mem.h"
 #include "agent/proto/deflate.h"
 
 static const char extension_name[] = "permessage-deflate";
@@ -154,7 +155,16 @@ static void params_of(const struct extension *extension, struct deflate_params *
 
 void deflate_offer(char *out, size_t size)
 {
-    snprintf(out, size, "%s; %s", extension_name, param_rules[CLIENT_BITS].name);
+    const char *parts[] = { extension_name, "; ", param_rules[CLIENT_BITS].name };
+
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) { /* for each connection, so without printf */
+        size_t len = strlen(parts[i]);
+
+        panic_if(len >= size);
+        memcpy(out, parts[i], len + 1);
+        out += len;
+        size -= len;
+    }
 }
 
 /* The server may add either no_context_takeover and its own bits though they were not offered (7.1.1.1, 7.1.1.2, 7.1.2.1); client bits

@@ -21,17 +21,23 @@ static bool same(const struct story_state *a, const struct story_state *b)
     return same_verdict(a, b) && strcmp(a->cause, b->cause) == 0;
 }
 
-/* The instance is ready again. A fault that is left gates nothing: it is named as a remark, not as the reason. */
 static void state_of(const struct agent_view *view, struct story_state *state)
 {
     const struct verdict *verdict = &view->verdict;
-    bool well = verdict->ready && !verdict->degraded && verdict->status != RESULT_PASS;
 
     state->word = report_word(view, REPORT_READY);
     state->ready = verdict->ready;
     state->degraded = verdict->degraded;
     state->live = verdict->live;
     state->cause = view->diagnosis.cause;
+}
+
+/* Only for what is kept: most rounds change nothing. Where the instance is ready again, a fault that is left gates nothing: it is named as a
+ * remark, not as the reason. */
+static void put_sentence(const struct agent_view *view, struct story_state *state)
+{
+    bool well = state->ready && !state->degraded && view->verdict.status != RESULT_PASS;
+
     snprintf(state->sentence, sizeof state->sentence, "%s%s",
              well ? "Every check that gates readiness passes. Only reported: " : "", view->diagnosis.sentence);
 }
@@ -71,6 +77,7 @@ bool story_update(struct story *story, const struct agent_view *view, uint64_t n
     state_of(view, &now);
     if (!story->begun) {
         story->begun = true;
+        put_sentence(view, &now);
         story->told = now;
         return false;
     }
@@ -83,6 +90,7 @@ bool story_update(struct story *story, const struct agent_view *view, uint64_t n
     if (!story->pending)
         story->due_ms = now_ms + STORY_SETTLE_MS;
     story->pending = true;
+    put_sentence(view, &now);
     story->next = now;
     return true;
 }
