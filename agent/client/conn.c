@@ -347,7 +347,9 @@ static void on_data(void *user, struct slice data)
 static void on_end(void *user, const struct err *cause)
 {
     struct conn *conn = user;
-    const char *how = cause->reason == REASON_NONE ? "closed" : "reset";
+    /* By itself, by the network, or by the agent, as the peer broke HTTP/2. */
+    const char *how = cause->reason == REASON_NONE ? "closed" : cause->reason == REASON_HTTP_MALFORMED ? "ended" : "reset";
+    const char *goaway = cause->reason == REASON_NONE ? conn_goaway(conn) : "";
     struct err err;
 
     conn_trace_ended(conn, cause);
@@ -367,9 +369,12 @@ static void on_end(void *user, const struct err *cause)
         err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection in the middle of its response", how);
     else if (conn->setup)
         err_set(&err, REASON_CONNECTION_RESET, 0, "the server %s the connection without a response to the upgrade", how);
+    else if (cause->reason == REASON_FLOOD)
+        err = *cause;
     else
-        err_set(&err, REASON_CLOSED_ABNORMAL, WS_CODE_ABNORMAL, "the connection was %s without a close frame (1006)%s%s%s", how,
-                cause->reason != REASON_NONE ? ": " : "", cause->reason != REASON_NONE ? cause->text : "",
+        err_set(&err, REASON_CLOSED_ABNORMAL, WS_CODE_ABNORMAL, "the connection was %s without a close frame (1006)%s%s%s%s%s", how,
+                *goaway ? ", " : "", goaway, cause->reason != REASON_NONE ? ": " : "",
+                cause->reason != REASON_NONE ? cause->text : "",
                 ws_reader_mid_message(&conn->reader) ? ", in the middle of a message" : "");
     conn_lost(conn, &err);
 }
@@ -614,6 +619,11 @@ void conn_drop(struct conn *conn)
 size_t conn_withheld(const struct conn *conn)
 {
     return conn->stream && stream_is_h2(conn->stream) ? stream_h2_withheld(conn->stream) : 0;
+}
+
+const char *conn_goaway(const struct conn *conn)
+{
+    return conn->stream ? stream_h2_goaway(conn->stream) : "";
 }
 
 int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err)

@@ -164,6 +164,7 @@ void conn_asked(struct conn *conn);
 bool conn_flooded(const struct conn *conn, struct err *err);
 /* Bytes that were sent and wait for the server to open its window of HTTP/2; 0 over HTTP/1.1. */
 size_t conn_withheld(const struct conn *conn);
+const char *conn_goaway(const struct conn *conn); /* "after GOAWAY NO_ERROR": what the server of HTTP/2 has said; "": nothing */
 /* The error for a deadline that passed before it was open; the reason says in which phase. */
 int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err);
 

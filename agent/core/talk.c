@@ -303,12 +303,13 @@ static void talk_late(struct talk *talk, int64_t limit_ms)
         run_finish_err(run, &flood);
         return;
     }
+    const char *goaway = conn_goaway(session_conn(&talk->session));
     text_format_duration(limit_ms, limit, sizeof limit);
     if (talk->explained.text[0])
         run_finish(run, talk->explained.reason, "%s within %s", talk->explained.text, limit);
     else
-        run_finish(run, run->type->timeout_reason, "no %s within %s%s%s", run->type->steps[talk->step].name, limit,
-                   talk->frames ? ", though other frames came" : ", and nothing else either",
+        run_finish(run, run->type->timeout_reason, "no %s within %s%s%s%s%s", run->type->steps[talk->step].name, limit,
+                   talk->frames ? ", though other frames came" : ", and nothing else either", *goaway ? ", " : "", goaway,
                    conn_withheld(session_conn(&talk->session))
                        ? "; the server's HTTP/2 window is closed, so the question was not sent whole"
                        : "");

@@ -97,13 +97,15 @@ static void note_first(struct h2_link *link, struct slice data)
     link->first_len += len;
 }
 
-/* A server of HTTP/1.1 answers the preface with a response, which the session takes for a frame that is too long. */
+/* A server of HTTP/1.1 answers the preface with a response, which the session takes for a frame that is too long. What speaks HTTP/2 begins
+ * with SETTINGS (RFC 9113, 3.4). */
 static void explain_first(const struct h2_link *link, struct err *err)
 {
+    enum { TYPE_AT = 3, SETTINGS = 4 };
     char begin[TEXT_EXCERPT_BYTES(FIRST_BYTES)];
     size_t len = link->first_len;
 
-    if (link->heard || len < 5 || memcmp(link->first, "HTTP/", 5) != 0)
+    if (link->heard || len <= TYPE_AT || link->first[TYPE_AT] == SETTINGS)
         return;
     const uint8_t *line_end = memchr(link->first, '\r', len);
     text_excerpt(slice_make(link->first, line_end ? (size_t)(line_end - link->first) : len), FIRST_BYTES, begin, sizeof begin);
@@ -233,6 +235,11 @@ size_t stream_h2_pending(const struct stream *stream)
 bool stream_is_h2(const struct stream *stream)
 {
     return stream->h2;
+}
+
+const char *stream_h2_goaway(const struct stream *stream)
+{
+    return stream->h2 ? h2_goaway_text(stream->h2->h2) : "";
 }
 
 size_t stream_h2_withheld(const struct stream *stream)

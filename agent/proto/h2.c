@@ -17,7 +17,7 @@
 enum {
     OUTBOUND_ACKS_MAX = 1000, /* answers to PING and SETTINGS that the peer does not read: then it is cut off */
     DEBUG_CHARS = 80,
-    FAULT_BYTES = 160,
+    FAULT_CHARS = 120,
     FIELD_OVERHEAD = 32, /* as SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113, 6.5.2) */
     OUT_MAX = 1 << 30,
 };
@@ -29,10 +29,13 @@ struct h2 {
     struct list streams;
     bool settled; /* the peer's SETTINGS have come */
     bool flooded;
-    uint64_t second; /* of the frames without content that are counted */
-    unsigned empty;
-    char fault[FAULT_BYTES]; /* the library's words for what the peer did wrong last */
+    uint64_t second;                             /* of what is counted: */
+    unsigned empty;                              /* frames without content */
+    size_t waste;                                /* bytes that were no content: padding, frames of unknown kinds */
+    size_t content;                              /* of the bytes that are fed now */
+    char fault[TEXT_EXCERPT_BYTES(FAULT_CHARS)]; /* the library's words for what the peer did wrong last */
     char goaway[TEXT_EXCERPT_BYTES(DEBUG_CHARS) + 64];
+    uint32_t goaway_code;
 };
 
 struct h2_stream {
@@ -88,13 +91,20 @@ static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
     return id ? H2(session_get_stream_user_data)(session, id) : NULL;
 }
 
+/* ENHANCE_YOUR_CALM: the peer's load is the client's doing (RFC 9113, 7), so it is about the probe. */
+static enum reason reason_of(uint32_t code)
+{
+    return code == NGHTTP2_HTTP_1_1_REQUIRED   ? REASON_UPGRADE_REFUSED
+           : code == NGHTTP2_ENHANCE_YOUR_CALM ? REASON_RATE_LIMITED
+                                               : REASON_CONNECTION_RESET;
+}
+
 static void explain_reset(uint32_t code, struct err *err)
 {
     if (code == NGHTTP2_HTTP_1_1_REQUIRED)
-        err_set(err, REASON_UPGRADE_REFUSED, (int)code, "the server wants HTTP/1.1 for this (HTTP/2 error HTTP_1_1_REQUIRED)");
+        err_set(err, reason_of(code), (int)code, "the server wants HTTP/1.1 for this (HTTP/2 error HTTP_1_1_REQUIRED)");
     else
-        err_set(err, REASON_CONNECTION_RESET, (int)code, "the server reset the HTTP/2 stream: %s (0x%x)", H2(http2_strerror)(code),
-                code);
+        err_set(err, reason_of(code), (int)code, "the server reset the HTTP/2 stream: %s (0x%x)", H2(http2_strerror)(code), code);
 }
 
 /* --- what comes -------------------------------------------------------------------------------------------------------- */
@@ -175,6 +185,7 @@ static void take_goaway(struct h2 *h2, const nghttp2_goaway *goaway)
 {
     char debug[TEXT_EXCERPT_BYTES(DEBUG_CHARS)] = "";
 
+    h2->goaway_code = goaway->error_code;
     if (goaway->opaque_data_len)
         text_excerpt(slice_make(goaway->opaque_data, goaway->opaque_data_len), DEBUG_CHARS, debug, sizeof debug);
     snprintf(h2->goaway, sizeof h2->goaway, "after GOAWAY %s%s%s%s", H2(http2_strerror)(goaway->error_code), *debug ? " (\"" : "",
@@ -209,23 +220,32 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
     struct h2_stream *stream = stream_of(session, id);
 
     (void)flags;
+    h2->content += len;
     if (stream && !stream->ended && len)
         h2->events->on_body(h2->user, stream, slice_make(data, len));
     return 0;
+}
+
+static void count_anew(struct h2 *h2)
+{
+    uint64_t second = clock_now_ms() / 1000;
+
+    if (second != h2->second) {
+        h2->empty = 0;
+        h2->waste = 0;
+    }
+    h2->second = second;
 }
 
 /* Frames that carry nothing cost the peer little: by themselves they are no reason to listen for ever. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     struct h2 *h2 = user;
-    uint64_t second = clock_now_ms() / 1000;
 
     (void)session;
     if (hd->type == NGHTTP2_DATA && hd->length)
         return 0;
-    if (second != h2->second)
-        h2->empty = 0;
-    h2->second = second;
+    count_anew(h2);
     if (++h2->empty > H2_EMPTY_FRAMES_MAX)
         h2->flooded = true;
     return h2->flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
@@ -242,7 +262,7 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     if (stream->fault.reason != REASON_NONE)
         err = stream->fault;
     else if (code == NGHTTP2_REFUSED_STREAM && h2->goaway[0])
-        err_set(&err, REASON_CONNECTION_RESET, (int)code, "the server does not take the request, %s", h2->goaway);
+        err_set(&err, reason_of(h2->goaway_code), (int)code, "the server does not take the request, %s", h2->goaway);
     else
         err_set(&err, REASON_HTTP_MALFORMED, (int)code, "the response breaks HTTP/2%s%s (%s)", h2->fault[0] ? ": " : "", h2->fault,
                 H2(http2_strerror)(code));
@@ -264,14 +284,36 @@ static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int
     return 0;
 }
 
-/* The library's sentence: "Invalid HTTP header field was received: frame type: 1, …". */
+/* The library's sentence: "Invalid HTTP header field was received: frame type: 1, stream: 1, name: [x], …". */
 static int on_fault_text(nghttp2_session *session, int code, const char *text, size_t len, void *user)
+{
+    static const char numbers[] = "frame type: 1, stream: 1, ";
+    struct h2 *h2 = user;
+    char shown[TEXT_EXCERPT_BYTES(FAULT_CHARS)], *at;
+
+    (void)session;
+    (void)code;
+    text_excerpt(slice_make(text, len), FAULT_CHARS, shown, sizeof shown);
+    at = strstr(shown, numbers);
+    if (at)
+        memmove(at, at + strlen(numbers), strlen(at + strlen(numbers)) + 1);
+    memcpy(h2->fault, shown, sizeof shown);
+    return 0;
+}
+
+/* The library ends the connection for what the peer did, and says so to the peer: "DATA: stream in idle". */
+static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h2 = user;
 
     (void)session;
-    (void)code;
-    text_excerpt(slice_make(text, len), FAULT_BYTES / 5, h2->fault, sizeof h2->fault);
+    if (frame->hd.type != NGHTTP2_GOAWAY || frame->goaway.error_code == NGHTTP2_NO_ERROR || h2->fault[0])
+        return 0;
+    if (frame->goaway.opaque_data_len)
+        text_excerpt(slice_make(frame->goaway.opaque_data, frame->goaway.opaque_data_len), FAULT_CHARS, h2->fault,
+                     sizeof h2->fault);
+    else
+        snprintf(h2->fault, sizeof h2->fault, "%s", H2(http2_strerror)(frame->goaway.error_code));
     return 0;
 }
 
@@ -302,6 +344,7 @@ static nghttp2_session *session_make(struct h2 *h2)
     H2(session_callbacks_set_on_begin_frame_callback)(calls, on_begin_frame);
     H2(session_callbacks_set_on_stream_close_callback)(calls, on_close);
     H2(session_callbacks_set_on_frame_not_send_callback)(calls, on_not_sent);
+    H2(session_callbacks_set_on_frame_send_callback)(calls, on_sent);
     H2(session_callbacks_set_on_invalid_frame_recv_callback)(calls, on_invalid);
     H2(session_callbacks_set_error_callback2)(calls, on_fault_text);
     H2(option_set_max_outbound_ack)(option, OUTBOUND_ACKS_MAX);
@@ -346,8 +389,12 @@ void h2_free(struct h2 *h2)
 
 int h2_feed(struct h2 *h2, struct slice data, struct err *err)
 {
+    h2->content = 0;
     ssize_t got = H2(session_mem_recv)(h2->session, data.data, data.len);
 
+    count_anew(h2);
+    h2->waste += data.len - h2->content;
+    h2->flooded = h2->flooded || h2->waste > H2_WASTE_BYTES_MAX;
     if (h2->flooded || got == NGHTTP2_ERR_FLOODED)
         return err_set(err, REASON_FLOOD, 0, "the server floods the HTTP/2 connection with frames that carry nothing");
     if (got < 0)
@@ -360,7 +407,7 @@ bool h2_over(const struct h2 *h2, struct err *err)
     if (H2(session_want_read)(h2->session))
         return false;
     if (h2->goaway[0] && !h2->fault[0])
-        err_set(err, REASON_CONNECTION_RESET, 0, "the server ended the HTTP/2 connection %s", h2->goaway);
+        err_set(err, reason_of(h2->goaway_code), 0, "the server ended the HTTP/2 connection %s", h2->goaway);
     else
         err_set(err, REASON_HTTP_MALFORMED, 0, "the server breaks HTTP/2%s%s", h2->fault[0] ? ": " : "", h2->fault);
     return true;

@@ -23,6 +23,7 @@
     X(session_callbacks_set_on_data_chunk_recv_callback)    \
     X(session_callbacks_set_on_frame_not_send_callback)     \
     X(session_callbacks_set_on_frame_recv_callback)         \
+    X(session_callbacks_set_on_frame_send_callback)         \
     X(session_callbacks_set_on_header_callback)             \
     X(session_callbacks_set_on_invalid_frame_recv_callback) \
     X(session_callbacks_set_on_stream_close_callback)       \

@@ -341,14 +341,14 @@ def test_configuration(tmp_path, checks, words):
 HOSTILE = {
     "rst": ("connection_reset", "CANCEL (0x8)"),
     "rst-http11": ("upgrade_refused", "HTTP_1_1_REQUIRED"),
-    "goaway": ("connection_reset", 'GOAWAY ENHANCE_YOUR_CALM ("too many of you")'),
-    "early-goaway": ("connection_reset", "GOAWAY ENHANCE_YOUR_CALM"),
+    "goaway": ("rate_limited", 'GOAWAY ENHANCE_YOUR_CALM ("too many of you")'),
+    "early-goaway": ("rate_limited", "GOAWAY ENHANCE_YOUR_CALM"),
     "silent": ("upgrade_timeout", "no SETTINGS of HTTP/2 came within 1s"),
     "no-answer": ("upgrade_timeout", "no response to the upgrade within 1s"),
     "no-connect": ("upgrade_refused", CONNECT),
     "settings-flood": ("flood", "floods the HTTP/2 connection"),
     "ping-flood": ("flood", "floods the HTTP/2 connection"),
-    "empty-data-flood": ("http_malformed", ""),
+    "empty-data-flood": ("http_malformed", "DATA: stream not opened"),
     "interim-flood": ("flood", "floods the HTTP/2 connection"),
     "huge-head": ("http_malformed", "16384 bytes"),
     "many-continuations": ("http_malformed", ""),
@@ -357,26 +357,56 @@ HOSTILE = {
     "404": ("upgrade_refused", "status 404, want 200: is the path right?"),
     "204": ("upgrade_refused", "status 204, want 200"),
     "302": ("upgrade_redirect", "status 302 to elsewhere.example, want 200"),
-    "101": ("http_malformed", "the response breaks HTTP/2"),
+    "101": ("http_malformed", "the response breaks HTTP/2: Invalid HTTP header field was received: name: [:status], value: [101]"),
     "no-status": ("http_malformed", "the response breaks HTTP/2"),
     "upper-case": ("http_malformed", "the response breaks HTTP/2"),
     "connection-header": ("http_malformed", "the response breaks HTTP/2"),
     "subprotocol": ("upgrade_bad_subprotocol", '"chat", offered: none'),
     "extension": ("upgrade_bad_extension", "x-own"),
     "push": ("http_malformed", "breaks HTTP/2"),
-    "data-first": ("http_malformed", "breaks HTTP/2"),
-    "garbage": ("http_malformed", "HTTP/2"),
-    "bad-hpack": ("http_malformed", "HTTP/2"),
+    "data-first": ("http_malformed", "breaks HTTP/2: DATA: stream not opened"),
+    "garbage": ("http_malformed", "breaks HTTP/2: too large frame size"),
+    "bad-hpack": ("http_malformed", "breaks HTTP/2: COMPRESSION_ERROR"),
     "ends-at-once": ("closed_abnormal", "without a close frame (1006)"),
     "ends-in-frame": ("closed_abnormal", "without a close frame (1006)"),
     "rst-open": ("closed_abnormal", "INTERNAL_ERROR (0x2)"),
     "goaway-open": ("closed_by_server", "1001"),
     "masked": ("protocol_error", "mask"),
     "window-zero": ("closed_abnormal", "breaks HTTP/2"),
+    "window-overflow": ("closed_abnormal", "FLOW_CONTROL_ERROR"),
+    "window-overflow-all": ("closed_abnormal", "Flow control error"),
+    "window-grows": ("closed_abnormal", "FLOW_CONTROL_ERROR"),
+    "window-flood": ("flood", "floods the HTTP/2 connection"),
+    "priority-flood": ("flood", "floods the HTTP/2 connection"),
+    "unknown-flood": ("flood", "floods the HTTP/2 connection"),
+    "padding-flood": ("flood", "floods the HTTP/2 connection"),
+    "padding-too-long": ("closed_abnormal", "DATA: invalid padding"),
+    "reset-flood": ("connection_reset", "CANCEL (0x8)"),
+    "goaway-flood": ("flood", "floods the HTTP/2 connection"),
+    "trailers": ("closed_abnormal", "closed without a close frame (1006)"),
+    "trailers-open": ("closed_abnormal", "breaks HTTP/2: Violation in HTTP messaging rule"),
+    "data-after-end": ("closed_by_server", "1000"),
+    "head-after-end": ("closed_abnormal", "closed without a close frame (1006)"),
+    "second-head": ("closed_abnormal", "the connection was ended without a close frame (1006): the response breaks HTTP/2"),
+    "other-stream": ("closed_abnormal", "breaks HTTP/2: DATA: stream in idle"),
+    "even-stream": ("http_malformed", "breaks HTTP/2"),
+    "frame-too-long": ("closed_abnormal", "too large frame size"),
+    "table": ("http_malformed", "COMPRESSION_ERROR"),
+    "table-bomb": ("http_malformed", "16384 bytes"),
+    "settings-all": ("closed_abnormal", "closed without a close frame (1006)"),
+    "settings-window": ("http_malformed", "breaks HTTP/2: Flow control error"),
+    "settings-frame": ("http_malformed", "breaks HTTP/2: Protocol error"),
+    "settings-connect": ("http_malformed", "breaks HTTP/2: Protocol error"),
+    "takes-back": ("http_malformed", "breaks HTTP/2: Protocol error"),
+    "goaway-0": ("connection_reset", "the server does not take the request, after GOAWAY NO_ERROR"),
+    "goaway-cut": ("closed_abnormal", "closed without a close frame (1006), after GOAWAY NO_ERROR"),
+    "goaway-error-open": ("silent_drop", 'and nothing else either, after GOAWAY INTERNAL_ERROR ("out of memory")'),
+    "continuation-alone": ("http_malformed", "CONTINUATION: unexpected"),
+    "interrupted-head": ("http_malformed", "unexpected non-CONTINUATION frame"),
     "window-closed": ("silent_drop", "the server's HTTP/2 window is closed"),
     "http1": ("http_malformed", 'it answers "HTTP/1.1 400 Bad Request"'),
     "http1-split": ("http_malformed", "the server speaks no HTTP/2 here"),
-    "ssh": ("http_malformed", "HTTP/2"),
+    "ssh": ("http_malformed", 'the server speaks no HTTP/2 here, it answers "SSH-'),
     "closes": ("connection_reset", "without a response to the upgrade"),
     "cut": ("connection_reset", "without a response to the upgrade"),
 }
@@ -401,3 +431,54 @@ def test_hostile(hostile, name):
     assert (code, row["reason"]) == (2, reason), row
     assert words in row["message"], row
     assert "\x1b" not in row["message"] and "secret" not in row["message"]
+
+
+CODES = ("NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL",
+         "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED")
+
+
+def test_each_error_code(hostile):
+    """Of RST_STREAM, before and behind the response."""
+    special = {"ENHANCE_YOUR_CALM": "rate_limited", "HTTP_1_1_REQUIRED": "upgrade_refused"}
+    for number, name in enumerate(CODES):
+        code, document = check(f"ws://127.0.0.1:{hostile[f'rst-{number}']}/", "handshake", flags=("--http", "2"))
+        row = only(document)
+        assert row["reason"] == special.get(name, "connection_reset") and name in row["message"], row
+        code, document = check(f"ws://127.0.0.1:{hostile[f'rst-open-{number}']}/", "ping", flags=("--http", "2"))
+        row = only(document)
+        assert (code, row["reason"], row["close_code"]) == (2, "closed_abnormal", 1006) and name in row["message"], row
+    code, document = check(f"ws://127.0.0.1:{hostile[f'rst-open-{0xDEADBEEF}']}/", "ping", flags=("--http", "2"))
+    assert (code, only(document)["reason"]) == (2, "closed_abnormal") and "0xdeadbeef" in only(document)["message"], document
+
+
+def test_a_window_that_stays_closed(hostile, tmp_path):
+    """The server takes the beginning of a long message, and no more: the deadline holds, and the sentence says why."""
+    file = tmp_path / "c.yaml"
+    file.write_text(f"""
+target: {{ url: "ws://127.0.0.1:{hostile['window-half']}/", http: 2, compression: off }}
+checks:
+  - {{ type: echo, timeout: 2s, send: "{'0123456789abcdef' * 4096}" }}
+  - {{ type: payload, timeout: 4s, max: 256KiB }}
+""")
+    code, document = check(None, conf=file, timeout=None)
+    echo, payload = document["checks"]
+    assert (code, echo["reason"]) == (2, "echo_timeout") and "the server's HTTP/2 window is closed" in echo["message"], echo
+    assert payload["status"] == "fail", payload
+
+
+@pytest.mark.parametrize("name", ["window-flood", "padding-flood", "unknown-flood", "goaway-flood", "rst-open-2", "window-closed", "takes-back"])
+def test_an_agent_goes_on_answering(hostile, tmp_path, name):
+    """Whatever the server does on many held connections at once."""
+    conf = f"""
+target: {{ url: "ws://127.0.0.1:{hostile[name]}/", http: 2 }}
+defaults: {{ interval: 200ms, fast_interval: 100ms, timeout: 1s }}
+checks:
+  - {{ type: hold, connections: 20 }}
+  - {{ type: ping }}
+  - {{ type: payload }}
+"""
+    with agent(conf, tmp_path) as daemon:
+        until("it is judged", lambda: daemon.check("ping")["state"] == "fail" and len(daemon.check("hold")["history"]) > 3)
+        assert daemon.get("/healthz").status == 200
+        assert daemon.get("/ready").status == 503
+        daemon.stop()

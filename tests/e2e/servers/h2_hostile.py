@@ -10,9 +10,9 @@ import sys
 import threading
 import time
 
-DATA, HEADERS, RST, SETTINGS, PUSH, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 9
+DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-CONNECT_PROTOCOL, INITIAL_WINDOW = 8, 4
+TABLE_SIZE, INITIAL_WINDOW, FRAME_SIZE, CONNECT_PROTOCOL = 1, 4, 5, 8
 OK = b"\x88"  # HPACK: :status 200
 
 
@@ -21,7 +21,7 @@ def frame(kind, payload=b"", flags=0, stream=0):
 
 
 def settings(**values):
-    names = {"connect": CONNECT_PROTOCOL, "window": INITIAL_WINDOW}
+    names = {"table": TABLE_SIZE, "window": INITIAL_WINDOW, "frame": FRAME_SIZE, "connect": CONNECT_PROTOCOL}
     return frame(SETTINGS, b"".join(struct.pack(">HI", names[name], value) for name, value in values.items()))
 
 
@@ -134,9 +134,12 @@ def early_goaway(peer):
     peer.rest()
 
 
-def endless(part, chunk=200):
+def endless(part, chunk=200, open_first=False):
     def play(peer):
-        peer.request()
+        if open_first:
+            peer.opened()
+        else:
+            peer.request()
         while True:
             peer.send(part * chunk)
     return play
@@ -158,6 +161,62 @@ def many_continuations(peer):
 
 def window_closed(peer):
     peer.request(window=0)
+    peer.send(head(OK))
+    peer.rest()
+
+
+def window_half(peer):
+    """Takes a part of a long message, and no more of it, ever; everything else is answered."""
+    peer.request()
+    peer.send(head(OK))
+    for kind, flags, _, payload in peer.frames():
+        if kind == PING and not flags & 1:
+            peer.send(frame(PING, payload, 1))
+
+
+def grows(peer):
+    """A window that grows without end: by SETTINGS, after WINDOW_UPDATE has filled it."""
+    peer.request()
+    peer.send(head(OK) + frame(WINDOW_UPDATE, struct.pack(">I", 2**31 - 1 - 65535), 0, 1) + settings(window=2**31 - 1))
+    peer.rest()
+
+
+def table(peer):
+    """A huge table for the client's headers, and one of the server's own that is larger than the client allows."""
+    peer.request(table=2**32 - 1)
+    peer.send(head(b"\x3f\xe1\xff\xff\xff\x07" + OK))
+    peer.rest()
+
+
+def table_bomb(peer):
+    """One long field in the table, and then a head that names it again and again."""
+    peer.request()
+    peer.send(head(OK + b"\x40\x03x-a\x7f\xa1\x1e" + b"v" * 4000 + b"\xbe" * 12000))
+    peer.rest()
+
+
+def settings_of_all(peer):
+    """Everything that may be set, at its limits, and what nobody knows."""
+    peer.need(len(PREFACE))
+    peer.send(frame(SETTINGS, b"".join(struct.pack(">HI", name, 2**32 - 1) for name in (1, 3, 6, 99, 0xFFFF)) + struct.pack(">HI", 8, 1)))
+    next(peer.of(HEADERS))
+    peer.send(head(OK, flags=5))
+    peer.rest()
+
+
+def settings_of(name, value):
+    def play(peer):
+        peer.need(len(PREFACE))
+        peer.send(frame(SETTINGS, struct.pack(">HI", name, value)))
+        peer.rest()
+    return play
+
+
+def takes_back(peer):
+    """Allows the extended CONNECT, and takes it back (RFC 8441, 3 forbids that)."""
+    peer.hello()
+    peer.send(settings(connect=0))
+    next(peer.of(HEADERS))
     peer.send(head(OK))
     peer.rest()
 
@@ -235,6 +294,39 @@ SCENARIOS = {
     "masked": after_open(frame(DATA, b"\x81\x81\x00\x00\x00\x00x", 0, 1)),
     "window-zero": after_open(frame(8, struct.pack(">I", 0), 0, 1)),
     "window-closed": window_closed,
+    "window-half": window_half,
+    "window-overflow": after_open(frame(WINDOW_UPDATE, struct.pack(">I", 2**31 - 1), 0, 1)),
+    "window-overflow-all": after_open(frame(WINDOW_UPDATE, struct.pack(">I", 2**31 - 1))),
+    "window-grows": grows,
+    "window-flood": endless(frame(WINDOW_UPDATE, struct.pack(">I", 1)), open_first=True),
+    "priority-flood": endless(frame(PRIORITY, bytes(5), 0, 1), open_first=True),
+    "unknown-flood": endless(frame(0xEE, b"what is this", 0, 1), open_first=True),
+    "padding-flood": endless(frame(DATA, b"\xff" + bytes(255), 8, 1), chunk=20, open_first=True),
+    "padding-too-long": after_open(frame(DATA, b"\xff" + bytes(20), 8, 1)),
+    "reset-flood": endless(frame(RST, struct.pack(">I", 8), 0, 1)),
+    "goaway-flood": endless(frame(GOAWAY, struct.pack(">II", 1, 0)), open_first=True),
+    "trailers": after_open(head(field(b"x-end", b"1"), flags=5)),
+    "trailers-open": after_open(head(field(b"x-end", b"1"))),
+    "data-after-end": after_open(frame(DATA, b"\x88\x02\x03\xe8", 1, 1) + frame(DATA, b"\x89\x00", 0, 1)),
+    "head-after-end": after_open(frame(DATA, b"", 1, 1) + head(OK)),
+    "second-head": after_open(head(OK)),
+    "other-stream": after_open(frame(DATA, b"\x89\x00", 0, 3)),
+    "even-stream": answers(head(OK, stream=2)),
+    "frame-too-long": after_open(frame(DATA, bytes(16385), 0, 1)),
+    "table": table,
+    "table-bomb": table_bomb,
+    "settings-all": settings_of_all,
+    "settings-window": settings_of(INITIAL_WINDOW, 2**31),
+    "settings-frame": settings_of(FRAME_SIZE, 1),
+    "settings-connect": settings_of(CONNECT_PROTOCOL, 2),
+    "takes-back": takes_back,
+    "goaway-0": answers(frame(GOAWAY, struct.pack(">II", 0, 0))),
+    "goaway-cut": after_open(frame(GOAWAY, struct.pack(">II", 1, 0)), frame(DATA, b"", 1, 1)),
+    "goaway-error-open": after_open(frame(GOAWAY, struct.pack(">II", 1, 2) + b"out of memory")),
+    "continuation-alone": answers(frame(CONTINUATION, OK, 4, 1)),
+    "interrupted-head": answers(head(OK, flags=0) + frame(PING, bytes(8))),
+    **{f"rst-{code}": answers(frame(RST, struct.pack(">I", code), 0, 1)) for code in range(14)},
+    **{f"rst-open-{code}": after_open(frame(RST, struct.pack(">I", code), 0, 1)) for code in (*range(14), 0xDEADBEEF)},
     "http1": http1(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", 100),
     "http1-split": http1(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", 2),
     "ssh": http1(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", 5),
