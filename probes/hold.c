@@ -60,7 +60,7 @@ static bool over_http2(const struct held *held)
 {
     const struct hold_state *state = held_run(held)->state;
 
-    return held_run(held)->http == HTTP_BOTH ? (held - state->held) % 2 : held_run(held)->http2;
+    return held_run(held)->http == HTTP_BOTH ? !held->without_h2 && (held - state->held) % 2 : held_run(held)->http2;
 }
 
 /* Names the version where there are two. */
@@ -138,6 +138,7 @@ static void held_ping(struct held *held)
 }
 
 static void open_more(struct run *run);
+static bool held_open(struct held *held);
 
 static void on_open(void *user)
 {
@@ -191,6 +192,15 @@ static void on_lost(void *user, const struct err *cause)
     enum hold_level level = HOLD_WELL;
     struct err err, told = with_version(held, cause);
 
+    if (held->opening && held->report->h2_gap != H2_GAP_NONE &&
+        run->http == HTTP_BOTH) { /* as clients do, which are turned away by nothing */
+        held_end_opening(held);
+        held->without_h2 = true;
+        trace_note(run->trace, TRACE_NOTE, "over HTTP/1.1 instead");
+        if (held_open(held))
+            round_settle(run);
+        return;
+    }
     if (held->opening) {
         opening_failed(held, cause);
         finish_failed(run, reason_phase(cause->reason), &told);
@@ -306,8 +316,11 @@ static void open_more(struct run *run)
             session_close(&held->session, WS_CODE_NORMAL);
             run->stats->held--;
         }
-        if (!held->opening && !session_is_open(&held->session) && !held_open(held))
-            return;
+        if (!held->opening && !session_is_open(&held->session)) {
+            held->without_h2 = false;
+            if (!held_open(held))
+                return;
+        }
         if (session_is_open(&held->session) && held_is_pinged(held))
             held_ping(held);
     }

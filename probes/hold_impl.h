@@ -27,6 +27,7 @@ struct held { /* small: there may be thousands */
     uint32_t life_ms;  /* recycled after this */
     uint16_t index;    /* among all */
     bool opening, awaits_pong;
+    bool without_h2; /* with `http: both`: it is HTTP/2's turn, and the server has no WebSocket over it */
 };
 
 /* All of a check's connections. */

@@ -237,19 +237,20 @@ static void describe_silence(struct run *run, struct err *err)
 {
     struct payload_state *state = run->state;
     bool middle = ws_reader_mid_message(&session_conn(&state->session)->reader);
-    char waited[32];
+    char waited[32], h2[CONN_H2_WORDS];
 
+    conn_say_h2(session_conn(&state->session), h2, sizeof h2);
     text_format_duration((int64_t)((clock_now_ns() - state->sent_ns) / NS_PER_MS), waited, sizeof waited);
     if (echoes_nothing(run) && state->last[0])
         err_set(err, REASON_ECHO_MISMATCH, 0,
                 "messages came, none was the one sent; the last: \"%s\" (want the same back) within %s", state->last, waited);
     else if (echoes_nothing(run))
-        err_set(err, REASON_ECHO_TIMEOUT, 0, "no message came within %s", waited);
+        err_set(err, REASON_ECHO_TIMEOUT, 0, "no message came within %s%s", waited, h2);
     else if (middle)
-        err_set(err, REASON_ECHO_TIMEOUT, 0, "its echo was not complete within %s", waited);
+        err_set(err, REASON_ECHO_TIMEOUT, 0, "its echo was not complete within %s%s", waited, h2);
     else
-        err_set(err, REASON_ECHO_TIMEOUT, 0, "no echo within %s%s%s%s", waited, state->last[0] ? ", the last message was \"" : "",
-                state->last, state->last[0] ? "\"" : "");
+        err_set(err, REASON_ECHO_TIMEOUT, 0, "no echo within %s%s%s%s%s", waited, state->last[0] ? ", the last message was \"" : "",
+                state->last, state->last[0] ? "\"" : "", h2);
 }
 
 /* Nothing more is to be hoped for from this connection. True: the round is over. */

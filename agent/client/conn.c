@@ -349,7 +349,7 @@ static void on_end(void *user, const struct err *cause)
     struct conn *conn = user;
     /* By itself, by the network, or by the agent, as the peer broke HTTP/2. */
     const char *how = cause->reason == REASON_NONE ? "closed" : cause->reason == REASON_HTTP_MALFORMED ? "ended" : "reset";
-    const char *goaway = cause->reason == REASON_NONE ? conn_goaway(conn) : "";
+    const char *goaway = cause->reason == REASON_NONE && conn->stream ? stream_h2_goaway(conn->stream) : "";
     struct err err;
 
     conn_trace_ended(conn, cause);
@@ -616,14 +616,13 @@ void conn_drop(struct conn *conn)
         stream_close_now(stream);
 }
 
-size_t conn_withheld(const struct conn *conn)
+void conn_say_h2(const struct conn *conn, char *out, size_t size)
 {
-    return conn->stream && stream_is_h2(conn->stream) ? stream_h2_withheld(conn->stream) : 0;
-}
+    const char *goaway = conn->stream ? stream_h2_goaway(conn->stream) : "";
+    bool withheld = conn->stream && stream_is_h2(conn->stream) && stream_h2_withheld(conn->stream);
 
-const char *conn_goaway(const struct conn *conn)
-{
-    return conn->stream ? stream_h2_goaway(conn->stream) : "";
+    snprintf(out, size, "%s%s%s", withheld ? "; the server's HTTP/2 window is closed, so the question was not sent whole" : "",
+             *goaway ? ", " : "", goaway);
 }
 
 int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err)

@@ -162,9 +162,9 @@ void conn_asked(struct conn *conn);
 /* For a deadline: has the peer sent so much that its answer, if there is one, could not be reached? Then *err is the reason flood; or
  * message_too_big in the middle of a message that is announced as larger than what is kept. */
 bool conn_flooded(const struct conn *conn, struct err *err);
-/* Bytes that were sent and wait for the server to open its window of HTTP/2; 0 over HTTP/1.1. */
-size_t conn_withheld(const struct conn *conn);
-const char *conn_goaway(const struct conn *conn); /* "after GOAWAY NO_ERROR": what the server of HTTP/2 has said; "": nothing */
+enum { CONN_H2_WORDS = 512 };
+/* What HTTP/2 has to say to an answer that does not come: "; the server's HTTP/2 window is closed, …", ", after GOAWAY NO_ERROR", or "". */
+void conn_say_h2(const struct conn *conn, char *out, size_t size);
 /* The error for a deadline that passed before it was open; the reason says in which phase. */
 int conn_timeout_err(const struct conn *conn, uint64_t timeout_ms, struct err *err);
 

@@ -78,9 +78,24 @@ static void show(struct check *check, const struct half *half)
     check->timed_out = half->timed_out;
 }
 
+/* A server that says that it has no WebSocket over HTTP/2 turns nobody away: clients take HTTP/1.1 (RFC 8441, 3; RFC 7301). A fault would take
+ * out an instance that serves everybody. */
+static bool excuse(const struct half *first, struct half *second)
+{
+    char text[ERR_TEXT_MAX];
+
+    if (second->ending.result != RESULT_FAIL || second->report.h2_gap == H2_GAP_NONE || first->ending.result == RESULT_FAIL)
+        return false;
+    memcpy(text, second->ending.text, sizeof text);
+    snprintf(second->ending.text, sizeof second->ending.text, "HTTP/1.1 works, and clients use that: %.440s", text);
+    second->ending.result = RESULT_WARN;
+    return true;
+}
+
 static void merge(struct check *check, struct ending *out)
 {
-    const struct half *first = &check->both->halves[FIRST], *second = &check->both->halves[SECOND];
+    struct half *first = &check->both->halves[FIRST], *second = &check->both->halves[SECOND];
+    bool excused = excuse(first, second);
     bool well = first->ending.result == RESULT_PASS && second->ending.result == RESULT_PASS;
     bool of_second = is_worse(&second->ending, &first->ending) || well;
     const struct half *told = of_second ? second : first, *other = of_second ? first : second;
@@ -90,8 +105,11 @@ static void merge(struct check *check, struct ending *out)
                         : second->ending.result == RESULT_FAIL        ? HTTP_SPLIT_ONLY_2_FAILS
                         : first->ending.result == RESULT_FAIL         ? HTTP_SPLIT_ONLY_1_1_FAILS
                                                                       : HTTP_SPLIT_NONE;
+    if (excused)
+        check->http_split = HTTP_SPLIT_ONLY_2_FAILS;
     *out = told->ending;
-    tell(out->text, sizeof out->text, &first->ending, &second->ending, of_second, check->first.type->kind == PROBE_TRIAL);
+    if (!excused || !of_second)
+        tell(out->text, sizeof out->text, &first->ending, &second->ending, of_second, check->first.type->kind == PROBE_TRIAL);
     show(check, told);
     report->answered = report->answered || other->report.answered || other->report.http_status;
     report->spoke = report->spoke || other->report.spoke || other->report.have_rtt;

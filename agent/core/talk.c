@@ -295,7 +295,7 @@ static void talk_late(struct talk *talk, int64_t limit_ms)
 {
     struct run *run = talk->run;
     struct err flood;
-    char limit[32];
+    char limit[32], h2[CONN_H2_WORDS];
 
     talk->timed_out = true;
     talk_open_phase(talk);
@@ -303,16 +303,13 @@ static void talk_late(struct talk *talk, int64_t limit_ms)
         run_finish_err(run, &flood);
         return;
     }
-    const char *goaway = conn_goaway(session_conn(&talk->session));
+    conn_say_h2(session_conn(&talk->session), h2, sizeof h2);
     text_format_duration(limit_ms, limit, sizeof limit);
     if (talk->explained.text[0])
-        run_finish(run, talk->explained.reason, "%s within %s", talk->explained.text, limit);
+        run_finish(run, talk->explained.reason, "%s within %s%s", talk->explained.text, limit, h2);
     else
-        run_finish(run, run->type->timeout_reason, "no %s within %s%s%s%s%s", run->type->steps[talk->step].name, limit,
-                   talk->frames ? ", though other frames came" : ", and nothing else either", *goaway ? ", " : "", goaway,
-                   conn_withheld(session_conn(&talk->session))
-                       ? "; the server's HTTP/2 window is closed, so the question was not sent whole"
-                       : "");
+        run_finish(run, run->type->timeout_reason, "no %s within %s%s%s", run->type->steps[talk->step].name, limit,
+                   talk->frames ? ", though other frames came" : ", and nothing else either", h2);
 }
 
 static void on_within(struct timer *timer, void *user)

@@ -136,7 +136,11 @@ def test_haproxy_without_h2(haproxy, server, certs):
         assert (code, only(document)["reason"]) == (2, "upgrade_refused"), document
         assert "does not speak HTTP/2" in only(document)["message"], document
         code, document = check(f"wss://127.0.0.1:{tls}/ws", "ping", flags=("--http", "both", "--ca", certs.ca))
-        assert code == 2 and only(document)["message"].startswith("HTTP/1.1 works, HTTP/2 does not: "), document
+        words = "HTTP/1.1 works, and clients use that: the server does not speak HTTP/2: of ALPN's h2 it chose nothing"
+        assert (code, only(document)["status"], only(document)["message"]) == (1, "warn", words), document
+        assert document["diagnosis"]["cause"] == "http2_broken", document
+        code, document = check(f"wss://127.0.0.1:{tls}/ws", "hold", flags=("--http", "both", "--ca", certs.ca), timeout="2s")
+        assert code == 0, document
 
 
 def test_haproxy_without_a_server(haproxy):

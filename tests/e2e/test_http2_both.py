@@ -52,7 +52,7 @@ def verdict(tmp_path, port, *checks, more="", path="/ws"):
 target: {{ url: "ws://127.0.0.1:{port}{path}", http: both{more} }}
 checks: [{", ".join(f"{{ {row} }}" for row in checks)}]
 """)
-    code, document = check(None, conf=file, timeout="20s")
+    code, document = check(None, conf=file, timeout="10s", patience=90)
     return code, document["checks"]
 
 

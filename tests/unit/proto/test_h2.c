@@ -303,7 +303,7 @@ static void test_goaway(void **state)
     nghttp2_submit_goaway(server.session, NGHTTP2_FLAG_NONE, 0, NGHTTP2_ENHANCE_YOUR_CALM, debug, sizeof debug - 1);
     talk(&client, &server);
     assert_true(client.ended);
-    assert_int_equal(client.end.reason, REASON_CONNECTION_RESET);
+    assert_int_equal(client.end.reason, REASON_RATE_LIMITED);
     assert_string_equal(client.end.text, "the server does not take the request, after GOAWAY ENHANCE_YOUR_CALM (\"overload\")");
     assert_string_equal(h2_goaway_text(client.h2), "after GOAWAY ENHANCE_YOUR_CALM (\"overload\")");
     close_both(&client, &server);
