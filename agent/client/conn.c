@@ -400,6 +400,7 @@ static void on_h2_ready(void *user, bool connects)
     struct err err;
 
     setup->report->answered = setup->settled = true;
+    conn_trace_settings(conn, false, connects);
     if (!connects) {
         setup->report->h2_gap = H2_GAP_NOT_ALLOWED;
         err_set(&err, REASON_UPGRADE_REFUSED, 0,
@@ -439,6 +440,8 @@ static void begin_h2(struct conn *conn)
         conn_lost(conn, &err);
     } else if (stream_h2_begin(conn->stream, &events, conn, &err) < 0) {
         conn_lost(conn, &err);
+    } else {
+        conn_trace_settings(conn, true, false);
     }
 }
 

@@ -80,6 +80,17 @@ void conn_trace_request(struct conn *conn, struct slice text)
     http_trace_request(trace_of(conn), conn_trace_number(conn), text);
 }
 
+void conn_trace_settings(struct conn *conn, bool sent, bool connects)
+{
+    const struct trace_by by = { .mark = sent ? TRACE_SENT : TRACE_RECEIVED, .number = conn_trace_number(conn) };
+
+    if (trace_of(conn))
+        trace_note_by(trace_of(conn), &by, "%s",
+                      sent       ? "HTTP/2: preface and SETTINGS"
+                      : connects ? "HTTP/2: SETTINGS, WebSocket is allowed (ENABLE_CONNECT_PROTOCOL)"
+                                 : "HTTP/2: SETTINGS, WebSocket is not allowed (no ENABLE_CONNECT_PROTOCOL)");
+}
+
 void conn_trace_fields(struct conn *conn, const struct h2_header *fields, size_t count)
 {
     http_trace_fields(trace_of(conn), conn_trace_number(conn), fields, count);

@@ -17,6 +17,8 @@ unsigned conn_trace_number(const struct conn *conn);
 bool conn_trace_wants_all(const struct conn *conn); /* also messages that nobody else looks at */
 void conn_trace_free(struct conn *conn);
 void conn_trace_request(struct conn *conn, struct slice text);
+void conn_trace_settings(struct conn *conn, bool sent,
+                         bool connects); /* of HTTP/2: ours, and whether the server's allow RFC 8441 */
 void conn_trace_fields(struct conn *conn, const struct h2_header *fields, size_t count); /* the same of HTTP/2 */
 void conn_trace_answer(struct conn *conn, const struct http_head *head);
 void conn_trace_body(struct conn *conn, struct slice body);

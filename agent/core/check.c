@@ -49,7 +49,7 @@ static void on_schedule(struct timer *timer, void *user)
     if (!second)
         trace_begin(&check->trace, run->started_ns, run->type->session);
     if (check->second)
-        trace_note(&check->trace, TRACE_NOTE, second ? "once more, over HTTP/2" : "over HTTP/1.1");
+        trace_note(&check->trace, TRACE_NOTE, second ? "once more, over HTTP/2:" : "over HTTP/1.1:");
     if (!run->type->session && run->state)
         memset(run->state, 0, run->type->state_size);
     timer_start(&check->deadline, (uint64_t)check->conf->timeout_ms);
@@ -330,6 +330,7 @@ static void round_end(struct run *run, struct ending *ending)
         round_close(check, ending);
         return;
     }
+    check_trace_half(check, ending->result, ending->reason, ending->text);
     round_stop(check, ending->result == RESULT_FAIL);
     timer_start(&check->schedule, 0);
 }

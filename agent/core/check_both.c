@@ -47,8 +47,14 @@ static void tell(char *out, size_t size, const struct ending *first, const struc
     const struct ending *told = of_second ? second : first;
     const char *name = of_second ? "HTTP/2" : "HTTP/1.1", *other = of_second ? "HTTP/1.1" : "HTTP/2";
 
-    if (told->result == RESULT_PASS)
-        snprintf(out, size, "%s", told->text);
+    bool same = strcmp(first->text, second->text) == 0;
+
+    if (told->result == RESULT_PASS && *told->text && same)
+        snprintf(out, size, "over HTTP/1.1 and over HTTP/2: %.460s", told->text);
+    else if (told->result == RESULT_PASS && *told->text)
+        snprintf(out, size, "over HTTP/1.1: %.230s; over HTTP/2: %.230s", first->text, second->text);
+    else if (told->result == RESULT_PASS)
+        snprintf(out, size, "over HTTP/1.1 and over HTTP/2; the times are those of %s", name);
     else if (first->result == second->result && first->reason == second->reason)
         snprintf(out, size, "over HTTP/1.1 and over HTTP/2: %.400s", told->text);
     else if (first->result == second->result)

@@ -25,6 +25,12 @@ static bool is_of_interest(const struct check *check, enum result result)
            check->run->started_ns - last->started_ns >= PASSED_EVERY_MS * NS_PER_MS;
 }
 
+void check_trace_half(struct check *check, enum result result, enum reason reason, const char *text)
+{
+    trace_note(&check->trace, TRACE_NOTE, "over HTTP/1.1: %s%s%s%s%s", result_name(result), reason ? " " : "",
+               reason ? reason_name(reason) : "", *text ? ": " : "", text);
+}
+
 /* The verdict, as the last line but those of the goodbye. */
 void check_trace_verdict(struct check *check, enum result result, enum reason reason, const char *text)
 {

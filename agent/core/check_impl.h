@@ -41,6 +41,7 @@ bool check_wait_for_share(struct check *check); /* likewise */
 void check_tell_backoff(struct check *check, enum result result, enum reason reason);
 
 /* agent/core/check_evidence.c */
+void check_trace_half(struct check *check, enum result result, enum reason reason, const char *text);
 void check_trace_verdict(struct check *check, enum result result, enum reason reason, const char *text);
 void check_keep_trace(struct check *check, enum result result,
                       enum reason reason); /* the round is over: keeps its trace, or drops it */

@@ -199,7 +199,7 @@ static bool h2_works(const struct agent_view *view, const struct check_view *mai
 static uint64_t facts_of_http(const struct agent_view *view, const struct check_view *main_check, const struct check_fault *fault)
 {
     uint64_t facts = 0;
-    if (main_check->health.state == STATE_WARN)
+    if (main_check->health.state == STATE_WARN && fault->gap == H2_GAP_NONE)
         return 0;
     facts |= fails_over("2", "1.1", HTTP_SPLIT_ONLY_2_FAILS, view, main_check, fault) ? HTTP2_ONLY : 0;
     facts |= fails_over("1.1", "2", HTTP_SPLIT_ONLY_1_1_FAILS, view, main_check, fault) ? HTTP1_ONLY : 0;

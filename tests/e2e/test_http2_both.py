@@ -71,7 +71,7 @@ def test_one_version_alone(proxy, server, tmp_path, version, other):
     names = {"2.0": "HTTP/2", "1.1": "HTTP/1.1"}
     child, port = proxy(server.port, f"http-request deny deny_status 503 if {{ req.ver {version} }}")
     with child:
-        code, rows = verdict(tmp_path, port, "type: ping", "type: reconnect", "type: origin, accept: \"https://a.test\", refuse: [], lookalikes: false, \"null\": ignore")
+        code, rows = verdict(tmp_path, port, "type: ping", "type: origin, accept: \"https://a.test\", refuse: [], lookalikes: false, \"null\": ignore")
         assert code == 2
         for row in rows:
             begin = f"over {names[version]} only: " if row["type"] == "origin" else f"{names[other]} works, {names[version]} does not: "
