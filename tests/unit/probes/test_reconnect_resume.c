@@ -18,7 +18,7 @@ static struct stage {
     unsigned rounds;
     bool freed;
     /* The server. */
-    bool gives_no_token, refuses, forgets, no_control;
+    bool gives_no_token, refuses, forgets, no_control, speaks_of_others;
     unsigned twice; /* so many of the kept are said twice */
     char kept[KEPT_MAX][256], resumed_with[128];
     unsigned kept_count, resumes;
@@ -156,7 +156,11 @@ static void answer(struct peer *peer, const struct ws_message *message)
         stage.kept_count = 0;
     } else if (message->opcode == WS_TEXT) {
         snprintf(token, sizeof token, "{\"ok\":1,\"session\":\"token-%u\"}", stage.script.accepted);
+        if (stage.speaks_of_others)
+            peer_say(peer, WS_TEXT, slice_str("{\"ch\":\"other\",\"n\":7}"));
         peer_say(peer, WS_TEXT, slice_str(stage.gives_no_token ? "{\"ok\":1}" : token));
+        if (stage.speaks_of_others)
+            peer_say(peer, WS_TEXT, slice_str("{\"ch\":\"other\",\"n\":8}"));
     }
 }
 
@@ -194,7 +198,8 @@ static void begin(const char *timeout, const char *resume)
     stage.script.leaves_close = true;
     buf_printf(&text,
                "target: { url: \"ws://127.0.0.1:%u/ws\" }\nbrokers: [ { name: bus, type: bus, timeout: 1s } ]\n"
-               "checks:\n  - { type: reconnect, interval: 100ms, max_per_second: 100, within: 500ms, timeout: %s, channel: news,\n"
+               "checks:\n  - { type: reconnect, interval: 1s, fast_interval: 1s, max_per_second: 100, within: 500ms, timeout: %s, "
+               "channel: news,\n"
                "      subscribe: { send: 'sub {{channel}}', expect: { json: { /ok: 1 } } },\n      resume: { %s } }\n",
                script_begin(&stage.script, &loop), timeout, resume);
     stage.host.on_judged = on_judged;
@@ -297,10 +302,30 @@ static void test_the_servers_word(void **state)
     end();
     stage.refuses = true;
     begin("20s", TOKEN WORDS);
-    assert_verdict(play(), RESULT_FAIL, REASON_RESUME_FAILED, "no such session", "refused");
+    assert_verdict(
+        play(), RESULT_FAIL, REASON_RESUME_FAILED,
+        "the server did not take the session up again (/session is another one now, so what the server had kept is gone): "
+        "\"no such session\"",
+        "refused");
     end();
     begin("20s", TOKEN ", expect: { contains: hello }");
     assert_verdict(play(), RESULT_FAIL, REASON_RESUME_FAILED, "did not say within 500ms that the session goes on", "silent");
+    end();
+}
+
+/* Where nothing was published yet there is no offset: it begins with what the server says of it, or with 0. Other channels have their own. */
+static void test_where_an_offset_begins(void **state)
+{
+    (void)state;
+    stage.speaks_of_others = true;
+    begin("20s", "token: /session, offset: /n, start: /at, send: 'resume {{resume}} {{offset}}' }, "
+                 "message: { match: { json: { /ch: '{{channel}}' } }");
+    assert_verdict(play(), RESULT_PASS, REASON_NONE, "and its session", "none");
+    assert_string_equal(stage.resumed_with, "token-1 0");
+    end();
+    begin("20s", "token: /session, offset: /n, start: /ok, send: 'resume {{resume}} {{offset}}'");
+    assert_verdict(play(), RESULT_PASS, REASON_NONE, "and its session", "said");
+    assert_string_equal(stage.resumed_with, "token-1 1");
     end();
 }
 
@@ -343,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_the_broker_loses_it),
         cmocka_unit_test(test_a_token_that_never_comes_is_no_fault),
         cmocka_unit_test(test_the_servers_word),
+        cmocka_unit_test(test_where_an_offset_begins),
         cmocka_unit_test(test_the_server_ends_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
