@@ -1,17 +1,16 @@
 """The check `server` and the server's processes: who listens is handed from one to another, by a reload, a shared port, a manager; or cannot be seen."""
 import contextlib
+import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
 
 import pytest
 
 from harness import BINARY, PYTHON, agent, free_port, process, until
 from test_failures import client, server as websocket_server
-from test_server import clients, conf, connected, established, figures, reason, server
+from test_server import clients, conf, established, figures, server
 from test_systemd import boot  # noqa: F401  (a fixture)
 
 
@@ -189,3 +188,54 @@ X
 {PYTHON} /tmp/driver.py
 """)
     assert "once gone" in out and "left with 0" in out, out
+
+
+# --- where its process cannot be seen -------------------------------------------------------------------------------------------------
+
+
+def open_to_all(path):
+    os.chmod(path, 0o755)
+    for parent in path.parents[:3]:
+        os.chmod(parent, os.stat(parent).st_mode | 0o055)
+
+
+OTHER_USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]  # a group of root sees through hidepid
+OTHER_PIDS = ["unshare", "--pid", "--fork", "--mount-proc"]
+LIMITS = "max_connections: 1000, backlog: 90%, memory: 1KiB, memory_per_connection: 1B, fds: 1%, cpu: 1%, drop: 50% in 10s"
+
+
+def hidden(how):
+    """/proc of its own, which hides the processes of others."""
+    return ["unshare", "--mount", "sh", "-c", f'mount -t proc -o hidepid={how} proc /proc && exec "$@"', "sh", *OTHER_USER]
+
+
+@pytest.mark.parametrize("prefix, pid_file, said", [
+    (OTHER_USER, None, "cannot be seen (another user's, or in another pid namespace): memory, descriptors and CPU are unknown; set pid_file or unit"),
+    (OTHER_PIDS, None, "cannot be seen (another user's, or in another pid namespace): memory, descriptors and CPU are unknown; share the pid namespace"),
+    (OTHER_PIDS, "own", "names the agent's own process: the file was written in another pid namespace"),
+    (OTHER_PIDS, "server", "it has ended, or is in another pid namespace"),
+    (hidden(2), None, "/proc hides the processes of others"),
+    (hidden(2), "server", "/proc hides the processes of others"),
+    (hidden(1), None, "/proc hides the processes of others"),
+], ids=["user", "pids", "pids-own", "pids-file", "hidepid", "hidepid-file", "hidepid-1"])
+def test_a_process_that_cannot_be_seen(tmp_path, tool, prefix, pid_file, said):
+    """Its sockets are counted; that its figures are unknown is said with the reason, and no limit of theirs fails."""
+    if os.geteuid() != 0:
+        pytest.skip("needs namespaces and another user")
+    tool("setpriv"), tool("unshare")
+    binary = shutil.copy(BINARY, tmp_path / "wshealthd")
+    os.chmod(binary, 0o755)
+    open_to_all(tmp_path)
+    with server() as child, clients(child.where, 12):
+        options = LIMITS
+        if pid_file:
+            (tmp_path / "pid").write_text("1\n" if pid_file == "own" else f"{child.pid}\n")  # the agent is the first of its namespace
+            options += f', pid_file: "{tmp_path}/pid"'
+        (tmp_path / "c.yaml").write_text(conf(child.where, options))
+        done = subprocess.run([*prefix, binary, "check", "-c", tmp_path / "c.yaml", "--json"], capture_output=True, text=True, timeout=60, check=False)
+        if "unshare" in done.stderr or "mount:" in done.stderr:
+            pytest.skip(f"no namespaces here: {done.stderr.strip()}")
+        row = json.loads(done.stdout)["checks"][0]
+        assert row["state"] == "pass" and row["server"]["connections"]["established"] == 12, (done.stdout, done.stderr)
+        assert row["server"]["accept_queue_limit"] == 512 and row["server"]["resident_bytes"] is None and row["server"]["pid"] is None, row
+        assert said in row["message"], row["message"]

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""A server whose capacity is watched. `capacity.py HOST PORT|PATH [BACKLOG]`: accepts connections and keeps those that do not
-say `bye`. Commands on stdin, one a line, each answered by a line: `drop N` closes N connections, `leak MIB`, `files N` opens so many, `spin` burns CPU for ever, `connect PORT` opens a
-connection of its own, `disconnect` closes it, `write BYTES` writes into that without waiting, `unread` stops reading from it, `deaf` stops listening and keeps the
-connections. HOST `fork` listens twice (SO_REUSEPORT), `share` once on a port that others may share, `both` at 127.0.0.1 and ::1."""
+"""A server whose capacity is watched. `capacity.py HOST PORT|PATH [BACKLOG]`: accepts connections and keeps those that do not say `bye`.
+Commands on stdin, one a line, each answered by a line: `drop N` closes N connections, `leak MIB`, `files N` opens so many, `spin` burns CPU for
+ever, `connect PORT` opens a connection of its own, `disconnect` closes it, `write BYTES` writes into that without waiting, `unread` stops reading
+from it, `deaf` stops listening and keeps the connections. HOST `fork` listens twice (SO_REUSEPORT), `share` once on a port that others may share,
+`both` at 127.0.0.1 and ::1."""
 import asyncio
 import os
 import socket
