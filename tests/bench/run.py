@@ -623,8 +623,9 @@ def turns(port):
     return {float(bound): float(count) for bound, count in re.findall(r'^wshealthd_loop_lag_seconds_bucket{le="([^"]+)"} (\S+)$', get(port, "/metrics")[1], re.M)}
 
 
-def beside_ns(pid):
+def beside_ns(pid, pause=0):
     """Processor time of the threads beside the loop's."""
+    time.sleep(pause)
     return sum(int(pathlib.Path(f"/proc/{pid}/task/{t}/schedstat").read_text().split()[0]) for t in os.listdir(f"/proc/{pid}/task") if int(t) != pid)
 
 
@@ -656,6 +657,7 @@ def figure_server():
             slowest = asker.slowest * 1000
         end = time.monotonic() + 90
         while len(looks) < 2 * TURNS and time.monotonic() < end:
+            until("no count is under way", lambda: beside_ns(child.pid) == beside_ns(child.pid, 0.02))
             last, used = server_row(child.port)["count_ms"], beside_ns(child.pid)
             listens.append(server_row(child.port)["listen_ms"])
             delay = loop_delay(child.port)
