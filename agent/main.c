@@ -95,12 +95,16 @@ static const struct cli_example wait_examples[] = {
 static const struct cli_flag drain_flags[] = {
     { FLAG_ASK_CONFIG },
     { FLAG_ADMIN },
-    { "wait", "D", "not in this version: waits for client connections to end, at most so long", 0, false },
-    { "until", "N", "not in this version: waits until so many client connections are left", 0, false },
+    { "wait", "D", "waits until clients have left, at most so long; the exit code says whether they have", 0, false },
+    { "until", "N", "with --wait: until at most so many client connections are left (0)", 0, false },
+    { "min", "D", "with --wait: not shorter than this, so that load balancers have seen it even if no client is there", 0, false },
     { 0 }
 };
 static const struct cli_example drain_examples[] = {
-    { "wshealthd drain", "/ready turns to 503 at once and stays there until `wshealthd resume`." }, { 0 }
+    { "wshealthd drain", "/ready turns to 503 at once and stays there until `wshealthd resume`." },
+    { "wshealthd drain --wait 60s && systemctl restart chat", "Restarts the server when the last client has left." },
+    { "wshealthd drain --wait 10m --until 20 --min 5s", "Leaves up to 20 clients behind; takes at least 5 s." },
+    { 0 }
 };
 
 static const struct cli_flag ask_flags[] = { { FLAG_ASK_CONFIG }, { FLAG_ADMIN }, { 0 } };
@@ -173,8 +177,14 @@ static const struct cli_command commands[] = {
       "waits until the agent answers ready, live or startup with 200",
       "Exit code 0 when it does, 2 when the time is over, 3 when no agent has answered at all.", 0, wait_flags, wait_examples,
       cli_wait },
-    { "drain", "", "takes the instance out of rotation", "Existing connections are left alone.", 0, drain_flags, drain_examples,
-      cli_drain },
+    { "drain", "[--wait D] [--until N] [--min D]", "takes the instance out of rotation",
+      "Existing connections are left alone. With --wait it shows how many clients are left, the agent's own connections aside, and "
+      "ends with 0 when enough have left, 1 when the time is over, 2 when somebody has resumed the instance, 3 when no agent "
+      "answers. "
+      "Where clients cannot be counted (the server is on another host, the kernel does not tell) it says so, and waits for the "
+      "whole "
+      "time. Ctrl-C ends the command; the agent goes on draining.",
+      0, drain_flags, drain_examples, cli_drain },
     { "resume", "", "ends draining", NULL, 0, ask_flags, resume_examples, cli_resume },
     { "reload", "", "makes the agent read its configuration again",
       "A file with errors changes nothing: they are printed, and the exit code is 3. Checks that are the same keep their history "

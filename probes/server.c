@@ -72,6 +72,11 @@ static struct server_policy policy_of(const struct server_opts *opts)
                                    .churn_normal = opts->churn.normal };
 }
 
+uint16_t server_port(const void *opts)
+{
+    return (uint16_t)((const struct server_opts *)opts)->port;
+}
+
 static unsigned server_gates_of(const void *opts)
 {
     struct server_policy policy = policy_of(opts);
@@ -240,7 +245,7 @@ static int begin(struct run *run)
                               is_unix      ? 0
                               : opts->port ? (uint16_t)opts->port
                                            : url->port,
-                              opts->pid_file, opts->unit };
+                              opts->pid_file, opts->unit, false };
     struct err err;
 
     if (state->begun)

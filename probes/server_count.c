@@ -126,8 +126,10 @@ static void on_tcp(void *user, const struct sock_row *row)
 
     if (!to_a_listener(counting, row) || has(counting->own.items, counting->own.count, key))
         return;
-    if (row->state == SOCK_ESTABLISHED && !row->inode) /* not accepted yet: it is in the queue */
+    if (row->state == SOCK_ESTABLISHED && !row->inode) { /* not accepted yet: it is in the queue */
+        counting->seen->waiting++;
         return;
+    }
     if (conn != SERVER_ESTABLISHED && was_own(counting, row, key))
         return;
     counting->seen->connections[conn]++;
@@ -154,8 +156,12 @@ static void on_unix(void *user, const struct sock_row *row)
 {
     struct counting *counting = user;
 
-    if (!row->inode || has(counting->own.items, counting->own.count, row->peer_inode))
+    if (has(counting->own.items, counting->own.count, row->peer_inode))
         return;
+    if (!row->inode) {
+        counting->seen->waiting++;
+        return;
+    }
     counting->seen->connections[SERVER_ESTABLISHED]++;
     keys_add(&counting->open, row->inode);
 }
@@ -251,7 +257,7 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
     struct err err;
     int rc;
 
-    if (!is_time(count, seen->at_ns))
+    if (!plan->count_only && !is_time(count, seen->at_ns))
         return;
     uint64_t began_ns = sockdiag_now_ns();
     own_sockets_each(on_own, &now);
@@ -265,6 +271,7 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
         mem_free(now.closing.items);
         mem_free(now.own.items);
         memset(seen->connections, 0, sizeof seen->connections);
+        seen->waiting = 0;
         return;
     }
     keys_sort(&now.open);

@@ -34,6 +34,9 @@ struct looker {
     size_t listener_count;
     uint32_t inodes[LOOK_LISTENERS_MAX], old_inodes[LOOK_LISTENERS_MAX]; /* sorted */
     size_t old_count;
+    size_t known_count;
+    struct sock_row known[LOOK_LISTENERS_MAX]; /* with count_only: those of the last look that has found any */
+    bool known_any;
     bool any_address; /* one of them takes connections to every address */
     struct look_count count;
     struct look_find find;
@@ -260,6 +263,19 @@ static void look_at_peers(struct looker *looker, struct look_seen *seen)
 
 /* --- a look --- */
 
+/* The sockets that listen now, or else those that did: their connections may outlive them. */
+static void count_clients(struct looker *looker, struct look_seen *seen)
+{
+    if (looker->listener_count) {
+        looker->known_count = looker->listener_count;
+        looker->known_any = looker->any_address;
+        memcpy(looker->known, looker->listeners, looker->listener_count * sizeof looker->listeners[0]);
+    }
+    seen->never = !looker->known_count;
+    if (!seen->refused && !seen->never)
+        look_count(&looker->count, &looker->plan, looker->known_any ? NULL : looker->known, looker->known_count, seen);
+}
+
 static void look_now(struct looker *looker, const struct look_ask *ask, struct look_seen *seen)
 {
     looker->ask = ask;
@@ -269,6 +285,10 @@ static void look_now(struct looker *looker, const struct look_ask *ask, struct l
     if (seen->elsewhere || seen->unresolved)
         return;
     look_at_listeners(looker, seen);
+    if (looker->plan.count_only) {
+        count_clients(looker, seen);
+        return;
+    }
     if (!seen->refused && looker->listener_count)
         look_count(&looker->count, &looker->plan, looker->any_address ? NULL : looker->listeners, looker->listener_count, seen);
     seen->restarted = look_find(&looker->find, &looker->plan, seen->unsure ? looker->old_inodes : looker->inodes,
@@ -347,8 +367,8 @@ struct look *look_new(struct loop *loop, const struct look_plan *plan, void (*on
     }
     looker = mem_alloc(sizeof *looker);
     looker->box = mailbox_ref(look->box);
-    looker->plan =
-        (struct look_plan){ mem_strdup(plan->unix_path), plan->port, mem_strdup(plan->pid_file), mem_strdup(plan->unit) };
+    looker->plan = (struct look_plan){ mem_strdup(plan->unix_path), plan->port, mem_strdup(plan->pid_file), mem_strdup(plan->unit),
+                                       plan->count_only };
     status = thread_start(look_run, looker);
     if (status == 0)
         return look;

@@ -20,6 +20,8 @@ struct look_plan {
     const char *unix_path; /* NULL: TCP */
     uint16_t port;
     const char *pid_file, *unit; /* NULL: the process that listens */
+    /* Only the connections are wanted, in each look, and also when the socket that listened is gone: a server that drains closes it. */
+    bool count_only;
 };
 
 struct look_addresses {
@@ -48,6 +50,7 @@ struct look_seen {
     struct err err;
     bool unsure;      /* the kernel did not tell all of its sockets in time: there may be more that listen */
     bool slow_source; /* it was /proc/net */
+    bool never;       /* nothing listens there, and nothing has in an earlier look */
     bool elsewhere;   /* the target's address is none of this host's */
     bool unresolved;  /* as asked */
     unsigned listeners;
@@ -60,6 +63,7 @@ struct look_seen {
     bool counted; /* the connections were counted in this look: expensive counts are rarer than looks */
     bool cut;     /* more than LOOK_CONNECTIONS_MAX: opens and closes are by their number only */
     uint64_t connections[SERVER_CONN_COUNT];
+    uint64_t waiting;          /* to be accepted, the agent's own aside */
     uint64_t opens, closes;    /* since the count before */
     uint64_t ended, by_server; /* of those that were there in the count before: gone now; ended by the server's side first */
 
@@ -79,6 +83,9 @@ struct look_seen {
     struct look_peer peers[SERVER_PEERS_MAX];
     bool have_peers;
 };
+
+/* server.c: the port that a `server` check names, by its options; 0: none, the target's. */
+uint16_t server_port(const void *opts);
 
 struct look;
 /* on_seen comes once for each look_ask that returned 0, on the loop, not inside the call. NULL and err: no thread can be had. */

@@ -1,6 +1,6 @@
 /*
- * The commands that ask a running agent: status, wait, drain, resume, reload. Owns a small HTTP client for the admin socket.
- * agent/http/admin.c gives the answers. Called by agent/main.c. Every wait has a deadline.
+ * The commands that ask a running agent: status, wait, resume, reload; drain has a file of its own. Owns a small HTTP client for the admin
+ * socket. agent/http/admin.c gives the answers. Called by agent/main.c. Every wait has a deadline.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/program.h"
 #include "agent/base/text.h"
-#include "agent/cli/cli.h"
+#include "agent/cli/cli_ask_impl.h"
 #include "agent/client/fetch.h"
 #include "agent/conf/conf.h"
 #include "agent/http/admin.h"
@@ -21,28 +21,7 @@
 #include "agent/report/screen.h"
 #include "agent/run/agent.h"
 
-enum {
-    ASK_TIMEOUT_MS = 5000,
-    RELOAD_TIMEOUT_MS = 30000,
-    WAIT_TIMEOUT_MS = 30000,
-    WAIT_EVERY_MS = 50,
-    STATE_CHARS = 100,
-    ANSWER_MAX = 8 << 20
-};
-
-/* Whom to ask: the admin socket's path, or a URL. */
-struct whom {
-    char path[URL_UNIX_MAX]; /* "" where url says it */
-    bool usual;              /* the path was not named by the user: the agent may also be at another of the usual places */
-    char url[URL_TARGET_MAX];
-};
-
-struct answer {
-    struct loop *loop;
-    int status; /* 0: none came */
-    struct buf body;
-    struct err err;
-};
+enum { RELOAD_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 30000, WAIT_EVERY_MS = 50, STATE_CHARS = 100, ANSWER_MAX = 8 << 20 };
 
 /* The socket that an admin address names: "unix:/run/wshealthd/admin.sock". */
 static int take_address(const struct cli *cli, struct whom *whom, const char *from, const char *text)
@@ -79,9 +58,7 @@ static int take_file(const struct cli *cli, struct whom *whom, const char *file,
     return code;
 }
 
-/* Finds the admin socket in the order that `run` has: --admin, WSHEALTHD_ADMIN, -c, the usual file, the usual places. EXIT_PASS, or
- * the error has been printed. */
-static int find_admin(const struct cli *cli, struct whom *whom)
+int ask_find_admin(const struct cli *cli, struct whom *whom)
 {
     const char *flag = cli_value(cli, "admin"), *file = cli_value(cli, "config"), *variable = getenv("WSHEALTHD_ADMIN");
     memset(whom, 0, sizeof *whom);
@@ -112,8 +89,7 @@ static void on_answer(void *user, const struct fetch_result *result)
     loop_stop(answer->loop);
 }
 
-/* One request; waits for its answer. 0, or -1 and answer->err. The caller frees the answer's body in both cases. */
-static int ask(const struct whom *whom, const char *method, const char *target, uint64_t timeout_ms, struct answer *answer)
+int ask_once(const struct whom *whom, const char *method, const char *target, uint64_t timeout_ms, struct answer *answer)
 {
     struct loop loop;
     struct url url;
@@ -136,18 +112,17 @@ static int ask(const struct whom *whom, const char *method, const char *target, 
     return answer->status ? 0 : -1;
 }
 
-/* The error without the address, which the caller's sentence has, and without advice that is about targets. */
-static void shorten(const struct err *err, char *out, size_t size)
+void ask_shorten(const struct err *err, char *out, size_t size)
 {
     const char *text = err->text, *behind = strncmp(text, "connect to ", 11) == 0 ? strstr(text, ": ") : NULL;
     const char *why = behind ? behind + 2 : text, *advice = strstr(why, " (");
     snprintf(out, size, "%.*s", (int)(advice ? (size_t)(advice - why) : strlen(why)), why);
 }
 
-static int no_agent(const struct cli *cli, const struct whom *whom, const struct err *err)
+int ask_no_agent(const struct cli *cli, const struct whom *whom, const struct err *err)
 {
     char why[ERR_TEXT_MAX];
-    shorten(err, why, sizeof why);
+    ask_shorten(err, why, sizeof why);
     /* EACCES of the directory and of the socket get the same advice. */
     if (whom->path[0] && access(whom->path, R_OK | W_OK) < 0 && errno == EACCES)
         return cli_error(cli,
@@ -159,8 +134,7 @@ static int no_agent(const struct cli *cli, const struct whom *whom, const struct
     return cli_error(cli, "no agent answers on %s: %s", whom->path[0] ? whom->path : whom->url, why);
 }
 
-/* Prints the agent's answer to a request that failed: its lines, or else its status. */
-static int refused(const struct cli *cli, struct answer *answer)
+int ask_refused(const struct cli *cli, struct answer *answer)
 {
     if (!answer->body.len)
         return cli_error(cli, "the agent answers with status %d", answer->status);
@@ -170,18 +144,17 @@ static int refused(const struct cli *cli, struct answer *answer)
     return EXIT_UNKNOWN;
 }
 
-/* POST to the admin socket. Prints the answer, or `done` if it is empty. */
-static int send_command(struct cli *cli, const char *target, uint64_t timeout_ms, const char *done)
+int ask_command(struct cli *cli, const char *target, uint64_t timeout_ms, const char *done)
 {
     struct whom whom;
     struct answer answer;
-    int code = find_admin(cli, &whom);
+    int code = ask_find_admin(cli, &whom);
     if (code != EXIT_PASS)
         return code;
-    if (ask(&whom, "POST", target, timeout_ms, &answer) < 0)
-        code = no_agent(cli, &whom, &answer.err);
+    if (ask_once(&whom, "POST", target, timeout_ms, &answer) < 0)
+        code = ask_no_agent(cli, &whom, &answer.err);
     else if (answer.status / 100 != 2)
-        code = refused(cli, &answer);
+        code = ask_refused(cli, &answer);
     else {
         if (!answer.body.len)
             buf_printf(&answer.body, "%s\n", done);
@@ -191,24 +164,14 @@ static int send_command(struct cli *cli, const char *target, uint64_t timeout_ms
     return code;
 }
 
-int cli_drain(struct cli *cli)
-{
-    if (cli_has(cli, "wait") || cli_has(cli, "until"))
-        return cli_error(cli,
-                         "--%s needs the count of client connections, which this version cannot see; without it the instance is "
-                         "taken out of rotation at once",
-                         cli_has(cli, "wait") ? "wait" : "until");
-    return send_command(cli, "/drain", ASK_TIMEOUT_MS, "draining");
-}
-
 int cli_resume(struct cli *cli)
 {
-    return send_command(cli, "/resume", ASK_TIMEOUT_MS, "resumed");
+    return ask_command(cli, "/resume", ASK_TIMEOUT_MS, "resumed");
 }
 
 int cli_reload(struct cli *cli)
 {
-    return send_command(cli, "/reload", RELOAD_TIMEOUT_MS, "reloaded");
+    return ask_command(cli, "/reload", RELOAD_TIMEOUT_MS, "reloaded");
 }
 
 /* --- status --------------------------------------------------------------------------------------------------------------------- */
@@ -259,24 +222,24 @@ int cli_status(struct cli *cli)
     struct answer json, text = { .body = BUF_INIT(0) };
     struct screen screen = screen_look();
     char target[1024], evidence[ADMIN_CHECK_MAX + 16];
-    int code = find_admin(cli, &whom);
+    int code = ask_find_admin(cli, &whom);
     if (code != EXIT_PASS)
         return code;
     if (with_evidence(cli, evidence, sizeof evidence) < 0)
         return EXIT_UNKNOWN;
     snprintf(target, sizeof target, "/status%s%s", *evidence ? "?" : "", evidence);
-    bool asked = ask(&whom, "GET", target, ASK_TIMEOUT_MS, &json) == 0;
+    bool asked = ask_once(&whom, "GET", target, ASK_TIMEOUT_MS, &json) == 0;
     if (asked && json.status == 200 && !cli_has(cli, "json")) {
         snprintf(target, sizeof target, "/status?format=text&colour=%d&width=%u&ascii=%d&lines=%d&%s%s%s", screen.colour,
                  screen.width, screen.ascii, !screen.fixed, evidence, *program_in_query() ? "&program=" : "", program_in_query());
-        asked = ask(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
+        asked = ask_once(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
         if (!asked)
             json.err = text.err;
     }
     if (!asked)
-        code = no_agent(cli, &whom, &json.err);
+        code = ask_no_agent(cli, &whom, &json.err);
     else if (json.status != 200)
-        code = refused(cli, &json);
+        code = ask_refused(cli, &json);
     else if (cli_has(cli, "json"))
         code = cli_print_json(cli, &json.body, exit_code_of(buf_slice(&json.body)));
     else {
@@ -305,8 +268,8 @@ static bool asked_well(struct waiting *waiting, struct whom *whom)
     bool well = false;
     if (whom->usual) /* the agent may have started since the last attempt */
         admin_find(whom->path, sizeof whom->path);
-    if (ask(whom, "GET", waiting->target, left < ASK_TIMEOUT_MS ? left : ASK_TIMEOUT_MS, &answer) < 0)
-        shorten(&answer.err, waiting->state, sizeof waiting->state);
+    if (ask_once(whom, "GET", waiting->target, left < ASK_TIMEOUT_MS ? left : ASK_TIMEOUT_MS, &answer) < 0)
+        ask_shorten(&answer.err, waiting->state, sizeof waiting->state);
     else if (answer.status == 200 || answer.status == 503) {
         waiting->answered = true;
         well = answer.status == 200;
@@ -361,7 +324,7 @@ int cli_wait(struct cli *cli)
     if (url)
         snprintf(whom.url, sizeof whom.url, "%s", url);
     else
-        code = find_admin(cli, &whom);
+        code = ask_find_admin(cli, &whom);
     if (code != EXIT_PASS)
         return code;
     waiting.until_ms = clock_now_ms() + (uint64_t)timeout_ms;

@@ -87,6 +87,7 @@ struct conf {
     struct listen_address listen_address, admin_address;
     bool listen_on, admin_on;
     bool proxy_protocol; /* connections to listen may begin with a PROXY preamble */
+    bool prestop;        /* listen serves /prestop */
     int details;
     int log_level, log_format;
     struct target_conf target;

@@ -281,7 +281,12 @@ const struct opt conf_rows[] = {
       .flags = OPT_FUTURE,
       .help = "HAProxy agent-check responder" },
     { .name = "grpc", .kind = OPT_STRING, .default_text = "off", .flags = OPT_FUTURE, .help = "grpc.health.v1.Health" },
-    { .name = "prestop", .kind = OPT_BOOL, .default_text = "false", .flags = OPT_FUTURE, .help = "whether /prestop is served" },
+    { .name = "prestop",
+      .kind = OPT_BOOL,
+      .offset = CONF(prestop),
+      .default_text = "false",
+      .help = "whether `listen` serves /prestop, by which anybody who reaches it may drain the instance: for a Kubernetes "
+              "preStop.httpGet" },
     { .name = "details",
       .kind = OPT_ENUM,
       .offset = CONF(details),

@@ -4,34 +4,35 @@
 
 #include "agent/base/log.h"
 
-#define EVENT_LIST(X)                                                                                     \
-    X(START, "start", LOG_INFO, "the agent has started")                                                  \
-    X(STOP, "stop", LOG_INFO, "the agent stops")                                                          \
-    X(LISTEN, "listen", LOG_INFO, "an address is served")                                                 \
-    X(ADMIN_OFF, "admin_off", LOG_INFO, "there is no place for the admin socket that this user may use")  \
-    X(READY, "ready", LOG_INFO, "/ready turned to 200")                                                   \
-    X(NOT_READY, "not_ready", LOG_WARN, "/ready turned to 503")                                           \
-    X(DEGRADED, "degraded", LOG_WARN, "ready, but with a warning or a shared fault")                      \
-    X(RESTORED, "restored", LOG_INFO, "ready as before, and no longer degraded")                          \
-    X(CAUSE, "cause", LOG_INFO, "/ready stays as it is, and its cause is another one")                    \
-    X(DEAD, "dead", LOG_ERROR, "/live turned to 503")                                                     \
-    X(LIVE, "live", LOG_INFO, "/live turned back to 200")                                                 \
-    X(CHECK_PASS, "check_pass", LOG_INFO, "a check's state became pass")                                  \
-    X(CHECK_WARN, "check_warn", LOG_WARN, "a check's state became warn")                                  \
-    X(CHECK_FAIL, "check_fail", LOG_WARN, "a check's state became fail")                                  \
-    X(ROUND, "round", LOG_DEBUG, "a round ended")                                                         \
-    X(STALL, "stall", LOG_WARN, "the agent itself was late; rounds that failed meanwhile are void")       \
-    X(DRAIN, "drain", LOG_INFO, "draining began")                                                         \
-    X(RESUME, "resume", LOG_INFO, "draining ended")                                                       \
-    X(RELOAD, "reload", LOG_INFO, "a new configuration is in force")                                      \
-    X(RELOAD_FAILED, "reload_failed", LOG_ERROR, "a new configuration was refused; the old one goes on")  \
-    X(CONFIG_WARNING, "config_warning", LOG_WARN, "the configuration may not do what was meant")          \
-    X(SHED, "shed", LOG_WARN, "health clients had to give way: too many connections, or no descriptors")  \
-    X(RUN_AS_ROOT, "run_as_root", LOG_WARN, "the agent runs as root, and not in a container")             \
-    X(LOG_LOST, "log_lost", LOG_WARN, "lines were dropped, as nobody read the log")                       \
-    X(LOG_MORE, "log_more", LOG_INFO, "lines of one kind were left out: too many in a short time")        \
-    X(BROKER_DROPS, "broker_drops", LOG_WARN, "messages of a broker are dropped, the first for a minute") \
-    X(BROKER_WARNING, "broker_warning", LOG_WARN, "a broker may not work as it is configured")            \
+#define EVENT_LIST(X)                                                                                                   \
+    X(START, "start", LOG_INFO, "the agent has started")                                                                \
+    X(STOP, "stop", LOG_INFO, "the agent stops")                                                                        \
+    X(LISTEN, "listen", LOG_INFO, "an address is served")                                                               \
+    X(ADMIN_OFF, "admin_off", LOG_INFO, "there is no place for the admin socket that this user may use")                \
+    X(READY, "ready", LOG_INFO, "/ready turned to 200")                                                                 \
+    X(NOT_READY, "not_ready", LOG_WARN, "/ready turned to 503")                                                         \
+    X(DEGRADED, "degraded", LOG_WARN, "ready, but with a warning or a shared fault")                                    \
+    X(RESTORED, "restored", LOG_INFO, "ready as before, and no longer degraded")                                        \
+    X(CAUSE, "cause", LOG_INFO, "/ready stays as it is, and its cause is another one")                                  \
+    X(DEAD, "dead", LOG_ERROR, "/live turned to 503")                                                                   \
+    X(LIVE, "live", LOG_INFO, "/live turned back to 200")                                                               \
+    X(CHECK_PASS, "check_pass", LOG_INFO, "a check's state became pass")                                                \
+    X(CHECK_WARN, "check_warn", LOG_WARN, "a check's state became warn")                                                \
+    X(CHECK_FAIL, "check_fail", LOG_WARN, "a check's state became fail")                                                \
+    X(ROUND, "round", LOG_DEBUG, "a round ended")                                                                       \
+    X(STALL, "stall", LOG_WARN, "the agent itself was late; rounds that failed meanwhile are void")                     \
+    X(DRAIN, "drain", LOG_INFO, "draining began")                                                                       \
+    X(RESUME, "resume", LOG_INFO, "draining ended")                                                                     \
+    X(PRESTOP_PARAMETER, "prestop_parameter", LOG_WARN, "a parameter of /prestop cannot be read: its default is taken") \
+    X(RELOAD, "reload", LOG_INFO, "a new configuration is in force")                                                    \
+    X(RELOAD_FAILED, "reload_failed", LOG_ERROR, "a new configuration was refused; the old one goes on")                \
+    X(CONFIG_WARNING, "config_warning", LOG_WARN, "the configuration may not do what was meant")                        \
+    X(SHED, "shed", LOG_WARN, "health clients had to give way: too many connections, or no descriptors")                \
+    X(RUN_AS_ROOT, "run_as_root", LOG_WARN, "the agent runs as root, and not in a container")                           \
+    X(LOG_LOST, "log_lost", LOG_WARN, "lines were dropped, as nobody read the log")                                     \
+    X(LOG_MORE, "log_more", LOG_INFO, "lines of one kind were left out: too many in a short time")                      \
+    X(BROKER_DROPS, "broker_drops", LOG_WARN, "messages of a broker are dropped, the first for a minute")               \
+    X(BROKER_WARNING, "broker_warning", LOG_WARN, "a broker may not work as it is configured")                          \
     X(AGENT_ERROR, "agent_error", LOG_ERROR, "the agent could not do something it should")
 
 #define EVENT_ENUM(id, ...) EVENT_##id,

@@ -9,6 +9,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/http/drain_wait.h"
 #include "agent/http/httpd.h"
 #include "agent/http/serve.h"
 #include "agent/report/report.h"
@@ -16,6 +17,7 @@
 enum {
     ADMIN_MODE = 0660,
     ADMIN_CONNECTIONS = 32,
+    ADMIN_WAITING = 16,
     ADMIN_PENDING_BYTES = 4 << 20,
     ADMIN_REQUEST_MS = 5000,
     ADMIN_IDLE_MS = 30000,
@@ -101,6 +103,11 @@ static void answer_drain(const struct admin_source *source, const struct httpd_r
     answer_done(reply, "draining\n");
 }
 
+static void answer_drain_state(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    drain_answer_state(source->view(source->user), request, reply);
+}
+
 static void answer_resume(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
 {
     (void)request;
@@ -126,10 +133,8 @@ static const struct route {
     const char *path, *method;
     void (*answer)(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply);
 } routes[] = {
-    { "/status", "GET", answer_status },
-    { "/drain", "POST", answer_drain },
-    { "/resume", "POST", answer_resume },
-    { "/reload", "POST", answer_reload },
+    { "/status", "GET", answer_status },  { "/drain", "POST", answer_drain },   { "/drain", "GET", answer_drain_state },
+    { "/resume", "POST", answer_resume }, { "/reload", "POST", answer_reload },
 };
 
 static bool method_fits(const struct route *route, const struct httpd_request *request)
@@ -138,9 +143,22 @@ static bool method_fits(const struct route *route, const struct httpd_request *r
     return slice_equal_str(request->method, route->method) || (reads && slice_equal_str(request->method, "HEAD"));
 }
 
+static void refuse_method(struct slice path, struct httpd_reply *reply)
+{
+    const char *before = "Allow: ";
+    reply->status = 405;
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (slice_equal_str(path, routes[i].path)) {
+            buf_printf(reply->headers, "%s%s", before, strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
+            before = ", ";
+        }
+    buf_append_str(reply->headers, "\r\n");
+}
+
 static void handle(void *user, const struct httpd_request *request, struct httpd_reply *reply)
 {
     const struct admin_source *source = user;
+    bool known = false;
     if (serve_question(source->view(source->user), true, request, reply))
         return;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
@@ -150,10 +168,10 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
             routes[i].answer(source, request, reply);
             return;
         }
-        reply->status = 405;
-        buf_printf(reply->headers, "Allow: %s\r\n", strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
-        return;
+        known = true;
     }
+    if (known)
+        refuse_method(request->path, reply);
 }
 
 struct httpd *admin_open(struct loop *loop, const struct listen_address *address, const struct admin_source *source,
@@ -163,6 +181,7 @@ struct httpd *admin_open(struct loop *loop, const struct listen_address *address
     *kept = *source;
     const struct httpd_options options = {
         .max_connections = ADMIN_CONNECTIONS,
+        .max_waiting = ADMIN_WAITING,
         .max_pending_bytes = ADMIN_PENDING_BYTES,
         .request_timeout_ms = ADMIN_REQUEST_MS,
         .idle_timeout_ms = ADMIN_IDLE_MS,

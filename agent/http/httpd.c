@@ -80,15 +80,32 @@ static void write_reply(struct httpd_conn *conn, struct httpd_reply *reply, bool
     }
 }
 
+/* The handler has no answer yet. False: the server is closing, and so is the connection. */
+static bool put_off(struct httpd_conn *conn, const struct httpd_reply *reply, uint64_t first_ms)
+{
+    shared_unref(reply->shared);
+    if (conn->httpd->closing)
+        return false;
+    conn->waiting = true;
+    conn->ask_ms = clock_now_ms() + reply->wait_ms;
+    conn->first_ms = first_ms;
+    return true;
+}
+
 /* True when the connection goes on. */
 static bool answer_request(struct httpd_conn *conn)
 {
     struct httpd *httpd = conn->httpd;
     const struct http_head *head = http_reader_head(conn->reader);
-    struct httpd_request request = {
-        .method = head->method, .head = head, .body = http_reader_body(conn->reader), .peer_local = conn->peer_local
-    };
+    uint64_t now_ms = clock_now_ms(), first_ms = conn->waiting ? conn->first_ms : now_ms;
+    struct httpd_request request = { .method = head->method,
+                                     .head = head,
+                                     .body = http_reader_body(conn->reader),
+                                     .peer_local = conn->peer_local,
+                                     .again = conn->waiting,
+                                     .waited_ms = now_ms - first_ms };
     conn->proven = true;
+    conn->waiting = conn->again = false;
     if (httpd_split_target(&request, head->target) < 0) {
         answer_error(conn, 400, "the request target must be a path, or a URL with a valid host");
         return false;
@@ -99,6 +116,8 @@ static bool answer_request(struct httpd_conn *conn)
         .status = 404, .content_type = "text/plain; charset=utf-8", .headers = &httpd->headers, .body = &httpd->body
     };
     httpd->options.handle(httpd->options.user, &request, &reply);
+    if (reply.wait_ms)
+        return put_off(conn, &reply, first_ms);
     if (!reply.shared && httpd->body.len == 0 && reply.status != 200)
         buf_printf(&httpd->body, "%s\n", httpd_status_text(reply.status));
     bool go_on = http_reader_keep_alive(conn->reader) && !httpd->closing;
@@ -110,8 +129,8 @@ static bool answer_request(struct httpd_conn *conn)
 static bool serve_one(struct httpd_conn *conn, struct slice *input)
 {
     struct err err;
-    enum http_progress progress;
-    while ((progress = http_reader_feed(conn->reader, input, &err)) == HTTP_HEAD)
+    enum http_progress progress = HTTP_DONE;
+    while (!conn->waiting && (progress = http_reader_feed(conn->reader, input, &err)) == HTTP_HEAD)
         if (input->len == 0 && http_reader_wants_continue(conn->reader))
             buf_append_str(&conn->httpd->out, "HTTP/1.1 100 Continue\r\n\r\n");
     if (progress == HTTP_MORE)
@@ -121,7 +140,8 @@ static bool serve_one(struct httpd_conn *conn, struct slice *input)
         return false;
     }
     bool go_on = answer_request(conn);
-    http_reader_reset(conn->reader);
+    if (!conn->waiting)
+        http_reader_reset(conn->reader);
     return go_on;
 }
 
@@ -174,7 +194,8 @@ static int serve_input(struct httpd_conn *conn, struct slice *input)
 {
     struct httpd *httpd = conn->httpd;
     struct budget budget = begin_budget(httpd);
-    while (!conn->ending && !conn->rest && input->len && stream_pending(conn->stream) == 0 && budget_left(&budget)) {
+    while (!conn->ending && !conn->rest && (conn->waiting ? conn->again : input->len > 0) && stream_pending(conn->stream) == 0 &&
+           budget_left(&budget)) {
         size_t before = httpd->out.len;
         conn->ending = !serve_one(conn, input);
         budget_spend(&budget, httpd->out.len - before);
@@ -197,9 +218,11 @@ static void hold_reading(struct httpd_conn *conn, bool hold)
 
 static void settle(struct httpd_conn *conn)
 {
-    bool writing = stream_pending(conn->stream) > 0, more = conn->rest || conn->unread.len;
+    bool writing = stream_pending(conn->stream) > 0, more = conn->waiting ? conn->again : conn->rest || conn->unread.len;
     if (writing || conn->rest)
         httpd_conn_enter(conn, HTTPD_WRITING);
+    else if (conn->waiting)
+        httpd_conn_wait(conn);
     else
         httpd_conn_enter(conn, http_reader_started(conn->reader) ? HTTPD_READING : HTTPD_IDLE);
     if (more && !writing && list_empty(&conn->turn_node)) {
@@ -207,7 +230,7 @@ static void settle(struct httpd_conn *conn)
         if (!timer_active(&conn->httpd->turn))
             timer_start(&conn->httpd->turn, 0);
     }
-    hold_reading(conn, writing || more);
+    hold_reading(conn, writing || more || conn->unread.len); /* one that waits is read, so that its end is noticed */
 }
 
 static void finish_close(struct httpd *httpd);
@@ -232,6 +255,8 @@ static bool serve(struct httpd_conn *conn, struct slice input)
         settle(conn);
         if (conn->state == HTTPD_WRITING)
             httpd_shrink_pending(httpd);
+        if (conn->waiting)
+            httpd_bound_waiting(httpd, conn);
     }
     httpd->serving = false;
     if (!httpd->closing)
@@ -329,6 +354,11 @@ static void on_timer(struct timer *timer, void *user)
         httpd_conn_drop(conn);
         return;
     }
+    if (conn->state == HTTPD_WAITING) {
+        conn->again = true;
+        serve(conn, buf_slice(&conn->unread));
+        return;
+    }
     if (conn->state == HTTPD_READING) {
         answer_error(conn, 408, "the request was not complete in time");
         if (flush(conn) < 0) {
@@ -337,6 +367,21 @@ static void on_timer(struct timer *timer, void *user)
         }
     }
     httpd_conn_close(conn);
+}
+
+void httpd_wake(struct httpd *httpd)
+{
+    bool any = false;
+    list_each (node, &httpd->conns) {
+        struct httpd_conn *conn = list_entry(node, struct httpd_conn, node);
+        if (!conn->waiting)
+            continue;
+        any = conn->again = true;
+        if (list_empty(&conn->turn_node))
+            list_push(&httpd->turns, &conn->turn_node);
+    }
+    if (any && !timer_active(&httpd->turn))
+        timer_start(&httpd->turn, 0);
 }
 
 /* --- accepting --------------------------------------------------------------------------------------------------------- */

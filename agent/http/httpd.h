@@ -1,5 +1,5 @@
 /*
- * A small HTTP/1.1 server for answers that need no waiting. The health listener (agent/http/serve.c) and the admin socket
+ * A small HTTP/1.1 server for answers from memory. A handler may put a request off, until what it asks about changes. The health listener (agent/http/serve.c) and the admin socket
  * (agent/http/admin.c) are handlers on it. Clients may be hostile: connections, header bytes, request time and idle time have
  * limits.
  */
@@ -16,7 +16,9 @@ struct httpd_request {
     struct slice method, path, query; /* path without the query, percent-encoding left as it is */
     const struct http_head *head;
     struct slice body;
-    bool peer_local; /* the client is on loopback or a unix socket; with a PROXY preamble, the client that it names too */
+    bool peer_local;    /* the client is on loopback or a unix socket; with a PROXY preamble, the client that it names too */
+    bool again;         /* the handler has put this request off before (wait_ms) */
+    uint64_t waited_ms; /* since it was first handled; 0 then */
 };
 struct httpd_reply {
     int status;
@@ -24,6 +26,9 @@ struct httpd_reply {
     struct buf *headers; /* further header lines, each ended by \r\n */
     struct buf *body;
     struct shared *shared; /* instead of body: a text that several answers share. The server takes over this one reference */
+    /* Not 0: there is no answer yet. The handler is asked again after this time, or at httpd_wake. What it has written into headers and
+     * body is thrown away. A client that closes its side meanwhile is closed. Needs max_waiting. */
+    uint32_t wait_ms;
 };
 /* The handler sets status, content_type and body. An empty body becomes the status in words, unless the status is 200. Answers go
  * out with Date, Content-Length and Cache-Control: no-store; HEAD is answered like GET, without the body.
@@ -37,6 +42,8 @@ struct httpd_options {
     unsigned max_connections;
     /* Of all answers that wait for their readers. With more, the client that has stalled longest is dropped. */
     size_t max_pending_bytes;
+    /* Clients whose request is put off. With more, the one that has waited longest is closed, of the address with the most connections. */
+    unsigned max_waiting;
     /* For a whole request (408 when it is over), for reading an answer (dropped), for the first byte of a new client (closed). */
     uint32_t request_timeout_ms;
     uint32_t idle_timeout_ms; /* between requests on a kept connection */
@@ -53,6 +60,8 @@ struct httpd;
 struct httpd *httpd_open(struct loop *loop, const struct listen_address *address, const struct listen_options *listen,
                          const struct httpd_options *options, struct err *err);
 void httpd_close(struct httpd *httpd); /* finishes what is being written, bounded by 500 ms; frees itself. Handlers may call it */
+void httpd_wake(
+    struct httpd *httpd); /* the handler is asked again for each request that was put off, in the next turn of the loop */
 uint16_t httpd_port(const struct httpd *httpd);
 bool httpd_lost(const struct httpd *httpd); /* the file of its unix socket is no longer there */
 

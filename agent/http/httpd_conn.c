@@ -105,3 +105,12 @@ void httpd_conn_enter(struct httpd_conn *conn, enum httpd_state state)
     conn->due_ms = now_ms + (state == HTTPD_IDLE ? options->idle_timeout_ms : options->request_timeout_ms);
     httpd_conn_arm(conn, now_ms);
 }
+
+void httpd_conn_wait(struct httpd_conn *conn)
+{
+    conn->answered = false;
+    conn->state = HTTPD_WAITING;
+    conn->since_ms = conn->first_ms;
+    conn->due_ms = conn->ask_ms;
+    httpd_conn_arm(conn, clock_now_ms());
+}

@@ -6,7 +6,7 @@
 #include "agent/http/httpd_answer.h"
 #include "agent/http/httpd_seat.h"
 
-enum httpd_state { HTTPD_IDLE, HTTPD_READING, HTTPD_WRITING };
+enum httpd_state { HTTPD_IDLE, HTTPD_READING, HTTPD_WRITING, HTTPD_WAITING };
 
 /* One client address, and how many connections it has. */
 struct holder {
@@ -47,10 +47,14 @@ struct httpd_conn {
     uint64_t due_ms, armed_ms; /* the timer may fire before due_ms: it is then set again */
     uint64_t since_ms;         /* in its state; HTTPD_WRITING: since something was last taken */
     enum httpd_state state;
-    bool answered; /* since the state was last set */
-    bool proven;   /* has brought a whole request */
-    bool preamble; /* a PROXY preamble may come first */
-    bool ending;   /* nothing more is answered */
+    bool waiting;      /* its request is put off … */
+    bool again;        /* … and the handler is to be asked again */
+    uint64_t first_ms; /* … since it was first handled */
+    uint64_t ask_ms;   /* … and when that is, at the latest */
+    bool answered;     /* since the state was last set */
+    bool proven;       /* has brought a whole request */
+    bool preamble;     /* a PROXY preamble may come first */
+    bool ending;       /* nothing more is answered */
     bool paused;
     bool peer_local;
     struct shared *rest; /* a large answer on its way, from rest_at on; NULL: none */
@@ -62,6 +66,7 @@ struct httpd_conn {
 struct holder *httpd_hold(struct httpd *httpd, const struct stream *stream); /* counts one more connection of its address */
 void httpd_conn_arm(struct httpd_conn *conn, uint64_t now_ms);               /* the timer looks at due_ms, or before */
 void httpd_conn_enter(struct httpd_conn *conn, enum httpd_state state);      /* and its deadline */
+void httpd_conn_wait(struct httpd_conn *conn);                               /* until its request is handled again */
 void httpd_conn_close(struct httpd_conn *conn);                              /* sends what is pending first; frees conn */
 void httpd_conn_drop(struct httpd_conn *conn);                               /* with RST; frees conn */
 void httpd_conn_free(struct httpd_conn *conn);                               /* its stream has been closed */
@@ -71,5 +76,6 @@ bool httpd_has_room(void *user);
 void httpd_on_full(void *user);
 void httpd_on_room(struct timer *timer, void *user);
 void httpd_shrink_pending(struct httpd *httpd);
+void httpd_bound_waiting(struct httpd *httpd, const struct httpd_conn *newest); /* ends one that waits, if there are too many */
 
 #endif

@@ -21,7 +21,7 @@ static struct seat seat_of(const struct httpd_conn *conn)
     enum seat_state state = SEAT_OWES;
     if (conn->state == HTTPD_WRITING)
         state = SEAT_TAKES;
-    else if (!list_empty(&conn->turn_node))
+    else if (conn->waiting || !list_empty(&conn->turn_node))
         state = SEAT_SERVED;
     else if (conn->state == HTTPD_IDLE && conn->proven)
         state = SEAT_IDLE;
@@ -112,4 +112,25 @@ void httpd_shrink_pending(struct httpd *httpd)
     struct httpd_conn *victim;
     while (pending_bytes(httpd) > httpd->options.max_pending_bytes && (victim = find_victim(httpd, true, &again_ms)))
         give_way(victim);
+}
+
+/* Not by httpd_seat.c: those that wait have all brought a whole request. A flood from one address ends its own. */
+void httpd_bound_waiting(struct httpd *httpd, const struct httpd_conn *newest)
+{
+    struct httpd_conn *victim = NULL;
+    unsigned count = 1;
+    list_each (node, &httpd->conns) {
+        struct httpd_conn *conn = list_entry(node, struct httpd_conn, node);
+        if (conn == newest || !conn->waiting)
+            continue;
+        count++;
+        bool more = victim && conn->holder->count > victim->holder->count;
+        bool longer = victim && conn->holder->count == victim->holder->count && conn->first_ms < victim->first_ms;
+        if (!victim || more || longer)
+            victim = conn;
+    }
+    if (!victim || count <= httpd->options.max_waiting)
+        return;
+    httpd_conn_close(victim);
+    note_shed(httpd);
 }

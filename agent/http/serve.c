@@ -10,6 +10,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/core/event.h"
+#include "agent/http/drain_wait.h"
 #include "agent/http/httpd.h"
 #include "agent/report/metric.h"
 #include "agent/report/report.h"
@@ -22,6 +23,7 @@ static const char type_openmetrics[] = "application/openmetrics-text; version=1.
 
 enum {
     SERVE_CONNECTIONS = 512,
+    SERVE_WAITING = 256, /* for /prestop: half of them, so that the other half answers everybody else */
     SERVE_PENDING_BYTES = 4 << 20,
     SERVE_REQUEST_MS = 5000,
     SERVE_IDLE_MS = 120000, /* longer than the usual scrape interval, so that scrapers keep their connection */
@@ -272,6 +274,11 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
 {
     struct serve_listener *listener = user;
     const struct serve_source *source = &listener->source;
+    bool prestop = slice_equal_str(request->path, "/prestop") && source->prestop && source->prestop(source->user);
+    if (prestop && !refuse_method(request, reply))
+        drain_answer_prestop(source->view(source->user), source->drain, source->user, request, reply);
+    if (prestop)
+        return;
     answer_request(source->view(source->user), source->details(source->user), request, listener->texts, reply);
 }
 
@@ -304,6 +311,7 @@ struct httpd *serve_open(struct loop *loop, const struct listen_address *address
     listener->source = *source;
     const struct httpd_options options = {
         .max_connections = SERVE_CONNECTIONS,
+        .max_waiting = SERVE_WAITING,
         .max_pending_bytes = SERVE_PENDING_BYTES,
         .request_timeout_ms = SERVE_REQUEST_MS,
         .idle_timeout_ms = SERVE_IDLE_MS,

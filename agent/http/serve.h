@@ -11,6 +11,8 @@ struct serve_source {
     const struct agent_view *(*view)(void *user);
     int (*details)(void *user);         /* enum conf_details: may change with a reload */
     bool (*proxy_protocol)(void *user); /* likewise; NULL: no */
+    bool (*prestop)(void *user);        /* likewise: is /prestop served? NULL: no */
+    void (*drain)(void *user, bool on); /* for /prestop */
     void *user;
 };
 /* Copies source; the object of source->user must outlive the server. */

@@ -194,6 +194,14 @@ static void write_draining(struct scrape *scrape)
     prom_sample(&scrape->prom, scrape->view->verdict.draining, NULL);
 }
 
+/* 0 while it is not drained, too. */
+static void write_remaining(struct scrape *scrape)
+{
+    const struct drain_view *drain = &scrape->view->drain;
+
+    prom_sample(&scrape->prom, drain->since_ms && !drain->counted ? NAN : (double)drain->remaining, NULL);
+}
+
 static void write_diagnosis(struct scrape *scrape)
 {
     const char *present = scrape->view->diagnosis.cause;
@@ -406,6 +414,9 @@ static const struct family families[] = {
     { PROM_GAUGE, "wshealthd_started", "", "1 once every check that gates readiness has passed.", write_started, NULL },
     { PROM_GAUGE, "wshealthd_degraded", "", "1 while ready, but with a warning or a shared fault.", write_degraded, NULL },
     { PROM_GAUGE, "wshealthd_draining", "", "1 while the instance is being drained.", write_draining, NULL },
+    { PROM_GAUGE, "wshealthd_drain_remaining_connections", "",
+      "Client connections that are left while the instance is drained, the agent's own aside; NaN: they cannot be counted.",
+      write_remaining, NULL },
     { PROM_GAUGE, "wshealthd_diagnosis", "cause", "1 for the present cause of the diagnosis, 0 for all others.", write_diagnosis,
       NULL },
     { PROM_GAUGE, "wshealthd_check_state", "check,type,path", "State of the check: 1 pass, 0.5 warn, 0 fail, NaN unknown.", NULL,

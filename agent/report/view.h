@@ -15,6 +15,14 @@
 
 enum { AGENT_LATE_MS = 10000 };
 
+/* While the instance is drained: how many clients are left (agent/run/agent_drain.c). */
+struct drain_view {
+    bool counted;
+    uint64_t remaining; /* connections of clients to the server, the agent's own aside; those too that wait to be accepted */
+    char why[160];      /* it is not counted; "": not yet */
+    uint64_t since_ms;  /* monotonic; 0: not drained */
+};
+
 struct agent_view {
     const char *version;
     const char *service_id;  /* the target's URL without secrets; not for readers without full details */
@@ -27,7 +35,10 @@ struct agent_view {
     size_t check_count;
     struct prom_histogram loop_lag;
     uint64_t stalls;
-    uint64_t late_ms; /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */
+    struct drain_view drain;
+    bool leaving;      /* the agent has been asked to end (SIGTERM): it is draining until then */
+    const char *nonce; /* of this run of the agent: another one means that it was restarted */
+    uint64_t late_ms;  /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */
 };
 
 #endif

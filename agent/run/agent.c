@@ -143,6 +143,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
     timer_init(&agent->watchdog, loop, on_watchdog, agent);
     timer_init(&agent->tidying, loop, on_tidy, agent);
     agent_verdict_init(agent);
+    agent_drain_init(agent);
     if (options->serve) /* before the first line is written */
         log_configure((enum log_level)conf->log_level, (enum log_format)conf->log_format);
     if (options->serve && agent_listeners_open(agent, conf, err) < 0) {
@@ -196,6 +197,8 @@ void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
     timer_stop(&agent->watchdog);
     timer_stop(&agent->tidying);
     agent_verdict_stop(agent);
+    if (agent->view.drain.since_ms)
+        agent_drain_stop(agent);
     stall_fini(&agent->host.stall);
     if (agent->options.serve) {
         notify_send("STOPPING=1");

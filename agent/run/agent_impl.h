@@ -6,6 +6,19 @@
 #include "agent/report/story.h"
 #include "agent/run/agent.h"
 
+/* Runs while the instance is drained. */
+struct agent_drain {
+    struct look *look; /* NULL: not running */
+    struct look_ask *ask;
+    struct timer pause;
+    struct lookup *lookup;
+    uint64_t resolved_ms; /* when the target's name was last looked up */
+    bool by_name;
+    char host[URL_HOST_MAX];
+    char place[URL_UNIX_MAX + 32]; /* where the server listens, for people */
+    unsigned failed;               /* counts in a row that could not be made */
+};
+
 struct agent {
     struct loop *loop;
     struct generation *generation; /* the one in force */
@@ -24,7 +37,8 @@ struct agent {
     size_t check_count;
     size_t judged; /* once: how many have ended */
     bool draining;
-    bool stale; /* the diagnosis is older than the checks; made when somebody reads it */
+    struct agent_drain drain; /* the count of the clients that are left */
+    bool stale;               /* the diagnosis is older than the checks; made when somebody reads it */
     struct agent_view view;
     const char *shown_url; /* NULL: the target's */
     char service_id[512];
@@ -59,6 +73,12 @@ void agent_checks_start(struct agent *agent);
 size_t agent_checks_change(struct agent *agent, struct generation *generation); /* how many checks were kept */
 void agent_checks_stop(struct agent *agent);
 void agent_checks_hurry(void *agent, struct check *check, bool failed); /* check_host.on_news */
+
+/* agent_drain.c: counts in view.drain, and wakes the requests that wait for it. */
+void agent_drain_init(struct agent *agent);
+void agent_drain_start(struct agent *agent);
+void agent_drain_stop(struct agent *agent);  /* nothing, where it is not running */
+void agent_drain_again(struct agent *agent); /* the target may be another one: begins anew, if it is running */
 
 /* agent_brokers.c */
 /* Makes the generation's brokers those in force; unchanged ones are kept. The others are closed by agent_brokers_drop_old, once no check

@@ -33,6 +33,13 @@ static bool source_proxy_protocol(void *user)
     return agent->generation->conf->proxy_protocol;
 }
 
+static bool source_prestop(void *user)
+{
+    const struct agent *agent = user;
+
+    return agent->generation->conf->prestop;
+}
+
 static void source_drain(void *user, bool on)
 {
     agent_drain(user, on);
@@ -47,7 +54,7 @@ static int source_reload(void *user, struct conf_errors *errors)
 
 static struct httpd *open_health(struct agent *agent, const struct conf *conf, int fd, struct err *err)
 {
-    struct serve_source source = { source_view, source_details, source_proxy_protocol, agent };
+    struct serve_source source = { source_view, source_details, source_proxy_protocol, source_prestop, source_drain, agent };
     struct httpd *health = serve_open(agent->loop, &conf->listen_address, fd, &source, err);
     char port[8];
 

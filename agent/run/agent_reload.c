@@ -67,6 +67,7 @@ int agent_reload(struct agent *agent, struct conf_errors *errors)
     if (agent->options.serve)
         agent_listeners_reopen(agent);
     kept = agent_checks_change(agent, generation);
+    agent_drain_again(agent);
     generation_unref(old);
     log_configure((enum log_level)generation->conf->log_level, (enum log_format)generation->conf->log_format);
     snprintf(kept_text, sizeof kept_text, "%zu", kept);

@@ -67,6 +67,7 @@ void agent_verdict_init(struct agent *agent)
     view->config_file = agent->config_file ? agent->config_file : "";
     view->started_ms = clock_wall_ms();
     view->verdict.live = true;
+    view->nonce = agent->host.nonce;
     agent->story.tell = on_story;
     agent->story.user = agent;
     timer_init(&agent->settling, agent->loop, on_settle_timer, agent);
@@ -125,6 +126,12 @@ void agent_drain(struct agent *agent, bool on)
     agent->host.drained_ns = clock_now_ns();
     event_log(on ? EVENT_DRAIN : EVENT_RESUME, NULL);
     agent_verdict_update(agent);
+    if (!agent->options.serve)
+        return;
+    if (on)
+        agent_drain_start(agent);
+    else
+        agent_drain_stop(agent);
 }
 
 const struct agent_view *agent_current_view(struct agent *agent)

@@ -291,7 +291,7 @@ static void test_all_errors_at_once_in_order(void **state)
            "  url: http://x/\n"
            "  headers: { Upgrade: a }\n"
            "listn: off\n"
-           "prestop: true\n",
+           "prestop: 1s\n",
            "3:3: checks[0].timout: unknown key (did you mean 'timeout'?)\n"
            "4:13: checks[0].interval: '5' has no unit, want a duration such as 5s\n"
            "5:11: checks[1].type: 'pings', no such check type (did you mean 'ping'?)\n"
@@ -301,7 +301,7 @@ static void test_all_errors_at_once_in_order(void **state)
            "9:8: target.url: scheme http://, want ws://, wss:// or ws+unix://\n"
            "10:23: target.headers.Upgrade: the handshake sets this header itself\n"
            "11:1: listn: unknown key (did you mean 'listen'?)\n"
-           "12:1: prestop: not in this build\n");
+           "12:10: prestop: '1s', want true or false\n");
 }
 
 static void test_wrong_kinds(void **state)

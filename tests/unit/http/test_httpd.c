@@ -32,6 +32,8 @@ static struct httpd *httpd;
 static struct httpd_options options;
 static unsigned handled, shed, ended;
 static bool close_inside;
+static bool answer_now; /* /wait is answered */
+static unsigned asked_again;
 
 static void handle(void *user, const struct httpd_request *request, struct httpd_reply *reply)
 {
@@ -40,6 +42,14 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
     handled++;
     if (slice_equal_str(request->path, "/missing"))
         return;
+    asked_again += request->again;
+    if (slice_equal_str(request->path, "/wait") && !answer_now && request->waited_ms < PATIENCE_MS / 2) {
+        buf_append_str(reply->body, "thrown away");
+        reply->wait_ms =
+            httpd_query(request, "ms", size, sizeof size) && !request->again ? (uint32_t)strtoul(size, NULL, 10) : PATIENCE_MS;
+        answer_now = !request->again && httpd_query(request, "once", size, sizeof size);
+        return;
+    }
     if (close_inside) {
         httpd_close(httpd);
         httpd = NULL;
@@ -86,6 +96,7 @@ static int setup(void **state)
     struct err err;
     (void)state;
     options = (struct httpd_options){ .max_connections = 16,
+                                      .max_waiting = 8,
                                       .max_pending_bytes = 4 << 20,
                                       .request_timeout_ms = PATIENCE_MS,
                                       .idle_timeout_ms = PATIENCE_MS,
@@ -94,8 +105,8 @@ static int setup(void **state)
                                       .handle = handle,
                                       .on_shed = on_shed,
                                       .fini = fini };
-    handled = shed = ended = 0;
-    close_inside = false;
+    handled = shed = ended = asked_again = 0;
+    close_inside = answer_now = false;
     httpd = NULL;
     return loop_init(&loop, &err);
 }
@@ -691,6 +702,109 @@ static void a_handler_may_close_its_server(void **state)
     assert_int_equal(handled, 1);
 }
 
+/* --- requests that are put off ---------------------------------------------------------------------------------------------------- */
+
+static int put_off(const char *target)
+{
+    char text[128];
+    int fd = dial_server();
+    unsigned before = handled;
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", target);
+    put_text(fd, text);
+    while (handled == before)
+        turn(fd);
+    return fd;
+}
+
+static bool has_come(int fd)
+{
+    struct pollfd wait = { .fd = fd, .events = POLLIN };
+    let_settle();
+    return poll(&wait, 1, 0) == 1;
+}
+
+static void a_request_may_be_put_off_until_the_server_is_woken(void **state)
+{
+    (void)state;
+    open_server();
+    int fds[4];
+    for (size_t i = 0; i < 4; i++)
+        fds[i] = put_off("/wait");
+    assert_still_serving();
+    httpd_wake(httpd);
+    assert_false(has_come(fds[0]));
+    assert_int_equal(asked_again, 4);
+    answer_now = true;
+    httpd_wake(httpd);
+    httpd_wake(httpd);
+    for (size_t i = 0; i < 4; i++)
+        assert_in(get_all(fds[i]), "\r\n\r\n[GET|/wait||0]\n");
+    assert_int_equal(asked_again, 8);
+}
+
+static void it_is_asked_again_when_its_time_is_over(void **state)
+{
+    (void)state;
+    open_server();
+    assert_in(get_all(put_off("/wait?ms=30&once")), "[GET|/wait|ms=30&once|0]");
+    assert_int_equal(asked_again, 1);
+}
+
+static void what_comes_behind_it_waits_too(void **state)
+{
+    (void)state;
+    open_server();
+    int fd = put_off("/wait");
+    put_text(fd, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+    close(fd);
+    bool closed;
+    fd = dial_server();
+    put_text(fd, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET /behind HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_false(has_come(fd));
+    put_text(fd, "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_false(has_come(fd));
+    answer_now = true;
+    httpd_wake(httpd);
+    const char *answers = get(fd, "[GET|/last||0]\n", &closed);
+    assert_true(strstr(answers, "[GET|/wait||0]") < strstr(answers, "[GET|/behind||0]"));
+    close(fd);
+}
+
+static void who_goes_away_is_forgotten_and_floods_end_their_own(void **state)
+{
+    (void)state;
+    int fds[12];
+    open_server();
+    for (size_t i = 0; i < 4; i++) {
+        close(put_off("/wait"));
+        let_settle();
+    }
+    httpd_wake(httpd);
+    let_settle();
+    assert_int_equal(asked_again, 0);
+    for (size_t i = 0; i < 12; i++)
+        fds[i] = put_off("/wait"); /* eight may wait */
+    assert_still_serving();
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(get_all(fds[i]), ""); /* those that have waited longest */
+    answer_now = true;
+    httpd_wake(httpd);
+    for (size_t i = 4; i < 12; i++)
+        assert_in(get_all(fds[i]), "[GET|/wait||0]");
+    assert_int_equal(shed, 1); /* it is told once in ten seconds */
+}
+
+static void closing_ends_those_that_wait(void **state)
+{
+    (void)state;
+    open_server();
+    int fd = put_off("/wait");
+    httpd_wake(httpd);
+    httpd_close(httpd);
+    httpd = NULL;
+    assert_string_equal(get_all(fd), "");
+}
+
 /* --- queries -------------------------------------------------------------------------------------------------------------------- */
 
 static void queries_are_read(void **state)
@@ -741,6 +855,11 @@ int main(void)
         with_loop(a_refused_head_has_no_body),
         with_loop(closing_finishes_what_is_being_written),
         with_loop(a_handler_may_close_its_server),
+        with_loop(a_request_may_be_put_off_until_the_server_is_woken),
+        with_loop(it_is_asked_again_when_its_time_is_over),
+        with_loop(what_comes_behind_it_waits_too),
+        with_loop(who_goes_away_is_forgotten_and_floods_end_their_own),
+        with_loop(closing_ends_those_that_wait),
         cmocka_unit_test(queries_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

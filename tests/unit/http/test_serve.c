@@ -48,6 +48,7 @@ static void make_view(void)
     view.version = "0.0";
     view.service_id = "ws://127.0.0.1:1/secret-path";
     view.config_file = "";
+    view.nonce = "1f2e";
     view.verdict = (struct verdict){ .ready = true, .live = true, .started = true, .status = RESULT_PASS };
     view.diagnosis.cause = "healthy";
     strcpy(view.diagnosis.plain, "everything is fine");
@@ -419,7 +420,18 @@ static void the_admin_socket_changes_things(void **state)
     assert_string_equal(admin_ask("POST", "/reload"), "f.yaml:1:1: first\nf.yaml:2:1: second\n");
     assert_int_equal(fetched_status, 422);
 
-    admin_ask("GET", "/drain");
+    assert_string_equal(admin_ask("GET", "/drain"), "state not draining\nremaining unknown\nagent 1f2e\n");
+    make_draining();
+    view.nonce = "1f2e";
+    view.drain = (struct drain_view){ .since_ms = 1, .counted = true, .remaining = 7 };
+    assert_string_equal(admin_ask("GET", "/drain?wait=20s&seen=8"), "state draining\nremaining 7\nagent 1f2e\n");
+    view.drain.counted = false;
+    strcpy(view.drain.why, "no sight");
+    assert_string_equal(admin_ask("GET", "/drain?wait=20ms&seen=unknown"),
+                        "state draining\nremaining unknown\nwhy no sight\nagent 1f2e\n");
+    admin_ask("PUT", "/drain");
+    assert_int_equal(fetched_status, 405);
+    admin_ask("GET", "/resume");
     assert_int_equal(fetched_status, 405);
     admin_ask("POST", "/status");
     assert_int_equal(fetched_status, 405);

@@ -80,6 +80,7 @@ static void test_families_of_the_contract(void **state)
         "wshealthd_started gauge",
         "wshealthd_degraded gauge",
         "wshealthd_draining gauge",
+        "wshealthd_drain_remaining_connections gauge",
         "wshealthd_diagnosis gauge",
         "wshealthd_check_state gauge",
         "wshealthd_check_rounds_total counter",
@@ -483,7 +484,7 @@ static void test_table_of_the_manual(void **state)
     (void)state;
     metric_write_roff(&out);
     const char *text = buf_str(&out);
-    assert_int_equal(count_of(text, ".TP\n"), 39);
+    assert_int_equal(count_of(text, ".TP\n"), 40);
     assert_int_equal(count_of(text, "wshealthd_check_failures_total"), 1);
     assert_int_equal(count_of(text, "wshealthd_build_info"), 1);
     assert_int_equal(count_of(text, "check,type,path,reason"), 1);

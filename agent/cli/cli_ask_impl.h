@@ -1,0 +1,38 @@
+/* What the commands that ask a running agent share (cli_ask.c, cli_drain.c): whom to ask, one request, and what is said when nobody answers. */
+#ifndef WSHEALTHD_CLI_CLI_ASK_IMPL_H
+#define WSHEALTHD_CLI_CLI_ASK_IMPL_H
+
+#include "agent/cli/cli.h"
+#include "agent/proto/url.h"
+
+enum { ASK_TIMEOUT_MS = 5000 };
+
+/* Whom to ask: the admin socket's path, or a URL. */
+struct whom {
+    char path[URL_UNIX_MAX]; /* "" where url says it */
+    bool usual;              /* the path was not named by the user: the agent may also be at another of the usual places */
+    char url[URL_TARGET_MAX];
+};
+
+struct loop;
+struct answer {
+    struct loop *loop;
+    int status; /* 0: none came */
+    struct buf body;
+    struct err err;
+};
+
+/* Finds the admin socket in the order that `run` has: --admin, WSHEALTHD_ADMIN, -c, the usual file, the usual places. EXIT_PASS, or
+ * the error has been printed. */
+int ask_find_admin(const struct cli *cli, struct whom *whom);
+/* One request; waits for its answer. 0, or -1 and answer->err. The caller frees the answer's body in both cases. */
+int ask_once(const struct whom *whom, const char *method, const char *target, uint64_t timeout_ms, struct answer *answer);
+/* The error without the address, which the caller's sentence has, and without advice that is about targets. */
+void ask_shorten(const struct err *err, char *out, size_t size);
+int ask_no_agent(const struct cli *cli, const struct whom *whom, const struct err *err); /* prints it; EXIT_UNKNOWN */
+/* Prints the agent's answer to a request that failed: its lines, or else its status. EXIT_UNKNOWN. */
+int ask_refused(const struct cli *cli, struct answer *answer);
+/* POST to the admin socket. Prints the answer, or `done` if it is empty. Returns the exit code. */
+int ask_command(struct cli *cli, const char *target, uint64_t timeout_ms, const char *done);
+
+#endif
