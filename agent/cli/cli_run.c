@@ -34,11 +34,13 @@ static void on_stopped(void *user)
 static void on_signal(void *user, int number)
 {
     struct running *running = user;
-    (void)number;
     if (running->stopping)
         _exit(EXIT_UNKNOWN);
     running->stopping = true;
-    agent_stop(running->agent, on_stopped, running);
+    if (number == SIGINT) /* somebody sits there and waits */
+        agent_stop(running->agent, on_stopped, running);
+    else
+        agent_leave(running->agent, on_stopped, running);
 }
 
 static int run_agent(const struct cli *cli, struct conf *conf, const char *file, const char *url,

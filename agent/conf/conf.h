@@ -86,6 +86,9 @@ struct conf {
     bool admin_auto;      /* `admin: auto`: the first usable directory, see agent/run/addresses.h */
     struct listen_address listen_address, admin_address;
     bool listen_on, admin_on;
+    char *agent_check; /* NULL or "off": none */
+    bool agent_check_on;
+    struct listen_address agent_check_address;
     bool proxy_protocol; /* connections to listen may begin with a PROXY preamble */
     bool prestop;        /* listen serves /prestop */
     int details;
@@ -94,6 +97,8 @@ struct conf {
     int shared_faults, probe_faults; /* index into "degrade", "fail" */
     bool shared_faults_fail, probe_faults_fail;
     int64_t liveness_after_ms;
+    int64_t degraded_weight;   /* percent */
+    int64_t grace_ms;          /* how long the agent still answers after SIGTERM */
     struct check_conf *checks; /* disabled ones too, in the file's order */
     size_t check_count;
     char *agent_id, *region; /* of heartbeats: `identity: { id, region }`, words of heartbeat.h; never NULL once sealed */

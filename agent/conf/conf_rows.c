@@ -221,9 +221,13 @@ static const struct opt readiness_rows[] = {
               "has passed: degrade leaves it at 200" },
     { .name = "degraded_weight",
       .kind = OPT_PERCENT,
+      .offset = CONF(degraded_weight),
       .default_text = "100%",
-      .flags = OPT_FUTURE,
-      .help = "the weight that agent_check reports while degraded" },
+      .min = 1,
+      .max = 100,
+      .help =
+          "the weight that agent_check reports while degraded; a fault that all instances share degrades all of them, so a small "
+          "one is no protection. HAProxy's own `weight` of the server must be large enough to take a share of it, such as 100" },
     { 0 },
 };
 static const struct opt liveness_rows[] = {
@@ -233,6 +237,18 @@ static const struct opt liveness_rows[] = {
       .default_text = "30s",
       .max = HOURS(24),
       .help = "how long a live-gated check must have got no answer before /live is 503" },
+    { 0 },
+};
+
+static const struct opt shutdown_rows[] = {
+    { .name = "grace",
+      .kind = OPT_DURATION,
+      .offset = CONF(grace_ms),
+      .default_text = "0s",
+      .max = HOURS(1),
+      .help =
+          "how long the agent goes on answering after SIGTERM, draining, so that load balancers see it; a second signal ends it "
+          "at once" },
     { 0 },
 };
 
@@ -277,9 +293,13 @@ const struct opt conf_rows[] = {
               "/run/wshealthd, else in $XDG_RUNTIME_DIR/wshealthd, else off" },
     { .name = "agent_check",
       .kind = OPT_STRING,
+      .offset = CONF(agent_check),
       .default_text = "off",
-      .flags = OPT_FUTURE,
-      .help = "HAProxy agent-check responder" },
+      .min = 1,
+      .max = 255,
+      .help = "where HAProxy's agent-check is answered: address:port, unix:/path or off. One line for each connection: up ready "
+              "100%, up ready 37% (from half of a server check's max_connections on the weight falls), up ready 0% (full), up "
+              "drain, or down #reason" },
     { .name = "grpc", .kind = OPT_STRING, .default_text = "off", .flags = OPT_FUTURE, .help = "grpc.health.v1.Health" },
     { .name = "prestop",
       .kind = OPT_BOOL,
@@ -298,6 +318,7 @@ const struct opt conf_rows[] = {
     { .name = "target", .kind = OPT_SECTION, .offset = CONF(target), .rows = target_rows, .help = "the server that is watched" },
     { .name = "readiness", .kind = OPT_SECTION, .rows = readiness_rows, .help = "what makes /ready" },
     { .name = "liveness", .kind = OPT_SECTION, .rows = liveness_rows, .help = "what makes /live" },
+    { .name = "shutdown", .kind = OPT_SECTION, .rows = shutdown_rows, .help = "how the agent ends" },
     { .name = "identity", .kind = OPT_SECTION, .rows = identity_rows, .help = "the name of this agent in its heartbeats" },
     { 0 },
 };

@@ -25,6 +25,11 @@ static void validate_listen(struct conf *conf, struct conf_error_list *found)
     conf->admin_on = conf->admin && strcmp(conf->admin, "off") != 0;
     if (conf->listen_on && listen_address_parse(conf->listen, &conf->listen_address, &err))
         conf_error_path(found, "listen", "%s", err.text);
+    conf->agent_check_on = conf->agent_check && strcmp(conf->agent_check, "off") != 0;
+    if (conf->agent_check_on && listen_address_parse(conf->agent_check, &conf->agent_check_address, &err))
+        conf_error_path(found, "agent_check", "%s", err.text);
+    else if (conf->agent_check_on && conf->listen_on && strcmp(conf->agent_check, conf->listen) == 0)
+        conf_error_path(found, "agent_check", "the same address as listen");
     conf->admin_auto = conf->admin_on && strcmp(conf->admin, "auto") == 0;
     if (!conf->admin_on || conf->admin_auto)
         return;

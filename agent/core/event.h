@@ -6,6 +6,7 @@
 
 #define EVENT_LIST(X)                                                                                                   \
     X(START, "start", LOG_INFO, "the agent has started")                                                                \
+    X(LEAVE, "leave", LOG_INFO, "SIGTERM: the agent drains itself, and ends when its grace is over")                    \
     X(STOP, "stop", LOG_INFO, "the agent stops")                                                                        \
     X(LISTEN, "listen", LOG_INFO, "an address is served")                                                               \
     X(ADMIN_OFF, "admin_off", LOG_INFO, "there is no place for the admin socket that this user may use")                \

@@ -111,6 +111,12 @@ static void answer_drain_state(const struct admin_source *source, const struct h
 static void answer_resume(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
 {
     (void)request;
+    if (source->view(source->user)->leaving) {
+        reply->status = 409;
+        reply->content_type = type_text;
+        buf_append_str(reply->body, "the agent has been told to end, and is draining until then\n");
+        return;
+    }
     source->drain(source->user, false);
     answer_done(reply, "resumed\n");
 }

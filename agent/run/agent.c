@@ -14,13 +14,14 @@
 #include "agent/base/mem.h"
 #include "agent/base/process.h"
 #include "agent/base/random.h"
+#include "agent/base/text.h"
 #include "agent/base/version.h"
 #include "agent/core/event.h"
 #include "agent/run/agent_impl.h"
 #include "agent/run/sd_notify.h"
 #include "brokers/registry.h"
 
-enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, TIDY_MS = 1000 };
+enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, TIDY_MS = 1000, LEAVE_MORE_MS = 10000 };
 
 static void on_done_timer(struct timer *timer, void *user)
 {
@@ -184,6 +185,36 @@ static void on_stop_timer(struct timer *timer, void *user)
     agent_brokers_close(agent);
     timer_init(timer, agent->loop, on_goodbye_timer, agent);
     on_goodbye_timer(timer, agent);
+}
+
+static void on_grace_over(struct timer *timer, void *user)
+{
+    struct agent *agent = user;
+
+    (void)timer;
+    agent_stop(agent, agent->on_left, agent->left_user);
+}
+
+/* Load balancers look once in a while: an agent that is simply gone is a fault to some of them, and no news to others. */
+void agent_leave(struct agent *agent, void (*on_stopped)(void *user), void *user)
+{
+    int64_t grace_ms = agent->generation->conf->grace_ms;
+    char grace[32];
+
+    if (!agent->options.serve || !grace_ms) {
+        agent_stop(agent, on_stopped, user);
+        return;
+    }
+    panic_if(agent->view.leaving);
+    agent->view.leaving = true;
+    agent->on_left = on_stopped;
+    agent->left_user = user;
+    text_format_duration(grace_ms, grace, sizeof grace);
+    event_log(EVENT_LEAVE, "grace", grace, NULL);
+    agent_drain(agent, true);
+    notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld", (long long)(grace_ms + LEAVE_MORE_MS) * 1000);
+    timer_init(&agent->leaving, agent->loop, on_grace_over, agent);
+    timer_start(&agent->leaving, (uint64_t)grace_ms);
 }
 
 /* The checks go in the next turn of the loop: this may be called from inside one of their rounds. */

@@ -35,6 +35,8 @@ struct conf *agent_load(const char *file, const char *url, struct conf_errors *e
 struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent_options *options, struct err *err);
 void agent_stop(struct agent *agent, void (*on_stopped)(void *user),
                 void *user); /* ends the checks and closes their connections with close frames, within 1 s; then on_stopped */
+/* As agent_stop, after the configuration's `shutdown.grace`: until then the agent is drained, and answers. Called once. */
+void agent_leave(struct agent *agent, void (*on_stopped)(void *user), void *user);
 void agent_free(struct agent *agent);                             /* after on_stopped */
 const struct agent_view *agent_current_view(struct agent *agent); /* current; valid until the loop turns */
 void agent_drain(struct agent *agent, bool on);

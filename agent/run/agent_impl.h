@@ -42,18 +42,22 @@ struct agent {
     struct agent_view view;
     const char *shown_url; /* NULL: the target's */
     char service_id[512];
-    struct httpd *health, *admin; /* the listeners; NULL: off */
+    struct httpd *health, *admin;    /* the listeners; NULL: off */
+    struct agent_check *agent_check; /* likewise */
     int (*reload)(
         struct agent *agent,
         struct conf_errors
             *errors); /* agent_reload, for POST /reload. A pointer, as the listeners must not call the file that moves them */
     struct loop_signal hangup;
     bool hangup_open;
+    struct timer leaving; /* the grace after SIGTERM */
     struct timer done, stopping, watchdog, settling, tidying;
     struct story story; /* what is told of the verdict, in the log and by the demo */
     uint64_t stop_by_ms;
     void (*on_stopped)(void *user);
     void *stopped_user;
+    void (*on_left)(void *user); /* the caller's of agent_leave, until agent_stop has it */
+    void *left_user;
 };
 
 /* agent.c */
@@ -94,5 +98,6 @@ int agent_listeners_move(struct agent *agent, const struct conf *conf, struct er
 /* Binds again where the file of a unix socket was deleted. A failure is logged only: it does not stop the reload. */
 void agent_listeners_reopen(struct agent *agent);
 void agent_listeners_close(struct agent *agent);
+void agent_listeners_wake(struct agent *agent); /* the verdict has changed */
 
 #endif

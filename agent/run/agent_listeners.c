@@ -1,5 +1,5 @@
 /*
- * Owns the agent's two listeners: the health listener (`listen`, HTTP for everybody) and the admin socket (`admin`). Called by
+ * Owns the agent's listeners: the health listener (`listen`, HTTP for everybody), HAProxy's (`agent_check`) and the admin socket (`admin`). Called by
  * agent/run/agent.c and agent/run/agent_reload.c. Promises that a reload opens every new socket before it closes an old one. What the
  * answers say is in agent/http; where an automatic admin socket may be is in agent/run/addresses.c.
  */
@@ -9,6 +9,7 @@
 
 #include "agent/core/event.h"
 #include "agent/http/admin.h"
+#include "agent/http/agent_check.h"
 #include "agent/http/httpd.h"
 #include "agent/http/serve.h"
 #include "agent/run/agent_impl.h"
@@ -68,6 +69,30 @@ static struct httpd *open_health(struct agent *agent, const struct conf *conf, i
     return health;
 }
 
+static unsigned source_degraded_weight(void *user)
+{
+    const struct agent *agent = user;
+
+    return (unsigned)agent->generation->conf->degraded_weight;
+}
+
+/* 0 and *responder (NULL: the configuration wants none), or -1 and err. */
+static int open_agent_check(struct agent *agent, const struct conf *conf, struct agent_check **responder, struct err *err)
+{
+    const struct agent_check_source source = { source_view, source_degraded_weight, agent };
+    char port[8];
+
+    *responder = NULL;
+    if (!conf->agent_check_on)
+        return 0;
+    *responder = agent_check_open(agent->loop, &conf->agent_check_address, &source, err);
+    if (!*responder)
+        return err_prefix(err, "agent_check");
+    snprintf(port, sizeof port, "%u", agent_check_port(*responder));
+    event_log(EVENT_LISTEN, "agent_check", conf->agent_check, "port", conf->agent_check_address.is_unix ? NULL : port, NULL);
+    return 0;
+}
+
 static struct httpd *open_admin_at(struct agent *agent, const struct listen_address *address, struct err *err)
 {
     struct admin_source source = { source_view, source_drain, source_reload, agent };
@@ -116,7 +141,7 @@ int agent_listeners_open(struct agent *agent, const struct conf *conf, struct er
         if (!agent->health)
             return -1;
     }
-    if (open_admin(agent, conf, &agent->admin, err) == 0)
+    if (open_agent_check(agent, conf, &agent->agent_check, err) == 0 && open_admin(agent, conf, &agent->admin, err) == 0)
         return 0;
     agent_listeners_close(agent);
     return -1;
@@ -128,7 +153,16 @@ void agent_listeners_close(struct agent *agent)
         httpd_close(agent->health);
     if (agent->admin)
         httpd_close(agent->admin);
+    if (agent->agent_check)
+        agent_check_close(agent->agent_check);
     agent->health = agent->admin = NULL;
+    agent->agent_check = NULL;
+}
+
+void agent_listeners_wake(struct agent *agent)
+{
+    if (agent->agent_check)
+        agent_check_wake(agent->agent_check);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -140,18 +174,28 @@ int agent_listeners_move(struct agent *agent, const struct conf *new, struct err
 {
     const struct conf *old = agent->generation->conf;
     bool health_moved = old->listen_on != new->listen_on || !same_text(old->listen, new->listen);
+    bool check_moved = old->agent_check_on != new->agent_check_on || !same_text(old->agent_check, new->agent_check);
     bool admin_moved = old->admin_on != new->admin_on || !same_text(old->admin, new->admin);
     struct httpd *health = NULL, *admin = NULL;
+    struct agent_check *responder = NULL;
 
     if (health_moved && new->listen_on) {
         health = open_health(agent, new, -1, err);
         if (!health)
             return -1;
     }
-    if (admin_moved && open_admin(agent, new, &admin, err) < 0) {
+    if ((check_moved && open_agent_check(agent, new, &responder, err) < 0) ||
+        (admin_moved && open_admin(agent, new, &admin, err) < 0)) {
+        if (responder)
+            agent_check_close(responder);
         if (health)
             httpd_close(health);
         return -1;
+    }
+    if (check_moved) {
+        if (agent->agent_check)
+            agent_check_close(agent->agent_check);
+        agent->agent_check = responder;
     }
     if (health_moved) {
         if (agent->health)
@@ -169,9 +213,18 @@ int agent_listeners_move(struct agent *agent, const struct conf *new, struct err
 void agent_listeners_reopen(struct agent *agent)
 {
     const struct conf *conf = agent->generation->conf;
+    struct agent_check *responder;
     struct httpd *again;
     struct err err;
 
+    if (agent->agent_check && agent_check_lost(agent->agent_check)) {
+        int failed = open_agent_check(agent, conf, &responder, &err);
+        if (responder) {
+            agent_check_close(agent->agent_check);
+            agent->agent_check = responder;
+        } else if (failed)
+            event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
+    }
     if (agent->health && httpd_lost(agent->health)) {
         again = open_health(agent, conf, -1, &err);
         if (again) {

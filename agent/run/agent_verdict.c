@@ -108,8 +108,10 @@ void agent_verdict_update(struct agent *agent)
     *now = verdict_of(agent->inputs, agent->check_count, &policy, agent->draining, &old);
     agent->view.generation++;
     agent->stale = true;
-    if (agent->options.serve)
+    if (agent->options.serve) {
         tell(agent);
+        agent_listeners_wake(agent);
+    }
     if (agent->options.serve && !verdict_equal(&old, now)) {
         report_line(&agent->view, line, sizeof line);
         notify_send("STATUS=%s", line);
@@ -120,7 +122,7 @@ void agent_verdict_update(struct agent *agent)
 
 void agent_drain(struct agent *agent, bool on)
 {
-    if (agent->draining == on)
+    if (agent->draining == on || (agent->view.leaving && !on))
         return;
     agent->draining = agent->host.draining = on;
     agent->host.drained_ns = clock_now_ns();

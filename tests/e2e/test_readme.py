@@ -533,7 +533,7 @@ def test_what_is_not_there_says_so(tmp_path):
     sentence = re.search(r"^- Not there yet: (.*?) Configuring one of these", (ROOT / "README.md").read_text(), re.M)[1]
     names = re.findall(r"`(\w+)`", sentence)
     assert names
-    values = {"agent_check": "127.0.0.1:9718", "grpc": "127.0.0.1:9719"}
+    values = {"grpc": "127.0.0.1:9719"}
     file = tmp_path / "wshealthd.yaml"
     for name in names:
         part = f"{name}: {values[name]}" if name in values else f"checks: [ {{ name: x, type: {name} }} ]"
