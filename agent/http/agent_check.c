@@ -61,36 +61,28 @@ static unsigned least_weight(const struct agent_view *view)
     return least;
 }
 
-struct faults {
-    const char *first;    /* reason of the first fault that is this instance's; NULL: none */
-    const char *any;      /* of the first of all */
-    bool full, otherwise; /* this instance's: because of its connections; because of anything else */
-};
-
-static void find_faults(const struct agent_view *view, struct faults *faults)
+/* The reason of the first fault that is this instance's, or else of the first; NULL: no check that gates is in fail. */
+static const char *first_fault(const struct agent_view *view)
 {
-    memset(faults, 0, sizeof *faults);
+    const char *any = NULL;
+
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
         struct check_fault fault;
 
         if (!gates_ready(check) || check->health.state != STATE_FAIL || !check_fault_of(check, &fault))
             continue;
-        faults->any = faults->any ? faults->any : reason_name(fault.reason);
-        if (fault.scope != SCOPE_LOCAL)
-            continue;
-        faults->first = faults->first ? faults->first : reason_name(fault.reason);
-        if (fault.reason == REASON_SERVER_CONNECTIONS_HIGH)
-            faults->full = true;
-        else
-            faults->otherwise = true;
+        if (fault.scope == SCOPE_LOCAL)
+            return reason_name(fault.reason);
+        any = any ? any : reason_name(fault.reason);
     }
+    return any;
 }
 
 void agent_check_line(const struct agent_view *view, unsigned degraded_weight, char out[AGENT_CHECK_LINE_MAX])
 {
     const struct verdict *verdict = &view->verdict;
-    struct faults faults;
+    const char *fault;
 
     if (verdict->draining) {
         snprintf(out, AGENT_CHECK_LINE_MAX, "up drain");
@@ -104,11 +96,11 @@ void agent_check_line(const struct agent_view *view, unsigned degraded_weight, c
         snprintf(out, AGENT_CHECK_LINE_MAX, "up ready %u%%", weight);
         return;
     }
-    find_faults(view, &faults);
-    if (faults.full && !faults.otherwise)
+    fault = first_fault(view);
+    if (report_is_full(view))
         snprintf(out, AGENT_CHECK_LINE_MAX, "up ready 0%%");
     else
-        snprintf(out, AGENT_CHECK_LINE_MAX, "down #%s", faults.first ? faults.first : faults.any ? faults.any : "starting");
+        snprintf(out, AGENT_CHECK_LINE_MAX, "down #%s", fault ? fault : "starting");
 }
 
 /* --- connections --- */
@@ -152,13 +144,8 @@ static void on_accept(void *user, struct stream *stream)
 static bool knows(const struct agent_check *responder)
 {
     const struct agent_view *view = responder->source.view(responder->source.user);
-    const struct verdict *verdict = &view->verdict;
-    struct faults faults;
 
-    if (verdict->ready || verdict->draining || clock_now_ms() >= responder->hold_until_ms)
-        return true;
-    find_faults(view, &faults);
-    return faults.any;
+    return view->verdict.ready || view->verdict.draining || first_fault(view) || clock_now_ms() >= responder->hold_until_ms;
 }
 
 static bool has_room(void *user)

@@ -61,13 +61,15 @@ static void answer(struct httpd_reply *reply, int status, const char *text)
 
 /* --- /prestop --- */
 
-static void say_left(const struct drain_view *drain, const char *before, struct httpd_reply *reply)
+static void say_left(const struct drain_view *drain, const struct httpd_request *request, const char *before,
+                     struct httpd_reply *reply)
 {
     answer(reply, 200, before);
     if (drain->counted)
         buf_printf(reply->body, "client connections left: %" PRIu64 "\n", drain->remaining);
     else
-        buf_printf(reply->body, "client connections could not be counted%s%s\n", *drain->why ? ": " : "", drain->why);
+        buf_printf(reply->body, "client connections could not be counted%s%s\n", request->peer_local && *drain->why ? ": " : "",
+                   request->peer_local ? drain->why : ""); /* it may name the server's host */
 }
 
 void drain_answer_prestop(const struct agent_view *view, void (*drain)(void *user, bool on), void *user,
@@ -89,11 +91,11 @@ void drain_answer_prestop(const struct agent_view *view, void (*drain)(void *use
     uint64_t now_ms = clock_now_ms(), since_ms = now_ms > state->since_ms ? now_ms - state->since_ms : 0;
     bool reached = state->counted && state->remaining <= until;
     if (reached && since_ms >= min_ms) {
-        say_left(state, "drained, ", reply);
+        say_left(state, request, "drained, ", reply);
         return;
     }
     if (request->waited_ms >= timeout_ms) {
-        say_left(state, "time over, ", reply);
+        say_left(state, request, "time over, ", reply);
         return;
     }
     uint64_t wait_ms = timeout_ms - request->waited_ms;

@@ -384,6 +384,14 @@ void httpd_wake(struct httpd *httpd)
         timer_start(&httpd->turn, 0);
 }
 
+unsigned httpd_waiting(const struct httpd *httpd)
+{
+    unsigned count = 0;
+    list_each (node, &httpd->conns)
+        count += list_entry(node, struct httpd_conn, node)->waiting;
+    return count;
+}
+
 /* --- accepting --------------------------------------------------------------------------------------------------------- */
 
 static void on_accept(void *user, struct stream *stream)

@@ -62,6 +62,7 @@ struct httpd *httpd_open(struct loop *loop, const struct listen_address *address
 void httpd_close(struct httpd *httpd); /* finishes what is being written, bounded by 500 ms; frees itself. Handlers may call it */
 void httpd_wake(
     struct httpd *httpd); /* the handler is asked again for each request that was put off, in the next turn of the loop */
+unsigned httpd_waiting(const struct httpd *httpd); /* requests that are put off */
 uint16_t httpd_port(const struct httpd *httpd);
 bool httpd_lost(const struct httpd *httpd); /* the file of its unix socket is no longer there */
 

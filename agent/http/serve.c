@@ -109,6 +109,8 @@ static void judge_ready(const struct question *question, struct httpd_reply *rep
 {
     const struct verdict *verdict = &question->view->verdict;
     reply->status = verdict->ready && !verdict->draining ? 200 : 503;
+    if (report_is_full(question->view) && query_is(question, "drain", "404"))
+        reply->status = 404; /* HAProxy's disable-on-404: no new clients, and nobody is cut */
     if (verdict->draining) {
         buf_append_str(reply->headers, "x-envoy-immediate-health-check-fail: true\r\n");
         if (query_is(question, "drain", "404"))

@@ -396,7 +396,15 @@ static void tell_own(struct diagnosis *out, enum cause cause)
 
 static void tell_draining(const struct agent_view *view, struct diagnosis *out)
 {
+    const struct drain_view *drain = &view->drain;
+    char text[sizeof drain->why + 64] = "";
+
     tell_own(out, CAUSE_DRAINING);
+    if (drain->counted)
+        snprintf(text, sizeof text, "; client connections left: %llu", (unsigned long long)drain->remaining);
+    else if (*drain->why)
+        snprintf(text, sizeof text, "; client connections cannot be counted: %s", drain->why);
+    diagnosis_say(out, text);
     for (size_t i = 0; i < view->check_count; i++)
         if (view->checks[i]->health.state == STATE_FAIL)
             diagnosis_blame(out, view->checks[i]);

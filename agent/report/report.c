@@ -195,6 +195,24 @@ static bool undecided(const struct agent_view *view)
     return !view->verdict.draining && !failed && missing && (!judged || view->verdict.status == RESULT_FAIL);
 }
 
+bool report_is_full(const struct agent_view *view)
+{
+    bool full = false;
+
+    for (size_t i = 0; i < view->check_count; i++) {
+        const struct check_view *check = view->checks[i];
+        struct check_fault fault;
+
+        if (!gates_ready(check) || check->health.state != STATE_FAIL || !check_fault_of(check, &fault) ||
+            fault.scope != SCOPE_LOCAL)
+            continue;
+        if (fault.reason != REASON_SERVER_CONNECTIONS_HIGH)
+            return false;
+        full = true;
+    }
+    return full && !view->verdict.ready && !view->verdict.draining;
+}
+
 int report_exit_code(const struct agent_view *view)
 {
     if (undecided(view))

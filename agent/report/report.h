@@ -39,6 +39,9 @@ void report_evidence(const struct check_view *check, const struct report_style *
 const struct check_view *report_find_check(const struct agent_view *view, const char *name); /* NULL: there is none */
 /* One plugin line with performance data: "WSHEALTHD OK - …|total=0.001900s;;2;0 …". */
 void report_nagios(const struct agent_view *view, struct buf *out);
+/* Is it not ready because a `server` check sees max_connections reached, and for nothing else that is this instance's? Then those that are
+ * connected are well, and only new clients are too many. */
+bool report_is_full(const struct agent_view *view);
 int report_exit_code(const struct agent_view *view); /* 0 pass, 1 warn, 2 fail, 3 unknown */
 /* sd_notify's STATUS=, one line. */
 void report_line(const struct agent_view *view, char *out, size_t size);

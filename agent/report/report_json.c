@@ -253,6 +253,20 @@ static void put_broker(struct json_out *json, const struct check_view *check, bo
     json_out_object_end(json);
 }
 
+/* Only while the instance is drained. */
+static void put_drain(struct json_out *json, const struct drain_view *drain, bool full)
+{
+    json_out_key(json, "drain");
+    json_out_object(json);
+    json_out_key(json, "remaining_connections");
+    if (drain->counted)
+        json_out_int(json, (int64_t)drain->remaining);
+    else
+        json_out_null(json);
+    put_text(json, "uncounted_because", full && !drain->counted && *drain->why ? drain->why : NULL);
+    json_out_object_end(json);
+}
+
 void report_status_json_with(const struct agent_view *view, const struct report_extra *extra, struct buf *out)
 {
     bool full = extra->full;
@@ -265,6 +279,8 @@ void report_status_json_with(const struct agent_view *view, const struct report_
     put_flag(&json, "started", view->verdict.started);
     put_flag(&json, "draining", view->verdict.draining);
     put_flag(&json, "degraded", view->verdict.degraded);
+    if (view->drain.since_ms)
+        put_drain(&json, &view->drain, full);
     put_text(&json, "version", view->version);
     put_text(&json, "target", full ? view->service_id : NULL);
     put_diagnosis(&json, view, full);

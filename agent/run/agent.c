@@ -17,11 +17,12 @@
 #include "agent/base/text.h"
 #include "agent/base/version.h"
 #include "agent/core/event.h"
+#include "agent/http/httpd.h"
 #include "agent/run/agent_impl.h"
 #include "agent/run/sd_notify.h"
 #include "brokers/registry.h"
 
-enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, TIDY_MS = 1000, LEAVE_MORE_MS = 10000 };
+enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, TIDY_MS = 1000, LEAVE_MORE_MS = 10000, LEAVE_POLL_MS = 20, LEAVE_PRESTOP_MS = 2000 };
 
 static void on_done_timer(struct timer *timer, void *user)
 {
@@ -187,21 +188,34 @@ static void on_stop_timer(struct timer *timer, void *user)
     on_goodbye_timer(timer, agent);
 }
 
+/* Where a pod's containers are all told to end at once, the agent would go before the server's /prestop is answered: the hook would fail, and the
+ * server would end with all its clients. Each of these requests has a time of its own, and so has the pod. */
 static void on_grace_over(struct timer *timer, void *user)
 {
     struct agent *agent = user;
 
-    (void)timer;
-    agent_stop(agent, agent->on_left, agent->left_user);
+    if (agent->health && httpd_waiting(agent->health))
+        timer_start(timer, LEAVE_POLL_MS);
+    else
+        agent_stop(agent, agent->on_left, agent->left_user);
+}
+
+/* The hook of the server's container may come a moment after the agent's SIGTERM. */
+static int64_t grace_of(const struct agent *agent)
+{
+    const struct conf *conf = agent->generation->conf;
+    bool hook_may_come = conf->prestop && !agent->draining;
+
+    return hook_may_come && conf->grace_ms < LEAVE_PRESTOP_MS ? LEAVE_PRESTOP_MS : conf->grace_ms;
 }
 
 /* Load balancers look once in a while: an agent that is simply gone is a fault to some of them, and no news to others. */
 void agent_leave(struct agent *agent, void (*on_stopped)(void *user), void *user)
 {
-    int64_t grace_ms = agent->generation->conf->grace_ms;
+    int64_t grace_ms = grace_of(agent);
     char grace[32];
 
-    if (!agent->options.serve || !grace_ms) {
+    if (!agent->options.serve || (!grace_ms && !(agent->health && httpd_waiting(agent->health)))) {
         agent_stop(agent, on_stopped, user);
         return;
     }

@@ -41,6 +41,7 @@ static void put_counted(struct agent *agent, uint64_t remaining)
     view->remaining = remaining;
     view->why[0] = 0;
     agent->view.generation++;
+    agent->stale = true;
     wake(agent);
 }
 
@@ -57,6 +58,7 @@ static void put_uncounted(struct agent *agent, const char *why)
     view->remaining = 0;
     snprintf(view->why, sizeof view->why, "%s", why);
     agent->view.generation++;
+    agent->stale = true;
     wake(agent);
 }
 

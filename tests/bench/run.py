@@ -3,7 +3,7 @@
 
 Agent and reference take turns, and the median of the turns counts, so that a noisy machine disturbs both alike. A figure's ratio is what
 is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy rtt start event delivery killed frozen
-connection lag channels server. Exit code 1 when one misses.
+connection lag channels server drain. Exit code 1 when one misses.
 """
 import contextlib
 import http.client
@@ -33,6 +33,7 @@ AGENT = str(BUILD / "release" / "wshealthd")
 TOOLS = BUILD / "release" / "tests" / "bench"
 TURNS = 5
 COUNTED = 15000
+DRAINED = 200
 CPUS = sorted(os.sched_getaffinity(0))
 ROWS = []
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -96,13 +97,13 @@ def count(port):
 
 
 @contextlib.contextmanager
-def agent(text, cpu=None, wait=True):
+def agent(text, cpu=None, wait=True, admin="off"):
     with tempfile.TemporaryDirectory(prefix="wshealthd-bench-") as directory:
         port = free_port()
         file = pathlib.Path(directory) / "wshealthd.yaml"
-        file.write_text(f"listen: 127.0.0.1:{port}\nadmin: off\nlog: {{ level: error }}\n{text}")
+        file.write_text(f"listen: 127.0.0.1:{port}\nadmin: {admin}\nlog: {{ level: error }}\n{text}")
         with process(AGENT, "run", "-c", file, port=port, cpu=cpu) as child:
-            child.port = port
+            child.port, child.file = port, file
             if wait:
                 until("/ready is 200", lambda: get(port, "/ready")[0] == 200, 60)
             yield child
@@ -328,7 +329,7 @@ def figure_start():
         for _ in range(9):
             port = free_port()
             file = pathlib.Path(directory) / "wshealthd.yaml"
-            file.write_text(f"listen: 127.0.0.1:{port}\nadmin: off\nlog: {{ level: error }}\n{target(server.port)}")
+            file.write_text(f"listen: 127.0.0.1:{port}\nadmin: {admin}\nlog: {{ level: error }}\n{target(server.port)}")
             start = time.monotonic()
             child = subprocess.Popen([AGENT, "run", "-c", file])
             try:
@@ -678,9 +679,31 @@ def figure_server():
     row("server: /ready at its slowest meanwhile", slowest, "ms", None, "", None, "(for comparison)", None)
 
 
+def figure_drain():
+    """From the last client's leaving to the end of `drain --wait`; the longest of some."""
+    delays = []
+    port = free_port()
+    capacity = HERE.parent / "e2e" / "servers" / "capacity.py"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(process(PYTHON, capacity, "127.0.0.1", port, "4096", port=port, cpu=1))
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="wshealthd-bench-"))
+        child = stack.enter_context(agent(target(port), cpu=0, wait=False, admin=f"unix:{directory}/admin.sock"))
+        for _ in range(TURNS):
+            clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(DRAINED)]
+            with process(AGENT, "drain", "--wait", "60s", "-c", child.file) as command:
+                until("they are counted", lambda: f"\nwshealthd_drain_remaining_connections {DRAINED}\n" in get(child.port, "/metrics")[1])
+                for one in clients:
+                    one.close()
+                start = time.monotonic()
+                assert command.child.wait(60) == 0, command.err()
+                delays.append((time.monotonic() - start) * 1000)
+            subprocess.run([AGENT, "resume", "-c", child.file], check=True, stdout=subprocess.DEVNULL, timeout=60)
+    row("drain: 200 clients, after the last has left", max(delays), "ms", None, "", None, "<= 100 ms", max(delays) <= 100)
+
+
 FIGURES = {"cpu": figure_cpu, "rss": figure_rss, "held": figure_held, "ready": figure_ready, "busy": figure_busy, "rtt": figure_rtt,
            "start": figure_start, "event": figure_event, "delivery": figure_delivery, "killed": figure_killed, "frozen": figure_frozen,
-           "connection": figure_connection, "lag": figure_lag, "channels": figure_channels, "server": figure_server}
+           "connection": figure_connection, "lag": figure_lag, "channels": figure_channels, "server": figure_server, "drain": figure_drain}
 
 
 def main():

@@ -2,13 +2,15 @@
 import contextlib
 import csv
 import io
+import re
 import signal
 import socket
+import threading
 import time
 
 import pytest
 
-from harness import PATIENCE, Agent, agent, echo_server, free_port, process, until
+from harness import PATIENCE, ROOT, Agent, agent, echo_server, free_port, process, until
 from test_drain import Client, clients
 
 BOTH = ("agent-check", "httpchk", "both")
@@ -48,7 +50,7 @@ class Haproxy:
 
 
 @contextlib.contextmanager
-def haproxy(tool, directory, how, server, health, check):
+def haproxy(tool, directory, how, server, health, check, weight="weight 100"):
     port = free_port()
     by_agent = f"agent-check agent-addr 127.0.0.1 agent-port {check} agent-inter 200ms" if how != "httpchk" else ""
     by_http = f"check port {health} inter 200ms fall 2 rise 1" if how != "agent-check" else ""
@@ -69,7 +71,7 @@ frontend f
   default_backend b
 backend b
   option httpchk GET /ready
-  server chat1 127.0.0.1:{server} weight 100 on-marked-down shutdown-sessions {by_agent} {by_http}
+  server chat1 127.0.0.1:{server} {weight} on-marked-down shutdown-sessions {by_agent} {by_http}
 """)
     with process(tool("haproxy"), "-db", "-f", directory / "h.cfg", port=port) as child:
         yield Haproxy(child, directory / "h.sock", port)
@@ -292,3 +294,115 @@ def test_the_weight_falls_before_the_limit(tool, tmp_path, server):
                 until("there is room again", child.ready)
                 until("there is room again", lambda: proxy.weight() == 50)
             Client(proxy.port).echo()
+
+
+def test_the_servers_own_weight_must_be_large(tool, tmp_path, server):
+    """What docs/load-balancers.md warns of: HAProxy rounds its share of the default weight down to nothing."""
+    check = free_port()
+    checks = "[ { type: handshake }, { type: server, max_connections: 20 } ]"
+    with agent(conf(check, server.port, checks), tmp_path) as child:
+        child.wait_ready()
+        with haproxy(tool, tmp_path, "agent-check", server.port, child.port, check, "") as proxy, clients(proxy.port, 15):
+            until("the weight falls", lambda: line(check) == "up ready 50%\n")
+            until("to nothing", lambda: proxy.weight() == 0)
+
+
+def documented(language):
+    """That block of the section HAProxy of docs/load-balancers.md."""
+    section = re.search(r"^## HAProxy\n(.*?)^## ", (ROOT / "docs/load-balancers.md").read_text(), re.M | re.S)[1]
+    return re.search(rf"^```{language}\n(.*?)^```", section, re.M | re.S)[1]
+
+
+def test_the_documented_configurations(tool, tmp_path):
+    """As printed, but for the addresses, which are this machine's, the length of the intervals and the limit."""
+    ports = {name: free_port() for name in ("server", "check", "front")}
+    text = documented("yaml").replace('"[::]:9718"', f"127.0.0.1:{ports['check']}").replace(":8080", f":{ports['server']}")
+    text = text.replace("max_connections: 20000", "max_connections: 8") + "defaults: { interval: 200ms, fast_interval: 100ms, timeout: 500ms }\n"
+    with echo_server(ports["server"]) as server, agent(text, tmp_path) as child:
+        child.wait_ready()
+        backend = documented("haproxy").replace("9717", str(child.port)).replace("9718", str(ports["check"])).replace("2s", "200ms")
+        backend = re.sub(r"^    server chat2 .*\n", "", backend.replace("10.0.0.11:8080", f"127.0.0.1:{ports['server']}"), flags=re.M)
+        (tmp_path / "h.cfg").write_text(f"global\n  stats socket {tmp_path}/h.sock\n  log stdout format raw local0\ndefaults\n  log global\n  mode http\n"
+                                        "  timeout connect 1s\n  timeout client 1m\n  timeout server 1m\n  timeout tunnel 1h\n"
+                                        f"frontend f\n  bind 127.0.0.1:{ports['front']}\n  default_backend chat\n{backend}")
+        with process(tool("haproxy"), "-db", "-f", tmp_path / "h.cfg", port=ports["front"]) as front:
+            proxy = Haproxy(front, tmp_path / "h.sock", ports["front"])
+            proxy.wait("UP")
+            with clients(proxy.port, 4) as many:
+                until("half full", lambda: proxy.weight() == 100)
+                with clients(proxy.port, 2):
+                    until("it takes half", lambda: proxy.weight() == 50)
+                    with clients(proxy.port, 2):
+                        until("full", lambda: proxy.weight() == 0)
+                        proxy.wait("NOLB", "DRAIN")
+                proxy.wait("UP")
+                child.command("drain")
+                proxy.wait("NOLB", "DRAIN")
+                child.command("resume")
+                proxy.wait("UP")
+                assert "is DOWN" not in front.out(), front.out()
+                server.send(signal.SIGUSR2)
+                proxy.wait("DOWN")
+                server.send(signal.SIGHUP)
+                proxy.wait("UP")
+                for one in many:
+                    one.echo()
+                child.send(signal.SIGTERM)
+                proxy.wait("NOLB", "DRAIN")
+                assert child.child.wait(PATIENCE) == 0
+
+
+def test_a_rolling_restart_refuses_nobody(tool, tmp_path):
+    """Two replicas, restarted one after the other behind HAProxy, as documented: drained for long enough that HAProxy has seen it."""
+    replicas = []
+    with contextlib.ExitStack() as stack:
+        for name in ("one", "two"):
+            port, check = free_port(), free_port()
+            (tmp_path / name).mkdir()
+            running = stack.enter_context(contextlib.ExitStack())
+            running.enter_context(echo_server(port))
+            child = stack.enter_context(agent(conf(check, port), tmp_path / name))
+            child.wait_ready()
+            replicas.append((port, check, child, running))
+        front = free_port()
+        lines = "".join(f"  server s{i} 127.0.0.1:{port} check port {child.port} agent-check agent-port {check}\n"
+                        for i, (port, check, child, _) in enumerate(replicas))
+        (tmp_path / "h.cfg").write_text(f"defaults\n  mode http\n  retries 0\n  timeout connect 1s\n  timeout client 1m\n  timeout server 1m\n  timeout tunnel 1h\n"
+                                        f"frontend f\n  bind 127.0.0.1:{front}\n  default_backend b\nbackend b\n"
+                                        "  option httpchk GET /ready?drain=404\n  http-check disable-on-404\n"
+                                        f"  default-server weight 100 inter 200ms fall 3 rise 1 agent-inter 200ms\n{lines}")
+        stack.enter_context(process(tool("haproxy"), "-db", "-f", tmp_path / "h.cfg", port=front))
+        stop, failures, served = threading.Event(), [], []
+
+        def come_and_go():
+            while not stop.is_set():
+                try:
+                    one = Client(front)
+                    one.echo()
+                    time.sleep(0.02)
+                    one.echo()
+                    one.leave()
+                    served.append(1)
+                except (OSError, AssertionError) as error:
+                    failures.append(repr(error))
+
+        users = [threading.Thread(target=come_and_go) for _ in range(4)]
+        for user in users:
+            user.start()
+        try:
+            for port, _, child, running in replicas:
+                until("they are served", lambda: len(served) > 50)
+                code, out, err = child.command("drain", "--wait", "60s", "--min", "2s")
+                assert code == 0, (out, err)
+                running.close()
+                running.enter_context(echo_server(port))
+                until("the new server passes", lambda: child.check("handshake")["status"] == "pass")
+                assert child.command("resume")[0] == 0
+                child.wait_ready()
+                served.clear()
+                time.sleep(2)  # so that the other is not alone before HAProxy has seen this one
+        finally:
+            stop.set()
+            for user in users:
+                user.join(PATIENCE)
+        assert not failures, failures[:5]

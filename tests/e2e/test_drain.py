@@ -374,3 +374,27 @@ def test_the_grace_can_be_cut_short(tmp_path, server):
                 until("it drains", lambda: not child.ready())
                 child.send(signal.SIGTERM)
             assert child.child.wait(PATIENCE) == code
+
+
+def test_the_agent_outlives_the_hook_that_waits(tmp_path, server):
+    """Plain containers of a pod are told to end at the same moment: the hook comes before or just after the agent's SIGTERM."""
+    for first in (True, False):
+        with clients(server.port, 1) as many, agent(conf(server.port, "true"), tmp_path) as child:
+            child.wait_ready()
+            answers = []
+            waiting = threading.Thread(target=lambda: answers.append(child.get("/prestop?timeout=60s")))
+            if first:
+                waiting.start()
+                until("it drains", lambda: is_draining(child))
+                child.send(signal.SIGTERM)
+            else:
+                child.send(signal.SIGTERM)
+                until("it drains", lambda: not child.ready())
+                waiting.start()
+            time.sleep(3)
+            assert child.running() and child.get("/ready").status == 503
+            many[0].echo()
+            many[0].leave()
+            waiting.join(PATIENCE)
+            assert answers[0].text == "drained, client connections left: 0\n"
+            assert child.child.wait(PATIENCE) == 0

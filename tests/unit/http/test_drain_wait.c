@@ -43,7 +43,7 @@ static const char *answer_of(const struct httpd_request *request, bool prestop)
 static const char *prestop(const char *query, uint64_t waited_ms, bool again)
 {
     const struct httpd_request request = {
-        .method = slice_str("GET"), .query = slice_str(query), .waited_ms = waited_ms, .again = again
+        .method = slice_str("GET"), .query = slice_str(query), .waited_ms = waited_ms, .again = again, .peer_local = true
     };
     return answer_of(&request, true);
 }
