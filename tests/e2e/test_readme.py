@@ -22,6 +22,7 @@ To print the blocks anew after a change of the program: README_WRITE=1 pytest te
 """
 import contextlib
 import functools
+import json
 import os
 import pathlib
 import re
@@ -404,7 +405,7 @@ def test_words_and_flags_exist(name):
 # --- files of others ----------------------------------------------------------------------------------------------------------
 
 
-TOP = {"target", "brokers", "checks", "dialects", "listen", "admin", "defaults", "proxy_protocol", "readiness", "liveness", "identity", "log", "details"}
+TOP = set(json.loads(wshealthd("config", "schema")[1])["properties"])
 
 
 def whole(text, directory):

@@ -330,9 +330,9 @@ static void test_wrong_kinds(void **state)
     refuse(TARGET "log: debug\n", "2:6: log: a text, want a mapping\n");
     refuse(TARGET "defaults: { timeout: 1, gates: [] }\n", "2:22: defaults.timeout: '1' has no unit, want a duration such as 5s\n"
                                                            "2:25: defaults.gates: unknown key\n");
-    refuse(TARGET "readiness: { degraded_weight: 0% }\n",
-           "2:31: readiness.degraded_weight: '0%', want a percentage between 1% and 100%\n");
-    refuse(TARGET "agent_check: 9718x\n", "2:14: agent_check: '9718x', want address:port, [::]:port, :port or unix:/path\n");
+    refuse(TARGET "readiness: { degraded_weight: 0% }\n", "2:31: readiness.degraded_weight: 0%, want 1% to 100%\n");
+    refuse(TARGET "agent_check: 9718x\n", "2:14: agent_check: address: '9718x' is not an IP address, want one like 127.0.0.1:9717, "
+                                          "[::1]:9717 or unix:/run/wshealthd/http.sock\n");
     refuse(TARGET "listen: 127.0.0.1:9717\nagent_check: 127.0.0.1:9717\n", "3:14: agent_check: the same address as listen\n");
     refuse(TARGET "brokers: [{ name: bus }]\ngrpc: 127.0.0.1:1\n",
            "2:10: brokers: not in this build\n3:1: grpc: not in this build\n");
