@@ -225,6 +225,18 @@ static void balancers_get_the_status_they_ask_for(void **state)
     assert_int_equal(ask("/ready", "drain=404").status, 200);
     make_not_ready();
     assert_int_equal(ask("/ready", "warn=429&drain=404").status, 503);
+    /* Full, and nothing else: no new clients, as while draining. */
+    echo.reason = echo.last_fault = REASON_SERVER_CONNECTIONS_HIGH;
+    assert_int_equal(ask("/ready", "drain=404").status, 404);
+    assert_first_line(ask("/ready", "drain=404"), "not ready");
+    assert_int_equal(ask("/ready", "").status, 503);
+    handshake.health.state = STATE_FAIL;
+    handshake.last_fault = REASON_BROKER_UNREACHABLE;
+    handshake.last_fault_scope = SCOPE_SHARED;
+    assert_int_equal(ask("/ready", "drain=404").status, 404);
+    handshake.last_fault = REASON_CONNECT_REFUSED;
+    handshake.last_fault_scope = SCOPE_LOCAL;
+    assert_int_equal(ask("/ready", "drain=404").status, 503);
     make_view();
     assert_int_equal(ask("/ready", "warn=429&drain=404").status, 200);
 }

@@ -132,6 +132,21 @@ static void test_draining_explains_all(void **state)
     assert_true(advises("wshealthd resume"));
 }
 
+static void test_draining_says_who_is_left(void **state)
+{
+    (void)state;
+    world_judge(&world, true, true);
+    world.view.drain = (struct drain_view){ .since_ms = 1, .counted = true, .remaining = 12 };
+    diagnose(&world.view, &world.view.diagnosis);
+    assert_string_equal(world.view.diagnosis.sentence,
+                        "The instance is drained: it takes no new connections, on purpose; client connections left: 12");
+    assert_null(strstr(world.view.diagnosis.plain, "12"));
+    world.view.drain = (struct drain_view){ .since_ms = 1, .why = "the server is on another host" };
+    diagnose(&world.view, &world.view.diagnosis);
+    assert_string_equal(world.view.diagnosis.sentence, "The instance is drained: it takes no new connections, on purpose; client "
+                                                       "connections cannot be counted: the server is on another host");
+}
+
 static void test_agent_stalled(void **state)
 {
     (void)state;
@@ -1536,6 +1551,7 @@ int main(void)
         T(test_starting_tells_what_failed),
         T(test_down_from_the_start),
         T(test_draining_explains_all),
+        T(test_draining_says_who_is_left),
         T(test_agent_stalled),
         T(test_server_down),
         T(test_a_server_that_has_just_died),

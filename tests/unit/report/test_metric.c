@@ -396,6 +396,7 @@ static void test_values(void **state)
     const char *text = scrape(false);
     assert_true(number_of(text, "wshealthd_ready") == 1);
     assert_true(number_of(text, "wshealthd_draining") == 0);
+    assert_true(number_of(text, "wshealthd_drain_remaining_connections") == 0);
     assert_true(number_of(text, "wshealthd_stalls_total") == 4);
     assert_true(number_of(text, "wshealthd_check_state{check=\"front\",type=\"hold\",path=\"public\"}") == 0.5);
     assert_true(number_of(text, "wshealthd_connection_closes_total{check=\"front\",code=\"1006\"}") == 2);
