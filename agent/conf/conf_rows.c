@@ -131,9 +131,9 @@ const struct opt target_rows[] = {
       .help =
           "the version of HTTP that a WebSocket begins with: 1.1, 2 (RFC 8441: as browsers do where a proxy offers it; needs "
           "libnghttp2), or both, one after the other in each round, each with the whole timeout; the sentence then says which of "
-          "the two fails. For both, hold takes turns with its connections, and delivery uses 1.1: how a message gets from the "
-          "broker to a client "
-          "is the same behind either" },
+          "the two fails. A server that says that it has no WebSocket over HTTP/2 is a warning then, as clients take 1.1. For "
+          "both, hold takes turns with its connections, auth and origin try what is bad half as often over each, and delivery "
+          "uses 1.1: how a message gets from the broker to a client is the same behind either" },
     { .name = "dialect",
       .kind = OPT_STRING,
       .offset = TARGET(dialect_name),
