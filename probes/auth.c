@@ -527,6 +527,7 @@ const struct probe_type probe_auth = {
                                       REASON_AUTH_REFRESH_FAILED, REASON_ECHO_TIMEOUT, REASON_ECHO_MISMATCH, REASON_NONE },
     .timeout_reason = REASON_UPGRADE_TIMEOUT,
     .validate = auth_validate,
+    .validate_all = auth_validate_time,
     .start = auth_start,
     .on_deadline = auth_on_deadline,
     .stop = auth_stop,

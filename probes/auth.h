@@ -50,6 +50,7 @@ struct auth_opts {
 
 extern const struct opt auth_rows[];
 int auth_validate(const void *opts, struct err *err);
+void auth_validate_time(const struct check_conf *check, const struct complaints *complaints);
 bool auth_needs_tls(const void *opts);
 
 /* --- tokens --- */

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "agent/base/text.h"
 #include "agent/proto/url.h"
 #include "probes/auth.h"
 
@@ -67,6 +68,22 @@ int auth_validate(const void *opts, struct err *err)
     if (!auth->accept && !auth->reject && !auth_expiry_wanted(auth))
         return err_set(err, REASON_NONE, 0, "reject: nothing is asked with accept: false, no expiry and no bad token");
     return validate_refresh(auth, err) < 0 ? -1 : validate_expiry(auth, err);
+}
+
+/* A round that has no time for what it waits for would never say anything of a bad token. */
+void auth_validate_time(const struct check_conf *check, const struct complaints *complaints)
+{
+    const struct auth_opts *auth = check->opts;
+    char waits[32], timeout[32];
+    struct err err;
+
+    if (auth->refuse_within_ms * 2 < check->timeout_ms)
+        return;
+    text_format_duration(auth->refuse_within_ms, waits, sizeof waits);
+    text_format_duration(check->timeout_ms, timeout, sizeof timeout);
+    err_set(&err, REASON_NONE, 0, "refuse_within: %s, want less than half of timeout (%s): a round waits for it twice", waits,
+            timeout);
+    complaints->tell(complaints->user, &err);
 }
 
 #define AT(field) offsetof(struct auth_opts, field)
@@ -246,7 +263,8 @@ const struct opt auth_rows[] = {
       .max = 60000,
       .help =
           "how long after the upgrade, and the dialect's connect, a refusal may come. By default a quarter of timeout, at most 1s, "
-          "and for a bad token that seemed to be taken most of the round's time once more. timeout must be longer: a round "
+          "and for a bad token that seemed to be taken most of the round's time once more. timeout must be more than twice that: a "
+          "round "
           "waits once with the valid token and once with a bad one" },
     { .name = "expiry",
       .kind = OPT_SECTION,

@@ -259,3 +259,21 @@ checks:
         assert counts(port)["refused"] == 1
         assert running.check("handshake")["state"] == "pass"
         assert running.ready()  # it only reports
+
+
+def test_beside_checks_that_share_a_connection(keys, tmp_path):
+    """In a dialect whose first message brings the token: what is refused to auth and origin on purpose disturbs nobody."""
+    port = free_port()
+    dialect = """dialects: { chat: { connect: { send: '{"token":"{{token}}"}', expect: { json: { /op: welcome } }, reject: { json: { /op: error } } } } }\n"""
+    token = jwt.encode({"sub": "probe", "iat": int(time.time()), "exp": int(time.time()) + 600}, SECRET, algorithm="HS256")
+    text = (f'defaults: {{ interval: 300ms, fast_interval: 100ms, timeout: 5s, jitter: 0%, fall: 1 }}\n{dialect}'
+            f'target: {{ url: "ws://127.0.0.1:{port}/ws", origin: "https://chat.example.com", token: "{token}", token_in: message, dialect: chat }}\n'
+            "checks:\n  - { type: handshake }\n  - { type: echo, share_connection: true }\n  - { type: ping, share_connection: true }\n"
+            "  - { type: hold, connections: 1, share_connection: true }\n  - { type: reconnect, interval: 1s }\n"
+            f"  - {{ type: auth, pace: 1s, {mint(keys)}, reject: [absent, garbage, expired, wrong_signature], expiry: {{ ttl: 2s, within: 3s }} }}\n"
+            "  - { type: origin, pace: 1s, lookalikes: false }\n")
+    with guard(port, keys, **{"in": "message", "origins": ["https://chat.example.com"], "at_exp": "close"}), agent(text, tmp_path) as child:
+        child.wait_ready()
+        until("all was tried", lambda: all(words in (child.check("auth")["message"] or "") for words in ("wrong_signature (a message)", "a session ends")))
+        assert {c["state"] for c in child.status()["checks"]} == {"pass"}, child.status()
+        assert "check_fail" not in child.err() and "check_warn" not in child.err(), child.err()
