@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
@@ -313,6 +314,14 @@ static void look_discard(struct mail *mail)
     mem_free((struct look_mail *)mail);
 }
 
+static uint64_t cpu_now_ns(void)
+{
+    struct timespec now = { 0 };
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
 static void *look_run(void *arg)
 {
     struct looker *looker = arg;
@@ -321,7 +330,10 @@ static void *look_run(void *arg)
     for (struct mail *mail; (mail = mailbox_take(box));) {
         struct look_mail *look = (struct look_mail *)mail;
 
+        uint64_t began_ns = cpu_now_ns();
+
         look_now(looker, &look->ask, &look->seen);
+        look->seen.cpu_ns = cpu_now_ns() - began_ns;
         mail->owed = true;
         if (mailbox_post(box, mail) < 0)
             look_discard(mail);

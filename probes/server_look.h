@@ -46,6 +46,7 @@ struct look_peer {
 /* What was seen. */
 struct look_seen {
     uint64_t at_ns, listen_ns, count_ns; /* what it took; count_ns is 0 in a look that did not count */
+    uint64_t cpu_ns;                     /* of the thread: on a busy machine a look takes longer, and costs the same */
     bool refused;                        /* the kernel tells nothing of its sockets: err says why */
     struct err err;
     bool unsure;      /* the kernel did not tell all of its sockets in time: there may be more that listen */

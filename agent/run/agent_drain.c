@@ -86,7 +86,7 @@ static void note(struct agent *agent, const struct look_seen *seen)
 static void on_seen(void *user, const struct look_seen *seen)
 {
     struct agent *agent = user;
-    uint64_t pause_ms = (seen->listen_ns + seen->count_ns) * COST_FACTOR / NS_PER_MS;
+    uint64_t pause_ms = seen->cpu_ns * COST_FACTOR / NS_PER_MS;
 
     note(agent, seen);
     pause_ms = pause_ms < PAUSE_MIN_MS ? PAUSE_MIN_MS : pause_ms > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause_ms;

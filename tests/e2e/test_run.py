@@ -217,6 +217,7 @@ def test_it_ends_at_once_while_the_server_hangs(tmp_path, server):
 
 def test_the_admin_socket_is_private_and_a_stale_one_is_replaced(tmp_path, server):
     with agent(conf(server.port), tmp_path) as child:
+        until("the admin socket is there", child.admin.exists)  # it is opened after the health port
         assert os.stat(child.admin).st_mode & 0o777 == 0o660
         child.send(signal.SIGKILL)
         child.child.wait(10)
