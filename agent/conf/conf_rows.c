@@ -248,7 +248,7 @@ static const struct opt shutdown_rows[] = {
       .max = HOURS(1),
       .help =
           "how long the agent goes on answering after SIGTERM, draining, so that load balancers see it; a second signal ends it "
-          "at once" },
+          "at once. Requests to /prestop are answered before it ends; with `prestop` it waits for one for 2s at least" },
     { 0 },
 };
 
@@ -258,9 +258,7 @@ const struct opt identity_rows[] = {
       .offset = CONF(agent_id),
       .min = 1,
       .max = 255,
-      .help =
-          "how long the agent goes on answering after SIGTERM, draining, so that load balancers see it; a second signal ends it "
-          "at once. Requests to /prestop are answered before it ends; with `prestop` it waits for one for 2s at least" },
+      .help = "the agent's name, different for each; by default the host's. All but letters, digits, _ and - become _" },
     { .name = "region",
       .kind = OPT_STRING,
       .offset = CONF(region),
