@@ -1,6 +1,8 @@
 """`http: both`: every check type that can ask over both versions does, and the verdict says over which one it fails. haproxy, which takes
 HTTP/1.1 and HTTP/2 on one port, stands in front of the server; its rules break one version alone."""
 import json
+import os
+import signal
 
 import pytest
 
@@ -141,3 +143,36 @@ checks:
         until("both fail", lambda: "status 503" in (daemon.check("reconnect")["message"] or ""))
         with echo(behind):
             daemon.wait_ready()
+
+
+def test_a_front_that_stops_offering_http_2(tool, server, certs, tmp_path):
+    """haproxy reloads, twice, while sessions are held, and is polite to them for two seconds. Without HTTP/2 it serves every client: a warning.
+    The sessions that end with the old process are one loss each, over either version, and the instance stays in rotation."""
+    cert, key = certs.leaf("good")
+    port, pem, file = free_port(), tmp_path / "both.pem", tmp_path / "t.cfg"
+    pem.write_text(open(cert, encoding="ascii").read() + open(key, encoding="ascii").read())
+
+    def write(alpn):
+        text = CONF.format(port=f"{port} ssl crt {pem} alpn {alpn}", behind=server.port, rules="")
+        file.write_text(text.replace("  maxconn 400\n", "  maxconn 400\n  hard-stop-after 2s\n"))
+
+    write("h2,http/1.1")
+    conf = f"""
+target: {{ url: "wss://127.0.0.1:{port}/ws", http: both, tls: {{ ca_file: "{certs.ca}", server_name: localhost }} }}
+defaults: {{ interval: 300ms, timeout: 5s }}
+checks:
+  - {{ name: held, type: hold, connections: 4 }}
+  - {{ name: ping, type: ping }}
+"""
+    with process(tool("haproxy"), "-W", "-db", "-f", file, port=port) as front, agent(conf, tmp_path) as daemon:
+        daemon.wait_ready()
+        write("http/1.1")
+        os.kill(front.pid, signal.SIGUSR2)
+        until("it is told", lambda: daemon.check("ping")["state"] == "warn")
+        assert daemon.check("ping")["message"].startswith("HTTP/1.1 works, and clients use that: the server does not speak HTTP/2")
+        until("the old process has ended", lambda: daemon.check("held")["state"] == "warn")
+        assert daemon.ready(), daemon.get("/ready?verbose").text
+        write("h2,http/1.1")
+        os.kill(front.pid, signal.SIGUSR2)
+        until("it is back", lambda: daemon.check("ping")["state"] == "pass")
+        assert daemon.ready(), daemon.get("/ready?verbose").text
