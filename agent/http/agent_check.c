@@ -6,7 +6,6 @@
 #include "agent/http/agent_check.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
@@ -128,10 +127,10 @@ static void on_accept(void *user, struct stream *stream)
 {
     struct agent_check *responder = user;
     const struct agent_check_source *source = &responder->source;
-    char line[AGENT_CHECK_LINE_MAX + 1];
+    char words[AGENT_CHECK_LINE_MAX], line[AGENT_CHECK_LINE_MAX + 1];
 
-    agent_check_line(source->view(source->user), source->degraded_weight(source->user), line);
-    strcat(line, "\n");
+    agent_check_line(source->view(source->user), source->degraded_weight(source->user), words);
+    snprintf(line, sizeof line, "%s\n", words);
     stream_start(stream, &stream_events, NULL);
     if (stream_write(stream, slice_str(line)) < 0)
         stream_abort(stream);

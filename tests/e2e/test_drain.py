@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, Process, agent, free_port, until, wshealthd
+from harness import BINARY, PATIENCE, Process, agent, environment, free_port, until, wshealthd
 from test_screen import Terminal
 from test_server import server as capacity
 
@@ -351,12 +351,19 @@ def test_a_flood_of_prestops_harms_nobody(tmp_path, server):
 
 
 def test_sigterm_drains_the_agent_for_its_grace(tmp_path, server):
-    with agent(conf(server.port, more="shutdown: { grace: 2s }\n"), tmp_path) as child:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(PATIENCE)
+    with manager, agent(conf(server.port, more="shutdown: { grace: 2s }\n"), tmp_path, env=environment(NOTIFY_SOCKET=str(tmp_path / "notify"))) as child:
         child.wait_ready()
         began = time.monotonic()
         child.send(signal.SIGTERM)
         until("/ready turns", lambda: not child.ready(), 5)
         assert child.get("/ready").text == "draining\n"
+        while "STOPPING=1" not in (told := manager.recv(4096).decode()):
+            pass
+        assert "EXTEND_TIMEOUT_USEC=12000000" in told, told  # the units give 5 s
+        manager.close()
         code, _, err = child.command("resume")
         assert code == 3 and "told to end" in err, err
         assert child.child.wait(PATIENCE) == 0
