@@ -159,6 +159,7 @@ REFUSED = (
     ("chat", ("wshealthd.drain.seconds=30s",), "seconds"),
     ("chat", ("wshealthd.config.listen=127.0.0.1:1",), "config"),
     ("chat", ("wshealthd.files.token.secret=name",), "token"),
+    ("chat", ("wshealthd.server.liveness.failureThreshold=2",), "more than the 21 s"),
     ("chat", ("wshealthd.config.target.url=",), "config.target.url is missing"),
     ("chat", ("redis.enabled=false",), "redis.url is missing"),
     ("wshealthd", ("replica=2",), "replica"),

@@ -96,6 +96,11 @@ class World:
         kubectl("rollout", "restart", "deployment/chat")
 
     @staticmethod
+    def stay_in_rotation():
+        inside("helm", "upgrade", "chat", str(ROOT / "helm/chat"), "--reuse-values", "--set", "wshealthd.onAgentFailure=stayInRotation", "--wait", "--timeout", "3m",
+               timeout=240)
+
+    @staticmethod
     def rolled():
         return "successfully rolled out" in kubectl("rollout", "status", "deployment/chat", "--watch=false")
 

@@ -184,9 +184,10 @@ class Pod:
 
 
 class World:
-    """A Deployment of the manifest, and its Service. free_port() gives ports; faces: the ports of the server and of the agent in the manifest."""
+    """A Deployment of the manifest, and its Service; staying: the same with onAgentFailure: stayInRotation. free_port() gives ports; faces: the ports of the server and of the agent in the manifest."""
 
-    def __init__(self, deployment, directory, run, broker, free_port, faces=(3000, 9717)):
+    def __init__(self, deployment, staying, directory, run, broker, free_port, faces=(3000, 9717)):
+        self.staying = staying["spec"]["template"]["spec"]
         self.spec = deployment["spec"]["template"]["spec"]
         self.replicas, self.directory, self.run, self.faces = deployment["spec"]["replicas"], pathlib.Path(directory), run, faces
         self.switch_broker, self.free_port = broker, free_port
@@ -234,6 +235,10 @@ class World:
     def roll(self):
         with self.lock:
             self.generation += 1
+
+    def stay_in_rotation(self):
+        with self.lock:
+            self.spec, self.generation = self.staying, self.generation + 1
 
     def rolled(self):
         there = self.pods()

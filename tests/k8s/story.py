@@ -3,7 +3,7 @@ that follows the kubelet's rules (kubelet.py, `make test`).
 
 A world has:  pods() -> [Pod], those that are not being deleted;  ready() -> the names of pods that a Service sends clients to;
 gone(name) -> whether the pod has ended;  delete(name);  roll(): begins to replace every pod;  rolled() -> whether that is done;
-signal(name, container, number);  restarts(name, container);  broker(up);  ask(pod, path) -> (status, text) of the agent;
+stay_in_rotation(): rolls with onAgentFailure: stayInRotation;  signal(name, container, number);  restarts(name, container);  broker(up);  ask(pod, path) -> (status, text) of the agent;
 command(args) -> how to run a client beside the pods.
 A Pod has a name, and the addresses `server` and `agent`.
 """
@@ -207,6 +207,38 @@ def test_crash_of_the_agent(world):
         them.say("leave")
     settled(world)
     assert restarts(world, [pod, other]) == after
+
+
+def hang_the_agent(world, pod, other, meanwhile):
+    """Stops its process until its own livenessProbe has restarted it; meanwhile() is called while it hangs."""
+    before = restarts(world, [pod, other])
+    after = {**before, (pod.name, "wshealthd"): before[pod.name, "wshealthd"] + 1}
+    with clients(world, pod, 3) as them:
+        world.signal(pod.name, "wshealthd", signal.SIGSTOP)
+        meanwhile()
+        until("the agent is restarted", lambda: restarts(world, [pod, other]) == after)
+        until(f"{pod.name} is in rotation", lambda: pod.name in world.ready())
+        assert not them.of("cut"), them.events
+        them.say("leave")
+    settled(world)
+    assert restarts(world, [pod, other]) == after
+
+
+def test_agent_that_hangs(world):
+    """onAgentFailure: outOfRotation. Its pod gets nobody new until it is restarted; the server is left alone."""
+    pod, other = settled(world)
+    hang_the_agent(world, pod, other, lambda: until(f"{pod.name} is out of rotation", lambda: pod.name not in world.ready(), 10))
+
+
+def test_agent_that_hangs_stays_in_rotation(world):
+    """onAgentFailure: stayInRotation. Its pod stays where it is; a verdict still takes it out at once."""
+    world.stay_in_rotation()
+    until("the roll-out is done", world.rolled)
+    pod, other = settled(world)
+    hang_the_agent(world, pod, other, lambda: stays(world, [pod.name], 10))
+    world.signal(pod.name, "chat", signal.SIGSTOP)
+    until(f"{pod.name} is out of rotation", lambda: pod.name not in world.ready(), 20)
+    world.signal(pod.name, "chat", signal.SIGCONT)
 
 
 STORIES = [function for name, function in list(globals().items()) if name.startswith("test_")]

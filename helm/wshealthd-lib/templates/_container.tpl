@@ -24,15 +24,19 @@ volumeMounts:
   - { name: wshealthd-run, mountPath: /run/wshealthd }
 {{- end }}
 
+{{/* How long it takes at most until an agent that hangs has been killed: its liveness probe, and the grace that it gives. */}}
+{{- define "wshealthd.impl.restartSeconds" -}}
+{{ add (mul (int .v.liveness.periodSeconds) (int .v.liveness.failureThreshold)) (int .v.liveness.timeoutSeconds) 2 }}
+{{- end }}
+
 {{/*
 A 503 comes at once; only an agent that says nothing makes the kubelet wait for timeoutSeconds. So that is what tells the two apart: with
 stayInRotation the probe waits longer than the agent's liveness probe takes to restart it.
 */}}
 {{- define "wshealthd.impl.readinessProbe" -}}
-{{- $restart := add (mul (int .v.liveness.periodSeconds) (int .v.liveness.failureThreshold)) (int .v.liveness.timeoutSeconds) 10 -}}
 httpGet: { path: /ready, port: {{ int .v.port }} }
 periodSeconds: {{ int .v.readiness.periodSeconds }}
-timeoutSeconds: {{ if eq .v.onAgentFailure "stayInRotation" }}{{ $restart }}{{ else }}1{{ end }}
+timeoutSeconds: {{ if eq .v.onAgentFailure "stayInRotation" }}{{ include "wshealthd.impl.restartSeconds" . | int | add 8 }}{{ else }}1{{ end }}
 failureThreshold: {{ int .v.readiness.failureThreshold }}
 {{- end }}
 

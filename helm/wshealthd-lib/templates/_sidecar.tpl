@@ -67,6 +67,10 @@ A preStop of the sidecar would hold nobody back: only the server's own does.
 lifecycle: {{- include "wshealthd.impl.preStop" (dict "v" $v) | nindent 2 }}
 {{- end }}
 {{- with $v.server.liveness }}{{ if .enabled }}
+{{- $restart := include "wshealthd.impl.restartSeconds" (dict "v" $v) | int -}}
+{{- if le (mul (int .periodSeconds) (int .failureThreshold)) $restart }}
+{{- fail (printf "wshealthd.server.liveness: periodSeconds * failureThreshold must be more than the %d s that it takes to restart an agent that hangs: it would take a healthy server with it" $restart) }}
+{{- end }}
 livenessProbe:
   httpGet: { path: /live, port: {{ int $v.port }} }
   periodSeconds: {{ int .periodSeconds }}
