@@ -25,6 +25,7 @@
     X(DRAIN, "drain", LOG_INFO, "draining began")                                                                       \
     X(RESUME, "resume", LOG_INFO, "draining ended")                                                                     \
     X(PRESTOP_PARAMETER, "prestop_parameter", LOG_WARN, "a parameter of /prestop cannot be read: its default is taken") \
+    X(PRESTOP_OVER, "prestop_over", LOG_INFO, "the server was restarted: what /prestop began is over")                  \
     X(RELOAD, "reload", LOG_INFO, "a new configuration is in force")                                                    \
     X(RELOAD_FAILED, "reload_failed", LOG_ERROR, "a new configuration was refused; the old one goes on")                \
     X(CONFIG_WARNING, "config_warning", LOG_WARN, "the configuration may not do what was meant")                        \

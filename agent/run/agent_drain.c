@@ -5,6 +5,9 @@
  *
  * The pace follows the cost: a count of some hundred connections takes less than 1 ms and comes every 20 ms; one that takes 20 ms comes five times a
  * second. What cannot be counted is never zero.
+ *
+ * A kubelet that restarts a server (its livenessProbe has failed) calls preStop too. So a drain that /prestop has begun ends when another socket
+ * listens in the place of the one that did: the server was restarted, and its pod does not end. Else it would never be ready again.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +16,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
+#include "agent/core/event.h"
 #include "agent/http/httpd.h"
 #include "agent/net/resolve.h"
 #include "agent/run/agent_impl.h"
@@ -89,6 +93,11 @@ static void on_seen(void *user, const struct look_seen *seen)
     uint64_t pause_ms = seen->cpu_ns * COST_FACTOR / NS_PER_MS;
 
     note(agent, seen);
+    if (seen->restarted && agent->drain.by_hook && !agent->view.leaving) {
+        event_log(EVENT_PRESTOP_OVER, NULL);
+        agent_drain(agent, false);
+        return;
+    }
     pause_ms = pause_ms < PAUSE_MIN_MS ? PAUSE_MIN_MS : pause_ms > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause_ms;
     timer_start(&agent->drain.pause, pause_ms);
 }
@@ -219,6 +228,7 @@ static void end(struct agent *agent)
 void agent_drain_start(struct agent *agent)
 {
     end(agent);
+    agent->drain.by_hook = false;
     agent->view.drain = (struct drain_view){ .since_ms = clock_now_ms() };
     begin(agent);
 }

@@ -17,6 +17,7 @@ struct agent_drain {
     char host[URL_HOST_MAX];
     char place[URL_UNIX_MAX + 32]; /* where the server listens, for people */
     unsigned failed;               /* counts in a row that could not be made */
+    bool by_hook;                  /* /prestop began it, and not a command */
 };
 
 struct agent {

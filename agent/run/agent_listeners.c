@@ -46,6 +46,17 @@ static void source_drain(void *user, bool on)
     agent_drain(user, on);
 }
 
+/* What a command has begun stays the command's. */
+static void source_hook(void *user, bool on)
+{
+    struct agent *agent = user;
+    bool begins = on && !agent->draining;
+
+    agent_drain(agent, on);
+    if (begins)
+        agent->drain.by_hook = agent->draining;
+}
+
 static int source_reload(void *user, struct conf_errors *errors)
 {
     struct agent *agent = user;
@@ -55,7 +66,7 @@ static int source_reload(void *user, struct conf_errors *errors)
 
 static struct httpd *open_health(struct agent *agent, const struct conf *conf, int fd, struct err *err)
 {
-    struct serve_source source = { source_view, source_details, source_proxy_protocol, source_prestop, source_drain, agent };
+    struct serve_source source = { source_view, source_details, source_proxy_protocol, source_prestop, source_hook, agent };
     struct httpd *health = serve_open(agent->loop, &conf->listen_address, fd, &source, err);
     char port[8];
 
