@@ -12,7 +12,7 @@
 #include "agent/net/listen.h"
 #include "agent/report/view.h"
 
-enum { AGENT_CHECK_LINE_MAX = 80, AGENT_CHECK_HOLD_MS = 1000 };
+enum { AGENT_CHECK_LINE_MAX = 80, AGENT_CHECK_HOLD_MS = 5000 };
 
 /*
  * "up ready 100%", "up ready 37%", "up drain" or "down #echo_timeout", without its end. The weight falls from half of a `server` check's

@@ -172,7 +172,7 @@ def test_a_reload_moves_and_removes_it(tmp_path, server):
 
 
 def test_what_it_is_asked_before_it_knows(tmp_path):
-    """An agent that has just started holds its tongue for a second, and then says that it does not know."""
+    """An agent that has just started holds its tongue for five seconds, and then says that it does not know."""
     port, check = free_port(), free_port()
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", port))
@@ -181,8 +181,19 @@ def test_what_it_is_asked_before_it_knows(tmp_path):
         with agent(text, tmp_path):
             began = time.monotonic()
             assert line(check) == "down #starting\n"
-            assert time.monotonic() - began > 0.3
+            assert time.monotonic() - began > 2
             assert line(check) == "down #starting\n"
+
+
+def test_a_restart_during_an_outage_of_the_broker_says_nothing_bad(tmp_path, server):
+    """It takes the broker's timeout until the new agent knows that this is no fault of its instance."""
+    check, broker = free_port(), free_port()
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", broker))
+        mute.listen(50)
+        text = conf(check, server.port, "[ { type: handshake } ]", f'brokers: [ {{ name: bus, type: redis, url: "redis://127.0.0.1:{broker}" }} ]')
+        with agent(text, tmp_path):
+            assert line(check) == "up ready 100%\n"
 
 
 # --- by HAProxy ------------------------------------------------------------------------------------------------------------------------
@@ -406,3 +417,27 @@ def test_a_rolling_restart_refuses_nobody(tool, tmp_path):
             for user in users:
                 user.join(PATIENCE)
         assert not failures, failures[:5]
+
+
+def test_the_backend_of_readme(tool, tmp_path, server):
+    """As printed, but for addresses and intervals: drained, no new clients come, and those that are connected stay."""
+    block = re.search(r"^```haproxy\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)[1]
+    front = free_port()
+    with agent(conf(free_port(), server.port), tmp_path) as child:
+        child.wait_ready()
+        block = re.sub(r"^    server chat2 .*\n", "", block.replace("9717", str(child.port)).replace("2s", "200ms"), flags=re.M)
+        (tmp_path / "h.cfg").write_text(f"global\n  stats socket {tmp_path}/h.sock\n  log stdout format raw local0\ndefaults\n  log global\n  mode http\n"
+                                        "  timeout connect 1s\n  timeout client 1m\n  timeout server 1m\n  timeout tunnel 1h\n"
+                                        f"frontend f\n  bind 127.0.0.1:{front}\n  default_backend chat\n"
+                                        + block.replace("10.0.0.11:8080", f"127.0.0.1:{server.port}"))
+        with process(tool("haproxy"), "-db", "-f", tmp_path / "h.cfg", port=front) as running:
+            proxy = Haproxy(running, tmp_path / "h.sock", front)
+            proxy.wait("UP")
+            with clients(front, 3) as many:
+                child.command("drain")
+                proxy.wait("NOLB")
+                for one in many:
+                    one.echo()
+            child.command("resume")
+            proxy.wait("UP")
+            Client(front).echo()

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import BINARY, PATIENCE, Process, agent, environment, free_port, until, wshealthd
+from harness import BINARY, PATIENCE, ROOT, Process, agent, environment, free_port, until, wshealthd
 from test_screen import Terminal
 from test_server import server as capacity
 
@@ -329,6 +329,19 @@ def test_prestop_answers_when_the_time_is_over(tmp_path, server):
         for one in many:
             one.echo()
         assert child.get("/ready").status == 503
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/kubernetes.md"])
+def test_the_hook_as_documented(tmp_path, server, document):
+    """The path of the documents' preStop: an idle server is held for `min`."""
+    path = re.search(r'preStop: \{ httpGet: \{ path: "(/prestop[^"]*)"', (ROOT / document).read_text())[1]
+    with agent(conf(server.port, "true"), tmp_path) as child:
+        child.wait_ready()
+        began = time.monotonic()
+        reply = child.get(path)
+        assert (reply.status, reply.text) == (200, "drained, client connections left: 0\n")
+        assert "min=5s" in path and 5 <= time.monotonic() - began < 25
+        assert "prestop_parameter" not in child.err()
 
 
 def test_a_flood_of_prestops_harms_nobody(tmp_path, server):
