@@ -240,13 +240,14 @@ static enum effect effect_of(const struct health_input *input, const struct verd
 struct verdict verdict_of(const struct health_input *inputs, size_t count, const struct verdict_policy *policy, bool draining,
                           const struct verdict *before)
 {
-    bool started = true, admitted = true, blocked = false, blemished = false, reported = false, live = true;
+    bool started = true, admitted = true, blocked = false, blemished = false, reported = false, failed = false, live = true;
     for (size_t i = 0; i < count; i++) {
         const struct health_input *input = &inputs[i];
         enum state state = input->health->state;
         live = live && !dead(inputs, count, input, policy->liveness_after_ms);
         if (!(input->gates & GATE_READY)) {
             reported = reported || state == STATE_WARN || state == STATE_FAIL;
+            failed = failed || (policy->rounds && state == STATE_FAIL);
             continue;
         }
         started = started && !health_unstarted(input->health);
@@ -260,6 +261,6 @@ struct verdict verdict_of(const struct health_input *inputs, size_t count, const
     verdict.admitted = before->admitted || admitted;
     verdict.ready = verdict.admitted && !draining && !blocked;
     verdict.degraded = verdict.ready && blemished;
-    verdict.status = !verdict.ready ? RESULT_FAIL : verdict.degraded || reported ? RESULT_WARN : RESULT_PASS;
+    verdict.status = !verdict.ready || failed ? RESULT_FAIL : verdict.degraded || reported ? RESULT_WARN : RESULT_PASS;
     return verdict;
 }

@@ -77,6 +77,7 @@ struct verdict {
 struct verdict_policy {
     bool shared_faults_fail, probe_faults_fail;
     uint64_t liveness_after_ms;
+    bool rounds; /* a failed check is a failed verdict even if it gates nothing: the verdict is on rounds, not on the instance */
 };
 
 /* `started` and `admitted` latch: they are carried over from the verdict before. With no ready-gated check at all they are set at once. */

@@ -186,6 +186,12 @@ static bool fails_by_itself(const struct agent_view *view)
 static void tell_shared(const struct agent_view *view, const struct check_view *main_check, bool only_here, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
+    if (view->once) {
+        diagnosis_say_plain(out, check_is_public(main_check) ? "; all instances share this way in"
+                                 : only_here                 ? ""
+                                                             : "; all instances are hit");
+        return;
+    }
     diagnosis_say_plain(out, check_is_public(main_check) ? "; all instances share this way in, and this one "
                              : only_here                 ? "; this instance "
                                                          : "; all instances are hit, and this one ");
@@ -203,7 +209,10 @@ static void tell_shared(const struct agent_view *view, const struct check_view *
 static void tell_probe(const struct agent_view *view, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
-    diagnosis_say_plain(out, "; it is the probe that is hit, which says nothing of clients, and the instance ");
+    diagnosis_say_plain(out, "; it is the probe that is hit, which says nothing of clients");
+    if (view->once)
+        return;
+    diagnosis_say_plain(out, ", and the instance ");
     if (verdict->ready)
         diagnosis_say_plain(out, "stays in rotation, degraded");
     else if (verdict->admitted)

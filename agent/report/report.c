@@ -35,7 +35,7 @@ static const char *ready_word(const struct agent_view *view)
     if (verdict->draining)
         return "draining";
     if (verdict->ready)
-        return verdict->degraded ? "degraded" : "ready";
+        return verdict->status == RESULT_FAIL ? "fail" : verdict->degraded ? "degraded" : "ready"; /* fail: of `check` alone */
     /* A check that is in fail makes the instance "not ready" and no longer "starting", even if it has never been ready. */
     return verdict->started || any_gate_failed(view) ? "not ready" : "starting";
 }

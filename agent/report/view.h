@@ -36,6 +36,7 @@ struct agent_view {
     struct prom_histogram loop_lag;
     uint64_t stalls;
     struct drain_view drain;
+    bool once;         /* a command's one round: there is no agent, so nothing is in rotation or out of it */
     bool leaving;      /* the agent has been asked to end (SIGTERM): it is draining until then */
     const char *nonce; /* of this run of the agent: another one means that it was restarted */
     uint64_t late_ms;  /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */

@@ -67,6 +67,7 @@ void agent_verdict_init(struct agent *agent)
     view->config_file = agent->config_file ? agent->config_file : "";
     view->started_ms = clock_wall_ms();
     view->verdict.live = true;
+    view->once = agent->options.once;
     view->nonce = agent->host.nonce;
     agent->story.tell = on_story;
     agent->story.user = agent;
@@ -96,7 +97,7 @@ void agent_verdict_update(struct agent *agent)
     const struct conf *conf = agent->generation->conf;
     bool strict = agent->options.once; /* `check` reports rounds, whatever their scope */
     struct verdict_policy policy = { strict || conf->shared_faults_fail, strict || conf->probe_faults_fail,
-                                     (uint64_t)conf->liveness_after_ms };
+                                     (uint64_t)conf->liveness_after_ms, strict };
     char line[256];
 
     for (size_t i = 0; i < agent->check_count; i++) {

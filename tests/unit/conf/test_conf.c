@@ -776,11 +776,41 @@ static void test_roff_has_every_option(void **state)
     buf_fini(&out);
 }
 
+/* --- what the keys say of themselves -------------------------------------------------------------------------------------------- */
+
+enum { ROWS_MAX = 256 };
+static const struct opt *seen[ROWS_MAX];
+static size_t seen_count;
+
+static void see_rows(const struct opt *list)
+{
+    for (; list->name; list++) {
+        assert_true(seen_count < ROWS_MAX);
+        assert_non_null(list->help);
+        seen[seen_count++] = list;
+        if (list->rows)
+            see_rows(list->rows);
+    }
+}
+
+/* A text that begins with all that another key says has been put to the wrong key. */
+static void test_no_key_says_what_another_is_for(void **state)
+{
+    (void)state;
+    see_rows(conf_rows);
+    assert_in_range(seen_count, 30, ROWS_MAX);
+    for (size_t i = 0; i < seen_count; i++)
+        for (size_t j = 0; j < seen_count; j++)
+            if (strcmp(seen[i]->name, seen[j]->name) != 0 && strncmp(seen[i]->help, seen[j]->help, strlen(seen[j]->help)) == 0)
+                fail_msg("%s says what %s says: %s", seen[i]->name, seen[j]->name, seen[j]->help);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_key_says_what_another_is_for),
         TEST(test_defaults),
         TEST(test_everything_set),
         TEST(test_token_places),

@@ -214,7 +214,8 @@ static void test_random_rounds(void **state)
 
 /* --- the verdict --------------------------------------------------------------------------------------------------------- */
 
-static const struct verdict_policy degrade = { false, false, 30000 }, strict = { true, true, 30000 };
+static const struct verdict_policy degrade = { .liveness_after_ms = 30000 }, strict = { true, true, 30000, false },
+                                   of_rounds = { true, true, 30000, true };
 static const struct verdict fresh_verdict, used_verdict = { .started = true, .admitted = true };
 
 static struct health in_state(enum state wanted)
@@ -260,6 +261,18 @@ static void test_what_only_reports_never_gates(void **state)
     v = judge_one(STATE_WARN, SCOPE_LOCAL, 0, &degrade);
     assert_true(v.ready && !v.degraded && v.status == RESULT_WARN);
     v = judge_one(STATE_UNKNOWN, SCOPE_NONE, 0, &degrade);
+    assert_true(v.ready && v.status == RESULT_PASS);
+}
+
+/* `check` reports rounds: exit code 2 for a failed one, also of a check that only reports beside a server. */
+static void test_where_rounds_are_judged_a_failure_is_one(void **state)
+{
+    (void)state;
+    struct verdict v = judge_one(STATE_FAIL, SCOPE_LOCAL, 0, &of_rounds);
+    assert_true(v.ready && v.status == RESULT_FAIL);
+    v = judge_one(STATE_WARN, SCOPE_LOCAL, 0, &of_rounds);
+    assert_true(v.ready && v.status == RESULT_WARN);
+    v = judge_one(STATE_PASS, SCOPE_NONE, 0, &of_rounds);
     assert_true(v.ready && v.status == RESULT_PASS);
 }
 
@@ -536,7 +549,7 @@ static void test_random_verdicts(void **state)
         bool draining = rand() % 8 == 0, shared_fails = rand() % 2, probe_fails = rand() % 2;
         struct verdict before = { .started = rand() % 2 };
         before.admitted = before.started && rand() % 2;
-        struct verdict_policy policy = { shared_fails, probe_fails, 30000 };
+        struct verdict_policy policy = { shared_fails, probe_fails, 30000, false };
         bool keeps_out = false, degrades = false, all_judged = true, all_admitted = true, reports = false;
         for (size_t i = 0; i < count; i++) {
             enum state s = (enum state)(rand() % STATE_COUNT);
@@ -594,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_random_rounds),
         cmocka_unit_test(test_verdict_of_one_check),
         cmocka_unit_test(test_what_only_reports_never_gates),
+        cmocka_unit_test(test_where_rounds_are_judged_a_failure_is_one),
         cmocka_unit_test(test_no_checks),
         cmocka_unit_test(test_draining),
         cmocka_unit_test(test_started_latches),

@@ -53,6 +53,11 @@ static void fail_all(enum reason reason, const char *message)
         check_fail(&world.checks[i], reason, message);
 }
 
+static bool says(const char *part)
+{
+    return strstr(world.view.diagnosis.plain, part);
+}
+
 static bool advises(const char *part)
 {
     for (size_t i = 0; i < world.view.diagnosis.advice_count; i++)
@@ -580,6 +585,21 @@ static void test_healthy_does_not_contradict_itself(void **state)
     strcpy(tls->health.history, ".");
     judged();
     assert_string_equal(world.view.diagnosis.sentence, "No check has failed for good; the first round of certificate failed");
+}
+
+/* Where a command asks once, no agent runs: the sentence says nothing of a rotation. */
+static void test_one_round_knows_no_rotation(void **state)
+{
+    (void)state;
+    world.view.once = true;
+    check_fail(delivery, REASON_BROKER_UNREACHABLE, "refused");
+    world_judge(&world, false, false);
+    assert_true(says("; all instances are hit") && !says("rotation") && !says("readiness"));
+    set_up(NULL);
+    world.view.once = true;
+    fail_all(REASON_UPGRADE_UNAUTHORIZED, "status 401 Unauthorized, want 101");
+    world_judge(&world, false, false);
+    assert_true(says("says nothing of clients") && !says("rotation") && !says("instance"));
 }
 
 /* The sentence follows the verdict, not a wish. */
@@ -1142,11 +1162,6 @@ static void check_split(struct check_view *check, enum reason reason, enum http_
     check->http_split = check->last_fault_split = split;
 }
 
-static bool says(const char *part)
-{
-    return strstr(world.view.diagnosis.plain, part);
-}
-
 /* One check that tries both. */
 static void test_only_one_version_fails(void **state)
 {
@@ -1579,6 +1594,7 @@ int main(void)
         B(test_faults_of_the_broker),
         cmocka_unit_test_setup(test_probe_faults_and_rotation, set_up),
         cmocka_unit_test_setup(test_healthy_does_not_contradict_itself, set_up),
+        B(test_one_round_knows_no_rotation),
         B(test_shared_faults_and_rotation),
         B(test_delivery_slow),
         B(test_broker_slow),
