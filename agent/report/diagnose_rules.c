@@ -537,6 +537,21 @@ const struct rule diagnose_rules[] = {
     },
     {
         .cause = CAUSE_CHECK_FAILING,
+        .reasons = { R(HTTP_STATUS), R(HTTP_BODY) },
+        .plain = "A page of the server's does not answer as the check wants it",
+        .advice = { "Ask that URL by hand (`curl -i`): the body often says which part of the server is unwell",
+                    "If it is to answer like that, change status: or expect: of the check" },
+    },
+    {
+        .cause = CAUSE_CHECK_FAILING,
+        .reasons = { R(SERVER_SERIES_HIGH) },
+        .plain = "A figure that the server reports of itself is over the limit that the check sets",
+        .advice = { "Compare the figure with the days before: a slow climb is load or a leak, a jump is a fault or a release",
+                    "A long queue or a late event loop: look at the server's CPU, and at what it waits for",
+                    "If it is normal for this server, raise max: of that series" },
+    },
+    {
+        .cause = CAUSE_CHECK_FAILING,
         .plain = NULL,
         .advice = { "Look at the check that fails: its message says what it saw" },
     },

@@ -106,7 +106,7 @@ static void put_seen(const struct rule *rule, struct buf *out)
             before = ", and ";
         }
     if (out->len == 0)
-        buf_append_str(out, "no check is in fault");
+        buf_append_str(out, rule->cause == CAUSE_CHECK_FAILING ? "a check fails, and no other cause fits" : "no check is in fault");
 }
 
 /* The rule's sentence, with the broker's name left open, and without the words for the path. */

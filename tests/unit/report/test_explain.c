@@ -56,6 +56,9 @@ static void test_every_reason_says_its_scope(void **state)
         const char *text = explained(reason_name((enum reason)reason));
         assert_non_null(strstr(text, reason_help((enum reason)reason)));
         assert_non_null(strstr(text, "\n  Scope:  "));
+        /* Whoever looks a reason up wants to know what to do about it. */
+        if (!strstr(text, "\n  Do:     - "))
+            fail_msg("no rule of the diagnosis names %s", reason_name((enum reason)reason));
     }
 }
 
@@ -83,6 +86,8 @@ static void test_reasons_lead_to_causes(void **state)
     assert_non_null(strstr(explained("wrong_path"), "upgrade_refused (status 404)\n"));
     assert_non_null(strstr(explained("broker_full"), "broker_unreachable (the broker says that it is full)"));
     assert_non_null(strstr(explained("broker_down"), "No connection to the broker: "));
+    assert_non_null(strstr(explained("check_failing"), "Seen:   a check fails, and no other cause fits\n"));
+    assert_null(strstr(explained("check_failing"), "no check is in fault"));
     assert_non_null(strstr(explained("messages_refused"), "closed_by_server (close code 1002 to 1003)"));
 }
 
