@@ -532,6 +532,14 @@ const struct rule diagnose_rules[] = {
     {
         .cause = CAUSE_CHECK_WARNING,
         .need = IS_WARNING,
+        .reasons = { R(SERVER_METRICS_MISSING) },
+        .plain = "The server's metrics page, or a figure on it, cannot be had: the limits on it are not watched",
+        .advice = { "Ask metrics_url by hand (`curl`), and compare the names and labels of series: with what is there",
+                    "A release may have renamed the figure, or moved the page" },
+    },
+    {
+        .cause = CAUSE_CHECK_WARNING,
+        .need = IS_WARNING,
         .plain = NULL,
         .advice = { "Look at the check that warns: its message says what it saw" },
     },
