@@ -253,6 +253,16 @@ def test_a_server_that_has_closed_its_listener_still_has_clients(tmp_path):
             assert command.child.wait(PATIENCE) == 0, command.err()
 
 
+def test_the_port_of_a_server_check_is_the_servers(tmp_path, server):
+    """Whatever stands in front of it: here it is not the target that is counted."""
+    port = free_port()
+    text = conf(server.port).replace("{ type: handshake }", f"{{ type: handshake }}, {{ type: server, port: {port} }}")
+    with capacity("127.0.0.1", port), clients(server.port, 2), agent(text, tmp_path) as child, socket.create_connection(("127.0.0.1", port)):
+        child.wait_ready()
+        child.command("drain")
+        until("one is counted", lambda: left(child) == 1)
+
+
 def test_a_reload_while_it_drains(tmp_path, server):
     """The count moves to the new target."""
     port = free_port()
