@@ -19,6 +19,11 @@ static const struct cli_flag run_flags[] = {
     { FLAG_CONFIG },
     { "listen", "ADDRESS", "the address of the health endpoints, instead of the file's; also WSHEALTHD_LISTEN", 0, false },
     { "admin", "ADDRESS", "the admin socket, unix:/PATH or off, instead of the file's; also WSHEALTHD_ADMIN", 0, false },
+    { "watchdog-for", "PID",
+      "for ExecStartPost= in the server's unit, with $MAINPID: runs in the background beside that process, and has systemd restart "
+      "it "
+      "when it hangs",
+      0, false },
     { 0 }
 };
 static const struct cli_example run_examples[] = {

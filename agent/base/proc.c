@@ -258,6 +258,48 @@ static bool names_unit(const char *text, const char *unit)
     return false;
 }
 
+/* The path in the line that begins like this; NULL: none. */
+static const char *group_in(const char *text, const char *head)
+{
+    const char *at = strstr(text, head);
+
+    return at ? at + strlen(head) : NULL;
+}
+
+/* The first component of the path that is a unit of the system, or of the user whose manager is in it. */
+static bool unit_of_group(const char *path, char *out, size_t size, bool *by_user)
+{
+    static const char suffix[] = ".service";
+    const size_t suffix_len = sizeof suffix - 1;
+    bool user = false;
+
+    for (; path && *path == '/'; path += strcspn(path, "/\n")) {
+        path++;
+        size_t len = strcspn(path, "/\n");
+        if (len <= suffix_len || strncmp(path + len - suffix_len, suffix, suffix_len) != 0)
+            continue;
+        if (strncmp(path, "user@", 5) == 0 && path[len] == '/') {
+            user = true;
+            continue;
+        }
+        /* systemd puts a _ before names that the kernel has taken: _memory.service. */
+        snprintf(out, size, "%.*s", (int)(len - (*path == '_')), path + (*path == '_'));
+        if (by_user)
+            *by_user = user;
+        return true;
+    }
+    return false;
+}
+
+/* systemd has its units in the unified hierarchy ("0::/system.slice/chat.service"), or in one of its own beside older ones. */
+bool proc_unit(int pid, char *out, size_t size, bool *by_user)
+{
+    char text[FILE_BYTES + 1] = "\n";
+
+    return read_text(pid, "cgroup", text + 1) && (unit_of_group(group_in(text, "\n0::"), out, size, by_user) ||
+                                                  unit_of_group(group_in(text, ":name=systemd:"), out, size, by_user));
+}
+
 static int is_wanted(int pid, struct wanted *wanted)
 {
     char text[FILE_BYTES];

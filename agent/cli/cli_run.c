@@ -13,6 +13,7 @@
 #include "agent/demo/demo.h"
 #include "agent/net/loop.h"
 #include "agent/run/agent.h"
+#include "agent/run/guard.h"
 #include "agent/run/sd_notify.h"
 
 struct running {
@@ -76,8 +77,36 @@ static const char *address_of(const struct cli *cli, const char *flag, const cha
     return typed ? typed : set && *set ? set : NULL;
 }
 
+/* --watchdog-for: the caller is the agent, or the error has been printed, or the work is done (*code). */
+static bool go_behind_guard(const struct cli *cli, int *code)
+{
+    const char *text = cli_value(cli, "watchdog-for");
+    struct err err;
+    int64_t pid;
+
+    if (!text)
+        return false;
+    if (text_parse_int(text, &pid) < 0 || pid <= 1 || pid > INT32_MAX) {
+        *code = cli_error(cli, "--watchdog-for '%.60s', want $MAINPID", text);
+        return true;
+    }
+    switch (guard_start((int)pid, &err)) {
+    case GUARD_AGENT:
+        return false;
+    case GUARD_STARTED:
+        *code = EXIT_PASS;
+        return true;
+    default:
+        *code = cli_error(cli, "--watchdog-for: %s", err.text);
+        return true;
+    }
+}
+
 int cli_run(struct cli *cli)
 {
+    int code;
+    if (go_behind_guard(cli, &code))
+        return code;
     const struct address_overrides addresses = { address_of(cli, "listen", "WSHEALTHD_LISTEN"),
                                                  address_of(cli, "admin", "WSHEALTHD_ADMIN") };
     struct conf_errors errors;
@@ -87,7 +116,7 @@ int cli_run(struct cli *cli)
     if (!conf)
         return EXIT_UNKNOWN;
     conf_errors_init(&errors);
-    int code =
+    code =
         addresses_override(conf, &addresses, &errors) < 0 ? cli_conf_errors(&errors) : run_agent(cli, conf, file, url, &addresses);
     conf_errors_fini(&errors);
     conf_unref(conf);

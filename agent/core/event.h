@@ -22,6 +22,8 @@
     X(CHECK_FAIL, "check_fail", LOG_WARN, "a check's state became fail")                                                \
     X(ROUND, "round", LOG_DEBUG, "a round ended")                                                                       \
     X(STALL, "stall", LOG_WARN, "the agent itself was late; rounds that failed meanwhile are void")                     \
+    X(RESTART, "restart", LOG_ERROR, "systemd is asked to restart the server, which hangs")                             \
+    X(RESTART_OFF, "restart_off", LOG_WARN, "systemd is not asked to restart a server that hangs")                      \
     X(DRAIN, "drain", LOG_INFO, "draining began")                                                                       \
     X(RESUME, "resume", LOG_INFO, "draining ended")                                                                     \
     X(PRESTOP_PARAMETER, "prestop_parameter", LOG_WARN, "a parameter of /prestop cannot be read: its default is taken") \

@@ -19,6 +19,7 @@
 #include "agent/core/event.h"
 #include "agent/http/httpd.h"
 #include "agent/run/agent_impl.h"
+#include "agent/run/guard.h"
 #include "agent/run/sd_notify.h"
 #include "brokers/registry.h"
 
@@ -60,11 +61,16 @@ static void on_tick(void *user, uint64_t late_ms)
         check_resume(agent->checks[i]);
 }
 
+/* The loop turns: systemd hears it, or the guard does. */
 static void on_watchdog(struct timer *timer, void *user)
 {
-    (void)user;
+    struct agent *agent = user;
+    char why[GUARD_SENTENCE_MAX];
+
     notify_send("WATCHDOG=1");
-    timer_start(timer, notify_watchdog_ms());
+    if (guard_is_there())
+        guard_tell(agent_server_hangs(agent, why, sizeof why) ? why : NULL);
+    timer_start(timer, guard_is_there() ? GUARD_EVERY_MS : notify_watchdog_ms());
 }
 
 static void on_tidy(struct timer *timer, void *user)
@@ -108,7 +114,7 @@ static void agent_start_serving(struct agent *agent)
     agent_warn_of_config(agent);
     loop_signal_open(&agent->hangup, agent->loop, SIGHUP, on_hangup, agent);
     agent->hangup_open = true;
-    if (notify_watchdog_ms())
+    if (notify_watchdog_ms() || guard_is_there())
         timer_start(&agent->watchdog, 0);
     notify_send("READY=1\nSTATUS=starting");
     agent_tidy_soon(agent);

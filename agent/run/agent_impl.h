@@ -70,7 +70,9 @@ void agent_tidy_soon(
 void agent_verdict_init(struct agent *agent);       /* the view before the first round */
 void agent_verdict_set_checks(struct agent *agent); /* the view shows agent->checks from now on */
 void agent_verdict_update(struct agent *agent);     /* the checks have changed: the verdict, logs and callbacks follow */
-void agent_verdict_stop(struct agent *agent);       /* tells at once what waits to be told */
+/* Should the server be restarted, in a unit where the agent may have that done? Less often than /live is 503: see there. */
+bool agent_server_hangs(struct agent *agent, char *why, size_t size);
+void agent_verdict_stop(struct agent *agent); /* tells at once what waits to be told */
 void agent_verdict_fini(struct agent *agent);
 
 /* agent_checks.c. The brokers of the generation are opened with its checks. */

@@ -3,6 +3,7 @@
  * logged. Called by agent/run/agent.c after each judged round, by agent/run/agent_checks.c when the checks change, and by the
  * readers of the view. The diagnosis is made only when it is read. agent/report/story.h decides when the log tells a change.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/clock.h"
@@ -119,6 +120,30 @@ void agent_verdict_update(struct agent *agent)
     }
     if (agent->options.on_change && !agent->on_stopped)
         agent->options.on_change(agent->options.user, agent_current_view(agent));
+}
+
+/*
+ * /live is 503, and nothing speaks against a restart. Without a kubelet's startup probe before it, a server that has not answered since the agent
+ * began may still be starting, or may have been given another address. While it drains, somebody is at work on it. While a broker is down, its
+ * servers may hang for that reason, all of them, and a restart mends none.
+ */
+bool agent_server_hangs(struct agent *agent, char *why, size_t size)
+{
+    bool answered = false, shared = false;
+
+    if (agent->view.verdict.live || agent->draining || agent->on_stopped)
+        return false;
+    for (size_t i = 0; i < agent->check_count; i++) {
+        const struct check_view *view = agent->views[i];
+
+        answered = answered || ((view->gates & GATE_LIVE) && view->health.state == STATE_FAIL && view->health.passed_once);
+        shared = shared || (view->health.state == STATE_FAIL && view->last_fault_scope == SCOPE_SHARED) ||
+                 (check_is_broker(view) && view->health.state == STATE_FAIL);
+    }
+    if (!answered || shared)
+        return false;
+    snprintf(why, size, "%s", agent_current_view(agent)->diagnosis.sentence);
+    return true;
 }
 
 void agent_drain(struct agent *agent, bool on)

@@ -1,58 +1,8 @@
 """The unit under a real systemd, booted in namespaces of its own (tests/tools/boot-systemd): ready, status, reload, watchdog, stop."""
-import os
-import shutil
 import subprocess
 
-import pytest
-
-from harness import PYTHON, RELEASE, ROOT, SERVERS
-
-BOOT = ROOT / "tests" / "tools" / "boot-systemd"
-
-
-@pytest.fixture
-def boot(tool, tmp_path):
-    """boot(script): the output of a shell script beside systemd, with the units and the release binary in place."""
-    if os.geteuid() != 0:
-        pytest.skip("systemd in namespaces needs root")
-    for name in ("systemd-analyze", "unshare", "nsenter", "ip", "dbus-daemon"):
-        tool(name)
-    units = tmp_path / "units"
-    units.mkdir()
-    for unit in (ROOT / "systemd").glob("wshealthd*"):
-        if unit.is_file():
-            shutil.copy(unit, units)
-    # Inside, /tmp is another one: everything that is needed lies beside the units.
-    (units / "files" / "servers").mkdir(parents=True)
-    shutil.copy(RELEASE, units / "files" / "wshealthd")
-    shutil.copy(SERVERS.parent / "peer.py", units / "files")
-    shutil.copy(SERVERS / "echo.py", units / "files" / "servers")
-    (units / "echo.service").write_text(f"[Service]\nExecStart={PYTHON} /etc/systemd/system/files/servers/echo.py 18080\n")
-    done = subprocess.run([BOOT, units, "true"], capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode == 125:
-        pytest.skip(f"systemd cannot be booted here: {done.stderr.strip()[-200:]}")
-
-    def run(script):
-        prelude = f"""
-set -e
-cp /etc/systemd/system/files/wshealthd /usr/bin/wshealthd
-mkdir -p /etc/wshealthd
-cat >/etc/wshealthd/wshealthd.yaml <<X
-listen: 127.0.0.1:9717
-target: {{ url: "ws://127.0.0.1:18080/ws" }}
-defaults: {{ interval: 200ms, timeout: 1s, fall: 1 }}
-X
-ask() {{ {PYTHON} -c 'import sys,urllib.request as u
-try: print(u.urlopen("http://127.0.0.1:9717"+sys.argv[1], timeout=5).status)
-except u.HTTPError as e: print(e.code)' "$1"; }}
-"""
-        (tmp_path / "script").write_text(prelude + script)
-        done = subprocess.run([BOOT, units, "bash", "-c", (tmp_path / "script").read_text()], capture_output=True, text=True, timeout=120,
-                              check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
+from booted import boot  # noqa: F401  (a fixture)
+from harness import RELEASE, ROOT
 
 
 def test_the_life_of_the_unit(boot):

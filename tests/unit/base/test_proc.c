@@ -136,6 +136,43 @@ static void test_units(void **state)
     assert_true(pids.cut);
 }
 
+static void assert_unit(const char *text, const char *want, bool want_user)
+{
+    char unit[PROC_UNIT_MAX];
+    bool user = !want_user;
+
+    put("10/cgroup", text);
+    bool found = proc_unit(10, unit, sizeof unit, &user);
+    assert_int_equal(found, !!want);
+    if (!want)
+        return;
+    assert_string_equal(unit, want);
+    assert_int_equal(user, want_user);
+    assert_true(proc_unit(10, unit, sizeof unit, NULL));
+}
+
+static void test_unit_of_a_process(void **state)
+{
+    char unit[PROC_UNIT_MAX];
+
+    (void)state;
+    proc_set_root(root);
+    folder("10");
+    assert_unit("0::/system.slice/chat.service\n", "chat.service", false);
+    assert_unit("0::/system.slice/chat.service/.control\n", "chat.service", false);
+    assert_unit("0::/system.slice/system-chat.slice/chat@1.service", "chat@1.service", false);
+    assert_unit("0::/system.slice/_memory.service\n", "memory.service", false);
+    assert_unit("0::/user.slice/user-1000.slice/user@1000.service/app.slice/chat.service\n", "chat.service", true);
+    assert_unit("0::/user.slice/user-1000.slice/user@1000.service\n", "user@1000.service", false);
+    assert_unit("0::/user.slice/user-1000.slice/session-1.scope\n", NULL, false);
+    assert_unit("2:cpu:/x.service\n1:name=systemd:/system.slice/chat.service\n0::/\n", "chat.service", false);
+    assert_unit("1:name=systemd:/outer.service\n0::/system.slice/chat.service\n", "chat.service", false);
+    assert_unit("0::/.service\n", NULL, false);
+    assert_unit("0::\n", NULL, false);
+    assert_unit("\n", NULL, false);
+    assert_false(proc_unit(11, unit, sizeof unit, NULL));
+}
+
 static void test_odd_files(void **state)
 {
     static const char *const broken[] = { "", "7", "7 (a", "7 a) S", "7 (a) S 1", ")(" };
@@ -223,6 +260,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_process_and_a_dead_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_found_by_its_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_units, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unit_of_a_process, setup, teardown),
         cmocka_unit_test_setup_teardown(test_odd_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pid_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_family, setup, teardown),
