@@ -145,7 +145,7 @@ $(BUILD)/$(1)/$(2:.c=): $(BUILD)/$(1)/$(2:.c=.o) $(foreach layer,$(LINK_$(call l
 endef
 $(foreach f,asan tsan release,$(foreach s,$(UNIT_SRC),$(eval $(call unit,$(f),$(s)))))
 # The server that the client of HTTP/2 is played against is libnghttp2's.
-$(foreach f,asan tsan release,$(BUILD)/$(f)/tests/unit/proto/test_h2 $(BUILD)/$(f)/tests/unit/net/test_stream_h2): LDFLAGS += -lnghttp2
+$(foreach f,asan tsan release,$(BUILD)/$(f)/tests/unit/proto/test_h2 $(BUILD)/$(f)/tests/unit/net/test_stream_h2): LIBS += -lnghttp2
 units_of = $(UNIT_SRC:%.c=$(BUILD)/$(1)/%)
 
 # Fuzz targets: tests/fuzz/fuzz_X.c with seeds in tests/fuzz/seeds/X/.

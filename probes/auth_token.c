@@ -131,7 +131,7 @@ static int64_t exp_of(const char *expires_in)
 
     if (!(life_s >= 1)) /* NaN is not either */
         return 0;
-    return now_s() + (life_s < LIFE_MAX_S ? (int64_t)life_s : LIFE_MAX_S);
+    return now_s() + (life_s < (double)LIFE_MAX_S ? (int64_t)life_s : LIFE_MAX_S);
 }
 
 /* An endpoint that hands out old tokens (a cache) is not the server's fault. */

@@ -55,7 +55,8 @@ static void note_process(const struct look_seen *seen, struct server_stats *stat
     /* A counter: the processes that have ended take their part with them. */
     if (seen->cpu_seconds > stats->cpu_seconds || seen->restarted)
         stats->cpu_seconds = seen->cpu_seconds;
-    stats->cpu_percent = seen->busiest_ms ? (seen->busiest[1] - seen->busiest[0]) * 1000 * PERCENT / (double)seen->busiest_ms : 0;
+    stats->cpu_percent =
+        seen->busiest_ms ? (seen->busiest[1] - seen->busiest[0]) * 1000 * (double)PERCENT / (double)seen->busiest_ms : 0;
     stats->resident_each = stats->have_resident && stats->have_connections && stats->connections[SERVER_ESTABLISHED]
                                ? stats->resident_bytes / stats->connections[SERVER_ESTABLISHED]
                                : 0;
@@ -218,7 +219,7 @@ static void sample_of(struct server_state *state, const struct server_stats *sta
                                       .by_server = seen->by_server,
                                       .ended = seen->ended };
     if (sample->have_fds)
-        sample->fds_percent = (double)stats->fds * PERCENT / (double)stats->max_fds;
+        sample->fds_percent = (double)stats->fds * (double)PERCENT / (double)stats->max_fds;
     /* Where the kernel does not tell, the server's own series of that name stands in. */
     for (unsigned i = 0; i < stats->series_count && !stats->have_connections; i++)
         if (stats->series[i].known && strcmp(stats->series[i].name, "connections") == 0) {

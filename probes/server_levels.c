@@ -132,7 +132,7 @@ static void judge_fds(struct server_levels *levels, const struct server_policy *
 static void judge_memory(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,
                          struct server_said *said)
 {
-    bool each = sample->have_memory && sample->have_connections && sample->connections >= FEW;
+    bool each = sample->have_memory && sample->have_connections && sample->connections >= (double)FEW;
     char used[SHOWN_MAX], limit[SHOWN_MAX];
 
     levels->over[LEVEL_MEMORY] = levels->over[LEVEL_MEMORY] && sample->have_memory;
@@ -160,7 +160,7 @@ static void judge_cpu(struct server_levels *levels, const struct server_policy *
         levels->over[LEVEL_CPU] = false;
         return;
     }
-    percent = (sample->cpu_seconds[1] - sample->cpu_seconds[0]) * 1000 / (double)sample->cpu_ms * PERCENT;
+    percent = (sample->cpu_seconds[1] - sample->cpu_seconds[0]) * 1000 / (double)sample->cpu_ms * (double)PERCENT;
     if (server_limit_over(&policy->cpu, percent, &levels->over[LEVEL_CPU]))
         server_say(said, RESULT_FAIL, REASON_SERVER_CPU_HIGH, "the server used %.0f%% of a core over %.0f s, cpu is %lld%%",
                    percent, (double)sample->cpu_ms / 1000, (long long)policy->cpu.high);
@@ -213,7 +213,7 @@ static bool drop_is_over(const struct server_levels *levels, const struct server
     int64_t low = policy->drop.low ? policy->drop.low : policy->drop.percent / 2;
 
     return sample->at_ms - levels->dropped_ms >= drop_hold_ms(policy) ||
-           sample->connections >= levels->peak * (double)(PERCENT - low) / PERCENT;
+           sample->connections >= levels->peak * (double)(PERCENT - low) / (double)PERCENT;
 }
 
 static void say_drop(const struct server_levels *levels, const struct server_policy *policy, struct server_said *said)
@@ -253,7 +253,7 @@ static void judge_drop(struct server_levels *levels, const struct server_policy 
     fell = peak - sample->connections;
     if (levels->over[LEVEL_DROP]) { /* it may go on falling */
         levels->left = sample->connections < levels->left ? sample->connections : levels->left;
-    } else if (sample->counted && fell >= DROP_MIN && fell * PERCENT >= (double)policy->drop.percent * peak) {
+    } else if (sample->counted && fell >= (double)DROP_MIN && fell * (double)PERCENT >= (double)policy->drop.percent * peak) {
         begin_drop(levels, sample, peak);
     }
     if (!levels->over[LEVEL_DROP])
@@ -277,11 +277,11 @@ static void judge_growth(struct server_levels *levels, const struct server_polic
     }
     server_track_add(&levels->grown, sample->at_ms, sample->connections, (uint64_t)policy->growth.in_ms);
     least = track_least(&levels->grown);
-    if (least < GROWTH_BASE) { /* an instance that has just come into rotation fills up */
+    if (least < (double)GROWTH_BASE) { /* an instance that has just come into rotation fills up */
         levels->over[LEVEL_GROWTH] = false;
         return;
     }
-    percent = (sample->connections - least) * PERCENT / least;
+    percent = (sample->connections - least) * (double)PERCENT / least;
     levels->growth_percent = (int64_t)percent;
     if (!server_limit_over(&(struct server_limit){ policy->growth.percent, low }, percent, &levels->over[LEVEL_GROWTH]))
         return;
@@ -329,7 +329,7 @@ static void judge_churn(struct server_levels *levels, const struct server_policy
 {
     double churn = levels->opens_per_s < levels->closes_per_s ? levels->opens_per_s : levels->closes_per_s, normal, times;
     uint64_t passed_ms = levels->last_ms ? sample->at_ms - levels->last_ms : 0;
-    bool enough = churn * RATE_WINDOW_MS / 1000 >= CHURN_PAIRS, known;
+    bool enough = churn * (double)RATE_WINDOW_MS / 1000 >= (double)CHURN_PAIRS, known;
 
     if (!levels->have_rates || sample->quiet || settling) {
         levels->over[LEVEL_CHURN] = false;
@@ -342,14 +342,14 @@ static void judge_churn(struct server_levels *levels, const struct server_policy
     normal = policy->churn_normal ? (double)policy->churn_normal : levels->normal < 1 ? 1 : levels->normal;
     times = churn / normal;
     if (!known || !(enough || levels->over[LEVEL_CHURN]) ||
-        !server_limit_over(&policy->churn, times * PERCENT, &levels->over[LEVEL_CHURN])) {
+        !server_limit_over(&policy->churn, times * (double)PERCENT, &levels->over[LEVEL_CHURN])) {
         if (sample->counted && passed_ms)
             learn(levels, churn, passed_ms);
         return;
     }
     server_say(said, RESULT_FAIL, REASON_SERVER_CHURN_HIGH,
                "connections come and go at %.1f a second, %.1f times the %s %.1f (churn: %.3gx)", churn, times,
-               policy->churn_normal ? "normal" : "usual", normal, (double)policy->churn.high / PERCENT);
+               policy->churn_normal ? "normal" : "usual", normal, (double)policy->churn.high / (double)PERCENT);
 }
 
 void server_levels_judge(struct server_levels *levels, const struct server_policy *policy, const struct server_sample *sample,

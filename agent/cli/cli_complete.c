@@ -54,7 +54,7 @@ static void put_faults(const struct cli_command *commands, struct buf *out)
 
 static void put_explained(const struct cli_command *commands, struct buf *out)
 {
-    const char *words[WORDS_MAX];
+    const char *words[WORDS_MAX] = { NULL };
     size_t count = explain_words(words, WORDS_MAX);
     (void)commands;
     for (size_t i = 0; i < count; i++)

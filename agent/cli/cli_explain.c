@@ -10,7 +10,7 @@ enum { WORDS_MAX = 512, SHOWN_MAX = 60 };
 
 static int unknown_word(const struct cli *cli, const char *word)
 {
-    const char *words[WORDS_MAX];
+    const char *words[WORDS_MAX] = { NULL };
     char shown[TEXT_EXCERPT_BYTES(SHOWN_MAX)];
     const char *nearest = text_nearest(word, words, explain_words(words, WORDS_MAX));
     text_excerpt(slice_str(word), SHOWN_MAX, shown, sizeof shown);

@@ -411,7 +411,7 @@ bool cli_write_topic(const struct cli_command *commands, const char *topic, bool
 
 static int unknown_topic(const struct cli *cli, const char *word)
 {
-    const char *names[NAMES_MAX];
+    const char *names[NAMES_MAX] = { NULL };
     size_t count = 0;
     for (const struct cli_command *command = cli->commands; command->name && count < NAMES_MAX; command++)
         names[count++] = command->name;

@@ -86,9 +86,9 @@ struct conf {
     bool admin_auto;      /* `admin: auto`: the first usable directory, see agent/run/addresses.h */
     struct listen_address listen_address, admin_address;
     bool listen_on, admin_on;
-    char *agent_check; /* NULL or "off": none */
-    bool agent_check_on;
-    struct listen_address agent_check_address;
+    char *agent_check, *grpc; /* NULL or "off": none */
+    bool agent_check_on, grpc_on;
+    struct listen_address agent_check_address, grpc_address;
     bool proxy_protocol; /* connections to listen may begin with a PROXY preamble */
     bool prestop;        /* listen serves /prestop */
     int details;

@@ -19,7 +19,7 @@ const struct probe_type *conf_find_type(const struct conf_env *env, const char *
 /* Why there is no such type. */
 int conf_unknown_type(const struct conf_env *env, const char *name, const char *shown, struct err *err)
 {
-    const char *names[CONF_CHECKS_MAX];
+    const char *names[CONF_CHECKS_MAX] = { NULL };
     size_t count = 0;
     for (const struct probe_type *const *type = env->probes; *type && count < CONF_CHECKS_MAX; type++)
         names[count++] = (*type)->name;

@@ -117,15 +117,6 @@ static void read_pairs(struct reader *reader, const struct opt *row, const struc
     }
 }
 
-/* An option that is not in this build may be set to off. */
-static void read_future(struct reader *reader, const struct opt *row, const struct node *node)
-{
-    bool off = node->kind == NODE_SCALAR ? node_is_null(node) || (row->default_text && strcmp(node->text, row->default_text) == 0)
-                                         : !node->first;
-    if (!off)
-        conf_error_at(reader->errors, node->key_mark, reader->trail.text, "not in this build");
-}
-
 static void read_scalar(struct reader *reader, const struct opt *row, const struct node *node, void *field)
 {
     char want[WANT_MAX];
@@ -161,8 +152,6 @@ static void read_bytes(struct reader *reader, const struct opt *row, const struc
 void reader_row(struct reader *reader, const struct opt *row, const struct node *node, void *base)
 {
     conf_error_place(reader->errors, reader->trail.text, node->mark);
-    if (row->flags & OPT_FUTURE)
-        return read_future(reader, row, node);
     if (node_is_null(node)) {
         if (row->kind == OPT_SPEC)
             ((struct match_spec *)opt_field(row, base))->dropped = true;

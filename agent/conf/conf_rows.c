@@ -300,7 +300,15 @@ const struct opt conf_rows[] = {
       .help = "where HAProxy's agent-check is answered: address:port, unix:/path or off. One line for each connection: up ready "
               "100%, up ready 37% (from half of a server check's max_connections on the weight falls), up ready 0% (full), up "
               "drain, or down #reason" },
-    { .name = "grpc", .kind = OPT_STRING, .default_text = "off", .flags = OPT_FUTURE, .help = "grpc.health.v1.Health" },
+    { .name = "grpc",
+      .kind = OPT_STRING,
+      .offset = CONF(grpc),
+      .default_text = "off",
+      .min = 1,
+      .max = 255,
+      .help =
+          "where the gRPC health service grpc.health.v1.Health is answered, over HTTP/2 without TLS: address:port, unix:/path or "
+          "off. Services: ready (also the empty name), live, startup, and the name of each check" },
     { .name = "prestop",
       .kind = OPT_BOOL,
       .offset = CONF(prestop),

@@ -18,6 +18,22 @@ enum { SHOWN_MAX = 48 };
 
 /* --- the agent's own addresses ------------------------------------------------------------------------------------------------ */
 
+/* An address that is off unless set. */
+static bool validate_other(struct conf_error_list *found, const char *name, const char *text, struct listen_address *address)
+{
+    struct err err;
+    bool on = text && strcmp(text, "off") != 0;
+    if (on && listen_address_parse(text, address, &err))
+        conf_error_path(found, name, "%s", err.text);
+    return on;
+}
+
+static void refuse_twice(struct conf_error_list *found, const char *name, const char *text, const char *other, const char *taken)
+{
+    if (text && taken && strcmp(text, taken) == 0)
+        conf_error_path(found, name, "the same address as %s", other);
+}
+
 static void validate_listen(struct conf *conf, struct conf_error_list *found)
 {
     struct err err;
@@ -25,11 +41,12 @@ static void validate_listen(struct conf *conf, struct conf_error_list *found)
     conf->admin_on = conf->admin && strcmp(conf->admin, "off") != 0;
     if (conf->listen_on && listen_address_parse(conf->listen, &conf->listen_address, &err))
         conf_error_path(found, "listen", "%s", err.text);
-    conf->agent_check_on = conf->agent_check && strcmp(conf->agent_check, "off") != 0;
-    if (conf->agent_check_on && listen_address_parse(conf->agent_check, &conf->agent_check_address, &err))
-        conf_error_path(found, "agent_check", "%s", err.text);
-    else if (conf->agent_check_on && conf->listen_on && strcmp(conf->agent_check, conf->listen) == 0)
-        conf_error_path(found, "agent_check", "the same address as listen");
+    conf->agent_check_on = validate_other(found, "agent_check", conf->agent_check, &conf->agent_check_address);
+    conf->grpc_on = validate_other(found, "grpc", conf->grpc, &conf->grpc_address);
+    refuse_twice(found, "agent_check", conf->agent_check_on ? conf->agent_check : NULL, "listen",
+                 conf->listen_on ? conf->listen : NULL);
+    refuse_twice(found, "grpc", conf->grpc_on ? conf->grpc : NULL, "listen", conf->listen_on ? conf->listen : NULL);
+    refuse_twice(found, "grpc", conf->grpc_on ? conf->grpc : NULL, "agent_check", conf->agent_check_on ? conf->agent_check : NULL);
     conf->admin_auto = conf->admin_on && strcmp(conf->admin, "auto") == 0;
     if (!conf->admin_on || conf->admin_auto)
         return;

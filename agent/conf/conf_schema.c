@@ -183,29 +183,6 @@ static void put_pairs(struct json_out *json, const struct opt *row)
     json_out_object_end(json);
 }
 
-/* An option that is not in this build accepts only off. */
-static void put_future(struct json_out *json, const struct opt *row)
-{
-    json_out_object(json);
-    json_out_key(json, "enum");
-    json_out_array(json);
-    json_out_null(json);
-    if (row->kind == OPT_BOOL)
-        json_out_bool(json, false);
-    else if (row->default_text)
-        json_out_string(json, row->default_text);
-    if (row->kind == OPT_STRINGS) {
-        json_out_array(json);
-        json_out_array_end(json);
-    }
-    if (row->kind == OPT_PAIRS) {
-        json_out_object(json);
-        json_out_object_end(json);
-    }
-    json_out_array_end(json);
-    json_out_object_end(json);
-}
-
 static void put_kind(struct json_out *json, const struct opt *row)
 {
     switch (row->kind) {
@@ -295,10 +272,7 @@ static void put_properties(struct json_out *json, const struct opt *rows)
         put_default(json, row);
         json_out_key(json, "anyOf");
         json_out_array(json);
-        if (row->flags & OPT_FUTURE)
-            put_future(json, row);
-        else
-            put_kind(json, row);
+        put_kind(json, row);
         if (!(row->flags & OPT_REQUIRED))
             put_ref(json, "#/$defs/unset");
         put_ref(json, "#/$defs/variable");

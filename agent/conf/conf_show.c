@@ -377,7 +377,7 @@ static void show_row(struct buf *out, const struct opt *row, void *field, int de
 static void show_rows(struct buf *out, const struct opt *rows, void *base, int depth)
 {
     for (const struct opt *row = rows; row && row->name; row++)
-        if (!(row->flags & OPT_FUTURE) && is_shown(row, base))
+        if (is_shown(row, base))
             show_row(out, row, opt_field(row, base), depth);
 }
 

@@ -88,8 +88,6 @@ void conf_hide_urls(const struct opt *rows, void *base)
 {
     for (const struct opt *row = rows; row && row->name; row++) {
         void *field = opt_field(row, base);
-        if (row->flags & OPT_FUTURE)
-            continue;
         if (conf_is_url(row) && *(char **)field)
             conf_hide_url(*(char **)field);
         if (row->kind == OPT_SECTION)

@@ -72,8 +72,6 @@ static void put_rows(struct buf *out, const struct opt *rows, const char *lead)
 {
     for (const struct opt *row = rows; row && row->name; row++) {
         char below[TEXT_SIZE];
-        if (row->flags & OPT_FUTURE)
-            continue;
         put_prose(out, lead, row->help);
         put_item_keys(out, row, lead);
         snprintf(below, sizeof below, "%s  ", lead);
@@ -153,8 +151,6 @@ static void put_check(struct buf *out, const struct probe_type *type)
     buf_printf(out, "  %s- type: %s\n", active ? "" : "#", type->name);
     buf_printf(out, "  %sgates: %s\n", active ? "  #" : "#  ", gates_text(type->gates));
     for (const struct opt *row = type->opts; row && row->name; row++) {
-        if (row->flags & OPT_FUTURE)
-            continue;
         put_prose(out, active ? "    " : "  #  ", row->help);
         put_item_keys(out, row, active ? "    " : "  #  ");
         buf_printf(out, "  %s%s:", active ? "  #" : "#  ", row->name);
@@ -316,11 +312,11 @@ static void put_roff_table(struct buf *out, const char *title, const char *summa
         buf_append_str(out, ".\n");
     }
     for (const struct opt *row = rows; row && row->name; row++)
-        if (!(row->flags & OPT_FUTURE) && !(row->kind == OPT_SECTION && has_table(row, rows) && !opt_short(row->rows)))
+        if (!(row->kind == OPT_SECTION && has_table(row, rows) && !opt_short(row->rows)))
             put_roff_row(out, row);
     for (const struct opt *row = rows; row && row->name; row++) {
         char below[TEXT_SIZE];
-        if ((row->flags & OPT_FUTURE) || !has_table(row, rows))
+        if (!has_table(row, rows))
             continue;
         snprintf(below, sizeof below, "%s%s%s%s", rows == conf_rows ? "" : title, rows == conf_rows ? "" : ".", row->name,
                  row->kind == OPT_LIST  ? "[]"

@@ -28,11 +28,6 @@ static const void *field_of(const struct opt *row, const void *base)
     return (const char *)base + row->offset;
 }
 
-static bool has_field(const struct opt *row)
-{
-    return !(row->flags & OPT_FUTURE);
-}
-
 static void default_list(const struct opt *row, void *field)
 {
     const char *text = row->default_text;
@@ -50,8 +45,6 @@ static void default_list(const struct opt *row, void *field)
 void opt_defaults(const struct opt *rows, void *base)
 {
     for (const struct opt *row = rows; row && row->name; row++) {
-        if (!has_field(row))
-            continue;
         struct err err;
         if (row->kind == OPT_SECTION)
             opt_defaults(row->rows, opt_field(row, base));
@@ -134,8 +127,7 @@ static void fini_row(const struct opt *row, void *field)
 void opt_fini(const struct opt *rows, void *base)
 {
     for (const struct opt *row = rows; row && row->name; row++)
-        if (has_field(row))
-            fini_row(row, opt_field(row, base));
+        fini_row(row, opt_field(row, base));
 }
 
 const char *opt_pairs_get(const struct opt_pairs *pairs, const char *name)
@@ -239,7 +231,7 @@ static bool same_row(const struct opt *row, const void *a, const void *b)
 bool opt_equal(const struct opt *rows, const void *a, const void *b)
 {
     for (const struct opt *row = rows; row && row->name; row++)
-        if (has_field(row) && !same_row(row, field_of(row, a), field_of(row, b)))
+        if (!same_row(row, field_of(row, a), field_of(row, b)))
             return false;
     return true;
 }
@@ -276,7 +268,7 @@ bool opt_is_set(const struct opt *row, const void *base)
         return ((const struct opt_bytes *)field)->data;
     case OPT_SECTION:
         for (const struct opt *inner = row->rows; inner && inner->name; inner++)
-            if (has_field(inner) && opt_is_set(inner, field))
+            if (opt_is_set(inner, field))
                 return true;
         return false;
     case OPT_BOOL:
@@ -384,7 +376,7 @@ static int set_at(const struct opt *rows, void *base, const char *name, const ch
     char *head = mem_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
     const struct opt *row = opt_find(rows, head);
     mem_free(head);
-    if (!row || !has_field(row))
+    if (!row)
         return err_set(err, REASON_NONE, 0, "unknown option");
     if (dot)
         return set_below(row, opt_field(row, base), dot + 1, text, err);

@@ -77,9 +77,7 @@ struct opt_match {
 enum opt_flags {
     OPT_SECRET = 1, /* never shown; every value is registered with secret_add */
     OPT_REQUIRED = 2,
-    OPT_DYNAMIC = 4, /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
-    /* Promised by the manual, not in this build: an error that says so, unless the value is `default_text`, false or empty. Has no field. */
-    OPT_FUTURE = 8,
+    OPT_DYNAMIC = 4,   /* may hold ${file:…}, re-read on every use with opt_expand; other strings read it once */
     OPT_TEMPLATE = 16, /* a string or JSON with holes: validated when it is read; OPT_SPEC and OPT_BYTES always have them */
     OPT_POINTER = 32,  /* a string that is a JSON pointer */
     OPT_REPEATS = 128, /* OPT_STRINGS in which a text may be there twice */

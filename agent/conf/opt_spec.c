@@ -105,8 +105,6 @@ bool opt_mentions_token(const struct opt *rows, const void *base)
     for (const struct opt *row = rows; row && row->name; row++) {
         const void *field = (const char *)base + row->offset;
         const struct opt_list *list = row->kind == OPT_LIST || row->kind == OPT_MAP ? field : NULL;
-        if (row->flags & OPT_FUTURE)
-            continue;
         if (text_mentions_token(row, field) || (row->kind == OPT_SECTION && opt_mentions_token(row->rows, field)))
             return true;
         for (size_t i = 0; list && i < list->count; i++)

@@ -1,6 +1,6 @@
 /*
- * libnghttp2 by dlopen: it is opened when the first connection over HTTP/2 is, so that nobody else pays for it. Only the header is
- * needed to build. For agent/proto/h2.c alone.
+ * libnghttp2 by dlopen: it is opened when the first connection over HTTP/2 is, or the listener for gRPC, so that nobody else pays for it. Only the header is
+ * needed to build. For agent/proto/h2.c and h2_serve.c alone.
  */
 #ifndef WSHEALTHD_PROTO_H2_LIB_H
 #define WSHEALTHD_PROTO_H2_LIB_H
@@ -34,12 +34,17 @@
     X(session_mem_recv)                                     \
     X(session_mem_send)                                     \
     X(session_resume_data)                                  \
+    X(session_server_new2)                                  \
+    X(session_set_stream_user_data)                         \
     X(session_terminate_session)                            \
     X(session_want_read)                                    \
     X(session_want_write)                                   \
     X(strerror)                                             \
+    X(submit_ping)                                          \
     X(submit_request)                                       \
-    X(submit_settings)
+    X(submit_response)                                      \
+    X(submit_settings)                                      \
+    X(submit_trailer)
 
 struct h2_lib {
 #define H2_MEMBER(call) __typeof__(&nghttp2_##call) p_##call;

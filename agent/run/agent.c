@@ -200,7 +200,7 @@ static void on_grace_over(struct timer *timer, void *user)
 {
     struct agent *agent = user;
 
-    if (agent->health && httpd_waiting(agent->health))
+    if (agent->open.health && httpd_waiting(agent->open.health))
         timer_start(timer, LEAVE_POLL_MS);
     else
         agent_stop(agent, agent->on_left, agent->left_user);
@@ -221,7 +221,7 @@ void agent_leave(struct agent *agent, void (*on_stopped)(void *user), void *user
     int64_t grace_ms = grace_of(agent);
     char grace[32];
 
-    if (!agent->options.serve || (!grace_ms && !(agent->health && httpd_waiting(agent->health)))) {
+    if (!agent->options.serve || (!grace_ms && !(agent->open.health && httpd_waiting(agent->open.health)))) {
         agent_stop(agent, on_stopped, user);
         return;
     }

@@ -26,10 +26,10 @@ enum { PAUSE_MIN_MS = 20, PAUSE_MAX_MS = 1000, COST_FACTOR = 10, RESOLVE_AGAIN_M
 
 static void wake(const struct agent *agent)
 {
-    if (agent->health)
-        httpd_wake(agent->health);
-    if (agent->admin)
-        httpd_wake(agent->admin);
+    if (agent->open.health)
+        httpd_wake(agent->open.health);
+    if (agent->open.admin)
+        httpd_wake(agent->open.admin);
 }
 
 /* --- what was seen --- */

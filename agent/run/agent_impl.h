@@ -20,6 +20,13 @@ struct agent_drain {
     bool by_hook;                  /* /prestop began it, and not a command */
 };
 
+/* Of agent_listeners.c; NULL: off. */
+struct listeners {
+    struct httpd *health, *admin;
+    struct agent_check *agent_check;
+    struct grpc *grpc;
+};
+
 struct agent {
     struct loop *loop;
     struct generation *generation; /* the one in force */
@@ -43,8 +50,7 @@ struct agent {
     struct agent_view view;
     const char *shown_url; /* NULL: the target's */
     char service_id[512];
-    struct httpd *health, *admin;    /* the listeners; NULL: off */
-    struct agent_check *agent_check; /* likewise */
+    struct listeners open;
     int (*reload)(
         struct agent *agent,
         struct conf_errors

@@ -1,5 +1,5 @@
 /*
- * Owns the agent's listeners: the health listener (`listen`, HTTP for everybody), HAProxy's (`agent_check`) and the admin socket (`admin`). Called by
+ * Owns the agent's listeners: the health listener (`listen`, HTTP for everybody), HAProxy's (`agent_check`), gRPC's (`grpc`) and the admin socket (`admin`). Called by
  * agent/run/agent.c and agent/run/agent_reload.c. Promises that a reload opens every new socket before it closes an old one. What the
  * answers say is in agent/http; where an automatic admin socket may be is in agent/run/addresses.c.
  */
@@ -10,6 +10,7 @@
 #include "agent/core/event.h"
 #include "agent/http/admin.h"
 #include "agent/http/agent_check.h"
+#include "agent/http/grpc.h"
 #include "agent/http/httpd.h"
 #include "agent/http/serve.h"
 #include "agent/run/agent_impl.h"
@@ -143,37 +144,90 @@ static int open_admin(struct agent *agent, const struct conf *conf, struct httpd
     return *admin ? 0 : err_prefix(err, "admin");
 }
 
-int agent_listeners_open(struct agent *agent, const struct conf *conf, struct err *err)
+static int open_grpc(struct agent *agent, const struct conf *conf, struct grpc **grpc, struct err *err)
 {
-    int fd = notify_listen_fd("http");
+    const struct grpc_source source = { source_view, agent };
+    char port[8];
 
-    if (conf->listen_on || fd >= 0) {
-        agent->health = open_health(agent, conf, fd, err);
-        if (!agent->health)
+    *grpc = NULL;
+    if (!conf->grpc_on)
+        return 0;
+    *grpc = grpc_open(agent->loop, &conf->grpc_address, &source, err);
+    if (!*grpc)
+        return err_prefix(err, "grpc");
+    snprintf(port, sizeof port, "%u", grpc_port(*grpc));
+    event_log(EVENT_LISTEN, "grpc", conf->grpc, "port", conf->grpc_address.is_unix ? NULL : port, NULL);
+    return 0;
+}
+
+/* All of them, in one struct, so that a reload can have the old ones and the new ones side by side. fd: the activated socket of the health
+ * listener, or -1. with: which ones; the others are left NULL. 0, or -1 and err, and none is open. */
+enum { HEALTH = 1, CHECK = 2, GRPC = 4, ADMIN = 8, ALL = HEALTH | CHECK | GRPC | ADMIN };
+
+static void close_listeners(struct listeners *open)
+{
+    if (open->health)
+        httpd_close(open->health);
+    if (open->agent_check)
+        agent_check_close(open->agent_check);
+    if (open->grpc)
+        grpc_close(open->grpc);
+    if (open->admin)
+        httpd_close(open->admin);
+    *open = (struct listeners){ 0 };
+}
+
+static int open_listeners(struct agent *agent, const struct conf *conf, int fd, unsigned with, struct listeners *open,
+                          struct err *err)
+{
+    *open = (struct listeners){ 0 };
+    if ((with & HEALTH) && (conf->listen_on || fd >= 0)) {
+        open->health = open_health(agent, conf, fd, err);
+        if (!open->health)
             return -1;
     }
-    if (open_agent_check(agent, conf, &agent->agent_check, err) == 0 && open_admin(agent, conf, &agent->admin, err) == 0)
+    if ((!(with & CHECK) || open_agent_check(agent, conf, &open->agent_check, err) == 0) &&
+        (!(with & GRPC) || open_grpc(agent, conf, &open->grpc, err) == 0) &&
+        (!(with & ADMIN) || open_admin(agent, conf, &open->admin, err) == 0))
         return 0;
-    agent_listeners_close(agent);
+    close_listeners(open);
     return -1;
+}
+
+/* The new ones take the place of the old ones, which are closed. */
+static void replace(struct listeners *now, const struct listeners *new, unsigned which)
+{
+    struct listeners old = { 0 };
+
+#define REPLACE(bit, member)       \
+    if (which & (bit)) {           \
+        old.member = now->member;  \
+        now->member = new->member; \
+    }
+    REPLACE(HEALTH, health)
+    REPLACE(CHECK, agent_check)
+    REPLACE(GRPC, grpc)
+    REPLACE(ADMIN, admin)
+#undef REPLACE
+    close_listeners(&old);
+}
+
+int agent_listeners_open(struct agent *agent, const struct conf *conf, struct err *err)
+{
+    return open_listeners(agent, conf, notify_listen_fd("http"), ALL, &agent->open, err);
 }
 
 void agent_listeners_close(struct agent *agent)
 {
-    if (agent->health)
-        httpd_close(agent->health);
-    if (agent->admin)
-        httpd_close(agent->admin);
-    if (agent->agent_check)
-        agent_check_close(agent->agent_check);
-    agent->health = agent->admin = NULL;
-    agent->agent_check = NULL;
+    close_listeners(&agent->open);
 }
 
 void agent_listeners_wake(struct agent *agent)
 {
-    if (agent->agent_check)
-        agent_check_wake(agent->agent_check);
+    if (agent->open.agent_check)
+        agent_check_wake(agent->open.agent_check);
+    if (agent->open.grpc)
+        grpc_wake(agent->open.grpc);
 }
 
 static bool same_text(const char *a, const char *b)
@@ -184,72 +238,45 @@ static bool same_text(const char *a, const char *b)
 int agent_listeners_move(struct agent *agent, const struct conf *new, struct err *err)
 {
     const struct conf *old = agent->generation->conf;
-    bool health_moved = old->listen_on != new->listen_on || !same_text(old->listen, new->listen);
-    bool check_moved = old->agent_check_on != new->agent_check_on || !same_text(old->agent_check, new->agent_check);
-    bool admin_moved = old->admin_on != new->admin_on || !same_text(old->admin, new->admin);
-    struct httpd *health = NULL, *admin = NULL;
-    struct agent_check *responder = NULL;
+    struct listeners open;
+    unsigned moved = 0;
 
-    if (health_moved && new->listen_on) {
-        health = open_health(agent, new, -1, err);
-        if (!health)
-            return -1;
-    }
-    if ((check_moved && open_agent_check(agent, new, &responder, err) < 0) ||
-        (admin_moved && open_admin(agent, new, &admin, err) < 0)) {
-        if (responder)
-            agent_check_close(responder);
-        if (health)
-            httpd_close(health);
+    if (old->listen_on != new->listen_on || !same_text(old->listen, new->listen))
+        moved |= HEALTH;
+    if (old->agent_check_on != new->agent_check_on || !same_text(old->agent_check, new->agent_check))
+        moved |= CHECK;
+    if (old->grpc_on != new->grpc_on || !same_text(old->grpc, new->grpc))
+        moved |= GRPC;
+    if (old->admin_on != new->admin_on || !same_text(old->admin, new->admin))
+        moved |= ADMIN;
+    if (open_listeners(agent, new, -1, moved, &open, err) < 0)
         return -1;
-    }
-    if (check_moved) {
-        if (agent->agent_check)
-            agent_check_close(agent->agent_check);
-        agent->agent_check = responder;
-    }
-    if (health_moved) {
-        if (agent->health)
-            httpd_close(agent->health);
-        agent->health = health;
-    }
-    if (admin_moved) {
-        if (agent->admin)
-            httpd_close(agent->admin);
-        agent->admin = admin;
-    }
+    replace(&agent->open, &open, moved);
     return 0;
 }
 
 void agent_listeners_reopen(struct agent *agent)
 {
-    const struct conf *conf = agent->generation->conf;
-    struct agent_check *responder;
-    struct httpd *again;
+    static const unsigned bits[] = { HEALTH, CHECK, GRPC, ADMIN };
+    const struct listeners *now = &agent->open;
+    struct listeners again;
     struct err err;
+    unsigned lost = 0;
 
-    if (agent->agent_check && agent_check_lost(agent->agent_check)) {
-        int failed = open_agent_check(agent, conf, &responder, &err);
-        if (responder) {
-            agent_check_close(agent->agent_check);
-            agent->agent_check = responder;
-        } else if (failed)
+    if (now->health && httpd_lost(now->health))
+        lost |= HEALTH;
+    if (now->agent_check && agent_check_lost(now->agent_check))
+        lost |= CHECK;
+    if (now->grpc && grpc_lost(now->grpc))
+        lost |= GRPC;
+    if (now->admin && httpd_lost(now->admin))
+        lost |= ADMIN;
+    for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
+        if (!(lost & bits[i]))
+            continue;
+        if (open_listeners(agent, agent->generation->conf, -1, bits[i], &again, &err) < 0)
             event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
-    }
-    if (agent->health && httpd_lost(agent->health)) {
-        again = open_health(agent, conf, -1, &err);
-        if (again) {
-            httpd_close(agent->health);
-            agent->health = again;
-        } else
-            event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
-    }
-    if (agent->admin && httpd_lost(agent->admin)) {
-        int failed = open_admin(agent, conf, &again, &err);
-        if (again) {
-            httpd_close(agent->admin);
-            agent->admin = again;
-        } else if (failed)
-            event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
+        else if (again.health || again.agent_check || again.grpc || again.admin) /* `admin: auto` may have found no place */
+            replace(&agent->open, &again, bits[i]);
     }
 }

@@ -529,19 +529,6 @@ def test_samples_compile(block, tmp_path):
     assert done.returncode == 0, f"{block}: {done.stderr}"
 
 
-def test_what_is_not_there_says_so(tmp_path):
-    """Each name in README's sentence about it, as a check type or as a key."""
-    sentence = re.search(r"^- Not there yet: (.*?) Configuring one of these", (ROOT / "README.md").read_text(), re.M)[1]
-    names = re.findall(r"`(\w+)`", sentence)
-    assert names
-    values = {"grpc": "127.0.0.1:9719"}
-    file = tmp_path / "wshealthd.yaml"
-    for name in names:
-        part = f"{name}: {values[name]}" if name in values else f"checks: [ {{ name: x, type: {name} }} ]"
-        file.write_text(f"target: {{ url: ws://127.0.0.1:8080/ws }}\n{part}\n")
-        code, _, err = wshealthd("config", "check", file)
-        assert code == 3 and "not in this build" in err, (name, err)
-
 
 # --- the documents themselves -------------------------------------------------------------------------------------------------
 

@@ -334,8 +334,8 @@ static void test_wrong_kinds(void **state)
     refuse(TARGET "agent_check: 9718x\n", "2:14: agent_check: address: '9718x' is not an IP address, want one like 127.0.0.1:9717, "
                                           "[::1]:9717 or unix:/run/wshealthd/http.sock\n");
     refuse(TARGET "listen: 127.0.0.1:9717\nagent_check: 127.0.0.1:9717\n", "3:14: agent_check: the same address as listen\n");
-    refuse(TARGET "brokers: [{ name: bus }]\ngrpc: 127.0.0.1:1\n",
-           "2:10: brokers: not in this build\n3:1: grpc: not in this build\n");
+    refuse(TARGET "brokers: [{ name: bus }]\n", "2:10: brokers: not in this build\n");
+    refuse(TARGET "agent_check: 127.0.0.1:1\ngrpc: 127.0.0.1:1\n", "3:7: grpc: the same address as agent_check\n");
     refuse(TARGET "admin: 127.0.0.1:1\n", "2:8: admin: want unix:/path, auto or off\n");
 }
 

@@ -62,7 +62,6 @@ static const struct opt rows[] = {
     { .name = "message", .kind = OPT_BYTES, .offset = AT(message), .max = 20 },
     { .name = "topic", .kind = OPT_STRING, .offset = AT(topic), .flags = OPT_TEMPLATE },
     { .name = "pointer", .kind = OPT_STRING, .offset = AT(pointer), .flags = OPT_POINTER },
-    { .name = "later", .kind = OPT_STRING, .flags = OPT_FUTURE },
     { 0 },
 };
 
@@ -183,7 +182,6 @@ static void test_set_refuses(void **state)
     refuse(sample, "inner.retries", "10", "inner.retries: 10, want 0 to 9");
     refuse(sample, "inner.x", "10", "inner.x: unknown option");
     refuse(sample, "inner", "10", "inner: '10', want a mapping");
-    refuse(sample, "later", "10", "later: unknown option");
     refuse(sample, "nothing", "10", "nothing: unknown option");
     refuse(sample, "text.x", "10", "text.x: unknown option");
     /* what was refused has changed nothing */

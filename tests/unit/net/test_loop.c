@@ -315,7 +315,7 @@ static void test_work_behind_a_sleep_is_counted_without_it(void **state)
     uint64_t longest_ns = loop_take_longest(&own);
     assert_true(longest_ns >= 30000000);
     assert_true(own.turns.sum >= 0.03);
-    assert_true(own.turns.sum * 1e3 < ASLEEP_MS);
+    assert_true(own.turns.sum * 1e3 < (double)ASLEEP_MS);
     loop_signal_close(&sig);
     loop_fini(&own);
 }

@@ -114,9 +114,9 @@ static void test_unknown_words(void **state)
 static void test_lists(void **state)
 {
     (void)state;
-    const char *words[CAUSE_COUNT + REASON_COUNT + 1];
+    const char *words[(int)CAUSE_COUNT + (int)REASON_COUNT + 1];
     size_t count = explain_words(words, sizeof words / sizeof words[0]);
-    assert_int_equal(count, CAUSE_COUNT + REASON_COUNT - 1);
+    assert_int_equal(count, (int)CAUSE_COUNT + (int)REASON_COUNT - 1);
     assert_int_equal(explain_words(words, 3), 3);
     explain_write_list(&out);
     for (size_t i = 0; i < count; i++)
