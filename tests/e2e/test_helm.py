@@ -66,7 +66,7 @@ def test_the_library_lints():
     assert helm("lint", "--strict", "wshealthd-lib", check=False).returncode == 0
 
 
-GOLDEN = [(chart, name, "1.33") for chart, name in CI] + [("chat", "default", "1.27")]
+GOLDEN = [(chart, name, "1.33") for chart, name in CI] + [("chat", "default", "1.27"), ("chat", "story", "1.27")]
 
 
 @pytest.mark.parametrize("chart, name, version", GOLDEN, ids=["-".join(row) for row in GOLDEN])

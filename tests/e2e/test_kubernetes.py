@@ -18,8 +18,10 @@ sys.path.insert(0, str(ROOT / "tests" / "k8s"))
 import kubelet  # noqa: E402  pylint: disable=wrong-import-position
 import story  # noqa: E402  pylint: disable=wrong-import-position
 
-MANIFEST = ROOT / "helm" / "rendered" / "chat-story-1.33.yaml"
-STAYING = ROOT / "helm" / "rendered" / "chat-everything-1.33.yaml"
+
+def object_of(name, kind):
+    """The first object of this kind in a rendered example."""
+    return next(one for one in yaml.safe_load_all((ROOT / "helm" / "rendered" / f"chat-{name}.yaml").read_text()) if one and one["kind"] == kind)
 
 
 class Broker:
@@ -44,13 +46,12 @@ def world(node, tmp_path_factory):
         if not (MODULES / name).is_dir():
             pytest.skip(f"npm's {name} is missing (tests/tools/npm)")
     directory = tmp_path_factory.mktemp("kubelet")
-    objects = [one for one in yaml.safe_load_all(MANIFEST.read_text()) if one]
-    deployment = next(one for one in objects if one["kind"] == "Deployment")
-    # Those of `everything` have onAgentFailure: stayInRotation; the sidecar's probes are all that is taken from it.
-    other = next(one for one in yaml.safe_load_all(STAYING.read_text()) if one and one["kind"] == "Deployment")["spec"]["template"]["spec"]
+    deployment, plain, other = (object_of(name, "Deployment") for name in ("story-1.33", "story-1.27", "everything-1.33"))
+    # `everything` has onAgentFailure: stayInRotation; the sidecar's probe is all that is taken from it.
     staying = copy.deepcopy(deployment)
-    staying["spec"]["template"]["spec"]["initContainers"][0]["readinessProbe"] = other["initContainers"][0]["readinessProbe"]
-    conf = next(one for one in objects if one["kind"] == "ConfigMap")["data"]["wshealthd.yaml"]
+    staying["spec"]["template"]["spec"]["initContainers"][0]["readinessProbe"] = other["spec"]["template"]["spec"]["initContainers"][0]["readinessProbe"]
+    upgrades = {"wshealthd.onAgentFailure=stayInRotation": staying, "wshealthd.native=false": plain}
+    conf = object_of("story-1.33", "ConfigMap")["data"]["wshealthd.yaml"]
     broker = Broker(redis, directory)
     url = f"redis://127.0.0.1:{broker.port}"
 
@@ -64,7 +65,7 @@ def world(node, tmp_path_factory):
         return [BINARY, "run", "-c", str(file)], environment(REDIS_URL=url, HOSTNAME=pod.name)
 
     broker.switch(True)
-    there = kubelet.World(deployment, staying, directory, {"chat": chat, "wshealthd": agent}, broker.switch, free_port)
+    there = kubelet.World(deployment, upgrades, directory, {"chat": chat, "wshealthd": agent}, broker.switch, free_port)
     try:
         yield there
     finally:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 
+import story
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 IN = str(HERE / "node" / "in")
@@ -24,8 +26,13 @@ spec:
     metadata: { labels: { app: redis } }
     spec:
       terminationGracePeriodSeconds: 1
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: RuntimeDefault } }
       containers:
-        - { name: redis, image: "localhost/redis:1", imagePullPolicy: Never, args: [--save, "", --protected-mode, "no", --dir, /tmp] }
+        - name: redis
+          image: localhost/redis:1
+          imagePullPolicy: Never
+          args: [--save, "", --protected-mode, "no", --dir, /tmp]
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: [ALL] } }
 ---
 apiVersion: v1
 kind: Service
@@ -65,11 +72,13 @@ def make_images(build, directory):
 
 
 class World:
-    def __init__(self, build, directory, values=()):
+    def __init__(self, build, directory):
         make_images(build, directory)
+        # Pods that are not as restricted as can be are refused.
+        kubectl("label", "namespace", "default", "pod-security.kubernetes.io/enforce=restricted")
         kubectl("apply", "-f", "-", stdin=REDIS)
         # In the mount namespace of the node the chart is where it is here.
-        inside("helm", "install", "chat", str(ROOT / "helm/chat"), "-f", str(ROOT / "helm/chat/ci/story-values.yaml"), *values, "--wait", "--timeout", "3m", timeout=240)
+        inside("helm", "install", "chat", str(ROOT / "helm/chat"), "-f", str(ROOT / "helm/chat/ci/story-values.yaml"), "--wait", "--timeout", "3m", timeout=240)
 
     @staticmethod
     def items():
@@ -96,9 +105,8 @@ class World:
         kubectl("rollout", "restart", "deployment/chat")
 
     @staticmethod
-    def stay_in_rotation():
-        inside("helm", "upgrade", "chat", str(ROOT / "helm/chat"), "--reuse-values", "--set", "wshealthd.onAgentFailure=stayInRotation", "--wait", "--timeout", "3m",
-               timeout=240)
+    def upgrade(value):
+        inside("helm", "upgrade", "chat", str(ROOT / "helm/chat"), "--reuse-values", "--set", value, "--wait", "--timeout", "3m", timeout=240)
 
     @staticmethod
     def rolled():
@@ -139,3 +147,38 @@ class World:
     def tell():
         """What an operator would look at, for a story that failed."""
         return kubectl("get", "pods", "-o", "wide", check=False) + kubectl("get", "events", "--sort-by=.lastTimestamp", check=False)[-3000:]
+
+
+# --- what only a real node can tell ---------------------------------------------------------------------------------------------------
+
+
+def test_watcher(world):
+    """helm/wshealthd watches the Service from a pod of its own. It is ready whatever it says; what it says follows the servers."""
+    service = get("service", "chat")["spec"]["clusterIP"]
+    inside("helm", "install", "watch", str(ROOT / "helm/wshealthd"), "--set", f"config.target.url=ws://{service},config.target.dialect=socket.io",
+           "--set-string", "image.repository=localhost/wshealthd,image.tag=1,image.pullPolicy=Never", "--wait", "--timeout", "2m")
+    address = get("service", "watch-wshealthd")["spec"]["clusterIP"]
+    watcher = Pod("watch", None, f"{address}:9717")
+    story.until(f"it finds the chat well: {world.ask(watcher, '/ready?verbose')}", lambda: world.ask(watcher, "/ready")[0] == 200)
+    kubectl("scale", "deployment/chat", "--replicas=0")
+    story.until("it sees that nobody is there", lambda: world.ask(watcher, "/ready")[0] == 503)
+    assert get("deployment", "watch-wshealthd")["status"]["readyReplicas"] == 1
+    kubectl("scale", "deployment/chat", f"--replicas={story.REPLICAS}")
+    story.until("it finds the chat well again", lambda: world.ask(watcher, "/ready")[0] == 200)
+    inside("helm", "uninstall", "watch", "--wait")
+
+
+def test_the_command_in_the_container(world):
+    """What the notes of the charts tell people to type."""
+    (pod, _) = story.settled(world)
+    said = kubectl("exec", pod.name, "-c", "wshealthd", "--", "wshealthd", "status")
+    assert "delivery" in said and "ready" in said, said
+
+
+def test_the_kustomize_component(_world):
+    """An API server takes all of it."""
+    said = kubectl("apply", "-k", str(ROOT / "helm/kustomize/chat"), "--namespace", "kube-public", "--dry-run=server")
+    assert "deployment.apps/chat created" in said, said
+
+
+STORIES = [function for name, function in list(globals().items()) if name.startswith("test_")]

@@ -184,10 +184,10 @@ class Pod:
 
 
 class World:
-    """A Deployment of the manifest, and its Service; staying: the same with onAgentFailure: stayInRotation. free_port() gives ports; faces: the ports of the server and of the agent in the manifest."""
+    """A Deployment of the manifest, and its Service; upgrades: {a value of the chart: the Deployment with it}. free_port() gives ports; faces: the ports of the server and of the agent in the manifest."""
 
-    def __init__(self, deployment, staying, directory, run, broker, free_port, faces=(3000, 9717)):
-        self.staying = staying["spec"]["template"]["spec"]
+    def __init__(self, deployment, upgrades, directory, run, broker, free_port, faces=(3000, 9717)):
+        self.upgrades = upgrades
         self.spec = deployment["spec"]["template"]["spec"]
         self.replicas, self.directory, self.run, self.faces = deployment["spec"]["replicas"], pathlib.Path(directory), run, faces
         self.switch_broker, self.free_port = broker, free_port
@@ -236,9 +236,9 @@ class World:
         with self.lock:
             self.generation += 1
 
-    def stay_in_rotation(self):
+    def upgrade(self, value):
         with self.lock:
-            self.spec, self.generation = self.staying, self.generation + 1
+            self.spec, self.generation = self.upgrades[value]["spec"]["template"]["spec"], self.generation + 1
 
     def rolled(self):
         there = self.pods()

@@ -3,7 +3,7 @@ that follows the kubelet's rules (kubelet.py, `make test`).
 
 A world has:  pods() -> [Pod], those that are not being deleted;  ready() -> the names of pods that a Service sends clients to;
 gone(name) -> whether the pod has ended;  delete(name);  roll(): begins to replace every pod;  rolled() -> whether that is done;
-stay_in_rotation(): rolls with onAgentFailure: stayInRotation;  signal(name, container, number);  restarts(name, container);  broker(up);  ask(pod, path) -> (status, text) of the agent;
+upgrade(value): rolls with this value of the chart;  signal(name, container, number);  restarts(name, container);  broker(up);  ask(pod, path) -> (status, text) of the agent;
 command(args) -> how to run a client beside the pods.
 A Pod has a name, and the addresses `server` and `agent`.
 """
@@ -232,13 +232,21 @@ def test_agent_that_hangs(world):
 
 def test_agent_that_hangs_stays_in_rotation(world):
     """onAgentFailure: stayInRotation. Its pod stays where it is; a verdict still takes it out at once."""
-    world.stay_in_rotation()
+    world.upgrade("wshealthd.onAgentFailure=stayInRotation")
     until("the roll-out is done", world.rolled)
     pod, other = settled(world)
     hang_the_agent(world, pod, other, lambda: stays(world, [pod.name], 10))
     world.signal(pod.name, "chat", signal.SIGSTOP)
     until(f"{pod.name} is out of rotation", lambda: pod.name not in world.ready(), 20)
     world.signal(pod.name, "chat", signal.SIGCONT)
+
+
+def test_plain_containers(world):
+    """As before Kubernetes 1.29: the agent gets its SIGTERM together with the server, and stays until the clients have left."""
+    world.upgrade("wshealthd.native=false")
+    until("the roll-out is done", world.rolled)
+    test_drain_of_live_connections(world)
+    test_broker_outage_during_a_rollout(world)
 
 
 STORIES = [function for name, function in list(globals().items()) if name.startswith("test_")]
