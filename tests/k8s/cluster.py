@@ -168,6 +168,22 @@ def test_watcher(world):
     inside("helm", "uninstall", "watch", "--wait")
 
 
+def test_no_client_is_refused_in_a_rollout(world):
+    """Everybody who comes through the Service while all pods are replaced is greeted."""
+    story.settled(world)
+    service = get("service", "chat")["spec"]["clusterIP"]
+    knocker = subprocess.Popen(world.command(["/usr/bin/python3", "-B", str(HERE / "knock.py"), f"{service}:80"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        before = {pod.name for pod in world.pods()}
+        world.roll()
+        story.until("the roll-out is done", world.rolled)
+        story.until("the old pods have ended", lambda: all(world.gone(name) for name in before))
+    finally:
+        said = json.loads(knocker.communicate(timeout=60)[0])
+    assert said["greeted"] > 50 and not said["failed"], said
+    print(f"{said['greeted']} clients were greeted")
+
+
 def test_the_command_in_the_container(world):
     """What the notes of the charts tell people to type."""
     (pod, _) = story.settled(world)

@@ -152,11 +152,14 @@ def test_hung_server(world):
     sick, well = settled(world)
     before = restarts(world, [sick, well])
     world.signal(sick.name, "chat", signal.SIGSTOP)
+    begun = time.monotonic()
     until(f"{sick.name} is out of rotation", lambda: sick.name not in world.ready())
+    print(f"out of rotation after {time.monotonic() - begun:.1f} s")
     assert restarts(world, [sick, well]) == before, "restarted before it was out of rotation"
     after = {**before, (sick.name, "chat"): before[sick.name, "chat"] + 1}
     until(f"{sick.name}'s server is restarted", lambda: (stays(world, [well.name], 0.1), restarts(world, [sick, well]) == after)[1])
     until(f"{sick.name} is back: {world.ask(sick, '/ready?verbose')}", lambda: sick.name in world.ready())
+    print(f"restarted and back after {time.monotonic() - begun:.1f} s")
     assert [pod.name for pod in settled(world)] == [sick.name, well.name]
     assert restarts(world, [sick, well]) == after
 
@@ -201,8 +204,10 @@ def test_crash_of_the_agent(world):
     after = {**before, (pod.name, "wshealthd"): before[pod.name, "wshealthd"] + 1}
     with clients(world, pod, 3) as them:
         world.signal(pod.name, "wshealthd", signal.SIGKILL)
+        begun = time.monotonic()
         until("the agent is restarted", lambda: (stays(world, [other.name], 0.1), restarts(world, [pod, other]) == after)[1])
         until(f"{pod.name} is in rotation", lambda: pod.name in world.ready())
+        print(f"back in rotation after {time.monotonic() - begun:.1f} s")
         assert not them.of("cut"), them.events
         them.say("leave")
     settled(world)
