@@ -16,6 +16,7 @@
 #include "agent/base/trace.h"
 #include "agent/client/backoff.h"
 #include "agent/client/dialogue.h"
+#include "agent/core/broker.h"
 #include "agent/core/channels.h"
 #include "agent/core/run_report.h"
 #include "probes/reconnect_burst.h"
@@ -472,6 +473,8 @@ static bool finish_session(struct run *run)
         return true;
     }
     state->measuring = false;
+    if (err.code >= BROKER_HINT_ABSENT)
+        run->report.broker_hint = err.code;
     run_warn(run, err.reason, "%s", err.text);
     return true;
 }

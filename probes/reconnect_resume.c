@@ -62,6 +62,7 @@ struct resume {
     uint64_t first_seq, next_seq;
     struct beat beats[BEATS];
     size_t beat_count; /* those of the round; the first is beats[0] */
+    bool arrived;      /* has ever a heartbeat come through the server? */
 };
 
 /* Does the broker's side leave the agent something to listen to? */
@@ -298,6 +299,7 @@ static void take_beats(struct resume *resume, struct slice unit)
         if (beat && !seen[beat - resume->beats]) {
             seen[beat - resume->beats] = true;
             beat->came++;
+            resume->arrived = true;
         }
         unit = slice_skip(unit, sizeof mark - 1);
     }
@@ -514,6 +516,14 @@ static void describe_priming(const struct resume *resume, const char *limit, str
                 first ? "the heartbeat" : "the agent's own subscription", limit);
     else if (first && !first->came && !first->heard && has_control(resume))
         err_set(err, REASON_BROKER_NOT_DELIVERING, 0, "the heartbeat before the drop did not reach the agent's own subscription");
+    else if (first && !first->came && !has_control(resume))
+        err_set(err, REASON_DELIVERY_LOST, BROKER_HINT_UNHEARD,
+                "the heartbeat before the drop was taken by the broker and did not arrive within %s, so nothing was dropped",
+                limit);
+    else if (first && !first->came && !resume->arrived)
+        err_set(err, REASON_DELIVERY_LOST, BROKER_HINT_NEVER_CAME,
+                "no heartbeat has ever arrived through this server, though the broker delivers them to the agent, so nothing was "
+                "dropped: compare topic and form (publish, message) with what the server itself uses");
     else if (first && !first->came)
         err_set(err, REASON_DELIVERY_LOST, 0, "the heartbeat before the drop did not arrive within %s, so nothing was dropped",
                 limit);

@@ -31,6 +31,7 @@ enum broker_hint {
     BROKER_HINT_FULL,            /* it takes no more connections */
     BROKER_HINT_UNTRUSTED,       /* its certificate is not trusted: the authority, the name or the dates */
     BROKER_HINT_UNHEARD,         /* of delivery_lost: it has taken the message, and cannot be listened to */
+    BROKER_HINT_NEVER_CAME,      /* of delivery_lost: none has come through the server yet, so that a wrong topic looks the same */
     BROKER_HINT_OLD_CLIENT,      /* good credentials may be refused, as the client library here is too old */
 };
 

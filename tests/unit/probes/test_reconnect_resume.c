@@ -18,7 +18,7 @@ static struct stage {
     unsigned rounds;
     bool freed;
     /* The server. */
-    bool gives_no_token, refuses, forgets, no_control, speaks_of_others;
+    bool gives_no_token, refuses, forgets, no_control, speaks_of_others, detached;
     unsigned twice; /* so many of the kept are said twice */
     char kept[KEPT_MAX][256], resumed_with[128];
     unsigned kept_count, resumes;
@@ -39,6 +39,8 @@ static void server_pass_on(const char *body)
 {
     bool there = false;
 
+    if (stage.detached)
+        return;
     for (struct peer *peer = stage.script.peers; peer; peer = peer->next)
         if (peer->open && peer->stream && !peer->closing) {
             peer_say(peer, WS_TEXT, slice_str(body));
@@ -292,6 +294,20 @@ static void test_a_token_that_never_comes_is_no_fault(void **state)
     end();
 }
 
+/* A wrong topic looks as a lost subscription does, until the first heartbeat has come. */
+static void test_none_has_ever_come(void **state)
+{
+    (void)state;
+    stage.detached = true;
+    begin("3s", TOKEN ", missed: true");
+    assert_verdict(play(), RESULT_WARN, REASON_DELIVERY_LOST, "no heartbeat has ever arrived through this server", "never");
+    stage.detached = false;
+    assert_verdict(play(), RESULT_PASS, REASON_NONE, "with all that it had missed", "comes");
+    stage.detached = true;
+    assert_verdict(play(), RESULT_WARN, REASON_DELIVERY_LOST, "the heartbeat before the drop did not arrive within 3s", "lost");
+    end();
+}
+
 /* Without heartbeats, the server's word is all there is. */
 static void test_the_servers_word(void **state)
 {
@@ -367,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_what_was_missed_comes_twice),
         cmocka_unit_test(test_the_broker_loses_it),
         cmocka_unit_test(test_a_token_that_never_comes_is_no_fault),
+        cmocka_unit_test(test_none_has_ever_come),
         cmocka_unit_test(test_the_servers_word),
         cmocka_unit_test(test_where_an_offset_begins),
         cmocka_unit_test(test_the_server_ends_the_connection),

@@ -587,6 +587,19 @@ static void test_healthy_does_not_contradict_itself(void **state)
     assert_string_equal(world.view.diagnosis.sentence, "No check has failed for good; the first round of certificate failed");
 }
 
+/* Restarting a server mends no wrong topic: that it lost its subscription is said only of one that had it. */
+static void test_a_subscription_that_may_never_have_been(void **state)
+{
+    (void)state;
+    struct check_view *back = check_warn(world_add(&world, "back", "reconnect", "local", 0), REASON_DELIVERY_LOST, "no heartbeat");
+    assert_cause("server_detached_from_broker");
+    assert_true(says("has lost its subscription"));
+    back->broker_hint = back->last_fault_hint = BROKER_HINT_NEVER_CAME;
+    assert_cause("server_detached_from_broker");
+    assert_true(says("has never reached this server's clients") && !says("has lost"));
+    assert_true(advises("Compare the topic and form"));
+}
+
 /* Where a command asks once, no agent runs: the sentence says nothing of a rotation. */
 static void test_one_round_knows_no_rotation(void **state)
 {
@@ -1595,6 +1608,7 @@ int main(void)
         cmocka_unit_test_setup(test_probe_faults_and_rotation, set_up),
         cmocka_unit_test_setup(test_healthy_does_not_contradict_itself, set_up),
         B(test_one_round_knows_no_rotation),
+        B(test_a_subscription_that_may_never_have_been),
         B(test_shared_faults_and_rotation),
         B(test_delivery_slow),
         B(test_broker_slow),
