@@ -112,8 +112,12 @@ static void conn_lost(struct conn *conn, const struct err *err)
     void *user = conn->user;
     struct stream *stream = conn->stream;
 
-    if (conn->setup)
+    if (conn->setup) {
         upgrade_stop_clock(conn->setup);
+        /* Clients ask for HTTP/2 in TLS only: where that was agreed on, this answer is a fault. */
+        if (!conn->setup->url->tls && stream && stream_h2_is_http1(stream))
+            conn->setup->report->h2_gap = H2_GAP_NOT_SPOKEN;
+    }
     conn_trace_look(conn);
     conn_release(conn);
     if (stream)

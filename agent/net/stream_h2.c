@@ -237,6 +237,14 @@ bool stream_is_h2(const struct stream *stream)
     return stream->h2;
 }
 
+bool stream_h2_is_http1(const struct stream *stream)
+{
+    static const char begin[] = "HTTP/1";
+    const struct h2_link *link = stream->h2;
+
+    return link && !link->heard && link->first_len >= sizeof begin - 1 && memcmp(link->first, begin, sizeof begin - 1) == 0;
+}
+
 const char *stream_h2_goaway(const struct stream *stream)
 {
     return stream->h2 ? h2_goaway_text(stream->h2->h2) : "";

@@ -22,6 +22,7 @@ int stream_h2_begin(struct stream *stream, const struct stream_h2_events *events
 void stream_h2_request(struct stream *stream, const struct h2_header *headers, size_t count); /* once */
 void stream_h2_drop_head(struct stream *stream);
 bool stream_is_h2(const struct stream *stream);
+bool stream_h2_is_http1(const struct stream *stream);      /* the peer answers the preface with a response of HTTP/1 */
 const char *stream_h2_goaway(const struct stream *stream); /* "after GOAWAY NO_ERROR"; "": none came */
 /* Bytes that were written and wait for the peer to open its flow-control window. */
 size_t stream_h2_withheld(const struct stream *stream);

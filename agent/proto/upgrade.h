@@ -49,7 +49,7 @@ int upgrade_validate_request(const struct http_head *head, bool offer_deflate, c
 int upgrade_write_response(struct buf *out, const char *accept, const struct upgrade_agreed *agreed, const char *extensions);
 
 /* Why there is no WebSocket over HTTP/2, where the server says so before anything is asked: it does not speak HTTP/2 (of ALPN's h2 it chose
- * something else), or it does and does not send SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441, 3). */
+ * something else; in cleartext it answers with HTTP/1), or it does and does not send SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441, 3). */
 enum h2_gap { H2_GAP_NONE, H2_GAP_NOT_SPOKEN, H2_GAP_NOT_ALLOWED };
 
 /* Is it a header that the handshake sets itself (Upgrade, Connection, Sec-WebSocket-*), so that a configuration may not? */

@@ -151,6 +151,17 @@ static bool is_over(const struct check_view *check, const char *version)
     return strcmp(check_http_of(check), version) == 0;
 }
 
+/* Does it come through over that version? One of `http: both` that says what clients use instead has not been over HTTP/2, and connections that
+ * it holds may all be over HTTP/1.1. */
+static bool works_over(const char *version, const struct check_view *check, const struct check_view *main_check)
+{
+    if (!works(check, main_check))
+        return false;
+    if (!is_over(check, "both"))
+        return is_over(check, version);
+    return strcmp(version, "1.1") == 0 || (check->h2_gap == H2_GAP_NONE && check->kind != PROBE_SESSION);
+}
+
 /* Both versions go through the same names, addresses and certificates: what fails there is not of one version. */
 static bool depends_on_version(enum reason reason)
 {
@@ -178,7 +189,7 @@ static bool fails_over(const char *mine, const char *other, enum http_split spli
         if (is_over(check, other) && check_fault_of(check, &its) && check->health.state == STATE_FAIL &&
             reason_phase(its.reason) <= reason_phase(fault->reason))
             return false;
-        if (!is_over(check, other) && works(check, main_check))
+        if (works_over(mine, check, main_check))
             return false;
         works_over_other = works_over_other || (is_over(check, other) && works(check, main_check));
     }
@@ -190,8 +201,8 @@ static bool h2_works(const struct agent_view *view, const struct check_view *mai
 {
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
-        if (check_is_public(check) == check_is_public(main_check) && check_speaks_websocket(check) && !is_over(check, "1.1") &&
-            works(check, main_check))
+        if (check_is_public(check) == check_is_public(main_check) && check_speaks_websocket(check) &&
+            works_over("2", check, main_check))
             return true;
     }
     return false;

@@ -212,12 +212,13 @@ def test_server_of_http_1(server):
     code, document = check(server.url, "handshake", flags=("--http", "2"))
     assert (code, only(document)["reason"]) == (2, "http_malformed"), document
     assert "the server speaks no HTTP/2 here" in only(document)["message"], document
+    assert document["diagnosis"]["cause"] == "http2_broken" and "does not speak it" in document["diagnosis"]["sentence"], document
     code, document = check(server.url, *TYPES, flags=("--http", "both"))
     told = {row["name"]: row["message"] for row in document["checks"]}
-    assert code == 2
+    assert code == 1 and document["ready"] and document["diagnosis"]["cause"] == "http2_broken", document  # all its clients are served
     for name in ("handshake", "ping", "echo"):
-        assert told[name].startswith("HTTP/1.1 works, HTTP/2 does not: the server speaks no HTTP/2"), told
-    assert told["hold"].startswith("over HTTP/2: "), told
+        assert told[name].startswith("HTTP/1.1 works, and clients use that: the server speaks no HTTP/2 here"), told
+    assert told["hold"] == "2 connections held for 5s", told
 
 
 def test_server_of_http_2_alone(node):

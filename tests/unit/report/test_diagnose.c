@@ -1286,6 +1286,23 @@ static void test_gaps_of_http2(void **state)
     assert_false(says("HTTP/2"));
 }
 
+/* `both` on every check: what falls back to HTTP/1.1 shows no other server that speaks HTTP/2. */
+static void test_gaps_of_http2_everywhere(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "handshake", "ping" };
+    for (size_t i = 0; i < 2; i++) {
+        struct check_view *check = world_add(&world, types[i], types[i], "public", GATE_READY);
+        check_warn(check, REASON_UPGRADE_REFUSED, "HTTP/1.1 works, and clients use that");
+        check->http = "both";
+        check->http_split = check->last_fault_split = HTTP_SPLIT_ONLY_2_FAILS;
+        check->h2_gap = check->last_fault_gap = H2_GAP_NOT_SPOKEN;
+    }
+    world_add(&world, "kept", "hold", "public", GATE_READY)->http = "both";
+    assert_cause("http2_broken");
+    assert_true(says("works over HTTP/1.1 and not over HTTP/2"));
+}
+
 /* --- the network -------------------------------------------------------------------------------------------------------------------- */
 
 static void test_a_lossy_network(void **state)
@@ -1639,6 +1656,7 @@ int main(void)
         T(test_not_of_a_version),
         T(test_one_check_for_each_version),
         T(test_gaps_of_http2),
+        T(test_gaps_of_http2_everywhere),
         T(test_a_lossy_network),
         T(test_a_held_connection_and_the_network),
         T(test_a_slow_network),
