@@ -203,8 +203,8 @@ class Reply:
 class Agent(Process):
     """`wshealthd run` with a health port of its own."""
 
-    def __init__(self, conf, directory, binary=BINARY, flags=(), env=None, wait=True, prefix=()):
-        self.port = free_port()
+    def __init__(self, conf, directory, binary=BINARY, flags=(), env=None, wait=True, prefix=(), host="127.0.0.1", port=None):
+        self.host, self.port = host, port or free_port()
         directory = pathlib.Path(directory)
         self.admin = directory / "admin.sock"
         self.file = directory / "wshealthd.yaml"
@@ -215,14 +215,14 @@ class Agent(Process):
 
     def write(self, conf):
         """conf is the YAML behind listen and admin."""
-        self.file.write_text(f"listen: 127.0.0.1:{self.port}\nadmin: unix:{self.admin}\n{conf}")
+        self.file.write_text(f"listen: {self.host}:{self.port}\nadmin: unix:{self.admin}\n{conf}")
 
     def answers(self):
         assert self.running(), f"the agent ended: {self.err()}"
-        return connects(self.port)
+        return connects(self.port, self.host)
 
     def get(self, path, method="GET", **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
             response = connection.getresponse()

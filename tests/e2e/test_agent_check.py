@@ -345,8 +345,7 @@ def test_the_documented_configurations(tool, tmp_path):
                     until("it takes half", lambda: proxy.weight() == 50)
                     with clients(proxy.port, 2):
                         until("full", lambda: proxy.weight() == 0)
-                        proxy.wait("NOLB", "DRAIN")
-                proxy.wait("UP")
+                until("there is room again", lambda: proxy.weight() == 100)
                 child.command("drain")
                 proxy.wait("NOLB", "DRAIN")
                 child.command("resume")

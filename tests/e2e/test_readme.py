@@ -7,10 +7,14 @@ Every fenced block names its language, and each language has one rule:
   text     what `wshealthd demo` prints in its own terminal: <!-- run: demo-start --> or <!-- run: demo-log FAULT -->.
   sh       nothing is executed; commands of wshealthd and make must exist with these flags. So must those in `code` in the text.
   yaml     a configuration passes `wshealthd config check`, a part of one too when it is put beside a target and a broker; what belongs to
-           Kubernetes or Envoy must be well-formed, and its probes ask paths that the agent has.
+           Kubernetes, a load balancer or a monitor must be well-formed, ask paths that the agent has at its port, or series that it has.
+           test_load_balancers.py runs those of the programs that can be had.
            <!-- run: FILE --> above it: its fields are in that manifest. <!-- run: CHART -->: values that the chart takes.
   helm     <!-- run: FILE --> above it: the lines are in that file of a chart, in this order.
-  haproxy, nginx, ini (systemd)   pass the check of that program.
+  haproxy, nginx, caddyfile, ini (systemd)   pass the check of that program.
+  hcl      Consul's: asks paths that the agent has.
+  json     the members of an object.
+  nagios, icinga   the commands of wshealthd in it exist with these flags.
   c        compiles against the headers without a warning.
 
 Output is compared word by word. What differs from run to run is taken out of both sides, by `plain`: ports, measured times (not those
@@ -41,7 +45,7 @@ from test_nchan import own_state, redis
 
 WRITE = os.environ.get("README_WRITE")
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-LANGUAGES = ("console", "text", "sh", "yaml", "helm", "haproxy", "nginx", "ini", "c")
+LANGUAGES = ("console", "text", "sh", "yaml", "helm", "haproxy", "nginx", "caddyfile", "hcl", "nagios", "icinga", "json", "ini", "c")
 FENCE = re.compile(r"(?:^ *<!-- run: (?P<run>[^\n]*?) -->\n)?^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 
 
@@ -323,9 +327,10 @@ def spoken(name):
     for block in blocks("sh", "console"):
         if block.file == name:
             yield from (line.removeprefix("$ ") for line in block.text.splitlines() if block.language == "sh" or line.startswith("$ "))
-    for block in blocks("ini", "yaml"):
+    for block in blocks("ini", "yaml", "nagios", "icinga"):
         if block.file == name:
             yield from re.findall(r"/usr/bin/(wshealthd .*)", block.text)
+            yield from (" ".join(re.findall(r"[\w-]+", words)) for words in re.findall(r'command = \[ "/usr/bin/(.*) \]', block.text))
     for code in re.findall(r"`([^`\n]+)`", FENCE.sub("", text)):
         if re.match(r"(sudo )?(\w+=\S+ )*(wshealthd|make) ", code):
             yield code
@@ -380,9 +385,12 @@ def test_make_help_has_nothing_that_is_not_explained():
     assert not missing, f"in `make help` only: {missing}"
 
 
-# Words in code that no table of the program has: a hole of templates, and what belongs to Envoy and Caddy.
-FOREIGN = {"payload_json", "health_check_config", "port_value", "stream_idle_timeout", "reverse_proxy", "health_uri", "health_port", "health_status",
-           "hmac_sha256", "hmac_sha384", "hmac_sha512", "now_s", "session_token", "history_size", "history_ttl", "force_recovery", "unknown_session"}
+# Words in code that no table of the program has: a hole of templates, what belongs to load balancers and monitors, and options of servers.
+FOREIGN = {"payload_json", "hmac_sha256", "hmac_sha384", "hmac_sha512", "now_s", "session_token", "history_size", "history_ttl", "force_recovery", "unknown_session",
+           "health_check_config", "port_value", "stream_idle_timeout", "healthy_panic_threshold", "close_connections_on_host_health_failure",
+           "reverse_proxy", "health_uri", "health_port", "health_status", "handle_errors", "stream_close_delay",
+           "proxy_read_timeout", "auth_request", "error_page", "worker_shutdown_timeout", "health_check",
+           "target_health_state", "connection_termination", "draining_interval_seconds", "proxy_protocol_v2", "only_passing", "deregister_critical_service_after"}
 
 
 @functools.cache
@@ -422,17 +430,39 @@ def whole(text, directory):
     return text
 
 
+PATHS = ("/ready", "/live", "/startup", "/healthz", "/prestop", "/metrics")
+
+
 def paths_asked(node):
-    """Every path and port of an httpGet or http_health_check in it."""
+    """Every path and port of a probe or a health check in it, whoever's."""
     if isinstance(node, dict):
         for key, value in node.items():
-            if key in ("httpGet", "http_health_check"):
-                yield value["path"], value.get("port", 9717)
+            if key in ("httpGet", "http_health_check", "healthCheck", "httpHealthCheck"):
+                yield value.get("path") or value["requestPath"], value.get("port", 9717)
+            elif key.endswith("healthcheck-path"):
+                yield value, int(node[key.removesuffix("path") + "port"])
+            elif key == "scrape_configs":
+                for job in value:
+                    for target in (target for group in job["static_configs"] for target in group["targets"]):
+                        yield job.get("metrics_path", "/metrics"), int(target.rpartition(":")[2])
             else:
                 yield from paths_asked(value)
     elif isinstance(node, list):
         for value in node:
             yield from paths_asked(value)
+
+
+def series_asked(node):
+    """Every series in a query of Prometheus's in it."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("query", "expr"):
+                yield from re.findall(r"\bwshealthd_\w+", value)
+            else:
+                yield from series_asked(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from series_asked(value)
 
 
 def within(part, whole_one, where):
@@ -471,10 +501,12 @@ def test_yaml(block, tmp_path):
         within(document, manifest["spec"]["template"], str(block))
         return
     if not set(document) <= TOP:
-        asked = list(paths_asked(document))
-        assert asked, f"{block}: neither a configuration ({', '.join(sorted(set(document) - TOP))}) nor something that asks the agent"
+        asked, series = list(paths_asked(document)), list(series_asked(document))
+        assert asked or series or "wshealthd" in block.text, f"{block}: neither a configuration ({', '.join(sorted(set(document) - TOP))}) nor something that asks the agent"
         for path, port in asked:
-            assert path.split("?")[0] in ("/ready", "/live", "/startup", "/healthz", "/prestop") and port == 9717, (block, path, port)
+            assert path.split("?")[0] in PATHS and port == 9717, (block, path, port)
+        for name in series:
+            assert re.search(rf"^  {name}[ {{]", wshealthd("help", "metrics")[1], re.M), f"{block}: the program has no {name}"
         return
     kinds = {broker.get("type") or broker["url"].split(":")[0] for broker in document.get("brokers", [])} & {"kafka", "mqtt"}
     for kind in kinds:
@@ -490,8 +522,8 @@ def test_yaml(block, tmp_path):
 def test_haproxy(block, tool, tmp_path):
     file = tmp_path / "haproxy.cfg"
     backend = re.search(r"^backend (\S+)", block.text, re.M)[1]
-    file.write_text("defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n\n"
-                    f"frontend users\n    bind 127.0.0.1:8000\n    default_backend {backend}\n\n{block.text}")
+    users = "" if "frontend " in block.text else f"frontend users\n    bind 127.0.0.1:8000\n    default_backend {backend}\n\n"
+    file.write_text(f"defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n\n{users}{block.text}")
     done = subprocess.run([tool("haproxy"), "-c", "-f", file], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, f"{block}: {done.stdout}{done.stderr}"
 
@@ -508,6 +540,25 @@ def test_nginx(block, tool, tmp_path):
     file.write_text(f"{load}pid {tmp_path}/pid;\nevents {{}}\nhttp {{\naccess_log off; {paths}\n{block.text}\n}}\n")
     done = subprocess.run([*(own_state() if load else []), nginx, "-t", "-e", tmp_path / "error", "-p", tmp_path, "-c", file], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, f"{block}: {done.stderr}"
+
+
+@each("caddyfile")
+def test_caddyfile(block, tool, tmp_path):
+    (tmp_path / "Caddyfile").write_text(block.text)
+    done = subprocess.run([tool("caddy"), "validate", "--config", tmp_path / "Caddyfile", "--adapter", "caddyfile"], capture_output=True, text=True, timeout=30, check=False,
+                          env=environment(HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path)))
+    assert done.returncode == 0, f"{block}: {done.stdout}{done.stderr}"
+
+
+@each("hcl")
+def test_consul(block):
+    asked = re.findall(r"http://127\.0\.0\.1:9717([^\s\"?]+)", block.text)
+    assert asked and set(asked) <= set(PATHS), (block, asked)
+
+
+@each("json")
+def test_json(block):
+    assert json.loads(f"{{{block.text}}}"), block
 
 
 @each("ini")

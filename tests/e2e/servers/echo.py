@@ -1,6 +1,8 @@
 #!/usr/bin/python3
-"""echo.py PORT [--log FILE]: a good WebSocket server, written on peer.py. SIGUSR1 resets every open connection; SIGUSR2 makes it
-silent from then on (connections stay, nothing is answered); SIGHUP makes it talk again. Each connection is a line in the log."""
+"""echo.py PORT [--log FILE] [--host ADDRESS] [--name NAME]: a good WebSocket server, written on peer.py. SIGUSR1 resets every open connection;
+SIGUSR2 makes it silent from then on (connections stay, nothing is answered); SIGHUP makes it talk again. Each connection is a line in the log.
+NAME is in the head of its responses, as Served-By."""
+import argparse
 import asyncio
 import pathlib
 import signal
@@ -10,15 +12,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from peer import BINARY, CLOSE, PING, PONG, TEXT, frame, serve  # noqa: E402  (a sibling of this directory)
 
 
-async def main(port, log):
+async def main(args):
     peers, state = set(), {"silent": False}
+    named = {"Served_By": args.name} if args.name else {}
 
     async def handler(peer):
         if state["silent"]:
             await peer.hang()
-        await peer.upgrade()
-        if log:
-            with open(log, "a", encoding="utf-8") as out:
+        await peer.upgrade(**named)
+        if args.log:
+            with open(args.log, "a", encoding="utf-8") as out:
                 out.write(f"{peer.target} {len(peers)}\n")
         peers.add(peer)
         try:
@@ -39,7 +42,7 @@ async def main(port, log):
     loop.add_signal_handler(signal.SIGUSR1, reset)
     loop.add_signal_handler(signal.SIGUSR2, state.update, {"silent": True})
     loop.add_signal_handler(signal.SIGHUP, state.update, {"silent": False})
-    await serve(handler, port=port)
+    await serve(handler, args.host, args.port)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
@@ -57,4 +60,9 @@ async def answer(peer, opcode, data):
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[3] if len(sys.argv) > 3 else None))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("--log")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--name")
+    asyncio.run(main(parser.parse_args()))
