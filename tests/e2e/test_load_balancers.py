@@ -72,9 +72,9 @@ class Client:
 class Place:
     """Two servers with an agent each, and the balancer's users."""
 
-    def __init__(self, directory, more="", server_check=False):
+    def __init__(self, directory, more="", server_check=False, defaults="defaults: { interval: 500ms, fast_interval: 200ms, timeout: 2s }\n", broker=None):
         self.directory, self.stack = directory, contextlib.ExitStack()
-        self.more, self.server_check = more, server_check
+        self.more, self.server_check, self.defaults, self.make_broker = more, server_check, defaults, broker
         self.servers, self.agents, self.held = {}, {}, []
 
     def server(self, name, host):
@@ -84,8 +84,7 @@ class Place:
         host = HOSTS[name]
         (self.directory / name).mkdir(exist_ok=True)
         conf = (f"agent_check: {host}:9718\ntarget: {{ url: 'ws://{host}:8080/ws', public_url: 'ws://{SHARED}:8080/ws' }}\n"
-                "defaults: { interval: 500ms, fast_interval: 200ms, timeout: 2s }\n"
-                f"checks: [ {{ type: handshake }}, {{ type: ping }}, {{ type: hold }}, {{ name: way, type: handshake, path: public, gates: [ready] }} ]\n{self.more}")
+                f"{self.defaults}checks: [ {{ type: handshake }}, {{ type: ping }}, {{ type: hold }}, {{ name: way, type: handshake, path: public, gates: [ready] }} ]\n{self.more}")
         if self.server_check:
             conf = conf.replace("{ type: hold }", "{ type: hold }, { type: server }")
         if name == "two":
@@ -98,6 +97,8 @@ class Place:
         self.agents[name].end(signal.SIGKILL)
 
     def start(self):
+        if self.make_broker:
+            self.broker = self.stack.enter_context(self.make_broker())
         for name, host in HOSTS.items():
             self.servers[name] = self.server(name, host)
         self.shared = self.server("shared", SHARED)
