@@ -172,9 +172,8 @@ static const struct cli_command commands[] = {
       "ends it at once. A URL replaces the file's target.",
       1, run_flags, run_examples, cli_run },
     { "check", "[-c FILE] [URL] [FLAG]...", "does one round of every check and prints the result",
-      "For a bare ws:// or wss:// URL the checks are handshake and ping, for http:// and https:// http, for tcp:// tcp. The exit "
-      "code is "
-      "the verdict. Secrets come from files, never from flags.",
+      "For a bare ws:// or wss:// URL the checks are handshake and ping, for http:// and https:// http, for tcp:// tcp. A "
+      "failed round is exit code 2, also of a check that gates nothing. Secrets come from files, never from flags.",
       1, check_flags, check_examples, cli_check },
     { "status", "[--json] [--evidence CHECK]", "shows the verdict and the checks of the running agent",
       "Asks through the admin socket. The exit code is the verdict.", 0, status_flags, status_examples, cli_status },

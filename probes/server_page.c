@@ -11,7 +11,7 @@
 #include "agent/proto/prom_read.h"
 #include "probes/server.h"
 
-enum { PAGE_MAX = 1 << 20, STATUS_OK = 200, PERCENT = 100 };
+enum { PAGE_MAX = 1 << 20, STATUS_OK = 200, PERCENT = 100, VALUE_BYTES = 64 };
 
 /* "5000", "0.25", "512MiB", "250ms" (in seconds, as Prometheus has them). */
 static bool read_limit(const char *text, double *value)
@@ -172,6 +172,20 @@ static bool is_over(const struct server_series_opts *opts, struct prom_before *b
     return stats->over = before->over;
 }
 
+/* In the unit of its max, so that the two can be compared at a glance: "668MiB", "0.312s"; never in scientific notation. */
+static void value_in_words(double value, const char *max, char *out, size_t size)
+{
+    const char *unit = max + strspn(max, "0123456789");
+    char one[16];
+    int64_t factor, ms;
+
+    snprintf(one, sizeof one, "1%.8s", unit);
+    if (text_parse_size(max, &factor) == 0 && text_parse_size(one, &factor) == 0)
+        snprintf(out, size, "%.1f%s", value / (double)factor, unit);
+    else
+        snprintf(out, size, fabs(value) < 1e6 ? "%.6g%s" : "%.0f%s", value, text_parse_duration(max, &ms) == 0 ? "s" : "");
+}
+
 void server_page_judge(struct run *run, struct server_said *said)
 {
     struct server_state *state = run->state;
@@ -183,7 +197,9 @@ void server_page_judge(struct run *run, struct server_said *said)
 
         if (!is_over(&series[i], &state->before[i], stats))
             continue;
-        server_say(said, RESULT_FAIL, REASON_SERVER_SERIES_HIGH, "%s is %.6g%s, max is %s", series[i].name_in_map, stats->value,
+        char value[VALUE_BYTES];
+        value_in_words(stats->value, series[i].max, value, sizeof value);
+        server_say(said, RESULT_FAIL, REASON_SERVER_SERIES_HIGH, "%s is %s%s, max is %s", series[i].name_in_map, value,
                    stats->rate ? " a second" : "", series[i].max);
     }
     if (*state->page_fault)

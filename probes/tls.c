@@ -31,11 +31,16 @@ static void judge_dates(struct run *run, const struct dial_report *report)
     const struct tls_opts *opts = run->opts;
     bool chain = info->chain_not_after_ms && info->chain_not_after_ms < info->not_after_ms;
     int64_t end_ms = chain ? info->chain_not_after_ms : info->not_after_ms, left_ms = end_ms - clock_wall_ms();
-    char day[CLOCK_STAMP_MAX], text[192], limit[32];
+    char day[CLOCK_STAMP_MAX], when[48], text[192], limit[32];
 
     clock_stamp(end_ms, day, sizeof day);
-    snprintf(text, sizeof text, "%s expires %.10s, in %lld days (%s)", chain ? "a certificate of the chain" : "the certificate",
-             day, (long long)(left_ms / MS_PER_DAY), info->version);
+    long long days = left_ms / MS_PER_DAY;
+    if (days > 0)
+        snprintf(when, sizeof when, "in %lld day%s", days, days == 1 ? "" : "s");
+    else
+        snprintf(when, sizeof when, "in less than a day");
+    snprintf(text, sizeof text, "%s expires %.10s, %s (%s)", chain ? "a certificate of the chain" : "the certificate", day, when,
+             info->version);
     run->report.phase = PHASE_TLS;
     if (left_ms < opts->fail_before_ms) {
         text_format_duration(opts->fail_before_ms, limit, sizeof limit);

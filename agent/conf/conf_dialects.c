@@ -289,7 +289,9 @@ static void validate_token(const struct conf *conf, struct conf_error_list *foun
         !conf_error_has_below(found, "dialects") && !conf_error_has_below(found, "checks") &&
         !template_mentions(slice_make(connect->data, connect->len), "token") && !check_says_token(conf))
         conf_error_path(found, "target.token_in",
-                        "'message' needs {{token}} in the dialect's connect.send, and %s has none there, or in what a check sends",
+                        "'message' needs {{token}} in the dialect's connect.send, and %s has none there, or in a check's text with "
+                        "holes, such as "
+                        "a step of a script",
                         target->dialect->name);
 }
 

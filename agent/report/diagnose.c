@@ -205,11 +205,17 @@ static void tell_shared(const struct agent_view *view, const struct check_view *
         diagnosis_say_plain(out, "has not been in rotation yet");
 }
 
-/* A refused probe says nothing of users, who have tokens of their own: do not advise restarting the server. */
-static void tell_probe(const struct agent_view *view, struct diagnosis *out)
+/* A refused probe says nothing of users, who have tokens of their own: do not advise restarting the server. A certificate's dates are the same
+ * for everybody who is shown it; others may come in through a proxy that has one of its own. */
+static void tell_probe(const struct agent_view *view, enum reason reason, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
-    diagnosis_say_plain(out, "; it is the probe that is hit, which says nothing of clients");
+    if (reason == REASON_TLS_CERT_EXPIRED || reason == REASON_TLS_CERT_NOT_YET_VALID)
+        diagnosis_say_plain(out, "; clients that are shown it are hit as the probe is");
+    else if (reason == REASON_TLS_CERT_EXPIRING)
+        diagnosis_say_plain(out, "; clients that are shown it are not hit before that");
+    else
+        diagnosis_say_plain(out, "; it is the probe that is hit, which says nothing of clients");
     if (view->once)
         return;
     diagnosis_say_plain(out, ", and the instance ");
@@ -256,7 +262,7 @@ static void tell_broker(const struct agent_view *view, const struct check_view *
     if (fault->scope == SCOPE_SHARED && (!check_is_public(main_check) || main_check->gates & GATE_READY))
         tell_shared(view, main_check, (facts & PEER_HOLDS) && about_access(fault->reason), out);
     else if (fault->scope == SCOPE_PROBE && (main_check->gates & GATE_READY) && !(facts & (HTTP2_ONLY | HTTP1_ONLY)))
-        tell_probe(view, out);
+        tell_probe(view, fault->reason, out);
     else if (broken && broken != main_check && check_speaks_websocket(main_check))
         tell_both(main_check, broken, out);
 }

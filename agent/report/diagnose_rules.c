@@ -117,7 +117,7 @@ const struct rule diagnose_rules[] = {
         .advice = { "Look at the server's log for this moment: a crash on connect, or a limit of connections",
                     "If the port speaks TLS, the URL must begin with wss://; a TLS port hangs up on plain requests",
                     "If it takes connections from a load balancer only, set target.proxy_protocol; if from listed clients, list "
-                    "the agent's address" },
+                    "the agent's address; if it is Socket.IO, set target.dialect: it hangs up where the path is not its own" },
     },
 
     /* --- an answer, but not the right one ------------------------------------------------------------------------------- */

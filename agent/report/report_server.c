@@ -224,5 +224,6 @@ void report_server_line(const struct server_stats *server, char *out, size_t siz
             put(&line, "%s %s", server->peers[i].name, server_peer_name(server->peers[i].state));
     for (unsigned i = 0; i < server->series_count; i++)
         if (server->series[i].known)
-            put(&line, "%s %.6g%s", server->series[i].name, server->series[i].value, server->series[i].rate ? "/s" : "");
+            put(&line, fabs(server->series[i].value) < 1e6 ? "%s %.6g%s" : "%s %.0f%s", server->series[i].name,
+                server->series[i].value, server->series[i].rate ? "/s" : "");
 }

@@ -339,7 +339,7 @@ def test_metrics_page(tmp_path):
             assert watch.check("server")["gates"] == ["ready"]
             kind.body = good.replace(b"LAG", b"0.5")
             until("the loop lags", lambda: reason(watch) == ("fail", "server_series_high"))
-            assert "lag is 0.5, max is 250ms" in watch.check("server")["message"]
+            assert "lag is 0.5s, max is 250ms" in watch.check("server")["message"]
             for bad in (b"<html>no</html>", b"", b"other 1\n", b"x 1\n" * 1000000, "endless", "slow"):
                 kind.body = bad
                 until(f"{bad[:20]} is a warning", lambda: reason(watch) == ("warn", "server_metrics_missing"))

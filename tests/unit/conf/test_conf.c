@@ -354,8 +354,9 @@ static void test_rules_of_types(void **state)
 static void test_target_rules(void **state)
 {
     (void)state;
-    refuse("target: { url: 'ws://h/', token_in: message }\n", "1:37: target.token_in: 'message' needs {{token}} in the dialect's "
-                                                              "connect.send, and raw has none there, or in what a check sends\n");
+    refuse("target: { url: 'ws://h/', token_in: message }\n",
+           "1:37: target.token_in: 'message' needs {{token}} in the dialect's "
+           "connect.send, and raw has none there, or in a check's text with holes, such as a step of a script\n");
     refuse("target: { url: 'ws://h/', token_in: cookie }\n",
            "1:37: target.token_in: 'cookie' has no name, want header, query:NAME, cookie:NAME, subprotocol or message\n");
     refuse(

@@ -520,7 +520,7 @@ static void test_dialects_that_are_wrong(void **state)
            "w.yaml:6:28: dialects.d.keepalive.every: needs beat\n");
     refuse("target: { url: 'ws://h/', dialect: chat, token_in: message }\ndialects: { chat: }\n",
            "w.yaml:1:52: target.token_in: 'message' needs {{token}} in the dialect's connect.send, and chat has none there, or in "
-           "what a check sends\n");
+           "a check's text with holes, such as a step of a script\n");
     refuse("target: { url: 'ws://h/', dialect: caht, token_in: message }\ndialects: { chat: }\n",
            "w.yaml:1:36: target.dialect: 'caht', no such dialect (did you mean 'chat'?)\n");
 }

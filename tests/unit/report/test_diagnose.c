@@ -570,6 +570,9 @@ static void test_probe_faults_and_rotation(void **state)
     world_judge(&world, false, false);
     assert_false(world.view.verdict.ready);
     assert_non_null(strstr(world.view.diagnosis.plain, "is kept out until the check has passed once"));
+    fail_all(REASON_TLS_CERT_EXPIRED, "it has expired"); /* which everybody sees who is shown it */
+    assert_cause("certificate_expired");
+    assert_true(says("clients that are shown it are hit as the probe is, and the instance ") && !says("nothing of clients"));
 }
 
 /* "All checks pass" is said only where they do. */
