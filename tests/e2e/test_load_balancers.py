@@ -15,6 +15,7 @@ import time
 import urllib.request
 
 import pytest
+import yaml
 
 from harness import BUILD, PATIENCE, PYTHON, ROOT, SERVERS, Agent, connects, process, until
 from network import own_network
@@ -83,7 +84,7 @@ class Place:
     def start_agent(self, name):
         host = HOSTS[name]
         (self.directory / name).mkdir(exist_ok=True)
-        conf = (f"agent_check: {host}:9718\ntarget: {{ url: 'ws://{host}:8080/ws', public_url: 'ws://{SHARED}:8080/ws' }}\n"
+        conf = (f"agent_check: {host}:9718\ngrpc: {host}:9719\ntarget: {{ url: 'ws://{host}:8080/ws', public_url: 'ws://{SHARED}:8080/ws' }}\n"
                 f"{self.defaults}checks: [ {{ type: handshake }}, {{ type: ping }}, {{ type: hold }}, {{ name: way, type: handshake, path: public, gates: [ready] }} ]\n{self.more}")
         if self.server_check:
             conf = conf.replace("{ type: hold }", "{ type: hold }, { type: server }")
@@ -256,6 +257,17 @@ def test_envoy(tool, tmp_path):
                     return answer.read().decode()
 
             story(there, degraded, one_gone={"two"})
+
+
+def test_envoy_by_grpc(tool, tmp_path):
+    """The document has the keys of the cluster that are others."""
+    program = envoy()
+    conf, other = yaml.safe_load(section("Envoy", "yaml")), yaml.safe_load(section("gRPC health", "yaml", 1))
+    conf["static_resources"]["clusters"][0].update(other["clusters"][0])
+    with place(tool, tmp_path) as there:
+        (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(conf))
+        with process(program, "-c", tmp_path / "envoy.yaml", "--concurrency", "1", "--log-level", "warning", "--disable-hot-restart", ready=lambda _: connects(80)):
+            story(there, one_gone={"two"})
 
 
 def test_caddy(tool, tmp_path):
