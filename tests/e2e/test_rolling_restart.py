@@ -1,22 +1,25 @@
 """The figures of a fleet behind HAProxy, configured as docs/load-balancers.md prints it: a rolling restart in which no client that resumes loses a
 message and nobody is refused, a hung server, and a broker that is dead while agents restart."""
 import asyncio
+import collections
 import contextlib
 import csv
 import io
 import json
+import os
 import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
 import websockets
 
-from harness import MODULES, PATIENCE, SERVERS, Agent, connects, environment, process, until
+from harness import BINARY, MODULES, PATIENCE, SERVERS, Agent, connects, environment, process, until
 from network import own_network
-from test_load_balancers import BOTH, DEFAULTS, HOSTS, SHARED, place, section
+from test_load_balancers import BOTH, DEFAULTS, HOSTS, SECONDS, SHARED, place, section
 
 USERS = 6
 URL = "ws://127.0.0.1:80/socket.io/?EIO=4&transport=websocket"
@@ -207,6 +210,54 @@ def test_nobody_who_resumes_loses_a_message(tool, node, tmp_path):
         assert crowd.said > 20 and crowd.guests > 20 and all(user.moves >= 1 for user in crowd.users), (crowd.said, crowd.guests, [user.moves for user in crowd.users])
         assert not any(user.strangers for user in crowd.users), "a session was not taken up again"
         assert not any(lost.values()), lost
+
+
+def test_the_printed_commands(tool, tmp_path):
+    """The block of the section Draining, by a shell, for which `wshealthd` is the agent's of that host and `systemctl` starts and stops its server."""
+    block = section("Draining", "sh")
+    with place(tool, tmp_path) as there, haproxy(tool, tmp_path) as proxy:
+        for name in HOSTS:
+            proxy.wait(name, "UP")
+        there.goes_to(BOTH, "ready")
+        over, seen = threading.Event(), collections.Counter()
+
+        def come_and_go():
+            while not over.is_set():
+                seen.update(there.come(2))
+
+        guests = threading.Thread(target=come_and_go)
+        guests.start()
+        try:
+            for name, host in HOSTS.items():
+                bin_directory = tmp_path / name / "bin"
+                bin_directory.mkdir()
+                (bin_directory / "wshealthd").write_text(f"""#!/bin/sh
+command=$1; shift
+case $command in check) exec {BINARY} check $(echo "$@" | sed s/127.0.0.1/{host}/) ;; *) exec {BINARY} $command -c {there.agents[name].file} "$@" ;; esac
+""")
+                (bin_directory / "systemctl").write_text(f"#!/bin/sh\necho $1 >{tmp_path}/wanted\nuntil [ ! -e {tmp_path}/wanted ]; do sleep 0.05; done\n")
+                for script in bin_directory.iterdir():
+                    script.chmod(0o755)
+                shell = there.stack.enter_context(process("sh", "-c", block, env=environment(PATH=f"{bin_directory}:{os.environ['PATH']}")))
+                done = []
+
+                def serve(name=name, host=host, shell=shell, done=done):
+                    if (tmp_path / "wanted").exists() and (word := (tmp_path / "wanted").read_text().strip()):
+                        done.append(word)
+                        if word == "stop":
+                            there.servers[name].end()
+                        else:
+                            there.servers[name] = there.server(name, host)
+                        (tmp_path / "wanted").unlink()
+                    return not shell.running()
+
+                until("the commands have ended", serve, SECONDS, 0.05)
+                assert done == ["stop", "start"] and shell.child.returncode == 0, (done, shell.out(), shell.err())
+                assert "ready" in shell.out() and proxy.status(name) == "UP", (shell.out(), shell.err())
+        finally:
+            over.set()
+            guests.join(PATIENCE)
+        assert seen["refused"] == 0 and seen["one"] > 20 and seen["two"] > 20, seen
 
 
 # --- a server that hangs, and a broker that is dead ------------------------------------------------------------------------------------
