@@ -120,7 +120,7 @@ def test_an_answer_that_is_none(tmp_path, name):
         row = only(document)
         print(code, row["reason"], row["message"])
         assert SECRET not in json.dumps(document) and "X-Injected" not in "".join(server.heads)
-        assert (code, row["reason"], row["scope"]) == (1, "auth_refresh_failed", "probe"), row
+        assert (code, row["reason"], row["scope"]) == (2, "auth_refresh_failed", "probe"), row
         assert words in row["message"], row["message"]
 
 
@@ -139,7 +139,7 @@ def test_a_redirect_takes_no_secret_along(tmp_path):
         with rogue(lambda sock, server: (server.request(sock), sock.sendall(json_token("a-good-token")))) as other:
             where = f"Location: http://127.0.0.1:{other.port}/token"
             code, row, said, _heads, _ = asked_once(tmp_path, lambda sock, server: (server.request(sock), sock.sendall(answer("", status, where))))
-            assert (code, row["reason"]) == (1, "auth_refresh_failed") and f"status {status[:3]}" in row["message"], row
+            assert (code, row["reason"]) == (2, "auth_refresh_failed") and f"status {status[:3]}" in row["message"], row
             assert other.count == 0 and SECRET not in said
 
 
@@ -152,7 +152,7 @@ def test_an_endpoint_that_says_everything_back(tmp_path):
         for status in ("400 Bad Request", "401 Unauthorized", "500 " + body):
             code, row, said, heads, _ = asked_once(
                 tmp_path, lambda sock, server: (server.request(sock), sock.sendall(answer(text, status, f"X-Debug: {body}", f"Location: /?{body}"))))
-            assert (code, row["reason"]) == (1, "auth_refresh_failed"), row
+            assert (code, row["reason"]) == (2, "auth_refresh_failed"), row
             assert f"Authorization: Basic {basic}" in heads
             assert not [shape for shape in shapes if shape in said], said
 
@@ -173,7 +173,7 @@ def test_tls_that_fails(tmp_path, certs):
                                (lambda sock, _: sock.recv(100), None, "TLS"), (lambda sock, _: time.sleep(9), None, "within")):
         code, row, said, _heads, _ = asked_once(tmp_path, tokens, scheme="https", tls=tls)
         print(row["message"])
-        assert (code, row["reason"], row["scope"]) == (1, "auth_refresh_failed", "probe"), row
+        assert (code, row["reason"], row["scope"]) == (2, "auth_refresh_failed", "probe"), row
         assert words in row["message"] and SECRET not in said
 
 

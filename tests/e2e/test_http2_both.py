@@ -86,7 +86,7 @@ def test_origin_is_looked_at_over_one_version_only(proxy, tmp_path):
     child, port = proxy(behind, "http-request deny deny_status 403 if { req.ver 1.1 } !{ req.hdr(origin) -m str " + OWN + " }")
     with guard(behind), child:
         code, rows = verdict(tmp_path, port, "type: origin", more=f", origin: \"{OWN}\"")
-        assert (code, rows[0]["reason"]) == (1, "origin_not_enforced"), rows[0]["message"]
+        assert (code, rows[0]["reason"]) == (2, "origin_not_enforced"), rows[0]["message"]
         assert rows[0]["message"].startswith("over HTTP/2 only: the server takes Origin https://origin.invalid"), rows
 
 
@@ -95,7 +95,7 @@ def test_a_token_is_looked_at_over_one_version_only(proxy, tmp_path):
     child, port = proxy(behind, "http-request deny deny_status 401 if { req.ver 1.1 } !{ req.hdr(authorization) \"Bearer open-sesame-42\" }")
     with guard(behind), child:
         code, rows = verdict(tmp_path, port, "type: auth", more=", token: open-sesame-42")
-        assert (code, rows[0]["reason"]) == (1, "auth_not_enforced"), rows[0]["message"]
+        assert (code, rows[0]["reason"]) == (2, "auth_not_enforced"), rows[0]["message"]
         assert rows[0]["message"].startswith("over HTTP/2 only: "), rows
 
 

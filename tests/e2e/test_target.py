@@ -67,7 +67,7 @@ def test_a_virtual_host_over_loopback(tmp_path, path):
         code, document = judged(written(tmp_path, f"{{ url: '{url}', public_url: '{url}', headers: {{ Host: chat.example.com }} }}", checks))
         rows = {row["name"]: row for row in document["checks"]}
         assert rows["handshake"]["status"] == rows["own"]["status"] == "pass", rows
-        assert code == 1 and rows["other"]["http_status"] == 421, rows  # its own URL has its own authority; it gates nothing
+        assert code == 2 and rows["other"]["http_status"] == 421, rows  # its own URL has its own authority
         code, document = judged(written(tmp_path, f"{{ url: '{url}' }}", f"[{{ type: http, url: 'http://127.0.0.1:{port}/', headers: {{ Host: chat.example.com }} }}]"))
         assert code == 0, document
         code, document = check(url, "handshake", flags=("--header", "Host: chat.example.com"))
