@@ -21,7 +21,9 @@ export BUILD KAFKA MQTT TESTS FRESH
 VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/base/version.h)
 
 GUIDES  := $(sort $(wildcard docs/*.md))
-UNITS   := wshealthd.service wshealthd@.service wshealthd.socket
+UNITS   := wshealthd.service wshealthd@.service wshealthd.socket wshealthd-agent-check.socket wshealthd-grpc.socket
+DROPINS := $(wildcard systemd/*.service.d/*.conf)
+EXAMPLES := $(PREFIX)/share/doc/wshealthd/examples
 COMPLETIONS := share/bash-completion/completions/wshealthd share/zsh/vendor-completions/_wshealthd share/fish/vendor_completions.d/wshealthd.fish
 
 .DEFAULT_GOAL := all
@@ -223,8 +225,10 @@ install-now: $(BUILD)/release/wshealthd $(MANUALS)
 	for file in $(COMPLETIONS); do shell=$${file#share/}; \
 	    $(BUILD)/release/wshealthd completion "$${shell%%[-/]*}" >$(DESTDIR)$(PREFIX)/$$file || exit; chmod 644 $(DESTDIR)$(PREFIX)/$$file; done
 	for unit in $(UNITS); do \
-	    sed 's|/usr/bin/wshealthd|$(PREFIX)/bin/wshealthd|' systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
+	    systemd/for-release $(PREFIX) systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; \
 	    chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit; done
+	for file in $(DROPINS); do install -d $(DESTDIR)$(EXAMPLES)/$${file%/*}; \
+	    systemd/for-release $(PREFIX) $$file >$(DESTDIR)$(EXAMPLES)/$$file || exit; chmod 644 $(DESTDIR)$(EXAMPLES)/$$file; done
 
 .PHONY: unit-release
 unit-release: $(call units_of,release)
@@ -309,7 +313,8 @@ image:
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/wshealthd $(DESTDIR)$(PREFIX)/share/man/man8/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man5/wshealthd.yaml.5 \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wshealthd/,README.md LICENSE wshealthd.yaml $(GUIDES)) \
-	    $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS)) $(addprefix $(DESTDIR)$(PREFIX)/,$(COMPLETIONS))
+	    $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS)) $(addprefix $(DESTDIR)$(EXAMPLES)/,$(DROPINS)) $(addprefix $(DESTDIR)$(PREFIX)/,$(COMPLETIONS))
+	-rmdir $(addprefix $(DESTDIR)$(EXAMPLES)/,$(sort $(dir $(DROPINS))) systemd) $(DESTDIR)$(EXAMPLES)
 	-rmdir $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs $(DESTDIR)$(PREFIX)/share/doc/wshealthd
 help:
 	@echo 'make          the program: $(BUILD)/release/wshealthd'

@@ -113,6 +113,12 @@ static const struct cli_example drain_examples[] = {
 };
 
 static const struct cli_flag ask_flags[] = { { FLAG_ASK_CONFIG }, { FLAG_ADMIN }, { 0 } };
+static const struct cli_flag reload_flags[] = {
+    { FLAG_ASK_CONFIG },
+    { FLAG_ADMIN },
+    { "signal", "PID", "for ExecReload=, with $MAINPID: sends SIGHUP if there is no admin socket", 0, false },
+    { 0 }
+};
 static const struct cli_example resume_examples[] = {
     { "wshealthd resume", "The checks decide again whether the instance is ready." }, { 0 }
 };
@@ -194,7 +200,7 @@ static const struct cli_command commands[] = {
       "A file with errors changes nothing: they are printed, and the exit code is 3. Checks that are the same keep their history "
       "and their "
       "connections.",
-      0, ask_flags, reload_examples, cli_reload },
+      0, reload_flags, reload_examples, cli_reload },
     { "explain", "[CAUSE|REASON]", "says what a cause or a reason means, and what to do",
       "The words are those of the diagnosis and of the checks, as `status`, the log, /status and the metrics have them. Without "
       "one, all are "

@@ -3,6 +3,7 @@
  * socket. agent/http/admin.c gives the answers. Called by agent/main.c. Every wait has a deadline.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,18 +41,19 @@ static int take_address(const struct cli *cli, struct whom *whom, const char *fr
  * has. */
 static int take_file(const struct cli *cli, struct whom *whom, const char *file, bool named)
 {
+    bool quiet = cli_has(cli, "signal"); /* there is another way to reach the agent */
     struct conf_errors errors;
     int code = EXIT_PASS;
     conf_errors_init(&errors);
     struct conf *conf = conf_load_file(file, &agent_conf_env, &errors);
-    if (!conf && named)
+    if (!conf && named && !quiet)
         code = cli_conf_errors(&errors);
     else if (conf && conf->admin_auto)
         whom->usual = true;
     else if (conf && conf->admin_on && conf->admin_address.is_unix)
         snprintf(whom->path, sizeof whom->path, "%s", conf->admin_address.unix_path);
     else if (conf)
-        code = cli_error(cli, "%s: admin is off: there is no socket to ask through", file);
+        code = quiet ? EXIT_UNKNOWN : cli_error(cli, "%s: admin is off: there is no socket to ask through", file);
     if (conf)
         conf_unref(conf);
     conf_errors_fini(&errors);
@@ -169,9 +171,31 @@ int cli_resume(struct cli *cli)
     return ask_command(cli, "/resume", ASK_TIMEOUT_MS, "resumed");
 }
 
+/* For ExecReload=, where a file with secrets of the unit's may be unreadable (LoadCredential= is for its main process alone), and the admin
+ * socket off: whoever cannot be asked is told by SIGHUP. */
+static int reload_or_signal(struct cli *cli, const char *text)
+{
+    struct whom whom;
+    struct answer answer;
+    int64_t pid;
+
+    if (text_parse_int(text, &pid) < 0 || pid <= 1 || pid > INT32_MAX)
+        return cli_error(cli, "--signal '%.60s', want $MAINPID", text);
+    if (ask_find_admin(cli, &whom) == EXIT_PASS) {
+        bool asked = ask_once(&whom, "POST", "/reload", RELOAD_TIMEOUT_MS, &answer) == 0;
+        int code = !asked ? EXIT_UNKNOWN : answer.status / 100 == 2 ? EXIT_PASS : ask_refused(cli, &answer);
+        buf_fini(&answer.body);
+        if (asked)
+            return code;
+    }
+    return kill((pid_t)pid, SIGHUP) == 0 ? EXIT_PASS : cli_error(cli, "--signal %s: %s", text, strerror(errno));
+}
+
 int cli_reload(struct cli *cli)
 {
-    return ask_command(cli, "/reload", RELOAD_TIMEOUT_MS, "reloaded");
+    const char *pid = cli_value(cli, "signal");
+
+    return pid ? reload_or_signal(cli, pid) : ask_command(cli, "/reload", RELOAD_TIMEOUT_MS, "reloaded");
 }
 
 /* --- status --------------------------------------------------------------------------------------------------------------------- */

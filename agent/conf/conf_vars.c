@@ -1,7 +1,7 @@
 /*
- * ${NAME}, ${NAME:-default} and ${file:/path} in values. Called by the reader of the configuration. A value that was put in is not
- * expanded again (a variable that holds "${file:…}" stays that text). The total is bounded. Errors name the variable and never
- * quote its value. `$${` is a literal `${`.
+ * ${NAME}, ${NAME:-default} and ${file:/path} in values; the path of a file may hold variables (${file:${CREDENTIALS_DIRECTORY}/token}). Called by the
+ * reader of the configuration. A value that was put in is not expanded again (a variable that holds "${file:…}" stays that text). The total
+ * is bounded. Errors name the variable and never quote its value. `$${` is a literal `${`.
  */
 #include "agent/conf/conf_impl.h"
 
@@ -104,43 +104,81 @@ static int put_variable(struct expansion *x, struct slice inner)
     return put_foreign(x, what, slice_str(value));
 }
 
-/* text begins behind "${"; *used counts what it took, with the closing brace. */
-static int put_one(struct expansion *x, const char *text, size_t *used)
+static int put_text(struct expansion *x, const char *text, bool in_path, bool *replaced);
+
+/* The end of what began with "${"; NULL: there is none. A file's path may hold variables. */
+static const char *find_end(const char *text, bool is_file)
 {
     const char *end = strchr(text, '}');
+
+    for (const char *inner = text; is_file && end && (inner = strstr(inner, "${")) && inner < end; inner += 2)
+        if (inner[-1] != '$')
+            end = strchr(end + 1, '}');
+    return end;
+}
+
+/* ${file:…} with the variables in its path put in. */
+static int put_file_at(struct expansion *x, struct slice path)
+{
+    struct buf plain = BUF_INIT(OPT_FILE_MAX);
+    struct expansion inner = { x->vars, false, &plain, x->err };
+    char *text = mem_strndup(path.data, path.len);
+    bool replaced;
+    int rc = put_text(&inner, text, true, &replaced);
+
+    if (!rc)
+        rc = put_file(x, buf_slice(&plain));
+    buf_fini(&plain);
+    mem_free(text);
+    return rc;
+}
+
+/* text begins behind "${"; *used counts what it took, with the closing brace. */
+static int put_one(struct expansion *x, const char *text, bool in_path, size_t *used)
+{
+    static const char file[] = "file:";
+    const size_t file_len = sizeof file - 1;
+    bool is_file = !in_path && strncmp(text, file, file_len) == 0;
+    const char *end = find_end(text, is_file);
     if (!end)
         return err_set(x->err, REASON_NONE, 0, "'${' without '}' ($${ for a plain ${)");
     struct slice inner = { (const uint8_t *)text, (size_t)(end - text) };
     *used = inner.len + 1;
+    if (is_file)
+        return put_file_at(x, slice_skip(inner, file_len));
     if (slice_find(inner, slice_str("${")) >= 0)
         return err_set(x->err, REASON_NONE, 0, "a variable inside a variable is not supported");
-    if (inner.len >= 5 && memcmp(inner.data, "file:", 5) == 0)
-        return put_file(x, slice_skip(inner, 5));
     return put_variable(x, inner);
 }
 
-int vars_expand(struct vars *vars, const char *text, bool keep_files, struct buf *out, bool *replaced, struct err *err)
+static int put_text(struct expansion *x, const char *text, bool in_path, bool *replaced)
 {
-    struct expansion x = { vars, keep_files, out, err };
     *replaced = false;
     while (*text) {
         const char *dollar = strstr(text, "${");
         bool literal = dollar && dollar > text && dollar[-1] == '$';
         size_t plain = !dollar ? strlen(text) : literal ? (size_t)(dollar - text) - 1 : (size_t)(dollar - text);
         size_t used = 0;
-        if (put(&x, slice_make(text, plain)))
+        if (put(x, slice_make(text, plain)))
             return -1;
         text += plain;
         if (literal) {
-            if (put(&x, slice_str("${")))
+            if (put(x, slice_str("${")))
                 return -1;
             text += 3;
         } else if (dollar) {
             *replaced = true;
-            if (put_one(&x, text + 2, &used))
+            if (put_one(x, text + 2, in_path, &used))
                 return -1;
             text += 2 + used;
         }
     }
     return 0;
+}
+
+int vars_expand(struct vars *vars, const char *text, bool keep_files, struct buf *out, bool *replaced, struct err *err)
+{
+    struct expansion x = { vars, keep_files, out, err };
+
+    return put_text(&x, text, false, replaced);
 }

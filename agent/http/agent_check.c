@@ -178,11 +178,11 @@ static void on_hold_over(struct timer *timer, void *user)
 
 /* --- its life --- */
 
-struct agent_check *agent_check_open(struct loop *loop, const struct listen_address *address,
+struct agent_check *agent_check_open(struct loop *loop, const struct listen_address *address, int fd,
                                      const struct agent_check_source *source, struct err *err)
 {
     const struct listen_options options = {
-        .fd = -1, .receive_bytes = SOCKET_BYTES, .unsent_bytes = SOCKET_BYTES, .has_room = has_room, .on_full = on_full
+        .fd = fd, .receive_bytes = SOCKET_BYTES, .unsent_bytes = SOCKET_BYTES, .has_room = has_room, .on_full = on_full
     };
     struct agent_check *responder = mem_alloc(sizeof *responder);
 

@@ -28,7 +28,7 @@ struct agent_check_source {
 };
 struct agent_check;
 /* Copies source; the object of source->user must outlive the listener. */
-struct agent_check *agent_check_open(struct loop *loop, const struct listen_address *address,
+struct agent_check *agent_check_open(struct loop *loop, const struct listen_address *address, int fd /* activated, or -1 */,
                                      const struct agent_check_source *source, struct err *err);
 void agent_check_close(struct agent_check *responder);
 void agent_check_wake(struct agent_check *responder);       /* the view has changed */

@@ -412,10 +412,11 @@ static void make_room(struct timer *timer, void *user)
         leave(quiet);
 }
 
-struct grpc *grpc_open(struct loop *loop, const struct listen_address *address, const struct grpc_source *source, struct err *err)
+struct grpc *grpc_open(struct loop *loop, const struct listen_address *address, int fd, const struct grpc_source *source,
+                       struct err *err)
 {
     const struct listen_options options = {
-        .fd = -1, .receive_bytes = SOCKET_BYTES, .unsent_bytes = SOCKET_BYTES, .has_room = has_room, .on_full = on_full
+        .fd = fd, .receive_bytes = SOCKET_BYTES, .unsent_bytes = SOCKET_BYTES, .has_room = has_room, .on_full = on_full
     };
 
     if (h2_available(err) < 0)

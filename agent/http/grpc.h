@@ -23,7 +23,8 @@ struct grpc_source {
 };
 struct grpc;
 /* Copies source; the object of source->user must outlive the listener. NULL: err says why, such as a libnghttp2 that is missing. */
-struct grpc *grpc_open(struct loop *loop, const struct listen_address *address, const struct grpc_source *source, struct err *err);
+struct grpc *grpc_open(struct loop *loop, const struct listen_address *address, int fd /* activated, or -1 */,
+                       const struct grpc_source *source, struct err *err);
 void grpc_close(struct grpc *grpc); /* says GOAWAY, and closes within half a second */
 void grpc_wake(struct grpc *grpc);  /* the view has changed: who watches is told */
 bool grpc_lost(const struct grpc *grpc);

@@ -68,6 +68,7 @@ static void on_watchdog(struct timer *timer, void *user)
     char why[GUARD_SENTENCE_MAX];
 
     notify_send("WATCHDOG=1");
+    agent_status_refresh(agent);
     if (guard_is_there())
         guard_tell(agent_server_hangs(agent, why, sizeof why) ? why : NULL);
     timer_start(timer, guard_is_there() ? GUARD_EVERY_MS : notify_watchdog_ms());
@@ -116,7 +117,8 @@ static void agent_start_serving(struct agent *agent)
     agent->hangup_open = true;
     if (notify_watchdog_ms() || guard_is_there())
         timer_start(&agent->watchdog, 0);
-    notify_send("READY=1\nSTATUS=starting");
+    notify_send("STATUS=starting");
+    notify_ready();
     agent_tidy_soon(agent);
 }
 

@@ -16,6 +16,15 @@
 #include "agent/run/agent_impl.h"
 #include "agent/run/sd_notify.h"
 
+/* What the log calls the address of a socket that systemd has opened. */
+#define ACTIVATED "activated socket"
+
+/* Those sockets, which are used whatever the configuration says; -1: none. */
+struct activated {
+    int health, agent_check, grpc;
+};
+static const struct activated none_activated = { -1, -1, -1 };
+
 static const struct agent_view *source_view(void *user)
 {
     return agent_current_view(user);
@@ -76,8 +85,8 @@ static struct httpd *open_health(struct agent *agent, const struct conf *conf, i
         return NULL;
     }
     snprintf(port, sizeof port, "%u", httpd_port(health));
-    event_log(EVENT_LISTEN, "address", fd >= 0 ? "activated socket" : conf->listen, "port",
-              conf->listen_address.is_unix ? NULL : port, NULL);
+    event_log(EVENT_LISTEN, "address", fd >= 0 ? ACTIVATED : conf->listen, "port", conf->listen_address.is_unix ? NULL : port,
+              NULL);
     return health;
 }
 
@@ -89,19 +98,20 @@ static unsigned source_degraded_weight(void *user)
 }
 
 /* 0 and *responder (NULL: the configuration wants none), or -1 and err. */
-static int open_agent_check(struct agent *agent, const struct conf *conf, struct agent_check **responder, struct err *err)
+static int open_agent_check(struct agent *agent, const struct conf *conf, int fd, struct agent_check **responder, struct err *err)
 {
     const struct agent_check_source source = { source_view, source_degraded_weight, agent };
     char port[8];
 
     *responder = NULL;
-    if (!conf->agent_check_on)
+    if (!conf->agent_check_on && fd < 0)
         return 0;
-    *responder = agent_check_open(agent->loop, &conf->agent_check_address, &source, err);
+    *responder = agent_check_open(agent->loop, &conf->agent_check_address, fd, &source, err);
     if (!*responder)
         return err_prefix(err, "agent_check");
     snprintf(port, sizeof port, "%u", agent_check_port(*responder));
-    event_log(EVENT_LISTEN, "agent_check", conf->agent_check, "port", conf->agent_check_address.is_unix ? NULL : port, NULL);
+    event_log(EVENT_LISTEN, "agent_check", fd >= 0 ? ACTIVATED : conf->agent_check, "port",
+              conf->agent_check_address.is_unix ? NULL : port, NULL);
     return 0;
 }
 
@@ -144,24 +154,23 @@ static int open_admin(struct agent *agent, const struct conf *conf, struct httpd
     return *admin ? 0 : err_prefix(err, "admin");
 }
 
-static int open_grpc(struct agent *agent, const struct conf *conf, struct grpc **grpc, struct err *err)
+static int open_grpc(struct agent *agent, const struct conf *conf, int fd, struct grpc **grpc, struct err *err)
 {
     const struct grpc_source source = { source_view, agent };
     char port[8];
 
     *grpc = NULL;
-    if (!conf->grpc_on)
+    if (!conf->grpc_on && fd < 0)
         return 0;
-    *grpc = grpc_open(agent->loop, &conf->grpc_address, &source, err);
+    *grpc = grpc_open(agent->loop, &conf->grpc_address, fd, &source, err);
     if (!*grpc)
         return err_prefix(err, "grpc");
     snprintf(port, sizeof port, "%u", grpc_port(*grpc));
-    event_log(EVENT_LISTEN, "grpc", conf->grpc, "port", conf->grpc_address.is_unix ? NULL : port, NULL);
+    event_log(EVENT_LISTEN, "grpc", fd >= 0 ? ACTIVATED : conf->grpc, "port", conf->grpc_address.is_unix ? NULL : port, NULL);
     return 0;
 }
 
-/* All of them, in one struct, so that a reload can have the old ones and the new ones side by side. fd: the activated socket of the health
- * listener, or -1. with: which ones; the others are left NULL. 0, or -1 and err, and none is open. */
+/* All of them, in one struct, so that a reload can have the old ones and the new ones side by side. with: which ones; the others are left NULL. 0, or -1 and err, and none is open. */
 enum { HEALTH = 1, CHECK = 2, GRPC = 4, ADMIN = 8, ALL = HEALTH | CHECK | GRPC | ADMIN };
 
 static void close_listeners(struct listeners *open)
@@ -177,17 +186,17 @@ static void close_listeners(struct listeners *open)
     *open = (struct listeners){ 0 };
 }
 
-static int open_listeners(struct agent *agent, const struct conf *conf, int fd, unsigned with, struct listeners *open,
-                          struct err *err)
+static int open_listeners(struct agent *agent, const struct conf *conf, const struct activated *fds, unsigned with,
+                          struct listeners *open, struct err *err)
 {
     *open = (struct listeners){ 0 };
-    if ((with & HEALTH) && (conf->listen_on || fd >= 0)) {
-        open->health = open_health(agent, conf, fd, err);
+    if ((with & HEALTH) && (conf->listen_on || fds->health >= 0)) {
+        open->health = open_health(agent, conf, fds->health, err);
         if (!open->health)
             return -1;
     }
-    if ((!(with & CHECK) || open_agent_check(agent, conf, &open->agent_check, err) == 0) &&
-        (!(with & GRPC) || open_grpc(agent, conf, &open->grpc, err) == 0) &&
+    if ((!(with & CHECK) || open_agent_check(agent, conf, fds->agent_check, &open->agent_check, err) == 0) &&
+        (!(with & GRPC) || open_grpc(agent, conf, fds->grpc, &open->grpc, err) == 0) &&
         (!(with & ADMIN) || open_admin(agent, conf, &open->admin, err) == 0))
         return 0;
     close_listeners(open);
@@ -212,9 +221,26 @@ static void replace(struct listeners *now, const struct listeners *new, unsigned
     close_listeners(&old);
 }
 
+/* Who connects to a socket that systemd has opened and that nobody takes waits for ever. */
+static void warn_of_unused(void)
+{
+    char text[128];
+
+    for (const char *name; (name = notify_unused_fd());) {
+        snprintf(text, sizeof text, "a socket unit opens a socket%s%.64s that nothing here serves", *name ? " named " : "", name);
+        event_log(EVENT_CONFIG_WARNING, "message", text, "hint",
+                  "FileDescriptorName= is http, agent-check or grpc, one socket each", NULL);
+    }
+}
+
 int agent_listeners_open(struct agent *agent, const struct conf *conf, struct err *err)
 {
-    return open_listeners(agent, conf, notify_listen_fd("http"), ALL, &agent->open, err);
+    const struct activated fds = { notify_listen_fd("http", true), notify_listen_fd("agent-check", false),
+                                   notify_listen_fd("grpc", false) };
+
+    agent->activated = (fds.health >= 0 ? HEALTH : 0) | (fds.agent_check >= 0 ? CHECK : 0) | (fds.grpc >= 0 ? GRPC : 0);
+    warn_of_unused();
+    return open_listeners(agent, conf, &fds, ALL, &agent->open, err);
 }
 
 void agent_listeners_close(struct agent *agent)
@@ -249,7 +275,8 @@ int agent_listeners_move(struct agent *agent, const struct conf *new, struct err
         moved |= GRPC;
     if (old->admin_on != new->admin_on || !same_text(old->admin, new->admin))
         moved |= ADMIN;
-    if (open_listeners(agent, new, -1, moved, &open, err) < 0)
+    moved &= ~agent->activated;
+    if (open_listeners(agent, new, &none_activated, moved, &open, err) < 0)
         return -1;
     replace(&agent->open, &open, moved);
     return 0;
@@ -274,7 +301,7 @@ void agent_listeners_reopen(struct agent *agent)
     for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
         if (!(lost & bits[i]))
             continue;
-        if (open_listeners(agent, agent->generation->conf, -1, bits[i], &again, &err) < 0)
+        if (open_listeners(agent, agent->generation->conf, &none_activated, bits[i], &again, &err) < 0)
             event_log(EVENT_AGENT_ERROR, "message", err.text, NULL);
         else if (again.health || again.agent_check || again.grpc || again.admin) /* `admin: auto` may have found no place */
             replace(&agent->open, &again, bits[i]);

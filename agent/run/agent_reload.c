@@ -39,10 +39,22 @@ static struct generation *load(struct agent *agent, struct conf_errors *errors)
     return generation;
 }
 
-static void log_refused(const struct agent *agent, struct conf_errors *errors)
+/* The first error, for STATUS=, until a reload succeeds. */
+static void remember_refused(struct agent *agent, const struct conf_errors *errors, const char *first)
+{
+    char more[32] = "";
+
+    if (errors->count > 1)
+        snprintf(more, sizeof more, " (and %zu more)", (size_t)errors->count - 1);
+    snprintf(agent->refused, sizeof agent->refused, "reload refused, the old configuration goes on: %.*s%s",
+             (int)strcspn(first, "\n"), first, more);
+}
+
+static void log_refused(struct agent *agent, struct conf_errors *errors)
 {
     char *text = mem_strdup(buf_str(&errors->text)), *line = text, *end;
 
+    remember_refused(agent, errors, text);
     for (; (end = strchr(line, '\n')); line = end + 1) {
         *end = 0;
         event_log(EVENT_RELOAD_FAILED, "config", agent->config_file, "message", line, NULL);
@@ -60,7 +72,8 @@ int agent_reload(struct agent *agent, struct conf_errors *errors)
     generation = load(agent, errors);
     if (!generation) {
         log_refused(agent, errors);
-        notify_send("READY=1");
+        agent_status_tell(agent);
+        notify_ready();
         return -1;
     }
     agent->generation = generation;
@@ -74,8 +87,10 @@ int agent_reload(struct agent *agent, struct conf_errors *errors)
     snprintf(count_text, sizeof count_text, "%zu", agent->check_count);
     event_log(EVENT_RELOAD, "config", agent->config_file, "checks", count_text, "kept", kept_text, NULL);
     agent_warn_of_config(agent);
+    agent->refused[0] = 0;
     agent_verdict_update(agent);
+    agent_status_tell(agent);
     agent_tidy_soon(agent);
-    notify_send("READY=1");
+    notify_ready();
     return 0;
 }

@@ -14,6 +14,8 @@
 #include "agent/run/agent_impl.h"
 #include "agent/run/sd_notify.h"
 
+enum { STATUS_MAX = 256, STATUS_FRESH_MS = 30000 };
+
 static void diagnose_if_stale(struct agent *agent)
 {
     if (!agent->stale)
@@ -30,6 +32,8 @@ static void on_story(void *user, const struct story_line *line)
     bool other = strcmp(line->was->cause, line->is->cause) != 0;
 
     event_log(line->event, "cause", line->is->cause, "was", other ? line->was->cause : NULL, "message", line->is->sentence, NULL);
+    if (agent->options.serve)
+        agent_status_tell(agent);
     if (agent->options.on_told)
         agent->options.on_told(agent->options.user, line);
 }
@@ -92,6 +96,24 @@ void agent_verdict_set_checks(struct agent *agent)
     agent->view.service_id = agent->service_id;
 }
 
+/* What `systemctl status` shows. Texts of a peer must not become assignments of their own: report_line gives one line. */
+void agent_status_tell(struct agent *agent)
+{
+    char line[STATUS_MAX];
+
+    diagnose_if_stale(agent);
+    report_line(&agent->view, line, sizeof line);
+    agent->status_ms = clock_now_ms();
+    notify_send("STATUS=%s%s%s", line, agent->refused[0] ? " | " : "", agent->refused);
+}
+
+/* The times in it grow old. */
+void agent_status_refresh(struct agent *agent)
+{
+    if (clock_now_ms() - agent->status_ms >= STATUS_FRESH_MS)
+        agent_status_tell(agent);
+}
+
 void agent_verdict_update(struct agent *agent)
 {
     struct verdict old = agent->view.verdict, *now = &agent->view.verdict;
@@ -99,8 +121,6 @@ void agent_verdict_update(struct agent *agent)
     bool strict = agent->options.once; /* `check` reports rounds, whatever their scope */
     struct verdict_policy policy = { strict || conf->shared_faults_fail, strict || conf->probe_faults_fail,
                                      (uint64_t)conf->liveness_after_ms, strict };
-    char line[256];
-
     for (size_t i = 0; i < agent->check_count; i++) {
         const struct check_view *view = agent->views[i];
         bool front = check_is_public(view), witness = check_is_witness(agent->checks[i]) && !front;
@@ -114,10 +134,8 @@ void agent_verdict_update(struct agent *agent)
         tell(agent);
         agent_listeners_wake(agent);
     }
-    if (agent->options.serve && !verdict_equal(&old, now)) {
-        report_line(&agent->view, line, sizeof line);
-        notify_send("STATUS=%s", line);
-    }
+    if (agent->options.serve && !verdict_equal(&old, now))
+        agent_status_tell(agent);
     if (agent->options.on_change && !agent->on_stopped)
         agent->options.on_change(agent->options.user, agent_current_view(agent));
 }

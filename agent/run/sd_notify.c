@@ -32,6 +32,7 @@ static struct {
     struct sockaddr_un address;
     socklen_t address_len;
     uint64_t watchdog_ms;
+    bool ready_owed; /* READY=1 found the manager's queue full */
     bool fds_read;
     struct handed_fd fds[FDS_MAX];
     size_t fd_count;
@@ -80,6 +81,13 @@ void notify_init(void)
     read_watchdog();
 }
 
+/* MSG_DONTWAIT: if the manager does not read, the message is lost, and the agent does not wait. */
+static bool send_message(const char *message, size_t size)
+{
+    return sendto(notify.socket - 1, message, size, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&notify.address,
+                  notify.address_len) >= 0;
+}
+
 void notify_send(const char *fmt, ...)
 {
     if (!notify.socket)
@@ -89,12 +97,18 @@ void notify_send(const char *fmt, ...)
     va_start(args, fmt);
     int len = vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    if (len <= 0)
-        return;
-    size_t size = (size_t)len < sizeof message ? (size_t)len : sizeof message - 1;
-    /* MSG_DONTWAIT: if the manager does not read, the status line is lost, and the agent does not wait. */
-    (void)!sendto(notify.socket - 1, message, size, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&notify.address,
-                  notify.address_len);
+    if (notify.ready_owed)
+        notify_ready();
+    if (len > 0)
+        (void)send_message(message, (size_t)len < sizeof message ? (size_t)len : sizeof message - 1);
+}
+
+void notify_ready(void)
+{
+    static const char ready[] = "READY=1";
+
+    if (notify.socket)
+        notify.ready_owed = !send_message(ready, sizeof ready - 1) && (errno == EAGAIN || errno == ENOBUFS);
 }
 
 void notify_reloading(void)
@@ -113,6 +127,7 @@ void notify_fini(void)
         close(notify.socket - 1);
     notify.socket = 0;
     notify.watchdog_ms = 0;
+    notify.ready_owed = false;
 }
 
 /* Has the descriptor a name of its own (FileDescriptorName=)? By default systemd calls it "unknown" or by its socket unit. */
@@ -149,21 +164,41 @@ static void read_fds(void)
     unsetenv("LISTEN_FDNAMES");
 }
 
-int notify_listen_fd(const char *name)
+/* The first one that has this name; NULL as the name: that has none of its own. */
+static struct handed_fd *find_fd(const char *name)
+{
+    for (size_t i = 0; i < notify.fd_count; i++) {
+        struct handed_fd *handed = &notify.fds[i];
+        if (handed->fd >= 0 && (name ? strcmp(handed->name, name) == 0 : !is_name(handed->name)))
+            return handed;
+    }
+    return NULL;
+}
+
+static int give_away(struct handed_fd *handed)
+{
+    int fd = handed ? handed->fd : -1;
+
+    if (handed)
+        handed->fd = -1; /* the next call gives another descriptor, or none */
+    return fd;
+}
+
+int notify_listen_fd(const char *name, bool also_nameless)
 {
     if (!notify.fds_read || getenv("LISTEN_FDS"))
         read_fds();
     notify.fds_read = true;
-    struct handed_fd *found = NULL;
-    bool any_name = false;
+    struct handed_fd *named = find_fd(name);
+    return give_away(named || !also_nameless ? named : find_fd(NULL));
+}
+
+const char *notify_unused_fd(void)
+{
     for (size_t i = 0; i < notify.fd_count; i++)
-        any_name |= is_name(notify.fds[i].name);
-    for (size_t i = 0; i < notify.fd_count && !found; i++)
-        if (notify.fds[i].fd >= 0 && (!any_name || strcmp(notify.fds[i].name, name) == 0))
-            found = &notify.fds[i];
-    if (!found)
-        return -1;
-    int fd = found->fd;
-    found->fd = -1; /* the next call gives another descriptor, or none */
-    return fd;
+        if (notify.fds[i].fd >= 0) {
+            close(give_away(&notify.fds[i]));
+            return notify.fds[i].name;
+        }
+    return NULL;
 }

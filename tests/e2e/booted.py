@@ -4,6 +4,7 @@ By default it is this machine's Debian. WSHEALTHD_SYSTEMD_ROOT=DIRECTORY boots a
 debootstrap has made, with the packages systemd, dbus, iproute2, procps and python3.
 """
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -37,18 +38,24 @@ until_is() {{ local want=$1 n=$(($2 * 5)); shift 2
 
 
 def libraries(program):
-    """What the program is linked with, apart from libc: another Debian may have other versions."""
+    """What the program is linked with and the other Debian has not, or not in this version."""
     text = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    return [path for path in re.findall(r"=> (/\S+)", text) if not re.search(r"/(libc|libm|libpthread|libdl|librt|ld-linux[^/]*)\.so", path)]
+    return [path for path in re.findall(r"=> (/\S+)", text) if not list(pathlib.Path(OTHER_ROOT).glob(f"usr/lib/*/{os.path.basename(path)}"))]
 
 
-def systemd_version():
-    text = subprocess.run(["chroot", OTHER_ROOT or "/", "systemctl", "--version"], capture_output=True, text=True, check=True).stdout
+def systemd_version(root=OTHER_ROOT):
+    text = subprocess.run(([] if not root else ["chroot", root]) + ["systemctl", "--version"], capture_output=True, text=True, check=True).stdout
     return int(re.match(r"systemd (\d+)", text)[1])
 
 
+def unit_for(version, path, prefix="/usr"):
+    """The text of a unit as `make install` writes it for a version of systemd."""
+    env = dict(os.environ, SYSTEMD_VERSION=str(version))
+    return subprocess.run([ROOT / "systemd" / "for-release", prefix, path], capture_output=True, text=True, check=True, env=env).stdout
+
+
 def install(root):
-    """As `make install` does, for that systemd."""
+    """As `make install` does."""
     (root / "usr/bin").mkdir(parents=True)
     shutil.copy(RELEASE, root / "usr/bin/wshealthd")
     if OTHER_ROOT:
@@ -69,7 +76,7 @@ def boot(tool, tmp_path):
     (units / "files" / "servers").mkdir(parents=True)
     for unit in (ROOT / "systemd").glob("wshealthd*"):
         if unit.is_file():
-            shutil.copy(unit, units)
+            (units / unit.name).write_text(unit_for(systemd_version(), unit))
     install(units / "files" / "root")
     shutil.copy(SERVERS.parent / "peer.py", units / "files")
     shutil.copy(SERVERS / "echo.py", units / "files" / "servers")

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -75,6 +76,7 @@ static const char *fake_getenv(const char *name)
         { "MARK", "\x01/etc/passwd\x02" },
         { "BYTES", "\xff\xfe" },
         { "LINES", "a\r\nX: b" },
+        { "CREDENTIALS_DIRECTORY", "/tmp/test_conf.credentials" },
     };
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
         if (strcmp(values[i][0], name) == 0)
@@ -441,6 +443,12 @@ static void test_variables_that_fail(void **state)
         "3:23: checks[0].send: '${a b}' names no variable, want ${NAME}, ${NAME:-default} or ${file:/path} ($${ for a plain ${)\n");
     refuse(CHECK("send: '${PORT'"), "3:23: checks[0].send: '${' without '}' ($${ for a plain ${)\n");
     refuse(CHECK("send: '${A:-${PORT}}'"), "3:23: checks[0].send: a variable inside a variable is not supported\n");
+    refuse(CHECK("send: '${file:${NOPE}/x}'"), "3:23: checks[0].send: variable NOPE is not set and has no default\n");
+    refuse(CHECK("send: '${file:${PORT/x}'"), "3:23: checks[0].send: '${' without '}' ($${ for a plain ${)\n");
+    refuse(CHECK("send: '${file:${file:/x}}'"), "3:23: checks[0].send: '${file:/x}' names no variable, want ${NAME}, "
+                                                "${NAME:-default} or ${file:/path} ($${ for a plain ${)\n");
+    refuse(CHECK("send: '${file:/nonexistent/${PORT}}'"),
+           "3:23: checks[0].send: file /nonexistent/8080: No such file or directory\n");
     refuse(CHECK("send: '${BYTES}'"), "3:23: checks[0].send: variable BYTES is not UTF-8 text\n");
     refuse("target: { url: 'ws://h/', token: '${file:/nonexistent/x}' }\n",
            "1:34: target.token: /nonexistent/x: No such file or directory\n");
@@ -698,6 +706,25 @@ static void test_show_names_files(void **state)
     buf_fini(&out);
 }
 
+/* Secrets that systemd hands over (LoadCredential=). */
+static void test_a_variable_in_a_file_s_path(void **state)
+{
+    struct buf token = BUF_INIT(1000);
+    (void)state;
+    (void)mkdir("/tmp/test_conf.credentials", 0700);
+    FILE *file = fopen("/tmp/test_conf.credentials/token8080", "w");
+    assert_non_null(file);
+    fputs("topsecrettoken\n", file);
+    fclose(file);
+    struct conf *conf = load("target: { url: 'ws://h/', token: 'a${file:${CREDENTIALS_DIRECTORY}/token${NOPE:-8080}}}b' }\n");
+    assert_int_equal(opt_expand(conf->target.token, &token, NULL), 0);
+    assert_string_equal(buf_str(&token), "atopsecrettoken}b");
+    unlink("/tmp/test_conf.credentials/token8080");
+    rmdir("/tmp/test_conf.credentials");
+    conf_unref(conf);
+    buf_fini(&token);
+}
+
 static void test_starter_loads(void **state)
 {
     struct buf out = BUF_INIT(1 << 20);
@@ -834,6 +861,7 @@ int main(void)
         TEST(test_sameness),
         TEST(test_show_hides_and_loads_again),
         TEST(test_show_names_files),
+        TEST(test_a_variable_in_a_file_s_path),
         TEST(test_starter_loads),
         TEST(test_starter_loads_with_everything_uncommented),
         TEST(test_schema_is_json),

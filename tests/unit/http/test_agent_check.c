@@ -159,7 +159,7 @@ static int open_responder(void **state)
     ready(state);
     assert_int_equal(loop_init(&loop, &err), 0);
     assert_int_equal(listen_address_parse("127.0.0.1:0", &address, &err), 0);
-    responder = agent_check_open(&loop, &address, &source, &err);
+    responder = agent_check_open(&loop, &address, -1, &source, &err);
     assert_non_null(responder);
     return 0;
 }

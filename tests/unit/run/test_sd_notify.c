@@ -194,16 +194,47 @@ static void take_back(void)
     }
 }
 
+/* systemd waits for READY=1, and would end an agent that has not said it. Other messages may be lost. */
+static void ready_waits_for_room(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/test_sd_notify.XXXXXX";
+    assert_non_null(mkdtemp(path));
+    char name[64];
+    snprintf(name, sizeof name, "%s/notify", path);
+    int manager = manager_open(name), lines = 0;
+    setenv("NOTIFY_SOCKET", name, 1);
+    notify_init();
+    for (int i = 0; i < 5000; i++) /* more than any queue of datagrams */
+        notify_send("X_FILL=1");
+    notify_ready();
+    for (const char *text; *(text = manager_read(manager));) {
+        assert_string_equal(text, "X_FILL=1");
+        lines++;
+    }
+    assert_true(lines > 0 && lines < 5000);
+    notify_send("WATCHDOG=1");
+    assert_string_equal(manager_read(manager), "READY=1");
+    assert_string_equal(manager_read(manager), "WATCHDOG=1");
+    notify_send("WATCHDOG=1");
+    assert_string_equal(manager_read(manager), "WATCHDOG=1");
+    assert_string_equal(manager_read(manager), "");
+    notify_fini();
+    close(manager);
+    unlink(name);
+    rmdir(path);
+}
+
 static void a_descriptor_is_found_by_name(void **state)
 {
     (void)state;
     hand_over(NULL, "3", "admin:http:http");
-    assert_int_equal(notify_listen_fd("http"), 4);
+    assert_int_equal(notify_listen_fd("http", true), 4);
     assert_true(fcntl(4, F_GETFD) & FD_CLOEXEC);
-    assert_int_equal(notify_listen_fd("http"), 5);
-    assert_int_equal(notify_listen_fd("http"), -1);
-    assert_int_equal(notify_listen_fd("grpc"), -1);
-    assert_int_equal(notify_listen_fd("admin"), 3);
+    assert_int_equal(notify_listen_fd("http", true), 5);
+    assert_int_equal(notify_listen_fd("http", true), -1);
+    assert_int_equal(notify_listen_fd("grpc", false), -1);
+    assert_int_equal(notify_listen_fd("admin", false), 3);
     take_back();
 }
 
@@ -213,8 +244,8 @@ static void a_name_that_nobody_chose_is_none(void **state)
     const char *const names[] = { NULL, "", "unknown", "wshealthd.socket", ":" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         hand_over(NULL, "1", names[i]);
-        assert_int_equal(notify_listen_fd("http"), 3);
-        assert_int_equal(notify_listen_fd("http"), -1);
+        assert_int_equal(notify_listen_fd("http", true), 3);
+        assert_int_equal(notify_listen_fd("http", true), -1);
         take_back();
     }
 }
@@ -223,7 +254,20 @@ static void a_descriptor_with_another_name_is_not_taken(void **state)
 {
     (void)state;
     hand_over(NULL, "2", "metrics:admin");
-    assert_int_equal(notify_listen_fd("http"), -1);
+    assert_int_equal(notify_listen_fd("http", true), -1);
+    take_back();
+}
+
+static void the_nameless_one_is_for_http_beside_named_ones(void **state)
+{
+    (void)state;
+    hand_over(NULL, "3", "agent-check:unknown:htp");
+    assert_int_equal(notify_listen_fd("agent-check", false), 3);
+    assert_int_equal(notify_listen_fd("agent-check", false), -1);
+    assert_int_equal(notify_listen_fd("http", true), 4);
+    assert_string_equal(notify_unused_fd(), "htp");
+    assert_null(notify_unused_fd());
+    assert_int_equal(fcntl(5, F_GETFD), -1);
     take_back();
 }
 
@@ -231,12 +275,12 @@ static void descriptors_of_others_are_left_alone(void **state)
 {
     (void)state;
     hand_over("1", "1", "http");
-    assert_int_equal(notify_listen_fd("http"), -1);
+    assert_int_equal(notify_listen_fd("http", true), -1);
     take_back();
     const char *const counts[] = { "0", "-1", "many", "" };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         hand_over(NULL, counts[i], NULL);
-        assert_int_equal(notify_listen_fd("http"), -1);
+        assert_int_equal(notify_listen_fd("http", true), -1);
         take_back();
     }
 }
@@ -253,6 +297,8 @@ int main(void)
         cmocka_unit_test(a_descriptor_is_found_by_name),
         cmocka_unit_test(a_name_that_nobody_chose_is_none),
         cmocka_unit_test(a_descriptor_with_another_name_is_not_taken),
+        cmocka_unit_test(the_nameless_one_is_for_http_beside_named_ones),
+        cmocka_unit_test(ready_waits_for_room),
         cmocka_unit_test(descriptors_of_others_are_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
