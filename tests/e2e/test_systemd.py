@@ -83,12 +83,13 @@ def test_socket_activation(boot):
     out = boot("""
 sed -i s/127.0.0.1:9717/127.0.0.1:9799/ /etc/wshealthd/wshealthd.yaml
 systemctl start echo
-systemctl start wshealthd.socket wshealthd-agent-check.socket
+systemctl start wshealthd.socket wshealthd-agent-check.socket wshealthd-grpc.socket
 echo "idle $(systemctl is-active wshealthd.service || true)"
 until_is 200 20 ask /ready && echo "ready"
 echo "now $(systemctl is-active wshealthd.service)"
 haproxy() { python3 -c 'import socket; s=socket.create_connection(("127.0.0.1", 9718), 5); print(s.makefile().readline().strip())'; }
 echo "agent-check: $(haproxy)"
+journalctl -u wshealthd -o cat --no-pager | grep -o "grpc=.activated socket."
 sed -i s/9799/9798/ /etc/wshealthd/wshealthd.yaml
 systemctl reload wshealthd
 until_is 2 10 sh -c "journalctl -u wshealthd -o cat --no-pager | grep -c 'event=re[a]d[y]\\|event=reload '"
@@ -108,7 +109,7 @@ kill -KILL "$(show wshealthd MainPID)"
 wait $!
 echo "restarts $(show wshealthd NRestarts)"
 """)
-    for line in ("idle inactive", "ready\n", "now active", "agent-check: up ready 100%", "after the reload 200 up ready 100%, at listen's address URLError",
+    for line in ("idle inactive", "ready\n", "now active", "agent-check: up ready 100%", 'grpc="activated socket"', "after the reload 200 up ready 100%, at listen's address URLError",
                  "answers ['200']", "restarts 1"):
         assert line in out, out
 
