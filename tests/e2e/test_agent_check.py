@@ -358,8 +358,9 @@ def test_the_documented_configurations(tool, tmp_path):
                 for one in many:
                     one.echo()
                 child.send(signal.SIGTERM)
-                proxy.wait("NOLB", "DRAIN")
                 assert child.child.wait(PATIENCE) == 0
+                until("HAProxy has noticed", lambda: "L7OK" not in proxy.row()["agent_status"].replace("* ", ""))
+                assert proxy.status() == "UP" and proxy.weight() > 0
 
 
 def test_a_rolling_restart_refuses_nobody(tool, tmp_path):

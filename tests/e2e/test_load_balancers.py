@@ -6,18 +6,20 @@ What counts is where new clients come to, and that those who are there stay. See
 import base64
 import collections
 import contextlib
+import http.server
 import os
 import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 
 import pytest
 import yaml
 
-from harness import BUILD, PATIENCE, PYTHON, ROOT, SERVERS, Agent, connects, process, until
+from harness import BINARY, BUILD, PATIENCE, PYTHON, ROOT, SERVERS, Agent, agent, connects, environment, process, until
 from network import own_network
 
 HOSTS = {"one": "10.0.0.11", "two": "10.0.0.12"}
@@ -277,3 +279,38 @@ def test_caddy(tool, tmp_path):
         env = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
         with process(caddy, "run", "--config", tmp_path / "Caddyfile", "--adapter", "caddyfile", env=env, ready=lambda _: connects(80)):
             story(there, one_gone={"two"})
+
+
+def test_the_ttl_of_consul(tmp_path, server):
+    """The loop of the document, and what it tells Consul, of which there is only the path."""
+    told = []
+
+    class Consul(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self):
+            told.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Consul) as consul, \
+            agent(f"target: {{ url: '{server.url}' }}\ndefaults: {{ interval: 500ms, fast_interval: 200ms }}\n", tmp_path) as child:
+        threading.Thread(target=consul.serve_forever, daemon=True).start()
+        child.wait_ready()
+        loop = section("Consul", "sh").replace(":8500", f":{consul.server_port}").replace("sleep 5", "sleep 0.2")
+        (tmp_path / "wshealthd").write_text(f'#!/bin/sh\nexec {BINARY} "$@" --admin unix:{child.admin}\n')
+        (tmp_path / "wshealthd").chmod(0o755)
+        with process("sh", "-c", loop, env={**environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}"}) as shell:
+            until("it passes", lambda: "/v1/agent/check/pass/wshealthd" in told)
+            server.send(signal.SIGUSR2)
+            until("it fails", lambda: "/v1/agent/check/fail/wshealthd" in told)
+            server.send(signal.SIGHUP)
+            until("it passes", lambda: told[-1] == "/v1/agent/check/pass/wshealthd")
+            child.end(signal.SIGKILL)
+            time.sleep(1)
+            before = len(told)
+            time.sleep(2)
+            assert len(told) == before and told[-1] == "/v1/agent/check/pass/wshealthd"
+            shell.end(signal.SIGKILL)
+        consul.shutdown()
