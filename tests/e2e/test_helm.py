@@ -3,6 +3,7 @@
 What helm/rendered holds is what helm renders; HELM_WRITE=1 (make helm) writes it anew. helm and kubeconform are those on PATH, or those that
 tests/k8s/node/build has built; where they are missing, the tests that need them are skipped. The alerts are tested on the rendered files, without helm.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -78,6 +79,19 @@ def test_rendered_examples_are_what_helm_renders(chart, name, version):
     assert file.exists() and file.read_text() == text, f"{file.name} is not what helm renders: make helm writes it anew"
 
 
+def sources():
+    """The hash of all that the rendered examples come from."""
+    files = sorted(file for chart in ("wshealthd-lib", *CHARTS) for file in (HELM / chart).rglob("*") if file.is_file() and not {"charts", "app"} & set(file.relative_to(HELM).parts))
+    return hashlib.sha256(b"".join(f"{file.relative_to(HELM)}\n".encode() + file.read_bytes() for file in files)).hexdigest()
+
+
+def test_nothing_has_changed_since_they_were_rendered():
+    """What a machine without helm can say of them."""
+    if os.environ.get("HELM_WRITE") and helm("version").returncode == 0:
+        (RENDERED / "sources.sha256").write_text(sources() + "\n")
+    assert (RENDERED / "sources.sha256").read_text().strip() == sources(), "the charts have changed since they were rendered: make helm"
+
+
 def test_no_rendered_example_is_left_over():
     assert sorted(file.name for file in RENDERED.glob("*.yaml")) == sorted(f"{chart}-{name}-{version}.yaml" for chart, name, version in GOLDEN)
 
@@ -138,8 +152,8 @@ def test_on_agent_failure():
         agent = pod_spec(objects(render("chat", "default", "1.33", *values)))["initContainers"][0]
         return agent["readinessProbe"], agent["livenessProbe"]
 
-    out, _ = probes()
-    stay, liveness = probes("--set", "wshealthd.onAgentFailure=stayInRotation")
+    stay, liveness = probes()
+    out, _ = probes("--set", "wshealthd.onAgentFailure=outOfRotation")
     assert out == {"httpGet": {"path": "/ready", "port": 9717}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1}
     restarted_after = liveness["periodSeconds"] * liveness["failureThreshold"] + liveness["timeoutSeconds"] + liveness["terminationGracePeriodSeconds"]
     assert {**stay, "timeoutSeconds": 1} == out and stay["timeoutSeconds"] > restarted_after
@@ -154,12 +168,12 @@ def test_a_changed_configuration_rolls_the_pods():
 
 
 REFUSED = (
-    ("chat", ("wshealthd.onAgentFailur=stayInRotation",), "onAgentFailur"),
+    ("chat", ("wshealthd.onAgentFailur=outOfRotation",), "onAgentFailur"),
     ("chat", ("wshealthd.onAgentFailure=never",), "onAgentFailure"),
     ("chat", ("wshealthd.drain.seconds=30s",), "seconds"),
     ("chat", ("wshealthd.config.listen=127.0.0.1:1",), "config"),
     ("chat", ("wshealthd.files.token.secret=name",), "token"),
-    ("chat", ("wshealthd.server.liveness.failureThreshold=2",), "more than the 21 s"),
+    ("chat", ("wshealthd.server.liveness.failureThreshold=2",), "more than the 37 s"),
     ("chat", ("wshealthd.config.target.url=",), "config.target.url is missing"),
     ("chat", ("redis.enabled=false",), "redis.url is missing"),
     ("wshealthd", ("replica=2",), "replica"),

@@ -47,10 +47,10 @@ def world(node, tmp_path_factory):
             pytest.skip(f"npm's {name} is missing (tests/tools/npm)")
     directory = tmp_path_factory.mktemp("kubelet")
     deployment, plain, other = (object_of(name, "Deployment") for name in ("story-1.33", "story-1.27", "everything-1.33"))
-    # `everything` has onAgentFailure: stayInRotation; the sidecar's probe is all that is taken from it.
-    staying = copy.deepcopy(deployment)
-    staying["spec"]["template"]["spec"]["initContainers"][0]["readinessProbe"] = other["spec"]["template"]["spec"]["initContainers"][0]["readinessProbe"]
-    upgrades = {"wshealthd.onAgentFailure=stayInRotation": staying, "wshealthd.native=false": plain}
+    # `everything` has onAgentFailure: outOfRotation; the sidecar's probe is all that is taken from it.
+    leaving = copy.deepcopy(deployment)
+    leaving["spec"]["template"]["spec"]["initContainers"][0]["readinessProbe"] = other["spec"]["template"]["spec"]["initContainers"][0]["readinessProbe"]
+    upgrades = {"wshealthd.onAgentFailure=outOfRotation": leaving, "wshealthd.native=false": plain}
     conf = object_of("story-1.33", "ConfigMap")["data"]["wshealthd.yaml"]
     broker = Broker(redis, directory)
     url = f"redis://127.0.0.1:{broker.port}"
