@@ -13,9 +13,7 @@
 #include "agent/report/report.h"
 
 enum {
-    LINGER_MS = 500,
-    SHORT_LINGER_MS = 50,
-    LINGERING_FEW = 64, /* with more, clients that do not close their side get less time; with four times as many, none */
+    SHORT_MS = 100, /* out of descriptors: when to try again */
     SOCKET_BYTES = 4 << 10,
     PERCENT = 100
 };
@@ -118,11 +116,6 @@ static void on_end(void *user, const struct err *err)
 
 static const struct stream_events stream_events = { .on_data = on_data, .on_end = on_end };
 
-static uint32_t linger_ms(const struct loop *loop)
-{
-    return loop->lingering < LINGERING_FEW ? LINGER_MS : loop->lingering < 4 * LINGERING_FEW ? SHORT_LINGER_MS : 1;
-}
-
 static void on_accept(void *user, struct stream *stream)
 {
     struct agent_check *responder = user;
@@ -135,7 +128,7 @@ static void on_accept(void *user, struct stream *stream)
     if (stream_write(stream, slice_str(line)) < 0)
         stream_abort(stream);
     else
-        stream_close(stream, linger_ms(responder->loop));
+        stream_close(stream, loop_linger_ms(responder->loop));
 }
 
 /* --- the first second --- */
@@ -152,13 +145,14 @@ static bool has_room(void *user)
     return knows(user);
 }
 
+/* There is nothing to say yet, or there are no descriptors. */
 static void on_full(void *user)
 {
     struct agent_check *responder = user;
     uint64_t now_ms = clock_now_ms();
 
     responder->held = true;
-    timer_start(&responder->hold, responder->hold_until_ms > now_ms ? responder->hold_until_ms - now_ms : 0);
+    timer_start(&responder->hold, knows(responder) ? SHORT_MS : responder->hold_until_ms - now_ms);
 }
 
 void agent_check_wake(struct agent_check *responder)
@@ -173,7 +167,10 @@ void agent_check_wake(struct agent_check *responder)
 static void on_hold_over(struct timer *timer, void *user)
 {
     (void)timer;
-    agent_check_wake(user);
+    if (knows(user))
+        agent_check_wake(user);
+    else
+        on_full(user);
 }
 
 /* --- its life --- */

@@ -9,7 +9,14 @@
 #include "agent/proto/grpc.h"
 #include "agent/proto/h2_serve.h"
 
-enum { LINGER_MS = 500, PENDING_MAX = 64 << 10, SOCKET_BYTES = 16 << 10, NAME_MAX_BYTES = 200, TOLD_NOTHING = -1 };
+enum {
+    PENDING_MAX = 64 << 10,
+    SOCKET_BYTES = 16 << 10,
+    READ_BYTES = 8 << 10 /* in a turn: some dozen calls */,
+    NAME_MAX_BYTES = 200,
+    TOLD_NOTHING = -1,
+    SHORT_MS = 100
+};
 
 struct grpc {
     struct loop *loop;
@@ -99,7 +106,8 @@ static void refuse(struct h2_call *call, enum grpc_status status)
           { GRPC_HEAD,
             { "grpc-status", "5" },
             { "grpc-message", "unknown service: want \"\", ready, live, startup or the name of a check" } } },
-        { GRPC_RESOURCE_EXHAUSTED, { GRPC_HEAD, { "grpc-status", "8" }, { "grpc-message", "the request is too large" } } },
+        { GRPC_RESOURCE_EXHAUSTED,
+          { GRPC_HEAD, { "grpc-status", "8" }, { "grpc-message", "the request is too large, or too many answers are not read" } } },
         { GRPC_UNIMPLEMENTED,
           { GRPC_HEAD,
             { "grpc-status", "12" },
@@ -134,9 +142,16 @@ static void answer_check(const struct agent_view *view, struct h2_call *call, st
 static void answer_list(const struct agent_view *view, struct h2_call *call, struct slice service)
 {
     struct buf message = BUF_INIT(256 << 10);
-    size_t at = grpc_list_begin(&message);
+    size_t at, unread = 0;
 
     (void)service;
+    list_each (node, h2_serve_calls(call->h2))
+        unread += h2_call_pending(list_entry(node, struct h2_call, node));
+    if (unread > PENDING_MAX) {
+        refuse(call, GRPC_RESOURCE_EXHAUSTED);
+        return;
+    }
+    at = grpc_list_begin(&message);
     for (size_t i = 0; i < VERDICT_SERVICES; i++)
         grpc_list_put(&message, verdict_services[i], verdict_health(&view->verdict, i));
     for (size_t i = 0; i < view->check_count; i++)
@@ -263,13 +278,17 @@ static void leave(struct connection *connection)
     h2_serve_end(connection->h2);
     while (h2_serve_output(connection->h2, &out) && stream_write(connection->stream, out) == 0)
         ;
-    stream_close(connection->stream, LINGER_MS);
+    stream_close(connection->stream, loop_linger_ms(connection->grpc->loop));
     connection_free(connection);
 }
 
+/* A call whose request is not whole, or whose answer is not read, keeps no connection open. */
 static bool watches(const struct connection *connection)
 {
-    return !list_empty(h2_serve_calls(connection->h2));
+    list_each (node, h2_serve_calls(connection->h2))
+        if (list_entry(node, struct h2_call, node)->user)
+            return true;
+    return false;
 }
 
 static void tell_all(struct connection *connection)
@@ -296,7 +315,7 @@ static bool flush(struct connection *connection)
     }
     if (!h2_serve_is_over(connection->h2))
         return true;
-    stream_close(connection->stream, LINGER_MS);
+    stream_close(connection->stream, loop_linger_ms(connection->grpc->loop));
     connection_free(connection);
     return false;
 }
@@ -328,7 +347,7 @@ static void on_end(void *user, const struct err *err)
     struct connection *connection = user;
 
     (void)err;
-    stream_close(connection->stream, LINGER_MS);
+    stream_close(connection->stream, loop_linger_ms(connection->grpc->loop));
     connection_free(connection);
 }
 
@@ -378,6 +397,7 @@ static void on_accept(void *user, struct stream *stream)
     list_push(&grpc->connections, &connection->node);
     timer_init(&connection->timer, grpc->loop, on_quiet, connection);
     stream_set_max_pending(stream, PENDING_MAX);
+    stream_set_read_max(stream, READ_BYTES);
     stream_start(stream, &stream_events, connection);
     rest(connection);
     flush(connection);
@@ -390,11 +410,12 @@ static bool has_room(void *user)
     return grpc->count < GRPC_CONNECTIONS_MAX;
 }
 
+/* There are too many, or the process is out of descriptors, which others hold: accepting is the only way to learn that one is free again. */
 static void on_full(void *user)
 {
     struct grpc *grpc = user;
 
-    timer_start(&grpc->room, 0);
+    timer_start(&grpc->room, has_room(grpc) ? SHORT_MS : 0);
 }
 
 static void make_room(struct timer *timer, void *user)
@@ -403,12 +424,16 @@ static void make_room(struct timer *timer, void *user)
     struct connection *quiet = NULL;
 
     (void)timer;
+    if (has_room(grpc)) {
+        listener_resume(grpc->listener);
+        return;
+    }
     list_each (node, &grpc->connections) {
         struct connection *connection = list_entry(node, struct connection, node);
         if (!quiet || (watches(quiet) && !watches(connection)))
             quiet = connection;
     }
-    if (quiet && grpc->count >= GRPC_CONNECTIONS_MAX)
+    if (quiet)
         leave(quiet);
 }
 

@@ -7,7 +7,8 @@
  *
  * Bounds: GRPC_CONNECTIONS_MAX connections, each with what agent/proto/h2_serve.h allows. With more, the connection that has been quiet longest
  * gives way, one that watches nothing first. A client must ask within GRPC_REQUEST_MS; one that is quiet for GRPC_IDLE_MS is closed, or where it
- * watches is sent a PING that it must answer.
+ * watches is sent a PING that it must answer. A call whose request is not whole keeps no connection open. Answers that are not read come to 64 KiB on
+ * a connection, and one more.
  */
 #ifndef WSHEALTHD_HTTP_GRPC_H
 #define WSHEALTHD_HTTP_GRPC_H

@@ -9,12 +9,6 @@
 #include "agent/base/mem.h"
 #include "agent/http/httpd_impl.h"
 
-enum {
-    HTTPD_LINGER_MS = 500,
-    HTTPD_SHORT_LINGER_MS = 50,
-    HTTPD_LINGERING_FEW = 64, /* with more, clients that do not close their side get less time; with four times as many, none */
-};
-
 /* --- addresses --------------------------------------------------------------------------------------------------------- */
 
 struct holder *httpd_hold(struct httpd *httpd, const struct stream *stream)
@@ -62,16 +56,9 @@ void httpd_conn_free(struct httpd_conn *conn)
         timer_start(&httpd->room, 0);
 }
 
-/* How long a closed connection may wait for the client's FIN. It holds a descriptor meanwhile. */
-static uint32_t linger_ms(const struct httpd *httpd)
-{
-    size_t lingering = httpd->loop->lingering;
-    return lingering < HTTPD_LINGERING_FEW ? HTTPD_LINGER_MS : lingering < 4 * HTTPD_LINGERING_FEW ? HTTPD_SHORT_LINGER_MS : 1;
-}
-
 void httpd_conn_close(struct httpd_conn *conn)
 {
-    stream_close(conn->stream, linger_ms(conn->httpd));
+    stream_close(conn->stream, loop_linger_ms(conn->httpd->loop));
     httpd_conn_free(conn);
 }
 

@@ -250,6 +250,14 @@ static void drop_timers(struct loop *loop)
     rearm(loop);
 }
 
+/* With more than LINGERING_FEW, clients that do not close their side get less time; with four times as many, none. */
+uint32_t loop_linger_ms(const struct loop *loop)
+{
+    enum { LONG_MS = 500, SHORT_MS = 50, LINGERING_FEW = 64 };
+
+    return loop->lingering < LINGERING_FEW ? LONG_MS : loop->lingering < 4 * LINGERING_FEW ? SHORT_MS : 1;
+}
+
 void loop_fini(struct loop *loop)
 {
     drop_timers(loop);

@@ -229,6 +229,58 @@ def test_a_watcher_that_does_not_read_costs_nothing(rpc, tmp_path):
             assert client.health() == SERVING
 
 
+def test_answers_that_are_not_read_have_a_ceiling(rpc, tmp_path):
+    """32 calls of List in a window of 0, where one answer is some KiB."""
+    head = b"\x83\x86\x44\x1b/grpc.health.v1.Health/List\x01\x01x\x0f\x10\x10application/grpc"
+    many = "".join(f"  - {{ name: a-check-with-a-rather-long-name-{i:03}, type: tcp, interval: 60s }}\n" for i in range(150))
+    with echo_server() as server, asked(rpc, tmp_path, target(server) + f"checks:\n  - {{ type: handshake }}\n{many}") as (child, client):
+        child.wait_ready()
+        one = len(client.list("", timeout=PATIENCE))
+        assert one * 32 > 200_000
+        with socket.create_connection(("127.0.0.1", child.grpc), timeout=PATIENCE) as sock:
+            calls = b"".join(frame(1, 4, 1 + 2 * i, head) + frame(0, 1, 1 + 2 * i, b"\0\0\0\0\0") for i in range(32))
+            sock.sendall(PREFACE + frame(4, 0, 0, b"\0\x04\0\0\0\0") + calls)
+            sock.sendall(frame(4, 0, 0, b"\0\x04\0\x0f\xff\xff") + frame(8, 0, 0, b"\0\x0f\xff\xff") + frame(6, 0, 0, b"the last"))
+            got = data = 0
+            stream = sock.makefile("rb")
+            while got < 32:  # each of the calls ends
+                first = stream.read(9)
+                length, kind, flags = int.from_bytes(first[:3], "big"), first[3], first[4]
+                stream.read(length)
+                data += length if kind == 0 else 0
+                got += kind in (0, 1) and flags & 1
+            assert one < data < 100_000, data
+        assert client.health() == SERVING
+
+
+def test_who_watches_does_not_give_way_to_half_requests(rpc, tmp_path):
+    whole = frame(1, 4, 1, b"\x83\x86\x84\x01\x01x") + frame(0, 1, 1)
+    with echo_server() as server, asked(rpc, tmp_path, target(server)) as (child, client), contextlib.ExitStack() as stack:
+        child.wait_ready()
+        watch = client.watch("", timeout=3 * PATIENCE)
+        assert health(next(watch)) == SERVING
+        for _ in range(200):  # more than there is room for
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", child.grpc), timeout=PATIENCE))
+            sock.sendall(PREFACE + frame(4, 0, 0) + whole + frame(1, 4, 3, b"\x83\x86\x84\x01\x01x"))
+            sock.recv(9)
+        assert child.command("drain")[0] == 0
+        assert health(next(watch)) == NOT_SERVING
+
+
+def test_broken_clients_hold_few_descriptors(rpc, tmp_path):
+    """They do not close their side when the agent has closed its own."""
+    with echo_server() as server, asked(rpc, tmp_path, target(server), binary=RELEASE) as (child, client), contextlib.ExitStack() as stack:
+        child.wait_ready()
+        most = 0
+        for i in range(900):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", child.grpc), timeout=PATIENCE))
+            sock.sendall(PREFACE + frame(4, 0, 0) + frame(0, 0, 1, b"x"))
+            if i % 50 == 49:
+                most = max(most, len(os.listdir(f"/proc/{child.pid}/fd")))
+        assert most < 600, most
+        assert client.health() == SERVING and child.ready()
+
+
 def test_the_configuration_says_what_is_wrong(tmp_path):
     for value, words in (("127.0.0.1", "grpc: "), ("127.0.0.1:9717", "grpc: the same address as listen")):
         file = tmp_path / "wshealthd.yaml"
