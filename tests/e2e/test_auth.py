@@ -88,7 +88,7 @@ def test_in_a_message(keys, tmp_path):
     (403, "", 0, None, "absent (status 403)"),
     ("close", "", 0, None, "absent (close code 4401)"),
     ("message", "refuse_with: { match: { json: { /op: error } } }, ", 0, None, "absent (a message)"),
-    ("message", "", 1, "auth_not_enforced", "if that refuses, set refuse_with.match"),
+    ("message", "", 2, "auth_not_enforced", "if that refuses, set refuse_with.match"),
     ("cut", "", 1, "connection_reset", "with a cut connection, want one of refuse_with"),
     ("cut", "refuse_with: [1006], ", 0, None, "absent (a cut connection)"),
     (404, "", 1, "upgrade_refused", "with status 404, want one of refuse_with (401, 403, 1008, 4000-4999)"),
@@ -142,9 +142,9 @@ RENEW = """expect: renew, renew: { send: '{"token":"{{token}}"}', expect: { json
 @pytest.mark.parametrize("conf, options, code, reason, words", [
     ({"at_exp": "close"}, "", 0, None, "a session ends with close code 4001"),
     ({"at_exp": "close", "code": 1000}, "", 1, "closed_by_server", "want a close code of expiry.code"),
-    ({"at_exp": "ignore"}, "", 1, "auth_expiry_ignored", "goes on serving a session"),
+    ({"at_exp": "ignore"}, "", 2, "auth_expiry_ignored", "goes on serving a session"),
     ({"at_exp": "renew"}, RENEW, 0, None, "a renewed session goes on"),
-    ({"at_exp": "ignore"}, RENEW, 1, "auth_rejected", "was not confirmed within 2s (want JSON with /renewed = true)"),
+    ({"at_exp": "ignore"}, RENEW, 2, "auth_rejected", "was not confirmed within 2s (want JSON with /renewed = true)"),
 ])
 def test_expiry(keys, tmp_path, conf, options, code, reason, words):
     port = free_port()
