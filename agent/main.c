@@ -126,12 +126,23 @@ static const struct cli_example reload_examples[] = {
     { "wshealthd config check && wshealthd reload", "The same as SIGHUP, with the errors on this terminal." }, { 0 }
 };
 
-static const struct cli_flag config_flags[] = { { "config", "FILE", "the same as the argument FILE", 'c', false },
-                                                { "short", NULL, "init: a dozen lines instead of every key", 0, false },
-                                                { 0 } };
+static const struct cli_flag config_flags[] = {
+    { "config", "FILE", "the same as the argument FILE", 'c', false },
+    { "short", NULL, "init: a dozen lines instead of every key", 0, false },
+    { "dry-run", NULL, "init URL: tells what was found, and writes nothing", 0, false },
+    { "origin", "ORIGIN", "init URL: sends this Origin", 0, false },
+    { "header", "NAME:VALUE", "init URL: sends this header with the upgrade", 0, true },
+    { "token-file", "FILE", "init URL: the token in this file is sent where the protocol wants it", 0, false },
+    { "ca", "FILE", "init URL: trusts the authorities in this PEM file, and no others", 0, false },
+    { "insecure", NULL, "init URL: does not verify the server's certificate", 0, false },
+    { 0 }
+};
 static const struct cli_example config_examples[] = {
     { "wshealthd config init > wshealthd.yaml", "A commented start; with FILE it is written there unless the file exists." },
     { "wshealthd config init --short wshealthd.yaml", "A dozen lines to begin with." },
+    { "wshealthd config init ws://127.0.0.1:8080 wshealthd.yaml",
+      "One that fits the server found there, with a comment for each finding." },
+    { "wshealthd config init ws://127.0.0.1:8080 --dry-run", "What was found, and how surely." },
     { "wshealthd config check wshealthd.yaml", "All errors at once, each with line and column." },
     { "wshealthd config show wshealthd.yaml", "What holds after defaults and variables; secrets are ***." },
     { "wshealthd config schema > wshealthd.schema.json", "For an editor." },
@@ -206,8 +217,15 @@ static const struct cli_command commands[] = {
       "one, all are "
       "listed.",
       1, NULL, explain_examples, cli_explain },
-    { "config", "check|show|init|schema [FILE]", "validates, shows or begins a configuration file", NULL, 2, config_flags,
-      config_examples, cli_config },
+    { "config", "check|show|init|schema [URL] [FILE]", "validates, shows or begins a configuration file",
+      "With a URL, init asks the server there what it is: a few connections one after the other, within 10 s, in which each "
+      "protocol of "
+      "`help dialects` says what its clients say first; where none is recognised one short text is sent, to see whether it is "
+      "echoed. "
+      "Nothing is subscribed to and nothing is published. It also looks at this host's processes and connections. The exit code is "
+      "0 "
+      "when the server takes clients, and 2 when it refuses or is not there: the file says why.",
+      3, config_flags, config_examples, cli_config },
     { "demo", "[--fault FAULT] [--port N] [--broker URL]",
       "runs a WebSocket server with switchable faults, and the agent beside it", NULL, 0, demo_flags, demo_examples, cli_demo },
     { "help", "[COMMAND|TABLE]", "shows the commands, one of them, or a table", NULL, 1, help_flags, NULL, cli_help },

@@ -1,6 +1,6 @@
 /*
- * `wshealthd config`: check, show, init, schema. Finds the file and prints; agent/conf does the work. Called by agent/main.c. Never
- * overwrites a file.
+ * `wshealthd config`: check, show, init, schema. Finds the file and prints; agent/conf does the work, and cli_init.c that of `init URL`. Called by
+ * agent/main.c. Never overwrites a file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "agent/base/text.h"
-#include "agent/cli/cli.h"
+#include "agent/cli/cli_config_impl.h"
 #include "agent/conf/conf.h"
 #include "agent/run/agent.h"
 
@@ -63,12 +63,11 @@ static int config_show(const struct cli *cli, const char *file)
     return code;
 }
 
-/* To stdout, or to a file that does not exist yet. */
-static int write_new(const struct cli *cli, const char *file, const struct buf *out)
+int cli_write_new(const struct cli *cli, const char *file, const struct buf *out, mode_t mode)
 {
     if (!file)
         return cli_print(cli, out, EXIT_PASS);
-    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     const char *slash = strrchr(file, '/');
     if (fd < 0 && errno == ENOENT && slash && slash != file)
         return cli_error(cli, "%s: there is no directory %.*s: make it first (mkdir -p %.*s)", file, (int)(slash - file), file,
@@ -90,7 +89,7 @@ static int config_init(const struct cli *cli, const char *file)
         conf_write_short(&out);
     else
         conf_write_starter(&agent_conf_env, &out);
-    int code = write_new(cli, file, &out);
+    int code = cli_write_new(cli, file, &out, 0644);
     buf_fini(&out);
     return code;
 }
@@ -99,7 +98,7 @@ static int config_schema(const struct cli *cli, const char *file)
 {
     struct buf out = BUF_INIT(CLI_TEXT_MAX);
     conf_write_schema(&agent_conf_env, &out);
-    int code = file ? write_new(cli, file, &out) : cli_print_json(cli, &out, EXIT_PASS);
+    int code = file ? cli_write_new(cli, file, &out, 0644) : cli_print_json(cli, &out, EXIT_PASS);
     buf_fini(&out);
     return code;
 }
@@ -109,11 +108,22 @@ int cli_config(struct cli *cli)
     static const char *const names[] = { "check", "show", "init", "schema" };
     static int (*const actions[])(const struct cli *cli, const char *file) = { config_check, config_show, config_init,
                                                                                config_schema };
+    static const char *const of_url[] = { "dry-run", "origin", "header", "token-file", "ca", "insecure" };
     enum { ACTIONS = sizeof names / sizeof *names };
     if (!cli->arg_count)
         return cli_error(cli, "want one of check, show, init, schema");
-    if (cli_has(cli, "short") && strcmp(cli->args[0], "init") != 0)
+    bool init = strcmp(cli->args[0], "init") == 0;
+    if (cli_has(cli, "short") && !init)
         return cli_error(cli, "--short belongs to config init");
+    if (init && cli->arg_count > 1 && strstr(cli->args[1], "://"))
+        return cli_has(cli, "short")
+                   ? cli_error(cli, "--short belongs to config init without a URL")
+                   : cli_init_url(cli, cli->args[1], cli->arg_count > 2 ? cli->args[2] : cli_value(cli, "config"));
+    if (cli->arg_count > 2)
+        return cli_error(cli, "unexpected argument '%.60s'", cli->args[2]);
+    for (size_t i = 0; i < sizeof of_url / sizeof *of_url; i++)
+        if (cli_has(cli, of_url[i]))
+            return cli_error(cli, "--%s belongs to config init URL", of_url[i]);
     for (size_t i = 0; i < ACTIONS; i++)
         if (strcmp(cli->args[0], names[i]) == 0)
             return actions[i](cli, file_of(cli));
