@@ -221,6 +221,47 @@ def test_versions_agree():
     assert f"\n{version}\n" in (HELM / "wshealthd-lib/templates/_values.tpl").read_text()
 
 
+OWN_POD = """apiVersion: v1
+kind: Pod
+metadata:
+  name: own
+  annotations: {{- include "wshealthd.podAnnotations" . | nindent 4 }}
+spec:
+  {{- include "wshealthd.terminationGracePeriodSeconds" . | nindent 2 }}
+  initContainers:
+    - { name: migrate, image: "own:1" }
+    {{- include "wshealthd.initContainers" . | nindent 4 }}
+  containers:
+    {{- include "wshealthd.containers" . | nindent 4 }}
+    - name: own
+      image: own:1
+      {{- include "wshealthd.server" . | nindent 6 }}
+  volumes:
+    - { name: scratch, emptyDir: {} }
+    {{- include "wshealthd.volumes" . | nindent 4 }}
+"""
+
+
+@pytest.mark.parametrize("alias", ["wshealthd", None])
+def test_a_chart_with_init_containers_and_volumes_of_its_own(tmp_path, alias):
+    """It takes the pieces of podSpec. Without an alias the values are below the library's name."""
+    (tmp_path / "own" / "templates").mkdir(parents=True)
+    (tmp_path / "own" / "charts").mkdir()
+    shutil.copytree(HELM / "wshealthd-lib", tmp_path / "own" / "charts" / "wshealthd-lib")
+    depends = {"name": "wshealthd-lib", "version": yaml.safe_load((HELM / "wshealthd-lib/Chart.yaml").read_text())["version"], **({"alias": alias} if alias else {})}
+    (tmp_path / "own" / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": "own", "version": "1.0.0", "dependencies": [depends]}))
+    (tmp_path / "own" / "values.yaml").write_text(yaml.safe_dump({alias or "wshealthd-lib": {"config": {"target": {"url": "ws://127.0.0.1:8080"}}}}))
+    (tmp_path / "own" / "templates" / "pod.yaml").write_text(OWN_POD)
+    (tmp_path / "own" / "templates" / "wshealthd.yaml").write_text('{{ include "wshealthd.manifests" . }}')
+    for version, native in (("1.27", False), ("1.33", True)):
+        documents = objects(helm("template", "x", tmp_path / "own", "--kube-version", f"{version}.0").stdout)
+        spec = next(one for one in documents if one["kind"] == "Pod")["spec"]
+        assert [one["name"] for one in spec["initContainers"]] == ["migrate", *["wshealthd"] * native]
+        assert [one["name"] for one in spec["containers"]] == [*["wshealthd"] * (not native), "own"]
+        assert [one["name"] for one in spec["volumes"]] == ["scratch", "wshealthd", "wshealthd-run"]
+        assert spec["volumes"][1]["projected"]["sources"][0]["configMap"]["name"] == next(one for one in documents if one["kind"] == "ConfigMap")["metadata"]["name"]
+
+
 # --- alerts and dashboard -------------------------------------------------------------------------------------------------------
 
 
