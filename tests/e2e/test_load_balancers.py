@@ -83,7 +83,8 @@ class Place:
     def server(self, name, host):
         return self.stack.enter_context(process(PYTHON, SERVERS / "echo.py", 8080, "--host", host, "--name", name, ready=lambda _: connects(8080, host)))
 
-    def start_agent(self, name):
+    def start_agent(self, name, wrong=False):
+        """wrong: with a check that cannot pass."""
         host = HOSTS[name]
         (self.directory / name).mkdir(exist_ok=True)
         conf = (f"agent_check: {host}:9718\ngrpc: {host}:9719\ntarget: {{ url: 'ws://{host}:8080/ws', public_url: 'ws://{SHARED}:8080/ws' }}\n"
@@ -92,9 +93,12 @@ class Place:
             conf = conf.replace("{ type: hold }", "{ type: hold }, { type: server }")
         if name == "two":
             conf = conf.replace(", { name: way, type: handshake, path: public, gates: [ready] }", "")
+        if wrong:
+            conf = conf.replace("{ type: hold }", "{ type: hold }, { type: echo, send: hi, expect: { equals: nothing } }")
         self.agents[name] = Agent(conf, self.directory / name, host=host, port=9717)
         self.stack.callback(self.agents[name].cleanup)
-        self.agents[name].wait_ready()
+        if not wrong:
+            self.agents[name].wait_ready()
 
     def kill_agent(self, name):
         self.agents[name].end(signal.SIGKILL)
@@ -163,8 +167,9 @@ def place(tool, directory, **more):
             yield there
 
 
-def story(there, degraded=lambda: None, one_gone=BOTH, all_gone=BOTH):
-    """What every balancer must do, and the things in which they differ: what can be seen while one is degraded, and where an agent is gone."""
+def story(there, degraded=lambda: None, one_gone=BOTH, all_say_no=BOTH):
+    """What every balancer must do, and the things in which they differ: what can be seen while one is degraded, who serves where an agent is gone,
+    and where all agents say no of servers that are well."""
     there.goes_to(BOTH, "ready")
     there.hold()
 
@@ -196,13 +201,26 @@ def story(there, degraded=lambda: None, one_gone=BOTH, all_gone=BOTH):
     there.goes_to(one_gone, "one agent is gone")
     there.stays_with(one_gone, 8, "one agent is gone")
     there.kill_agent("two")
-    there.goes_to(all_gone, "both agents are gone")
-    there.stays_with(all_gone, 8, "both agents are gone")
+    there.goes_to(BOTH, "both agents are gone")
+    there.stays_with(BOTH, 8, "both agents are gone")
     there.all_live("both agents are gone")
     for name in HOSTS:
         there.start_agent(name)
     there.goes_to(BOTH, "the agents are back")
     there.all_live("the agents are back")
+
+    for name in HOSTS:
+        there.kill_agent(name)
+        there.start_agent(name, wrong=True)
+        until("its check fails", lambda name=name: there.agents[name].check("echo")["state"] == "fail")
+    there.goes_to(all_say_no, "both say no")
+    there.stays_with(all_say_no, 8, "both say no")
+    there.all_live("both say no")
+    for name in HOSTS:
+        there.kill_agent(name)
+        there.start_agent(name)
+    there.goes_to(BOTH, "the wrong check is gone")
+    there.all_live("the wrong check is gone")
 
 
 DEFAULTS = "defaults\n    mode http\n    timeout connect 2s\n    timeout client 1m\n    timeout server 1m\n    timeout tunnel 1h\n\n"
@@ -217,7 +235,7 @@ def haproxy(tool, there, text):
 
 def test_haproxy(tool, tmp_path):
     with place(tool, tmp_path) as there, haproxy(tool, there, section("HAProxy", "haproxy")):
-        story(there)
+        story(there, all_say_no={"refused"})
 
 
 def test_haproxy_with_httpchk_only(tool, tmp_path):
@@ -232,7 +250,7 @@ def test_nginx(tool, tmp_path):
         (tmp_path / "nginx.conf").write_text(f"daemon off;\npid {tmp_path}/pid;\nevents {{}}\nhttp {{\naccess_log off; {paths}\n{section('nginx', 'nginx')}\n}}\n")
         os.chmod(tmp_path, 0o755)
         with process(nginx, "-e", tmp_path / "error", "-p", tmp_path, "-c", tmp_path / "nginx.conf", ready=lambda _: connects(80)):
-            story(there)
+            story(there, all_say_no={"refused"})
 
 
 def envoy():

@@ -388,7 +388,7 @@ def test_make_help_has_nothing_that_is_not_explained():
 # Words in code that no table of the program has: a hole of templates, what belongs to load balancers and monitors, and options of servers.
 FOREIGN = {"payload_json", "hmac_sha256", "hmac_sha384", "hmac_sha512", "now_s", "session_token", "history_size", "history_ttl", "force_recovery", "unknown_session",
            "health_check_config", "port_value", "stream_idle_timeout", "healthy_panic_threshold", "grpc_health_check", "use_downstream_protocol_config", "explicit_http_config", "close_connections_on_host_health_failure",
-           "reverse_proxy", "health_uri", "health_port", "health_status", "handle_errors", "stream_close_delay",
+           "use_backend", "reverse_proxy", "health_uri", "health_port", "health_status", "handle_errors", "stream_close_delay",
            "proxy_read_timeout", "auth_request", "error_page", "worker_shutdown_timeout", "health_check",
            "target_health_state", "connection_termination", "draining_interval_seconds", "proxy_protocol_v2", "only_passing", "deregister_critical_service_after"}
 
