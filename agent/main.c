@@ -21,8 +21,7 @@ static const struct cli_flag run_flags[] = {
     { "admin", "ADDRESS", "the admin socket, unix:/PATH or off, instead of the file's; also WSHEALTHD_ADMIN", 0, false },
     { "watchdog-for", "PID",
       "for ExecStartPost= in the server's unit, with $MAINPID: runs in the background beside that process, and has systemd restart "
-      "it "
-      "when it hangs",
+      "it when it hangs",
       0, false },
     { 0 }
 };
@@ -185,8 +184,7 @@ static const struct cli_flag help_flags[] = { { "roff", NULL, NULL, 0, false }, 
 static const struct cli_command commands[] = {
     { "run", "[-c FILE] [URL]", "runs the agent",
       "Serves /ready, /live, /startup, /health, /status and /metrics on `listen` ([::]:9717) until SIGTERM or SIGINT; a second "
-      "signal "
-      "ends it at once. A URL replaces the file's target.",
+      "signal ends it at once. A URL replaces the file's target.",
       1, run_flags, run_examples, cli_run },
     { "check", "[-c FILE] [URL] [FLAG]...", "does one round of every check and prints the result",
       "For a bare ws:// or wss:// URL the checks are handshake and ping, for http:// and https:// http, for tcp:// tcp. A "
@@ -201,21 +199,17 @@ static const struct cli_command commands[] = {
     { "drain", "[--wait D] [--until N] [--min D]", "takes the instance out of rotation",
       "Existing connections are left alone. With --wait it shows how many clients are left, the agent's own connections aside, and "
       "ends with 0 when enough have left, 1 when the time is over, 2 when somebody has resumed the instance, 3 when no agent "
-      "answers. "
-      "Where clients cannot be counted (the server is on another host, the kernel does not tell) it says so, and waits for the "
-      "whole "
-      "time. Ctrl-C ends the command; the agent goes on draining.",
+      "answers. Where clients cannot be counted (the server is on another host, the kernel does not tell) it says so, and waits "
+      "for the whole time. Ctrl-C ends the command; the agent goes on draining.",
       0, drain_flags, drain_examples, cli_drain },
     { "resume", "", "ends draining", NULL, 0, ask_flags, resume_examples, cli_resume },
     { "reload", "", "makes the agent read its configuration again",
       "A file with errors changes nothing: they are printed, and the exit code is 3. Checks that are the same keep their history "
-      "and their "
-      "connections.",
+      "and their connections.",
       0, reload_flags, reload_examples, cli_reload },
     { "explain", "[CAUSE|REASON]", "says what a cause or a reason means, and what to do",
       "The words are those of the diagnosis and of the checks, as `status`, the log, /status and the metrics have them. Without "
-      "one, all are "
-      "listed.",
+      "one, all are listed.",
       1, NULL, explain_examples, cli_explain },
     { "config", "check|show|init|schema [URL] [FILE]", "validates, shows or begins a configuration file",
       "With a URL, init asks the server there what it is: a few connections one after the other, within 10 s, in which each "

@@ -27,8 +27,8 @@ static void keep_token(struct auth_state *state, char *token)
 }
 
 /*
- * How long a refusal may take. Servers ask others about a token, and some are slow at it: what was taken once is given most of what is left of
- * the round before it is a fault, and what was refused late once is given as much again.
+ * How long a refusal may take. Servers ask others about a token, and some are slow at it: what was taken once is given most of what is
+ * left of the round before it is a fault, and what was refused late once is given as much again.
  */
 static uint64_t settle_of(const struct run *run)
 {

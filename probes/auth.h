@@ -73,7 +73,8 @@ struct auth_source {
 /* A token made with `mint`: valid for ttl_ms, or bad in one way. Its text is lent to `loan`. To be freed with mem_free_secret; NULL and *err. */
 char *auth_mint(const struct auth_opts *opts, int64_t ttl_ms, struct secret_loan *loan, struct err *err);
 char *auth_mint_bad(const struct auth_opts *opts, enum auth_bad bad, struct secret_loan *loan, struct err *err);
-/* Asks refresh.url, one question at a time; on_token comes later, with NULL once source->token is there. -1 and auth_refresh_failed: it comes not. */
+/* Asks refresh.url, one question at a time; on_token comes later, with NULL once source->token is there. -1 and auth_refresh_failed: it
+ * comes not. */
 int auth_source_ask(struct auth_source *source, void (*on_token)(void *user, const struct err *err), void *user, struct err *err);
 bool auth_source_fresh(const struct auth_source *source);
 void auth_source_forget(struct auth_source *source); /* it was refused: the next one is asked for */

@@ -149,8 +149,7 @@ static const struct opt expiry_rows[] = {
       .min = 100,
       .max = 3600000,
       .help = "how long after the token's exp the session may still live (servers allow for clocks that differ), and in which a "
-              "renewal must "
-              "be confirmed" },
+              "renewal must be confirmed" },
     { 0 },
 };
 
@@ -243,8 +242,7 @@ const struct opt auth_rows[] = {
       .offset = AT(accept),
       .default_text = "true",
       .help = "a valid token must be taken: target.token, or one of mint or refresh. Without any of them only bad ones are tried. "
-              "Taken is a "
-              "connection that is still open after refuse_within, or that the dialect's connect has confirmed" },
+              "Taken is a connection that is still open after refuse_within, or that the dialect's connect has confirmed" },
     { .name = "reject",
       .kind = OPT_SET,
       .offset = AT(reject),
@@ -264,8 +262,7 @@ const struct opt auth_rows[] = {
       .help =
           "how long after the upgrade, and the dialect's connect, a refusal may come. By default a quarter of timeout, at most 1s, "
           "and for a bad token that seemed to be taken most of the round's time once more. timeout must be more than twice that: a "
-          "round "
-          "waits once with the valid token and once with a bad one" },
+          "round waits once with the valid token and once with a bad one" },
     { .name = "expiry",
       .kind = OPT_SECTION,
       .offset = AT(expiry),
@@ -290,7 +287,6 @@ const struct opt auth_rows[] = {
       .min = 1000,
       .max = 86400000,
       .help = "one bad token is tried in this time, in turn, as servers lock out who fails too often; a status 429 stops that for "
-              "ten minutes "
-              "at least. The command check tries each of them once" },
+              "ten minutes at least. The command check tries each of them once" },
     { 0 },
 };

@@ -88,8 +88,7 @@ static void finish_lost_unheard(struct run *run, const char *where)
     if (delivery_never_arrived(run->stats->delivery))
         err_set(&err, REASON_DELIVERY_LOST, BROKER_HINT_UNHEARD,
                 "no heartbeat has ever arrived through this server %s, though the broker takes them (the agent cannot see whether "
-                "others "
-                "get it): compare key and form (publish.command, message) with what the server itself uses",
+                "others get it): compare key and form (publish.command, message) with what the server itself uses",
                 where);
     else
         err_set(

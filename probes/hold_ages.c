@@ -219,8 +219,7 @@ enum hold_level hold_ages_judge(const struct hold_ages *ages, uint64_t now_ns, c
             err, ages->reason, ages->code,
             "each new connection of the agent's own ends an older one, %u times: %s. The server seems to allow one session for the "
             "same token: set connections: 1 here, share_connection: true here and on the other checks that can (ping, echo, "
-            "delivery), and "
-            "remove those that connect anew (handshake, subscribe); or remove this one",
+            "delivery), and remove those that connect anew (handshake, subscribe); or remove this one",
             kicked, ages->why);
         return HOLD_WARN;
     }

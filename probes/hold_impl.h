@@ -1,6 +1,6 @@
 /*
- * What the files of the hold check share: probes/hold.c has the connections and the rounds, probes/hold_losses.c what becomes of a connection that ends.
- * The policies are pure: probes/hold_ages.c what losses mean, probes/hold_lives.c what lifetimes say.
+ * What the files of the hold check share: probes/hold.c has the connections and the rounds, probes/hold_losses.c what becomes of a
+ * connection that ends. The policies are pure: probes/hold_ages.c what losses mean, probes/hold_lives.c what lifetimes say.
  */
 #ifndef WSHEALTHD_PROBES_HOLD_IMPL_H
 #define WSHEALTHD_PROBES_HOLD_IMPL_H

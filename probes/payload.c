@@ -3,9 +3,10 @@
  * compressed and not. Where one does not, the size at which it breaks is looked for to the byte. In one round of `every`, the limit beyond `max` is
  * looked for as well, up to `probe_to`: that is information, and never a failure.
  *
- * Polite: the first rounds try all forms, later ones one of them, in turn. A round sends and breaks only so much, and what it has no time for, the next
- * ones go on with: a session type for what is known, which lives from round to round. The connections do not, as a message that is
- * too large mostly costs one. What breaks is tried twice, so that a server that restarts just then is not taken for one with a limit.
+ * Polite: the first rounds try all forms, later ones one of them, in turn. A round sends and breaks only so much, and what it has no time
+ * for, the next ones go on with: a session type for what is known, which lives from round to round. The connections do not, as a message
+ * that is too large mostly costs one. What breaks is tried twice, so that a server that restarts just then is not taken for one with a
+ * limit.
  */
 #include "probes/payload_round.h"
 
@@ -327,8 +328,8 @@ static bool is_damaged(struct run *run, struct slice body, struct err *err)
     return true;
 }
 
-/* What was not kept, as other connections have messages under way, is this one by its size: as long as the payload, or longer by what a server
- * wraps around it and escapes. A bomb is not. */
+/* What was not kept, as other connections have messages under way, is this one by its size: as long as the payload, or longer by what a
+ * server wraps around it and escapes. A bomb is not. */
 static bool may_be_answer(const struct payload_state *state, uint64_t size)
 {
     return size >= state->size && size <= (uint64_t)state->size * ESCAPED_MAX + WRAPPED_MAX;

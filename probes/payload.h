@@ -1,6 +1,6 @@
 /*
- * What is known of the limits of each form of message, which size is tried next, and the message itself (probes/payload_limits.c). Pure; for the other
- * files of the payload check.
+ * What is known of the limits of each form of message, which size is tried next, and the message itself (probes/payload_limits.c). Pure;
+ * for the other files of the payload check.
  */
 #ifndef WSHEALTHD_PROBES_PAYLOAD_H
 #define WSHEALTHD_PROBES_PAYLOAD_H

@@ -1,5 +1,6 @@
 /*
- * A round of the payload check, for its files: probes/payload.c holds the conversation, probes/payload_plan.c says which message is next and makes it.
+ * A round of the payload check, for its files: probes/payload.c holds the conversation, probes/payload_plan.c says which message is next
+ * and makes it.
  */
 #ifndef WSHEALTHD_PROBES_PAYLOAD_ROUND_H
 #define WSHEALTHD_PROBES_PAYLOAD_ROUND_H

@@ -308,8 +308,8 @@ static const struct dialogue_events dialogue_events = {
     .on_ready = on_ready, .on_subscribed = on_subscribed, .on_lost = on_lost, .on_unit = on_unit
 };
 
-/* A client comes back at once. After a longer time, such as that of a long interval or of an outage, the server may have let the session go by its
- * own rule, and nothing is proven against it. */
+/* A client comes back at once. After a longer time, such as that of a long interval or of an outage, the server may have let the session
+ * go by its own rule, and nothing is proven against it. */
 static void forget_if_stale(struct run *run)
 {
     struct reconnect_state *state = run->state;

@@ -2,9 +2,9 @@
  * Counts the connections to the server (probes/server_look.h): all of them by state, without the agent's own, and by comparing with the count
  * before, how many were opened and have ended. Runs on the look's thread.
  *
- * A connection is known by a hash of its ends. Short ones that come and go between two counts are seen too, by the TIME_WAIT that they leave on
- * the side that ended them first: the server's, which RFC 6455 (7.1.1) asks for, or that of a client on this host (a proxy beside the server).
- * Those that a client elsewhere ended first leave nothing here.
+ * A connection is known by a hash of its ends. Short ones that come and go between two counts are seen too, by the TIME_WAIT that they
+ * leave on the side that ended them first: the server's, which RFC 6455 (7.1.1) asks for, or that of a client on this host (a proxy
+ * beside the server). Those that a client elsewhere ended first leave nothing here.
  */
 #include <stdlib.h>
 #include <string.h>

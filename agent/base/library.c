@@ -1,6 +1,6 @@
 /*
- * Opens a library at run time (agent/base/library.h). Called by the tables of functions: agent/proto/h2_lib.c, and brokers/ in nats_lib.c, mqtt_lib.c and
- * kafka_lib.c. Promises that a library that is missing, or is another one, is an error with a sentence.
+ * Opens a library at run time (agent/base/library.h). Called by the tables of functions: agent/proto/h2_lib.c, and brokers/ in
+ * nats_lib.c, mqtt_lib.c and kafka_lib.c. Promises that a library that is missing, or is another one, is an error with a sentence.
  */
 #include "agent/base/library.h"
 

@@ -15,7 +15,8 @@ char *mem_strndup(const void *data, size_t len);
 void mem_free(void *p);
 void *mem_map(size_t size); /* zeroed; a page that is never touched costs nothing. For buffers that are large and mostly empty */
 void mem_unmap(void *p, size_t size); /* NULL is fine */
-/* After work that comes once, as a start: gives the kernel back what is free, and the pages of code that were used, the libraries' as well. */
+/* After work that comes once, as a start: gives the kernel back what is free, and the pages of code that were used, the libraries' as
+ * well. */
 void mem_trim(void);
 void mem_free_secret(char *text); /* overwrites it first; NULL is fine */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

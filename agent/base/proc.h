@@ -37,8 +37,8 @@ struct proc_pids {
 void proc_find_by_sockets(const uint32_t *inodes, size_t count, uint64_t max_ns, struct proc_pids *pids);
 /* All in the control group of a systemd unit ("chat.service"), in any slice. */
 void proc_find_by_unit(const char *unit, uint64_t max_ns, struct proc_pids *pids);
-/* The systemd service in whose control group the process is ("chat.service"). *by_user, which may be NULL: it belongs to a user's manager and not to
- * the system's. False: to none, or the file cannot be read. */
+/* The systemd service in whose control group the process is ("chat.service"). *by_user, which may be NULL: it belongs to a user's manager
+ * and not to the system's. False: to none, or the file cannot be read. */
 bool proc_unit(int pid, char *out, size_t size, bool *by_user);
 /* Is /proc mounted so that it hides the processes of others (hidepid=, ProtectProc=)? The first one's figures are open to all otherwise. */
 bool proc_is_hidden(void);

@@ -4,8 +4,9 @@
  * SECRET_MIN bytes are not registered: they would mask half of every text.
  *
  * A secret is found in every form in which it is sent or quoted: as it is, percent-encoded, escaped as in JSON, Go and C strings, escaped
- * as in HTML, in whole or in part; and in base64 of either alphabet, alone or between other bytes, as in `Authorization: Basic`. Of one that was cut (a close reason ends after 123 bytes) the beginning is masked from SECRET_PREFIX_MIN
- * bytes on, at the end of a text or before an ellipsis; elsewhere it may be any word, and stays readable.
+ * as in HTML, in whole or in part; and in base64 of either alphabet, alone or between other bytes, as in `Authorization: Basic`. Of one
+ * that was cut (a close reason ends after 123 bytes) the beginning is masked from SECRET_PREFIX_MIN bytes on, at the end of a text or
+ * before an ellipsis; elsewhere it may be any word, and stays readable.
  */
 #ifndef WSHEALTHD_BASE_SECRET_H
 #define WSHEALTHD_BASE_SECRET_H
@@ -33,8 +34,8 @@ unsigned secret_forgotten(void);
 void secret_scrub(char *text); /* each occurrence becomes *** in place */
 /* How many bytes at the front belong to a secret, or to several that overlap; 0 where none begins. For code that cuts a text. */
 size_t secret_span(struct slice s);
-/* How many bytes at the front of s belong to a secret that begins at the end of `before`, the text ahead of it; 0: none does. Of s no more than
- * SECRET_LOOK_MAX bytes are looked at, and as many of `before`. */
+/* How many bytes at the front of s belong to a secret that begins at the end of `before`, the text ahead of it; 0: none does. Of s no
+ * more than SECRET_LOOK_MAX bytes are looked at, and as many of `before`. */
 enum { SECRET_LOOK_MAX = 2 << 10 };
 size_t secret_rest(struct slice before, struct slice s);
 void secret_forget_all(void);

@@ -1,4 +1,5 @@
-/* What the commands that ask a running agent share (cli_ask.c, cli_drain.c): whom to ask, one request, and what is said when nobody answers. */
+/* What the commands that ask a running agent share (cli_ask.c, cli_drain.c): whom to ask, one request, and what is said when nobody
+ * answers. */
 #ifndef WSHEALTHD_CLI_CLI_ASK_IMPL_H
 #define WSHEALTHD_CLI_CLI_ASK_IMPL_H
 

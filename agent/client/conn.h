@@ -41,7 +41,8 @@ struct conn_report {
 
 struct conn_events {
     void (*on_open)(void *user);
-    /* Text, binary and pong; never ping: the newest of a turn is answered. received_ns is when the bytes came in. The body is valid during the call. */
+    /* Text, binary and pong; never ping: the newest of a turn is answered. received_ns is when the bytes came in. The body is valid
+     * during the call. */
     void (*on_message)(void *user, const struct ws_message *message, uint64_t received_ns);
     /* What came with the messages just told has been looked at, as far as this turn allows. May be NULL. */
     void (*on_taken)(void *user);

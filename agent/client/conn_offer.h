@@ -1,4 +1,5 @@
-/* The upgrade request of a target: host (the URL's, or target.headers.Host), path, headers, origin, subprotocols and the token in its place, ${file:…} read anew. */
+/* The upgrade request of a target: host (the URL's, or target.headers.Host), path, headers, origin, subprotocols and the token in its
+ * place, ${file:…} read anew. */
 #ifndef WSHEALTHD_CLIENT_CONN_OFFER_H
 #define WSHEALTHD_CLIENT_CONN_OFFER_H
 

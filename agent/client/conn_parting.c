@@ -1,7 +1,8 @@
 /*
  * Looks at how a server answers our close frame (agent/client/conn_parting.h): RFC 6455, 5.5.1 and 7.1.1. Called by agent/client/conn.c and
  * conn_intake.c; tells the owner one remark at most, and fails nothing. Messages that come before its close frame were under way and are
- * thrown away. Over HTTP/2 nobody says who ends the stream first: only a moment is left for what is behind the close frame. No answer within the time is no remark: a server may be busy, and some answer only when their application reads.
+ * thrown away. Over HTTP/2 nobody says who ends the stream first: only a moment is left for what is behind the close frame. No answer
+ * within the time is no remark: a server may be busy, and some answer only when their application reads.
  */
 #include "agent/client/conn_parting.h"
 

@@ -23,8 +23,8 @@
 struct share;
 struct guest; /* what a dialogue is towards its share */
 
-/* The share of that path of the generation's target, over that version of HTTP, out of *list, or a new one in it; counted. `keeps`: for a check that keeps its
- * connection between rounds. The group lives longer. */
+/* The share of that path of the generation's target, over that version of HTTP, out of *list, or a new one in it; counted. `keeps`: for a
+ * check that keeps its connection between rounds. The group lives longer. */
 struct share *share_ref(struct share **list, struct conn_group *group, struct generation *generation, int path, bool http2,
                         bool keeps);
 void share_unref(struct share *share, bool keeps);                      /* NULL is none */

@@ -400,8 +400,7 @@ const struct opt check_rows[] = {
       .offset = CHECK(gates),
       .words = gate_words,
       .help = "what its failure turns to 503: any of ready and live, or [] for nothing. The default is the type's. With path: "
-              "public live is "
-              "left out" },
+              "public live is left out" },
     { .name = "path",
       .kind = OPT_ENUM,
       .offset = CHECK(path),
@@ -428,8 +427,7 @@ const struct opt check_rows[] = {
       .offset = CHECK(shares),
       .default_text = "false",
       .help = "whether it uses one connection together with the other checks that say so, for servers that allow one session for a "
-              "token; for "
-              "ping, echo, delivery, and hold with one connection" },
+              "token; for ping, echo, delivery, and hold with one connection" },
     { .name = "enabled", .kind = OPT_BOOL, .offset = CHECK(enabled), .default_text = "true", .help = "whether the check runs" },
     { 0 },
 };

@@ -113,7 +113,8 @@ bool opt_is_set(const struct opt *row,
 const struct opt *opt_find(const struct opt *rows, const char *name);
 /* Sets one option from text, as the command line does; err: "timeout: '2s x', want a duration such as 250ms or 1m30s". A dotted name goes
  * into sections, matches and items of mappings ("tls.ca_file", "expect.contains", "peers.db"). A section or an item without a dot is its
- * OPT_SHORT row. Lists grow by one item, pairs by one "Name: value", sets and ranges take "a,b". A dynamic string that is "${file:PATH}" as a whole reads that file at every use; any other text is taken as it is. */
+ * OPT_SHORT row. Lists grow by one item, pairs by one "Name: value", sets and ranges take "a,b". A dynamic string that is "${file:PATH}"
+ * as a whole reads that file at every use; any other text is taken as it is. */
 int opt_set(const struct opt *rows, void *base, const char *name, const char *text, struct err *err);
 
 /*

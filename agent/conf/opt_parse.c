@@ -1,8 +1,8 @@
 /*
- * One option's text to its field: numbers with their units, words, windows, lists; rates and ranges are opt_numbers.c. Called by the reader of the configuration
- * (agent/conf/conf_read.c) and, through opt_set, by the command line. Promises that an error quotes only what it was told it may
- * show, names what was wanted, and leaves the field as it was. The caller knows where the value came from, and puts that into the
- * error.
+ * One option's text to its field: numbers with their units, words, windows, lists; rates and ranges are opt_numbers.c. Called by the
+ * reader of the configuration (agent/conf/conf_read.c) and, through opt_set, by the command line. Promises that an error quotes only what
+ * it was told it may show, names what was wanted, and leaves the field as it was. The caller knows where the value came from, and puts
+ * that into the error.
  */
 #include "agent/conf/opt.h"
 

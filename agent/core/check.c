@@ -197,9 +197,10 @@ static bool own_doing(const struct check *check, struct ending *ending)
 }
 
 /*
- * A broker's fault hits every instance. So does a fault of what is in front of them, and through the public URL any of them may have answered:
- * what fails there is not this instance's fault. A check of the local path is asked about that. It makes no difference whether there is one, or
- * what it says: where all instances are out because of the load balancer, no answer comes through it any more that would bring one back.
+ * A broker's fault hits every instance. So does a fault of what is in front of them, and through the public URL any of them may have
+ * answered: what fails there is not this instance's fault. A check of the local path is asked about that. It makes no difference whether
+ * there is one, or what it says: where all instances are out because of the load balancer, no answer comes through it any more that would
+ * bring one back.
  */
 static enum scope scope_of(const struct check *check, enum reason reason)
 {

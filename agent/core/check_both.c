@@ -1,7 +1,7 @@
 /*
  * A round with `http: both` (agent/core/check_both.h). Called by agent/core/check.c where a round ends. Each half has a run of its own, the
- * whole `timeout`, and is judged by `slo` for itself, so that a version passes here when it passes alone. What is void ends the whole round. The
- * report that is shown is that of the half that the verdict is about; of the other one it keeps the signs of life.
+ * whole `timeout`, and is judged by `slo` for itself, so that a version passes here when it passes alone. What is void ends the whole
+ * round. The report that is shown is that of the half that the verdict is about; of the other one it keeps the signs of life.
  *
  * What a session loses between its rounds is judged at once and for its half alone; while the other half is under way, it is kept for the
  * round's end.
@@ -84,8 +84,8 @@ static void show(struct check *check, const struct half *half)
     check->timed_out = half->timed_out;
 }
 
-/* A server that says that it has no WebSocket over HTTP/2 turns nobody away: clients take HTTP/1.1 (RFC 8441, 3; RFC 7301). A fault would take
- * out an instance that serves everybody. */
+/* A server that says that it has no WebSocket over HTTP/2 turns nobody away: clients take HTTP/1.1 (RFC 8441, 3; RFC 7301). A fault would
+ * take out an instance that serves everybody. */
 static bool excuse(const struct half *first, struct half *second)
 {
     char text[ERR_TEXT_MAX];

@@ -199,8 +199,8 @@ bool health_unstarted(const struct health *health)
 }
 
 /*
- * Has the check passed once, or does it fail only for reasons that must not stop a roll-out? A refusal on the public path does not stop it: it
- * may have come from any instance, or from what is in front of them, and then each instance that restarts would stay out.
+ * Has the check passed once, or does it fail only for reasons that must not stop a roll-out? A refusal on the public path does not stop
+ * it: it may have come from any instance, or from what is in front of them, and then each instance that restarts would stay out.
  */
 static bool is_admitted(const struct health_input *input)
 {

@@ -1,7 +1,7 @@
 /*
  * Runs a probe's steps over one fresh connection (agent/core/talk.h), behind the dialect's connect where it has one. It is the
- * `start`, `on_deadline` and `stop` of the types that have steps; it turns the connection's events into steps, and deadlines into the sentence of the step that was waiting.
- * What a result means is not its business.
+ * `start`, `on_deadline` and `stop` of the types that have steps; it turns the connection's events into steps, and deadlines into the
+ * sentence of the step that was waiting. What a result means is not its business.
  */
 #include "agent/core/talk.h"
 

@@ -1,7 +1,8 @@
 /*
  * The step runner: what a conversation may say. One fresh connection, opened and upgraded by the engine; then the probe's steps in
  * order. A step is run when the one before says TURN_NEXT and again for every whole message or control frame that comes. Pings are
- * answered and a close ends the round (closed_by_server) without the probe's help. A talk is made by a check's first round and used for all that follow.
+ * answered and a close ends the round (closed_by_server) without the probe's help. A talk is made by a check's first round and used for
+ * all that follow.
  */
 #ifndef WSHEALTHD_CORE_TALK_H
 #define WSHEALTHD_CORE_TALK_H

@@ -1,7 +1,7 @@
 /*
- * See agent/http/agent_check.h. A connection is over in the call that accepts it: its line is smaller than any socket's buffer, so nothing waits
- * for a reader. What is left is the half-closed socket, which is read until the client closes, so that a client that still sends gets no RST
- * before it has read the line. The more of them there are, the shorter each may take.
+ * See agent/http/agent_check.h. A connection is over in the call that accepts it: its line is smaller than any socket's buffer, so
+ * nothing waits for a reader. What is left is the half-closed socket, which is read until the client closes, so that a client that still
+ * sends gets no RST before it has read the line. The more of them there are, the shorter each may take.
  */
 #include "agent/http/agent_check.h"
 

@@ -2,9 +2,9 @@
  * HAProxy's agent-check: one line for each connection, sent at once, whatever the client sends or does not send (HAProxy's configuration
  * manual, agent-check). Called by agent/run/agent_listeners.c.
  *
- * HAProxy keeps what a line does not mention, and what an agent has said last when the agent is gone. So each line says the whole state, `down`
- * is never said of an agent that is about to end, and an agent that has just started says nothing until it knows something, for up to
- * AGENT_CHECK_HOLD_MS: a restart of the agent is no reason to take its server out.
+ * HAProxy keeps what a line does not mention, and what an agent has said last when the agent is gone. So each line says the whole state,
+ * `down` is never said of an agent that is about to end, and an agent that has just started says nothing until it knows something, for up
+ * to AGENT_CHECK_HOLD_MS: a restart of the agent is no reason to take its server out.
  */
 #ifndef WSHEALTHD_HTTP_AGENT_CHECK_H
 #define WSHEALTHD_HTTP_AGENT_CHECK_H

@@ -14,10 +14,10 @@ enum {
 };
 
 /*
- * GET /prestop?timeout=25s&until=0&min=0s: begins to drain, and answers with 200 when at most `until` client connections are left and draining
- * has lasted for `min`, or when `timeout` is over: the hook of a container must not fail. 409: somebody has ended the draining meanwhile. A
- * parameter that cannot be read has its default, and is logged: to refuse the request would end the container at once. HEAD changes nothing.
- * What it has begun ends with the server's restart (agent/run/agent_drain.c).
+ * GET /prestop?timeout=25s&until=0&min=0s: begins to drain, and answers with 200 when at most `until` client connections are left and
+ * draining has lasted for `min`, or when `timeout` is over: the hook of a container must not fail. 409: somebody has ended the draining
+ * meanwhile. A parameter that cannot be read has its default, and is logged: to refuse the request would end the container at once. HEAD
+ * changes nothing. What it has begun ends with the server's restart (agent/run/agent_drain.c).
  */
 void drain_answer_prestop(const struct agent_view *view, void (*drain)(void *user, bool on), void *user,
                           const struct httpd_request *request, struct httpd_reply *reply);

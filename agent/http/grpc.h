@@ -1,6 +1,7 @@
 /*
- * The gRPC health service, grpc.health.v1.Health, over cleartext HTTP/2 with prior knowledge (h2c), as gRPC clients, Kubernetes' grpc probes and
- * load balancers ask it: Check, List and Watch. Called by agent/run/agent_listeners.c. Answers come from the view; nothing is probed for them.
+ * The gRPC health service, grpc.health.v1.Health, over cleartext HTTP/2 with prior knowledge (h2c), as gRPC clients, Kubernetes' grpc
+ * probes and load balancers ask it: Check, List and Watch. Called by agent/run/agent_listeners.c. Answers come from the view; nothing is
+ * probed for them.
  *
  * Services: "" and "ready" are /ready, "live" is /live, "startup" is /startup, and each check has its own name, where that is none of these.
  * A check that is in fail is NOT_SERVING, one that has not been judged is UNKNOWN, others are SERVING.

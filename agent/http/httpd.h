@@ -1,7 +1,7 @@
 /*
- * A small HTTP/1.1 server for answers from memory. A handler may put a request off, until what it asks about changes. The health listener (agent/http/serve.c) and the admin socket
- * (agent/http/admin.c) are handlers on it. Clients may be hostile: connections, header bytes, request time and idle time have
- * limits.
+ * A small HTTP/1.1 server for answers from memory. A handler may put a request off, until what it asks about changes. The health listener
+ * (agent/http/serve.c) and the admin socket (agent/http/admin.c) are handlers on it. Clients may be hostile: connections, header bytes,
+ * request time and idle time have limits.
  */
 #ifndef WSHEALTHD_HTTP_HTTPD_H
 #define WSHEALTHD_HTTP_HTTPD_H

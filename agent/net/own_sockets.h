@@ -14,7 +14,8 @@
 void own_sockets_each(void (*on_socket)(void *user, uint32_t inode, const struct sock_end *local, const struct sock_end *remote),
                       void *user);
 
-/* The agent's own end of a TCP connection that has just been dialled: for short ones, which are over when somebody asks. Called by the loop. */
+/* The agent's own end of a TCP connection that has just been dialled: for short ones, which are over when somebody asks. Called by the
+ * loop. */
 void own_sockets_dialled(const struct sockaddr_storage *own);
 /* Has a connection been dialled from that port within the last two minutes? (A closed one stays in TIME_WAIT for one.) On any thread. */
 bool own_sockets_dialled_from(uint16_t port);

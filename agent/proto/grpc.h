@@ -1,6 +1,7 @@
 /*
- * The messages of gRPC's health protocol, grpc.health.v1 (grpc/grpc, doc/health-checking.md; grpc/grpc-proto, grpc/health/v1/health.proto), and the
- * frame that gRPC puts around each (doc/PROTOCOL-HTTP2.md: a byte that says whether it is compressed, and four of length). No sockets, no HTTP/2.
+ * The messages of gRPC's health protocol, grpc.health.v1 (grpc/grpc, doc/health-checking.md; grpc/grpc-proto,
+ * grpc/health/v1/health.proto), and the frame that gRPC puts around each (doc/PROTOCOL-HTTP2.md: a byte that says whether it is
+ * compressed, and four of length). No sockets, no HTTP/2.
  */
 #ifndef WSHEALTHD_PROTO_GRPC_H
 #define WSHEALTHD_PROTO_GRPC_H
@@ -18,8 +19,8 @@ enum grpc_status {
     GRPC_UNIMPLEMENTED = 12,
 };
 
-/* The service of a HealthCheckRequest: the last field 1, "" where there is none; other fields are passed over. It points into body. GRPC_OK, or the
- * status to answer with. A HealthListRequest, which has no fields, is read in the same way. */
+/* The service of a HealthCheckRequest: the last field 1, "" where there is none; other fields are passed over. It points into body.
+ * GRPC_OK, or the status to answer with. A HealthListRequest, which has no fields, is read in the same way. */
 enum grpc_status grpc_read_request(struct slice body, struct slice *service);
 /* Appends a framed HealthCheckResponse. */
 void grpc_put_health(struct buf *out, enum grpc_health health);

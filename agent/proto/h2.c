@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/base/clock.h"
 #include "agent/base/list.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
@@ -18,7 +17,6 @@ enum {
     OUTBOUND_ACKS_MAX = 1000, /* answers to PING and SETTINGS that the peer does not read: then it is cut off */
     DEBUG_CHARS = 80,
     FAULT_CHARS = 120,
-    FIELD_OVERHEAD = 32, /* as SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113, 6.5.2) */
     OUT_MAX = 1 << 30,
 };
 
@@ -28,10 +26,7 @@ struct h2 {
     void *user;
     struct list streams;
     bool settled; /* the peer's SETTINGS have come */
-    bool flooded;
-    uint64_t second;                             /* of what is counted: */
-    unsigned empty;                              /* frames without content */
-    size_t waste;                                /* bytes that were no content: padding, frames of unknown kinds */
+    struct h2_flood flood;
     size_t content;                              /* of the bytes that are fed now */
     char fault[TEXT_EXCERPT_BYTES(FAULT_CHARS)]; /* the library's words for what the peer did wrong last */
     char goaway[TEXT_EXCERPT_BYTES(DEBUG_CHARS) + 64];
@@ -149,7 +144,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)user;
     if (!head || stream->answered)
         return 0;
-    stream->head_bytes += name_len + value_len + FIELD_OVERHEAD;
+    stream->head_bytes += name_len + value_len + H2_FIELD_OVERHEAD;
     if (stream->head_bytes > H2_HEAD_BYTES_MAX || head->header_count >= HTTP_HEADERS_MAX) {
         err_set(&stream->fault, REASON_HTTP_MALFORMED, 0, "the response's headers are more than %d bytes or %d fields",
                 H2_HEAD_BYTES_MAX, HTTP_HEADERS_MAX);
@@ -226,29 +221,12 @@ static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const u
     return 0;
 }
 
-static void count_anew(struct h2 *h2)
-{
-    uint64_t second = clock_now_ms() / 1000;
-
-    if (second != h2->second) {
-        h2->empty = 0;
-        h2->waste = 0;
-    }
-    h2->second = second;
-}
-
-/* Frames that carry nothing cost the peer little: by themselves they are no reason to listen for ever. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     struct h2 *h2 = user;
 
     (void)session;
-    if (hd->type == NGHTTP2_DATA && hd->length)
-        return 0;
-    count_anew(h2);
-    if (++h2->empty > H2_EMPTY_FRAMES_MAX)
-        h2->flooded = true;
-    return h2->flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    return h2_flood_frame(&h2->flood, hd);
 }
 
 static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *user)
@@ -392,10 +370,8 @@ int h2_feed(struct h2 *h2, struct slice data, struct err *err)
     h2->content = 0;
     ssize_t got = H2(session_mem_recv)(h2->session, data.data, data.len);
 
-    count_anew(h2);
-    h2->waste += data.len - h2->content;
-    h2->flooded = h2->flooded || h2->waste > H2_WASTE_BYTES_MAX;
-    if (h2->flooded || got == NGHTTP2_ERR_FLOODED)
+    h2_flood_waste(&h2->flood, data.len - h2->content); /* padding, frames of unknown kinds */
+    if (h2->flood.over || got == NGHTTP2_ERR_FLOODED)
         return err_set(err, REASON_FLOOD, 0, "the server floods the HTTP/2 connection with frames that carry nothing");
     if (got < 0)
         return err_set(err, REASON_HTTP_MALFORMED, 0, "the answer is not HTTP/2: %s", H2(strerror)((int)got));
@@ -415,13 +391,7 @@ bool h2_over(const struct h2 *h2, struct err *err)
 
 bool h2_output(struct h2 *h2, struct slice *out)
 {
-    const uint8_t *data;
-    ssize_t len = H2(session_mem_send)(h2->session, &data);
-
-    if (len <= 0) /* an error is a callback's of ours, and none gives one */
-        return false;
-    *out = slice_make(data, (size_t)len);
-    return true;
+    return h2_session_output(h2->session, out);
 }
 
 bool h2_allows_connect(const struct h2 *h2)
@@ -460,11 +430,7 @@ struct h2_stream *h2_request(struct h2 *h2, const struct h2_header *headers, siz
     struct h2_stream *stream = mem_alloc(sizeof *stream);
     nghttp2_data_provider body = { { .ptr = stream }, on_read };
 
-    panic_if(count > H2_REQUEST_HEADERS_MAX);
-    for (size_t i = 0; i < count; i++)
-        fields[i] =
-            (nghttp2_nv){ (uint8_t *)(uintptr_t)headers[i].name, (uint8_t *)(uintptr_t)headers[i].value, strlen(headers[i].name),
-                          strlen(headers[i].value), headers[i].name[0] == ':' ? NGHTTP2_NV_FLAG_NONE : NGHTTP2_NV_FLAG_NO_INDEX };
+    h2_fields(fields, H2_REQUEST_HEADERS_MAX, headers, count, NGHTTP2_NV_FLAG_NO_INDEX);
     stream->h2 = h2;
     stream->out = BUF_INIT(OUT_MAX);
     list_push(&h2->streams, &stream->node);

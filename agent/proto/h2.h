@@ -6,8 +6,6 @@
  * inside h2_feed and h2_output only, and none of them may free the h2. Nothing that the peer sends is held without a bound: a head has
  * H2_HEAD_BYTES_MAX, bodies are handed on, and what must be answered is counted. A peer that sends frames without any content, or
  * padding, faster than anybody has use for is cut off (flood).
- *
- * A server would be another h2_new and a way to respond; streams, heads, bodies and their ends are the same.
  */
 #ifndef WSHEALTHD_PROTO_H2_H
 #define WSHEALTHD_PROTO_H2_H
@@ -30,7 +28,8 @@ struct h2_events {
     void (*on_head)(void *user, struct h2_stream *stream, const struct http_head *head);
     void (*on_body)(void *user, struct h2_stream *stream, struct slice data);
     /* Once: the peer has ended its side (REASON_NONE), or the exchange is over: connection_reset with the HTTP/2 error's name in the text
-     * and its code; upgrade_refused where it says HTTP_1_1_REQUIRED; rate_limited where it says ENHANCE_YOUR_CALM; http_malformed where its answer broke a rule or a limit. */
+     * and its code; upgrade_refused where it says HTTP_1_1_REQUIRED; rate_limited where it says ENHANCE_YOUR_CALM; http_malformed where
+     * its answer broke a rule or a limit. */
     void (*on_end)(void *user, struct h2_stream *stream, const struct err *err);
 };
 

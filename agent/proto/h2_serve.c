@@ -1,26 +1,23 @@
 /*
- * HTTP/2 for a small server, over libnghttp2 (agent/proto/h2_serve.h). Called by agent/http/grpc.c. Owns the session, its calls, and what waits to
- * be sent on them. What is asked and answered is not its business.
+ * HTTP/2 for a small server, over libnghttp2 (agent/proto/h2_serve.h). Called by agent/http/grpc.c. Owns the session, its calls, and what
+ * waits to be sent on them. What is asked and answered is not its business.
  */
 #include "agent/proto/h2_serve.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/proto/h2_lib.h"
 
-enum { OUTBOUND_ACKS_MAX = 100, FIELD_OVERHEAD = 32, OUT_MAX = 1 << 20 };
+enum { OUTBOUND_ACKS_MAX = 100, OUT_MAX = 1 << 20 };
 
 struct h2_serve {
     nghttp2_session *session;
     const struct h2_serve_events *events;
     void *user;
     struct list calls;
-    bool flooded;
-    uint64_t second; /* of the frames without content that are counted */
-    unsigned empty;
+    struct h2_flood flood;
 };
 
 /* --- a call's life --------------------------------------------------------------------------------------------------- */
@@ -68,7 +65,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)user;
     if (!call || call->asked)
         return 0;
-    call->head_bytes += name_len + value_len + FIELD_OVERHEAD;
+    call->head_bytes += name_len + value_len + H2_FIELD_OVERHEAD;
     if (call->head_bytes > H2_CALL_HEAD_MAX)
         call->too_large = true;
     int len = value_len < H2_CALL_TEXT_MAX ? (int)value_len : H2_CALL_TEXT_MAX;
@@ -122,22 +119,13 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     return 0;
 }
 
-/* As agent/proto/h2.c: frames that carry nothing cost the client little, and are no reason to listen for ever. A client that opens calls
- * only to reset them pays with its HEADERS and RST_STREAM. */
+/* A client that opens calls only to reset them pays with its HEADERS and RST_STREAM. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     struct h2_serve *h2 = user;
-    uint64_t second = clock_now_ms() / 1000;
 
     (void)session;
-    if (hd->type == NGHTTP2_DATA && hd->length)
-        return 0;
-    if (second != h2->second)
-        h2->empty = 0;
-    h2->second = second;
-    if (++h2->empty > H2_EMPTY_FRAMES_MAX)
-        h2->flooded = true;
-    return h2->flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    return h2_flood_frame(&h2->flood, hd);
 }
 
 /* --- the connection ------------------------------------------------------------------------------------------------------ */
@@ -192,7 +180,7 @@ int h2_serve_feed(struct h2_serve *h2, struct slice data, struct err *err)
 {
     ssize_t got = H2(session_mem_recv)(h2->session, data.data, data.len);
 
-    if (h2->flooded || got == NGHTTP2_ERR_FLOODED)
+    if (h2->flood.over || got == NGHTTP2_ERR_FLOODED)
         return err_set(err, REASON_FLOOD, 0, "the client floods the HTTP/2 connection with frames that carry nothing");
     if (got < 0)
         return err_set(err, REASON_HTTP_MALFORMED, 0, "what the client sends is not HTTP/2: %s", H2(strerror)((int)got));
@@ -201,13 +189,7 @@ int h2_serve_feed(struct h2_serve *h2, struct slice data, struct err *err)
 
 bool h2_serve_output(struct h2_serve *h2, struct slice *out)
 {
-    const uint8_t *data;
-    ssize_t len = H2(session_mem_send)(h2->session, &data);
-
-    if (len <= 0)
-        return false;
-    *out = slice_make(data, (size_t)len);
-    return true;
+    return h2_session_output(h2->session, out);
 }
 
 bool h2_serve_is_over(const struct h2_serve *h2)
@@ -232,13 +214,9 @@ void h2_serve_end(struct h2_serve *h2)
 
 /* --- answers ---------------------------------------------------------------------------------------------------------------- */
 
-static size_t make_fields(nghttp2_nv *fields, const struct h2_header *headers, size_t count)
+static void make_fields(nghttp2_nv *fields, const struct h2_header *headers, size_t count)
 {
-    panic_if(count > H2_ANSWER_HEADERS_MAX);
-    for (size_t i = 0; i < count; i++)
-        fields[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)headers[i].name, (uint8_t *)(uintptr_t)headers[i].value,
-                                  strlen(headers[i].name), strlen(headers[i].value), NGHTTP2_NV_FLAG_NONE };
-    return count;
+    h2_fields(fields, H2_ANSWER_HEADERS_MAX, headers, count, NGHTTP2_NV_FLAG_NONE);
 }
 
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_t size, uint32_t *flags,
@@ -260,8 +238,8 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (call->trailer_count) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        size_t count = make_fields(fields, call->trailers, call->trailer_count);
-        panic_if(H2(submit_trailer)(session, id, fields, count) == NGHTTP2_ERR_NOMEM);
+        make_fields(fields, call->trailers, call->trailer_count);
+        panic_if(H2(submit_trailer)(session, id, fields, call->trailer_count) == NGHTTP2_ERR_NOMEM);
     }
     return (ssize_t)len;
 }
@@ -279,7 +257,7 @@ void h2_call_respond(struct h2_call *call, const struct h2_header *headers, size
     nghttp2_data_provider body = { { .ptr = call }, on_read };
     nghttp2_nv fields[H2_ANSWER_HEADERS_MAX];
 
-    count = make_fields(fields, headers, count);
+    make_fields(fields, headers, count);
     panic_if(H2(submit_response)(call->h2->session, call->id, fields, count, &body) == NGHTTP2_ERR_NOMEM);
 }
 
@@ -307,7 +285,7 @@ void h2_call_refuse(struct h2_call *call, const struct h2_header *headers, size_
 {
     nghttp2_nv fields[H2_ANSWER_HEADERS_MAX];
 
-    count = make_fields(fields, headers, count);
+    make_fields(fields, headers, count);
     panic_if(H2(submit_response)(call->h2->session, call->id, fields, count, NULL) == NGHTTP2_ERR_NOMEM);
     call->finished = true;
 }

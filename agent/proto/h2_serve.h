@@ -1,11 +1,11 @@
 /*
  * HTTP/2 (RFC 9113) for a small server: bytes in, bytes out, callbacks; no sockets. The framing is libnghttp2's, which is opened at run time.
- * One struct h2_serve is one connection that begins with the client's preface (prior knowledge, no upgrade from HTTP/1.1); a struct h2_call is one
- * request on it, and lives until on_over or the connection's end.
+ * One struct h2_serve is one connection that begins with the client's preface (prior knowledge, no upgrade from HTTP/1.1); a struct
+ * h2_call is one request on it, and lives until on_over or the connection's end.
  *
  * What a client can claim has a bound: H2_CALLS_MAX requests at a time, a head of H2_CALL_HEAD_MAX bytes, a body of H2_CALL_BODY_MAX, and
- * frames without content as for the client (agent/proto/h2.h). Callbacks come inside h2_serve_feed and h2_serve_output only, and none may free
- * the h2_serve.
+ * frames without content as for the client (agent/proto/h2.h). Callbacks come inside h2_serve_feed and h2_serve_output only, and none may
+ * free the h2_serve.
  */
 #ifndef WSHEALTHD_PROTO_H2_SERVE_H
 #define WSHEALTHD_PROTO_H2_SERVE_H
@@ -51,8 +51,8 @@ struct list *h2_serve_calls(struct h2_serve *h2); /* the open ones, by h2_call.n
 void h2_serve_ping(struct h2_serve *h2);
 void h2_serve_end(struct h2_serve *h2); /* GOAWAY with NO_ERROR: new calls are refused, open ones are cut */
 
-/* The head of an answer, ":status" first. Then h2_call_write, and h2_call_finish with the trailers. Names and values must last until the call is over:
- * literals. */
+/* The head of an answer, ":status" first. Then h2_call_write, and h2_call_finish with the trailers. Names and values must last until the
+ * call is over: literals. */
 void h2_call_respond(struct h2_call *call, const struct h2_header *headers, size_t count);
 void h2_call_write(struct h2_call *call, struct slice data);
 size_t h2_call_pending(const struct h2_call *call); /* bytes that wait for the client */

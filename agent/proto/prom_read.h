@@ -16,8 +16,8 @@ struct prom_wanted {
     const char *name; /* "ws_connections", or with labels that must all be there: "ws_messages_total{direction=\"in\"}" */
     bool found;
     bool counter; /* the page says so, or its name ends with _total */
-    /* The sum of all samples that fit. NaN and infinite ones are left out, and the second one with the same labels; where the sum is infinite,
-     * nothing was found. */
+    /* The sum of all samples that fit. NaN and infinite ones are left out, and the second one with the same labels; where the sum is
+     * infinite, nothing was found. */
     double value;
 };
 /* 0, or -1 and err: no sample at all, so this is no such page. */

@@ -31,8 +31,9 @@ void upgrade_key(char key[WS_KEY_LEN + 1]);                           /* 16 rand
 void upgrade_accept(const char *key, char accept[WS_ACCEPT_LEN + 1]); /* 4.2.2 */
 int upgrade_write_target(struct buf *out, const char *target);        /* path?query; -1 past the ceiling */
 int upgrade_write_request(struct buf *out, const struct upgrade_offer *offer, const char *key); /* -1 past the ceiling */
-/* Judges the response's head: a 101, or a 200 where it came over HTTP/2 (head->major; there key is not used). 0, or -1 with reason upgrade_refused, upgrade_redirect, upgrade_unauthorized, rate_limited, upgrade_invalid,
- * upgrade_bad_accept, upgrade_bad_subprotocol, upgrade_bad_extension or http_malformed (HTTP/1.0); err->code is the status. */
+/* Judges the response's head: a 101, or a 200 where it came over HTTP/2 (head->major; there key is not used). 0, or -1 with reason
+ * upgrade_refused, upgrade_redirect, upgrade_unauthorized, rate_limited, upgrade_invalid, upgrade_bad_accept, upgrade_bad_subprotocol,
+ * upgrade_bad_extension or http_malformed (HTTP/1.0); err->code is the status. */
 int upgrade_validate_response(const struct http_head *head, const struct upgrade_offer *offer, const char *key,
                               struct upgrade_agreed *agreed, struct err *err);
 

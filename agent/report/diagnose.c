@@ -181,8 +181,8 @@ static bool fails_by_itself(const struct agent_view *view)
     return false;
 }
 
-/* A shared fault hits every instance: do not advise restarting this one. only_here: the server itself is connected to the broker, so that is not
- * known. */
+/* A shared fault hits every instance: do not advise restarting this one. only_here: the server itself is connected to the broker, so that
+ * is not known. */
 static void tell_shared(const struct agent_view *view, const struct check_view *main_check, bool only_here, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;

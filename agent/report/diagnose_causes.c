@@ -27,8 +27,7 @@ static const struct rule own_rules[] = {
       .advice = { "Leave checks: out of the configuration to get handshake, ping and hold" } },
     { .cause = CAUSE_ONE_INSTANCE_STALE,
       .plain = "No check has failed for good, and rounds through the public address fail again and again, while this server is "
-               "well: one of "
-               "the instances behind it is broken or out of date",
+               "well: one of the instances behind it is broken or out of date",
       .advice = { "Ask the other instances' agents (/ready?verbose), and drain the one that fails",
                   "Compare the versions of the instances: one that was left out of a deploy answers as before",
                   "Set fall: 3/5 on the check of the public path: it then fails where two rounds in a row never do" } },

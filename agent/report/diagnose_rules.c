@@ -1,7 +1,7 @@
 /*
  * Owns the rules of the diagnosis about connections, as data and in order: the first that fits wins. Called by diagnose.c, which looks at
- * diagnose_rules_broker.c first. Promises that the last two rules fit everything. The texts are for somebody who has just been woken up: what is wrong in one sentence, then what to
- * do, one thing at a time, the most likely first.
+ * diagnose_rules_broker.c first. Promises that the last two rules fit everything. The texts are for somebody who has just been woken up:
+ * what is wrong in one sentence, then what to do, one thing at a time, the most likely first.
  */
 #include "agent/report/diagnose_rules.h"
 
@@ -41,8 +41,7 @@ const struct rule diagnose_rules[] = {
         .without = FRESH_WORKS,
         .reasons = { R(CONNECT_REFUSED) },
         .plain = "Nothing listens on the server's address any more, while open connections live on: the server shuts down, or has "
-                 "lost its "
-                 "listener",
+                 "lost its listener",
         .advice = { "If a deploy is under way: the server lets its old clients finish; wait for the new one",
                     "If not: look at its log for an error of listen or accept; a restart is needed, and drops the open connections",
                     "See who listens: `ss -ltnp`" },

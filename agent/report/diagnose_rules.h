@@ -202,14 +202,16 @@ extern const size_t diagnose_path_rule_count;
       "Add instances or CPU; if the load is not wanted, find the clients or the channel that it comes from",                 \
       "In a container, look at throttling (cpu.stat nr_throttled): a CPU limit slows it down long before 100%" }
 
-#define ADVICE_LOSS                                                                                                              \
-    { "`mtr` to the address, and `ip -s link` on both hosts, show where packets are lost: a full link, a bad cable, a firewall", \
-      "A firewall or NAT that has forgotten the connection drops what belongs to it: new connections work then",                 \
-      "The trace of the round has the kernel's figures: `wshealthd status --evidence CHECK`" }
-#define ADVICE_RESENT                                                                                                            \
-    { "`mtr` to the address, and `ip -s link` on both hosts, show where packets are lost: a full link, a bad cable, a firewall", \
-      "Where the address leads, `nstat -az TcpExtListenOverflows TcpExtListenDrops` counts what a full accept queue has lost",   \
-      "The trace of the round has the kernel's figures: `wshealthd status --evidence CHECK`" }
+#define WHERE_LOST \
+    "`mtr` to the address, and `ip -s link` on both hosts, show where packets are lost: a full link, a bad cable, a firewall"
+#define KERNEL_FIGURES "The trace of the round has the kernel's figures: `wshealthd status --evidence CHECK`"
+#define ADVICE_LOSS                                                                                                          \
+    { WHERE_LOST, "A firewall or NAT that has forgotten the connection drops what belongs to it: new connections work then", \
+      KERNEL_FIGURES }
+#define ADVICE_RESENT                                                                                                          \
+    { WHERE_LOST,                                                                                                              \
+      "Where the address leads, `nstat -az TcpExtListenOverflows TcpExtListenDrops` counts what a full accept queue has lost", \
+      KERNEL_FIGURES }
 #define ADVICE_NETWORK_SLOW                                                                                                    \
     { "Compare the round trip in the trace (`wshealthd status --evidence CHECK`) with `ping` to that address: distance, or a " \
       "full link",                                                                                                             \

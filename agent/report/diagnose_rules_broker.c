@@ -143,8 +143,7 @@ const struct rule diagnose_broker_rules[] = {
         .plain = "The server has no connection to {peer} at its address, and yet heartbeats come through it: it is connected in "
                  "another way",
         .advice = { "Compare the address in peers with what the server connects to (`ss -tnp`): a proxy, another node of a "
-                    "cluster, "
-                    "or the primary after a failover has another one",
+                    "cluster, or the primary after a failover has another one",
                     "Messages are delivered: do not restart the server for this" },
     },
     {
@@ -181,8 +180,7 @@ const struct rule diagnose_broker_rules[] = {
         .plain = "The server has no connection to {peer}, which answers the agent, and has had none since the agent began",
         .advice = { "Look at the server's log for its attempts to connect: address, credentials, TLS, a firewall on the way",
                     "Compare the address in peers with what the server connects to (`ss -tnp`): behind a proxy or in a cluster it "
-                    "is "
-                    "another one",
+                    "is another one",
                     "If other processes of the service hold the connection, set pid_file or unit to theirs" },
     },
     {

@@ -67,8 +67,7 @@ const struct rule diagnose_http_rules[] = {
                     "Compare what arrives at the server over both: path, cookies, Authorization, Origin, subprotocol; its log "
                     "shows it",
                     "A proxy must turn the CONNECT into an upgrade for a server of HTTP/1.1: Envoy `upgrade_configs`, haproxy 2.4 "
-                    "or "
-                    "later" },
+                    "or later" },
     },
     {
         .cause = CAUSE_HTTP2_BROKEN,

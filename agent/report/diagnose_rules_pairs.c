@@ -13,6 +13,9 @@
 #define ADVICE_MESSAGE_LOAD                                                     \
     { "Add instances, or let the load balancer send new connections elsewhere", \
       "Look for one channel or message that goes to everybody: work grows with the connections then" }
+#define LET_FEWER_IN                                                                                                       \
+    "Let fewer in at once: a limit of new connections at the proxy (haproxy: `maxconn` and `rate-limit sessions`, nginx: " \
+    "`limit_req`)"
 
 /* What a server does that cannot take more connections. */
 #define CANNOT_ENTER \
@@ -60,11 +63,9 @@ const struct rule diagnose_pair_rules[] = {
         .beside = { R(SERVER_FDS_HIGH) },
         .plain = "The server has no file descriptors left: open connections live, new ones are not taken",
         .advice = { "Raise the limit: LimitNOFILE=65536 in its systemd unit, or `ulimit -n` before it starts; without a restart: "
-                    "`prlimit "
-                    "--pid PID --nofile=65536`",
+                    "`prlimit --pid PID --nofile=65536`",
                     "See what they are: `ls -l /proc/PID/fd | grep -c socket`; many in CLOSE_WAIT (`ss -tan state close-wait`) are "
-                    "a leak "
-                    "of the server's",
+                    "a leak of the server's",
                     "Restarting helps for a while, and drops every client at once: drain first" },
     },
     {
@@ -75,8 +76,7 @@ const struct rule diagnose_pair_rules[] = {
         .high = 599,
         .plain = "The server answers with errors and has no file descriptors left",
         .advice = { "Raise the limit: LimitNOFILE=65536 in its systemd unit, or `ulimit -n` before it starts; without a restart: "
-                    "`prlimit "
-                    "--pid PID --nofile=65536`",
+                    "`prlimit --pid PID --nofile=65536`",
                     "Look for `too many open files` (EMFILE) in its log" },
     },
     {
@@ -93,10 +93,7 @@ const struct rule diagnose_pair_rules[] = {
         .reasons = { CANNOT_ENTER, R(UPGRADE_REFUSED), R(RATE_LIMITED) },
         .beside = { R(SERVER_CHURN_HIGH) },
         .plain = "Clients reconnect all the time, and new connections do not get through: a reconnect storm",
-        .advice = { "Let fewer in at once: a limit of new connections at the proxy (haproxy: `maxconn` and `rate-limit sessions`, "
-                    "nginx: "
-                    "`limit_req`)",
-                    "Clients must wait longer each time, with jitter: those that retry at once keep the storm alive",
+        .advice = { LET_FEWER_IN, "Clients must wait longer each time, with jitter: those that retry at once keep the storm alive",
                     "Do not restart the server: that sends all its clients into the storm" },
     },
     {
@@ -104,10 +101,7 @@ const struct rule diagnose_pair_rules[] = {
         .reasons = { R(SERVER_CONNECTIONS_DROPPED), R(SERVER_CPU_HIGH), R(SERVER_BACKLOG_HIGH), R(SLOW), R(ECHO_TIMEOUT) },
         .beside = { R(SERVER_CHURN_HIGH) },
         .plain = "Clients reconnect all the time, and the server does little else: a reconnect storm",
-        .advice = { "Find what disconnects them first: a proxy that was reloaded, a release, a timeout, the network",
-                    "Let fewer in at once: a limit of new connections at the proxy (haproxy: `maxconn` and `rate-limit sessions`, "
-                    "nginx: "
-                    "`limit_req`)",
+        .advice = { "Find what disconnects them first: a proxy that was reloaded, a release, a timeout, the network", LET_FEWER_IN,
                     "Do not restart the server: that sends all its clients into the storm" },
     },
     {
@@ -171,8 +165,7 @@ const struct rule diagnose_pair_rules[] = {
         .beside = { R(SERVER_CONNECTIONS_DROPPED) },
         .plain = "Many clients were disconnected at once, the probe's connections among them, while the server listens on",
         .advice = { "If they went through a proxy: was it reloaded or restarted? Many cut open connections then (haproxy: "
-                    "hard-stop-after, "
-                    "nginx: worker_shutdown_timeout)",
+                    "hard-stop-after, nginx: worker_shutdown_timeout)",
                     "If not: look at the server's log for this moment: a worker that died, a deploy, an operator",
                     "They all come back now: watch CPU and accept queue, and do not restart anything" },
     },

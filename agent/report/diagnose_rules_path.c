@@ -34,8 +34,7 @@ const struct rule diagnose_path_rules[] = {
         .reasons = { R(CLOSED_ABNORMAL), R(CLOSED_BY_SERVER), R(SILENT_DROP) },
         .plain = "Connections that say nothing are cut after {length}: an idle timeout of the server, or of what is in front of it",
         .advice = { "Look at the server's own timeout first (ws: none, Socket.IO: pingTimeout, Jetty and Tomcat: idle timeout), "
-                    "then at proxies: "
-                    "nginx `proxy_read_timeout`, haproxy `timeout tunnel`, Envoy `stream_idle_timeout`",
+                    "then at proxies: nginx `proxy_read_timeout`, haproxy `timeout tunnel`, Envoy `stream_idle_timeout`",
                     "Let the server ping more often than that: every 20 s passes nearly everything on the internet",
                     "With target.url at the server and target.public_url at the proxy, a hold check on each path tells which it "
                     "is" },
@@ -51,7 +50,8 @@ const struct rule diagnose_path_rules[] = {
                     "Clients must come back by themselves, with jitter: else they all come at once" },
     },
 
-    /* --- certificates and names: the same advice on either path, and the sentence says which ------------------------------------------------------ */
+    /* --- certificates and names: the same advice on either path, and the sentence says which
+     * ------------------------------------------------------ */
     {
         .cause = CAUSE_CERTIFICATE_EXPIRED,
         .reasons = { R(TLS_CERT_EXPIRED) },
@@ -151,8 +151,7 @@ const struct rule diagnose_path_rules[] = {
         .need = LOCAL_WORKS | PUBLIC_MIXED,
         .without = IS_WARNING,
         .plain = "Through the public address some rounds pass and others fail, while this server is well: one of the instances "
-                 "behind it is "
-                 "broken or out of date",
+                 "behind it is broken or out of date",
         .advice = { "Ask the other instances' agents (/ready?verbose), and drain the one that fails",
                     "Compare the versions of the instances: one that was left out of a deploy answers as before",
                     "Let the load balancer ask /ready of each instance's agent: it takes the bad one out by itself" },

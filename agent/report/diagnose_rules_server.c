@@ -13,8 +13,7 @@ const struct rule diagnose_server_rules[] = {
         .reasons = { R(SERVER_FDS_HIGH) },
         .plain = "The server is near its limit of open descriptors: when it is reached, new connections fail while old ones live",
         .advice = { "Raise the limit: LimitNOFILE=65536 in its systemd unit, or `ulimit -n` before it starts; without a restart: "
-                    "`prlimit "
-                    "--pid PID --nofile=65536`",
+                    "`prlimit --pid PID --nofile=65536`",
                     "See what they are: `ls -l /proc/PID/fd | grep -c socket`; if they are far more than its connections, it leaks "
                     "them" },
     },
@@ -39,8 +38,7 @@ const struct rule diagnose_server_rules[] = {
         .reasons = { R(SERVER_CONNECTIONS_DROPPED) },
         .plain = "Many clients were disconnected at once, while the server runs on",
         .advice = { "If they come through a proxy: was it reloaded or restarted? Many cut open connections then (haproxy: "
-                    "hard-stop-after, "
-                    "nginx: worker_shutdown_timeout)",
+                    "hard-stop-after, nginx: worker_shutdown_timeout)",
                     "Look at the server's log for this moment: a worker that died, an operator, a network that was cut",
                     "They all come back now: watch CPU and accept queue, and do not restart anything" },
     },
@@ -149,8 +147,7 @@ const struct rule diagnose_server_rules[] = {
         .plain = "The server refuses the configured Origin: browsers on that page cannot connect",
         .advice = { "Compare the Origin with the server's list, as text: scheme, host, port, no slash at the end",
                     "A proxy that changes Host can do it: some servers want Origin and Host to be equal (nginx: `proxy_set_header "
-                    "Host "
-                    "$host`)" },
+                    "Host $host`)" },
     },
     {
         .cause = CAUSE_ORIGIN_NOT_ENFORCED,
@@ -185,8 +182,7 @@ const struct rule diagnose_server_rules[] = {
         .reasons = { R(RECONNECT_SLOW) },
         .plain = "A client that loses its connection comes back too slowly",
         .advice = { "See which phase takes the time: connect points to the accept queue, tls to CPU, upgrade to authentication, "
-                    "open to the "
-                    "subscription",
+                    "open to the subscription",
                     "After an outage all clients come at once: what is slow for one is minutes for all" },
     },
     {

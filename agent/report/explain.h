@@ -1,4 +1,5 @@
-/* What the words of a verdict mean: causes and reasons, each with what is seen, what it means and what to do. The rules of the diagnosis are the one source. */
+/* What the words of a verdict mean: causes and reasons, each with what is seen, what it means and what to do. The rules of the diagnosis
+ * are the one source. */
 #ifndef WSHEALTHD_REPORT_EXPLAIN_H
 #define WSHEALTHD_REPORT_EXPLAIN_H
 

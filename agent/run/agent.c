@@ -196,8 +196,8 @@ static void on_stop_timer(struct timer *timer, void *user)
     on_goodbye_timer(timer, agent);
 }
 
-/* Where a pod's containers are all told to end at once, the agent would go before the server's /prestop is answered: the hook would fail, and the
- * server would end with all its clients. Each of these requests has a time of its own, and so has the pod. */
+/* Where a pod's containers are all told to end at once, the agent would go before the server's /prestop is answered: the hook would fail,
+ * and the server would end with all its clients. Each of these requests has a time of its own, and so has the pod. */
 static void on_grace_over(struct timer *timer, void *user)
 {
     struct agent *agent = user;

@@ -1,13 +1,15 @@
 /*
- * Counts the clients that are left while the instance is drained, and wakes the requests that wait for them (agent/http/httpd.h). Owned by the
- * agent, called by agent/run/agent_verdict.c and by a reload. Counts as the `server` check does (probes/server_look.h), on a thread of its own,
- * whether there is such a check or not. Who decides that enough clients have left is not this file: it only fills in view.drain.
+ * Counts the clients that are left while the instance is drained, and wakes the requests that wait for them (agent/http/httpd.h). Owned
+ * by the agent, called by agent/run/agent_verdict.c and by a reload. Counts as the `server` check does (probes/server_look.h), on a
+ * thread of its own, whether there is such a check or not. Who decides that enough clients have left is not this file: it only fills in
+ * view.drain.
  *
- * The pace follows the cost: a count of some hundred connections takes less than 1 ms and comes every 20 ms; one that takes 20 ms comes five times a
- * second. What cannot be counted is never zero.
+ * The pace follows the cost: a count of some hundred connections takes less than 1 ms and comes every 20 ms; one that takes 20 ms comes
+ * five times a second. What cannot be counted is never zero.
  *
- * A kubelet that restarts a server (its livenessProbe has failed) calls preStop too. So a drain that /prestop has begun ends when another socket
- * listens in the place of the one that did: the server was restarted, and its pod does not end. Else it would never be ready again.
+ * A kubelet that restarts a server (its livenessProbe has failed) calls preStop too. So a drain that /prestop has begun ends when another
+ * socket listens in the place of the one that did: the server was restarted, and its pod does not end. Else it would never be ready
+ * again.
  */
 #include <stdio.h>
 #include <string.h>

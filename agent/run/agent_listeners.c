@@ -1,7 +1,7 @@
 /*
- * Owns the agent's listeners: the health listener (`listen`, HTTP for everybody), HAProxy's (`agent_check`), gRPC's (`grpc`) and the admin socket (`admin`). Called by
- * agent/run/agent.c and agent/run/agent_reload.c. Promises that a reload opens every new socket before it closes an old one. What the
- * answers say is in agent/http; where an automatic admin socket may be is in agent/run/addresses.c.
+ * Owns the agent's listeners: the health listener (`listen`, HTTP for everybody), HAProxy's (`agent_check`), gRPC's (`grpc`) and the
+ * admin socket (`admin`). Called by agent/run/agent.c and agent/run/agent_reload.c. Promises that a reload opens every new socket before
+ * it closes an old one. What the answers say is in agent/http; where an automatic admin socket may be is in agent/run/addresses.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -74,19 +74,25 @@ static int source_reload(void *user, struct conf_errors *errors)
     return agent->reload(agent, errors);
 }
 
+/* `name` of the event's field: where it listens, and on which port where that is no unix socket. */
+static void log_listen(const char *name, const char *where, const struct listen_address *address, unsigned port)
+{
+    char text[8];
+
+    snprintf(text, sizeof text, "%u", port);
+    event_log(EVENT_LISTEN, name, where, "port", address->is_unix ? NULL : text, NULL);
+}
+
 static struct httpd *open_health(struct agent *agent, const struct conf *conf, int fd, struct err *err)
 {
     struct serve_source source = { source_view, source_details, source_proxy_protocol, source_prestop, source_hook, agent };
     struct httpd *health = serve_open(agent->loop, &conf->listen_address, fd, &source, err);
-    char port[8];
 
     if (!health) {
         err_prefix(err, "listen");
         return NULL;
     }
-    snprintf(port, sizeof port, "%u", httpd_port(health));
-    event_log(EVENT_LISTEN, "address", fd >= 0 ? ACTIVATED : conf->listen, "port", conf->listen_address.is_unix ? NULL : port,
-              NULL);
+    log_listen("address", fd >= 0 ? ACTIVATED : conf->listen, &conf->listen_address, httpd_port(health));
     return health;
 }
 
@@ -101,7 +107,6 @@ static unsigned source_degraded_weight(void *user)
 static int open_agent_check(struct agent *agent, const struct conf *conf, int fd, struct agent_check **responder, struct err *err)
 {
     const struct agent_check_source source = { source_view, source_degraded_weight, agent };
-    char port[8];
 
     *responder = NULL;
     if (!conf->agent_check_on && fd < 0)
@@ -109,9 +114,7 @@ static int open_agent_check(struct agent *agent, const struct conf *conf, int fd
     *responder = agent_check_open(agent->loop, &conf->agent_check_address, fd, &source, err);
     if (!*responder)
         return err_prefix(err, "agent_check");
-    snprintf(port, sizeof port, "%u", agent_check_port(*responder));
-    event_log(EVENT_LISTEN, "agent_check", fd >= 0 ? ACTIVATED : conf->agent_check, "port",
-              conf->agent_check_address.is_unix ? NULL : port, NULL);
+    log_listen("agent_check", fd >= 0 ? ACTIVATED : conf->agent_check, &conf->agent_check_address, agent_check_port(*responder));
     return 0;
 }
 
@@ -157,7 +160,6 @@ static int open_admin(struct agent *agent, const struct conf *conf, struct httpd
 static int open_grpc(struct agent *agent, const struct conf *conf, int fd, struct grpc **grpc, struct err *err)
 {
     const struct grpc_source source = { source_view, agent };
-    char port[8];
 
     *grpc = NULL;
     if (!conf->grpc_on && fd < 0)
@@ -165,12 +167,11 @@ static int open_grpc(struct agent *agent, const struct conf *conf, int fd, struc
     *grpc = grpc_open(agent->loop, &conf->grpc_address, fd, &source, err);
     if (!*grpc)
         return err_prefix(err, "grpc");
-    snprintf(port, sizeof port, "%u", grpc_port(*grpc));
-    event_log(EVENT_LISTEN, "grpc", fd >= 0 ? ACTIVATED : conf->grpc, "port", conf->grpc_address.is_unix ? NULL : port, NULL);
+    log_listen("grpc", fd >= 0 ? ACTIVATED : conf->grpc, &conf->grpc_address, grpc_port(*grpc));
     return 0;
 }
 
-/* All of them, in one struct, so that a reload can have the old ones and the new ones side by side. with: which ones; the others are left NULL. 0, or -1 and err, and none is open. */
+/* Which of them: a reload has the old ones and the new ones side by side. */
 enum { HEALTH = 1, CHECK = 2, GRPC = 4, ADMIN = 8, ALL = HEALTH | CHECK | GRPC | ADMIN };
 
 static void close_listeners(struct listeners *open)
@@ -186,6 +187,7 @@ static void close_listeners(struct listeners *open)
     *open = (struct listeners){ 0 };
 }
 
+/* Those of `with`; the others are left NULL. 0, or -1 and err, and none is open. */
 static int open_listeners(struct agent *agent, const struct conf *conf, const struct activated *fds, unsigned with,
                           struct listeners *open, struct err *err)
 {

@@ -141,9 +141,9 @@ void agent_verdict_update(struct agent *agent)
 }
 
 /*
- * /live is 503, and nothing speaks against a restart. Without a kubelet's startup probe before it, a server that has not answered since the agent
- * began may still be starting, or may have been given another address. While it drains, somebody is at work on it. While a broker is down, its
- * servers may hang for that reason, all of them, and a restart mends none.
+ * /live is 503, and nothing speaks against a restart. Without a kubelet's startup probe before it, a server that has not answered since
+ * the agent began may still be starting, or may have been given another address. While it drains, somebody is at work on it. While a
+ * broker is down, its servers may hang for that reason, all of them, and a restart mends none.
  */
 bool agent_server_hangs(struct agent *agent, char *why, size_t size)
 {

@@ -140,8 +140,7 @@ bool kafka_warns(const struct broker_conf *conf, char *text, size_t size)
         return false;
     snprintf(text, size,
              "librdkafka %s cannot log in at Kafka 4 with %s, even with good credentials: that is fixed in 2.6.1; PLAIN works, and "
-             "SCRAM "
-             "at Kafka 3",
+             "SCRAM at Kafka 3",
              lib->version_str(), mechanisms[((const struct kafka_opts *)conf->opts)->mechanism]);
     return true;
 }

@@ -111,6 +111,12 @@ def free_port():
             return port
 
 
+def memory_kib(pid, field="VmHWM"):
+    """Of a process: the most that it has used, or with VmRSS what it uses now."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(rf"^{field}:\s+(\d+)", status, re.M)[1])
+
+
 def connects(port, host="127.0.0.1"):
     with socket.socket() as sock:
         sock.settimeout(1)

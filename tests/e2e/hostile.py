@@ -51,14 +51,19 @@ def everywhere(*reasons):
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------------------
-def request(sock):
-    head = b""
-    while b"\r\n\r\n" not in head:
-        piece = sock.recv(4096)
+def request_head(sock):
+    """A request up to the end of its head, as text, and what came with it."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        piece = sock.recv(65536)
         if not piece:
             raise ConnectionError
-        head += piece
-    return dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:] if ": " in line)
+        text += piece
+    return text.decode("latin-1")
+
+
+def request(sock):
+    return dict(line.split(": ", 1) for line in request_head(sock).split("\r\n")[1:] if ": " in line)
 
 
 def head(headers, *more):

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 
-from hostile import Frames, head, request
+from hostile import Frames, head, request, request_head
 from peer import CLOSE, PING, PONG, TEXT, close, frame
 
 
@@ -40,14 +40,9 @@ class Rogue:
 
     def request(self, sock):
         """Reads a request's head, and keeps it as text."""
-        text = b""
-        while b"\r\n\r\n" not in text:
-            piece = sock.recv(65536)
-            if not piece:
-                raise ConnectionError
-            text += piece
+        text = request_head(sock)
         with self.lock:
-            self.heads.append(text.decode("latin-1"))
+            self.heads.append(text)
         return self.heads[-1]
 
     def end(self):

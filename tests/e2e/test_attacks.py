@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import random
-import re
 import resource
 import signal
 import socket
@@ -17,7 +16,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, PYTHON, RELEASE, SERVERS, agent, echo_server, environment, free_port, until
+from harness import PATIENCE, PYTHON, RELEASE, SERVERS, agent, echo_server, environment, free_port, memory_kib, until
 
 SECONDS = 1.0
 HEAD = b"GET /ready HTTP/1.1\r\nHost: a\r\n"
@@ -224,11 +223,6 @@ def test_attack(prey, name):
     assert set(seen) == {"200"}, f"{name}: {seen}, the slowest took {worst} ms"
 
 
-def resident(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) * 1024
-
-
 @pytest.fixture
 def many(tmp_path, server):
     """Two hundred checks of all types that need nothing but a server, in a release build: sizes are of what is installed."""
@@ -251,12 +245,12 @@ def test_metrics_of_two_hundred_checks(many):
 def test_three_hundred_stalled_readers(many):
     """They cost one text, and a little each; and ending does not wait for them."""
     many.get("/metrics")
-    before = resident(many.pid)
+    before = memory_kib(many.pid, "VmRSS")
     attack = Attack(many.port)
     attack.hold(300, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 3, small=True)
     try:
         assert many.get("/healthz").status == 200
-        assert resident(many.pid) - before < 8 << 20
+        assert memory_kib(many.pid, "VmRSS") - before < 8 << 10
         begun = time.monotonic()
         assert many.end(signal.SIGTERM) == 0
         assert time.monotonic() - begun < 5  # it takes 0.1 s; before, it waited for each of them

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import harness
-from harness import RELEASE, agent, echo_server, until, wshealthd
+from harness import RELEASE, agent, echo_server, memory_kib, until, wshealthd
 
 MEMORY_MAX_KIB = 32 << 10
 PATIENCE = 25  # for all to be judged: rounds of half a second, timeouts of one
@@ -207,11 +207,6 @@ KAFKA = {
 }
 SPECIAL = {"redis": REDIS, "nats": NATS, "rabbitmq": RABBITMQ, "mqtt": MQTT, "kafka": KAFKA}
 SCHEMES = {"rabbitmq": "amqp"}
-
-
-def memory_kib(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return int(re.search(r"^VmHWM:\s+(\d+)", status.read(), re.M)[1])
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -1,8 +1,8 @@
 """Targets that flood, bomb, drip and never end (hostile.py), under a resident agent: whoever asks for its health is always answered, its memory
 is bounded, and its verdict on each check is the right one."""
+import contextlib
 import json
 import pathlib
-import re
 import subprocess
 import threading
 import time
@@ -10,7 +10,7 @@ import time
 import pytest
 
 import hostile
-from harness import PYTHON, RELEASE, agent, environment, until
+from harness import PYTHON, RELEASE, agent, environment, memory_kib, until
 
 MEMORY_MAX_KIB = 32 * 1024
 ANSWER_MAX = 5.0  # s, for a loaded machine; usually some ms
@@ -25,11 +25,6 @@ def urls(certs):
             yield json.loads(server.stdout.readline())
         finally:
             server.kill()
-
-
-def memory_kib(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return int(re.search(r"^VmHWM:\s+(\d+)", status.read(), re.M)[1])
 
 
 class Prober(threading.Thread):
@@ -53,6 +48,22 @@ class Prober(threading.Thread):
                     self.wrong.append((path, status))
 
 
+@contextlib.contextmanager
+def answers_meanwhile(child, name):
+    """While the block runs, and however the target plays: every answer of the agent is right and in time, and its memory is bounded."""
+    prober = Prober(child)
+    prober.start()
+    try:
+        yield
+    finally:
+        prober.over.set()
+        prober.join()
+    memory = memory_kib(child.pid)
+    print(f"{name}: worst {prober.worst:.3f} s of {prober.asked}, {memory} KiB")
+    assert not prober.wrong and prober.worst < ANSWER_MAX, (prober.worst, prober.wrong)
+    assert memory <= MEMORY_MAX_KIB, memory
+
+
 def judged(child):
     checks = child.status()["checks"]
     return all(c["state"] != "unknown" for c in checks) and checks
@@ -67,21 +78,15 @@ def test_the_agent_stays_well(urls, certs, tmp_path, row):
             "  - { name: echo, type: echo }\n  - { name: hold, type: hold, connections: 4 }\n")
     seen = {name: set() for name in hostile.CHECKS}
     with agent(conf, tmp_path, binary=RELEASE) as child:
-        prober = Prober(child)
-        prober.start()
-        until("every check has been judged", lambda: judged(child))
-        end = time.monotonic() + WATCHED
-        while time.monotonic() < end:
-            for check in child.status()["checks"]:
-                # A handshake that has passed may be warned of for how the server says goodbye; it must never fail for that.
-                warned = check["name"] == "handshake" and (check["status"], check["reason"]) == ("warn", "protocol_error")
-                seen[check["name"]].add(("pass" if warned else check["reason"] or "pass", check["message"]))
-            time.sleep(0.1)
-        prober.over.set()
-        prober.join()
-        memory = memory_kib(child.pid)
-        print(f"{row.name}: worst {prober.worst:.3f} s of {prober.asked}, {memory} KiB,", {k: sorted(map(str, v)) for k, v in seen.items()})
-        assert not prober.wrong and prober.worst < ANSWER_MAX, (prober.worst, prober.wrong)
-        assert memory <= MEMORY_MAX_KIB, memory
+        with answers_meanwhile(child, row.name):
+            until("every check has been judged", lambda: judged(child))
+            end = time.monotonic() + WATCHED
+            while time.monotonic() < end:
+                for check in child.status()["checks"]:
+                    # A handshake that has passed may be warned of for how the server says goodbye; it must never fail for that.
+                    warned = check["name"] == "handshake" and (check["status"], check["reason"]) == ("warn", "protocol_error")
+                    seen[check["name"]].add(("pass" if warned else check["reason"] or "pass", check["message"]))
+                time.sleep(0.1)
+        print({k: sorted(map(str, v)) for k, v in seen.items()})
         for check, verdicts in row.verdicts.items():
             assert {reason for reason, _ in seen[check]} <= set(verdicts), (check, seen[check])

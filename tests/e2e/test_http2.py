@@ -1,12 +1,11 @@
 """WebSocket over HTTP/2 (RFC 8441): real servers and proxies that speak it, those that do not, and hostile ones."""
 import json
-import signal
 import subprocess
 
 import pytest
 
 from harness import MODULES, PYTHON, SERVERS, agent, check, environment, free_port, only, process, until, wshealthd
-from test_delivery import Redis, chat
+from test_delivery import chat, redis  # noqa: F401  (a fixture)
 
 TYPES = ("handshake", "ping", "echo", "hold")
 CONNECT = "does not allow WebSocket over it (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441)"
@@ -275,13 +274,11 @@ checks:
             until("both fail", lambda: (daemon.check("echo")["message"] or "").startswith("over HTTP/1.1 and over HTTP/2: status 503"))
 
 
-def test_delivery(haproxy, tool, tmp_path):
+def test_delivery(haproxy, redis, tmp_path):  # noqa: F811
     """Heartbeats come through HTTP/2 as well, and a hold with them; a server that loses its subscription is seen."""
-    redis = Redis(tool("redis-server"), tmp_path)
-    try:
-        with chat(redis, "--forgetful") as child:
-            front, port, _ = haproxy(int(child.url.split(":")[2].split("/")[0]))
-            conf = f"""
+    with chat(redis, "--forgetful") as child:
+        front, port, _ = haproxy(int(child.url.split(":")[2].split("/")[0]))
+        conf = f"""
 target: {{ url: "ws://127.0.0.1:{port}/ws", http: 2 }}
 defaults: {{ interval: 200ms, timeout: 2s }}
 brokers: [{{ name: bus, type: redis, url: "redis://127.0.0.1:{redis.port}" }}]
@@ -289,14 +286,11 @@ checks:
   - {{ name: delivery, type: delivery, broker: bus, channel: healthcheck }}
   - {{ name: held, type: hold }}
 """
-            with front, agent(conf, tmp_path) as daemon:
-                daemon.wait_ready()
-                redis.do("CLIENT", "KILL", "ID", redis.id_of_server())
-                until("it is seen", lambda: daemon.check("delivery")["reason"] == "delivery_lost")
-                assert daemon.check("held")["state"] == "pass"
-    finally:
-        redis.child.end(signal.SIGKILL)
-        redis.child.cleanup()
+        with front, agent(conf, tmp_path) as daemon:
+            daemon.wait_ready()
+            redis.do("CLIENT", "KILL", "ID", redis.id_of_server())
+            until("it is seen", lambda: daemon.check("delivery")["reason"] == "delivery_lost")
+            assert daemon.check("held")["state"] == "pass"
 
 
 def test_trace_and_origin(node):

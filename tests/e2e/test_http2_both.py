@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from harness import PYTHON, SERVERS, agent, check, free_port, process, until
-from test_delivery import Redis, chat
+from test_delivery import chat, redis  # noqa: F401  (a fixture)
 
 OWN = "https://chat.example.com"
 CONF = """
@@ -99,13 +99,11 @@ def test_a_token_is_looked_at_over_one_version_only(proxy, tmp_path):
         assert rows[0]["message"].startswith("over HTTP/2 only: "), rows
 
 
-def test_delivery_says_what_it_uses(proxy, tool, tmp_path):
+def test_delivery_says_what_it_uses(proxy, redis, tmp_path):  # noqa: F811
     """It has one connection, over HTTP/1.1, beside checks that use both."""
-    redis = Redis(tool("redis-server"), tmp_path)
-    try:
-        with chat(redis) as server:
-            child, port = proxy(int(server.url.split(":")[2].split("/")[0]))
-            conf = f"""
+    with chat(redis) as server:
+        child, port = proxy(int(server.url.split(":")[2].split("/")[0]))
+        conf = f"""
 target: {{ url: "ws://127.0.0.1:{port}/ws", http: both }}
 defaults: {{ interval: 200ms, timeout: 5s }}
 brokers: [{{ name: bus, type: redis, url: "redis://127.0.0.1:{redis.port}" }}]
@@ -113,12 +111,9 @@ checks:
   - {{ name: delivery, type: delivery, broker: bus, channel: healthcheck }}
   - {{ name: ping, type: ping }}
 """
-            with child, agent(conf, tmp_path) as daemon:
-                daemon.wait_ready()
-                assert (daemon.check("delivery")["http"], daemon.check("ping")["http"]) == ("1.1", "both")
-    finally:
-        redis.child.end()
-        redis.child.cleanup()
+        with child, agent(conf, tmp_path) as daemon:
+            daemon.wait_ready()
+            assert (daemon.check("delivery")["http"], daemon.check("ping")["http"]) == ("1.1", "both")
 
 
 def test_an_agent(proxy, tmp_path):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from harness import RELEASE, agent, check, free_port, process, until, wshealthd
+from harness import RELEASE, agent, check, free_port, memory_kib, process, until, wshealthd
 
 SERVER = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/bin")
 needs_mosquitto = pytest.mark.skipif(not SERVER, reason="mosquitto is missing")
@@ -218,8 +218,7 @@ def test_a_packet_without_end(tmp_path):
     with fake(endless) as port, agent(settings(f"mqtt://127.0.0.1:{port}"), tmp_path, binary=RELEASE) as child:
         until("it is noticed", lambda: "2 MiB" in (child.check("bus")["message"] or ""))
         assert child.get("/healthz").status == 200
-        status = (open(f"/proc/{child.pid}/status").read())
-        assert int(status.split("VmHWM:")[1].split()[0]) < 32 << 10, status
+        assert memory_kib(child.pid) < 32 << 10, memory_kib(child.pid)
 
 
 def test_configuration(tmp_path):

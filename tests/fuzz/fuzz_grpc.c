@@ -1,7 +1,7 @@
 /*
- * The server of HTTP/2 and the requests of gRPC's health protocol against anything. The first byte chooses how the rest is cut, and whether the
- * preface and the client's SETTINGS come first. What is promised holds: no more calls than the ceiling, bodies within theirs, and one end
- * for each call.
+ * The server of HTTP/2 and the requests of gRPC's health protocol against anything. The first byte chooses how the rest is cut, and
+ * whether the preface and the client's SETTINGS come first. What is promised holds: no more calls than the ceiling, bodies within theirs,
+ * and one end for each call.
  */
 #include <stddef.h>
 #include <stdint.h>

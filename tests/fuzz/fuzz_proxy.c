@@ -1,4 +1,5 @@
-/* PROXY preambles: what is found lies within what was given and within the limit, and is found again in every longer input; a part of it is a part. */
+/* PROXY preambles: what is found lies within what was given and within the limit, and is found again in every longer input; a part of it
+ * is a part. */
 #include <string.h>
 
 #include "agent/base/mem.h"

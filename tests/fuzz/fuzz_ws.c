@@ -1,6 +1,6 @@
 /*
- * The frame reader against anything. The first byte chooses role, compression, ceiling and whether a client skips, the second how the rest is cut into pieces;
- * whole and cut must tell the same messages and come to the same verdict.
+ * The frame reader against anything. The first byte chooses role, compression, ceiling and whether a client skips, the second how the
+ * rest is cut into pieces; whole and cut must tell the same messages and come to the same verdict.
  */
 #include <stddef.h>
 #include <stdint.h>

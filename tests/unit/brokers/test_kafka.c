@@ -342,8 +342,7 @@ static void test_explanations(void **state)
     } cases[] = {
         { RD_KAFKA_RESP_ERR__SSL,
           "ssl://a:1/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker certificate "
-          "could "
-          "not be verified",
+          "could not be verified",
           REASON_BROKER_UNREACHABLE, BROKER_HINT_UNTRUSTED },
         { RD_KAFKA_RESP_ERR__SSL,
           "ssl://a:1/bootstrap: SSL handshake failed: error:0A00045C:SSL routines::tlsv13 alert certificate required",

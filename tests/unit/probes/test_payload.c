@@ -1,6 +1,6 @@
 /*
- * Rounds of a payload check against servers that break at a size: with 1009, by a reset, in silence, by cutting, in one form only. And what must not be
- * taken for a limit: a restart, a server that echoes nothing, one that has had enough of the probe.
+ * Rounds of a payload check against servers that break at a size: with 1009, by a reset, in silence, by cutting, in one form only. And
+ * what must not be taken for a limit: a restart, a server that echoes nothing, one that has had enough of the probe.
  */
 #include "agent/base/random.h"
 #include "agent/proto/match.h"

@@ -1,6 +1,6 @@
 /*
- * The server of HTTP/2 against the client of this program (agent/proto/h2.h), with the bytes of both directions cut at random; then raw frames
- * of clients that break rules. The gRPC service on it is in tests/e2e/test_grpc.py.
+ * The server of HTTP/2 against the client of this program (agent/proto/h2.h), with the bytes of both directions cut at random; then raw
+ * frames of clients that break rules. The gRPC service on it is in tests/e2e/test_grpc.py.
  */
 #include <setjmp.h>
 #include <stdarg.h>

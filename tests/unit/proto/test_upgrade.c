@@ -194,8 +194,7 @@ static void test_statuses(void **state)
           "status 426 Upgrade Required, want 101: does a proxy in between drop the Upgrade header?" },
         { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", REASON_UPGRADE_REFUSED,
           "status 200 OK, want 101: something answers plain HTTP here; is the path right, and does a proxy in between pass the "
-          "Upgrade "
-          "header on?" },
+          "Upgrade header on?" },
         { "HTTP/1.1 401 Unauthorized\r\n\r\n", REASON_UPGRADE_UNAUTHORIZED, "status 401 Unauthorized, want 101" },
         { "HTTP/1.1 403 Forbidden\r\n\r\n", REASON_UPGRADE_UNAUTHORIZED, "status 403 Forbidden, want 101" },
         { "HTTP/1.1 429 Too Many Requests\r\n\r\n", REASON_RATE_LIMITED, "status 429 Too Many Requests, want 101" },

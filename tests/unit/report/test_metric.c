@@ -212,8 +212,7 @@ static void test_series_by_type(void **state)
         { { true, false, false, SERIES_DIAL, NULL },
           "P:connect P:total R:connect_refused R:agent_stalled",
           "P:resolve P:tls P:upgrade P:open R:dns_failure R:tls_cert_expired R:upgrade_refused R:protocol_error R:echo_timeout "
-          "R:slow "
-          "rtt closes held cert" },
+          "R:slow rtt closes held cert" },
         { { true, true, true, SERIES_TALK, silent },
           "P:resolve P:connect P:tls P:upgrade P:open P:total R:dns_failure R:tls_cert_expired R:upgrade_refused R:protocol_error "
           "R:silent_drop R:rate_limited R:login_rejected rtt closes cert",
