@@ -297,7 +297,7 @@ docs:
 install:
 	tests/tools/deps build
 	$(MAKE) --no-print-directory $(PARALLEL) install-now
-# A release and its packages: packaging/README.md.
+# A release and its packages: CONTRIBUTING.md says more.
 dist:
 	packaging/dist $(BUILD) $(VERSION)
 deb:
@@ -308,6 +308,7 @@ sbom:
 	$(MAKE) --no-print-directory $(PARALLEL) all
 	$(PYTHON) -B packaging/sbom $(BUILD)/release/wshealthd >$(BUILD)/wshealthd-$(VERSION).spdx.json
 image:
+	tests/tools/deps image
 	packaging/image $(BUILD) $(VERSION)
 # What install has put there; configuration in /etc/wshealthd stays.
 uninstall:
@@ -328,9 +329,9 @@ help:
 	@echo 'make k8s      the charts on a real Kubernetes node, which is built once where Go is (10 minutes, 4 GB; K8S_DIR)'
 	@echo 'make docs     the manual pages, in $(BUILD)/docs, and the picture of the layers'
 	@echo 'make fresh    all of this on a bare Debian in a directory of its own, as root (RELEASE=bookworm or trixie)'
-	@echo 'make install  program, manual, units (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'
+	@echo 'make install  program, manual, completion, units (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'
 	@echo 'make deb      the Debian package; make image: the container image; make dist: the source archive; make sbom: what it is made of, as SPDX'
-	@echo 'make deps     installs what all of this needs (KAFKA=0, MQTT=0: without librdkafka, libmosquitto; TESTS=lean: tests without what is large)'
+	@echo 'make deps     installs what build, tests, lint, fuzz and bench need (KAFKA=0, MQTT=0: without librdkafka, libmosquitto; TESTS=lean: tests without what is large)'
 	@echo 'make clean    removes $(BUILD)'
 	@echo 'Each installs the Debian packages that it lacks, with sudo where you are not root. BUILD=DIR builds elsewhere, V=1 shows commands.'
 

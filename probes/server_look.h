@@ -1,7 +1,8 @@
 /*
  * Looks at the server from outside, on a thread of its own: sockets by agent/net/sockdiag.h, processes by agent/base/proc.h. Called by
- * probes/server.c. Promises that the loop never waits for the kernel: a look is a request and its answer, through a mailbox, one at a time. A
- * thread that is stuck (a hidden mount, a process in the kernel's hands) ends after its check.
+ * probes/server.c, and by agent/run/agent_drain.c, which only counts. Promises that the loop never waits for the kernel: a look is a
+ * request and its answer, through a mailbox, one at a time. A thread that is stuck (a hidden mount, a process in the kernel's hands) ends
+ * after its owner.
  *
  * Counts, and judges nothing: probes/server_levels.h does.
  */

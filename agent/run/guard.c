@@ -2,7 +2,7 @@
  * The guard (agent/run/guard.h). Owns the agent's process, and a pipe from it. Called by agent/cli/cli_run.c; the agent says through
  * agent/run/agent.c that it lives. Promises to bring down no server by a mistake of its own or of the agent's: it acts only if the agent has
  * said several times in a row that the server is hung, and if systemd says at that moment that the unit runs, neither starts nor stops, and
- * would be started again. When in doubt it does nothing. Leaves to the agent what `hung` is (agent_hung_server).
+ * would be started again. When in doubt it does nothing. Leaves to the agent what `hung` is (agent_server_hangs).
  *
  * Time is counted in turns of a second each, so that a guard that was asleep itself counts nothing for that time.
  */
