@@ -1,6 +1,6 @@
 /*
- * `wshealthd config`: check, show, init, schema. Finds the file and prints; agent/conf does the work, and cli_init.c that of `init URL`. Called by
- * agent/main.c. Never overwrites a file.
+ * `wshealthd config`: check, show, init, schema. Finds the file and prints; agent/conf does the work, and cli_init.c that of `init URL`.
+ * Called by agent/main.c. Never overwrites a file.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * `wshealthd config init URL`: asks the server what it is, looks at this host, and writes a configuration that fits, or tells what was found. What is asked and
- * what it means is agent/cli/discover.h. Called by cli_config.c. Blocks for ten seconds at most.
+ * `wshealthd config init URL`: asks the server what it is, looks at this host, and writes a configuration that fits, or tells what was
+ * found. What is asked and what it means is agent/cli/discover.h. Called by cli_config.c. Blocks for ten seconds at most.
  */
 #include <errno.h>
 #include <string.h>

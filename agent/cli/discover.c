@@ -1,7 +1,7 @@
 /*
- * Makes the tries of agent/cli/discover_plan.c, one after the other, each over a connection of its own in the dialect that is tried. Called by the
- * commands, with a loop of its own, which ends with it. Promises that every try and all together are bounded in time, bytes and messages, whatever the
- * server does; leaves to others what it means.
+ * Makes the tries of agent/cli/discover_plan.c, one after the other, each over a connection of its own in the dialect that is tried.
+ * Called by the commands, with a loop of its own, which ends with it. Promises that every try and all together are bounded in time, bytes
+ * and messages, whatever the server does; leaves to others what it means.
  */
 #include "agent/cli/discover.h"
 

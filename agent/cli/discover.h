@@ -1,11 +1,12 @@
 /*
- * What is that server? A table of tries, what they have shown, and what that means: for `config init URL`, which writes a configuration that fits,
- * and for the advice of `check URL`. The driver (discover.c) makes the tries one after the other; which one is next (discover_plan.c), what was found
- * (discover_judge.c) and how that is written (discover_write.c) is pure. discover_host.c looks at this host's sockets and processes.
+ * What is that server? A table of tries, what they have shown, and what that means: for `config init URL`, which writes a configuration
+ * that fits, and for the advice of `check URL`. The driver (discover.c) makes the tries one after the other; which one is next
+ * (discover_plan.c), what was found (discover_judge.c) and how that is written (discover_write.c) is pure. discover_host.c looks at this
+ * host's sockets and processes.
  *
  * A try does no harm: one connection, an upgrade, what the protocol's client says first, one ping, and where nothing was recognised one
- * text of a few bytes, to see whether it is echoed. No channel is subscribed to and nothing is published. A server that refuses because it is asked
- * too often is left alone, and so is one that hangs.
+ * text of a few bytes, to see whether it is echoed. No channel is subscribed to and nothing is published. A server that refuses because
+ * it is asked too often is left alone, and so is one that hangs.
  */
 #ifndef WSHEALTHD_CLI_DISCOVER_H
 #define WSHEALTHD_CLI_DISCOVER_H
@@ -170,13 +171,15 @@ void discover_write_conf(const struct discover *discover, const struct discovery
 /* --- the driver (discover.c) and the host (discover_host.c) --- */
 
 struct conf_env;
-/* Fills in `url` and all results. Blocks for limit_ms at most, and a moment for its goodbyes. -1 and err: the URL or a setting is not valid. */
+/* Fills in `url` and all results. Blocks for limit_ms at most, and a moment for its goodbyes. -1 and err: the URL or a setting is not
+ * valid. */
 int discover_run(struct discover *discover, const struct conf_env *env, uint64_t limit_ms, bool listens, struct err *err);
-/* Who listens at `address` ("127.0.0.1:8080", "unix:/path"), and what that process is connected to. Reads the kernel's tables, for a second at most. */
+/* Who listens at `address` ("127.0.0.1:8080", "unix:/path"), and what that process is connected to. Reads the kernel's tables, for a
+ * second at most. */
 void discover_look(const char *address, struct discover_host *host);
 
-/* Adds what the flags of a command say of the target (--origin, --token-file, ...). A text that is made for that is *owned, to be freed. -1: the
- * error has been printed. */
+/* Adds what the flags of a command say of the target (--origin, --token-file, ...). A text that is made for that is *owned, to be freed.
+ * -1: the error has been printed. */
 struct cli;
 int discover_take_flags(struct discover *discover, const struct cli *cli, char **owned);
 char *discover_target_url(const char *url); /* of a URL as people have it: http:// is ws://. The caller frees it */

@@ -1,6 +1,7 @@
 /*
- * What this host tells of the server (agent/cli/discover.h): the processes that have the socket open that listens, and which of their connections
- * go to the usual port of a broker. Called by `config init URL`, after the tries. Reads the kernel's tables and /proc, and touches nothing.
+ * What this host tells of the server (agent/cli/discover.h): the processes that have the socket open that listens, and which of their
+ * connections go to the usual port of a broker. Called by `config init URL`, after the tries. Reads the kernel's tables and /proc, and
+ * touches nothing.
  */
 #include <arpa/inet.h>
 #include <ifaddrs.h>

@@ -1,6 +1,6 @@
 /*
- * From what the tries have shown to what is known of the server, and how surely (agent/cli/discover.h). Called by the commands once the tries are
- * over. Pure. What was not seen is said to be unknown, and never filled in.
+ * From what the tries have shown to what is known of the server, and how surely (agent/cli/discover.h). Called by the commands once the
+ * tries are over. Pure. What was not seen is said to be unknown, and never filled in.
  */
 #include <inttypes.h>
 #include <stdarg.h>

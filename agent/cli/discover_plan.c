@@ -1,9 +1,10 @@
 /*
  * The table of tries (agent/cli/discover.h), and which of them is next. Called by discover.c after each try. Pure: no socket, no clock.
  *
- * The order: the URL as it was given, without a word, so that servers that speak first say what they are; then the dialects whose subprotocol the
- * server must choose before anything is said; then, only where the server has not echoed, the few that no subprotocol announces. Other paths are
- * tried only where the URL names none, or the one that it names is refused: a path that works is what the user wants to be checked.
+ * The order: the URL as it was given, without a word, so that servers that speak first say what they are; then the dialects whose
+ * subprotocol the server must choose before anything is said; then, only where the server has not echoed, the few that no subprotocol
+ * announces. Other paths are tried only where the URL names none, or the one that it names is refused: a path that works is what the user
+ * wants to be checked.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
  * Findings as text, and as the comments of a configuration (agent/cli/discover.h). Pure.
  *
- * What the server has said is quoted in comments. libyaml ends a comment at every line break that Unicode knows, so a comment holds nothing but
- * printable ASCII: no server writes a key into the file of the one who asks.
+ * What the server has said is quoted in comments. libyaml ends a comment at every line break that Unicode knows, so a comment holds
+ * nothing but printable ASCII: no server writes a key into the file of the one who asks.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /*
- * ${NAME}, ${NAME:-default} and ${file:/path} in values; the path of a file may hold variables (${file:${CREDENTIALS_DIRECTORY}/token}). Called by the
- * reader of the configuration. A value that was put in is not expanded again (a variable that holds "${file:…}" stays that text). The total
- * is bounded. Errors name the variable and never quote its value. `$${` is a literal `${`.
+ * ${NAME}, ${NAME:-default} and ${file:/path} in values; the path of a file may hold variables (${file:${CREDENTIALS_DIRECTORY}/token}).
+ * Called by the reader of the configuration. A value that was put in is not expanded again (a variable that holds "${file:…}" stays that
+ * text). The total is bounded. Errors name the variable and never quote its value. `$${` is a literal `${`.
  */
 #include "agent/conf/conf_impl.h"
 

@@ -6,10 +6,10 @@
  * Services: "" and "ready" are /ready, "live" is /live, "startup" is /startup, and each check has its own name, where that is none of these.
  * A check that is in fail is NOT_SERVING, one that has not been judged is UNKNOWN, others are SERVING.
  *
- * Bounds: GRPC_CONNECTIONS_MAX connections, each with what agent/proto/h2_serve.h allows. With more, the connection that has been quiet longest
- * gives way, one that watches nothing first. A client must ask within GRPC_REQUEST_MS; one that is quiet for GRPC_IDLE_MS is closed, or where it
- * watches is sent a PING that it must answer. A call whose request is not whole keeps no connection open. Answers that are not read come to 64 KiB on
- * a connection, and one more.
+ * Bounds: GRPC_CONNECTIONS_MAX connections, each with what agent/proto/h2_serve.h allows. With more, the connection that has been quiet
+ * longest gives way, one that watches nothing first. A client must ask within GRPC_REQUEST_MS; one that is quiet for GRPC_IDLE_MS is
+ * closed, or where it watches is sent a PING that it must answer. A call whose request is not whole keeps no connection open. Answers
+ * that are not read come to 64 KiB on a connection, and one more.
  */
 #ifndef WSHEALTHD_HTTP_GRPC_H
 #define WSHEALTHD_HTTP_GRPC_H

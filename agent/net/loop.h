@@ -70,8 +70,8 @@ uint64_t loop_take_longest(struct loop *loop); /* the longest turn since the las
  * signal and dial before (anything else is a leak, and panics). Timers need not be stopped, but their memory must still be there. A
  * name that is still being looked up is abandoned. */
 void loop_fini(struct loop *loop);
-/* For stream_close of a client's connection: how long it may wait for the client's FIN. It holds a descriptor meanwhile, so the more of them there
- * are, the shorter it is. Not 0. */
+/* For stream_close of a client's connection: how long it may wait for the client's FIN. It holds a descriptor meanwhile, so the more of
+ * them there are, the shorter it is. Not 0. */
 uint32_t loop_linger_ms(const struct loop *loop);
 void stream_places_free(struct loop *loop); /* agent/net/stream_pool.c, for loop_fini */
 

@@ -205,8 +205,8 @@ static void tell_shared(const struct agent_view *view, const struct check_view *
         diagnosis_say_plain(out, "has not been in rotation yet");
 }
 
-/* A refused probe says nothing of users, who have tokens of their own: do not advise restarting the server. A certificate's dates are the same
- * for everybody who is shown it; others may come in through a proxy that has one of its own. */
+/* A refused probe says nothing of users, who have tokens of their own: do not advise restarting the server. A certificate's dates are the
+ * same for everybody who is shown it; others may come in through a proxy that has one of its own. */
 static void tell_probe(const struct agent_view *view, enum reason reason, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;

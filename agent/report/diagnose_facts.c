@@ -151,8 +151,8 @@ static bool is_over(const struct check_view *check, const char *version)
     return strcmp(check_http_of(check), version) == 0;
 }
 
-/* Does it come through over that version? One of `http: both` that says what clients use instead has not been over HTTP/2, and connections that
- * it holds may all be over HTTP/1.1. */
+/* Does it come through over that version? One of `http: both` that says what clients use instead has not been over HTTP/2, and
+ * connections that it holds may all be over HTTP/1.1. */
 static bool works_over(const char *version, const struct check_view *check, const struct check_view *main_check)
 {
     if (!works(check, main_check))
