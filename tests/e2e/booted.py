@@ -1,7 +1,7 @@
 """A machine of its own with a real systemd (tests/tools/boot-systemd), on which this repository's units, drop-ins and program are installed.
 
 By default it is this machine's Debian. WSHEALTHD_SYSTEMD_ROOT=DIRECTORY boots another one's, for another version of systemd: a directory that
-debootstrap has made, with the packages systemd, dbus, iproute2, procps and python3.
+debootstrap has made, with the packages systemd, dbus, iproute2, procps, python3, libnghttp2-14, redis-server and openssl.
 """
 import os
 import pathlib
