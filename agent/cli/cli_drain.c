@@ -17,7 +17,7 @@
 #include "agent/base/text.h"
 #include "agent/cli/cli_ask_impl.h"
 
-enum { ASK_EVERY_MS = 1000, RETRY_MS = 250, LINE_EVERY_MS = 1000, STALE_MS = 100, WORD_MAX = 160, SHOWN_MAX = 32 };
+enum { ASK_EVERY_MS = 1000, COUNT_MS = 500, RETRY_MS = 250, LINE_EVERY_MS = 1000, STALE_MS = 100, WORD_MAX = 160, SHOWN_MAX = 32 };
 
 struct draining {
     const struct cli *cli;
@@ -30,7 +30,8 @@ struct draining {
     uint64_t remaining;
     char seen[WORD_MAX], why[WORD_MAX], agent[WORD_MAX]; /* agent: of the run that was told to drain */
     /* what was shown */
-    bool line_open, told_why, told_gone;
+    bool line_open, told_why;
+    unsigned unanswered; /* in a row */
     uint64_t shown_ms;
     char shown[WORD_MAX];
 };
@@ -196,13 +197,15 @@ static bool look(struct draining *draining, uint64_t now_ms)
 
     if (reached(draining) && min_end_ms < now_ms + wait_ms)
         wait_ms = min_end_ms > now_ms ? min_end_ms - now_ms : 0;
+    if (!*draining->agent && wait_ms < COUNT_MS) /* also where nothing is to be waited for, clients are counted once */
+        wait_ms = COUNT_MS;
     snprintf(target, sizeof target, "/drain?wait=%llums&seen=%.32s", (unsigned long long)wait_ms, draining->seen);
     answered = ask_once(&draining->whom, "GET", target, wait_ms + (left < ASK_TIMEOUT_MS ? left + STALE_MS : ASK_TIMEOUT_MS),
                         &answer) == 0 &&
                answer.status == 200;
     if (answered)
         note_answer(draining, buf_str(&answer.body));
-    else if (!draining->told_gone) {
+    else if (++draining->unanswered == 2) { /* the first may be chance */
         char why[ERR_TEXT_MAX];
 
         ask_shorten(&answer.err, why, sizeof why);
@@ -212,7 +215,7 @@ static bool look(struct draining *draining, uint64_t now_ms)
         else
             cli_error(draining->cli, "no agent answers any more on %s: %s; goes on asking", draining->whom.path, why);
     }
-    draining->told_gone = !answered;
+    draining->unanswered = answered ? 0 : draining->unanswered;
     buf_fini(&answer.body);
     return answered;
 }

@@ -16,8 +16,8 @@
 
 enum {
     ADMIN_MODE = 0660,
-    ADMIN_CONNECTIONS = 32,
-    ADMIN_WAITING = 16,
+    ADMIN_CONNECTIONS = 128,
+    ADMIN_WAITING = 96, /* for `drain --wait` */
     ADMIN_PENDING_BYTES = 4 << 20,
     ADMIN_REQUEST_MS = 5000,
     ADMIN_IDLE_MS = 30000,

@@ -276,7 +276,8 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
 {
     struct serve_listener *listener = user;
     const struct serve_source *source = &listener->source;
-    bool prestop = slice_equal_str(request->path, "/prestop") && source->prestop && source->prestop(source->user);
+    bool served = request->again || (source->prestop && source->prestop(source->user)); /* a reload lets nobody down who waits */
+    bool prestop = slice_equal_str(request->path, "/prestop") && served;
     if (prestop && !refuse_method(request, reply))
         drain_answer_prestop(source->view(source->user), source->drain, source->user, request, reply);
     if (prestop)

@@ -8,8 +8,8 @@
  * five times a second. What cannot be counted is never zero.
  *
  * A kubelet that restarts a server (its livenessProbe has failed) calls preStop too. So a drain that /prestop has begun ends when another
- * socket listens in the place of the one that did: the server was restarted, and its pod does not end. Else it would never be ready
- * again.
+ * socket listens in the place of the one that did, or where none did: the server was restarted, and its pod does not end. Else it would
+ * never be ready again.
  */
 #include <stdio.h>
 #include <string.h>
@@ -89,13 +89,25 @@ static void note(struct agent *agent, const struct look_seen *seen)
     put_uncounted(agent, why);
 }
 
+/* A server whose livenessProbe has failed because it does not listen has no socket that another could take the place of. */
+static bool has_restarted(struct agent_drain *drain, const struct look_seen *seen)
+{
+    bool listens_now = drain->vacant && seen->listeners;
+
+    if (seen->listeners)
+        drain->vacant = false;
+    else if (seen->never && !seen->refused && !seen->unsure)
+        drain->vacant = true;
+    return seen->restarted || listens_now;
+}
+
 static void on_seen(void *user, const struct look_seen *seen)
 {
     struct agent *agent = user;
     uint64_t pause_ms = seen->cpu_ns * COST_FACTOR / NS_PER_MS;
 
     note(agent, seen);
-    if (seen->restarted && agent->drain.by_hook && !agent->view.leaving) {
+    if (has_restarted(&agent->drain, seen) && agent->drain.by_hook && !agent->view.leaving) {
         event_log(EVENT_PRESTOP_OVER, NULL);
         agent_drain(agent, false);
         return;
@@ -225,6 +237,7 @@ static void end(struct agent *agent)
     mem_free(drain->ask);
     drain->ask = NULL;
     drain->failed = 0;
+    drain->vacant = false;
 }
 
 void agent_drain_start(struct agent *agent)
@@ -243,10 +256,19 @@ void agent_drain_stop(struct agent *agent)
     wake(agent);
 }
 
+/* What is known of the same server stays: it may have closed its listener already, and where its clients are is known from then. */
 void agent_drain_again(struct agent *agent)
 {
-    if (!agent->view.drain.since_ms)
+    const struct agent_drain before = agent->drain;
+
+    if (!before.look && !agent->view.drain.since_ms)
         return;
+    (void)plan_of(agent);
+    if (before.look && before.by_name == agent->drain.by_name && strcmp(before.host, agent->drain.host) == 0 &&
+        strcmp(before.place, agent->drain.place) == 0)
+        return;
+    agent->view.drain.counted = false; /* that was another server */
+    agent->view.drain.why[0] = 0;
     end(agent);
     begin(agent);
 }

@@ -18,6 +18,7 @@ struct agent_drain {
     char place[URL_UNIX_MAX + 32]; /* where the server listens, for people */
     unsigned failed;               /* counts in a row that could not be made */
     bool by_hook;                  /* /prestop began it, and not a command */
+    bool vacant;                   /* nothing has listened there since it began */
 };
 
 /* Of agent_listeners.c; NULL: off. */
@@ -96,7 +97,7 @@ void agent_checks_hurry(void *agent, struct check *check, bool failed); /* check
 void agent_drain_init(struct agent *agent);
 void agent_drain_start(struct agent *agent);
 void agent_drain_stop(struct agent *agent);  /* nothing, where it is not running */
-void agent_drain_again(struct agent *agent); /* the target may be another one: begins anew, if it is running */
+void agent_drain_again(struct agent *agent); /* the target may be another one: begins anew there, if it is running */
 
 /* agent_brokers.c */
 /* Makes the generation's brokers those in force; unchanged ones are kept. The others are closed by agent_brokers_drop_old, once no check

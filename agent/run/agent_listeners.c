@@ -51,12 +51,15 @@ static bool source_prestop(void *user)
     return agent->generation->conf->prestop;
 }
 
+/* What a command has begun, or joined, is the command's. */
 static void source_drain(void *user, bool on)
 {
-    agent_drain(user, on);
+    struct agent *agent = user;
+
+    agent_drain(agent, on);
+    agent->drain.by_hook = false;
 }
 
-/* What a command has begun stays the command's. */
 static void source_hook(void *user, bool on)
 {
     struct agent *agent = user;
