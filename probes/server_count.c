@@ -248,7 +248,8 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
                 struct look_seen *seen)
 {
     struct counting now = { .plan = plan, .listeners = listeners, .listener_count = listener_count, .before = count, .seen = seen };
-    struct sockdiag_query query = { .states = SOCK_ALL & ~SOCK_BIT(SOCK_LISTEN) & ~SOCK_BIT(SOCK_CLOSE),
+    unsigned connected = SOCK_BIT(SOCK_ESTABLISHED), all = SOCK_ALL & ~SOCK_BIT(SOCK_LISTEN) & ~SOCK_BIT(SOCK_CLOSE);
+    struct sockdiag_query query = { .states = plan->count_only && !plan->unix_path ? connected : all,
                                     .local_port = plan->port,
                                     .unix_path = plan->unix_path,
                                     .on_row = plan->unix_path ? on_unix : on_tcp,
@@ -263,7 +264,7 @@ void look_count(struct look_count *count, const struct look_plan *plan, const st
     own_sockets_each(on_own, &now);
     keys_sort(&now.own);
     rc = plan->unix_path ? sockdiag_unix(&query, &err) : sockdiag_tcp(&query, &err);
-    if (rc == 0 && !plan->unix_path)
+    if (rc == 0 && !plan->unix_path && !plan->count_only)
         rc = sockdiag_tcp(&gone, &err);
     if (rc < 0 || query.cut || gone.cut) { /* a part of them is no count */
         mem_free(now.left.items);

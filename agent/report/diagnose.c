@@ -420,6 +420,11 @@ static void tell_draining(const struct agent_view *view, struct diagnosis *out)
     else if (*drain->why)
         snprintf(text, sizeof text, "; client connections cannot be counted: %s", drain->why);
     diagnosis_say(out, text);
+    if (view->leaving) { /* resume is refused then */
+        out->advice_count = 0;
+        diagnosis_say(out, "; the agent has been told to end");
+        diagnosis_advise(out, "Nothing is to be done: an agent that starts again judges the instance anew");
+    }
     for (size_t i = 0; i < view->check_count; i++)
         if (view->checks[i]->health.state == STATE_FAIL)
             diagnosis_blame(out, view->checks[i]);

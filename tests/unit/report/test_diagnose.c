@@ -150,6 +150,12 @@ static void test_draining_says_who_is_left(void **state)
     diagnose(&world.view, &world.view.diagnosis);
     assert_string_equal(world.view.diagnosis.sentence, "The instance is drained: it takes no new connections, on purpose; client "
                                                        "connections cannot be counted: the server is on another host");
+    assert_non_null(strstr(world.view.diagnosis.advice[0], "resume"));
+    world.view.leaving = true; /* resume is refused then */
+    diagnose(&world.view, &world.view.diagnosis);
+    assert_non_null(strstr(world.view.diagnosis.sentence, "; the agent has been told to end"));
+    assert_null(strstr(world.view.diagnosis.advice[0], "resume"));
+    assert_int_equal(world.view.diagnosis.advice_count, 1);
 }
 
 static void test_agent_stalled(void **state)
