@@ -12,7 +12,7 @@
 #include "agent/base/log.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
-#include "agent/cli/cli.h"
+#include "agent/cli/cli_check_impl.h"
 #include "agent/conf/conf.h"
 #include "agent/conf/dialect.h"
 #include "agent/conf/opt.h"
@@ -417,7 +417,11 @@ int cli_check(struct cli *cli)
     conf_unref(conf);
     if (agent) {
         loop_run(&loop);
-        code = print_report(cli, cli_has(cli, "config") || !cli->arg_count, agent_current_view(agent));
+        struct agent_view view = *agent_current_view(agent);
+        struct buf advice = BUF_INIT(CLI_TEXT_MAX);
+        cli_advise(cli, &view, &advice);
+        code = print_report(cli, cli_has(cli, "config") || !cli->arg_count, &view);
+        buf_fini(&advice);
         agent_stop(agent, on_over, &loop);
         loop_run(&loop);
         agent_free(agent);

@@ -231,6 +231,40 @@ def test_by_the_document(name, tmp_path):
         dialect(f"ws://127.0.0.1:{port}{FAKES[name][0]}", tmp_path, name)
 
 
+# --- the advice of `check` ---
+
+
+def advice(url, *flags):
+    """What people read, on one line."""
+    code, out, err = wshealthd("check", url, *flags, timeout=30)
+    assert code == 2, (out, err)
+    return " ".join(out.split())
+
+
+def test_check_says_the_dialect(module):  # noqa: F811
+    port = free_port()
+    url = f"ws://127.0.0.1:{port}"
+    with process(module("graphql-ws", "graphql"), SERVERS / "graphql_ws.js", port, port=port, env=npm_env()):
+        assert "→ It speaks graphql-transport-ws: add --dialect graphql-transport-ws" in advice(url)
+        assert f"config init {url}/graphql` writes a configuration that fits" in advice(f"{url}/graphql")
+    with process(module("socket.io"), SERVERS / "socketio_rooms.js", port, port=port, env=npm_env()):
+        assert f"→ It speaks socket.io at that protocol's own path: {url} --dialect socket.io" in advice(f"{url}/chat")
+
+
+def test_check_asks_no_more_than_it_must():
+    """A program gets its verdict at once; who is refused for the token or hangs up on all is not asked again and again."""
+    def serve(sock, server):
+        server.request(sock)
+        reply(sock, server.status)
+
+    for status, flags, most in (("404 Not Found", ["--json"], 2), ("404 Not Found", ["-q"], 2), ("401 Unauthorized", [], 2),
+                                ("429 Too Many Requests", [], 2), ("503 Service Unavailable", [], 2), ("404 Not Found", [], 18)):
+        with rogue(serve) as server:
+            server.status = status
+            said = advice(f"ws://127.0.0.1:{server.port}/ws", *flags)
+            assert server.count <= most and "It speaks" not in said, (server.count, said)
+
+
 # --- the host ---
 
 
