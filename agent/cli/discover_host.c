@@ -111,7 +111,7 @@ static int compare(const void *a, const void *b)
 
 static void find_processes(struct finder *finder, struct discover_host *host, struct proc_pids *pids)
 {
-    uint32_t inodes[LISTENERS_MAX];
+    uint32_t inodes[LISTENERS_MAX] = { 0 };
     struct proc_figures figures;
     size_t kept = 0;
 

@@ -191,6 +191,26 @@ static bool take(const struct discover *discover, struct discover_try *try)
     return !made(discover, try);
 }
 
+/* May the row be tried at the URL as it is? A URL without a path is the dialect's own path, where it has one. Two rows that differ in their path are
+ * one here, and what would have greeted has not. */
+static bool fits_url(const struct discover *discover, const struct discover_row *row, bool freely)
+{
+    const struct dialect *dialect = discover_dialect(discover, row->dialect);
+
+    return dialect && row->speaks_freely == freely && !(row->path && dialect->path) &&
+           !(row->greets && !dialect->subprotocols.count) && (has_path(&discover->url) || !dialect->path);
+}
+
+static bool next_of(const struct discover *discover, bool freely, struct discover_try *try)
+{
+    for (const struct discover_row *row = discover_rows; row->dialect; row++) {
+        *try = (struct discover_try){ .row = row, .place = DISCOVER_AT_URL };
+        if (fits_url(discover, row, freely) && take(discover, try))
+            return true;
+    }
+    return false;
+}
+
 /* At the URL itself. What the server has said first names the dialect; else those that it must choose, and then those that are just tried. */
 static bool next_at_url(const struct discover *discover, const struct discover_result *first, struct discover_try *try)
 {
@@ -207,19 +227,7 @@ static bool next_at_url(const struct discover *discover, const struct discover_r
     /* Where an upgrade without a subprotocol is refused, one with it may be granted; but not at a path that is not there. */
     if (greeted || (!first->opened && first->status != 400 && first->status != 426 && first->status != 501))
         return false;
-    for (int freely = 0; freely <= first->opened; freely++)
-        for (const struct discover_row *row = discover_rows; row->dialect; row++) {
-            const struct dialect *dialect = discover_dialect(discover, row->dialect);
-
-            *try = (struct discover_try){ .row = row, .place = DISCOVER_AT_URL };
-            /* A URL without a path is the dialect's own path, where it has one. Two rows that differ in their path are one here. */
-            if (!dialect || row->speaks_freely != (freely == 1) || (row->path && dialect->path) ||
-                (row->greets && !dialect->subprotocols.count) || (!has_path(&discover->url) && dialect->path))
-                continue;
-            if (take(discover, try))
-                return true;
-        }
-    return false;
+    return next_of(discover, false, try) || (first->opened && next_of(discover, true, try));
 }
 
 static bool next_at_path(const struct discover *discover, struct discover_try *try)
