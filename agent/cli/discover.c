@@ -19,7 +19,7 @@
 #include "agent/proto/match.h"
 #include "agent/proto/template.h"
 
-enum { GOODBYE_MS = 500, LOOK_MS = 10, LISTEN_LEAST_MS = 500, LOGIN_WANTED = 4401, LOGIN_FORBIDDEN = 4403 };
+enum { GOODBYE_MS = 500, LOOK_MS = 20, LISTEN_LEAST_MS = 500, LOGIN_WANTED = 4401, LOGIN_FORBIDDEN = 4403 };
 
 enum stage { STAGE_IDLE, STAGE_OPENING, STAGE_QUIET, STAGE_ECHO, STAGE_ANSWER, STAGE_LISTEN, STAGE_GOODBYE };
 
@@ -69,6 +69,7 @@ static void take_report(struct driver *driver)
     snprintf(now->address, sizeof now->address, "%s", report->dial.address);
     snprintf(now->subprotocol, sizeof now->subprotocol, "%s", report->subprotocol);
     now->status = report->http_status;
+    now->remark = report->remark;
     now->upgrade_ns = report->upgrade_ns;
     now->opened = opened_ns != 0;
     now->deflate = now->opened && report->deflate;
@@ -132,6 +133,9 @@ static void on_ready(void *user)
         wait_for(driver, STAGE_ANSWER, DISCOVER_ANSWER_MS);
         if (row->ask)
             dialogue_send(driver->dialogue, WS_TEXT, slice_str(row->ask));
+    } else if (driver->now->try.unknown) {
+        end_try(driver, NULL);
+        return;
     } else {
         wait_for(driver, STAGE_QUIET, DISCOVER_GREETING_MS);
     }
@@ -238,7 +242,8 @@ static int set_all(const struct driver *driver, const struct discover_try *try, 
         if (set(conf, discover->settings[i].name, discover->settings[i].text, err) < 0)
             return -1;
     discover_origin(discover, origin, sizeof origin);
-    if (set(conf, "origin", try->origin ? origin : NULL, err) < 0 || set(conf, "dialect", dialect ? dialect->name : NULL, err) < 0)
+    if (set(conf, "subprotocols", try->unknown ? DISCOVER_UNKNOWN : NULL, err) < 0 ||
+        set(conf, "origin", try->origin ? origin : NULL, err) < 0 || set(conf, "dialect", dialect ? dialect->name : NULL, err) < 0)
         return -1;
     if (!dialect || !conf->target.token ||
         !template_mentions(slice_make(dialect->connect.send.data, dialect->connect.send.len), "token"))
@@ -311,7 +316,7 @@ static void begin_try(struct driver *driver, const struct discover_try *try, str
                                           .pings = &driver->pings,
                                           .offer_deflate = true };
     driver->keepalive = keepalive_of(generation->conf->target.dialect);
-    wait_for(driver, STAGE_OPENING, DISCOVER_TRY_MS);
+    wait_for(driver, STAGE_OPENING, LOOK_MS);
     if (dialogue_open(driver->dialogue, &options, generation->conf->target.dialect, "config-init", &driver->report, &err) < 0)
         end_try(driver, &err);
 }
@@ -355,6 +360,17 @@ static void begin_next(struct driver *driver)
     begin_try(driver, &best->try, &discover->listened);
 }
 
+/* Once the upgrade is granted, who speaks the dialect answers as fast as it has granted it, or nearly so: a server that takes every subprotocol and says
+ * nothing must not use up the time of all tries. */
+static bool is_late(const struct driver *driver)
+{
+    uint64_t now_ns = clock_now_ns(), opened_ns = dialogue_opened_ns(driver->dialogue);
+
+    if (!left_ms(driver) || now_ns - driver->try_ns >= DISCOVER_TRY_MS * NS_PER_MS)
+        return true;
+    return opened_ns && now_ns - opened_ns >= DISCOVER_CONFIRM_MS * NS_PER_MS + 3 * driver->report.upgrade_ns;
+}
+
 static void on_turn(struct timer *timer, void *user)
 {
     struct driver *driver = user;
@@ -366,6 +382,10 @@ static void on_turn(struct timer *timer, void *user)
         begin_next(driver);
         return;
     case STAGE_OPENING:
+        if (!is_late(driver)) {
+            wait_for(driver, STAGE_OPENING, LOOK_MS);
+            return;
+        }
         if (!conn_flooded(dialogue_conn(driver->dialogue), &err))
             dialogue_timeout_err(driver->dialogue, (clock_now_ns() - driver->try_ns) / NS_PER_MS, &err);
         end_try(driver, &err);

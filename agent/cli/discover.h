@@ -5,8 +5,9 @@
  * host's sockets and processes.
  *
  * A try does no harm: one connection, an upgrade, what the protocol's client says first, one ping, and where nothing was recognised one
- * text of a few bytes, to see whether it is echoed. No channel is subscribed to and nothing is published. A server that refuses because
- * it is asked too often is left alone, and so is one that hangs.
+ * text of a few bytes, to see whether it is echoed. A server that may hand on what it gets to its users is not spoken to in protocols
+ * that it may not know. No channel is subscribed to and nothing is published. A server that refuses because it is asked too often is
+ * left alone, and so is one that hangs.
  */
 #ifndef WSHEALTHD_CLI_DISCOVER_H
 #define WSHEALTHD_CLI_DISCOVER_H
@@ -23,6 +24,7 @@ enum {
     DISCOVER_TRY_MS = 1200,
     DISCOVER_GREETING_MS = 300, /* a server that speaks first has so long */
     DISCOVER_ANSWER_MS = 500,
+    DISCOVER_CONFIRM_MS = 400, /* what a dialect's client says first is answered so soon; longer where the upgrade took long */
     DISCOVER_LISTEN_MS = 3200, /* to the server's pings, at the end */
     DISCOVER_TRIES_MAX = 24,
     DISCOVER_UNITS_MAX = 4,
@@ -47,25 +49,30 @@ struct discover_row {
     const char *ask;    /* said once it is open; NULL: nothing beyond the dialect's connect */
     const char *period; /* JSON pointer to the time between its pings, in its first words; NULL: it does not say */
     unsigned period_ms; /* the unit of that */
-    bool speaks_freely; /* no subprotocol says that the server knows it: not tried at a URL where another one was seen */
-    const char *why;    /* what has proven it */
+    bool speaks_freely; /* no subprotocol says that the server knows it, and it is the client who speaks first */
+    bool waits;      /* and a server that speaks it says nothing to a text that is none of its own: others close the connection */
+    const char *why; /* what has proven it */
 };
 extern const struct discover_row discover_rows[]; /* ends with a row without dialect */
+
+#define DISCOVER_UNKNOWN "wshealthd-unknown"
 
 enum discover_place { DISCOVER_AT_URL, DISCOVER_AT_PATH /* the row's, or the dialect's own */ };
 
 struct discover_try {
     const struct discover_row *row; /* NULL: a bare upgrade, no dialect */
     enum discover_place place;
-    bool origin; /* with the Origin of a page of the server's own */
+    bool origin;  /* with the Origin of a page of the server's own */
+    bool unknown; /* of a bare one: offers DISCOVER_UNKNOWN. A server that chooses it chooses anything */
 };
 
 /* What one try has shown. Times in ns. */
 struct discover_result {
     struct discover_try try;
-    bool opened; /* the upgrade was granted */
-    bool ready;  /* and the dialect's greeting and connect are through */
-    bool lost;   /* it ended by itself: err says how */
+    bool opened;        /* the upgrade was granted */
+    bool ready;         /* and the dialect's greeting and connect are through */
+    bool lost;          /* it ended by itself: err says how */
+    const char *remark; /* of the upgrade's answer; NULL: none */
     bool echoed, asked_echo, pinged, ponged, deflate, proven;
     int status;
     char address[128];
@@ -125,6 +132,10 @@ struct discover {
 bool discover_next(const struct discover *discover, struct discover_try *try);
 /* Of a result: does it show that the server speaks the row's dialect? Sets `proven`. */
 void discover_prove(struct discover_result *result);
+/* The bare upgrade was granted, and one text was met with silence: what the server does with texts is not known, it may hand them to its users. It is
+ * spoken to no more, except in a dialect whose subprotocol it has chosen, or one at whose usual path the URL is. */
+bool discover_is_quiet(const struct discover *discover);
+bool discover_takes_any(const struct discover *discover); /* it chooses whatever subprotocol is offered */
 /* The result that says most; NULL: there is none at all. */
 const struct discover_result *discover_best(const struct discover *discover);
 bool discover_setting_given(const struct discover *discover, const char *name);

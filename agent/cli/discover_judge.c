@@ -40,7 +40,7 @@ static void note(struct discovery *out, enum discover_sure sure, const char *fmt
 static const struct discover_result *bare_of(const struct discover *discover, bool origin)
 {
     for (size_t i = 0; i < discover->count; i++)
-        if (!discover->results[i].try.row && discover->results[i].try.origin == origin)
+        if (!discover->results[i].try.row && !discover->results[i].try.unknown && discover->results[i].try.origin == origin)
             return &discover->results[i];
     return NULL;
 }
@@ -71,6 +71,8 @@ static void note_answer(struct discovery *out, const struct discover_result *bes
 {
     char took[SIZE_TEXT];
 
+    if (best->opened && best->remark)
+        note(out, SURE_SEEN, "the handshake check will warn: %s", best->remark);
     if (best->opened) {
         put_elapsed(best->upgrade_ns, took);
         note(out, SURE_SEEN, "%s grants the upgrade with status %d within %s", best->address, best->status, took);
@@ -91,6 +93,12 @@ static void note_protocol(const struct discover *discover, struct discovery *out
         note(out, SURE_LIKELY,
              "it speaks a protocol of its own: none of the %zu tries has found one of the table (wshealthd help dialects)",
              discover->count);
+    if (!best->try.row && discover_is_quiet(discover))
+        note(out, SURE_UNKNOWN,
+             "does it speak centrifugo, phoenix%s? It was not spoken to in these, as it may hand on what it gets to its users; if "
+             "it does, "
+             "set target.dialect",
+             discover_takes_any(discover) ? ", graphql, stomp or mqtt (it takes any subprotocol)" : "");
     if (*best->subprotocol)
         note(out, SURE_SEEN, "of the subprotocols offered it chose %s", best->subprotocol);
 }
@@ -195,7 +203,8 @@ static void note_talk(const struct discover *discover, struct discovery *out, co
     note_pings(discover, out, best);
     out->echoes = best->echoed;
     if (best->asked_echo)
-        note(out, SURE_SEEN, best->echoed ? "it echoes what it is sent" : "it does not echo a text");
+        note(out, SURE_SEEN,
+             best->echoed ? "it echoes what it is sent" : "it does not echo: it was sent one text, \"wshealthd-\" and 16 digits");
     note(out, SURE_SEEN,
          best->deflate ? "it takes permessage-deflate (RFC 7692)" : "it does not compress: permessage-deflate was not taken");
     if (messages) {

@@ -43,7 +43,7 @@ const struct discover_row discover_rows[] = {
       .proof = "\"phx_reply\"",
       .speaks_freely = true,
       .why = "its heartbeat was answered by phx_reply" },
-    { .dialect = "signalr", .speaks_freely = true, .why = "its handshake was answered by {}" },
+    { .dialect = "signalr", .speaks_freely = true, .waits = true, .why = "its handshake was answered by {}" },
     { 0 }
 };
 
@@ -137,7 +137,7 @@ static const struct discover_result *made(const struct discover *discover, const
     for (size_t i = 0; i < discover->count; i++) {
         const struct discover_try *one = &discover->results[i].try;
 
-        if (one->row == try->row && one->place == try->place && one->origin == try->origin)
+        if (one->row == try->row && one->place == try->place && one->origin == try->origin && one->unknown == try->unknown)
             return &discover->results[i];
     }
     return NULL;
@@ -191,13 +191,39 @@ static bool take(const struct discover *discover, struct discover_try *try)
     return !made(discover, try);
 }
 
+bool discover_is_quiet(const struct discover *discover)
+{
+    const struct discover_result *first = bare(discover);
+
+    return first && first->opened && first->asked_echo && !first->echoed && !first->lost;
+}
+
+bool discover_takes_any(const struct discover *discover)
+{
+    for (size_t i = 0; i < discover->count; i++)
+        if (discover->results[i].try.unknown && discover->results[i].opened)
+            return true;
+    return false;
+}
+
+/* May the row's client speak to this server? Who waits for the server's greeting says nothing to another one. */
+static bool may_speak(const struct discover *discover, const struct discover_row *row, const struct dialect *dialect)
+{
+    const char *path = row->path ? row->path : dialect->path;
+
+    if (!discover_is_quiet(discover) || !match_spec_empty(&dialect->greeting.expect) ||
+        (path && strcmp(path, discover->url.target) == 0))
+        return true;
+    return row->speaks_freely ? row->waits && has_path(&discover->url) : !discover_takes_any(discover);
+}
+
 /* May the row be tried at the URL as it is? A URL without a path is the dialect's own path, where it has one. Two rows that differ in their path are
  * one here, and what would have greeted has not. */
 static bool fits_url(const struct discover *discover, const struct discover_row *row, bool freely)
 {
     const struct dialect *dialect = discover_dialect(discover, row->dialect);
 
-    return dialect && row->speaks_freely == freely && !(row->path && dialect->path) &&
+    return dialect && row->speaks_freely == freely && !(row->path && dialect->path) && may_speak(discover, row, dialect) &&
            !(row->greets && !dialect->subprotocols.count) && (has_path(&discover->url) || !dialect->path);
 }
 
@@ -236,7 +262,7 @@ static bool next_at_path(const struct discover *discover, struct discover_try *t
         const struct dialect *dialect = discover_dialect(discover, row->dialect);
 
         *try = (struct discover_try){ .row = row, .place = DISCOVER_AT_PATH };
-        if (dialect && (row->path || dialect->path) && take(discover, try))
+        if (dialect && (row->path || dialect->path) && may_speak(discover, row, dialect) && take(discover, try))
             return true;
     }
     return false;
@@ -252,6 +278,9 @@ bool discover_next(const struct discover *discover, struct discover_try *try)
     if (take(discover, try))
         return true;
     first = bare(discover);
+    *try = (struct discover_try){ .unknown = true };
+    if (discover_is_quiet(discover) && take(discover, try))
+        return true;
     if (next_at_url(discover, first, try))
         return true;
     return (!first->opened || !has_path(&discover->url)) && next_at_path(discover, try);

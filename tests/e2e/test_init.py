@@ -150,6 +150,27 @@ asyncio.run(main())
         assert "echo" in types and found(text, "the process is python3"), text
 
 
+@pytest.mark.parametrize("path, most", [("", 1), ("/chat", 2)])
+def test_a_chat_hears_little(node, path, most, tmp_path):
+    """npm's ws takes any path and any subprotocol, and this chat hands on what it gets: its users must not see a client of each protocol."""
+    port = free_port()
+    program = """
+const { WebSocketServer } = require(process.env.WSHEALTHD_MODULES + "/ws");
+const server = new WebSocketServer({ host: "127.0.0.1", port: Number(process.argv[1]) });
+server.on("connection", (socket) => socket.on("message", (text) => {
+  console.log(JSON.stringify(String(text)));
+  for (const other of server.clients) if (other !== socket) other.send(text);
+}));
+"""
+    with process(node, "-e", program, port, port=port, env=npm_env()) as child:
+        text, types = fits(f"ws://127.0.0.1:{port}{path}", tmp_path)
+        heard = child.out().splitlines()
+        assert types == {"handshake", "ping", "hold", "server"}, text
+        assert 1 <= len(heard) <= most and heard[0].startswith('"wshealthd-'), heard
+        found(text, "it does not echo: it was sent one text", "seen")
+        found(text, "It was not spoken to in these", "unknown")
+
+
 # --- dialects ---
 
 
@@ -213,7 +234,9 @@ def test_rabbitmq(rabbitmq, tmp_path):  # noqa: F811
     dialect(f"ws://127.0.0.1:{rabbitmq['stomp']}", tmp_path, "stomp")
     text = dialect(f"ws://127.0.0.1:{rabbitmq['mqtt']}", tmp_path, "mqtt")
     assert f"127.0.0.1:{rabbitmq['mqtt']}/ws" in keys(text), text
-    dialect(f"ws://127.0.0.1:{rabbitmq['mqtt']}/ws", tmp_path, "mqtt")
+    # Asked at this path, which any server may have, it takes any subprotocol and is silent: that may as well be a chat, so it is not spoken to.
+    text, types = fits(f"ws://127.0.0.1:{rabbitmq['mqtt']}/ws", tmp_path)
+    assert "ping" in types and found(text, "stomp or mqtt (it takes any subprotocol)? It was not spoken to", "unknown"), text
 
 
 def test_action_cable(tool, tmp_path):

@@ -23,7 +23,10 @@ struct server {
     int status; /* of what it refuses; 0: nothing is refused */
     enum reason reason;
     bool echoes, wants_origin, chooses; /* chooses: takes whatever subprotocol */
+    bool closes;                        /* on a text that is none of its protocol */
 };
+
+static unsigned spoken; /* how often the server was told something that is not its protocol */
 
 static struct discover *discover_of(const char *url)
 {
@@ -91,8 +94,13 @@ static void play_one(const struct discover *discover, const struct server *serve
         result->ready = true;
         say(result, server->answer);
     }
-    result->asked_echo = !row;
-    result->echoed = !row && server->echoes;
+    if (!row && result->try.unknown)
+        result->opened = server->chooses;
+    else if (!row)
+        result->asked_echo = !server->greeting;
+    result->echoed = result->asked_echo && server->echoes;
+    result->lost = result->asked_echo && server->closes;
+    spoken += result->asked_echo || (row && !speaks && match_spec_empty(&dialect->greeting.expect));
     discover_prove(result);
 }
 
@@ -101,6 +109,7 @@ static size_t play(struct discover *discover, const struct server *server)
 {
     struct discover_try try;
 
+    spoken = 0;
     while (discover_next(discover, &try)) {
         assert_true(discover->count < DISCOVER_TRIES_MAX);
         for (size_t i = 0; i < discover->count; i++)
@@ -123,73 +132,78 @@ static void finds_the_dialect(void **state)
         size_t most;                      /* tries */
     } rows[] = {
         { "ws://a:1",
-          { "/socket.io/?EIO=4&transport=websocket", "socket.io", "0{\"sid\":\"x\"}", "40{}", 404, REASON_UPGRADE_REFUSED, 0, 0,
+          { "/socket.io/?EIO=4&transport=websocket", "socket.io", "0{\"sid\":\"x\"}", "40{}", 404, REASON_UPGRADE_REFUSED, 0, 0, 0,
             0 },
           OUTCOME_DIALECT,
           "socket.io",
           NULL,
           2 },
         { "ws://a:1/chat",
-          { "/socket.io/?EIO=4&transport=websocket", "socket.io", "0{\"sid\":\"x\"}", "40{}", 404, REASON_UPGRADE_REFUSED, 0, 0,
+          { "/socket.io/?EIO=4&transport=websocket", "socket.io", "0{\"sid\":\"x\"}", "40{}", 404, REASON_UPGRADE_REFUSED, 0, 0, 0,
             0 },
           OUTCOME_DIALECT,
           "socket.io",
           "ws://a:1",
           3 },
         { "ws://a:1/socket.io/?EIO=4&transport=websocket",
-          { "", "socket.io", "0{\"sid\":\"x\"}", "40{}", 0, REASON_NONE, 0, 0, 0 },
+          { "", "socket.io", "0{\"sid\":\"x\"}", "40{}", 0, REASON_NONE, 0, 0, 0, 0 },
           OUTCOME_DIALECT,
           "socket.io",
           NULL,
           2 },
         { "ws://a:1",
-          { "/cable", "action-cable", "{\"type\":\"welcome\"}", NULL, 404, REASON_UPGRADE_REFUSED, 0, 0, 0 },
+          { "/cable", "action-cable", "{\"type\":\"welcome\"}", NULL, 404, REASON_UPGRADE_REFUSED, 0, 0, 0, 0 },
           OUTCOME_DIALECT,
           "action-cable",
           NULL,
           6 },
         { "ws://a:1/graphql",
-          { "/graphql", "graphql-transport-ws", NULL, "{\"type\":\"connection_ack\"}", 0, REASON_NONE, 0, 0, 0 },
+          { "/graphql", "graphql-transport-ws", NULL, "{\"type\":\"connection_ack\"}", 0, REASON_NONE, 0, 0, 0, true },
           OUTCOME_DIALECT,
           "graphql-transport-ws",
           NULL,
           4 },
         { "ws://a:1/x",
-          { "/ws", "mqtt", NULL, "CONNACK 0", 404, REASON_UPGRADE_REFUSED, 0, 0, 0 },
+          { "/ws", "mqtt", NULL, "CONNACK 0", 404, REASON_UPGRADE_REFUSED, 0, 0, 0, 0 },
           OUTCOME_DIALECT,
           "mqtt",
           "ws://a:1/ws",
           8 },
-        { "ws://a:1/", { "", "nats", "INFO {\"a\":1}", "+OK", 0, REASON_NONE, 0, 0, 0 }, OUTCOME_DIALECT, "nats", NULL, 2 },
+        { "ws://a:1/", { "", "nats", "INFO {\"a\":1}", "+OK", 0, REASON_NONE, 0, 0, 0, 0 }, OUTCOME_DIALECT, "nats", NULL, 2 },
         { "ws://a:1",
-          { "/connection/websocket", "centrifugo", NULL, CONNECTED, 404, REASON_UPGRADE_REFUSED, 0, 0, 0 },
+          { "/connection/websocket", "centrifugo", NULL, CONNECTED, 404, REASON_UPGRADE_REFUSED, 0, 0, 0, 0 },
           OUTCOME_DIALECT,
           "centrifugo",
           NULL,
           16 },
         { "ws://a:1/own",
-          { "/own", "phoenix", NULL, "[null,\"1\",\"phoenix\",\"phx_reply\",{}]", 0, REASON_NONE, 0, 0, 0 },
+          { "/own", "phoenix", NULL, "[null,\"1\",\"phoenix\",\"phx_reply\",{}]", 0, REASON_NONE, 0, 0, 0, true },
           OUTCOME_DIALECT,
           "phoenix",
           NULL,
           10 },
-        { "ws://a:1/hub", { "/hub", "signalr", NULL, "{}", 0, REASON_NONE, 0, 0, 0 }, OUTCOME_DIALECT, "signalr", NULL, 10 },
+        { "ws://a:1/hub", { "/hub", "signalr", NULL, "{}", 0, REASON_NONE, 0, 0, 0, 0 }, OUTCOME_DIALECT, "signalr", NULL, 10 },
         /* who echoes is asked no more */
-        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_NONE, true, 0, true }, OUTCOME_RAW, NULL, NULL, 1 },
-        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_NONE, 0, 0, 0 }, OUTCOME_RAW, NULL, NULL, 10 },
-        { "ws://a:1", { "", NULL, NULL, NULL, 0, REASON_NONE, 0, 0, true }, OUTCOME_RAW, NULL, NULL, 16 },
-        { "ws://a:1/ws", { "/never", NULL, NULL, NULL, 404, REASON_UPGRADE_REFUSED, 0, 0, 0 }, OUTCOME_REFUSED, NULL, NULL, 16 },
+        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_NONE, true, 0, true, 0 }, OUTCOME_RAW, NULL, NULL, 1 },
+        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_NONE, 0, 0, 0, 0 }, OUTCOME_RAW, NULL, NULL, 11 },
+        { "ws://a:1", { "", NULL, NULL, NULL, 0, REASON_NONE, 0, 0, true, 0 }, OUTCOME_RAW, NULL, NULL, 16 },
+        { "ws://a:1/ws", { "/never", NULL, NULL, NULL, 404, REASON_UPGRADE_REFUSED, 0, 0, 0, 0 }, OUTCOME_REFUSED, NULL, NULL, 16 },
         { "ws://a:1/ws",
-          { "/never", NULL, NULL, NULL, 403, REASON_UPGRADE_UNAUTHORIZED, 0, 0, 0 },
+          { "/never", NULL, NULL, NULL, 403, REASON_UPGRADE_UNAUTHORIZED, 0, 0, 0, 0 },
           OUTCOME_REFUSED,
           NULL,
           NULL,
           3 },
-        { "ws://a:1/ws", { "/never", NULL, NULL, NULL, 429, REASON_RATE_LIMITED, 0, 0, 0 }, OUTCOME_REFUSED, NULL, NULL, 1 },
-        { "ws://a:1/ws", { "/never", NULL, NULL, NULL, 0, REASON_UPGRADE_TIMEOUT, 0, 0, 0 }, OUTCOME_UNREACHABLE, NULL, NULL, 2 },
-        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_CONNECT_REFUSED, 0, 0, 0 }, OUTCOME_UNREACHABLE, NULL, NULL, 1 },
-        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_TLS_CERT_UNTRUSTED, 0, 0, 0 }, OUTCOME_UNREACHABLE, NULL, NULL, 1 },
-        { "ws://a:1/ws", { "", NULL, NULL, NULL, 403, REASON_UPGRADE_UNAUTHORIZED, true, true, 0 }, OUTCOME_RAW, NULL, NULL, 2 },
+        { "ws://a:1/ws", { "/never", NULL, NULL, NULL, 429, REASON_RATE_LIMITED, 0, 0, 0, 0 }, OUTCOME_REFUSED, NULL, NULL, 1 },
+        { "ws://a:1/ws",
+          { "/never", NULL, NULL, NULL, 0, REASON_UPGRADE_TIMEOUT, 0, 0, 0, 0 },
+          OUTCOME_UNREACHABLE,
+          NULL,
+          NULL,
+          2 },
+        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_CONNECT_REFUSED, 0, 0, 0, 0 }, OUTCOME_UNREACHABLE, NULL, NULL, 1 },
+        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_TLS_CERT_UNTRUSTED, 0, 0, 0, 0 }, OUTCOME_UNREACHABLE, NULL, NULL, 1 },
+        { "ws://a:1/ws", { "", NULL, NULL, NULL, 403, REASON_UPGRADE_UNAUTHORIZED, true, true, 0, 0 }, OUTCOME_RAW, NULL, NULL, 2 },
     };
 
     (void)state;
@@ -201,6 +215,8 @@ static void finds_the_dialect(void **state)
         discover_judge(discover, found);
         print_message("%s %s: %zu tries\n", rows[i].url, rows[i].dialect ? rows[i].dialect : "", tries);
         assert_in_range(tries, 1, rows[i].most);
+        if (!rows[i].dialect)
+            assert_in_range(spoken, 0, 2);
         assert_int_equal(found->outcome, rows[i].outcome);
         assert_string_equal(found->row ? found->row->dialect : "", rows[i].dialect ? rows[i].dialect : "");
         assert_string_equal(found->url, rows[i].configured ? rows[i].configured : rows[i].url);
@@ -279,7 +295,7 @@ static void expect_finding(const struct discovery *found, enum discover_sure sur
 /* How sure a sentence is depends on where it comes from. */
 static void says_how_sure(void **state)
 {
-    static const struct server centrifugo = { "", "centrifugo", NULL, CONNECTED, 0, REASON_NONE, 0, 0, 0 };
+    static const struct server centrifugo = { "", "centrifugo", NULL, CONNECTED, 0, REASON_NONE, 0, 0, 0, true };
     struct discover *discover = discover_of("ws://a:1/own");
     struct discovery found;
 
@@ -316,7 +332,7 @@ static void takes_no_absurd_periods(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof greetings / sizeof *greetings; i++) {
-        const struct server server = { "", "socket.io", greetings[i], "40{}", 0, REASON_NONE, 0, 0, 0 };
+        const struct server server = { "", "socket.io", greetings[i], "40{}", 0, REASON_NONE, 0, 0, 0, 0 };
         struct discover *discover = discover_of("ws://a:1/own");
         struct discovery found;
 
