@@ -1,6 +1,7 @@
 /*
- * What `wshealthd check URL` adds to its advice where a bare WebSocket is refused: does a dialect of the table (agent/cli/discover.h) work there, or at the dialect's own
- * path? Called by cli_check.c once the rounds are over, for people only: programs get the verdict at once. Changes no verdict.
+ * What `wshealthd check URL` adds to its advice where a bare WebSocket is refused: does a dialect of the table (agent/cli/discover.h)
+ * work there, or at the dialect's own path? Called by cli_check.c once the rounds are over, for people only: programs get the verdict at
+ * once. Changes no verdict.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 
 enum { HTTP_SERVER_ERROR = 500 };
 
-/* The server answers, and what it says may be meant for who comes the wrong way. One that hangs, or refuses for the pace or the token, is left alone. */
+/* The server answers, and what it says may be meant for who comes the wrong way. One that hangs, or refuses for the pace or the token, is
+ * left alone. */
 static bool may_be_the_way(enum reason reason)
 {
     return reason == REASON_UPGRADE_REFUSED || reason == REASON_UPGRADE_INVALID || reason == REASON_UPGRADE_REDIRECT ||

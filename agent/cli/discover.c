@@ -360,8 +360,8 @@ static void begin_next(struct driver *driver)
     begin_try(driver, &best->try, &discover->listened);
 }
 
-/* Once the upgrade is granted, who speaks the dialect answers as fast as it has granted it, or nearly so: a server that takes every subprotocol and says
- * nothing must not use up the time of all tries. */
+/* Once the upgrade is granted, who speaks the dialect answers as fast as it has granted it, or nearly so: a server that takes every
+ * subprotocol and says nothing must not use up the time of all tries. */
 static bool is_late(const struct driver *driver)
 {
     uint64_t now_ns = clock_now_ns(), opened_ns = dialogue_opened_ns(driver->dialogue);

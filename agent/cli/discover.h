@@ -132,8 +132,8 @@ struct discover {
 bool discover_next(const struct discover *discover, struct discover_try *try);
 /* Of a result: does it show that the server speaks the row's dialect? Sets `proven`. */
 void discover_prove(struct discover_result *result);
-/* The bare upgrade was granted, and one text was met with silence: what the server does with texts is not known, it may hand them to its users. It is
- * spoken to no more, except in a dialect whose subprotocol it has chosen, or one at whose usual path the URL is. */
+/* The bare upgrade was granted, and one text was met with silence: what the server does with texts is not known, it may hand them to its
+ * users. It is spoken to no more, except in a dialect whose subprotocol it has chosen, or one at whose usual path the URL is. */
 bool discover_is_quiet(const struct discover *discover);
 bool discover_takes_any(const struct discover *discover); /* it chooses whatever subprotocol is offered */
 /* The result that says most; NULL: there is none at all. */

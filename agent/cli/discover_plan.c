@@ -217,8 +217,8 @@ static bool may_speak(const struct discover *discover, const struct discover_row
     return row->speaks_freely ? row->waits && has_path(&discover->url) : !discover_takes_any(discover);
 }
 
-/* May the row be tried at the URL as it is? A URL without a path is the dialect's own path, where it has one. Two rows that differ in their path are
- * one here, and what would have greeted has not. */
+/* May the row be tried at the URL as it is? A URL without a path is the dialect's own path, where it has one. Two rows that differ in
+ * their path are one here, and what would have greeted has not. */
 static bool fits_url(const struct discover *discover, const struct discover_row *row, bool freely)
 {
     const struct dialect *dialect = discover_dialect(discover, row->dialect);
@@ -237,7 +237,8 @@ static bool next_of(const struct discover *discover, bool freely, struct discove
     return false;
 }
 
-/* At the URL itself. What the server has said first names the dialect; else those that it must choose, and then those that are just tried. */
+/* At the URL itself. What the server has said first names the dialect; else those that it must choose, and then those that are just
+ * tried. */
 static bool next_at_url(const struct discover *discover, const struct discover_result *first, struct discover_try *try)
 {
     bool greeted = false;
