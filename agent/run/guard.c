@@ -361,12 +361,18 @@ static bool turn(void)
         follow_server();
     if (guard.turns == CHECK_SETUP_TURNS && !guard.ending)
         check_setup();
-    if (guard.agent && guard.server_gone && guard.end_in && --guard.end_in == 0)
-        kill(guard.agent, SIGKILL);
+    if (guard.agent && guard.server_gone && guard.end_in) {
+        guard.end_in--;
+        if (!guard.end_in)
+            kill(guard.agent, SIGKILL);
+    }
     if (guard.ending)
         return false;
-    if (!guard.agent)
-        return guard.pause && --guard.pause ? false : start_agent();
+    if (!guard.agent) {
+        if (guard.pause)
+            guard.pause--;
+        return !guard.pause && start_agent();
+    }
     if (++guard.silent > (guard.spoken ? SILENT_TURNS : FIRST_WORD_TURNS)) {
         event_log(EVENT_AGENT_ERROR, "unit", guard.unit, "message", "the agent hangs, and is started again", NULL);
         kill(guard.agent, SIGKILL);

@@ -84,8 +84,8 @@ void notify_init(void)
 /* MSG_DONTWAIT: if the manager does not read, the message is lost, and the agent does not wait. */
 static bool send_message(const char *message, size_t size)
 {
-    return sendto(notify.socket - 1, message, size, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&notify.address,
-                  notify.address_len) >= 0;
+    return notify.socket > 0 && sendto(notify.socket - 1, message, size, MSG_NOSIGNAL | MSG_DONTWAIT,
+                                       (const struct sockaddr *)&notify.address, notify.address_len) >= 0;
 }
 
 void notify_send(const char *fmt, ...)
