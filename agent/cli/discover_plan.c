@@ -206,13 +206,19 @@ bool discover_takes_any(const struct discover *discover)
     return false;
 }
 
+/* A path that says which protocol is behind it. Any server may have /ws. */
+static bool is_telling(const char *path)
+{
+    return path && strcmp(path, "/ws") != 0;
+}
+
 /* May the row's client speak to this server? Who waits for the server's greeting says nothing to another one. */
 static bool may_speak(const struct discover *discover, const struct discover_row *row, const struct dialect *dialect)
 {
     const char *path = row->path ? row->path : dialect->path;
 
     if (!discover_is_quiet(discover) || !match_spec_empty(&dialect->greeting.expect) ||
-        (path && strcmp(path, discover->url.target) == 0))
+        (is_telling(path) && strcmp(path, discover->url.target) == 0))
         return true;
     return row->speaks_freely ? row->waits && has_path(&discover->url) : !discover_takes_any(discover);
 }

@@ -150,7 +150,7 @@ asyncio.run(main())
         assert "echo" in types and found(text, "the process is python3"), text
 
 
-@pytest.mark.parametrize("path, most", [("", 1), ("/chat", 2)])
+@pytest.mark.parametrize("path, most", [("", 1), ("/chat", 2), ("/ws", 2)])
 def test_a_chat_hears_little(node, path, most, tmp_path):
     """npm's ws takes any path and any subprotocol, and this chat hands on what it gets: its users must not see a client of each protocol."""
     port = free_port()

@@ -187,6 +187,7 @@ static void finds_the_dialect(void **state)
         { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_NONE, true, 0, true, 0 }, OUTCOME_RAW, NULL, NULL, 1 },
         { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_NONE, 0, 0, 0, 0 }, OUTCOME_RAW, NULL, NULL, 11 },
         { "ws://a:1", { "", NULL, NULL, NULL, 0, REASON_NONE, 0, 0, true, 0 }, OUTCOME_RAW, NULL, NULL, 16 },
+        { "ws://a:1/ws", { "", NULL, NULL, NULL, 0, REASON_NONE, 0, 0, true, 0 }, OUTCOME_RAW, NULL, NULL, 16 },
         { "ws://a:1/ws", { "/never", NULL, NULL, NULL, 404, REASON_UPGRADE_REFUSED, 0, 0, 0, 0 }, OUTCOME_REFUSED, NULL, NULL, 16 },
         { "ws://a:1/ws",
           { "/never", NULL, NULL, NULL, 403, REASON_UPGRADE_UNAUTHORIZED, 0, 0, 0, 0 },
