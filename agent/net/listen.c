@@ -84,9 +84,13 @@ static bool has_ipv6(void)
 /* Adds to the error which process uses the port, if that can be seen, and what to do. */
 static void fail_taken(const struct listen_address *address, struct err *err)
 {
-    char holder[80], text[240];
+    char holder[80], self[24], text[240];
     listen_holder(address->port, holder, sizeof holder);
-    if (strncmp(holder, "wshealthd ", 10) == 0)
+    snprintf(self, sizeof self, "(process %d)", (int)getpid());
+    if (strncmp(holder, "wshealthd ", 10) == 0 &&
+        strstr(holder, self)) /* a reload opens what is new before it closes what is old */
+        snprintf(text, sizeof text, "this agent listens on that port already: another port, or a restart, is needed");
+    else if (strncmp(holder, "wshealthd ", 10) == 0)
         snprintf(text, sizeof text,
                  "address already in use by another agent, %s: each on a host needs a `listen` and an `admin` of its own", holder);
     else

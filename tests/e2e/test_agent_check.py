@@ -165,6 +165,10 @@ def test_a_reload_moves_and_removes_it(tmp_path, server):
             code, _, err = child.command("reload")
             assert code == 3 and "agent_check: " in err and "in use" in err, err
         assert line(second) == "up ready 100%\n"
+        child.write(conf(second, server.port).replace(f"127.0.0.1:{second}", f"0.0.0.0:{second}"))
+        code, _, err = child.command("reload")
+        assert code == 3 and "this agent listens on that port already" in err, err
+        assert line(second) == "up ready 100%\n"
         child.write(conf("off", server.port).replace("127.0.0.1:off", "off"))
         assert child.command("reload")[0] == 0
         with pytest.raises(OSError):
