@@ -244,7 +244,7 @@ static void writes_what_loads(void **state)
                 struct buf out = BUF_INIT(1 << 20);
                 struct conf_errors errors;
 
-                *result = (struct discover_result){ .try = { &discover_rows[row], row % 2, way == 1 },
+                *result = (struct discover_result){ .try = { .row = &discover_rows[row], .place = row % 2, .origin = way == 1 },
                                                     .opened = way != 2,
                                                     .ready = way < 2,
                                                     .ponged = way == 0,
