@@ -14,7 +14,7 @@ import subprocess
 import pytest
 import yaml
 
-from harness import RELEASE, ROOT, environment, wshealthd
+from harness import RELEASE, ROOT, agent, environment, wshealthd
 
 HELM = ROOT / "helm"
 RENDERED = HELM / "rendered"
@@ -196,6 +196,16 @@ def test_what_the_schema_refuses(chart, values, named):
 def test_without_any_value_it_says_what_is_missing():
     done = helm("template", "x", "wshealthd", check=False)
     assert done.returncode != 0 and "say where the WebSocket is" in done.stderr
+    done = helm("lint", "wshealthd", check=False)  # which goes on after that
+    assert "say where the WebSocket is" in done.stderr and "nil pointer" not in done.stdout, done.stdout + done.stderr
+
+
+def test_the_notes_name_answers_that_the_agent_has(tmp_path):
+    """The paths of what people are told to ask by HTTP."""
+    with agent("target: { url: ws://127.0.0.1:9/ws }\n", tmp_path) as child:
+        for file in HELM.glob("*/templates/NOTES.txt"):
+            for path in re.findall(r"(?<=\}\}|\s\s)/(?!\{)[\w?=&]*", file.read_text()):
+                assert child.get(path).status in (200, 503), f"{file}: {path}"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -344,3 +354,21 @@ def test_the_component_without_a_tool():
     assert sidecar["initContainers"] == [wanted]
     assert hook["value"] == chart["containers"][0]["lifecycle"]
     assert sidecar["terminationGracePeriodSeconds"] == chart["terminationGracePeriodSeconds"]
+
+
+# --- what the guide tells people to type --------------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_guide(tmp_path):
+    """The sh blocks of docs/kubernetes.md, as they are printed, in the source's directory. Without a cluster `helm install` renders, `kubectl apply -k` builds; make k8s
+    does the rest."""
+    printed = "".join(re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/kubernetes.md").read_text(), re.M | re.S))
+    for name, word, instead in (("helm", "install", "template"), ("kubectl", "apply -k", "kustomize")):
+        (tmp_path / name).write_text(f'#!/bin/sh\ncase "$*" in "{word} "*) shift {len(word.split())} ;; *) exit 99 ;; esac\nexec {program(name)} {instead} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(["bash", "-e", "-c", printed.replace("\nkubectl", "\necho ---\nkubectl")], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+                          env={**environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert done.returncode == 0, f"{printed}{done.stderr}"
+    made = {(one["kind"], one["metadata"]["name"]) for one in objects(done.stdout)}
+    assert {("Deployment", "watch-wshealthd"), ("Deployment", "chat")} <= made, made
+    assert "wss://chat.example.com/ws" in done.stdout

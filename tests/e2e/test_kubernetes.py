@@ -12,7 +12,7 @@ import sys
 import pytest
 import yaml
 
-from harness import BINARY, MODULES, ROOT, agent, echo_server, environment, free_port, process, until
+from harness import BINARY, MODULES, PYTHON, ROOT, SERVERS, agent, echo_server, environment, free_port, process, until
 
 sys.path.insert(0, str(ROOT / "tests" / "k8s"))
 import kubelet  # noqa: E402  pylint: disable=wrong-import-position
@@ -83,6 +83,45 @@ def test_story(world, tell):
     except AssertionError:
         print(world.tell())
         raise
+
+
+def test_the_pod_of_readme(tmp_path):
+    """Its Kubernetes block as it is printed, with two ports and an echo server as the chat: ready, out of rotation while the server hangs, and nothing restarts."""
+    text = (ROOT / "README.md").read_text()
+    spec = yaml.safe_load(re.search(r"^```yaml\n(spec:\n.*?)^```$", text[text.index("**Kubernetes**"):], re.M | re.S)[1])["spec"]
+    (sidecar,) = spec["initContainers"]
+    assert sidecar["command"][0] == "wshealthd"
+
+    def chat(pod):
+        return [PYTHON, str(SERVERS / "echo.py"), str(pod.ports[8080])], environment()
+
+    def wshealthd(pod):
+        args = [word.replace(":8080", f":{pod.ports[8080]}") for word in sidecar["command"][1:]]
+        return [BINARY, *args], environment(WSHEALTHD_LISTEN=f"127.0.0.1:{pod.ports[9717]}", WSHEALTHD_ADMIN="off")
+
+    there = kubelet.World({"spec": {"replicas": 1, "template": {"spec": spec}}}, {}, tmp_path, {"chat": chat, "wshealthd": wshealthd}, None, free_port, (8080, 9717))
+    try:
+        until("the pod is ready", there.ready, story.PATIENCE)
+        (pod,) = there.pods()
+        there.signal(pod.name, "chat", signal.SIGSTOP)
+        until("it is out of rotation", lambda: not there.ready(), story.PATIENCE)
+        there.signal(pod.name, "chat", signal.SIGCONT)
+        until("it is back", there.ready, story.PATIENCE)
+        assert not there.restarts(pod.name, "chat") and not there.restarts(pod.name, "wshealthd"), there.tell()
+    except AssertionError:
+        print(there.tell())
+        raise
+    finally:
+        there.end()
+
+
+def test_the_probes_of_readme_are_the_charts():
+    text = (ROOT / "README.md").read_text()
+    (ours,) = yaml.safe_load(re.search(r"^```yaml\n(spec:\n.*?)^```$", text[text.index("**Kubernetes**"):], re.M | re.S)[1])["spec"]["initContainers"]
+    (theirs,) = object_of("default-1.33", "Deployment")["spec"]["template"]["spec"]["initContainers"]
+    for kind in ("readinessProbe", "livenessProbe"):
+        assert {"failureThreshold": 3, **ours[kind]} == theirs[kind]
+    assert ours["restartPolicy"] == theirs["restartPolicy"] and "startupProbe" not in ours
 
 
 CONF = """

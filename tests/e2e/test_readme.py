@@ -5,7 +5,8 @@ Every fenced block names its language, and each language has one rule:
   console  `$ command` and its output. The line above the fence says what must run meanwhile: <!-- run: SCENE -->, see SCENES. The commands are
            executed as they are printed, in a directory that has the YAML block before it as wshealthd.yaml.
   text     what `wshealthd demo` prints in its own terminal: <!-- run: demo-start --> or <!-- run: demo-log FAULT -->.
-  sh       nothing is executed; commands of wshealthd and make must exist with these flags. So must those in `code` in the text.
+  sh       commands of wshealthd and make must exist with these flags, and so must those in `code` in the text. test_systemd_docs.py, test_helm.py,
+           test_load_balancers.py and test_rolling_restart.py run the blocks of their documents; `make fresh` runs those of README.
   yaml     a configuration passes `wshealthd config check`, a part of one too when it is put beside a target and a broker; what belongs to
            Kubernetes, a load balancer or a monitor must be well-formed, ask paths that the agent has at its port, or series that it has.
            test_load_balancers.py runs those of the programs that can be had.
@@ -584,6 +585,15 @@ def test_samples_compile(block, tmp_path):
 
 
 # --- the documents themselves -------------------------------------------------------------------------------------------------
+
+
+# Who runs the sh blocks of a document.
+RUN = {"README.md": "tools/fresh", "docs/kubernetes.md": "e2e/test_helm.py", "docs/load-balancers.md": "e2e/test_load_balancers.py", "docs/systemd.md": "e2e/test_systemd_docs.py"}
+
+
+@each("sh")
+def test_every_line_of_a_shell_is_run_somewhere(block):
+    assert block.file in RUN and (ROOT / "tests" / RUN[block.file]).exists(), f"{block}: no test runs the sh blocks of this document: write a console block, or one"
 
 
 def test_every_block_has_a_rule():

@@ -32,7 +32,7 @@ roll-out and the restart of one pod.
   labels: { severity: critical }
   annotations:
     summary: Most WebSocket servers of {{ `{{ $labels.job }}` }} take no new connections
-    description: {{ `Only {{ $value | humanizePercentage }} of the instances are ready. wshealthd_diagnosis says the cause, and the agent's page (port 9717) what to do.` | quote }}
+    description: {{ `Only {{ $value | humanizePercentage }} of the instances are ready. wshealthd_diagnosis says the cause, and "wshealthd status" in an agent's container what to do.` | quote }}
 - alert: WshealthdNotReady
   expr: |
     wshealthd_ready{{ "{" }}{{ $s }}} == 0 unless wshealthd_draining{{ "{" }}{{ $s }}} == 1
