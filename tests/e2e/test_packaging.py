@@ -1,12 +1,14 @@
 """What a release is made of: the archive, the changelog, the SPDX document. `make deb` and `make image` are built by .ci/run."""
 import hashlib
+import io
 import json
 import re
 import subprocess
+import tarfile
 
 import pytest
 
-from harness import BUILD, RELEASE, ROOT, wshealthd
+from harness import BUILD, RELEASE, ROOT, agent, wshealthd
 
 PACKAGING = ROOT / "packaging"
 
@@ -66,3 +68,40 @@ def test_the_bill_of_materials(tool, version):
     linked, opened = (" ".join(sorted(related[kind])) for kind in ("DYNAMIC_LINK", "OPTIONAL_DEPENDENCY_OF"))
     assert "libssl" in linked and "libuv1" in linked and "libnats" in opened and "libnghttp2" in opened
     assert "llhttp" in text
+
+
+def built(what, name):
+    """The newest of that name, unless it is older than its recipe."""
+    found = sorted((ROOT / "build" / what).glob(name))
+    recipe = [PACKAGING / what, *(PACKAGING / "debian").iterdir(), *(ROOT / "systemd").rglob("*")] if what == "deb" else [PACKAGING / what, PACKAGING / "image-root", PACKAGING / "Containerfile"]
+    if not found or found[-1].stat().st_mtime < max(file.stat().st_mtime for file in recipe):
+        pytest.skip(f"build/{what}/{name} is missing, or older than its recipe (make {what})")
+    return found[-1]
+
+
+def test_the_package_is_small(tool):
+    """At most 1.5 MB installed, without its libraries."""
+    size = int(run(tool("dpkg-deb"), "-f", built("deb", "wshealthd_*.deb"), "Installed-Size")) * 1024
+    assert size <= 1.5e6, f"{size} bytes"
+
+
+def test_the_image_is_what_readme_says(tmp_path, version):
+    """Its size, its user, its health check, and that it has no shell, from the archive that `make image` writes."""
+    with tarfile.open(built("image", f"wshealthd-{version}.tar")) as archive:
+        def blob(name):
+            return archive.extractfile(name).read()
+
+        (manifest,) = json.loads(blob("manifest.json"))
+        files = [member for layer in manifest["Layers"] for member in tarfile.open(fileobj=io.BytesIO(blob(layer)))]
+        config = json.loads(blob(manifest["Config"]))["config"]
+    said = float(re.search(r"([\d.]+) MB, no shell, user 65532", (ROOT / "README.md").read_text())[1])
+    size = sum(member.size for member in files) / 1e6
+    assert abs(size - said) < 0.25 and size <= 15, f"{size:.2f} MB; README says {said}"
+    names = {member.name.rpartition("/")[2] for member in files}
+    assert "wshealthd" in names and not names & {"sh", "bash", "dash", "busybox"}
+    assert config["User"] == "65532:65532" and config["Entrypoint"] == ["/usr/bin/wshealthd"]
+    kind, program, *args = config["Healthcheck"]["Test"]
+    assert (kind, program) == ("CMD", "/usr/bin/wshealthd")
+    with agent("target: { url: ws://127.0.0.1:9/ws }\n", tmp_path) as child:  # a server that is down makes no agent ill
+        code, out, err = wshealthd(*(word.replace(":9717", f":{child.port}") for word in args))
+        assert code == 0, out + err

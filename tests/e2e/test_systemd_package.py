@@ -5,22 +5,22 @@ import subprocess
 import pytest
 
 from booted import OTHER_ROOT, boot  # noqa: F401  (boot is a fixture)
-from harness import ROOT
+from test_packaging import built
 
 
 @pytest.fixture
 def packages(tool, tmp_path, boot):
     """Puts the package, and the same as a newer version, beside the units of the machine that is booted."""
-    built = sorted((ROOT / "build" / "deb").glob("wshealthd_*.deb"))
-    if not built or OTHER_ROOT:
-        pytest.skip("no package of this Debian in build/deb (make deb)")
+    if OTHER_ROOT:
+        pytest.skip("the package is of this Debian")
+    package = built("deb", "wshealthd_*.deb")
     dpkg = tool("dpkg-deb")
-    subprocess.run([dpkg, "-R", built[-1], tmp_path / "tree"], check=True)
+    subprocess.run([dpkg, "-R", package, tmp_path / "tree"], check=True)
     control = tmp_path / "tree" / "DEBIAN" / "control"
-    version = subprocess.run([dpkg, "-f", built[-1], "Version"], capture_output=True, text=True, check=True).stdout.strip()
+    version = subprocess.run([dpkg, "-f", package, "Version"], capture_output=True, text=True, check=True).stdout.strip()
     control.write_text(control.read_text().replace(f"Version: {version}\n", f"Version: {version}+newer\n"))
     subprocess.run([dpkg, "-b", tmp_path / "tree", tmp_path / "newer.deb"], check=True, stdout=subprocess.DEVNULL)
-    shutil.copy(built[-1], tmp_path / "units" / "files" / "package.deb")
+    shutil.copy(package, tmp_path / "units" / "files" / "package.deb")
     shutil.move(tmp_path / "newer.deb", tmp_path / "units" / "files" / "newer.deb")
 
 
