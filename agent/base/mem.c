@@ -4,6 +4,7 @@
 #include <link.h>
 #include <malloc.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,21 @@ void mem_unmap(void *p, size_t size)
         munmap(p, size);
 }
 
+/* Has the dynamic linker changed its code (DT_TEXTREL)? Then its pages are not as they are in the file. */
+static bool has_changed_code(const struct dl_phdr_info *object)
+{
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+
+        if (part->p_type != PT_DYNAMIC)
+            continue;
+        for (const ElfW(Dyn) *entry = (const void *)(object->dlpi_addr + part->p_vaddr); entry->d_tag != DT_NULL; entry++)
+            if (entry->d_tag == DT_TEXTREL || (entry->d_tag == DT_FLAGS && (entry->d_un.d_val & DF_TEXTREL)))
+                return true;
+    }
+    return false;
+}
+
 /* Pages of code and constants that are as they are in the file: the kernel has them still, and maps again what is used again. Those that are
  * written to, of which the dynamic linker has changed some, are left alone. */
 static int forget_code(struct dl_phdr_info *object, size_t size, void *user)
@@ -90,7 +106,7 @@ static int forget_code(struct dl_phdr_info *object, size_t size, void *user)
 
     (void)size;
     (void)user;
-    if (strncmp(object->dlpi_name, "linux-", strlen("linux-")) == 0) /* the kernel's own: no file */
+    if (strncmp(object->dlpi_name, "linux-", strlen("linux-")) == 0 /* the kernel's own: no file */ || has_changed_code(object))
         return 0;
     for (int i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[i];
