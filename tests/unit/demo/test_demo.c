@@ -23,7 +23,13 @@
 #include "agent/run/agent.h"
 #include "brokers/memory.h"
 
-enum { SHORT_MS = 300, LONG_MS = 20000, HOLD_MS = 2000 /* a single round of hold takes all its time */ };
+enum {
+    SHORT_MS = 300,
+    SOON_MS = 1000,
+    LONG_MS = 20000,
+    PATIENT_ROUNDS = 20,
+    HOLD_MS = 2000 /* a single round of hold takes all its time */
+};
 
 struct bench {
     struct loop loop;
@@ -129,7 +135,12 @@ static void test_every_fault_is_found(void **state)
         int fault = demo_fault_find(table[i].fault, &err);
         assert_true(fault >= 0);
         demo_server_set_faults(bench->server, DEMO_FAULT_BIT(fault));
-        judge(bench, table[i].check, "/ws", table[i].waits ? SHORT_MS : LONG_MS, 0);
+        for (int round = 0; round < PATIENT_ROUNDS;
+             round++) { /* a round that finds the agent itself late is void, and says nothing */
+            judge(bench, table[i].check, "/ws", table[i].waits ? SOON_MS : LONG_MS, 0);
+            if (bench->status != RESULT_VOID)
+                break;
+        }
         if (bench->status != RESULT_FAIL || bench->reason != table[i].reason)
             fail_msg("%s: %s says %s (%s), want %s", table[i].fault, table[i].check, result_name(bench->status),
                      reason_name(bench->reason), reason_name(table[i].reason));
@@ -272,8 +283,8 @@ static void on_published(void *user, struct slice body)
     demo_server_say(bench->server, body);
 }
 
-/* One round of delivery, and one of the broker's own check. */
-static void judge_delivery(struct bench *bench, int64_t timeout_ms)
+/* One round of delivery, and one of the broker's own check; again where the agent itself was late. */
+static void judge_delivery_once(struct bench *bench, int64_t timeout_ms)
 {
     const struct agent_options options = { .once = true, .on_done = on_done, .user = bench };
     struct conf *conf = bus_conf(bench, timeout_ms);
@@ -283,6 +294,15 @@ static void judge_delivery(struct bench *bench, int64_t timeout_ms)
     conf_unref(conf);
     loop_run(&bench->loop);
     agent_free(bench->agent);
+}
+
+static void judge_delivery(struct bench *bench, int64_t timeout_ms)
+{
+    for (int round = 0; round < PATIENT_ROUNDS; round++) {
+        judge_delivery_once(bench, timeout_ms);
+        if (bench->status != RESULT_VOID)
+            return;
+    }
 }
 
 static void test_faults_of_the_broker(void **state)
@@ -303,16 +323,16 @@ static void test_faults_of_the_broker(void **state)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         demo_bus_set_faults(bus, 0);
         do /* it comes back in a moment */
-            judge_delivery(bench, SHORT_MS);
+            judge_delivery(bench, SOON_MS);
         while (bench->status != RESULT_PASS);
         demo_bus_set_faults(bus, DEMO_FAULT_BIT(table[i].fault));
-        judge_delivery(bench, table[i].waits ? SHORT_MS : LONG_MS);
+        judge_delivery(bench, table[i].waits ? SOON_MS : LONG_MS);
         if (bench->status != RESULT_FAIL || bench->reason != table[i].reason)
             fail_msg("%s: %s, want %s", demo_fault_name(table[i].fault), reason_name(bench->reason), reason_name(table[i].reason));
     }
     demo_bus_set_faults(bus, 0);
     demo_server_set_faults(bench->server, DEMO_FAULT_BIT(DEMO_MUTE));
-    judge_delivery(bench, SHORT_MS);
+    judge_delivery(bench, SOON_MS);
     assert_int_equal(bench->reason, REASON_DELIVERY_LOST);
     demo_bus_close(bus, on_stopped, bench);
     loop_run(&bench->loop);

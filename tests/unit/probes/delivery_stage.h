@@ -420,7 +420,7 @@ static void on_freed(void *user)
 }
 
 /* `more` are lines of the check's mapping. */
-static void begin(const char *timeout, const char *more)
+static void begin_every(const char *interval, const char *timeout, const char *more)
 {
     static const struct listen_options options = { .fd = -1 };
     struct buf text = BUF_INIT(4096);
@@ -442,14 +442,19 @@ static void begin(const char *timeout, const char *more)
     buf_printf(&text,
                "target: { url: \"ws://127.0.0.1:%u/ws\" }\nidentity: { id: me, region: here }\n"
                "brokers: [ { name: bus, type: puppet, timeout: 1s, retry: { min: 10ms, max: 10ms } } ]\n"
-               "checks:\n  - type: delivery\n    interval: 100ms\n    jitter: 0%%\n    timeout: %s\n%s",
-               listener_port(listener), timeout, more);
+               "checks:\n  - type: delivery\n    interval: %s\n    jitter: 0%%\n    timeout: %s\n%s",
+               listener_port(listener), interval, timeout, more);
     stage.conf = host_conf(&text, &env);
     buf_fini(&text);
     stage.host = (struct check_host){ .on_judged = on_judged, .find_broker = find_broker, .nonce = "0badcafe", .user = &stage };
     host_begin(&stage.host, &loop);
     stage.broker = broker_new(&loop, &stage.conf->brokers[0], NULL);
     host_checks(&stage.host, stage.conf, &stage.check, 1);
+}
+
+static void begin(const char *timeout, const char *more)
+{
+    begin_every("100ms", timeout, more);
 }
 
 static const struct check_view *play(unsigned rounds)

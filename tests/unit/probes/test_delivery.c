@@ -15,8 +15,9 @@
 enum { LATE_MS = 60 };
 
 #define ONE "    channel: news\n"
-#define SOON "200ms" /* where a deadline is awaited */
-#define LONG "20s"   /* where none is */
+#define SOON "800ms"                  /* where a deadline is awaited; late by a quarter of it, the agent voids the round */
+#define IN_TIME "    within: 600ms\n" /* beside SOON */
+#define LONG "20s"                    /* where none is */
 
 /* --- the table --- */
 
@@ -324,7 +325,7 @@ static void lose_one_round(unsigned round)
 static void test_recovery_by_rise(void **state)
 {
     (void)state;
-    begin(SOON, ONE "    within: 150ms\n    rise: 3\n");
+    begin(SOON, ONE IN_TIME "    rise: 3\n");
     stage.on_round = lose_one_round;
     play(3);
     assert_int_equal(stage.reasons[2], REASON_DELIVERY_LOST);
@@ -351,7 +352,7 @@ static void test_shared_turns_local_slowly(void **state)
     const struct check_view *view;
 
     (void)state;
-    begin(SOON, ONE "    within: 150ms\n    fall: 2\n");
+    begin(SOON, ONE IN_TIME "    fall: 2\n");
     stage.on_round = then_lose;
     then_lose(0);
     view = play(3);
@@ -471,10 +472,10 @@ static void test_message_of_another_channel_is_none(void **state)
 static void test_lost_confirmation(void **state)
 {
     (void)state;
-    begin(SOON, ONE "    within: 150ms\n" CONFIRMED);
+    begin(SOON, ONE IN_TIME CONFIRMED);
     confirms = true;
     unconfirmed = 1;
-    assert_judged(play(1), RESULT_FAIL, REASON_SUBSCRIBE_TIMEOUT, "news was not confirmed within 200ms");
+    assert_judged(play(1), RESULT_FAIL, REASON_SUBSCRIBE_TIMEOUT, "news was not confirmed within 800ms");
     assert_judged(play(1), RESULT_PASS, REASON_NONE, NULL);
     assert_int_equal(asked_count, 2);
     assert_int_equal(accepted, 2);
@@ -563,7 +564,7 @@ static void test_late_confirmation(void **state)
     struct timer timer = { 0 };
 
     (void)state;
-    begin("50ms", ONE "    within: 40ms\n" CONFIRMED);
+    begin_every("2s", SOON, ONE IN_TIME "    fast_interval: 2s\n" CONFIRMED); /* the next round begins long after it */
     assert_judged(play(1), RESULT_FAIL, REASON_SUBSCRIBE_TIMEOUT, NULL);
     timer_init(&timer, &loop, confirm_late, NULL);
     timer_start(&timer, 1);
@@ -577,7 +578,7 @@ static void test_late_confirmation(void **state)
 static void test_lost_control_confirmation(void **state)
 {
     (void)state;
-    begin(SOON, ONE "    within: 150ms\n");
+    begin(SOON, ONE IN_TIME);
     puppet.forgetful = true;
     assert_judged(play(1), RESULT_FAIL, REASON_BROKER_TIMEOUT, "the agent's own subscription");
     puppet.forgetful = false;
@@ -598,7 +599,7 @@ static void hear_again(unsigned round)
 static void test_control_is_asked_again(void **state)
 {
     (void)state;
-    begin(SOON, ONE "    within: 150ms\n");
+    begin(SOON, ONE IN_TIME);
     puppet.no_control = true;
     stage.on_round = hear_again;
     assert_judged(play(1), RESULT_PASS, REASON_NONE, "the agent's own subscription");
@@ -644,7 +645,7 @@ static void die_with_unanswered_publishes(unsigned round)
 static void test_dead_connection_beside_a_broker_that_does_not_answer(void **state)
 {
     (void)state;
-    begin(SOON, ONE "    within: 150ms\n");
+    begin(SOON, ONE IN_TIME);
     stage.on_round = die_with_unanswered_publishes;
     play(2);
     assert_int_equal(stage.reasons[1], REASON_SILENT_DROP);

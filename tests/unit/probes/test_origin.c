@@ -59,7 +59,7 @@ static void begin(struct play *play, const char *target, const char *options, bo
     play->script = (struct script){ .on_request = on_request, .on_open = on_open };
     buf_printf(
         &text,
-        "target: { url: \"ws://127.0.0.1:%u/ws\"%s%s }\nchecks: [{ type: origin, timeout: 400ms, interval: 500ms, fast_interval: "
+        "target: { url: \"ws://127.0.0.1:%u/ws\"%s%s }\nchecks: [{ type: origin, timeout: 2s, interval: 500ms, fast_interval: "
         "50ms%s%s }]\n",
         script_begin(&play->script, &play->loop), *target ? ", " : "", target, *options ? ", " : "", options);
     play->host.once = once;

@@ -19,7 +19,7 @@ struct scene {
     enum result status;
     enum reason reason;
     const char *words;
-    bool waits, no_rtt; /* ends by a deadline; without a round trip */
+    bool waits, no_rtt; /* ends by the deadline of the round; without a round trip */
 };
 
 static const struct conf_env env = { .probes = probe_registry, .getenv = no_env };
