@@ -307,7 +307,7 @@ def sized(server, tmp_path_factory):
         name = f"size-{size}-{kind}{'-answer' if answer else ''}"
         expect = ', expect: { regex: "^begin-(?s:.*)-ended$" }' if size >= 12 else ", expect: { contains: b }"
         file = directory / f"{name}.yaml"
-        late = 5 if answer and size > KEEP else TIMEOUT  # that is how long the answer is waited for which was not kept
+        late = 20 if answer and size > KEEP else TIMEOUT  # that is how long the answer is waited for which was not kept
         file.write_text(f'listen: off\nadmin: off\ntarget: {{ url: "{server.url("" if "packed" in kind else None)}" }}\nchecks:\n'
                         f'  - {{ name: {name}, type: echo, timeout: {late}s, interval: 30s, send: "{name}|"{expect if answer else ""} }}\n')
         for _attempt in range(3):

@@ -450,7 +450,8 @@ def test_a_descriptor_limit(tool, tmp_path, looked_at):
     """The open connections live, and new ones wait for an accept() that fails with EMFILE."""
     checks = ["{ type: server, fds: 90% }"] if looked_at else []
     with server(prefix=(tool("prlimit"), "--nofile=60:60")) as child, contextlib.ExitStack() as stack, \
-            agent(conf(child.port, HANDSHAKE, "{ type: hold }", *checks), tmp_path) as watch:
+            agent(conf(child.port, HANDSHAKE, "{ type: hold, timeout: 10s }", *checks), tmp_path) as watch:
+        # What is held must live through the rush of clients, also where the machine is busy.
         settles(watch, "healthy")
         for _ in range(70):  # to the last one, whatever else the server has open
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", child.port), timeout=SECONDS))

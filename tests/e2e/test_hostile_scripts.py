@@ -89,6 +89,11 @@ def flood_on(sock, chunk):
         sock.sendall(chunk)
 
 
+def counts(row):
+    """The row, unless the machine was so busy that the agent itself came late: such a round is void, and judges nothing."""
+    return row["reason"] != "agent_stalled" and row
+
+
 @pytest.mark.parametrize("name", PLAYS)
 def test_a_script(tmp_path, name):
     play, steps, reasons = PLAYS[name]
@@ -100,9 +105,14 @@ def test_a_script(tmp_path, name):
                 until("it has been judged", lambda: child.check("script")["state"] != "unknown")
                 until("three rounds", lambda: server.count >= 3)
                 time.sleep(0.5)
-            row = child.check("script")
+                row = until("a round that counts", lambda: counts(child.check("script")))
             assert row["reason"] in reasons, row
         file = tmp_path / "c.yaml"
         file.write_text(conf)
-        code, document = check(None, conf=file, timeout="1s", patience=60)
+
+        def once():
+            code, document = check(None, conf=file, timeout="1s", patience=60)
+            return counts(only(document)) and (code, document)
+
+        code, document = until("a round that counts", once, seconds=60)
         assert only(document)["reason"] in reasons and code != 3, document

@@ -154,7 +154,7 @@ def test_a_front_that_stops_offering_http_2(tool, server, certs, tmp_path):
     write("h2,http/1.1")
     conf = f"""
 target: {{ url: "wss://127.0.0.1:{port}/ws", http: both, tls: {{ ca_file: "{certs.ca}", server_name: localhost }} }}
-defaults: {{ interval: 300ms, timeout: 5s }}
+defaults: {{ interval: 300ms, timeout: 20s }}
 checks:
   - {{ name: held, type: hold, connections: 4 }}
   - {{ name: ping, type: ping }}

@@ -56,16 +56,16 @@ def fake(conversation):
             peer.close()
 
 
-def settings(url, options="", target="ws://127.0.0.1:1/", checks=None):
+def settings(url, options="", target="ws://127.0.0.1:1/", checks=None, timeout="2s"):
     return (f"target: {{ url: '{target}', dialect: mqtt }}\n"
-            f"brokers: [ {{ name: bus, type: mqtt, url: '{url}', timeout: 2s, retry: {{ min: 50ms, max: 300ms }}, {options} }} ]\n"
+            f"brokers: [ {{ name: bus, type: mqtt, url: '{url}', timeout: {timeout}, retry: {{ min: 50ms, max: 300ms }}, {options} }} ]\n"
             "checks:\n" + (checks or "  - { name: bus, type: broker, broker: bus, interval: 300ms, fall: 1 }\n"))
 
 
 def probe(directory, url, options=""):
     """One round of the broker's check. (reason, message)."""
     file = directory / "probe.yaml"
-    file.write_text(settings(url, options))
+    file.write_text(settings(url, options, checks="  - { name: bus, type: broker, broker: bus, interval: 20s, timeout: 20s, fall: 1 }\n", timeout="20s"))
     _, document = check(None, timeout=None, conf=file)
     found = next(c for c in document["checks"] if c["name"] == "bus")
     return found["reason"], found["message"]
