@@ -236,7 +236,7 @@ def test_answers_that_are_not_read_have_a_ceiling(rpc, tmp_path):
     with echo_server() as server, asked(rpc, tmp_path, target(server) + f"checks:\n  - {{ type: handshake }}\n{many}") as (child, client):
         child.wait_ready()
         one = len(client.list("", timeout=PATIENCE))
-        assert one * 32 > 200_000
+        assert one * 32 > 150_000  # a check that was not judged yet is shorter
         with socket.create_connection(("127.0.0.1", child.grpc), timeout=PATIENCE) as sock:
             calls = b"".join(frame(1, 4, 1 + 2 * i, head) + frame(0, 1, 1 + 2 * i, b"\0\0\0\0\0") for i in range(32))
             sock.sendall(PREFACE + frame(4, 0, 0, b"\0\x04\0\0\0\0") + calls)
