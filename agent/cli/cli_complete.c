@@ -11,7 +11,7 @@
 #include "agent/conf/conf.h"
 #include "agent/conf/dialect.h"
 #include "agent/core/probe.h"
-#include "agent/demo/demo.h"
+#include "agent/demo/demo_faults.h"
 #include "agent/report/explain.h"
 #include "agent/run/agent.h"
 
@@ -38,18 +38,11 @@ static void put_dialects(const struct cli_command *commands, struct buf *out)
         put_word(out, slice_str((*dialect)->name));
 }
 
-/* The demo's list is lines for people: a name, blanks, a sentence. */
 static void put_faults(const struct cli_command *commands, struct buf *out)
 {
-    struct buf lines = BUF_INIT(CLI_TEXT_MAX);
     (void)commands;
-    demo_write_faults(&lines);
-    for (const char *line = buf_str(&lines); *line; line += strcspn(line, "\n")) {
-        line += strspn(line, " \n");
-        if (*line)
-            put_word(out, slice_make(line, strcspn(line, " \n")));
-    }
-    buf_fini(&lines);
+    for (int fault = 0; fault < DEMO_FAULT_COUNT; fault++)
+        put_word(out, slice_str(demo_fault_name((enum demo_fault)fault)));
 }
 
 static void put_explained(const struct cli_command *commands, struct buf *out)

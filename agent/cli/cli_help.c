@@ -15,7 +15,7 @@
 #include "agent/core/broker.h"
 #include "agent/core/event.h"
 #include "agent/core/probe.h"
-#include "agent/demo/demo.h"
+#include "agent/demo/demo_faults.h"
 #include "agent/proto/roff.h"
 #include "agent/report/explain.h"
 #include "agent/report/metric.h"
@@ -104,25 +104,10 @@ static void write_options(struct buf *out)
     conf_write_roff(&agent_conf_env, out);
 }
 
-/* The demo lists its faults as lines for people: a name, blanks, a sentence. */
 static void write_faults(struct buf *out)
 {
-    struct buf lines = BUF_INIT(CLI_TEXT_MAX);
-    demo_write_faults(&lines);
-    const char *line = buf_str(&lines);
-    while (*line) {
-        char name[64], help[512];
-        line += strspn(line, " \n");
-        size_t name_len = strcspn(line, " \n");
-        snprintf(name, sizeof name, "%.*s", (int)name_len, line);
-        line += name_len + strspn(line + name_len, " ");
-        size_t help_len = strcspn(line, "\n");
-        snprintf(help, sizeof help, "%.*s", (int)help_len, line);
-        if (name_len)
-            roff_entry(out, name, NULL, help);
-        line += help_len;
-    }
-    buf_fini(&lines);
+    for (int fault = 0; fault < DEMO_FAULT_COUNT; fault++)
+        roff_entry(out, demo_fault_name((enum demo_fault)fault), NULL, demo_fault_help((enum demo_fault)fault));
 }
 
 static const struct topic {

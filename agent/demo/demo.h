@@ -18,6 +18,5 @@ struct demo_options {
 };
 /* Runs until SIGINT or SIGTERM, or "quit" on stdin; the end of stdin does not end it. Exit code of the process, or -1 and err. */
 int demo_run(const struct demo_options *options, struct err *err);
-void demo_write_faults(struct buf *out); /* for help: a line for each fault */
 
 #endif

@@ -5,7 +5,6 @@
 
 #include "agent/base/program.h"
 #include "agent/base/text.h"
-#include "agent/demo/demo.h"
 
 #define FAULT_NAME(id, name, help) name,
 #define FAULT_HELP(id, name, help) help,
@@ -31,13 +30,13 @@ const char *demo_fault_name(enum demo_fault fault)
     return names[fault];
 }
 
+const char *demo_fault_help(enum demo_fault fault)
+{
+    return helps[fault];
+}
+
 void demo_write_fault_list(demo_fault_set on, struct buf *out)
 {
     for (int i = 0; i < DEMO_FAULT_COUNT; i++)
         buf_printf(out, "%s %-16s  %s\n", on & DEMO_FAULT_BIT(i) ? "*" : " ", names[i], helps[i]);
-}
-
-void demo_write_faults(struct buf *out)
-{
-    demo_write_fault_list(0, out);
 }

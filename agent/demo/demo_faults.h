@@ -50,6 +50,7 @@ typedef uint32_t demo_fault_set;
 /* -1 and err, with the nearest name, where there is none of that name. */
 int demo_fault_find(const char *name, struct err *err);
 const char *demo_fault_name(enum demo_fault fault);
+const char *demo_fault_help(enum demo_fault fault);
 void demo_write_fault_list(demo_fault_set on, struct buf *out); /* a line for each; those that are on are marked */
 
 #endif

@@ -19,6 +19,7 @@
 #include "agent/base/mem.h"
 #include "agent/demo/demo.h"
 #include "agent/demo/demo_bus.h"
+#include "agent/demo/demo_faults.h"
 #include "agent/demo/demo_server.h"
 #include "agent/run/agent.h"
 #include "brokers/memory.h"
@@ -471,7 +472,7 @@ static void test_names(void **state)
     assert_non_null(strstr(buf_str(&text), "\n* mute "));
     assert_non_null(strstr(buf_str(&text), "\n  no-pong "));
     buf_reset(&text);
-    demo_write_faults(&text);
+    demo_write_fault_list(0, &text);
     assert_null(strstr(buf_str(&text), "*"));
     buf_fini(&text);
 }
