@@ -18,8 +18,8 @@ enum { SHOWN_MAX = 48 };
 
 /* --- the agent's own addresses ------------------------------------------------------------------------------------------------ */
 
-/* An address that is off unless set. */
-static bool validate_other(struct conf_error_list *found, const char *name, const char *text, struct listen_address *address)
+/* Is there to be a listener at that address? */
+static bool validate_address(struct conf_error_list *found, const char *name, const char *text, struct listen_address *address)
 {
     struct err err;
     bool on = text && strcmp(text, "off") != 0;
@@ -37,16 +37,15 @@ static void refuse_twice(struct conf_error_list *found, const char *name, const 
 static void validate_listen(struct conf *conf, struct conf_error_list *found)
 {
     struct err err;
-    conf->listen_on = conf->listen && strcmp(conf->listen, "off") != 0;
+    conf->listen_on = validate_address(found, "listen", conf->listen, &conf->listen_address);
+    conf->agent_check_on = validate_address(found, "agent_check", conf->agent_check, &conf->agent_check_address);
+    conf->grpc_on = validate_address(found, "grpc", conf->grpc, &conf->grpc_address);
+    const char *listen = conf->listen_on ? conf->listen : NULL, *check = conf->agent_check_on ? conf->agent_check : NULL;
+    const char *grpc = conf->grpc_on ? conf->grpc : NULL;
+    refuse_twice(found, "agent_check", check, "listen", listen);
+    refuse_twice(found, "grpc", grpc, "listen", listen);
+    refuse_twice(found, "grpc", grpc, "agent_check", check);
     conf->admin_on = conf->admin && strcmp(conf->admin, "off") != 0;
-    if (conf->listen_on && listen_address_parse(conf->listen, &conf->listen_address, &err))
-        conf_error_path(found, "listen", "%s", err.text);
-    conf->agent_check_on = validate_other(found, "agent_check", conf->agent_check, &conf->agent_check_address);
-    conf->grpc_on = validate_other(found, "grpc", conf->grpc, &conf->grpc_address);
-    refuse_twice(found, "agent_check", conf->agent_check_on ? conf->agent_check : NULL, "listen",
-                 conf->listen_on ? conf->listen : NULL);
-    refuse_twice(found, "grpc", conf->grpc_on ? conf->grpc : NULL, "listen", conf->listen_on ? conf->listen : NULL);
-    refuse_twice(found, "grpc", conf->grpc_on ? conf->grpc : NULL, "agent_check", conf->agent_check_on ? conf->agent_check : NULL);
     conf->admin_auto = conf->admin_on && strcmp(conf->admin, "auto") == 0;
     if (!conf->admin_on || conf->admin_auto)
         return;
