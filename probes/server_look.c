@@ -1,7 +1,6 @@
 /* The looking thread (probes/server_look.h): takes a request, looks, answers; ends when its mailbox is closed. */
 #include "probes/server_look.h"
 
-#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,26 +127,7 @@ static void look_at_listeners(struct looker *looker, struct look_seen *seen)
 /* Is the target another host? Then a socket of this one with the same port is not the server's. */
 static bool is_elsewhere(const struct look_addresses *target)
 {
-    struct ifaddrs *all = NULL;
-    bool here = false;
-
-    for (unsigned i = 0; i < target->count; i++)
-        here = here || sock_end_is_loopback(&target->items[i]) || sock_end_is_any(&target->items[i]);
-    if (here || !target->count || getifaddrs(&all) < 0)
-        return false;
-    for (const struct ifaddrs *one = all; one && !here; one = one->ifa_next) {
-        struct sock_end end = { .port = 0 };
-
-        if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET)
-            sock_end_from_v4(&end, &((const struct sockaddr_in *)(const void *)one->ifa_addr)->sin_addr);
-        else if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET6)
-            memcpy(end.address, &((const struct sockaddr_in6 *)(const void *)one->ifa_addr)->sin6_addr, sizeof end.address);
-        else
-            continue;
-        here = in(target, &end);
-    }
-    freeifaddrs(all);
-    return !here;
+    return target->count && sock_ends_are_here(target->items, target->count) == 0;
 }
 
 /* --- what the server is connected to --- */

@@ -4,7 +4,6 @@
  * touches nothing.
  */
 #include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,28 +60,6 @@ static bool read_address(const char *text, struct sock_end *end)
         return false;
     sock_end_from_v4(end, &four);
     return true;
-}
-
-static bool is_ours(const struct sock_end *end)
-{
-    struct ifaddrs *all = NULL;
-    bool found = sock_end_is_loopback(end) || sock_end_is_any(end);
-
-    if (found || getifaddrs(&all) < 0)
-        return found;
-    for (const struct ifaddrs *one = all; one && !found; one = one->ifa_next) {
-        struct sock_end own = { .port = 0 };
-
-        if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET)
-            sock_end_from_v4(&own, &((const struct sockaddr_in *)(const void *)one->ifa_addr)->sin_addr);
-        else if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET6)
-            memcpy(own.address, &((const struct sockaddr_in6 *)(const void *)one->ifa_addr)->sin6_addr, sizeof own.address);
-        else
-            continue;
-        found = sock_end_same_address(&own, end);
-    }
-    freeifaddrs(all);
-    return found;
 }
 
 static void on_listener(void *user, const struct sock_row *row)
@@ -175,7 +152,7 @@ void discover_look(const char *address, struct discover_host *host)
     if (!finder.is_unix && !read_address(address, &finder.server))
         return;
     host->looked = true;
-    host->local = finder.is_unix || is_ours(&finder.server);
+    host->local = finder.is_unix || sock_ends_are_here(&finder.server, 1) == 1;
     if (!host->local)
         return;
     struct sockdiag_query listeners = { .states = SOCK_BIT(SOCK_LISTEN),

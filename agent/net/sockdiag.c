@@ -6,6 +6,7 @@
 #include "agent/net/sockdiag_impl.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -98,6 +99,31 @@ bool sock_end_is_loopback(const struct sock_end *end)
 bool sock_end_same_address(const struct sock_end *a, const struct sock_end *b)
 {
     return memcmp(a->address, b->address, sizeof a->address) == 0;
+}
+
+int sock_ends_are_here(const struct sock_end *ends, size_t count)
+{
+    struct ifaddrs *all = NULL;
+    bool here = false;
+
+    for (size_t i = 0; i < count; i++)
+        here = here || sock_end_is_loopback(&ends[i]) || sock_end_is_any(&ends[i]);
+    if (here || getifaddrs(&all) < 0)
+        return here ? 1 : -1;
+    for (const struct ifaddrs *one = all; one && !here; one = one->ifa_next) {
+        struct sock_end own = { .port = 0 };
+
+        if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET)
+            sock_end_from_v4(&own, &((const struct sockaddr_in *)(const void *)one->ifa_addr)->sin_addr);
+        else if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET6)
+            memcpy(own.address, &((const struct sockaddr_in6 *)(const void *)one->ifa_addr)->sin6_addr, sizeof own.address);
+        else
+            continue;
+        for (size_t i = 0; i < count; i++)
+            here = here || sock_end_same_address(&own, &ends[i]);
+    }
+    freeifaddrs(all);
+    return here;
 }
 
 /* --- netlink --- */

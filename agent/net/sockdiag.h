@@ -78,6 +78,8 @@ int sockdiag_unix(struct sockdiag_query *query, struct err *err);
 bool sock_end_is_any(const struct sock_end *end); /* 0.0.0.0 or :: */
 bool sock_end_is_loopback(const struct sock_end *end);
 bool sock_end_same_address(const struct sock_end *a, const struct sock_end *b);
+/* Is the address of one of them this host's, or any? 1: yes. 0: no. -1: the kernel does not tell its addresses. */
+int sock_ends_are_here(const struct sock_end *ends, size_t count);
 uint64_t sockdiag_now_ns(void); /* the monotonic clock itself: tests replace agent/base/clock.h's, which is the loop's */
 void sock_end_from_v4(struct sock_end *end, const void *address);
 
