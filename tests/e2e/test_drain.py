@@ -26,6 +26,23 @@ def conf(port, prestop="false", more=""):
     return CONF.format(url=f"ws://127.0.0.1:{port}/ws", prestop=prestop) + more
 
 
+def listen(listener, port):
+    """Behind an agent that has been started first, so that nothing listens at its first look."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(100)
+
+
+def connected(listener):
+    """Both ends of a client's connection: the agent's probes are in the queue as well."""
+    mine = socket.create_connection(listener.getsockname())
+    while True:
+        one, peer = listener.accept()
+        if peer == mine.getsockname():
+            return mine, one
+        one.close()
+
+
 class Client:
     """A WebSocket client that can say whether it is still alive."""
 
@@ -224,9 +241,7 @@ def test_who_waits_to_be_accepted_is_a_client(tmp_path):
     """A server that hangs: its new clients are in the accept queue, and would be cut as others are."""
     port = free_port()
     with socket.socket() as listener, agent(conf(port), tmp_path) as child:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(100)
+        listen(listener, port)
         with socket.create_connection(("127.0.0.1", port)), draining(child, "--wait", "60s") as command:
             until("it is counted", lambda: left(child) == 1)
             time.sleep(0.3)
@@ -236,15 +251,8 @@ def test_who_waits_to_be_accepted_is_a_client(tmp_path):
 def test_a_server_that_has_closed_its_listener_still_has_clients(tmp_path):
     port = free_port()
     with socket.socket() as listener, agent(conf(port), tmp_path) as child:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(100)
-        mine = socket.create_connection(("127.0.0.1", port))
-        while True:  # the agent's probes are in the queue as well
-            one, peer = listener.accept()
-            if peer == mine.getsockname():
-                break
-            one.close()
+        listen(listener, port)
+        mine, one = connected(listener)
         with mine, one, draining(child, "--wait", "60s") as command:
             until("it is counted", lambda: left(child) == 1)
             listener.close()

@@ -6,7 +6,7 @@ import threading
 import time
 
 from harness import PATIENCE, agent, echo_server, free_port, until
-from test_drain import clients, conf, draining, is_draining, left
+from test_drain import clients, conf, connected, draining, is_draining, left, listen
 
 
 def asking(child, path, answers):
@@ -64,15 +64,8 @@ def test_a_reload_forgets_nothing_of_the_server(tmp_path):
     """It has closed its listener, as servers do that end: its clients are still known after a reload."""
     port = free_port()
     with socket.socket() as listener, agent(conf(port), tmp_path) as child:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(100)
-        mine = socket.create_connection(("127.0.0.1", port))
-        while True:  # the agent's probes are in the queue as well
-            one, peer = listener.accept()
-            if peer == mine.getsockname():
-                break
-            one.close()
+        listen(listener, port)
+        mine, one = connected(listener)
         with mine, one, draining(child, "--wait", "60s") as command:
             until("it is counted", lambda: left(child) == 1)
             listener.close()

@@ -4,12 +4,11 @@ import zlib
 
 import pytest
 
-from harness import RELEASE, agent, until
+from harness import RELEASE, agent
 from hostile import Frames, head, packed, request
 from peer import CLOSE, PING, PONG, TEXT, close, frame
 from rogue import rogue
-from test_hostile_scripts import counts
-from test_hostile_server import answers_meanwhile
+from test_hostile_scripts import after_some_rounds
 
 
 def echo(answer, deflate=False):
@@ -102,10 +101,6 @@ def test_a_server(tmp_path, name):
         conf = (f'defaults: {{ interval: 300ms, timeout: 2s, jitter: 0%, fall: 1 }}\ntarget: {{ url: "ws://127.0.0.1:{server.port}/ws" }}\n'
                 f'checks:\n  - {{ name: payload, type: payload, fragments: false, max: 16KiB, probe_to: 32KiB }}\n')
         with agent(conf, tmp_path, binary=RELEASE) as child:
-            with answers_meanwhile(child, name):
-                until("it has been judged", lambda: child.check("payload")["state"] != "unknown")
-                until("some rounds", lambda: server.count >= 3)
-                time.sleep(0.5)
-                row = until("a round that counts", lambda: counts(child.check("payload")))
+            row = after_some_rounds(child, "payload", name, server)
             assert row["reason"] in reasons, row
             assert child.ready(), "it gates nothing"

@@ -94,6 +94,15 @@ def counts(row):
     return row["reason"] != "agent_stalled" and row
 
 
+def after_some_rounds(child, name, play, server):
+    """The row of the check after three of the server's plays."""
+    with answers_meanwhile(child, play):
+        until("it has been judged", lambda: child.check(name)["state"] != "unknown")
+        until("three rounds", lambda: server.count >= 3)
+        time.sleep(0.5)
+        return until("a round that counts", lambda: counts(child.check(name)))
+
+
 @pytest.mark.parametrize("name", PLAYS)
 def test_a_script(tmp_path, name):
     play, steps, reasons = PLAYS[name]
@@ -101,11 +110,7 @@ def test_a_script(tmp_path, name):
         conf = (f'defaults: {{ interval: 300ms, timeout: 1s, jitter: 0%, fall: 1 }}\ntarget: {{ url: "ws://127.0.0.1:{server.port}/ws" }}\n'
                 f'checks:\n  - {{ name: script, type: script, steps: [ {steps} ] }}\n')
         with agent(conf, tmp_path, binary=RELEASE) as child:
-            with answers_meanwhile(child, name):
-                until("it has been judged", lambda: child.check("script")["state"] != "unknown")
-                until("three rounds", lambda: server.count >= 3)
-                time.sleep(0.5)
-                row = until("a round that counts", lambda: counts(child.check("script")))
+            row = after_some_rounds(child, "script", name, server)
             assert row["reason"] in reasons, row
         file = tmp_path / "c.yaml"
         file.write_text(conf)
