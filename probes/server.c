@@ -96,26 +96,6 @@ static bool server_needs_tls(const void *opts)
 
 static void ask(struct run *run);
 
-static void add_end(struct look_addresses *addresses, const struct sock_end *end)
-{
-    for (unsigned i = 0; i < addresses->count; i++)
-        if (sock_end_same_address(&addresses->items[i], end))
-            return;
-    if (addresses->count < LOOK_ADDRESSES_MAX)
-        addresses->items[addresses->count++] = *end;
-}
-
-static void add_address(struct look_addresses *addresses, const struct sockaddr_storage *address)
-{
-    struct sock_end end = { .port = 0 };
-
-    if (address->ss_family == AF_INET)
-        sock_end_from_v4(&end, &((const struct sockaddr_in *)(const void *)address)->sin_addr);
-    else
-        memcpy(end.address, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, sizeof end.address);
-    add_end(addresses, &end);
-}
-
 /* Older addresses stay behind the new ones: a connection outlives the record that it was made by. A name that does not resolve now keeps
  * those that it had. */
 static void on_resolved(void *user, const struct resolve_answer *answer)
@@ -128,9 +108,9 @@ static void on_resolved(void *user, const struct resolve_answer *answer)
     if (answer->count)
         name->addresses->count = 0;
     for (size_t i = 0; i < answer->count; i++)
-        add_address(name->addresses, &answer->addresses[i]);
+        look_add(name->addresses, &answer->addresses[i]);
     for (unsigned i = 0; i < before.count; i++)
-        add_end(name->addresses, &before.items[i]);
+        look_add_end(name->addresses, &before.items[i]);
     ask(name->run);
 }
 

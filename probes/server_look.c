@@ -56,6 +56,20 @@ static bool in(const struct look_addresses *addresses, const struct sock_end *en
     return false;
 }
 
+void look_add_end(struct look_addresses *addresses, const struct sock_end *end)
+{
+    if (!in(addresses, end) && addresses->count < LOOK_ADDRESSES_MAX)
+        addresses->items[addresses->count++] = *end;
+}
+
+void look_add(struct look_addresses *addresses, const struct sockaddr_storage *address)
+{
+    struct sock_end end;
+
+    if (sock_end_from(&end, (const struct sockaddr *)(const void *)address))
+        look_add_end(addresses, &end);
+}
+
 static void on_listener(void *user, const struct sock_row *row)
 {
     struct looker *looker = user;

@@ -29,6 +29,9 @@ struct look_addresses {
     struct sock_end items[LOOK_ADDRESSES_MAX];
     unsigned count;
 };
+/* Each address once; what has no room is left out. */
+void look_add(struct look_addresses *addresses, const struct sockaddr_storage *address);
+void look_add_end(struct look_addresses *addresses, const struct sock_end *end);
 
 /* What is wanted now. */
 struct look_ask {

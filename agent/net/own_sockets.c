@@ -21,29 +21,13 @@ static uint16_t second(void)
     return (uint16_t)(sockdiag_now_ns() / NS_PER_S % UINT16_MAX + 1);
 }
 
-static bool end_of(const struct sockaddr_storage *address, struct sock_end *end)
-{
-    if (address->ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *)address;
-        sock_end_from_v4(end, &v4->sin_addr);
-        end->port = ntohs(v4->sin_port);
-        return true;
-    }
-    if (address->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const void *)address;
-        memcpy(end->address, &v6->sin6_addr, sizeof end->address);
-        end->port = ntohs(v6->sin6_port);
-        return true;
-    }
-    return false;
-}
-
 static bool local_end(int fd, struct sock_end *end)
 {
     struct sockaddr_storage address = { 0 };
     socklen_t len = sizeof address;
 
-    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 && end_of(&address, end);
+    return getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
+           sock_end_from(end, (const struct sockaddr *)(const void *)&address);
 }
 
 static bool remote_end(int fd, struct sock_end *end)
@@ -51,7 +35,8 @@ static bool remote_end(int fd, struct sock_end *end)
     struct sockaddr_storage address = { 0 };
     socklen_t len = sizeof address;
 
-    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 && end_of(&address, end);
+    return getpeername(fd, (struct sockaddr *)&address, &len) == 0 &&
+           sock_end_from(end, (const struct sockaddr *)(const void *)&address);
 }
 
 /* How many descriptors the table has room for; none is above that. */
@@ -104,7 +89,7 @@ void own_sockets_dialled(const struct sockaddr_storage *own)
 {
     struct sock_end local;
 
-    if (end_of(own, &local))
+    if (sock_end_from(&local, (const struct sockaddr *)(const void *)own))
         atomic_store_explicit(&dialled_s[local.port], second(), memory_order_relaxed);
 }
 

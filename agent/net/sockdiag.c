@@ -79,6 +79,23 @@ void sock_end_from_v4(struct sock_end *end, const void *address)
     memcpy(end->address + 12, address, 4);
 }
 
+bool sock_end_from(struct sock_end *end, const struct sockaddr *address)
+{
+    const struct sockaddr_in *v4 = (const void *)address;
+    const struct sockaddr_in6 *v6 = (const void *)address;
+
+    if (address->sa_family == AF_INET) {
+        sock_end_from_v4(end, &v4->sin_addr);
+        end->port = ntohs(v4->sin_port);
+        return true;
+    }
+    if (address->sa_family != AF_INET6)
+        return false;
+    memcpy(end->address, &v6->sin6_addr, sizeof end->address);
+    end->port = ntohs(v6->sin6_port);
+    return true;
+}
+
 static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 
 bool sock_end_is_any(const struct sock_end *end)
@@ -111,13 +128,9 @@ int sock_ends_are_here(const struct sock_end *ends, size_t count)
     if (here || getifaddrs(&all) < 0)
         return here ? 1 : -1;
     for (const struct ifaddrs *one = all; one && !here; one = one->ifa_next) {
-        struct sock_end own = { .port = 0 };
+        struct sock_end own;
 
-        if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET)
-            sock_end_from_v4(&own, &((const struct sockaddr_in *)(const void *)one->ifa_addr)->sin_addr);
-        else if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET6)
-            memcpy(own.address, &((const struct sockaddr_in6 *)(const void *)one->ifa_addr)->sin6_addr, sizeof own.address);
-        else
+        if (!one->ifa_addr || !sock_end_from(&own, one->ifa_addr))
             continue;
         for (size_t i = 0; i < count; i++)
             here = here || sock_end_same_address(&own, &ends[i]);

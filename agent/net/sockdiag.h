@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "agent/base/err.h"
 
@@ -82,6 +83,8 @@ bool sock_end_same_address(const struct sock_end *a, const struct sock_end *b);
 int sock_ends_are_here(const struct sock_end *ends, size_t count);
 uint64_t sockdiag_now_ns(void); /* the monotonic clock itself: tests replace agent/base/clock.h's, which is the loop's */
 void sock_end_from_v4(struct sock_end *end, const void *address);
+/* Address and port. False: of another family. */
+bool sock_end_from(struct sock_end *end, const struct sockaddr *address);
 
 /* For tests: where /proc is, and that netlink is refused. NULL and false put that back. */
 void sockdiag_set_source(const char *proc, bool refuse_netlink);

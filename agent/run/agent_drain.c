@@ -118,19 +118,6 @@ static void on_seen(void *user, const struct look_seen *seen)
 
 /* --- where the server is --- */
 
-static void add_address(struct look_addresses *addresses, const struct sockaddr_storage *address)
-{
-    struct sock_end *end = &addresses->items[addresses->count];
-
-    if (addresses->count == LOOK_ADDRESSES_MAX)
-        return;
-    if (address->ss_family == AF_INET)
-        sock_end_from_v4(end, &((const struct sockaddr_in *)(const void *)address)->sin_addr);
-    else
-        memcpy(end->address, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, sizeof end->address);
-    addresses->count++;
-}
-
 /* A name that does not resolve now keeps the addresses that it had. */
 static void on_resolved(void *user, const struct resolve_answer *answer)
 {
@@ -141,7 +128,7 @@ static void on_resolved(void *user, const struct resolve_answer *answer)
     if (answer->count)
         drain->ask->target.count = 0;
     for (size_t i = 0; i < answer->count; i++)
-        add_address(&drain->ask->target, &answer->addresses[i]);
+        look_add(&drain->ask->target, &answer->addresses[i]);
     drain->ask->unresolved = !drain->ask->target.count;
     if (!drain->resolved_ms) { /* the first answer: nothing could be counted before */
         drain->resolved_ms = clock_now_ms();
