@@ -162,9 +162,8 @@ enum both_skip both_skip_half(struct check *check, uint64_t *until_ns, struct en
     known = &both->halves[check->run == check->second ? FIRST : SECOND];
     if (known->known) {
         *ending = known->ending;
-        show(check, known);
         check->run = known == &both->halves[FIRST] ? &check->first : check->second;
-        check->run->report = known->report;
+        show(check, known);
         name_half(check, ending);
         forget(check);
         return BOTH_JUDGE;
