@@ -540,6 +540,7 @@ static void view_init(struct check *check)
     view->broker_type = broker && check_is_broker(view) ? broker->type->name : NULL;
     view->timeout_ms = (uint64_t)conf->timeout_ms;
     view->slo_ms = (uint64_t)conf->slo_ms;
+    view->interval_ms = (uint64_t)conf->interval_ms;
 }
 
 static void cut_round(void *user)

@@ -44,6 +44,7 @@ struct check_view {
     struct trace_tcp tcp;                /* of the last round's connection, as the kernel saw it */
     const struct trace *failed, *passed; /* of the last round that failed or warned, and that passed; NULL: none is kept */
     uint64_t timeout_ms, slo_ms;         /* as configured, 0: none; thresholds of the performance data */
+    uint64_t interval_ms;                /* as configured */
     enum reason last_fault;              /* reason of the fault that the state is in: what /ready names */
     enum scope last_fault_scope;
     char last_fault_message[512];

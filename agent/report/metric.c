@@ -166,7 +166,8 @@ static double timestamp_value(int64_t wall_ms)
 
 static void write_build(struct scrape *scrape)
 {
-    prom_sample(&scrape->prom, 1, "version", scrape->view->version, NULL);
+    prom_sample(&scrape->prom, 1, "version", scrape->view->version, "region", scrape->view->region ? scrape->view->region : "",
+                NULL);
 }
 
 static void write_ready(struct scrape *scrape)
@@ -289,6 +290,11 @@ static void write_rtt(struct scrape *scrape, const struct check_view *check)
 static void write_last_round(struct scrape *scrape, const struct check_view *check)
 {
     prom_sample(&scrape->prom, timestamp_value(check->stats.last_round_ms), CHECK_LABELS(check), NULL);
+}
+
+static void write_interval(struct scrape *scrape, const struct check_view *check)
+{
+    prom_sample(&scrape->prom, (double)check->interval_ms / 1000.0, CHECK_LABELS(check), NULL);
 }
 
 static void write_closes(struct scrape *scrape, const struct check_view *check)
@@ -430,6 +436,8 @@ static const struct family families[] = {
     { PROM_HISTOGRAM, "wshealthd_check_rtt_seconds", "check,type,path", "Round-trip time of a message or ping.", NULL, write_rtt },
     { PROM_GAUGE, "wshealthd_check_last_round_timestamp_seconds", "check,type,path",
       "When the last round ended, as Unix time; NaN before the first.", NULL, write_last_round },
+    { PROM_GAUGE, "wshealthd_check_interval_seconds", "check,type,path",
+      "From one round to the next, as configured; a target that refuses the probe is asked less often.", NULL, write_interval },
     { PROM_COUNTER, "wshealthd_connection_closes", "check,code",
       "Connections that the server ended, by close code (RFC 6455, 7.4).", NULL, write_closes },
     { PROM_GAUGE, "wshealthd_held_connections", "check", "Connections that the check holds open.", NULL, write_held },
@@ -474,7 +482,7 @@ static const struct family families[] = {
       "How long the event loop worked in one turn, or was stopped: a request may have waited so long.", write_loop_lag, NULL },
     { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,
       NULL },
-    { PROM_INFO, "wshealthd_build", "version", "The version that runs.", write_build, NULL },
+    { PROM_INFO, "wshealthd_build", "version,region", "The version that runs, and identity.region.", write_build, NULL },
     { PROM_COUNTER, "process_cpu_seconds", "", "User and system CPU time of the agent, in seconds.", write_cpu, NULL },
     { PROM_GAUGE, "process_resident_memory_bytes", "", "Resident memory of the agent, in bytes.", write_resident, NULL },
     { PROM_GAUGE, "process_open_fds", "", "Open file descriptors of the agent.", write_open_fds, NULL },

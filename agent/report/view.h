@@ -26,6 +26,7 @@ struct drain_view {
 struct agent_view {
     const char *version;
     const char *service_id;  /* the target's URL without secrets; not for readers without full details */
+    const char *region;      /* a word; NULL: none */
     const char *config_file; /* "" where there is none */
     int64_t started_ms;      /* wall */
     uint64_t generation;     /* grows with every change of what /ready, /live, /startup or /health would say */

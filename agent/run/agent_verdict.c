@@ -94,6 +94,7 @@ void agent_verdict_set_checks(struct agent *agent)
     url_redact(agent->shown_url ? agent->shown_url : agent->generation->conf->target.url, agent->service_id,
                sizeof agent->service_id);
     agent->view.service_id = agent->service_id;
+    agent->view.region = agent->generation->conf->region;
 }
 
 /* What `systemctl status` shows. Texts of a peer must not become assignments of their own: report_line gives one line. */

@@ -88,6 +88,7 @@ static void test_families_of_the_contract(void **state)
         "wshealthd_check_duration_seconds histogram",
         "wshealthd_check_rtt_seconds histogram",
         "wshealthd_check_last_round_timestamp_seconds gauge",
+        "wshealthd_check_interval_seconds gauge",
         "wshealthd_connection_closes_total counter",
         "wshealthd_held_connections gauge",
         "wshealthd_tls_cert_not_after_timestamp_seconds gauge",
@@ -384,6 +385,7 @@ static void test_values(void **state)
     check->stats.failures[REASON_SILENT_DROP] = 3;
     check->stats.closes[CLOSE_1006] = 2;
     check->stats.held = 7;
+    check->interval_ms = 2500;
     check->stats.last_round_ms = WORLD_MS + 500;
     check->stats.cert_not_after_ms = WORLD_MS;
     prom_observe(&check->stats.phase[PHASE_NONE], 0.25);
@@ -399,6 +401,7 @@ static void test_values(void **state)
     assert_true(number_of(text, "wshealthd_stalls_total") == 4);
     assert_true(number_of(text, "wshealthd_check_state{check=\"front\",type=\"hold\",path=\"public\"}") == 0.5);
     assert_true(number_of(text, "wshealthd_connection_closes_total{check=\"front\",code=\"1006\"}") == 2);
+    assert_true(number_of(text, "wshealthd_check_interval_seconds{check=\"front\",type=\"hold\",path=\"public\"}") == 2.5);
     assert_true(number_of(text, "wshealthd_held_connections{check=\"front\"}") == 7);
     assert_true(number_of(text, "wshealthd_tls_cert_not_after_timestamp_seconds{check=\"front\"}") == 1795687200);
     assert_true(number_of(text, "wshealthd_check_last_round_timestamp_seconds{check=\"front\",type=\"hold\",path=\"public\"}") ==
@@ -411,7 +414,7 @@ static void test_values(void **state)
     assert_true(number_of(text, "wshealthd_broker_state{broker=\"bus\",type=\"redis\"}") == 0);
     assert_true(number_of(text, "wshealthd_broker_rtt_seconds_sum{broker=\"bus\",type=\"redis\"}") == 0.5);
     assert_true(number_of(text, "wshealthd_broker_messages_dropped_total{broker=\"bus\",type=\"redis\"}") == 6);
-    assert_true(number_of(text, "wshealthd_build_info{version=\"9.8.7\"}") == 1);
+    assert_true(number_of(text, "wshealthd_build_info{version=\"9.8.7\",region=\"north\"}") == 1);
     assert_true(number_of(text, "process_start_time_seconds") == 1795687200);
 }
 
@@ -450,7 +453,7 @@ static void test_openmetrics(void **state)
     assert_int_equal(count_of(text, "# TYPE wshealthd_check_rounds counter\n"), 1);
     assert_int_equal(count_of(text, "# TYPE wshealthd_build info\n"), 1);
     assert_string_equal(text + out.len - 6, "# EOF\n");
-    assert_true(number_of(text, "wshealthd_build_info{version=\"9.8.7\"}") == 1);
+    assert_true(number_of(text, "wshealthd_build_info{version=\"9.8.7\",region=\"north\"}") == 1);
     assert_int_equal(count_of(scrape(false), "# EOF"), 0);
 }
 
@@ -484,7 +487,7 @@ static void test_table_of_the_manual(void **state)
     (void)state;
     metric_write_roff(&out);
     const char *text = buf_str(&out);
-    assert_int_equal(count_of(text, ".TP\n"), 40);
+    assert_int_equal(count_of(text, ".TP\n"), 41);
     assert_int_equal(count_of(text, "wshealthd_check_failures_total"), 1);
     assert_int_equal(count_of(text, "wshealthd_build_info"), 1);
     assert_int_equal(count_of(text, "check,type,path,reason"), 1);

@@ -21,6 +21,7 @@ static inline void world_init(struct world *world)
 {
     memset(world, 0, sizeof *world);
     world->view.version = "9.8.7";
+    world->view.region = "north";
     world->view.service_id = "ws://192.0.2.7:8080/secret-path";
     world->view.config_file = "";
     world->view.started_ms = WORLD_MS;
