@@ -85,7 +85,7 @@ CC_tsan    := $(CC)
 CC_fuzz    := $(FUZZ_CC)
 
 # --- sources: a layer is a directory, an object library, and a LINK_ line below ------------------------------------------
-LAYERS     := base proto net conf client core report probes brokers http run demo cli
+LAYERS     := base proto net conf client core report probes brokers notify http run demo cli
 $(foreach layer,$(filter-out probes brokers,$(LAYERS)),$(eval SRC_$(layer) := $(sort $(wildcard agent/$(layer)/*.c))))
 SRC_probes := $(sort $(wildcard probes/*.c probes/dialects/*.c))
 SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(WITH_KAFKA)),,brokers/kafka/%) $(if $(filter 1,$(WITH_MQTT)),,brokers/mqtt/%),$(wildcard brokers/*.c brokers/*/*.c)))
@@ -103,7 +103,8 @@ LINK_report  := report $(LINK_core)
 LINK_probes  := probes $(LINK_core)
 LINK_brokers := brokers $(LINK_core)
 LINK_http    := http $(LINK_report)
-LINK_run     := run http probes brokers $(LINK_report)
+LINK_notify  := notify $(LINK_report)
+LINK_run     := run http probes brokers $(LINK_notify)
 LINK_demo    := demo $(LINK_run)
 LINK_cli     := cli $(LINK_demo)
 LINK_main    := $(LINK_cli)
@@ -134,7 +135,7 @@ $(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach
 endef
 $(foreach f,release asan tsan fuzz,$(eval $(call flavour,$(f))))
 # What runs once, or for people, is small rather than fast.
-$(foreach layer,conf brokers report run demo cli,$(SRC_$(layer):%.c=$(BUILD)/release/%.o)): OPTIMIZE := -Os
+$(foreach layer,conf brokers report notify run demo cli,$(SRC_$(layer):%.c=$(BUILD)/release/%.o)): OPTIMIZE := -Os
 
 # Unit tests: tests/unit/LAYER/test_X.c links that layer and those below.
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))

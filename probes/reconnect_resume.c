@@ -129,8 +129,10 @@ static void take_words(struct resume *resume, struct slice unit)
     }
     if (moves_offset(resume, unit))
         take_word(dialect->resume.offset, json, &resume->offset);
-    resume->names[0] = (struct template_name){ "resume", slice_str(resume->token ? resume->token : ""), true };
-    resume->names[1] = (struct template_name){ "offset", slice_str(resume->offset ? resume->offset : ""), false };
+    resume->names[0] =
+        (struct template_name){ .name = "resume", .value = slice_str(resume->token ? resume->token : ""), .secret = true };
+    resume->names[1] =
+        (struct template_name){ .name = "offset", .value = slice_str(resume->offset ? resume->offset : ""), .secret = false };
     dialogue_set_names(resume->dialogue, resume->names, 2);
 }
 

@@ -10,6 +10,7 @@
 #include "agent/base/mem.h"
 #include "agent/conf/broker_type.h"
 #include "agent/conf/probe_type.h"
+#include "agent/conf/receiver_type.h"
 #include "agent/proto/h2.h"
 
 static struct tls_context *context_of(const struct tls_conf *tls, bool resume, struct err *err)
@@ -69,6 +70,27 @@ static int broker_contexts(struct generation *generation, struct err *err)
     return 0;
 }
 
+static int notifier_contexts(struct generation *generation, struct err *err)
+{
+    const struct conf *conf = generation->conf;
+
+    generation->notifier_tls = mem_alloc((conf->notifier_count + 1) * sizeof *generation->notifier_tls);
+    for (size_t i = 0; i < conf->notifier_count; i++) {
+        const struct notifier_conf *notifier = &conf->notifiers[i];
+
+        if (notifier->type->by != RECEIVER_HTTP)
+            continue;
+        if (conf_look_at_tls_files(&notifier->tls, err) < 0)
+            return err_prefix(err, "notify.%s.tls", notifier->name);
+        if (!scheme_in(notifier->url, "https"))
+            continue;
+        generation->notifier_tls[i] = context_of(&notifier->tls, false, err);
+        if (!generation->notifier_tls[i])
+            return err_prefix(err, "notify.%s.tls", notifier->name);
+    }
+    return 0;
+}
+
 struct generation *generation_new(struct conf *conf, struct err *err)
 {
     struct generation *generation = mem_alloc(sizeof *generation);
@@ -84,7 +106,7 @@ struct generation *generation_new(struct conf *conf, struct err *err)
         generation_unref(generation);
         return NULL;
     }
-    if (broker_contexts(generation, err) < 0 || look_for_http2(conf, err) < 0) {
+    if (broker_contexts(generation, err) < 0 || notifier_contexts(generation, err) < 0 || look_for_http2(conf, err) < 0) {
         generation_unref(generation);
         return NULL;
     }
@@ -106,6 +128,9 @@ void generation_unref(struct generation *generation)
     for (size_t i = 0; generation->broker_tls && i < generation->conf->broker_count; i++)
         tls_context_unref(generation->broker_tls[i]);
     mem_free(generation->broker_tls);
+    for (size_t i = 0; generation->notifier_tls && i < generation->conf->notifier_count; i++)
+        tls_context_unref(generation->notifier_tls[i]);
+    mem_free(generation->notifier_tls);
     conf_unref(generation->conf);
     mem_free(generation);
 }

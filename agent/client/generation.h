@@ -11,6 +11,7 @@ struct generation {
     struct conf *conf;
     struct tls_context *tls, *tls_resume; /* NULL where nothing in the configuration speaks TLS */
     struct tls_context **broker_tls;      /* for each broker; NULL where it has no need of one */
+    struct tls_context **notifier_tls;    /* for each notifier, likewise */
 };
 struct generation *generation_new(struct conf *conf, struct err *err); /* reads the TLS files: err names the bad one */
 struct generation *generation_ref(struct generation *generation);

@@ -45,6 +45,7 @@ void conf_unref(struct conf *conf)
     conf_clear_checks(conf);
     conf_clear_brokers(conf);
     conf_clear_dialects(conf);
+    conf_clear_notifiers(conf);
     opt_fini(conf_rows, conf);
     mem_free(conf);
 }
@@ -135,7 +136,7 @@ static void read_checks(struct reader *reader, struct conf *conf, const struct c
 
 static void read_conf(struct reader *reader, struct conf *conf, const struct node *root)
 {
-    static const char *const others[] = { "defaults", "brokers", "dialects", "checks", NULL };
+    static const char *const others[] = { "defaults", "brokers", "dialects", "notify", "checks", NULL };
     struct check_conf defaults = { 0 };
     opt_defaults(default_rows, &defaults);
     conf_error_place(reader->errors, "", root->mark);
@@ -155,6 +156,9 @@ static void read_conf(struct reader *reader, struct conf *conf, const struct nod
     node = node_get(root, "dialects");
     if (node && !node_is_null(node))
         conf_read_dialects(reader, conf, node);
+    node = node_get(root, "notify");
+    if (node && !node_is_null(node))
+        conf_read_notifiers(reader, conf, node);
     node = node_get(root, "checks");
     if (node && !node_is_null(node))
         read_checks(reader, conf, &defaults, node);

@@ -12,6 +12,7 @@
 
 struct probe_type;
 struct broker_type;
+struct receiver_type;
 struct dialect;
 
 enum {
@@ -19,6 +20,7 @@ enum {
     CONF_CHECKS_MAX = 256,
     CONF_BROKERS_MAX = 32,
     CONF_DIALECTS_MAX = 64,
+    CONF_NOTIFIERS_MAX = 16,
     CONF_DEPTH_MAX = 16,
     CONF_ERRORS_MAX = 100
 };
@@ -68,6 +70,27 @@ struct broker_conf {
     int64_t retry_min_ms, retry_max_ms; /* backoff */
 };
 
+/* What a notifier tells, `on`. */
+enum {
+    NOTIFY_NOT_READY = 1,
+    NOTIFY_DEGRADED = 2,
+    NOTIFY_READY = 4,
+    NOTIFY_NOT_LIVE = 8,
+    NOTIFY_DRAINING = 16,
+    NOTIFY_WARN = 32,
+};
+struct notifier_conf {
+    char *name;
+    const struct receiver_type *type;
+    void *opts;                                            /* the type's own options */
+    unsigned on;                                           /* NOTIFY_* */
+    int64_t after_ms, repeat_ms, max_per_hour, timeout_ms; /* repeat 0: never */
+    char *body;                                            /* a template; NULL: the type's own text */
+    char *url;                                             /* may hold ${file:…}, see opt_expand; NULL for programs */
+    struct opt_pairs headers;                              /* values may be dynamic */
+    struct tls_conf tls;
+};
+
 struct check_conf {
     char *name;
     const struct probe_type *type;
@@ -106,6 +129,8 @@ struct conf {
     size_t broker_count;
     struct dialect *dialects; /* the user's own */
     size_t dialect_count;
+    struct notifier_conf *notifiers;
+    size_t notifier_count;
 };
 
 struct conf_env {                             /* what the configuration needs to know of the layers above */
@@ -113,6 +138,7 @@ struct conf_env {                             /* what the configuration needs to
     const struct broker_type *const *brokers; /* ends with NULL */
     const struct dialect *const *dialects;    /* built-in ones; ends with NULL */
     const char *(*getenv)(const char *name);
+    const struct receiver_type *const *receivers; /* ends with NULL; NULL: none */
 };
 
 struct conf_errors {
@@ -143,7 +169,9 @@ bool conf_is_header_name(const char *text); /* a token (RFC 9110, 5.6.2) */
 bool conf_same_target(const struct conf *a, const struct conf *b);
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
 bool conf_same_broker(const struct broker_conf *a, const struct broker_conf *b);
-const struct broker_conf *conf_find_broker(const struct conf *conf, const char *name); /* NULL: none */
+bool conf_same_notifier(const struct notifier_conf *a, const struct notifier_conf *b);
+const struct notifier_conf *conf_find_notifier(const struct conf *conf, const char *name); /* NULL: none */
+const struct broker_conf *conf_find_broker(const struct conf *conf, const char *name);     /* NULL: none */
 /* -1 where a file of `tls` is not a regular file. Some libraries open these files themselves, and a fifo would block their
  * thread for ever. */
 int conf_look_at_tls_files(const struct tls_conf *tls, struct err *err);
@@ -161,6 +189,6 @@ void conf_write_short(struct buf *out); /* `config init --short`: a dozen lines 
 void conf_write_schema(const struct conf_env *env, struct buf *out);
 void conf_write_roff(const struct conf_env *env, struct buf *out);
 
-extern const struct opt conf_rows[], target_rows[], check_rows[], broker_rows[];
+extern const struct opt conf_rows[], target_rows[], check_rows[], broker_rows[], notifier_rows[];
 
 #endif

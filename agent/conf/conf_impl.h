@@ -5,7 +5,7 @@
  *   conf_read.c    tree to fields        conf_rules.c   across options                 conf_rows.c  the schema
  *   conf_read_values.c  JSON, matches    conf_read_items.c  sections, lists of structs, ranges
  *   conf.c         generations           conf_show.c    `config show`                  conf_write.c starter, manual
- *   conf_brokers.c, conf_dialects.c      reading and rules of theirs                   conf_schema.c JSON Schema
+ *   conf_brokers.c, conf_dialects.c, conf_notify.c  reading and rules                   conf_schema.c JSON Schema
  *   conf_checks.c  makes checks          conf_valid.c  of one value
  */
 #ifndef WSHEALTHD_CONF_CONF_IMPL_H
@@ -89,6 +89,7 @@ void reader_items(struct reader *reader, const struct opt *row, const struct nod
 
 void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct conf_error_list *found);
 void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct conf_error_list *found);
+void conf_validate_notifiers(struct conf *conf, struct conf_error_list *found);
 void conf_validate_dialects(struct conf *conf, const struct conf_env *env,
                             struct conf_error_list *found); /* and fills in what the target takes from its dialect */
 /* publish.command of a check or its dialect: it excludes topic and body, its first word is a command of some broker type, and
@@ -132,6 +133,8 @@ void conf_clear_brokers(struct conf *conf);
 void conf_add_broker_checks(struct conf *conf, const struct conf_env *env, const struct check_conf *defaults,
                             struct conf_error_list *found);
 const char *conf_default_name(const struct check_conf *check);
+void conf_read_notifiers(struct reader *reader, struct conf *conf, const struct node *list);
+void conf_clear_notifiers(struct conf *conf);
 void conf_read_dialects(struct reader *reader, struct conf *conf, const struct node *map);
 void conf_clear_dialects(struct conf *conf);
 bool conf_same_dialect(const struct dialect *a, const struct dialect *b);
@@ -139,6 +142,7 @@ bool conf_same_dialect(const struct dialect *a, const struct dialect *b);
 /* --- shared by conf.c and the writers ---------------------------------------------------------------------------------------- */
 
 extern const struct opt default_rows[];  /* the `defaults` section, fields of struct check_conf */
+extern const struct opt tls_rows[];      /* `tls` of the target, a broker, a notifier */
 extern const struct opt identity_rows[]; /* the `identity` section, fields of struct conf */
 bool conf_is_url(const struct opt *row); /* may its value hold a password? */
 

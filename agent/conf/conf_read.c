@@ -122,7 +122,7 @@ static void read_scalar(struct reader *reader, const struct opt *row, const stru
     char want[WANT_MAX];
     struct err err;
     struct buf text = BUF_INIT(TEXT_MAX);
-    bool secret = row->flags & OPT_SECRET;
+    bool secret = row->flags & (OPT_SECRET | OPT_SECRET_PATH);
     if (node->kind != NODE_SCALAR)
         reader_refuse_kind(reader, node, opt_want(row, want, sizeof want), secret);
     else if (reader_expand(reader, node, row->flags & OPT_DYNAMIC, &text) > 0 &&

@@ -24,7 +24,7 @@ static const char *const check_http_words[] = { "target", "1.1", "2", "both", NU
 static const char *const path_words[] = { "local", "public", NULL };
 
 #define TLS(field) offsetof(struct tls_conf, field)
-static const struct opt tls_rows[] = {
+const struct opt tls_rows[] = {
     { .name = "ca_file",
       .kind = OPT_STRING,
       .offset = TLS(ca_file),

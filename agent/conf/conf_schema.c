@@ -10,6 +10,7 @@
 
 #include "agent/conf/broker_type.h"
 #include "agent/conf/dialect.h"
+#include "agent/conf/receiver_type.h"
 #include "agent/proto/json_out.h"
 
 static void key_string(struct json_out *json, const char *key, const char *value)
@@ -367,6 +368,15 @@ static void put_brokers(struct json_out *json, const struct conf_env *env)
     close_list(json);
 }
 
+static void put_notifiers(struct json_out *json, const struct conf_env *env)
+{
+    open_list(json, "who is told of a fault", 0, CONF_NOTIFIERS_MAX, "oneOf");
+    for (const struct receiver_type *const *type = env->receivers; *type; type++)
+        put_entry(json, &(struct entry){ (*type)->name, (*type)->summary, notifier_rows, (*type)->opts,
+                                         "#/$defs/notifier/properties/", .type_required = true });
+    close_list(json);
+}
+
 static void put_dialects(struct json_out *json)
 {
     json_out_object(json);
@@ -470,6 +480,8 @@ static void put_defs(struct json_out *json)
     put_section(json, check_rows);
     json_out_key(json, "broker");
     put_section(json, broker_rows);
+    json_out_key(json, "notifier");
+    put_section(json, notifier_rows);
     json_out_key(json, "dialect");
     put_section(json, dialect_rows);
     json_out_object_end(json);
@@ -500,6 +512,10 @@ void conf_write_schema(const struct conf_env *env, struct buf *out)
     if (env->brokers && env->brokers[0]) {
         json_out_key(&json, "brokers");
         put_brokers(&json, env);
+    }
+    if (env->receivers && env->receivers[0]) {
+        json_out_key(&json, "notify");
+        put_notifiers(&json, env);
     }
     json_out_key(&json, "dialects");
     put_dialects(&json);

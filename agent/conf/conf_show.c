@@ -13,6 +13,7 @@
 #include "agent/base/text.h"
 #include "agent/conf/broker_type.h"
 #include "agent/conf/dialect.h"
+#include "agent/conf/receiver_type.h"
 #include "agent/proto/base64.h"
 
 enum { MASK_MAX = 16 << 10, STEP = 2 };
@@ -139,9 +140,21 @@ static bool has_literal_secret(const char *text)
     return secret;
 }
 
+/* Scheme and host; *** for the rest. */
+static void put_origin(struct buf *out, const char *text)
+{
+    struct url url;
+    if (opt_is_dynamic(text) || url_parse(text, &url, NULL) < 0)
+        buf_append_str(out, mask);
+    else
+        buf_printf(out, "\"%s://%s%s\"", url.scheme, url.authority, strcmp(url.target, "/") == 0 ? "/" : "/***");
+}
+
 static void put_string(struct buf *out, const struct opt *row, const char *text, bool secret)
 {
-    if ((secret || (conf_is_url(row) && has_literal_secret(text))) && !is_one_file(text)) {
+    if ((row->flags & OPT_SECRET_PATH) && !is_one_file(text)) {
+        put_origin(out, text);
+    } else if ((secret || (conf_is_url(row) && has_literal_secret(text))) && !is_one_file(text)) {
         buf_append_str(out, mask);
     } else if (opt_is_dynamic(text)) {
         put_dynamic(out, text);
@@ -402,6 +415,15 @@ void conf_show(const struct conf *conf, const struct conf_env *env, struct buf *
         buf_append_char(out, '\n');
         show_rows(out, broker_rows, &conf->brokers[i], 2);
         show_rows(out, conf->brokers[i].type->opts, conf->brokers[i].opts, 2);
+    }
+    if (conf->notifier_count)
+        buf_append_str(out, "notify:\n");
+    for (size_t i = 0; i < conf->notifier_count; i++) {
+        buf_append_str(out, "  - type: ");
+        put_text(out, conf->notifiers[i].type->name, true);
+        buf_append_char(out, '\n');
+        show_rows(out, notifier_rows, &conf->notifiers[i], 2);
+        show_rows(out, conf->notifiers[i].type->opts, conf->notifiers[i].opts, 2);
     }
     buf_append_str(out, conf->check_count ? "checks:\n" : "checks: []\n");
     for (size_t i = 0; i < conf->check_count; i++) {

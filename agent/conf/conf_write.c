@@ -12,6 +12,7 @@
 #include "agent/base/text.h"
 #include "agent/conf/broker_type.h"
 #include "agent/conf/dialect.h"
+#include "agent/conf/receiver_type.h"
 #include "agent/proto/roff.h"
 
 enum { LINE_MAX_CHARS = 100, TEXT_SIZE = 256 };
@@ -118,6 +119,29 @@ static void put_brokers(struct buf *out, const struct conf_env *env)
     buf_append_char(out, '\n');
 }
 
+/* All of it commented out: an example for each type, with its own keys. */
+static void put_notifiers(struct buf *out, const struct conf_env *env)
+{
+    if (!env->receivers || !env->receivers[0])
+        return;
+    put_prose(out, "", "who is told of a fault: one message when it begins, one when it is over");
+    buf_append_str(out, "#notify:\n");
+    for (const struct receiver_type *const *type = env->receivers; *type; type++) {
+        put_prose(out, "  ", (*type)->summary);
+        buf_printf(out, "#  - type: %s\n", (*type)->name);
+        if ((*type)->example)
+            buf_printf(out, "#    %s\n", (*type)->example);
+        put_rows(out, (*type)->opts, "#    ");
+    }
+    put_prose(out, "", "Every notifier takes the keys of its type, and:");
+    for (const struct opt *row = notifier_rows; row->name; row++) {
+        char line[TEXT_SIZE * 2];
+        snprintf(line, sizeof line, "%s: %s", row->name, row->help);
+        put_prose(out, "", line);
+    }
+    buf_append_char(out, '\n');
+}
+
 static void put_dialects(struct buf *out, const struct conf_env *env)
 {
     put_prose(out, "",
@@ -197,6 +221,7 @@ void conf_write_starter(const struct conf_env *env, struct buf *out)
     put_rows(out, default_rows, "  ");
     buf_append_char(out, '\n');
     put_brokers(out, env);
+    put_notifiers(out, env);
     put_dialects(out, env);
     put_prose(out, "", "the checks. Each takes the keys of `defaults`, its type's own, and:");
     for (const struct opt *row = check_rows; row->name; row++) {
@@ -337,6 +362,13 @@ void conf_write_roff(const struct conf_env *env, struct buf *out)
     for (const struct broker_type *const *type = env->brokers; type && *type; type++) {
         char title[TEXT_SIZE];
         snprintf(title, sizeof title, "brokers: type %s", (*type)->name);
+        put_roff_table(out, title, (*type)->summary, (*type)->opts);
+    }
+    put_roff_table(out, "notify", "a list of at most 16; every notifier takes its `type`, these, and the keys of its type",
+                   notifier_rows);
+    for (const struct receiver_type *const *type = env->receivers; type && *type; type++) {
+        char title[TEXT_SIZE];
+        snprintf(title, sizeof title, "notify: type %s", (*type)->name);
         put_roff_table(out, title, (*type)->summary, (*type)->opts);
     }
     put_roff_table(out, "dialects", "a mapping of names to dialects, each of these parts, all of them optional", dialect_rows);

@@ -85,7 +85,8 @@ enum opt_flags {
     /* On one row of a section, or of the rows of items: a text or a list in place of the mapping sets this row. `fds: 90%` means
      * `fds: { high: 90% }`. */
     OPT_SHORT = 256,
-    OPT_NAMES = 512, /* holes may have names that only the check type knows: its `validate` looks at them */
+    OPT_SECRET_PATH = 1024, /* a URL whose path is a secret, as of a chat's webhook: only scheme and host are shown */
+    OPT_NAMES = 512,        /* holes may have names that only the check type knows: its `validate` looks at them */
 };
 
 struct opt {

@@ -294,8 +294,11 @@ static int put_named(struct buf *out, struct slice name, const struct template_v
 {
     int hole = name_index(name, hole_names, HOLES);
     bool secret = false;
+    const struct template_name *found = hole < 0 ? find_name(name, vars) : NULL;
     if (hole > HOLE_ID)
         return put_hole(out, (enum hole)hole, vars);
+    if (found && found->raw)
+        return buf_append_slice(out, found->value);
     struct buf value = BUF_INIT(out->max);
     int rc = template_put_name(name, vars, &value, &secret);
     if (rc == 0)

@@ -29,6 +29,7 @@ struct template_name { /* a hole that the caller adds */
     const char *name;
     struct slice value;
     bool secret; /* what is derived from it is told to on_secret, as of {{token}} */
+    bool raw;    /* JSON already: goes in as it is, also with `json` or `regex` */
 };
 
 struct template_vars {

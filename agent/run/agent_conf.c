@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 
+#include "agent/notify/registry.h"
 #include "agent/run/agent.h"
 #include "brokers/registry.h"
 #include "probes/dialects/registry.h"
@@ -14,7 +15,7 @@ static const char *process_env(const char *name)
     return getenv(name);
 }
 
-const struct conf_env agent_conf_env = { probe_registry, broker_registry, dialect_registry, process_env };
+const struct conf_env agent_conf_env = { probe_registry, broker_registry, dialect_registry, process_env, receiver_registry };
 
 struct conf *agent_load(const char *file, const char *url, struct conf_errors *errors)
 {

@@ -14,7 +14,9 @@ static const char *fuzz_getenv(const char *name)
     return strcmp(name, "A") == 0 ? "value" : strcmp(name, "B") == 0 ? "" : strcmp(name, "C") == 0 ? "10s" : NULL;
 }
 
-static const struct conf_env env = { probe_registry, broker_registry, dialect_registry, fuzz_getenv };
+static const struct conf_env env = {
+    .probes = probe_registry, .brokers = broker_registry, .dialects = dialect_registry, .getenv = fuzz_getenv
+};
 
 static struct conf *load(struct slice text, struct conf_errors *errors)
 {

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct buf out = BUF_INIT(OUT_MAX);
     struct err err;
     err_clear(&err);
-    const struct template_name names[] = { { "salt", rest, false }, { "session", rest, true } };
+    const struct template_name names[] = { { "salt", rest, false, false }, { "session", rest, true, false } };
     const struct template_vars named = { .names = names, .name_count = 2 }, any = { .any_name = true };
     size_t told = 0;
     int checked = template_validate_names(text, &named, &err);

@@ -34,7 +34,7 @@ static const char *fake_getenv(const char *name)
     return NULL;
 }
 
-static const struct conf_env env = { types, NULL, dialects, fake_getenv };
+static const struct conf_env env = { .probes = types, .dialects = dialects, .getenv = fake_getenv };
 #include "tests/unit/conf/load.h" /* needs env */
 
 static const char *offered(const struct conn_offer *offer, const char *name)

@@ -114,7 +114,7 @@ static const char *fake_getenv(const char *name)
     return strcmp(name, "PASSWORD") == 0 ? "hunter2hunter2" : NULL;
 }
 
-static const struct conf_env env = { types, broker_types, dialects, fake_getenv };
+static const struct conf_env env = { .probes = types, .brokers = broker_types, .dialects = dialects, .getenv = fake_getenv };
 #include "tests/unit/conf/load.h" /* needs env */
 
 static void refuse(const char *text, const char *want)

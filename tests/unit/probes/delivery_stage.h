@@ -374,7 +374,7 @@ static const struct broker_type puppet_type = {
 /* --- the stage --- */
 
 static const struct broker_type *const puppets[] = { &puppet_type, NULL };
-static const struct conf_env env = { probe_registry, puppets, dialect_registry, no_env };
+static const struct conf_env env = { .probes = probe_registry, .brokers = puppets, .dialects = dialect_registry, .getenv = no_env };
 
 static struct stage {
     struct check_host host;

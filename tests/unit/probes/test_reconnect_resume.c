@@ -135,7 +135,7 @@ static const struct broker_type bus_type = {
     .close = bus_close,
 };
 static const struct broker_type *const buses[] = { &bus_type, NULL };
-static const struct conf_env env = { probe_registry, buses, dialect_registry, no_env };
+static const struct conf_env env = { .probes = probe_registry, .brokers = buses, .dialects = dialect_registry, .getenv = no_env };
 
 /* --- a server with sessions: "sub CHANNEL" is answered with a token, "resume TOKEN" with what was missed --- */
 

@@ -249,9 +249,9 @@ static void on_secret(void *user, struct slice value)
 }
 
 static const struct template_name names[] = {
-    { "salt", { (const uint8_t *)"s\"1", 3 }, false },
-    { "challenge", { (const uint8_t *)"c", 1 }, false },
-    { "session", { (const uint8_t *)"hidden", 6 }, true },
+    { "salt", { (const uint8_t *)"s\"1", 3 }, false, false },
+    { "challenge", { (const uint8_t *)"c", 1 }, false, false },
+    { "session", { (const uint8_t *)"hidden", 6 }, true, false },
 };
 static struct template_vars with_names(void)
 {
@@ -296,8 +296,8 @@ static void test_functions(void **state)
     expands_named("{{hex session}} {{session}}", &vars, "68696464656e hidden");
     assert_string_equal(told, "[68696464656e]");
     /* OBS WebSocket 5: base64(sha256(base64(sha256(password + salt)) + challenge)), from its protocol.md */
-    const struct template_name obs[] = { { "salt", slice_str("lM1GncleQOaCu9lT1yeUZhFYnqhsLLP1G5lAGo3ixaI="), false },
-                                         { "challenge", slice_str("+IxH4CnCiqpX1rM9scsNynZzbOe4KhDeYcTNS3PDaeY="), false } };
+    const struct template_name obs[] = { { "salt", slice_str("lM1GncleQOaCu9lT1yeUZhFYnqhsLLP1G5lAGo3ixaI="), false, false },
+                                         { "challenge", slice_str("+IxH4CnCiqpX1rM9scsNynZzbOe4KhDeYcTNS3PDaeY="), false, false } };
     struct template_vars login = { .token = "supersecretpassword", .names = obs, .name_count = 2 };
     expands_named("{{base64 (sha256 (base64 (sha256 token salt)) challenge)}}", &login,
                   "1Ct943GAT+6YQUUX47Ia/ncufilbe6+oD6lY+5kaCu4=");

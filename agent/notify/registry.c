@@ -1,0 +1,6 @@
+/* The receiver types of this build (agent/notify/registry.h). */
+#include "agent/notify/registry.h"
+
+#include <stddef.h>
+
+const struct receiver_type *const receiver_registry[] = { &receiver_webhook, NULL };

@@ -1,0 +1,10 @@
+/* All types of receivers, in the order of the manual. */
+#ifndef WSHEALTHD_NOTIFY_REGISTRY_H
+#define WSHEALTHD_NOTIFY_REGISTRY_H
+
+#include "agent/conf/receiver_type.h"
+
+extern const struct receiver_type receiver_webhook;
+extern const struct receiver_type *const receiver_registry[]; /* ends with NULL */
+
+#endif
