@@ -34,12 +34,13 @@ static void state_of(const struct agent_view *view, struct story_state *state)
 
 /* Only for what is kept: most rounds change nothing. Where the instance is ready again, a fault that is left gates nothing: it is named as a
  * remark, not as the reason. */
-static void put_sentence(const struct agent_view *view, struct story_state *state)
+static void put_sentences(const struct agent_view *view, struct story_state *state)
 {
     bool well = state->ready && !state->degraded && view->verdict.status != RESULT_PASS;
+    const char *before = well ? "Every check that gates readiness passes. Only reported: " : "";
 
-    snprintf(state->sentence, sizeof state->sentence, "%s%s",
-             well ? "Every check that gates readiness passes. Only reported: " : "", view->diagnosis.sentence);
+    snprintf(state->sentence, sizeof state->sentence, "%s%s", before, view->diagnosis.sentence);
+    snprintf(state->plain, sizeof state->plain, "%s%s", before, view->diagnosis.plain);
 }
 
 static void tell(struct story *story, enum event event)
@@ -70,14 +71,15 @@ void story_due(struct story *story)
     story->told = story->next;
 }
 
-bool story_update(struct story *story, const struct agent_view *view, uint64_t now_ms)
+bool story_update(struct story *story, const struct agent_view *view, uint64_t now_ms, int64_t wall_ms)
 {
     struct story_state now;
 
     state_of(view, &now);
+    now.at_ms = wall_ms;
     if (!story->begun) {
         story->begun = true;
-        put_sentence(view, &now);
+        put_sentences(view, &now);
         story->told = now;
         return false;
     }
@@ -89,8 +91,10 @@ bool story_update(struct story *story, const struct agent_view *view, uint64_t n
     }
     if (!story->pending)
         story->due_ms = now_ms + STORY_SETTLE_MS;
+    else
+        now.at_ms = story->next.at_ms;
     story->pending = true;
-    put_sentence(view, &now);
+    put_sentences(view, &now);
     story->next = now;
     return true;
 }

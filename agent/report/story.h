@@ -12,10 +12,12 @@
 enum { STORY_SETTLE_MS = 1000 };
 
 struct story_state {
+    int64_t at_ms;    /* wall: when it became so; with another cause than before, when that was seen first */
     const char *word; /* the first line of /ready: "ready", "degraded", … */
     bool ready, degraded, live;
     const char *cause;
     char sentence[640];
+    char plain[DIAGNOSIS_PLAIN_MAX + 64]; /* the same without addresses, URLs and texts of the server's */
 };
 
 struct story_line {
@@ -31,8 +33,9 @@ struct story {
     void *user;
 };
 
-/* The view has changed. The verdict that was waiting is told at once if there is already another one. True: call story_due at due_ms. */
-bool story_update(struct story *story, const struct agent_view *view, uint64_t now_ms);
+/* The view has changed. The verdict that was waiting is told at once if there is already another one. True: call story_due at due_ms.
+ * now_ms is monotonic. */
+bool story_update(struct story *story, const struct agent_view *view, uint64_t now_ms, int64_t wall_ms);
 void story_due(struct story *story); /* tells what waits */
 
 #endif

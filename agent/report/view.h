@@ -12,6 +12,7 @@
 #include "agent/core/view.h"
 #include "agent/proto/prom.h"
 #include "agent/report/diagnose.h"
+#include "agent/report/history.h"
 
 enum { AGENT_LATE_MS = 10000 };
 
@@ -37,10 +38,11 @@ struct agent_view {
     struct prom_histogram loop_lag;
     uint64_t stalls;
     struct drain_view drain;
-    bool once;         /* a command's one round: there is no agent, so nothing is in rotation or out of it */
-    bool leaving;      /* the agent has been asked to end (SIGTERM): it is draining until then */
-    const char *nonce; /* of this run of the agent: another one means that it was restarted */
-    uint64_t late_ms;  /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */
+    bool once;                     /* a command's one round: there is no agent, so nothing is in rotation or out of it */
+    bool leaving;                  /* the agent has been asked to end (SIGTERM): it is draining until then */
+    const char *nonce;             /* of this run of the agent: another one means that it was restarted */
+    const struct history *history; /* NULL: none is kept (once) */
+    uint64_t late_ms;              /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */
 };
 
 #endif

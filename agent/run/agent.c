@@ -37,10 +37,10 @@ static void on_judged(void *user, struct check *check, bool changed)
 {
     struct agent *agent = user;
 
-    (void)check;
     (void)changed;
     if (agent->on_stopped)
         return;
+    agent_verdict_note_round(agent, check_get_view(check));
     agent_verdict_update(agent);
     if (agent->options.once && ++agent->judged == agent->check_count && agent->options.on_done)
         timer_start(&agent->done, 0); /* later: the check is still inside its round */
@@ -158,6 +158,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
         log_configure((enum log_level)conf->log_level, (enum log_format)conf->log_format);
     if (options->serve && agent_listeners_open(agent, conf, err) < 0) {
         generation_unref(generation);
+        agent_verdict_fini(agent);
         mem_free(agent->config_file);
         mem_free(agent);
         return NULL;

@@ -60,10 +60,11 @@ struct agent {
     bool hangup_open;
     struct timer leaving; /* the grace after SIGTERM */
     struct timer done, stopping, watchdog, settling, tidying;
-    char refused[400];  /* why the last reload was; "": it was not */
-    uint64_t status_ms; /* when STATUS= was sent */
-    unsigned activated; /* the listeners whose sockets systemd has opened: they stay over reloads (agent_listeners.c) */
-    struct story story; /* what is told of the verdict, in the log and by the demo */
+    char refused[400];       /* why the last reload was; "": it was not */
+    uint64_t status_ms;      /* when STATUS= was sent */
+    unsigned activated;      /* the listeners whose sockets systemd has opened: they stay over reloads (agent_listeners.c) */
+    struct history *history; /* NULL: none (once) */
+    struct story story;      /* what is told of the verdict, in the log and by the demo */
     uint64_t stop_by_ms;
     void (*on_stopped)(void *user);
     void *stopped_user;
@@ -77,9 +78,10 @@ void agent_tidy_soon(
     struct agent *agent); /* what reading the configuration and the first rounds have left free goes back to the kernel */
 
 /* agent_verdict.c */
-void agent_verdict_init(struct agent *agent);       /* the view before the first round */
-void agent_verdict_set_checks(struct agent *agent); /* the view shows agent->checks from now on */
-void agent_verdict_update(struct agent *agent);     /* the checks have changed: the verdict, logs and callbacks follow */
+void agent_verdict_init(struct agent *agent);                                       /* the view before the first round */
+void agent_verdict_set_checks(struct agent *agent);                                 /* the view shows agent->checks from now on */
+void agent_verdict_note_round(struct agent *agent, const struct check_view *check); /* for the history */
+void agent_verdict_update(struct agent *agent); /* the checks have changed: the verdict, logs and callbacks follow */
 void agent_status_tell(struct agent *agent);    /* to systemd, STATUS=: the verdict in one line, and a reload that was refused */
 void agent_status_refresh(struct agent *agent); /* the same where the last one is old */
 /* Should the server be restarted, in a unit where the agent may have that done? Less often than /live is 503: see there. */

@@ -26,11 +26,25 @@ static void diagnose_if_stale(struct agent *agent)
     diagnose(&agent->view, &agent->view.diagnosis);
 }
 
+static void note_change(struct agent *agent, const struct story_state *is)
+{
+    const struct history_change change = { is->at_ms, is->word, is->live, is->cause, is->sentence, is->plain };
+
+    history_note_change(agent->history, &change);
+}
+
+void agent_verdict_note_round(struct agent *agent, const struct check_view *check)
+{
+    if (agent->history)
+        history_note_round(agent->history, check, clock_wall_ms());
+}
+
 static void on_story(void *user, const struct story_line *line)
 {
     struct agent *agent = user;
     bool other = strcmp(line->was->cause, line->is->cause) != 0;
 
+    note_change(agent, line->is);
     event_log(line->event, "cause", line->is->cause, "was", other ? line->was->cause : NULL, "message", line->is->sentence, NULL);
     if (agent->options.serve)
         agent_status_tell(agent);
@@ -50,12 +64,15 @@ static void on_settle_timer(struct timer *timer, void *user)
 static void tell(struct agent *agent)
 {
     uint64_t now_ms = clock_now_ms();
+    bool first = !agent->story.begun;
 
     diagnose_if_stale(agent);
-    if (!story_update(&agent->story, &agent->view, now_ms))
+    if (!story_update(&agent->story, &agent->view, now_ms, clock_wall_ms()))
         timer_stop(&agent->settling);
     else
         timer_start(&agent->settling, agent->story.due_ms > now_ms ? agent->story.due_ms - now_ms : 0);
+    if (first)
+        note_change(agent, &agent->story.told);
 }
 
 static bool verdict_equal(const struct verdict *a, const struct verdict *b)
@@ -74,6 +91,8 @@ void agent_verdict_init(struct agent *agent)
     view->verdict.live = true;
     view->once = agent->options.once;
     view->nonce = agent->host.nonce;
+    agent->history = agent->options.serve ? history_new() : NULL;
+    view->history = agent->history;
     agent->story.tell = on_story;
     agent->story.user = agent;
     timer_init(&agent->settling, agent->loop, on_settle_timer, agent);
@@ -91,6 +110,8 @@ void agent_verdict_set_checks(struct agent *agent)
         agent->views[i] = check_get_view(agent->checks[i]);
     agent->view.checks = agent->views;
     agent->view.check_count = count;
+    if (agent->history)
+        history_keep_checks(agent->history, agent->views, count);
     url_redact(agent->shown_url ? agent->shown_url : agent->generation->conf->target.url, agent->service_id,
                sizeof agent->service_id);
     agent->view.service_id = agent->service_id;
@@ -198,6 +219,7 @@ void agent_verdict_stop(struct agent *agent)
 
 void agent_verdict_fini(struct agent *agent)
 {
+    history_free(agent->history);
     mem_free(agent->views);
     mem_free(agent->inputs);
 }

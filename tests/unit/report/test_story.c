@@ -26,7 +26,7 @@ static void on_line(void *user, const struct story_line *line)
 static void judge(void)
 {
     world_judge(&world, false, true);
-    timer_ms = story_update(&story, &world.view, now_ms) ? story.due_ms : 0;
+    timer_ms = story_update(&story, &world.view, now_ms, WORLD_MS + (int64_t)now_ms) ? story.due_ms : 0;
 }
 
 static void pass_time(uint64_t ms)
