@@ -4,7 +4,8 @@
 
 #include "agent/conf/receiver_type.h"
 
-extern const struct receiver_type receiver_webhook;
+extern const struct receiver_type receiver_webhook, receiver_slack, receiver_discord, receiver_teams, receiver_pagerduty,
+    receiver_alertmanager, receiver_email;
 extern const struct receiver_type *const receiver_registry[]; /* ends with NULL */
 
 #endif
