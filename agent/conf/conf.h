@@ -115,6 +115,8 @@ struct conf {
     bool proxy_protocol; /* connections to listen may begin with a PROXY preamble */
     bool prestop;        /* listen serves /prestop */
     int details;
+    bool page_public; /* the page at / is for users of the service */
+    char *page_url;   /* where people reach the page; NULL: not said */
     int log_level, log_format;
     struct target_conf target;
     int shared_faults, probe_faults; /* index into "degrade", "fail" */

@@ -240,6 +240,22 @@ static const struct opt liveness_rows[] = {
     { 0 },
 };
 
+static const struct opt page_rows[] = {
+    { .name = "public",
+      .kind = OPT_BOOL,
+      .offset = CONF(page_public),
+      .default_text = "false",
+      .help = "whether the page is for users of the service, whoever asks for it: without addresses, URLs, texts of the server's, "
+              "advice, figures of its process, and kinds of brokers. /status and the others follow `details` as before" },
+    { .name = "url",
+      .kind = OPT_STRING,
+      .offset = CONF(page_url),
+      .min = 1,
+      .max = 1024,
+      .help = "where people reach the page, http:// or https://, for links in notifications" },
+    { 0 },
+};
+
 static const struct opt shutdown_rows[] = {
     { .name = "grace",
       .kind = OPT_DURATION,
@@ -322,6 +338,7 @@ const struct opt conf_rows[] = {
       .words = details_words,
       .help = "what readers see: full; reasons (no addresses, URLs or texts of the server's); auto: full on loopback, reasons to "
               "others" },
+    { .name = "page", .kind = OPT_SECTION, .rows = page_rows, .help = "the page for people, at / of `listen`" },
     { .name = "log", .kind = OPT_SECTION, .rows = log_rows, .help = "the log, on stderr" },
     { .name = "target", .kind = OPT_SECTION, .offset = CONF(target), .rows = target_rows, .help = "the server that is watched" },
     { .name = "readiness", .kind = OPT_SECTION, .rows = readiness_rows, .help = "what makes /ready" },

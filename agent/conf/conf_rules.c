@@ -57,6 +57,28 @@ static void validate_listen(struct conf *conf, struct conf_error_list *found)
         conf_error_path(found, "admin", "the same address as listen");
 }
 
+/* It goes into messages to people: no password, and nothing that would end a link in one of them. */
+static bool is_page_url(const char *text)
+{
+    size_t scheme = strcspn(text, ":"), host = scheme + 3;
+    bool http = slice_equal_nocase(slice_make(text, scheme), "http") || slice_equal_nocase(slice_make(text, scheme), "https");
+    if (!http || strncmp(text + scheme, "://", 3) != 0)
+        return false;
+    size_t authority = strcspn(text + host, "/?#");
+    if (!authority || memchr(text + host, '@', authority))
+        return false;
+    for (const char *at = text; *at; at++)
+        if (*at <= ' ' || *at >= 0x7f || strchr("\"'<>\\^`{|}", *at))
+            return false;
+    return true;
+}
+
+static void validate_page(const struct conf *conf, struct conf_error_list *found)
+{
+    if (conf->page_url && !is_page_url(conf->page_url))
+        conf_error_path(found, "page.url", "want http://HOST/ or https://HOST/, percent-encoded and without a password");
+}
+
 /* --- the target --------------------------------------------------------------------------------------------------------------- */
 
 static void validate_url(struct conf_error_list *found, const char *path, const char *text, struct url *url)
@@ -357,6 +379,7 @@ void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct c
     conf->shared_faults_fail = conf->shared_faults == 1;
     conf->probe_faults_fail = conf->probe_faults == 1;
     validate_listen(conf, found);
+    validate_page(conf, found);
     validate_identity(conf);
     validate_target(&conf->target, found);
     conf_validate_dialects(conf, env, found);

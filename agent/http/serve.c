@@ -12,10 +12,12 @@
 #include "agent/core/event.h"
 #include "agent/http/drain_wait.h"
 #include "agent/http/httpd.h"
+#include "agent/http/page.h"
 #include "agent/report/metric.h"
 #include "agent/report/report.h"
 
 static const char type_health[] = "application/health+json";
+static const char type_html[] = "text/html; charset=utf-8";
 static const char type_json[] = "application/json";
 static const char type_text[] = "text/plain; charset=utf-8";
 static const char type_prometheus[] = "text/plain; version=0.0.4; charset=utf-8";
@@ -35,7 +37,16 @@ enum {
 };
 
 /* The long answers are kept for a moment and given to all clients that ask meanwhile: with 200 checks one costs milliseconds. */
-enum text { TEXT_METRICS, TEXT_OPENMETRICS, TEXT_STATUS, TEXT_STATUS_FULL, TEXT_COUNT };
+enum text {
+    TEXT_METRICS,
+    TEXT_OPENMETRICS,
+    TEXT_STATUS,
+    TEXT_STATUS_FULL,
+    TEXT_PAGE,
+    TEXT_PAGE_FULL,
+    TEXT_PAGE_PUBLIC,
+    TEXT_COUNT
+};
 struct kept_text {
     struct shared *shared; /* NULL: none */
     uint64_t generation;   /* of the view that it was made from */
@@ -49,7 +60,8 @@ struct serve_listener {
 /* One request on its way to its route. */
 struct question {
     const struct agent_view *view;
-    bool full; /* may the client see addresses and texts? */
+    bool full;        /* may the client see addresses and texts? */
+    bool public_page; /* page.public */
     const struct httpd_request *request;
     struct kept_text *texts; /* NULL: none are kept */
 };
@@ -166,8 +178,20 @@ static void answer_healthz(const struct question *question, struct httpd_reply *
     buf_append_str(reply->body, "ok\n");
 }
 
+static void make_page(const struct question *question, enum text text, struct buf *out)
+{
+    const struct page_look look = { .full = text == TEXT_PAGE_FULL,
+                                    .public_view = text == TEXT_PAGE_PUBLIC,
+                                    .now_ms = clock_wall_ms() };
+    page_write(question->view, &look, out);
+}
+
 static void make_text(const struct question *question, enum text text, struct buf *out)
 {
+    if (text >= TEXT_PAGE) {
+        make_page(question, text, out);
+        return;
+    }
     if (text == TEXT_STATUS || text == TEXT_STATUS_FULL)
         report_status_json(question->view, text == TEXT_STATUS_FULL, out);
     else
@@ -218,6 +242,14 @@ static void answer_metrics(const struct question *question, struct httpd_reply *
     answer_text(question, openmetrics ? TEXT_OPENMETRICS : TEXT_METRICS, reply);
 }
 
+/* The page for people. */
+static void answer_page(const struct question *question, struct httpd_reply *reply)
+{
+    reply->content_type = type_html;
+    buf_append_str(reply->headers, page_headers());
+    answer_text(question, question->public_page ? TEXT_PAGE_PUBLIC : question->full ? TEXT_PAGE_FULL : TEXT_PAGE, reply);
+}
+
 static const struct route {
     const char *path;
     void (*answer)(const struct question *question, struct httpd_reply *reply);
@@ -226,7 +258,7 @@ static const struct route {
     { "/ready", answer_ready, true },      { "/readyz", answer_ready, true },    { "/live", answer_live, true },
     { "/livez", answer_live, true },       { "/startup", answer_startup, true }, { "/startupz", answer_startup, true },
     { "/healthz", answer_healthz, false }, { "/health", answer_health, false },  { "/status", answer_status, false },
-    { "/metrics", answer_metrics, false },
+    { "/metrics", answer_metrics, false }, { "/", answer_page, false },
 };
 
 static const struct route *find_route(struct slice path)
@@ -252,24 +284,23 @@ bool serve_question(const struct agent_view *view, bool full, const struct httpd
     if (!route || !route->on_admin)
         return false;
     if (!refuse_method(request, reply))
-        route->answer(&(struct question){ view, full, request, NULL }, reply);
+        route->answer(&(struct question){ .view = view, .full = full, .request = request }, reply);
     return true;
 }
 
 /* --- the server -------------------------------------------------------------------------------------------------------- */
 
-static void answer_request(const struct agent_view *view, int details, const struct httpd_request *request, struct kept_text *texts,
-                           struct httpd_reply *reply)
+static void answer_request(struct question *question, int details, struct httpd_reply *reply)
 {
-    const struct route *route = find_route(request->path);
-    bool full = details == DETAILS_FULL || (details == DETAILS_AUTO && request->peer_local);
-    if (!refuse_method(request, reply) && route)
-        route->answer(&(struct question){ view, full, request, texts }, reply);
+    const struct route *route = find_route(question->request->path);
+    question->full = details == DETAILS_FULL || (details == DETAILS_AUTO && question->request->peer_local);
+    if (!refuse_method(question->request, reply) && route)
+        route->answer(question, reply);
 }
 
 void serve_answer(const struct agent_view *view, int details, const struct httpd_request *request, struct httpd_reply *reply)
 {
-    answer_request(view, details, request, NULL, reply);
+    answer_request(&(struct question){ .view = view, .request = request }, details, reply);
 }
 
 static void handle(void *user, const struct httpd_request *request, struct httpd_reply *reply)
@@ -282,7 +313,11 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
         drain_answer_prestop(source->view(source->user), source->drain, source->user, request, reply);
     if (prestop)
         return;
-    answer_request(source->view(source->user), source->details(source->user), request, listener->texts, reply);
+    struct question question = { .view = source->view(source->user),
+                                 .public_page = source->page_public && source->page_public(source->user),
+                                 .request = request,
+                                 .texts = listener->texts };
+    answer_request(&question, source->details(source->user), reply);
 }
 
 static void free_listener(void *user)

@@ -13,6 +13,7 @@ struct serve_source {
     bool (*proxy_protocol)(void *user); /* likewise; NULL: no */
     bool (*prestop)(void *user);        /* likewise: is /prestop served? NULL: no */
     void (*drain)(void *user, bool on); /* for /prestop */
+    bool (*page_public)(void *user);    /* page.public: is the page for users of the service? May change with a reload; NULL: no */
     void *user;
 };
 /* Copies source; the object of source->user must outlive the server. */

@@ -14,6 +14,13 @@
  * | starting), then a line for each cause. verbose: a line for each check, "[+]echo pass 0.21ms", and a last line with the verdict. */
 enum report_question { REPORT_READY, REPORT_LIVE, REPORT_STARTUP };
 void report_plain(const struct agent_view *view, enum report_question question, bool verbose, bool full, struct buf *out);
+/* The first line of the answer: "ready", "degraded", "not ready", "draining", "starting"; "live", "dead"; "started", "starting". */
+const char *report_word(const struct agent_view *view, enum report_question question);
+/* What a check measures, in one figure: its round-trip time where it has one, else the whole round. */
+uint64_t report_headline_ns(const struct check_view *check);
+/* The fault's sentence: the check's own, or for readers who may not see it, the reason's. */
+const char *report_fault_text(const struct check_fault *fault, bool full);
+const char *report_sentence(const struct agent_view *view, bool full);
 void report_status_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, /status and check --json */
 /* As report_status_json; with the traces of that check (NULL: none), or with those of all checks' last rounds. */
 struct report_extra {

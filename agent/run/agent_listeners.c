@@ -51,6 +51,13 @@ static bool source_prestop(void *user)
     return agent->generation->conf->prestop;
 }
 
+static bool source_page_public(void *user)
+{
+    const struct agent *agent = user;
+
+    return agent->generation->conf->page_public;
+}
+
 /* What a command has begun, or joined, is the command's. */
 static void source_drain(void *user, bool on)
 {
@@ -88,7 +95,13 @@ static void log_listen(const char *name, const char *where, const struct listen_
 
 static struct httpd *open_health(struct agent *agent, const struct conf *conf, int fd, struct err *err)
 {
-    struct serve_source source = { source_view, source_details, source_proxy_protocol, source_prestop, source_hook, agent };
+    struct serve_source source = { .view = source_view,
+                                   .details = source_details,
+                                   .proxy_protocol = source_proxy_protocol,
+                                   .prestop = source_prestop,
+                                   .drain = source_hook,
+                                   .page_public = source_page_public,
+                                   .user = agent };
     struct httpd *health = serve_open(agent->loop, &conf->listen_address, fd, &source, err);
 
     if (!health) {
