@@ -21,6 +21,7 @@ export BUILD KAFKA MQTT TESTS FRESH
 VERSION := $(shell sed -n 's/.*WSHEALTHD_VERSION "\(.*\)".*/\1/p' agent/base/version.h)
 
 GUIDES  := $(sort $(wildcard docs/*.md))
+MONITORING := monitoring/alerts.yaml monitoring/rules.yaml monitoring/dashboard.json
 UNITS   := wshealthd.service wshealthd@.service wshealthd.socket wshealthd-agent-check.socket wshealthd-grpc.socket
 DROPINS := $(wildcard systemd/*.service.d/*.conf)
 EXAMPLES := $(PREFIX)/share/doc/wshealthd/examples
@@ -216,12 +217,13 @@ $(MANUALS): $(BUILD)/docs/%: docs/%.in docs/fill $(BUILD)/release/wshealthd
 docs-now: $(MANUALS)
 	docs/house >docs/house.svg
 install-now: $(BUILD)/release/wshealthd $(MANUALS)
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd/docs lib/systemd/system $(dir $(COMPLETIONS)))
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man5 share/man/man8 share/doc/wshealthd/docs share/wshealthd/monitoring lib/systemd/system $(dir $(COMPLETIONS)))
 	install $(STRIP) -m 755 $(BUILD)/release/wshealthd $(DESTDIR)$(PREFIX)/bin/wshealthd
 	install -m 644 $(BUILD)/docs/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 644 $(BUILD)/docs/wshealthd.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/wshealthd/
 	install -m 644 $(GUIDES) $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs/
+	install -m 644 $(MONITORING) $(DESTDIR)$(PREFIX)/share/wshealthd/monitoring/
 	PATH="$(abspath $(BUILD)/release):$$PATH" wshealthd config init >$(DESTDIR)$(PREFIX)/share/doc/wshealthd/wshealthd.yaml
 	for file in $(COMPLETIONS); do shell=$${file#share/}; \
 	    $(BUILD)/release/wshealthd completion "$${shell%%[-/]*}" >$(DESTDIR)$(PREFIX)/$$file || exit; chmod 644 $(DESTDIR)$(PREFIX)/$$file; done
@@ -314,10 +316,10 @@ image:
 # What install has put there; configuration in /etc/wshealthd stays.
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/wshealthd $(DESTDIR)$(PREFIX)/share/man/man8/wshealthd.8 $(DESTDIR)$(PREFIX)/share/man/man5/wshealthd.yaml.5 \
-	    $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wshealthd/,README.md LICENSE wshealthd.yaml $(GUIDES)) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/doc/wshealthd/,README.md LICENSE wshealthd.yaml $(GUIDES)) $(addprefix $(DESTDIR)$(PREFIX)/share/wshealthd/,$(MONITORING)) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(UNITS)) $(addprefix $(DESTDIR)$(EXAMPLES)/,$(DROPINS)) $(addprefix $(DESTDIR)$(PREFIX)/,$(COMPLETIONS))
 	-rmdir $(addprefix $(DESTDIR)$(EXAMPLES)/,$(sort $(dir $(DROPINS))) systemd) $(DESTDIR)$(EXAMPLES)
-	-rmdir $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs $(DESTDIR)$(PREFIX)/share/doc/wshealthd
+	-rmdir $(DESTDIR)$(PREFIX)/share/doc/wshealthd/docs $(DESTDIR)$(PREFIX)/share/doc/wshealthd $(DESTDIR)$(PREFIX)/share/wshealthd/monitoring $(DESTDIR)$(PREFIX)/share/wshealthd
 help:
 	@echo 'make          the program: $(BUILD)/release/wshealthd'
 	@echo 'make demo     a WebSocket server to break, and the agent beside it (DEMO="--fault silent-drop")'
@@ -330,7 +332,7 @@ help:
 	@echo 'make k8s      the charts on a real Kubernetes node, which is built once where Go is (10 minutes, 4 GB; K8S_DIR)'
 	@echo 'make docs     the manual pages, in $(BUILD)/docs, and the picture of the layers'
 	@echo 'make fresh    all of this on a bare Debian in a directory of its own, as root (RELEASE=bookworm or trixie)'
-	@echo 'make install  program, manual, completion, units (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'
+	@echo 'make install  program, manual, completion, units, alerts and dashboard (DESTDIR=, PREFIX=$(PREFIX)); make uninstall removes them'
 	@echo 'make deb      the Debian package; make image: the container image; make dist: the source archive; make sbom: what it is made of, as SPDX'
 	@echo 'make deps     installs what build, tests, lint, fuzz and bench need (KAFKA=0, MQTT=0: without librdkafka, libmosquitto; TESTS=lean: tests without what is large)'
 	@echo 'make clean    removes $(BUILD)'

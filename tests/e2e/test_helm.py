@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from harness import RELEASE, ROOT, agent, environment, wshealthd
+from test_monitoring_rules import play
 
 HELM = ROOT / "helm"
 RENDERED = HELM / "rendered"
@@ -82,7 +83,8 @@ def test_rendered_examples_are_what_helm_renders(chart, name, version):
 def sources():
     """The hash of all that the rendered examples come from."""
     files = sorted(file for chart in ("wshealthd-lib", *CHARTS) for file in (HELM / chart).rglob("*") if file.is_file() and not {"charts", "app"} & set(file.relative_to(HELM).parts))
-    return hashlib.sha256(b"".join(f"{file.relative_to(HELM)}\n".encode() + file.read_bytes() for file in files)).hexdigest()
+    files += sorted((ROOT / "monitoring").iterdir())  # the library's link leads there
+    return hashlib.sha256(b"".join(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes() for file in files)).hexdigest()
 
 
 def test_nothing_has_changed_since_they_were_rendered():
@@ -182,6 +184,7 @@ REFUSED = (
     ("wshealthd", ("podMonitor.enabled=true", "serviceMonitor.enabled=true"), "both enabled"),
     ("wshealthd", ("serviceMonitor.enabled=true", "service.enabled=false"), "needs service.enabled"),
     ("wshealthd", ("prometheusRule.disabled={NotReady}",), "disabled"),
+    ("wshealthd", ("prometheusRule.runbookUrl=docs",), "runbookUrl"),
 )
 
 
@@ -273,59 +276,52 @@ def test_a_chart_with_init_containers_and_volumes_of_its_own(tmp_path, alias):
 
 
 # --- alerts and dashboard -------------------------------------------------------------------------------------------------------
+# What they are is monitoring/, see test_monitoring_rules.py. The charts narrow the alerts to their release.
 
 
 def rules_of(file):
     return next(one for one in objects((RENDERED / file).read_text()) if one["kind"] == "PrometheusRule")["spec"]
 
 
-@pytest.fixture
-def promtool():
-    found = shutil.which("promtool")
-    if not found:
-        pytest.skip("promtool is missing")
-    return found
-
-
-def test_alerts(promtool, tmp_path):
-    """promtool plays helm/alerts_test.yaml against the rules of the chat."""
+def test_alerts(tool, tmp_path):
+    """What the chat makes of the alerts passes their own test, whose instances are its own."""
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules_of("chat-everything-1.33.yaml")))
-    (tmp_path / "alerts_test.yaml").write_text((HELM / "alerts_test.yaml").read_text())
-    for words in (("check", "rules", "rules.yaml"), ("test", "rules", "alerts_test.yaml")):
-        done = subprocess.run([promtool, *words], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path, env=environment(TZ="UTC"))
-        assert done.returncode == 0, done.stdout + done.stderr
+    play(tool("promtool"), tmp_path, "alerts_test.yaml")
 
 
-def test_every_alert_is_played():
-    names = {rule["alert"] for group in rules_of("chat-everything-1.33.yaml")["groups"] for rule in group["rules"]}
-    played = yaml.safe_load((HELM / "alerts_test.yaml").read_text())["tests"]
-    assert names == {case["alertname"] for test in played for case in test["alert_rule_test"] if case.get("exp_alerts")}
-    assert {case["alertname"] for test in played for case in test["alert_rule_test"] if not case.get("exp_alerts")} <= names
-
-
-def test_an_alert_can_be_left_out():
-    names = [rule["alert"] for group in rules_of("wshealthd-service-1.33.yaml")["groups"] for rule in group["rules"]]
-    assert "WshealthdFlapping" not in names and "WshealthdNotReady" in names
-
-
-def queries():
+def test_alerts_are_of_the_release():
+    """Every series is asked for with the release's namespace and job."""
+    ours = 'namespace="shop",job=~"(shop/)?chat-wshealthd"'
     for group in rules_of("chat-everything-1.33.yaml")["groups"]:
-        yield from (rule["expr"] for rule in group["rules"])
+        assert group["name"].startswith("chat-wshealthd-")
+        for rule in group["rules"]:
+            found = re.findall(r"(?<![:\w])(wshealthd_\w+|up\b)(\{[^}]*\})?", rule["expr"])
+            assert found and all(selector.startswith("{" + ours) and selector.count("job=") == 1 for _, selector in found), rule["expr"]
+            assert rule["expr"].count(ours) == len(found), rule["expr"]
+
+
+def test_the_charts_have_all_of_monitoring():
+    """Only the selectors differ."""
+    written = [rule for file in ("alerts.yaml", "rules.yaml") for group in yaml.safe_load((ROOT / "monitoring" / file).read_text())["groups"] for rule in group["rules"]]
+    rendered = [rule for group in rules_of("chat-everything-1.33.yaml")["groups"] for rule in group["rules"]]
+    assert [{**rule, "expr": ""} for rule in written] == [{**rule, "expr": ""} for rule in rendered]
     dashboard = next(one for one in objects((RENDERED / "chat-everything-1.33.yaml").read_text()) if one["metadata"]["name"].endswith("-dashboard"))
-    for panel in json.loads(dashboard["data"]["wshealthd.json"])["panels"]:
-        yield from (target["expr"] for target in panel["targets"])
+    assert json.loads(dashboard["data"]["wshealthd.json"]) == json.loads((ROOT / "monitoring/dashboard.json").read_text())
 
 
-def test_every_series_exists():
-    """What alerts and panels ask for is in `wshealthd help metrics`, with these labels."""
-    known = {}
-    for name, labels, kind in re.findall(r"^  (\w+)(?:\{([\w,]*)\})? \((\w+)\)", wshealthd("help", "metrics", binary=RELEASE)[1], re.M):
-        for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
-            known[name + suffix] = set(filter(None, labels.split(",")))
-    for query in queries():
-        for name, selector in re.findall(r"\b((?:wshealthd|process)_\w+)\{([^}]*)\}", query):
-            assert name in known, f"{name} in {query}"
-            assert set(re.findall(r"(\w+)=", selector)) - {"namespace", "job"} <= known[name], query
+def test_alerts_as_the_values_want_them():
+    rules = [rule for group in rules_of("wshealthd-service-1.33.yaml")["groups"] for rule in group["rules"] if "alert" in rule]
+    names = [rule["alert"] for rule in rules]
+    assert "WshealthdFlapping" not in names and "WshealthdNotReady" in names
+    assert all(rule["annotations"]["runbook_url"] == f"https://chat.example.com/docs/alerts.md#{rule['alert'].lower()}" for rule in rules)
+
+
+@pytest.mark.parametrize("chart, name", [("chat", "everything"), ("wshealthd", "service")])
+def test_a_package_holds_what_the_links_lead_to(chart, name, tmp_path):
+    helm("package", chart, "-d", tmp_path)
+    (package,) = tmp_path.glob("*.tgz")
+    text = helm("template", "chat" if chart == "chat" else "watch", package, "--namespace", "shop", "--kube-version", "1.33.0", "-f", f"{chart}/ci/{name}-values.yaml").stdout
+    assert "".join(line for line in text.splitlines(True) if line.strip()) == (RENDERED / f"{chart}-{name}-1.33.yaml").read_text()
 
 
 # --- without Helm -------------------------------------------------------------------------------------------------------------

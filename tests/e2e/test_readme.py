@@ -391,7 +391,7 @@ FOREIGN = {"payload_json", "hmac_sha256", "hmac_sha384", "hmac_sha512", "now_s",
            "health_check_config", "port_value", "stream_idle_timeout", "healthy_panic_threshold", "grpc_health_check", "use_downstream_protocol_config", "explicit_http_config", "close_connections_on_host_health_failure",
            "use_backend", "reverse_proxy", "health_uri", "health_port", "health_status", "handle_errors", "stream_close_delay",
            "proxy_read_timeout", "auth_request", "error_page", "worker_shutdown_timeout", "health_check",
-           "target_health_state", "connection_termination", "draining_interval_seconds", "proxy_protocol_v2", "only_passing", "deregister_critical_service_after"}
+           "target_health_state", "connection_termination", "draining_interval_seconds", "proxy_protocol_v2", "only_passing", "runbook_url", "deregister_critical_service_after"}
 
 
 @functools.cache
@@ -505,7 +505,7 @@ def test_yaml(block, tmp_path):
         return
     if not set(document) <= TOP:
         asked, series = list(paths_asked(document)), list(series_asked(document))
-        assert asked or series or "wshealthd" in block.text, f"{block}: neither a configuration ({', '.join(sorted(set(document) - TOP))}) nor something that asks the agent"
+        assert asked or series or "wshealthd" in block.text.lower(), f"{block}: neither a configuration ({', '.join(sorted(set(document) - TOP))}) nor something that asks the agent"
         for path, port in asked:
             assert path.split("?")[0] in PATHS and port == 9717, (block, path, port)
         for name in series:
@@ -623,11 +623,11 @@ def test_links_lead_somewhere(name):
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_files_that_are_named_exist(name):
     """`a/b.c`, `b.c` and `a/b` in code, where a word in capitals stands for a name of the reader's."""
-    sources = [path.relative_to(ROOT).as_posix() for top in ("agent", "probes", "brokers", "tests", "docs", "helm") for path in (ROOT / top).rglob("*.*")]
+    sources = [path.relative_to(ROOT).as_posix() for top in ("agent", "probes", "brokers", "tests", "docs", "helm", "monitoring") for path in (ROOT / top).rglob("*.*")]
     for code in re.findall(r"`([^`\s]+)`", FENCE.sub("", (ROOT / name).read_text())):
         if re.search(r"[A-Z]{3}|[*{$]|://", code):
             continue
         if re.fullmatch(r"[\w./-]+\.(c|h|py)", code):
             assert any(source == code or source.endswith("/" + code) for source in sources), f"{name}: {code} is not in the tree"
-        elif re.match(r"(agent|probes|brokers|tests|docs|helm|systemd|\.ci)/", code):
+        elif re.match(r"(agent|probes|brokers|tests|docs|helm|monitoring|systemd|\.ci)/", code):
             assert (ROOT / code).exists(), f"{name}: {code} is not in the tree"
