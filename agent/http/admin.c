@@ -18,6 +18,7 @@ enum {
     ADMIN_MODE = 0660,
     ADMIN_CONNECTIONS = 128,
     ADMIN_WAITING = 96, /* for `drain --wait` */
+    ADMIN_STREAMS = 16, /* for `status --watch`: less than are left for all other commands */
     ADMIN_PENDING_BYTES = 4 << 20,
     ADMIN_REQUEST_MS = 5000,
     ADMIN_IDLE_MS = 30000,
@@ -135,12 +136,23 @@ static void answer_reload(const struct admin_source *source, const struct httpd_
     conf_errors_fini(&errors);
 }
 
+static void answer_events(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    if (source->events)
+        events_begin(request, reply);
+}
+
+static struct shared *next_event(void *user, struct httpd_reader *reader)
+{
+    return events_next(((struct admin_source *)user)->events, EVENTS_FULL, reader);
+}
+
 static const struct route {
     const char *path, *method;
     void (*answer)(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply);
 } routes[] = {
     { "/status", "GET", answer_status },  { "/drain", "POST", answer_drain },   { "/drain", "GET", answer_drain_state },
-    { "/resume", "POST", answer_resume }, { "/reload", "POST", answer_reload },
+    { "/resume", "POST", answer_resume }, { "/reload", "POST", answer_reload }, { "/events", "GET", answer_events },
 };
 
 static bool method_fits(const struct route *route, const struct httpd_request *request)
@@ -188,6 +200,8 @@ struct httpd *admin_open(struct loop *loop, const struct listen_address *address
     const struct httpd_options options = {
         .max_connections = ADMIN_CONNECTIONS,
         .max_waiting = ADMIN_WAITING,
+        .max_streams = ADMIN_STREAMS,
+        .next = next_event,
         .max_pending_bytes = ADMIN_PENDING_BYTES,
         .request_timeout_ms = ADMIN_REQUEST_MS,
         .idle_timeout_ms = ADMIN_IDLE_MS,

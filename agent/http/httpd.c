@@ -1,6 +1,7 @@
 /*
  * The HTTP server: accepts, reads requests, writes answers, closes. Called by agent/http/serve.c and agent/http/admin.c, which give the
- * answers. Reading is done by http1, the texts by httpd_answer.c; httpd_conn.c ends connections, httpd_room.c makes room for new ones.
+ * answers. Reading is done by http1, the texts by httpd_answer.c; httpd_stream.c sends answers that go on, httpd_conn.c ends connections,
+ * httpd_room.c makes room for new ones.
  *
  * A connection is idle, in the middle of a request, or waiting until its client takes an answer. Each of these states has a deadline, which
  * partial bytes do not move. While an answer waits, nothing is read: so one client can make us keep a small piece of an answer and one read
@@ -24,7 +25,6 @@
 
 enum {
     HTTPD_BODY_MAX = 16 << 20,     /* of one answer; the largest is /metrics */
-    HTTPD_BATCH_BYTES = 8 << 10,   /* answers are written when they come to so much, and large ones in such pieces */
     HTTPD_READ_BYTES = 8 << 10,    /* of one read: what a client that does not take its answers can have waiting */
     HTTPD_SOCKET_BYTES = 32 << 10, /* in the kernel, each way */
     HTTPD_OUT_MAX = HTTPD_BODY_MAX + 2 * HTTPD_BATCH_BYTES,
@@ -71,7 +71,8 @@ static void write_reply(struct httpd_conn *conn, struct httpd_reply *reply, bool
                                                .body = body,
                                                .head_only = head_only || reply->shared,
                                                .close = !go_on,
-                                               .old = head->minor == 0 });
+                                               .old = head->minor == 0,
+                                               .stream = reply->stream });
     if (reply->shared && !head_only && body.len) {
         conn->rest = reply->shared;
         conn->rest_at = 0;
@@ -118,7 +119,11 @@ static bool answer_request(struct httpd_conn *conn)
     httpd->options.handle(httpd->options.user, &request, &reply);
     if (reply.wait_ms)
         return put_off(conn, &reply, first_ms);
-    if (!reply.shared && httpd->body.len == 0 && reply.status != 200)
+    if (reply.stream && !slice_equal_str(head->method, "HEAD")) {
+        httpd_stream_begin(conn, &request, &reply);
+        return !httpd->closing;
+    }
+    if (!reply.shared && !reply.stream && httpd->body.len == 0 && reply.status != 200)
         buf_printf(&httpd->body, "%s\n", httpd_status_text(reply.status));
     bool go_on = http_reader_keep_alive(conn->reader) && !httpd->closing;
     write_reply(conn, &reply, go_on);
@@ -145,7 +150,7 @@ static bool serve_one(struct httpd_conn *conn, struct slice *input)
     return go_on;
 }
 
-static int flush(struct httpd_conn *conn)
+int httpd_flush(struct httpd_conn *conn)
 {
     struct httpd *httpd = conn->httpd;
     int status = httpd->out.len ? stream_write(conn->stream, buf_slice(&httpd->out)) : 0;
@@ -194,15 +199,17 @@ static int serve_input(struct httpd_conn *conn, struct slice *input)
 {
     struct httpd *httpd = conn->httpd;
     struct budget budget = begin_budget(httpd);
-    while (!conn->ending && !conn->rest && (conn->waiting ? conn->again : input->len > 0) && stream_pending(conn->stream) == 0 &&
-           budget_left(&budget)) {
+    while (!conn->ending && !conn->streaming && !conn->rest && (conn->waiting ? conn->again : input->len > 0) &&
+           stream_pending(conn->stream) == 0 && budget_left(&budget)) {
         size_t before = httpd->out.len;
         conn->ending = !serve_one(conn, input);
         budget_spend(&budget, httpd->out.len - before);
-        if ((httpd->out.len >= HTTPD_BATCH_BYTES || conn->rest) && (flush(conn) < 0 || push_rest(conn, &budget) < 0))
+        if ((httpd->out.len >= HTTPD_BATCH_BYTES || conn->rest) && (httpd_flush(conn) < 0 || push_rest(conn, &budget) < 0))
             return -1;
     }
-    return flush(conn) < 0 || push_rest(conn, &budget) < 0 ? -1 : 0;
+    if (httpd_flush(conn) < 0)
+        return -1;
+    return conn->streaming ? httpd_stream_push(conn, &budget) : push_rest(conn, &budget);
 }
 
 static void hold_reading(struct httpd_conn *conn, bool hold)
@@ -219,6 +226,11 @@ static void hold_reading(struct httpd_conn *conn, bool hold)
 static void settle(struct httpd_conn *conn)
 {
     bool writing = stream_pending(conn->stream) > 0, more = conn->waiting ? conn->again : conn->rest || conn->unread.len;
+    if (conn->streaming) {
+        httpd_stream_settle(conn);
+        hold_reading(conn, conn->unread.len); /* as one that waits: what it sends is not read, and its end is noticed */
+        return;
+    }
     if (writing || conn->rest)
         httpd_conn_enter(conn, HTTPD_WRITING);
     else if (conn->waiting)
@@ -243,6 +255,8 @@ static bool serve(struct httpd_conn *conn, struct slice input)
     httpd->serving = true;
     if (serve_input(conn, &input) < 0) {
         httpd_conn_drop(conn);
+    } else if (conn->ending && conn->streaming) {
+        httpd_stream_end(conn);
     } else if (conn->ending && !conn->rest) {
         httpd_conn_close(conn);
     } else {
@@ -257,6 +271,8 @@ static bool serve(struct httpd_conn *conn, struct slice input)
             httpd_shrink_pending(httpd);
         if (conn->waiting)
             httpd_bound_waiting(httpd, conn);
+        if (conn->streaming)
+            httpd_bound_streams(httpd, conn);
     }
     httpd->serving = false;
     if (!httpd->closing)
@@ -280,7 +296,7 @@ static bool pass_preamble(struct httpd_conn *conn)
     conn->preamble = false;
     if (found == PROXY_BAD) {
         answer_error(conn, err.code, err.text);
-        if (flush(conn) < 0)
+        if (httpd_flush(conn) < 0)
             httpd_conn_drop(conn);
         else
             httpd_conn_close(conn);
@@ -346,6 +362,8 @@ static void on_timer(struct timer *timer, void *user)
     struct httpd_conn *conn = user;
     (void)timer;
     uint64_t now_ms = clock_now_ms();
+    if (conn->state == HTTPD_STREAMING)
+        return;
     if (now_ms < conn->due_ms) {
         httpd_conn_arm(conn, now_ms);
         return;
@@ -361,7 +379,7 @@ static void on_timer(struct timer *timer, void *user)
     }
     if (conn->state == HTTPD_READING) {
         answer_error(conn, 408, "the request was not complete in time");
-        if (flush(conn) < 0) {
+        if (httpd_flush(conn) < 0) {
             httpd_conn_drop(conn);
             return;
         }
@@ -430,8 +448,10 @@ struct httpd *httpd_open(struct loop *loop, const struct listen_address *address
     httpd->options = *options;
     list_init(&httpd->conns);
     list_init(&httpd->turns);
+    list_init(&httpd->stream_turns);
     list_init(&httpd->holders);
     timer_init(&httpd->turn, loop, on_turn, httpd);
+    timer_init(&httpd->stream_turn, loop, httpd_on_stream_turn, httpd);
     timer_init(&httpd->room, loop, httpd_on_room, httpd);
     buf_init(&httpd->out, HTTPD_OUT_MAX);
     buf_init(&httpd->headers, HTTPD_BATCH_BYTES);
@@ -456,6 +476,10 @@ static void end_conn(struct httpd_conn *conn, size_t *bytes, uint64_t now_ms)
     bool stalled = conn->state == HTTPD_WRITING && now_ms - conn->since_ms >= SEAT_GRACE_MS;
     if (!stalled && conn->state == HTTPD_WRITING)
         stream_unbound(conn->stream);
+    if (!stalled && conn->streaming) {
+        httpd_stream_end(conn);
+        return;
+    }
     if (stalled || left.len > *bytes || (left.len && stream_write(conn->stream, left) < 0)) {
         httpd_conn_drop(conn);
         return;
@@ -471,6 +495,7 @@ static void finish_close(struct httpd *httpd)
     while (!list_empty(&httpd->conns))
         end_conn(list_entry(httpd->conns.next, struct httpd_conn, node), &bytes, now_ms);
     timer_stop(&httpd->turn);
+    timer_stop(&httpd->stream_turn);
     timer_stop(&httpd->room);
     buf_fini(&httpd->out);
     buf_fini(&httpd->headers);

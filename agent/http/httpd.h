@@ -1,7 +1,7 @@
 /*
- * A small HTTP/1.1 server for answers from memory. A handler may put a request off, until what it asks about changes. The health listener
- * (agent/http/serve.c) and the admin socket (agent/http/admin.c) are handlers on it. Clients may be hostile: connections, header bytes,
- * request time and idle time have limits.
+ * A small HTTP/1.1 server for answers from memory. A handler may put a request off, until what it asks about changes, or begin a stream: an
+ * answer that goes on for as long as there is news. The health listener (agent/http/serve.c) and the admin socket (agent/http/admin.c) are
+ * handlers on it. Clients may be hostile: connections, header bytes, request time and idle time have limits.
  */
 #ifndef WSHEALTHD_HTTP_HTTPD_H
 #define WSHEALTHD_HTTP_HTTPD_H
@@ -29,6 +29,17 @@ struct httpd_reply {
     /* Not 0: there is no answer yet. The handler is asked again after this time, or at httpd_wake. What it has written into headers and
      * body is thrown away. A client that closes its side meanwhile is closed. Needs max_waiting. */
     uint32_t wait_ms;
+    /* The answer is a stream (httpd_options.next): status, content_type and headers are sent, and body is thrown away. A HEAD gets the same
+     * headers and no stream. Needs max_streams. */
+    bool stream;
+    unsigned topic;
+};
+/* Who reads a stream, and how far. */
+struct httpd_reader {
+    unsigned topic;  /* as the handler has set it */
+    bool peer_local; /* as in the request */
+    unsigned look;   /* these three are for `next`, and 0 at first */
+    uint64_t at, tick;
 };
 /* The handler sets status, content_type and body. An empty body becomes the status in words, unless the status is 200. Answers go
  * out with Date, Content-Length and Cache-Control: no-store; HEAD is answered like GET, without the body.
@@ -44,6 +55,13 @@ struct httpd_options {
     size_t max_pending_bytes;
     /* Clients whose request is put off. With more, the one that has waited longest is closed, of the address with the most connections. */
     unsigned max_waiting;
+    /* Clients that read streams. With more, the one that has read for longest is ended, of the address with the most connections: a new reader
+     * is answered, and who is ended comes back if it wants to. */
+    unsigned max_streams;
+    /* The next piece of this reader's stream, of which one reference is given away, or NULL: there is none until httpd_news. Asked only when
+     * the reader has taken the last piece, so that nothing is kept for one that does not read: who has missed something is given what makes
+     * up for it. A reader that takes nothing for request_timeout_ms is dropped. */
+    struct shared *(*next)(void *user, struct httpd_reader *reader);
     /* For a whole request (408 when it is over), for reading an answer (dropped), for the first byte of a new client (closed). */
     uint32_t request_timeout_ms;
     uint32_t idle_timeout_ms; /* between requests on a kept connection */
@@ -63,6 +81,8 @@ void httpd_close(struct httpd *httpd); /* finishes what is being written, bounde
 void httpd_wake(
     struct httpd *httpd); /* the handler is asked again for each request that was put off, in the next turn of the loop */
 unsigned httpd_waiting(const struct httpd *httpd); /* requests that are put off */
+void httpd_news(struct httpd *httpd);              /* `next` is asked for each reader, in the next turns of the loop */
+unsigned httpd_streams(const struct httpd *httpd); /* clients that read streams */
 uint16_t httpd_port(const struct httpd *httpd);
 bool httpd_lost(const struct httpd *httpd); /* the file of its unix socket is no longer there */
 

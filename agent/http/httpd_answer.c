@@ -71,8 +71,12 @@ void httpd_write_answer(struct buf *out, struct httpd_date *date, const struct h
     buf_append_str(out, date_text(date));
     append_literal(out, "\r\nContent-Type: ");
     buf_append_str(out, answer->content_type);
-    append_literal(out, "\r\nContent-Length: ");
-    append_number(out, answer->body.len);
+    if (!answer->stream) {
+        append_literal(out, "\r\nContent-Length: ");
+        append_number(out, answer->body.len);
+    } else if (!answer->old) {
+        append_literal(out, "\r\nTransfer-Encoding: chunked");
+    }
     append_literal(out, "\r\nCache-Control: no-store\r\n");
     if (answer->close)
         append_literal(out, "Connection: close\r\n");

@@ -16,6 +16,7 @@ struct httpd_answer {
     bool head_only; /* the answer to a HEAD: the body's length without the body */
     bool close;     /* say that the connection ends */
     bool old;       /* the client speaks HTTP/1.0: say that it goes on */
+    bool stream;    /* the head of a stream: its length is not known. In chunks, or with `old` up to the connection's end */
 };
 /* Appends a whole answer to out. */
 void httpd_write_answer(struct buf *out, struct httpd_date *date, const struct httpd_answer *answer);

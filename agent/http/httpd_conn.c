@@ -51,6 +51,7 @@ void httpd_conn_free(struct httpd_conn *conn)
     shared_unref(conn->rest);
     release(conn->holder);
     httpd->conn_count--;
+    httpd->stream_count -= conn->streaming;
     mem_free(conn);
     if (httpd->full && !httpd->closing)
         timer_start(&httpd->room, 0);
@@ -89,6 +90,8 @@ void httpd_conn_enter(struct httpd_conn *conn, enum httpd_state state)
         return;
     uint64_t now_ms = clock_now_ms();
     conn->since_ms = now_ms;
+    if (state == HTTPD_STREAMING) /* no deadline: nothing is owed until there is news */
+        return;
     conn->due_ms = now_ms + (state == HTTPD_IDLE ? options->idle_timeout_ms : options->request_timeout_ms);
     httpd_conn_arm(conn, now_ms);
 }

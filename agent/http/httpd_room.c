@@ -21,11 +21,13 @@ static struct seat seat_of(const struct httpd_conn *conn)
     enum seat_state state = SEAT_OWES;
     if (conn->state == HTTPD_WRITING)
         state = SEAT_TAKES;
+    else if (conn->streaming)
+        state = SEAT_STREAM;
     else if (conn->waiting || !list_empty(&conn->turn_node))
         state = SEAT_SERVED;
     else if (conn->state == HTTPD_IDLE && conn->proven)
         state = SEAT_IDLE;
-    return (struct seat){ state, conn->since_ms, conn->holder->count };
+    return (struct seat){ state, state == SEAT_STREAM ? conn->first_ms : conn->since_ms, conn->holder->count };
 }
 
 /* The connection to end, or NULL and the time until one may be ended. */
@@ -114,23 +116,36 @@ void httpd_shrink_pending(struct httpd *httpd)
         give_way(victim);
 }
 
-/* Not by httpd_seat.c: those that wait have all brought a whole request. A flood from one address ends its own. */
-void httpd_bound_waiting(struct httpd *httpd, const struct httpd_conn *newest)
+/* Not by httpd_seat.c: those that wait, and those that read a stream, have all brought a whole request. A flood from one address ends its own. */
+static struct httpd_conn *longest_of_most(struct httpd *httpd, bool streams, const struct httpd_conn *newest)
 {
     struct httpd_conn *victim = NULL;
-    unsigned count = 1;
     list_each (node, &httpd->conns) {
         struct httpd_conn *conn = list_entry(node, struct httpd_conn, node);
-        if (conn == newest || !conn->waiting)
+        if (conn == newest || !(streams ? conn->streaming : conn->waiting))
             continue;
-        count++;
         bool more = victim && conn->holder->count > victim->holder->count;
         bool longer = victim && conn->holder->count == victim->holder->count && conn->first_ms < victim->first_ms;
         if (!victim || more || longer)
             victim = conn;
     }
-    if (!victim || count <= httpd->options.max_waiting)
+    return victim;
+}
+
+void httpd_bound_waiting(struct httpd *httpd, const struct httpd_conn *newest)
+{
+    struct httpd_conn *victim = httpd_waiting(httpd) > httpd->options.max_waiting ? longest_of_most(httpd, false, newest) : NULL;
+    if (!victim)
         return;
     httpd_conn_close(victim);
+    note_shed(httpd);
+}
+
+void httpd_bound_streams(struct httpd *httpd, const struct httpd_conn *newest)
+{
+    struct httpd_conn *victim = httpd->stream_count > httpd->options.max_streams ? longest_of_most(httpd, true, newest) : NULL;
+    if (!victim)
+        return;
+    httpd_stream_end(victim);
     note_shed(httpd);
 }

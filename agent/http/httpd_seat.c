@@ -16,11 +16,12 @@ static uint64_t age_ms(const struct seat *seat, uint64_t now_ms)
 /* The connection with the lowest rank is closed first. */
 static unsigned rank(const struct seat *seat, size_t count, uint64_t now_ms)
 {
-    static const unsigned by_state[] = { [SEAT_OWES] = 0, [SEAT_IDLE] = 2, [SEAT_TAKES] = 3 };
+    static const unsigned by_state[] = { [SEAT_OWES] = 0, [SEAT_IDLE] = 2, [SEAT_TAKES] = 3, [SEAT_STREAM] = 4 };
+    enum { RANKS = 5 };
     unsigned order = by_state[seat->state];
     if (seat->state == SEAT_TAKES && age_ms(seat, now_ms) >= SEAT_STALLED_MS)
         order = 1;
-    return is_crowd(seat, count) ? order : order + 4;
+    return is_crowd(seat, count) ? order : order + RANKS;
 }
 
 static ptrdiff_t choose(const struct seat *seats, size_t count, uint64_t now_ms, bool pressed, uint64_t *again_ms)

@@ -20,6 +20,7 @@ enum seat_state {
     SEAT_OWES,   /* the client owes a request, or the rest of one */
     SEAT_IDLE,   /* between requests */
     SEAT_TAKES,  /* the client has not read all of its answer */
+    SEAT_STREAM, /* it reads a stream, and has read all of it so far */
     SEAT_SERVED, /* a whole request waits for its turn: never chosen */
 };
 struct seat {
@@ -33,7 +34,7 @@ struct seat {
  *
  * The connections of an address with more than half of all are closed before others, so that a flood pays for itself. Among them, and then
  * among the others, the order is: clients that owe a request; clients that have read nothing of an answer for a second; idle ones; clients
- * that read an answer slowly. Among equals the one that has been so for longest. Idle clients come after those that owe a request: a kept
+ * that read an answer slowly; those that read a stream. Among equals the one that has been so for longest. Idle clients come after those that owe a request: a kept
  * connection owes nothing, and a client that has just been answered may be about to ask again.
  */
 ptrdiff_t seat_choose(const struct seat *seats, size_t count, uint64_t now_ms, uint64_t *again_ms);

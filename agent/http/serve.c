@@ -26,6 +26,7 @@ static const char type_openmetrics[] = "application/openmetrics-text; version=1.
 enum {
     SERVE_CONNECTIONS = 512,
     SERVE_WAITING = 256, /* for /prestop: half of them, so that the other half answers everybody else */
+    SERVE_STREAMS = 128, /* readers of /events: with those that wait, three quarters of all connections */
     SERVE_PENDING_BYTES = 4 << 20,
     SERVE_REQUEST_MS = 5000,
     SERVE_IDLE_MS = 120000, /* longer than the usual scrape interval, so that scrapers keep their connection */
@@ -269,6 +270,23 @@ static const struct route *find_route(struct slice path)
     return NULL;
 }
 
+/* What this reader may see, with the configuration that is in force now. */
+static enum events_look look_of(const struct serve_source *source, bool peer_local)
+{
+    int details = source->details(source->user);
+
+    if (source->page_public && source->page_public(source->user))
+        return EVENTS_USERS;
+    return details == DETAILS_FULL || (details == DETAILS_AUTO && peer_local) ? EVENTS_FULL : EVENTS_REASONS;
+}
+
+static struct shared *next_event(void *user, struct httpd_reader *reader)
+{
+    const struct serve_source *source = &((struct serve_listener *)user)->source;
+
+    return events_next(source->events, look_of(source, reader->peer_local), reader);
+}
+
 static bool refuse_method(const struct httpd_request *request, struct httpd_reply *reply)
 {
     if (slice_equal_str(request->method, "GET") || slice_equal_str(request->method, "HEAD"))
@@ -313,6 +331,11 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
         drain_answer_prestop(source->view(source->user), source->drain, source->user, request, reply);
     if (prestop)
         return;
+    if (source->events && slice_equal_str(request->path, "/events")) {
+        if (!refuse_method(request, reply))
+            events_begin(request, reply);
+        return;
+    }
     struct question question = { .view = source->view(source->user),
                                  .public_page = source->page_public && source->page_public(source->user),
                                  .request = request,
@@ -350,6 +373,8 @@ struct httpd *serve_open(struct loop *loop, const struct listen_address *address
     const struct httpd_options options = {
         .max_connections = SERVE_CONNECTIONS,
         .max_waiting = SERVE_WAITING,
+        .max_streams = SERVE_STREAMS,
+        .next = next_event,
         .max_pending_bytes = SERVE_PENDING_BYTES,
         .request_timeout_ms = SERVE_REQUEST_MS,
         .idle_timeout_ms = SERVE_IDLE_MS,

@@ -3,6 +3,7 @@
 #define WSHEALTHD_HTTP_SERVE_H
 
 #include "agent/conf/conf.h"
+#include "agent/http/events.h"
 #include "agent/http/httpd.h"
 #include "agent/net/loop.h"
 #include "agent/report/view.h"
@@ -15,6 +16,7 @@ struct serve_source {
     void (*drain)(void *user, bool on); /* for /prestop */
     bool (*page_public)(void *user);    /* page.public: is the page for users of the service? May change with a reload; NULL: no */
     void *user;
+    struct events *events; /* outlives the server; NULL: there is no /events */
 };
 /* Copies source; the object of source->user must outlive the server. */
 struct httpd *serve_open(struct loop *loop, const struct listen_address *address, int fd /* activated, or -1 */,

@@ -71,6 +71,14 @@ void stream_unbound(struct stream *stream)
         setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &all, sizeof all);
 }
 
+void stream_set_unacked_ms(struct stream *stream, uint32_t ms)
+{
+    uv_os_fd_t fd;
+    unsigned timeout_ms = ms;
+    if (stream->is_open && stream->uv.handle.type == UV_TCP && uv_fileno(&stream->uv.handle, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+}
+
 /* --- reading -------------------------------------------------------------------------------------------------------- */
 
 /* May the stream be read in this turn? If not, the kernel keeps the bytes, and epoll reports them again in the next turn. */

@@ -47,6 +47,8 @@ void stream_set_max_pending(struct stream *stream, uint32_t bytes); /* at most 1
 void stream_set_read_max(struct stream *stream,
                          uint32_t bytes);   /* the most that one on_data brings; by default LOOP_SLAB_BYTES. Not for TLS */
 void stream_unbound(struct stream *stream); /* removes the listener's bound on unsent bytes in the kernel (unsent_bytes) */
+void stream_set_unacked_ms(struct stream *stream,
+                           uint32_t ms); /* a peer that confirms nothing of what was sent for so long is gone. TCP only */
 size_t stream_pending(const struct stream *stream);
 /* Sends what is pending, close_notify and FIN, then closes when the peer has closed too; a peer that has not within linger_ms is dropped.
  * What it still sends meanwhile is thrown away. With linger_ms 0 the handle closes at once, and what the kernel has not taken is lost. */

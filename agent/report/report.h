@@ -23,11 +23,20 @@ const char *report_fault_text(const struct check_fault *fault, bool full);
 const char *report_sentence(const struct agent_view *view, bool full);
 void report_status_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, /status and check --json */
 /* As report_status_json; with the traces of that check (NULL: none), or with those of all checks' last rounds. */
+struct report_change {
+    bool verdict, diagnosis;
+    const bool *checks; /* one for each */
+};
 struct report_extra {
     bool full, trace;
     const char *evidence;
+    int64_t at_ms;  /* wall: says when this was so, as `at`; 0: does not */
+    bool for_users; /* no more than the page tells with page.public; full is false then */
+    const struct report_change
+        *change; /* what has changed is said as `changed`, and only these checks and brokers are there; NULL: all */
 };
 void report_status_json_with(const struct agent_view *view, const struct report_extra *extra, struct buf *out);
+void report_check_json(const struct check_view *check, const struct report_extra *extra, struct buf *out); /* its row alone */
 void report_health_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, application/health+json */
 /* For a terminal: each check with its phases as a waterfall, the verdict, the diagnosis and the advice. */
 struct report_style {

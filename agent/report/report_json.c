@@ -54,13 +54,17 @@ static void put_flag(struct json_out *json, const char *key, bool value)
 
 /* --- /status ----------------------------------------------------------------------------------------------------------- */
 
-static void put_diagnosis(struct json_out *json, const struct agent_view *view, bool full)
+static void put_diagnosis(struct json_out *json, const struct agent_view *view, const struct report_extra *extra)
 {
     const struct diagnosis *diagnosis = &view->diagnosis;
     json_out_key(json, "diagnosis");
     json_out_object(json);
     put_text(json, "cause", diagnosis->cause);
-    put_text(json, "sentence", report_sentence(view, full));
+    put_text(json, "sentence", report_sentence(view, extra->full));
+    if (extra->for_users) {
+        json_out_object_end(json);
+        return;
+    }
     json_out_key(json, "advice");
     json_out_array(json);
     for (size_t i = 0; i < diagnosis->advice_count; i++)
@@ -237,6 +241,39 @@ static void put_check(struct json_out *json, const struct check_view *check, con
     json_out_object_end(json);
 }
 
+/* For users of the service, who are shown states and times, and no reasons. */
+static void put_check_for_users(struct json_out *json, const struct check_view *check)
+{
+    json_out_object(json);
+    put_text(json, "name", check->name);
+    put_text(json, "type", check->type);
+    put_text(json, "state", state_name(check->health.state));
+    json_out_key(json, "since");
+    put_time(json, check->since_ms);
+    json_out_key(json, "last");
+    put_time(json, check->last_ms);
+    put_text(json, "history", check->health.history);
+    json_out_key(json, "rtt_ms");
+    put_ms(json, check->judged && check->have_rtt, check->rtt_ns);
+    json_out_object_end(json);
+}
+
+static void put_row(struct json_out *json, const struct check_view *check, const struct report_extra *extra)
+{
+    if (extra->for_users)
+        put_check_for_users(json, check);
+    else
+        put_check(json, check, extra);
+}
+
+void report_check_json(const struct check_view *check, const struct report_extra *extra, struct buf *out)
+{
+    struct json_out json;
+    json_out_begin(&json, out);
+    put_row(&json, check, extra);
+    (void)json_out_finish(&json);
+}
+
 /* A summary of each broker; all details are in `checks`, under the same name. `reason` is that of the state, not of the last round. */
 static void put_broker(struct json_out *json, const struct check_view *check, bool full)
 {
@@ -267,34 +304,74 @@ static void put_drain(struct json_out *json, const struct drain_view *drain, boo
     json_out_object_end(json);
 }
 
+static bool is_wanted(const struct report_extra *extra, size_t check)
+{
+    return !extra->change || extra->change->checks[check];
+}
+
+static void put_changed(struct json_out *json, const struct report_change *change, size_t check_count)
+{
+    json_out_key(json, "changed");
+    json_out_array(json);
+    if (change->verdict)
+        json_out_string(json, "verdict");
+    if (change->diagnosis)
+        json_out_string(json, "diagnosis");
+    for (size_t i = 0; i < check_count; i++)
+        if (change->checks[i]) {
+            json_out_string(json, "checks");
+            break;
+        }
+    json_out_array_end(json);
+}
+
+static void put_verdict(struct json_out *json, const struct verdict *verdict)
+{
+    put_text(json, "status", result_name(verdict->status));
+    put_flag(json, "ready", verdict->ready);
+    put_flag(json, "live", verdict->live);
+    put_flag(json, "started", verdict->started);
+    put_flag(json, "draining", verdict->draining);
+    put_flag(json, "degraded", verdict->degraded);
+}
+
+static void put_brokers(struct json_out *json, const struct agent_view *view, const struct report_extra *extra)
+{
+    json_out_key(json, "brokers");
+    json_out_array(json);
+    for (size_t i = 0; i < view->check_count; i++)
+        if (is_wanted(extra, i) && check_is_broker(view->checks[i]))
+            put_broker(json, view->checks[i], extra->full);
+    json_out_array_end(json);
+}
+
 void report_status_json_with(const struct agent_view *view, const struct report_extra *extra, struct buf *out)
 {
-    bool full = extra->full;
     struct json_out json;
     json_out_begin(&json, out);
     json_out_object(&json);
-    put_text(&json, "status", result_name(view->verdict.status));
-    put_flag(&json, "ready", view->verdict.ready);
-    put_flag(&json, "live", view->verdict.live);
-    put_flag(&json, "started", view->verdict.started);
-    put_flag(&json, "draining", view->verdict.draining);
-    put_flag(&json, "degraded", view->verdict.degraded);
-    if (view->drain.since_ms)
-        put_drain(&json, &view->drain, full);
-    put_text(&json, "version", view->version);
-    put_text(&json, "target", full ? view->service_id : NULL);
-    put_diagnosis(&json, view, full);
+    if (extra->at_ms) {
+        json_out_key(&json, "at");
+        put_time(&json, extra->at_ms);
+    }
+    if (extra->change)
+        put_changed(&json, extra->change, view->check_count);
+    put_verdict(&json, &view->verdict);
+    if (view->drain.since_ms && !extra->for_users)
+        put_drain(&json, &view->drain, extra->full);
+    if (!extra->for_users) {
+        put_text(&json, "version", view->version);
+        put_text(&json, "target", extra->full ? view->service_id : NULL);
+    }
+    put_diagnosis(&json, view, extra);
     json_out_key(&json, "checks");
     json_out_array(&json);
     for (size_t i = 0; i < view->check_count; i++)
-        put_check(&json, view->checks[i], extra);
+        if (is_wanted(extra, i))
+            put_row(&json, view->checks[i], extra);
     json_out_array_end(&json);
-    json_out_key(&json, "brokers");
-    json_out_array(&json);
-    for (size_t i = 0; i < view->check_count; i++)
-        if (check_is_broker(view->checks[i]))
-            put_broker(&json, view->checks[i], full);
-    json_out_array_end(&json);
+    if (!extra->for_users)
+        put_brokers(&json, view, extra);
     json_out_object_end(&json);
     (void)json_out_finish(&json);
     buf_append_char(out, '\n');

@@ -19,6 +19,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/core/event.h"
+#include "agent/http/events.h"
 #include "agent/http/httpd.h"
 #include "agent/net/resolve.h"
 #include "agent/run/agent_impl.h"
@@ -32,6 +33,8 @@ static void wake(const struct agent *agent)
         httpd_wake(agent->open.health);
     if (agent->open.admin)
         httpd_wake(agent->open.admin);
+    if (agent->events)
+        events_note(agent->events);
 }
 
 /* --- what was seen --- */

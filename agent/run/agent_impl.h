@@ -52,6 +52,7 @@ struct agent {
     const char *shown_url; /* NULL: the target's */
     char service_id[512];
     struct listeners open;
+    struct events *events; /* who reads them is told of changes; NULL: the agent does not serve */
     int (*reload)(
         struct agent *agent,
         struct conf_errors

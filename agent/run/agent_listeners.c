@@ -10,6 +10,7 @@
 #include "agent/core/event.h"
 #include "agent/http/admin.h"
 #include "agent/http/agent_check.h"
+#include "agent/http/events.h"
 #include "agent/http/grpc.h"
 #include "agent/http/httpd.h"
 #include "agent/http/serve.h"
@@ -101,7 +102,8 @@ static struct httpd *open_health(struct agent *agent, const struct conf *conf, i
                                    .prestop = source_prestop,
                                    .drain = source_hook,
                                    .page_public = source_page_public,
-                                   .user = agent };
+                                   .user = agent,
+                                   .events = agent->events };
     struct httpd *health = serve_open(agent->loop, &conf->listen_address, fd, &source, err);
 
     if (!health) {
@@ -136,7 +138,7 @@ static int open_agent_check(struct agent *agent, const struct conf *conf, int fd
 
 static struct httpd *open_admin_at(struct agent *agent, const struct listen_address *address, struct err *err)
 {
-    struct admin_source source = { source_view, source_drain, source_reload, agent };
+    struct admin_source source = { source_view, source_drain, source_reload, agent, agent->events };
 
     admin_make_directory(address->unix_path);
     return admin_open(agent->loop, address, &source, err);
@@ -251,19 +253,43 @@ static void warn_of_unused(void)
     }
 }
 
+static void tell_readers(void *user)
+{
+    const struct agent *agent = user;
+
+    if (agent->open.health)
+        httpd_news(agent->open.health);
+    if (agent->open.admin)
+        httpd_news(agent->open.admin);
+}
+
+static unsigned count_readers(void *user)
+{
+    const struct agent *agent = user;
+
+    return (agent->open.health ? httpd_streams(agent->open.health) : 0) +
+           (agent->open.admin ? httpd_streams(agent->open.admin) : 0);
+}
+
 int agent_listeners_open(struct agent *agent, const struct conf *conf, struct err *err)
 {
     const struct activated fds = { notify_listen_fd("http", true), notify_listen_fd("agent-check", false),
                                    notify_listen_fd("grpc", false) };
 
+    agent->events = events_new(agent->loop, &(struct events_source){ source_view, tell_readers, count_readers, agent });
     agent->activated = (fds.health >= 0 ? HEALTH : 0) | (fds.agent_check >= 0 ? CHECK : 0) | (fds.grpc >= 0 ? GRPC : 0);
     warn_of_unused();
-    return open_listeners(agent, conf, &fds, ALL, &agent->open, err);
+    if (open_listeners(agent, conf, &fds, ALL, &agent->open, err) == 0)
+        return 0;
+    agent_listeners_close(agent);
+    return -1;
 }
 
 void agent_listeners_close(struct agent *agent)
 {
     close_listeners(&agent->open);
+    events_free(agent->events);
+    agent->events = NULL;
 }
 
 void agent_listeners_wake(struct agent *agent)
@@ -272,6 +298,8 @@ void agent_listeners_wake(struct agent *agent)
         agent_check_wake(agent->open.agent_check);
     if (agent->open.grpc)
         grpc_wake(agent->open.grpc);
+    if (agent->events)
+        events_note(agent->events);
 }
 
 static bool same_text(const char *a, const char *b)

@@ -51,6 +51,17 @@ static void a_stalled_reader_goes_before_the_idle_and_a_slow_one_after(void **st
     assert_int_equal(choose_of({ SEAT_TAKES, NOW - 999, 1 }, { SEAT_SERVED, 0, 1 }), 0);
 }
 
+static void a_stream_goes_last_and_who_waits_never(void **state)
+{
+    (void)state;
+    assert_int_equal(choose_of({ SEAT_STREAM, 0, 1 }, { SEAT_TAKES, NOW - 300, 1 }, { SEAT_IDLE, NOW - 300, 1 }), 2);
+    assert_int_equal(choose_of({ SEAT_STREAM, 0, 1 }, { SEAT_TAKES, NOW - 300, 1 }, { SEAT_SERVED, 0, 1 }), 1);
+    assert_int_equal(choose_of({ SEAT_STREAM, 10, 1 }, { SEAT_STREAM, 9, 1 }, { SEAT_SERVED, 0, 1 }), 1);
+    assert_int_equal(
+        choose_of({ SEAT_OWES, 0, 1 }, { SEAT_STREAM, NOW - 300, 3 }, { SEAT_STREAM, NOW - 299, 3 }, { SEAT_STREAM, NOW - 298, 3 }),
+        1);
+}
+
 static void the_address_with_more_than_half_goes_first(void **state)
 {
     (void)state;
@@ -75,6 +86,7 @@ int main(void)
         cmocka_unit_test(who_has_brought_a_request_never_goes),
         cmocka_unit_test(who_owes_a_request_goes_before_the_idle),
         cmocka_unit_test(a_stalled_reader_goes_before_the_idle_and_a_slow_one_after),
+        cmocka_unit_test(a_stream_goes_last_and_who_waits_never),
         cmocka_unit_test(the_address_with_more_than_half_goes_first),
         cmocka_unit_test(a_crowd_has_less_grace_where_nobody_else_can_go),
     };

@@ -407,7 +407,7 @@ static void the_admin_socket_changes_things(void **state)
     buf_init(&fetched, 1 << 20);
     snprintf(socket_path, sizeof socket_path, "/tmp/wshealthd-test-%d.sock", (int)getpid());
     strcpy(address.unix_path, socket_path);
-    struct admin_source source = { source_view, source_drain, source_reload, NULL };
+    struct admin_source source = { .view = source_view, .drain = source_drain, .reload = source_reload };
     struct httpd *admin = admin_open(&loop, &address, &source, &err);
     assert_non_null(admin);
     memset(&source, 0, sizeof source); /* it has been copied */

@@ -120,7 +120,7 @@ static void test_none_is_kept(void **state)
 static json_t *check_of(bool full, bool trace, const char *evidence, size_t at, json_t **root)
 {
     buf_reset(&out);
-    report_status_json_with(&world.view, &(struct report_extra){ full, trace, evidence }, &out);
+    report_status_json_with(&world.view, &(struct report_extra){ .full = full, .trace = trace, .evidence = evidence }, &out);
     *root = json_loadb((const char *)out.data, out.len, 0, NULL);
     assert_non_null(*root);
     return json_array_get(json_object_get(*root, "checks"), at);
