@@ -284,10 +284,10 @@ static void write_agent(const struct demo *demo, struct buf *text)
                    listen, asks, listen + 5);
     else
         buf_printf(text,
-                   "  agent   http://%s   %s\n\nIn another terminal, try:\n"
+                   "  agent   http://%s   %s\n\nOpen http://%s/ in a browser. In another terminal, try:\n"
                    "  curl -i 'http://%s/ready?verbose'\n"
                    "  curl -s http://%s/status\n",
-                   listen, asks, listen, listen);
+                   listen, asks, listen, listen, listen);
 }
 
 static void say_hello(const struct demo *demo)

@@ -74,9 +74,12 @@ const char *page_build(void)
 
 static struct page page_of(const struct agent_view *view, const struct page_look *look, struct buf *out)
 {
-    return (struct page){
+    struct page page = {
         .out = out, .view = view, .look = look, .texts = look->full && !look->public_view, .ops = !look->public_view
     };
+
+    page.hours = page_past_hours(&page);
+    return page;
 }
 
 static void put_target(struct page *page)

@@ -9,11 +9,14 @@
 #include "agent/http/page_row_impl.h"
 
 enum {
+    WORST_MAX = 3,  /* so many that are in trouble have articles before all others have lines, */
+    WORST_PART = 3, /* in this part of the room: 1/3 */
     CHECKS_BYTES = 24 << 10,
     BROKERS_BYTES = 6 << 10,
     AROUND_BYTES = 1200, /* the headings, the table's head, what is said of those left out */
     MISFITS_MAX = 3,     /* after so many that do not fit, none that is behind them is tried */
     ROW_BYTES_MAX = 16 << 10,
+    FEW = 12,
 };
 
 enum level { LEVEL_OUT, LEVEL_LINE, LEVEL_ARTICLE, LEVEL_EVIDENCE };
@@ -21,7 +24,7 @@ enum level { LEVEL_OUT, LEVEL_LINE, LEVEL_ARTICLE, LEVEL_EVIDENCE };
 struct row {
     const struct check_view *check;
     enum level level;
-    size_t bytes;
+    struct buf text; /* as it goes out */
 };
 
 struct rows {
@@ -32,46 +35,76 @@ struct rows {
 /* Those in trouble first, and then those of which nothing is known. */
 static const enum state by_need[] = { STATE_FAIL, STATE_WARN, STATE_UNKNOWN, STATE_PASS };
 
-static void put_row(struct page *page, const struct row *row, enum level level)
-{
-    if (level == LEVEL_LINE)
-        page_row_line(page, row->check);
-    else if (level != LEVEL_OUT)
-        page_row_article(page, row->check, level == LEVEL_EVIDENCE);
-}
-
-static size_t measure(const struct page *page, struct buf *scratch, const struct row *row, enum level level)
+static void write_row(const struct page *page, const struct row *row, enum level level, struct buf *out)
 {
     struct page copy = *page;
 
-    copy.out = scratch;
-    buf_reset(scratch);
-    put_row(&copy, row, level);
-    return scratch->len;
+    copy.out = out;
+    if (level == LEVEL_LINE)
+        page_row_line(&copy, row->check);
+    else if (level != LEVEL_OUT)
+        page_row_article(&copy, row->check, level == LEVEL_EVIDENCE);
+}
+
+/* False: there is no room for it. */
+static bool fit(const struct page *page, struct rows *rows, struct row *row, enum level level, size_t reserve)
+{
+    struct buf text = BUF_INIT(ROW_BYTES_MAX);
+
+    write_row(page, row, level, &text);
+    if (text.len + reserve > row->text.len + rows->room) {
+        buf_fini(&text);
+        return false;
+    }
+    rows->room = rows->room + row->text.len - text.len;
+    buf_fini(&row->text);
+    row->text = text;
+    row->level = level;
+    return true;
+}
+
+/* Most agents have so few checks that there is room for all of each. */
+static bool give_all(const struct page *page, struct rows *rows)
+{
+    bool fits = rows->count <= FEW;
+
+    for (size_t i = 0; fits && i < rows->count; i++)
+        fits = fit(page, rows, &rows->row[i], LEVEL_EVIDENCE, 0);
+    for (size_t i = 0; !fits && i < rows->count; i++) {
+        rows->room += rows->row[i].text.len;
+        buf_fini(&rows->row[i].text);
+        rows->row[i].level = LEVEL_OUT;
+    }
+    return fits;
 }
 
 /* Gives the level to as many as there is room for. */
 static void give(const struct page *page, struct rows *rows, enum level level)
 {
-    struct buf scratch = BUF_INIT(ROW_BYTES_MAX);
     unsigned misfits = 0;
 
     for (size_t need = 0; need < sizeof by_need / sizeof by_need[0]; need++)
         for (size_t i = 0; i < rows->count && misfits < MISFITS_MAX; i++) {
             struct row *row = &rows->row[i];
 
-            if (row->check->health.state != by_need[need] || row->level + 1 != level)
-                continue;
-            size_t bytes = measure(page, &scratch, row, level);
-            if (bytes > row->bytes + rows->room) {
-                misfits++;
-                continue;
-            }
-            rows->room -= bytes > row->bytes ? bytes - row->bytes : 0;
-            row->level = level;
-            row->bytes = bytes;
+            if (row->check->health.state == by_need[need] && row->level + 1 == level)
+                misfits += !fit(page, rows, row, level, 0);
         }
-    buf_fini(&scratch);
+}
+
+/* Where there are more checks than lines have room, somebody still wants to know what exactly is wrong. */
+static void give_worst(const struct page *page, struct rows *rows)
+{
+    size_t reserve = rows->room - rows->room / WORST_PART;
+    unsigned given = 0;
+
+    for (size_t need = 0; by_need[need] != STATE_UNKNOWN; need++)
+        for (size_t i = 0; i < rows->count && given < WORST_MAX; i++)
+            if (rows->row[i].check->health.state == by_need[need]) {
+                given++;
+                if (!fit(page, rows, &rows->row[i], LEVEL_EVIDENCE, reserve))
+                    (void)fit(page, rows, &rows->row[i], LEVEL_ARTICLE, reserve);
+            }
 }
 
 static void put_table(struct page *page, const struct rows *rows, bool beside)
@@ -88,7 +121,7 @@ static void put_table(struct page *page, const struct rows *rows, bool beside)
                         "scope=col>fault<tbody>",
                         beside ? "More" : "All", beside ? "More" : "All");
         begun = true;
-        put_row(page, &rows->row[i], LEVEL_LINE);
+        buf_append_slice(page->out, buf_slice(&rows->row[i].text));
     }
     page_put(page, begun ? "</table></div>" : "");
 }
@@ -118,11 +151,14 @@ static void put_rows(struct page *page, struct rows *rows)
 {
     bool articles = false;
 
-    for (enum level level = LEVEL_LINE; level <= LEVEL_EVIDENCE; level++)
-        give(page, rows, level);
+    if (!give_all(page, rows)) {
+        give_worst(page, rows);
+        for (enum level level = LEVEL_LINE; level <= LEVEL_EVIDENCE; level++)
+            give(page, rows, level);
+    }
     for (size_t i = 0; i < rows->count; i++)
         if (rows->row[i].level >= LEVEL_ARTICLE) {
-            put_row(page, &rows->row[i], rows->row[i].level);
+            buf_append_slice(page->out, buf_slice(&rows->row[i].text));
             articles = true;
         }
     put_table(page, rows, articles);
@@ -137,6 +173,13 @@ static struct rows collect(const struct agent_view *view, bool brokers, size_t b
         if (check_is_broker(view->checks[i]) == brokers)
             rows.row[rows.count++] = (struct row){ .check = view->checks[i] };
     return rows;
+}
+
+static void free_rows(struct rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++)
+        buf_fini(&rows->row[i].text);
+    mem_free(rows->row);
 }
 
 /* "5 checks: 4 pass, 1 fails" is what the eye wants before the rows. */
@@ -171,7 +214,7 @@ void page_checks(struct page *page)
     } else {
         page_put(page, "<p>No check is enabled.</p>");
     }
-    mem_free(rows.row);
+    free_rows(&rows);
 }
 
 void page_brokers(struct page *page)
@@ -182,5 +225,5 @@ void page_brokers(struct page *page)
         page_put(page, "<h2>Brokers</h2>");
         put_rows(page, &rows);
     }
-    mem_free(rows.row);
+    free_rows(&rows);
 }

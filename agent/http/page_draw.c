@@ -223,8 +223,7 @@ void page_draw_rounds(struct page *page, const char *history)
         page_printf(page, "<path class=%s d='", kinds[kind].class);
         for (size_t i = 0; i < len; i++)
             if (history[i] == kinds[kind].mark)
-                page_printf(page, "M%zu %uh1v%uh-1z", 2 * (HEALTH_HISTORY - len + i), STRIP_HEIGHT - kinds[kind].height,
-                            kinds[kind].height);
+                page_printf(page, "M%zu %uh1v%uh-1z", 2 * i, STRIP_HEIGHT - kinds[kind].height, kinds[kind].height);
         page_put(page, "' />");
     }
     page_put(page, "</svg>");

@@ -8,8 +8,9 @@ struct page {
     struct buf *out;
     const struct agent_view *view;
     const struct page_look *look;
-    bool texts; /* addresses, URLs and texts of the server's may be shown */
-    bool ops;   /* what tells of the infrastructure may be shown: for operators */
+    bool texts;     /* addresses, URLs and texts of the server's may be shown */
+    bool ops;       /* what tells of the infrastructure may be shown: for operators */
+    unsigned hours; /* of the charts */
 };
 
 /* page_text.c: what is put where. None of them ends a line or an element. */
@@ -39,23 +40,17 @@ struct past_column {
 };
 struct past {
     unsigned hours, columns;
+    bool rtt; /* the durations are round trips; else whole rounds */
     bool any, any_rtt, any_connections;
     struct past_column column[PAST_COLUMNS_MAX];
 };
-struct past_quantiles {
-    uint64_t count, p50_us, p95_us, p99_us;
-};
-struct past_incident {
-    int64_t begin_ms, end_ms; /* 0: it lasts */
-    const char *worst, *cause, *sentence, *plain;
-};
-unsigned page_past_hours(const struct agent_view *view, int64_t now_ms); /* what charts show: 3 or 24 */
+unsigned page_past_hours(const struct page *page);
 void page_past(const struct page *page, const char *check, struct past *past);
-bool page_past_hour(const struct page *page, const char *check, struct past_quantiles *quantiles);
+bool page_past_hour(const struct page *page, const char *check, struct history_quantiles *quantiles);
 int64_t page_past_since(const struct page *page); /* wall, of the last change of the verdict; 0: none is known */
 /* Of the last day, newest first; false: no history is kept. */
 enum { PAST_INCIDENTS_MAX = 64 };
-bool page_past_incidents(const struct page *page, struct past_incident out[PAST_INCIDENTS_MAX], size_t *count);
+bool page_past_incidents(const struct page *page, struct history_incident out[PAST_INCIDENTS_MAX], size_t *count);
 
 /* page_draw.c: SVG. */
 void page_draw_spark(struct page *page, const struct past *past);

@@ -8,7 +8,7 @@
 
 enum { TABLE_BYTES = 4500, SENTENCE_BYTES = 420, CAUSE_BYTES = 60, FILE_BYTES = 300, ROW_BYTES_MAX = 2048 };
 
-static void put_incident(struct page *page, const struct past_incident *incident)
+static void put_incident(struct page *page, const struct history_incident *incident)
 {
     bool bad = strcmp(incident->worst, "degraded") != 0;
 
@@ -17,7 +17,7 @@ static void put_incident(struct page *page, const struct past_incident *incident
     page_put(page, "</td><td>");
     if (incident->end_ms) {
         page_time(page, incident->end_ms);
-        page_put(page, "</td><td>");
+        page_put(page, incident->cut ? " <small>or later: the agent ended</small></td><td>" : "</td><td>");
         page_lasted(page, incident->end_ms - incident->begin_ms);
     } else {
         page_put(page, "<b>it lasts</b></td><td>");
@@ -35,7 +35,7 @@ static void put_incident(struct page *page, const struct past_incident *incident
     page_put(page, "</td></tr>");
 }
 
-static void put_table(struct page *page, const struct past_incident *incidents, size_t count)
+static void put_table(struct page *page, const struct history_incident *incidents, size_t count)
 {
     struct buf row = BUF_INIT(ROW_BYTES_MAX);
     struct page scratch = *page;
@@ -59,7 +59,7 @@ static void put_table(struct page *page, const struct past_incident *incidents, 
 
 void page_incidents(struct page *page)
 {
-    struct past_incident incidents[PAST_INCIDENTS_MAX];
+    struct history_incident incidents[PAST_INCIDENTS_MAX];
     size_t count = 0;
 
     page_put(page, "<h2>Incidents of the last day</h2>");

@@ -80,14 +80,13 @@ static void put_who(struct page *page, const struct check_view *check)
             page_put(page, ", ");
             page_text(page, check->broker_type, BROKER_TYPE_BYTES);
         }
-    } else {
+    } else if (strcmp(check->type, check->name) != 0) {
         page_text(page, check->type, BROKER_TYPE_BYTES);
     }
-    page_put(page, check_is_public(check) ? ", public path" : "");
+    page_put(page, check_is_public(check) ? " <span>public path</span>" : "");
     if (check->http && strcmp(check->http, "1.1") != 0)
-        page_put(page, strcmp(check->http, "2") == 0 ? ", HTTP/2" : ", HTTP/1.1 and HTTP/2");
-    page_put(page, check->gates ? "" : ", only reports");
-    page_put(page, "</p>");
+        page_put(page, strcmp(check->http, "2") == 0 ? " <span>HTTP/2</span>" : " <span>HTTP/1.1 and HTTP/2</span>");
+    page_put(page, check->gates || check_is_broker(check) ? "</p>" : " <span>only reports</span></p>");
     if (check->since_ms) {
         page_put(page, "<p class=meta>since ");
         page_time(page, check->since_ms);
@@ -114,16 +113,20 @@ static void put_quantile(struct page *page, const char *name, bool known, uint64
 
 static void put_past(struct page *page, const struct check_view *check)
 {
-    struct past_quantiles hour;
+    struct history_quantiles hour;
     struct past past;
-    bool known = page_past_hour(page, check->name, &hour) && hour.count;
+    bool known = page_past_hour(page, check->name, &hour);
 
     page_past(page, check->name, &past);
-    page_put(page, "<div class=past><dl class=rtt>");
+    if (!past.any) {
+        page_put(page, "<div class=past><p class=meta>nothing measured yet</p></div>");
+        return;
+    }
+    page_put(page, "<div class=past><div class=head><dl class=rtt>");
     put_quantile(page, "p50", known, known ? hour.p50_us : 0);
     put_quantile(page, "p95", known, known ? hour.p95_us : 0);
     put_quantile(page, "p99", known, known ? hour.p99_us : 0);
-    page_printf(page, "</dl><p class=unit>%s, last hour</p>", check->have_rtt ? "round trip" : "whole round");
+    page_printf(page, "</dl><p class=unit>%s, last hour</p></div>", past.rtt ? "round trip" : "whole round");
     page_draw_spark(page, &past);
     page_draw_strip(page, &past);
     page_draw_axis(page, &past);
@@ -154,7 +157,6 @@ static void put_round(struct page *page, const struct check_view *check)
     uint64_t start = 0, whole = whole_round(check);
 
     if (!check->judged) {
-        page_put(page, "<p class=meta>no round has been judged yet</p>");
         return;
     }
     page_put(page, "<table class=fall><caption>last round ");
@@ -264,12 +266,12 @@ void page_row_article(struct page *page, const struct check_view *check, bool ev
 void page_row_line(struct page *page, const struct check_view *check)
 {
     enum state state = check->health.state;
-    struct past_quantiles hour;
+    struct history_quantiles hour;
     struct check_fault fault;
 
     page_printf(page, "<tr><td class=%s>%s<th scope=row>", page_state_class(state), state_words[state]);
     page_row_name(page, check);
-    if (page_past_hour(page, check->name, &hour) && hour.count) {
+    if (page_past_hour(page, check->name, &hour)) {
         page_put(page, "<td>");
         page_elapsed(page, hour.p50_us * 1000);
         page_put(page, "<td>");

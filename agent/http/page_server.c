@@ -66,7 +66,8 @@ static void put_process(struct page *page, const struct server_stats *server)
         if (!series->known)
             page_put(page, "not known");
         else
-            page_printf(page, fabs(series->value) < 1e6 ? "%.4g%s" : "%.0f%s", series->value, series->rate ? " a second" : "");
+            page_printf(page, fabs(series->value) < 1e6 || fabs(series->value) >= 1e15 ? "%.4g%s" : "%.0f%s", series->value,
+                        series->rate ? " a second" : "");
         end_figure(page);
     }
 }

@@ -101,7 +101,7 @@ static struct slice piece_of(struct slice text, size_t *used, unsigned *combinin
     if (!len || is_deceitful(code_point(text.data, len)))
         return slice_str(REPLACEMENT);
     *combining = is_combining(code_point(text.data, len)) ? *combining + 1 : 0;
-    return *combining > COMBINING_MAX ? (struct slice){ 0 } : slice_make(text.data, len);
+    return *combining > COMBINING_MAX ? slice_str("") : slice_make(text.data, len);
 }
 
 void page_text_slice(struct page *page, struct slice text, size_t max_bytes)

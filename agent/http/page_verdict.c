@@ -55,7 +55,7 @@ static void put_witnesses(struct page *page)
 
     if (!diagnosis->because_count)
         return;
-    page_put(page, "<div><dt>Seen by</dt><dd>");
+    page_printf(page, "<div><dt>%s</dt><dd>", strcmp(diagnosis->cause, "starting") == 0 ? "Waits for" : "Seen by");
     for (size_t i = 0; i < diagnosis->because_count && i < NAMES_MAX; i++) {
         page_put(page, i ? ", " : "");
         page_text(page, diagnosis->because[i], NAME_BYTES);
@@ -150,7 +150,11 @@ void page_verdict(struct page *page)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         state = strcmp(quality, names[i]) == 0 ? states[i] : state;
     page_printf(page, "<div id=word class=%s data-word='%s'>", quality, page_verdict_name(page->view));
-    page_mark(page, state);
+    if (page->view->verdict.draining)
+        page_put(page, "<svg class='mark none' viewBox='0 0 24 24' aria-hidden=true><circle cx=12 cy=12 r=10 class=l /><path "
+                       "d='M12 6.5v10.5M7.5 12.5l4.5 4.5 4.5-4.5' class=l /></svg>");
+    else
+        page_mark(page, state);
     page_printf(page, "<h1>%s</h1></div><p class=say>", page_verdict_name(page->view));
     if (only_reports(&page->view->verdict))
         page_put(page, "Every check that gates readiness passes. Only reported: ");

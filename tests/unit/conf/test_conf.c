@@ -339,6 +339,21 @@ static void test_wrong_kinds(void **state)
     refuse(TARGET "brokers: [{ name: bus }]\n", "2:10: brokers: not in this build\n");
     refuse(TARGET "agent_check: 127.0.0.1:1\ngrpc: 127.0.0.1:1\n", "3:7: grpc: the same address as agent_check\n");
     refuse(TARGET "admin: 127.0.0.1:1\n", "2:8: admin: want unix:/path, auto or off\n");
+    static const char *const no_links[] = { "status.example.org",
+                                            "ftp://status.example.org/",
+                                            "https://",
+                                            "https:///x",
+                                            "https://me:word@x/",
+                                            "'https://x/ y'",
+                                            "'https://x/\"'",
+                                            "'https://x/<'",
+                                            "'https://x/\xc3\xa9'" };
+    for (size_t i = 0; i < sizeof no_links / sizeof no_links[0]; i++) {
+        char text[128];
+
+        snprintf(text, sizeof text, TARGET "page: { url: %s }\n", no_links[i]);
+        refuse(text, "2:14: page.url: want http://HOST/ or https://HOST/, percent-encoded and without a password\n");
+    }
 }
 
 static void test_rules_of_types(void **state)

@@ -98,7 +98,7 @@ static void make_starting(void)
 
 struct answer {
     int status;
-    char type[96], headers[256], *body;
+    char type[96], headers[1024], *body;
 };
 static struct buf headers, body;
 
@@ -321,6 +321,24 @@ static void strangers_see_reasons_only(void **state)
     assert_not_in(ask_as("GET", "/metrics", "", "", DETAILS_FULL, true).body, "secret");
 }
 
+static void people_get_a_page(void **state)
+{
+    (void)state;
+    make_not_ready();
+    struct answer answer = ask("/", "");
+    assert_int_equal(answer.status, 200); /* the page is there, whatever it says */
+    assert_string_equal(answer.type, "text/html; charset=utf-8");
+    assert_in(answer.headers, "Content-Security-Policy: default-src 'none'; ");
+    assert_in(answer.headers, "Referrer-Policy: no-referrer\r\n");
+    assert_in(answer.body, "<h1>Not ready</h1>");
+    assert_in(answer.body, "secret words");
+    answer = ask_as("GET", "/", "", "", DETAILS_AUTO, false);
+    assert_in(answer.body, "<h1>Not ready</h1>");
+    assert_not_in(answer.body, "secret");
+    assert_int_equal(ask_as("HEAD", "/", "", "", DETAILS_AUTO, true).status, 200);
+    assert_int_equal(ask_as("POST", "/", "", "", DETAILS_AUTO, true).status, 405);
+}
+
 static void other_paths_are_404_and_other_methods_405(void **state)
 {
     (void)state;
@@ -478,6 +496,7 @@ int main(void)
         cmocka_unit_test(status_and_healthz_are_200_whatever_the_verdict),
         cmocka_unit_test(metrics_come_in_two_formats),
         cmocka_unit_test(strangers_see_reasons_only),
+        cmocka_unit_test(people_get_a_page),
         cmocka_unit_test(other_paths_are_404_and_other_methods_405),
         cmocka_unit_test(the_admin_socket_changes_things),
     };
