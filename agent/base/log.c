@@ -9,7 +9,9 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/base/clock.h"
@@ -27,14 +29,14 @@ enum {
 };
 
 struct line {
-    size_t len;
-    bool full; /* something was cut: nothing more may follow */
+    size_t len, head; /* head: what is before the first pair */
+    bool full;        /* something was cut: nothing more may follow */
     char data[LINE_MAX_BYTES];
 };
 
 static enum log_level min_level = LOG_INFO;
 static enum log_format line_format = LOG_LOGFMT;
-static bool ascii_only;
+static bool ascii_only, in_journal;
 static struct sink sink = { .fd = STDERR_FILENO, .way = SINK_POLL };
 static unsigned long lost_total;
 static uint64_t lost_told_ms;
@@ -55,13 +57,37 @@ bool log_enabled(enum log_level level)
     return level >= min_level;
 }
 
+static bool is_journal(int fd)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat status;
+    char own[48];
+    if (!stream || fstat(fd, &status) != 0)
+        return false;
+    snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    return strcmp(stream, own) == 0;
+}
+
+bool log_in_journal(void)
+{
+    return in_journal;
+}
+
+int log_priority(enum log_level level)
+{
+    static const int priorities[] = { [LOG_DEBUG] = 7, [LOG_INFO] = 6, [LOG_WARN] = 4, [LOG_ERROR] = 3 };
+    return priorities[level];
+}
+
 void log_open(void)
 {
+    in_journal = is_journal(STDERR_FILENO);
     sink_open(&sink, STDERR_FILENO, true);
 }
 
 void log_set_fd(int fd)
 {
+    in_journal = is_journal(fd);
     sink_open(&sink, fd, false);
     log_rate_forget();
     lost_total = 0;
@@ -162,7 +188,7 @@ static bool needs_quotes(struct slice value)
 static void put_pair(struct line *line, const char *key, const char *value)
 {
     size_t before = line->len;
-    bool first = before == 0;
+    bool first = before == line->head;
     /* Scrubbed before it is escaped or cut: afterwards a secret would not be recognised. */
     char *scrubbed = mem_strdup(value);
     secret_scrub(scrubbed);
@@ -192,10 +218,14 @@ static void begin_line(struct line *line, enum log_level level, const char *even
 {
     static const char *const names[] = { "debug", "info", "warn", "error" };
     char stamp[CLOCK_STAMP_MAX];
-    line->len = 0;
+    line->len = line->head = 0;
     line->full = false;
-    clock_stamp(clock_wall_ms(), stamp, sizeof stamp);
-    put_pair(line, "time", stamp);
+    if (in_journal) {
+        line->head = line->len = (size_t)snprintf(line->data, sizeof line->data, "<%d>", log_priority(level));
+    } else {
+        clock_stamp(clock_wall_ms(), stamp, sizeof stamp);
+        put_pair(line, "time", stamp);
+    }
     put_pair(line, "level", names[level]);
     put_pair(line, "event", event);
 }

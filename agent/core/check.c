@@ -141,18 +141,6 @@ static void log_round(const struct check *check, const struct ending *ending)
               NULL);
 }
 
-static void log_state(const struct check *check)
-{
-    const struct check_view *view = &check->view;
-    enum event event = view->health.state == STATE_FAIL   ? EVENT_CHECK_FAIL
-                       : view->health.state == STATE_WARN ? EVENT_CHECK_WARN
-                                                          : EVENT_CHECK_PASS;
-    bool bad = view->health.state != STATE_PASS;
-
-    event_log(event, "check", view->name, "type", view->type, "path", view->path, "reason", bad ? reason_name(view->reason) : NULL,
-              "phase", bad ? phase_name(view->phase) : NULL, "message", bad ? view->message : NULL, NULL);
-}
-
 /* Has the server's own process said anything at all? */
 static bool heard(const struct run_report *report, enum reason reason)
 {
@@ -305,8 +293,6 @@ static void round_close(struct check *check, struct ending *ending)
     note_evidence(check, ending, own);
     if (ending->result != RESULT_VOID)
         check_tell_backoff(check, ending->result, ending->reason);
-    if (changed)
-        log_state(check);
     round_stop(check, ending->result == RESULT_FAIL || ending->result == RESULT_VOID);
     check_keep_trace(check, ending->result, ending->reason);
     check_schedule_next(check);

@@ -17,9 +17,9 @@
     X(CAUSE, "cause", LOG_INFO, "/ready stays as it is, and its cause is another one")                                  \
     X(DEAD, "dead", LOG_ERROR, "/live turned to 503")                                                                   \
     X(LIVE, "live", LOG_INFO, "/live turned back to 200")                                                               \
-    X(CHECK_PASS, "check_pass", LOG_INFO, "a check's state became pass")                                                \
-    X(CHECK_WARN, "check_warn", LOG_WARN, "a check's state became warn")                                                \
-    X(CHECK_FAIL, "check_fail", LOG_WARN, "a check's state became fail")                                                \
+    X(CHECK_PASS, "check_pass", LOG_INFO, "the state of checks became pass")                                            \
+    X(CHECK_WARN, "check_warn", LOG_WARN, "the state of checks became warn")                                            \
+    X(CHECK_FAIL, "check_fail", LOG_WARN, "the state of checks became fail")                                            \
     X(ROUND, "round", LOG_DEBUG, "a round ended")                                                                       \
     X(STALL, "stall", LOG_WARN, "the agent itself was late; rounds that failed meanwhile are void")                     \
     X(RESTART, "restart", LOG_ERROR, "systemd is asked to restart the server, which hangs")                             \

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent/base/ascii.h"
+#include "agent/base/log.h"
 #include "agent/base/program.h"
 #include "agent/base/text.h"
 
@@ -156,6 +157,21 @@ void screen_fit(const struct screen *screen, struct buf *text)
     }
 }
 
+/* What is told here is an error, also in systemd's journal, which takes each line for a message of its own. */
+static void put_lines(const char *text)
+{
+    static bool inside; /* a line that is not at its end */
+    while (*text) {
+        size_t len = strcspn(text, "\n");
+        if (!inside && log_in_journal())
+            fprintf(stderr, "<%d>", log_priority(LOG_ERROR));
+        len += text[len] == '\n';
+        fwrite(text, 1, len, stderr);
+        inside = text[len - 1] != '\n';
+        text += len;
+    }
+}
+
 void screen_tell(const char *text)
 {
     struct buf fit = BUF_INIT(TEXT_MAX);
@@ -163,6 +179,6 @@ void screen_tell(const char *text)
         ascii_put(&fit, slice_str(text));
     else
         buf_append_str(&fit, text);
-    fputs(buf_str(&fit), stderr);
+    put_lines(buf_str(&fit));
     buf_fini(&fit);
 }

@@ -34,7 +34,7 @@ bool screen_is_ascii(void);
 void screen_wrap(const char *text, unsigned width, struct buf *out);
 /* Fits the text to this screen: on an ASCII screen other bytes become \xNN; on one with a known width lines are broken. */
 void screen_fit(const struct screen *screen, struct buf *text);
-/* Prints the text on stderr, fitted to it. */
+/* Prints the text on stderr, fitted to it; in systemd's journal with the priority of an error. */
 void screen_tell(const char *text);
 
 #endif

@@ -37,11 +37,10 @@ static void on_judged(void *user, struct check *check, bool changed)
 {
     struct agent *agent = user;
 
-    (void)changed;
     if (agent->on_stopped)
         return;
     agent_verdict_note_round(agent, check_get_view(check));
-    agent_verdict_update(agent);
+    agent_verdict_update(agent, changed ? check_get_view(check) : NULL);
     if (agent->options.once && ++agent->judged == agent->check_count && agent->options.on_done)
         timer_start(&agent->done, 0); /* later: the check is still inside its round */
 }
@@ -169,7 +168,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
         timer_start(&agent->done, 0);
     if (options->serve)
         agent_start_serving(agent);
-    agent_verdict_update(agent);
+    agent_verdict_update(agent, NULL);
     return agent;
 }
 

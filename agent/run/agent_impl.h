@@ -82,7 +82,8 @@ void agent_tidy_soon(
 void agent_verdict_init(struct agent *agent);                                       /* the view before the first round */
 void agent_verdict_set_checks(struct agent *agent);                                 /* the view shows agent->checks from now on */
 void agent_verdict_note_round(struct agent *agent, const struct check_view *check); /* for the history */
-void agent_verdict_update(struct agent *agent); /* the checks have changed: the verdict, logs and callbacks follow */
+/* The checks have changed, and `changed` has another state (NULL: none has): the verdict, logs and callbacks follow. */
+void agent_verdict_update(struct agent *agent, const struct check_view *changed);
 void agent_status_tell(struct agent *agent);    /* to systemd, STATUS=: the verdict in one line, and a reload that was refused */
 void agent_status_refresh(struct agent *agent); /* the same where the last one is old */
 /* Should the server be restarted, in a unit where the agent may have that done? Less often than /live is 503: see there. */

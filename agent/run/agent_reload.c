@@ -88,7 +88,7 @@ int agent_reload(struct agent *agent, struct conf_errors *errors)
     event_log(EVENT_RELOAD, "config", agent->config_file, "checks", count_text, "kept", kept_text, NULL);
     agent_warn_of_config(agent);
     agent->refused[0] = 0;
-    agent_verdict_update(agent);
+    agent_verdict_update(agent, NULL);
     agent_status_tell(agent);
     agent_tidy_soon(agent);
     notify_ready();

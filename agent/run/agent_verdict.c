@@ -42,10 +42,11 @@ void agent_verdict_note_round(struct agent *agent, const struct check_view *chec
 static void on_story(void *user, const struct story_line *line)
 {
     struct agent *agent = user;
-    bool other = strcmp(line->was->cause, line->is->cause) != 0;
 
+    story_log(line);
+    if (line->event == EVENT_CHECK_FAIL || line->event == EVENT_CHECK_WARN || line->event == EVENT_CHECK_PASS)
+        return;
     note_change(agent, line->is);
-    event_log(line->event, "cause", line->is->cause, "was", other ? line->was->cause : NULL, "message", line->is->sentence, NULL);
     if (agent->options.serve)
         agent_status_tell(agent);
     if (agent->options.on_told)
@@ -60,14 +61,14 @@ static void on_settle_timer(struct timer *timer, void *user)
     story_due(&agent->story);
 }
 
-/* /ready changes at once. The log waits up to STORY_SETTLE_MS, until the cause is clear. */
-static void tell(struct agent *agent)
+/* /ready changes at once. The log waits until the cause is clear. */
+static void tell(struct agent *agent, const struct check_view *changed)
 {
     uint64_t now_ms = clock_now_ms();
     bool first = !agent->story.begun;
 
     diagnose_if_stale(agent);
-    if (!story_update(&agent->story, &agent->view, now_ms, clock_wall_ms()))
+    if (!story_update(&agent->story, &agent->view, changed, now_ms, clock_wall_ms()))
         timer_stop(&agent->settling);
     else
         timer_start(&agent->settling, agent->story.due_ms > now_ms ? agent->story.due_ms - now_ms : 0);
@@ -136,7 +137,7 @@ void agent_status_refresh(struct agent *agent)
         agent_status_tell(agent);
 }
 
-void agent_verdict_update(struct agent *agent)
+void agent_verdict_update(struct agent *agent, const struct check_view *changed)
 {
     struct verdict old = agent->view.verdict, *now = &agent->view.verdict;
     const struct conf *conf = agent->generation->conf;
@@ -153,7 +154,7 @@ void agent_verdict_update(struct agent *agent)
     agent->view.generation++;
     agent->stale = true;
     if (agent->options.serve) {
-        tell(agent);
+        tell(agent, changed);
         agent_listeners_wake(agent);
     }
     if (agent->options.serve && !verdict_equal(&old, now))
@@ -193,7 +194,7 @@ void agent_drain(struct agent *agent, bool on)
     agent->draining = agent->host.draining = on;
     agent->host.drained_ns = clock_now_ns();
     event_log(on ? EVENT_DRAIN : EVENT_RESUME, NULL);
-    agent_verdict_update(agent);
+    agent_verdict_update(agent, NULL);
     if (!agent->options.serve)
         return;
     if (on)
@@ -219,6 +220,7 @@ void agent_verdict_stop(struct agent *agent)
 
 void agent_verdict_fini(struct agent *agent)
 {
+    story_fini(&agent->story);
     history_free(agent->history);
     mem_free(agent->views);
     mem_free(agent->inputs);

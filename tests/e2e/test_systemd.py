@@ -33,7 +33,39 @@ journalctl -u wshealthd -o json --no-pager _COMM=wshealthd
     for line in ("started active", "waited", "ready 200", "status says it", "user: wshealthd 660", "result success 0", "event=start", "event=stop"):
         assert line in out, out
     lines = [json.loads(line)["MESSAGE"] for line in out.split("=== json\n")[1].splitlines()]
-    assert len(lines) >= 4 and all(isinstance(line, str) and line.startswith("time=") for line in lines), "a line that journalctl would not print"
+    assert len(lines) >= 4 and all(isinstance(line, str) and line.startswith("level=") for line in lines), "a line that journalctl would not print"
+
+
+def test_priorities(boot):
+    """The journal has each line's priority and time, and the line neither; errors before there is a log have one too. Not where stderr goes elsewhere."""
+    out = boot("""
+systemctl start wshealthd
+until_is yes 20 sh -c "journalctl -u wshealthd -o cat --no-pager | grep -q event=check_fail && echo yes"
+systemctl start echo
+wshealthd wait --timeout 20s && until_is yes 20 sh -c "journalctl -u wshealthd -o cat --no-pager | grep -q event=ready && echo yes"
+systemctl stop wshealthd
+sed -i '1i log: { format: json }' /etc/wshealthd/wshealthd.yaml
+systemctl start wshealthd && systemctl stop wshealthd
+echo "nonsense: 1" >>/etc/wshealthd/wshealthd.yaml
+systemctl start wshealthd || true
+echo === json
+journalctl -u wshealthd -o json --no-pager _COMM=wshealthd
+mkdir -p /etc/systemd/system/wshealthd.service.d
+printf '[Service]\nStandardOutput=journal\nStandardError=append:/run/wshealthd.err\n' >/etc/systemd/system/wshealthd.service.d/err.conf
+sed -i /nonsense/d /etc/wshealthd/wshealthd.yaml
+sed -i /format/d /etc/wshealthd/wshealthd.yaml
+systemctl daemon-reload
+systemctl reset-failed wshealthd
+systemctl start wshealthd && systemctl stop wshealthd
+echo === elsewhere
+cat /run/wshealthd.err
+""")
+    journal, elsewhere = out.split("=== json\n")[1].split("=== elsewhere\n")
+    lines = [(entry["PRIORITY"], entry["MESSAGE"]) for entry in map(json.loads, journal.splitlines())]
+    for priority, words in (("4", "level=warn event=check_fail "), ("6", "level=info event=ready "), ("6", '{"level":"info","event":"start"'), ("3", "/etc/wshealthd/wshealthd.yaml:")):
+        assert any(p == priority and text.startswith(words) for p, text in lines), (words, lines)
+    assert all("time=" not in text and '"time":' not in text and not text.startswith("<") for _, text in lines), lines
+    assert elsewhere.startswith("time=") and "event=start" in elsewhere and "<6>" not in elsewhere, elsewhere
 
 
 def test_reload_good_and_bad(boot):

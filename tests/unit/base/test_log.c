@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/base/clock.h"
@@ -86,6 +87,38 @@ static void test_ascii_only(void **state)
     log_event(LOG_WARN, "x", "a", "gr\xc3\xbc…", "b", "\xf0\x9f\x98\x80\xff", NULL);
     log_ascii(false);
     assert_string_equal(line(), "time=" STAMP " level=warn event=x a=\"gr\\u00fc\\u2026\" b=\"\\ud83d\\ude00\\ufffd\"\n");
+}
+
+/* JOURNAL_STREAM as systemd sets it: device and inode of stderr, when that is the journal's. */
+static void test_in_the_journal(void **state)
+{
+    struct stat status;
+    char stream[64];
+    (void)state;
+    assert_int_equal(fstat(fds[1], &status), 0);
+    snprintf(stream, sizeof stream, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_set_fd(fds[1]);
+    assert_true(log_in_journal());
+    log_configure(LOG_DEBUG, LOG_LOGFMT);
+    log_event(LOG_ERROR, "x", "a", "b", NULL);
+    log_event(LOG_WARN, "x", NULL);
+    log_event(LOG_INFO, "x", NULL);
+    log_event(LOG_DEBUG, "x", NULL);
+    assert_string_equal(line(),
+                        "<3>level=error event=x a=b\n<4>level=warn event=x\n<6>level=info event=x\n<7>level=debug event=x\n");
+    log_configure(LOG_INFO, LOG_JSON);
+    log_event(LOG_WARN, "x", "a", "b", NULL);
+    assert_string_equal(line(), "<4>{\"level\":\"warn\",\"event\":\"x\",\"a\":\"b\"}\n");
+    /* Sent elsewhere behind systemd's back: the variable is still that of the journal. */
+    snprintf(stream, sizeof stream, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino + 1);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_set_fd(fds[1]);
+    assert_false(log_in_journal());
+    log_configure(LOG_INFO, LOG_LOGFMT);
+    log_event(LOG_WARN, "x", NULL);
+    assert_string_equal(line(), "time=" STAMP " level=warn event=x\n");
+    unsetenv("JOURNAL_STREAM");
 }
 
 static void test_levels(void **state)
@@ -274,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_logfmt, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(test_json, open_pipe, close_pipe),
+        cmocka_unit_test_setup_teardown(test_in_the_journal, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(test_ascii_only, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(test_levels, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(test_secrets_do_not_come_out, open_pipe, close_pipe),

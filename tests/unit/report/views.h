@@ -8,7 +8,7 @@
 #include "agent/conf/conf.h"
 #include "agent/report/view.h"
 
-enum { WORLD_CHECKS = 8 };
+enum { WORLD_CHECKS = 32 };
 #define WORLD_MS INT64_C(1795687200000) /* 2026-11-26T10:00:00Z */
 
 struct world {
