@@ -20,8 +20,8 @@ enum { HTTP_SERVER_ERROR = 500 };
 static bool may_be_the_way(enum reason reason)
 {
     return reason == REASON_UPGRADE_REFUSED || reason == REASON_UPGRADE_INVALID || reason == REASON_UPGRADE_REDIRECT ||
-           reason == REASON_UPGRADE_BAD_SUBPROTOCOL || reason == REASON_CONNECTION_RESET || reason == REASON_CLOSED_BY_SERVER ||
-           reason == REASON_CLOSED_ABNORMAL;
+           reason == REASON_UPGRADE_BAD_SUBPROTOCOL || reason == REASON_CONNECTION_RESET || reason == REASON_HTTP_MALFORMED ||
+           reason == REASON_TLS_HANDSHAKE_FAILED || reason == REASON_CLOSED_BY_SERVER || reason == REASON_CLOSED_ABNORMAL;
 }
 
 static bool wants_advice(const struct cli *cli, const struct agent_view *view)
@@ -65,7 +65,10 @@ static void advise(const struct discover *discover, const struct discover_result
 
     discover_url(discover, &best->try, url, sizeof url);
     url_redact(url, shown, sizeof shown);
-    if (strcmp(url, discover->text) == 0)
+    if (*discover->other)
+        buf_printf(text, "It speaks %s, and the port %s TLS: %s --dialect %s", dialect,
+                   discover->url.tls ? "speaks" : "does not speak", shown, dialect);
+    else if (strcmp(url, discover->text) == 0)
         buf_printf(text, "It speaks %s: add --dialect %s", dialect, dialect);
     else
         buf_printf(text, "It speaks %s at that protocol's own path: %s --dialect %s", dialect, shown, dialect);
@@ -73,6 +76,19 @@ static void advise(const struct discover *discover, const struct discover_result
     second = text->len;
     buf_printf(text, "`%s config init %s` writes a configuration that fits", program_name(), shown);
     put_first(&view->diagnosis, buf_str(text) + second);
+    put_first(&view->diagnosis, buf_str(text));
+}
+
+static void advise_way(const struct discover *discover, struct agent_view *view, struct buf *text)
+{
+    char shown[DISCOVER_URL_MAX];
+
+    url_redact(discover->text, shown, sizeof shown);
+    if (*discover->other)
+        buf_printf(text, "The port %s TLS: use %s%s", discover->url.tls ? "speaks" : "does not speak", shown,
+                   discover->over_http2 ? " --http 2" : "");
+    else
+        buf_append_str(text, "It takes WebSocket over HTTP/2: add --http 2");
     put_first(&view->diagnosis, buf_str(text));
 }
 
@@ -92,6 +108,8 @@ void cli_advise(const struct cli *cli, struct agent_view *view, struct buf *text
         best = discover_best(discover);
         if (best && best->proven)
             advise(discover, best, view, text);
+        else if (best && (*discover->other || (discover->over_http2 && best->opened)))
+            advise_way(discover, view, text);
     }
     mem_free(token);
     mem_free(discover);

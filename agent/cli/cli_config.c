@@ -73,7 +73,9 @@ int cli_write_new(const struct cli *cli, const char *file, const struct buf *out
         return cli_error(cli, "%s: there is no directory %.*s: make it first (mkdir -p %.*s)", file, (int)(slash - file), file,
                          (int)(slash - file), file);
     if (fd < 0)
-        return cli_error(cli, "%s: %s", file, errno == EEXIST ? "exists already, and is left as it is" : strerror(errno));
+        return cli_error(cli, "%s: %s", file,
+                         errno == EEXIST ? "exists already, and is left as it is: remove it first, or give another name"
+                                         : strerror(errno));
     ssize_t written = write(fd, out->data, out->len);
     int failed = errno;
     if (close(fd) == 0 && written == (ssize_t)out->len)
@@ -119,6 +121,9 @@ int cli_config(struct cli *cli)
         return cli_has(cli, "short")
                    ? cli_error(cli, "--short belongs to config init without a URL")
                    : cli_init_url(cli, cli->args[1], cli->arg_count > 2 ? cli->args[2] : cli_value(cli, "config"));
+    if (init && cli->arg_count > 1 && strchr(cli->args[1], ':') && !strchr(cli->args[1], '/'))
+        return cli_error(cli, "'%.60s' looks like an address: want a URL, ws://%.60s, or ./%.60s for a file of that name",
+                         cli->args[1], cli->args[1], cli->args[1]);
     if (cli->arg_count > 2)
         return cli_error(cli, "unexpected argument '%.60s'", cli->args[2]);
     for (size_t i = 0; i < sizeof of_url / sizeof *of_url; i++)

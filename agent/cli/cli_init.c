@@ -104,7 +104,8 @@ static int write_all(const struct cli *cli, const struct discover *discover, con
     if (written != EXIT_PASS) {
         code = written;
     } else if (file) {
-        buf_printf(&said, "%s is written. Next: %s check -c %s\n", file, program_name(), file);
+        buf_printf(&said, "%s is written. %s: %s check -c %s\n", file, found->advice ? "When that is done" : "Next", program_name(),
+                   file);
         code = cli_print_text(cli, &said, code);
     }
 out:
@@ -137,7 +138,7 @@ int cli_init_url(const struct cli *cli, const char *url, const char *file)
     if (discover_take_flags(discover, cli, &token) < 0)
         goto out;
     if (file && access(file, F_OK) == 0 && !cli_has(cli, "dry-run")) {
-        cli_error(cli, "%s: exists already, and is left as it is", file);
+        cli_error(cli, "%s: exists already, and is left as it is: remove it first, or give another name", file);
         goto out;
     }
     tell_patience(cli, text);

@@ -19,7 +19,7 @@
 #include "agent/proto/match.h"
 #include "agent/proto/template.h"
 
-enum { GOODBYE_MS = 500, LOOK_MS = 20, LISTEN_LEAST_MS = 500, LOGIN_WANTED = 4401, LOGIN_FORBIDDEN = 4403 };
+enum { GOODBYE_MS = 500, LOOK_MS = 20, LISTEN_LEAST_MS = 500, LOGIN_WANTED = 4401, LOGIN_FORBIDDEN = 4403, LOOKS_MAX = 2 };
 
 enum stage { STAGE_IDLE, STAGE_OPENING, STAGE_QUIET, STAGE_ECHO, STAGE_ANSWER, STAGE_LISTEN, STAGE_GOODBYE };
 
@@ -239,7 +239,8 @@ static int set_all(const struct driver *driver, const struct discover_try *try, 
     char origin[URL_HOST_MAX + 32];
 
     for (size_t i = 0; i < discover->setting_count; i++)
-        if (set(conf, discover->settings[i].name, discover->settings[i].text, err) < 0)
+        if (discover_setting_counts(discover, &discover->settings[i]) &&
+            set(conf, discover->settings[i].name, discover->settings[i].text, err) < 0)
             return -1;
     discover_origin(discover, origin, sizeof origin);
     if (set(conf, "subprotocols", try->unknown ? DISCOVER_UNKNOWN : NULL, err) < 0 ||
@@ -314,6 +315,7 @@ static void begin_try(struct driver *driver, const struct discover_try *try, str
                                           .url = &generation->conf->target.local,
                                           .tls = generation->tls,
                                           .pings = &driver->pings,
+                                          .http2 = driver->discover->over_http2,
                                           .offer_deflate = true };
     driver->keepalive = keepalive_of(generation->conf->target.dialect);
     wait_for(driver, STAGE_OPENING, LOOK_MS);
@@ -420,7 +422,7 @@ static int drive(struct driver *driver, struct err *err)
     return 0;
 }
 
-int discover_run(struct discover *discover, const struct conf_env *env, uint64_t limit_ms, bool listens, struct err *err)
+static int run_once(struct discover *discover, const struct conf_env *env, uint64_t limit_ms, bool listens, struct err *err)
 {
     struct driver *driver;
     struct conf *conf;
@@ -441,4 +443,72 @@ int discover_run(struct discover *discover, const struct conf_env *env, uint64_t
     conf_unref(conf);
     mem_free(driver);
     return rc;
+}
+
+/* Does somebody answer there? A certificate that is not trusted is an answer too. */
+static bool is_answer(const struct discover_result *best)
+{
+    enum reason reason = best ? best->err.reason : REASON_AGENT_ERROR;
+    bool certificate = reason_phase(reason) == PHASE_TLS && reason != REASON_TLS_HANDSHAKE_FAILED;
+
+    return best && (best->opened || best->status || certificate);
+}
+
+/* What the next look is given: the same, but for the one thing that is changed. false: it cannot be. */
+static bool turn(const struct discover *from, enum discover_again again, struct discover *to)
+{
+    const char *rest = strstr(from->text, "://");
+    const struct err *err = &discover_best(from)->err;
+
+    memcpy(to->settings, from->settings, sizeof to->settings);
+    to->setting_count = from->setting_count;
+    memcpy(to->other, from->other, sizeof to->other);
+    to->scheme_err = from->scheme_err;
+    if (again == AGAIN_HTTP2) {
+        if (to->setting_count == DISCOVER_SETTINGS_MAX)
+            return false;
+        to->settings[to->setting_count++] = (struct discover_setting){ "http", "2" };
+        to->over_http2 = true;
+        to->http_err = *err;
+    } else if (rest && snprintf(to->other, sizeof to->other, "%s%s", from->url.tls ? "ws" : "wss", rest) < (int)sizeof to->other) {
+        to->scheme_err = *err;
+    } else {
+        return false;
+    }
+    to->text = *to->other ? to->other : from->text;
+    return true;
+}
+
+/* True: that look has found more, and is what is known now. */
+static bool look_again(struct discover *discover, const struct conf_env *env, uint64_t limit_ms, bool listens)
+{
+    uint64_t took_ms = discover->took_ns / NS_PER_MS, left = took_ms < limit_ms ? limit_ms - took_ms : 0;
+    enum discover_again again = discover_wants_again(discover);
+    struct discover *other;
+    struct err err;
+    bool better;
+
+    if (!listens && left < DISCOVER_TRY_MS) /* an advice may be late, rather than missing */
+        left = DISCOVER_TRY_MS;
+    if (again == AGAIN_NOT || !left)
+        return false;
+    other = mem_alloc(sizeof *other);
+    better = turn(discover, again, other) && run_once(other, env, left, listens, &err) == 0 && is_answer(discover_best(other));
+    if (better) {
+        other->took_ns += discover->took_ns;
+        *discover = *other;
+        if (*discover->other)
+            discover->text = discover->other;
+    }
+    mem_free(other);
+    return better;
+}
+
+int discover_run(struct discover *discover, const struct conf_env *env, uint64_t limit_ms, bool listens, struct err *err)
+{
+    if (run_once(discover, env, limit_ms, listens, err) < 0)
+        return -1;
+    for (int looks = 0; looks < LOOKS_MAX && look_again(discover, env, limit_ms, listens); looks++)
+        ;
+    return 0;
 }

@@ -103,7 +103,7 @@ struct discover_host {
         char address[64];
         uint16_t port;
         unsigned connections;
-        const char *type; /* of the broker, by the port alone */
+        const char *type, *scheme; /* of the broker and of its URL, by the port alone */
     } peers[DISCOVER_PEERS_MAX];
     unsigned peer_count;
 };
@@ -114,7 +114,12 @@ struct discover_setting {
 };
 
 struct discover {
-    const char *text; /* the URL as it was typed, with a scheme that targets have */
+    const char *text; /* the URL as it was typed, with a scheme that targets have; or `other` */
+    /* What was found by another look than the one that was asked for, and how that had ended. */
+    char other[DISCOVER_URL_MAX]; /* with the other one of ws:// and wss://; "": the URL is as it was typed */
+    struct err scheme_err;
+    bool over_http2; /* the setting `http` was added */
+    struct err http_err;
     struct url url;
     const struct dialect *const *dialects;
     struct discover_setting settings[DISCOVER_SETTINGS_MAX];
@@ -139,12 +144,18 @@ bool discover_takes_any(const struct discover *discover); /* it chooses whatever
 /* The result that says most; NULL: there is none at all. */
 const struct discover_result *discover_best(const struct discover *discover);
 bool discover_setting_given(const struct discover *discover, const char *name);
+/* What is said of TLS (--ca, --insecure) counts for wss:// alone. */
+bool discover_setting_counts(const struct discover *discover, const struct discover_setting *setting);
 /* The URL of a try, for the configuration: the dialect adds its path itself. */
 void discover_url(const struct discover *discover, const struct discover_try *try, char *out, size_t size);
 void discover_origin(const struct discover *discover, char *out, size_t size); /* "https://chat.example.com" */
 const struct dialect *discover_dialect(const struct discover *discover, const char *name);
 bool discover_matches(const char *regex, struct slice text);
 struct slice discover_unit(const struct discover_result *result, unsigned i);
+/* No WebSocket was found, and the answer is one to somebody who comes in the wrong way: with the wrong one of ws:// and wss://, or over
+ * HTTP/1.1 to a server that has HTTP/2 only. Another look is worth it. Never without TLS where the user has given what must stay secret. */
+enum discover_again { AGAIN_NOT, AGAIN_OTHER_SCHEME, AGAIN_HTTP2 };
+enum discover_again discover_wants_again(const struct discover *discover);
 
 /* --- what was found (discover_judge.c) --- */
 
@@ -163,7 +174,8 @@ struct discovery {
     const struct discover_row *row; /* of OUTCOME_DIALECT, or of a dialect that was recognised and refuses */
     char url[DISCOVER_URL_MAX];
     char origin[URL_HOST_MAX + 32]; /* "": none is needed */
-    bool wants_token, wants_key, pongs, echoes, idle_only, short_lived, has_process;
+    const char *advice;             /* what to do where it does not work; a literal. NULL: it works */
+    bool wants_token, wants_key, pongs, echoes, idle_only, short_lived, has_process, remarked;
     struct discover_finding {
         enum discover_sure sure;
         char text[DISCOVER_TEXT_MAX];
@@ -174,7 +186,7 @@ void discover_judge(const struct discover *discover, struct discovery *out);
 
 /* --- text (discover_write.c) --- */
 
-/* A line for each finding: "seen     it echoes what it is sent". */
+/* A line for each finding, "seen     it echoes what it is sent", and what to do. */
 void discover_write_findings(const struct discover *discover, const struct discovery *found, struct buf *out);
 /* The configuration, with the findings as comments. */
 void discover_write_conf(const struct discover *discover, const struct discovery *found, struct buf *out);

@@ -18,16 +18,17 @@
 enum { LISTENERS_MAX = 64, CANDIDATES_MAX = 4096, LISTEN_MS = 200, CONNECTIONS_MS = 400, PROCESSES_MS = 400 };
 
 /* The ports that the brokers' documents give; the type is that of `brokers:`. */
-static const struct {
+static const struct broker_port {
     uint16_t port;
-    const char *type;
-} ports[] = { { 6379, "redis" }, { 4222, "nats" }, { 5672, "rabbitmq" }, { 9092, "kafka" }, { 1883, "mqtt" } };
+    const char *type, *scheme;
+} ports[] = { { 6379, "redis", "redis" }, { 4222, "nats", "nats" }, { 5672, "rabbitmq", "amqp" }, { 5671, "rabbitmq", "amqps" },
+              { 9092, "kafka", "kafka" }, { 1883, "mqtt", "mqtt" }, { 8883, "mqtt", "mqtts" } };
 
-static const char *broker_of(uint16_t port)
+static const struct broker_port *broker_of(uint16_t port)
 {
     for (size_t i = 0; i < sizeof ports / sizeof *ports; i++)
         if (ports[i].port == port)
-            return ports[i].type;
+            return &ports[i];
     return NULL;
 }
 
@@ -138,7 +139,9 @@ static void add_peer(struct discover_host *host, const struct sock_end *end)
     if (host->peer_count == DISCOVER_PEERS_MAX)
         return;
     struct discover_peer *peer = &host->peers[host->peer_count++];
-    *peer = (struct discover_peer){ .port = end->port, .connections = 1, .type = broker_of(end->port) };
+    *peer = (struct discover_peer){
+        .port = end->port, .connections = 1, .type = broker_of(end->port)->type, .scheme = broker_of(end->port)->scheme
+    };
     memcpy(peer->address, address, sizeof address);
 }
 

@@ -71,8 +71,10 @@ static void note_answer(struct discovery *out, const struct discover_result *bes
 {
     char took[SIZE_TEXT];
 
-    if (best->opened && best->remark)
-        note(out, SURE_SEEN, "the handshake check will warn: %s", best->remark);
+    out->remarked = best->opened && best->remark;
+    if (out->remarked)
+        note(out, SURE_SEEN, "it breaks a rule that no client minds, so the handshake check is told to ignore that: %s",
+             best->remark);
     if (best->opened) {
         put_elapsed(best->upgrade_ns, took);
         note(out, SURE_SEEN, "%s grants the upgrade with status %d within %s", best->address, best->status, took);
@@ -101,6 +103,77 @@ static void note_protocol(const struct discover *discover, struct discovery *out
              discover_takes_any(discover) ? ", graphql, stomp or mqtt (it takes any subprotocol)" : "");
     if (*best->subprotocol)
         note(out, SURE_SEEN, "of the subprotocols offered it chose %s", best->subprotocol);
+}
+
+/* The other looks, and why they were made. */
+static void note_again(const struct discover *discover, struct discovery *out)
+{
+    if (*discover->other)
+        note(out, SURE_SEEN, "the port %s TLS, so the URL begins with %s:// (with %s://: %s)",
+             discover->url.tls ? "speaks" : "does not speak", discover->url.tls ? "wss" : "ws", discover->url.tls ? "ws" : "wss",
+             discover->scheme_err.text);
+    for (size_t i = 0; i < discover->setting_count; i++)
+        if (!discover_setting_counts(discover, &discover->settings[i])) {
+            note(out, SURE_SEEN, "--ca and --insecure are left out of the file: ws:// has no TLS");
+            break;
+        }
+    if (discover->over_http2)
+        note(out, SURE_SEEN, "it takes HTTP/2 only (over HTTP/1.1: %s)", discover->http_err.text);
+}
+
+/* What to do next where no connection was taken; by what was seen. */
+static const char *advice_of(const struct discovery *out, const struct discover_result *best)
+{
+    static const struct {
+        enum reason reason;
+        int status; /* 0: any */
+        const char *advice;
+    } rows[] = {
+        { REASON_DNS_FAILURE, 0, "Correct the host in the URL, or this host's resolver." },
+        { REASON_CONNECT_REFUSED, 0,
+          "Nothing listens there: start the server, or correct the port. In a container 127.0.0.1 is that container." },
+        { REASON_CONNECT_TIMEOUT, 0, "Nothing answers there: correct the address, or look for a firewall in between." },
+        { REASON_CONNECT_UNREACHABLE, 0, "No way leads there: correct the address, or this host's routes." },
+        { REASON_UPGRADE_TIMEOUT, 0,
+          "It takes connections and says nothing: it is hung or still starting, or this is not the port for WebSockets." },
+        { REASON_HTTP_MALFORMED, 0, "What answers there does not speak HTTP: correct the port." },
+        { REASON_CONNECTION_RESET, 0,
+          "It hangs up on clients: look at its log. It may take a load balancer's connections only (target.proxy_protocol), or "
+          "listed clients." },
+        { REASON_TLS_HANDSHAKE_FAILED, 0,
+          "No TLS session comes about: correct the port, or compare the protocol versions; a server that asks for a client's "
+          "certificate wants target.tls.cert_file and key_file." },
+        { REASON_TLS_CERT_UNTRUSTED, 0,
+          "Give the authority that has signed its certificate: run this again with --ca FILE. With --insecure nothing of the "
+          "certificate is checked." },
+        { REASON_TLS_HOSTNAME_MISMATCH, 0, "Use a name of its certificate in the URL, or set target.tls.server_name to one." },
+        { REASON_TLS_CERT_EXPIRED, 0,
+          "Renew its certificate: clients are refused as this one is. With --insecure nothing of it is checked." },
+        { REASON_UPGRADE_UNAUTHORIZED, 401, "Give it a token: run this again with --token-file FILE, or set target.token." },
+        { REASON_UPGRADE_UNAUTHORIZED, 0,
+          "Give it what its clients have: run this again with --origin https://YOUR.SITE, or with --token-file FILE; if it lets in "
+          "listed addresses only, list this one." },
+        { REASON_UPGRADE_REDIRECT, 0,
+          "Give the URL that it redirects to (curl -i shows it): clients do not follow redirects of an upgrade." },
+        { REASON_RATE_LIMITED, 0, "Wait a minute, then run this again." },
+        { REASON_UPGRADE_REFUSED, 404,
+          "Correct the path: ask the server's documents, or a client's code, for that of its WebSockets." },
+        { REASON_UPGRADE_REFUSED, 200,
+          "Correct the path or the port: this is a page. Or let the proxy in between pass Upgrade on." },
+        { REASON_UPGRADE_REFUSED, 503, "The server, or the proxy before it, is not ready: look at its log, then run this again." },
+        { REASON_UPGRADE_REFUSED, 502, "The proxy there does not reach its server: start that, then run this again." },
+        { REASON_UPGRADE_REFUSED, 504, "The proxy there does not reach its server: start that, then run this again." },
+    };
+    if (strstr(best->err.text, "HTTP/2 only"))
+        return "It takes HTTP/2 only, and no WebSocket over that (RFC 8441): let it take HTTP/1.1 as well.";
+    if (out->wants_key)
+        return "Put the application's key into the URL, and run this again.";
+    if (best->err.reason == REASON_LOGIN_REJECTED)
+        return "Give it a token: run this again with --token-file FILE, or set target.token.";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].reason == best->err.reason && (!rows[i].status || rows[i].status == best->status))
+            return rows[i].advice;
+    return "What it wants has to be set in the file before the checks can pass: ask the server's documents.";
 }
 
 /* The URL itself was refused, and that is told whatever else was found. */
@@ -281,6 +354,7 @@ void discover_judge(const struct discover *discover, struct discovery *out)
     }
     out->row = best->try.row;
     discover_url(discover, &best->try, out->url, sizeof out->url);
+    note_again(discover, out);
     note_answer(out, best);
     note_refusal(discover, out, best);
     note_protocol(discover, out, best);
@@ -293,6 +367,8 @@ void discover_judge(const struct discover *discover, struct discovery *out)
         note(out, SURE_SEEN, "it ends the connection at once: %s", best->err.text);
     }
     note_host(discover, out);
+    if (out->outcome == OUTCOME_REFUSED || out->outcome == OUTCOME_UNREACHABLE)
+        out->advice = advice_of(out, best);
     if (discover->cut)
         note(out, SURE_UNKNOWN, "what the rest of the tries would have shown: the time was over");
 }

@@ -97,6 +97,11 @@ bool discover_setting_given(const struct discover *discover, const char *name)
     return false;
 }
 
+bool discover_setting_counts(const struct discover *discover, const struct discover_setting *setting)
+{
+    return discover->url.tls || strncmp(setting->name, "tls.", 4) != 0;
+}
+
 /* --- where --- */
 
 static bool has_path(const struct url *url)
@@ -291,6 +296,34 @@ bool discover_next(const struct discover *discover, struct discover_try *try)
     if (next_at_url(discover, first, try))
         return true;
     return (!first->opened || !has_path(&discover->url)) && next_at_path(discover, try);
+}
+
+/* Tokens, cookies, and what else a header may hold. */
+static bool has_secrets(const struct discover *discover)
+{
+    for (size_t i = 0; i < discover->setting_count; i++)
+        if (strncmp(discover->settings[i].name, "tls.", 4) != 0)
+            return true;
+    return *discover->url.user || *discover->url.password || strchr(discover->text, '?');
+}
+
+enum discover_again discover_wants_again(const struct discover *discover)
+{
+    const struct discover_result *best = discover_best(discover);
+    enum reason reason = best ? best->err.reason : REASON_NONE;
+    bool fits;
+
+    if (!best || best->opened)
+        return AGAIN_NOT;
+    if (!discover_setting_given(discover, "http") && strstr(best->err.text, "target.http: 2"))
+        return AGAIN_HTTP2;
+    if (discover->url.is_unix || *discover->other)
+        return AGAIN_NOT;
+    if (discover->url.tls)
+        fits = reason == REASON_TLS_HANDSHAKE_FAILED && !has_secrets(discover);
+    else /* TLS servers hang up on a plain request, send an alert, or answer in plain HTTP that they want TLS */
+        fits = reason == REASON_CONNECTION_RESET || reason == REASON_HTTP_MALFORMED || best->status == 400;
+    return fits ? AGAIN_OTHER_SCHEME : AGAIN_NOT;
 }
 
 /* A dialect that is proven, or recognised and refused; else the bare upgrade, where that was granted; else whatever was opened. */

@@ -81,6 +81,8 @@ void discover_write_findings(const struct discover *discover, const struct disco
     url_redact(discover->text, url, sizeof url);
     put_lines(out, "", "", url);
     put_findings(out, "  ", found);
+    if (found->advice)
+        put_lines(out, "  -> ", "     ", found->advice);
 }
 
 /* --- the configuration --- */
@@ -102,18 +104,6 @@ static void put_quoted(struct buf *out, const char *text)
     buf_append_char(out, '"');
 }
 
-static const char *refusal_of(const struct discovery *found)
-{
-    if (found->outcome == OUTCOME_UNREACHABLE)
-        return "Nothing answered, so this is only a start: correct the URL or start the server, then run the command again.";
-    if (found->wants_key)
-        return "The server refuses this client until the URL has the application's key: put it there, then `wshealthd check -c` "
-               "this file.";
-    if (found->wants_token)
-        return "The server refuses this client until it has a token: set target.token below, then `wshealthd check -c` this file.";
-    return "The server refuses the upgrade, as said above: what it wants has to be set below before the checks can pass.";
-}
-
 static void put_head(const struct discover *discover, const struct discovery *found, struct buf *out)
 {
     char url[DISCOVER_URL_MAX];
@@ -127,9 +117,11 @@ static void put_head(const struct discover *discover, const struct discovery *fo
     buf_append_str(out,
                    "# seen: just now. said: by the server. likely: concluded. unknown: look yourself. Nothing else was guessed:\n"
                    "# keys that are left out have their defaults (wshealthd.yaml(5), or `config init` without a URL).\n");
-    if (found->outcome == OUTCOME_REFUSED || found->outcome == OUTCOME_UNREACHABLE) {
+    if (found->advice) {
+        buf_reset(&line);
+        buf_printf(&line, "It does not work yet. %s Then `%s check -c` this file.", found->advice, program_name());
         buf_append_str(out, "#\n");
-        put_lines(out, "# ", "# ", refusal_of(found));
+        put_lines(out, "# ", "# ", buf_str(&line));
     }
     buf_fini(&line);
 }
@@ -146,7 +138,7 @@ static void put_tls(const struct discover *discover, struct buf *out)
     for (size_t i = 0; i < discover->setting_count; i++) {
         const struct discover_setting *setting = &discover->settings[i];
 
-        if (strncmp(setting->name, "tls.", 4) != 0)
+        if (strncmp(setting->name, "tls.", 4) != 0 || !discover_setting_counts(discover, setting))
             continue;
         buf_append_str(out, any ? "" : "  tls:\n");
         any = true;
@@ -232,7 +224,7 @@ static void put_brokers(const struct discover *discover, struct buf *out)
                         "# configuration says; then take the # away.\n# brokers:\n");
     for (unsigned i = 0; i < host->peer_count; i++)
         buf_printf(out, "#   - { name: %s%.0u, type: %s, url: \"%s://%s\" }\n", host->peers[i].type, i, host->peers[i].type,
-                   strcmp(host->peers[i].type, "rabbitmq") == 0 ? "amqp" : host->peers[i].type, host->peers[i].address);
+                   host->peers[i].scheme, host->peers[i].address);
 }
 
 static void put_checks(const struct discover *discover, const struct discovery *found, struct buf *out)
@@ -243,7 +235,7 @@ static void put_checks(const struct discover *discover, const struct discovery *
 
     for (size_t i = 0; i < discover->setting_count; i++)
         verified = verified && strcmp(discover->settings[i].name, "tls.verify") != 0;
-    buf_append_str(out, "checks:\n  - { name: handshake, type: handshake }\n");
+    buf_printf(out, "checks:\n  - { name: handshake, type: handshake%s }\n", found->remarked ? ", remarks: ignore" : "");
     if (!open || found->pongs)
         buf_append_str(out, "  - { name: ping, type: ping }\n");
     else

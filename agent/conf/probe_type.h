@@ -94,7 +94,9 @@ struct probe_type {
     size_t keeps; /* the offset, plus one, of the int64_t in opts that says how many connections it keeps open; 0: none */
     bool (*needs_tls)(const void *opts); /* does it speak TLS whatever the target's URL says? May be NULL: no */
     bool (*elsewhere)(const void *opts, const struct url *target); /* does it dial another server than the target? NULL: no */
-    bool wants_wss;                         /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    bool wants_wss; /* it makes sense only for a URL with TLS: the configuration refuses it for others */
+    /* Is what no client minds, in the answer to the upgrade and in the closing handshake, passed over by this check? NULL: no. */
+    bool (*ignores_remarks)(const void *opts);
     bool judges_parting;                    /* with steps: after a pass, how the server answers the close frame is looked at */
     bool ignores_messages;                  /* its steps need pongs at most: the server's messages are judged, and not kept */
     bool uses_brokers;                      /* its checks begin anew when a reload changes a broker */

@@ -50,15 +50,25 @@ static void talk_open_phase(struct talk *talk)
         run_report_phase(talk->run, PHASE_OPEN, true, clock_now_ns() - talk->opened_ns);
 }
 
+/* The connection did what it was for. A remark is on what no client minds, though a rule forbids it; NULL: there is none. */
+static void end_well(struct talk *talk, enum reason reason, const char *remark)
+{
+    const struct run *run = talk->run;
+
+    if (!remark)
+        run_pass(talk->run, NULL);
+    else if (run->type->ignores_remarks && run->type->ignores_remarks(talk_opts(talk)))
+        run_pass(talk->run, "%s", remark);
+    else
+        run_warn(talk->run, reason, "%s", remark);
+}
+
 /* The verdict is known and nothing can make it a failure any more. */
 static void part_end(struct talk *talk, const char *remark)
 {
     timer_stop(&talk->quiet);
     talk->parting = false;
-    if (remark)
-        run_warn(talk->run, REASON_PROTOCOL_ERROR, "%s", remark);
-    else
-        run_pass(talk->run, NULL);
+    end_well(talk, REASON_PROTOCOL_ERROR, remark);
 }
 
 /* How long the server's close frame is waited for. */
@@ -117,10 +127,7 @@ static void talk_finish(struct talk *talk)
         return;
     if (remark)
         talk->run->report.phase = PHASE_UPGRADE;
-    if (remark)
-        run_warn(talk->run, REASON_UPGRADE_INVALID, "%s", remark);
-    else
-        run_pass(talk->run, NULL);
+    end_well(talk, REASON_UPGRADE_INVALID, remark);
 }
 
 /* The answer has come. What came with it is looked at first: a frame behind it that breaks a rule is the same server's. */

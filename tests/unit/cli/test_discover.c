@@ -261,8 +261,8 @@ static void writes_what_loads(void **state)
                                                          .local = true,
                                                          .processes = 1,
                                                          .name = "a\nb",
-                                                         .peers = { { "127.0.0.1:6379", 6379, 1, "redis" },
-                                                                    { "[::1]:5672", 5672, 2, "rabbitmq" } },
+                                                         .peers = { { "127.0.0.1:6379", 6379, 1, "redis", "redis" },
+                                                                    { "[::1]:5672", 5672, 2, "rabbitmq", "amqp" } },
                                                          .peer_count = 2 };
                 discover_judge(discover, found);
                 discover_write_conf(discover, found, &out);
@@ -273,7 +273,7 @@ static void writes_what_loads(void **state)
                 if (!conf)
                     print_error("%s\n%s", buf_str(&errors.text), buf_str(&out));
                 assert_non_null(conf);
-                assert_int_equal(conf->target.tls.verify, false);
+                assert_int_equal(conf->target.tls.verify, !discover->url.tls);
                 assert_string_equal(conf->target.headers.items[0].value, "b\"\\c");
                 conf_unref(conf);
                 conf_errors_fini(&errors);
@@ -361,11 +361,56 @@ static void the_table_is_whole(void **state)
     mem_free(discover);
 }
 
+/* The wrong scheme, or the wrong version of HTTP: another look, but never without TLS with a secret. */
+static void looks_again(void **state)
+{
+    static const struct {
+        const char *url;
+        enum reason reason;
+        int status;
+        const char *text, *setting;
+        enum discover_again again;
+    } rows[] = {
+        { "ws://a:1", REASON_CONNECTION_RESET, 0, "", NULL, AGAIN_OTHER_SCHEME },
+        { "ws://a:1", REASON_HTTP_MALFORMED, 0, "\x15\x03", NULL, AGAIN_OTHER_SCHEME },
+        { "ws://a:1/?token=x", REASON_UPGRADE_REFUSED, 400, "The plain HTTP request was sent to HTTPS port", "token",
+          AGAIN_OTHER_SCHEME },
+        { "ws://a:1", REASON_UPGRADE_REFUSED, 404, "", NULL, AGAIN_NOT },
+        { "ws://a:1", REASON_CONNECT_REFUSED, 0, "", NULL, AGAIN_NOT },
+        { "ws+unix:///a", REASON_CONNECTION_RESET, 0, "", NULL, AGAIN_NOT },
+        { "wss://a:1", REASON_TLS_HANDSHAKE_FAILED, 0, "", NULL, AGAIN_OTHER_SCHEME },
+        { "wss://a:1", REASON_TLS_HANDSHAKE_FAILED, 0, "", "token", AGAIN_NOT },
+        { "wss://a:1/?token=x", REASON_TLS_HANDSHAKE_FAILED, 0, "", NULL, AGAIN_NOT },
+        { "wss://u:p@a:1", REASON_TLS_HANDSHAKE_FAILED, 0, "", NULL, AGAIN_NOT },
+        { "wss://a:1", REASON_TLS_CERT_UNTRUSTED, 0, "", NULL, AGAIN_NOT },
+        { "wss://a:1", REASON_UPGRADE_UNAUTHORIZED, 403, "set target.http: 2 if", "token", AGAIN_HTTP2 },
+        { "ws://a:1", REASON_HTTP_MALFORMED, 0, "set target.http: 2 if", "http", AGAIN_OTHER_SCHEME },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct discover *discover = discover_of(rows[i].url);
+        struct discover_result *result = &discover->results[discover->count++];
+
+        result->status = rows[i].status;
+        err_set(&result->err, rows[i].reason, 0, "%s", rows[i].text);
+        if (rows[i].setting)
+            discover->settings[discover->setting_count++] = (struct discover_setting){ rows[i].setting, "x" };
+        print_message("%s %s\n", rows[i].url, reason_name(rows[i].reason));
+        assert_int_equal(discover_wants_again(discover), rows[i].again);
+        snprintf(discover->other, sizeof discover->other, "ws://b");
+        assert_int_not_equal(discover_wants_again(discover), AGAIN_OTHER_SCHEME); /* once is enough */
+        result->opened = true;
+        assert_int_equal(discover_wants_again(discover), AGAIN_NOT);
+        mem_free(discover);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_the_dialect),       cmocka_unit_test(writes_what_loads),  cmocka_unit_test(says_how_sure),
-        cmocka_unit_test(takes_no_absurd_periods), cmocka_unit_test(the_table_is_whole),
+        cmocka_unit_test(looks_again),   cmocka_unit_test(finds_the_dialect),       cmocka_unit_test(writes_what_loads),
+        cmocka_unit_test(says_how_sure), cmocka_unit_test(takes_no_absurd_periods), cmocka_unit_test(the_table_is_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
