@@ -263,10 +263,20 @@ static void put_checks(const struct discover *discover, const struct discovery *
                             "  # - { name: echo, type: echo, send: '{\"op\":\"ping\"}', expect: { json: { /op: pong } } }\n");
 }
 
+/* Not of the server, and wanted soon. */
+static void put_more(struct buf *out)
+{
+    buf_append_str(out,
+                   "# The page for people is / of `listen`, port 9717. For messages about incidents take the # away:\n"
+                   "# notify: [ { type: slack, url: \"${file:/run/secrets/slack}\" } ]   # or discord, teams, email, webhook, ...\n"
+                   "# page: { url: \"https://status.example.com/\" }   # where people reach the page, for links in messages\n");
+}
+
 void discover_write_conf(const struct discover *discover, const struct discovery *found, struct buf *out)
 {
     put_head(discover, found, out);
     put_target(discover, found, out);
     put_brokers(discover, out);
+    put_more(out);
     put_checks(discover, found, out);
 }
