@@ -71,12 +71,15 @@ static const struct cli_flag status_flags[] = {
     { FLAG_ASK_CONFIG },
     { FLAG_ADMIN },
     { "json", NULL, "prints the JSON of /status on one line; indented if stdout is a terminal", 0, false },
+    { "watch", NULL, "stays, and shows each change at once: on a terminal the whole report, else a line for each", 'w', false },
     { "evidence", "CHECK", "prints what was said in this check's last round that failed, and in the last that passed", 0, false },
     { 0 }
 };
 static const struct cli_example status_examples[] = {
     { "wshealthd status", "The verdict of the running agent, also as the exit code." },
     { "wshealthd status --json | jq -r .diagnosis.sentence", "One field of it." },
+    { "wshealthd status --watch", "The same, kept up to date; q quits." },
+    { "wshealthd status --json --watch | jq -c '[.at, .diagnosis.cause]'", "For a program: one JSON object for each change." },
     { "wshealthd status --evidence ping", "What the server said when the check ping failed last." },
     { 0 }
 };
@@ -190,8 +193,15 @@ static const struct cli_command commands[] = {
       "For a bare ws:// or wss:// URL the checks are handshake and ping, for http:// and https:// http, for tcp:// tcp. A "
       "failed round is exit code 2, also of a check that gates nothing. Secrets come from files, never from flags.",
       1, check_flags, check_examples, cli_check },
-    { "status", "[--json] [--evidence CHECK]", "shows the verdict and the checks of the running agent",
-      "Asks through the admin socket. The exit code is the verdict.", 0, status_flags, status_examples, cli_status },
+    { "status", "[--json] [--watch] [--evidence CHECK]", "shows the verdict and the checks of the running agent",
+      "Asks through the admin socket. The exit code is the verdict, with --watch the last one. --watch draws the report again with "
+      "each "
+      "change; if stdout is no terminal, it prints a line when a state, the verdict or the cause changes, and with --json the JSON "
+      "of "
+      "/status, with the time as `at`. It says when the agent is lost, and goes on when it is back. Keys: q, Ctrl-C and Ctrl-D "
+      "quit; "
+      "arrows, PgUp and PgDn scroll.",
+      0, status_flags, status_examples, cli_status },
     { "wait", "[--for ready|live|startup] [--timeout D] [--url URL]",
       "waits until the agent answers ready, live or startup with 200",
       "Exit code 0 when it does, 2 when the time is over, 3 when no agent has answered at all.", 0, wait_flags, wait_examples,

@@ -29,6 +29,8 @@ static int take_address(const struct cli *cli, struct whom *whom, const char *fr
 {
     struct listen_address address;
     struct err err;
+    if (strcmp(text, "off") == 0)
+        return cli_error(cli, "%s is off: there is no socket to ask through", from);
     if (listen_address_parse(text, &address, &err) < 0)
         return cli_error(cli, "%s: %s", from, err.text);
     if (!address.is_unix)
@@ -53,7 +55,10 @@ static int take_file(const struct cli *cli, struct whom *whom, const char *file,
     else if (conf && conf->admin_on && conf->admin_address.is_unix)
         snprintf(whom->path, sizeof whom->path, "%s", conf->admin_address.unix_path);
     else if (conf)
-        code = quiet ? EXIT_UNKNOWN : cli_error(cli, "%s: admin is off: there is no socket to ask through", file);
+        code = quiet ? EXIT_UNKNOWN
+                     : cli_error(cli, "%s: admin is off: there is no socket to ask through; http://%s/status tells the same", file,
+                                 conf->listen_on ? conf->listen : "LISTEN");
+    whom->file = file;
     if (conf)
         conf_unref(conf);
     conf_errors_fini(&errors);
@@ -112,28 +117,6 @@ int ask_once(const struct whom *whom, const char *method, const char *target, ui
     loop_run(&loop);
     loop_fini(&loop);
     return answer->status ? 0 : -1;
-}
-
-void ask_shorten(const struct err *err, char *out, size_t size)
-{
-    const char *text = err->text, *behind = strncmp(text, "connect to ", 11) == 0 ? strstr(text, ": ") : NULL;
-    const char *why = behind ? behind + 2 : text, *advice = strstr(why, " (");
-    snprintf(out, size, "%.*s", (int)(advice ? (size_t)(advice - why) : strlen(why)), why);
-}
-
-int ask_no_agent(const struct cli *cli, const struct whom *whom, const struct err *err)
-{
-    char why[ERR_TEXT_MAX];
-    ask_shorten(err, why, sizeof why);
-    /* EACCES of the directory and of the socket get the same advice. */
-    if (whom->path[0] && access(whom->path, R_OK | W_OK) < 0 && errno == EACCES)
-        return cli_error(cli,
-                         "%s: permission denied: the agent there is another user's; use sudo, or join the group that may open it",
-                         whom->path);
-    if (whom->usual)
-        return cli_error(cli, "no agent answers on %s: %s (does one run? --admin, WSHEALTHD_ADMIN or -c FILE name another socket)",
-                         whom->path, why);
-    return cli_error(cli, "no agent answers on %s: %s", whom->path[0] ? whom->path : whom->url, why);
 }
 
 int ask_refused(const struct cli *cli, struct answer *answer)
@@ -200,23 +183,29 @@ int cli_reload(struct cli *cli)
 
 /* --- status --------------------------------------------------------------------------------------------------------------------- */
 
-static bool has_status(struct slice json, const char *value)
+bool ask_json_has(struct slice json, char *pointer, char *value)
 {
-    char pointer[] = "/status", quoted[32];
-    snprintf(quoted, sizeof quoted, "\"%s\"", value);
-    const struct match_spec spec = { .json = { { pointer, quoted } }, .json_count = 1 };
+    const struct match_spec spec = { .json = { { pointer, value } }, .json_count = 1 };
     struct match *match = match_new(&spec, NULL);
     bool found = match && match_try(match, json, NULL);
     match_free(match);
     return found;
 }
 
-static int exit_code_of(struct slice json)
+int ask_exit_code(struct slice json)
 {
-    return has_status(json, "pass")   ? EXIT_PASS
-           : has_status(json, "warn") ? EXIT_WARN
-           : has_status(json, "fail") ? EXIT_FAIL
-                                      : EXIT_UNKNOWN;
+    static const struct {
+        char value[8];
+        int code;
+    } verdicts[] = { { "\"pass\"", EXIT_PASS }, { "\"warn\"", EXIT_WARN }, { "\"fail\"", EXIT_FAIL } };
+    char pointer[] = "/status", value[sizeof verdicts->value];
+
+    for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++) {
+        memcpy(value, verdicts[i].value, sizeof value);
+        if (ask_json_has(json, pointer, value))
+            return verdicts[i].code;
+    }
+    return EXIT_UNKNOWN;
 }
 
 /* How the user calls this program, for the advice. "": the name would need percent-encoding, so the usual one is shown. */
@@ -225,6 +214,13 @@ static const char *program_in_query(void)
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
     const char *name = program_name();
     return name[strspn(name, plain)] || strlen(name) >= ADMIN_PROGRAM_MAX ? "" : name;
+}
+
+void ask_text_target(bool verdict_first, const char *evidence, char *out, size_t size)
+{
+    struct screen screen = screen_look();
+    snprintf(out, size, "/status?format=text&colour=%d&width=%u&ascii=%d&lines=%d&first=%d&%s%s%s", screen.colour, screen.width,
+             screen.ascii, !screen.fixed, verdict_first, evidence, *program_in_query() ? "&program=" : "", program_in_query());
 }
 
 /* "evidence=CHECK", or "" without the flag. A name that would need percent-encoding is no check's. */
@@ -249,13 +245,18 @@ int cli_status(struct cli *cli)
     int code = ask_find_admin(cli, &whom);
     if (code != EXIT_PASS)
         return code;
+    if (cli_has(cli, "watch") && cli_has(cli, "evidence"))
+        return cli_error(cli, "--watch shows what changes, and --evidence what was kept: one of the two");
     if (with_evidence(cli, evidence, sizeof evidence) < 0)
         return EXIT_UNKNOWN;
     snprintf(target, sizeof target, "/status%s%s", *evidence ? "?" : "", evidence);
     bool asked = ask_once(&whom, "GET", target, ASK_TIMEOUT_MS, &json) == 0;
+    if (asked && json.status == 200 && cli_has(cli, "watch")) {
+        buf_fini(&json.body);
+        return cli_watch(cli, &whom);
+    }
     if (asked && json.status == 200 && !cli_has(cli, "json")) {
-        snprintf(target, sizeof target, "/status?format=text&colour=%d&width=%u&ascii=%d&lines=%d&%s%s%s", screen.colour,
-                 screen.width, screen.ascii, !screen.fixed, evidence, *program_in_query() ? "&program=" : "", program_in_query());
+        ask_text_target(false, evidence, target, sizeof target);
         asked = ask_once(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
         if (!asked)
             json.err = text.err;
@@ -265,11 +266,11 @@ int cli_status(struct cli *cli)
     else if (json.status != 200)
         code = ask_refused(cli, &json);
     else if (cli_has(cli, "json"))
-        code = cli_print_json(cli, &json.body, exit_code_of(buf_slice(&json.body)));
+        code = cli_print_json(cli, &json.body, ask_exit_code(buf_slice(&json.body)));
     else {
         screen.fixed = false; /* the agent has broken the lines */
         screen_fit(&screen, &text.body);
-        code = cli_print(cli, &text.body, exit_code_of(buf_slice(&json.body)));
+        code = cli_print(cli, &text.body, ask_exit_code(buf_slice(&json.body)));
     }
     buf_fini(&json.body);
     buf_fini(&text.body);

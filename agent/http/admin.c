@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
 #include "agent/http/drain_wait.h"
@@ -25,6 +26,7 @@ enum {
     ADMIN_HEAD_BYTES = 8 << 10,
     ADMIN_BODY_BYTES = 4 << 10,
     ADMIN_WIDTH_MAX = 1000,
+    ADMIN_LINE_MAX = 1024,
 };
 
 static const char type_text[] = "text/plain; charset=utf-8";
@@ -65,12 +67,19 @@ static void refuse_check(const struct agent_view *view, const char *name, struct
 static void answer_status(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
 {
     const struct agent_view *view = source->view(source->user);
-    char evidence[ADMIN_CHECK_MAX];
+    char evidence[ADMIN_CHECK_MAX], given[1];
     bool asks = httpd_query(request, "evidence", evidence, sizeof evidence);
     const struct check_view *check = asks ? report_find_check(view, evidence) : NULL;
     reply->status = 200;
     if (asks && !check) {
         refuse_check(view, evidence, reply);
+        return;
+    }
+    if (query_is(request, "format", "line")) {
+        char line[ADMIN_LINE_MAX];
+        reply->content_type = type_text;
+        report_line(view, line, sizeof line);
+        buf_printf(reply->body, "%s\n", line);
         return;
     }
     if (query_is(request, "format", "text")) {
@@ -79,6 +88,7 @@ static void answer_status(const struct admin_source *source, const struct httpd_
                                             .width = query_width(request),
                                             .ascii = query_is(request, "ascii", "1"),
                                             .one_line = query_is(request, "lines", "1"),
+                                            .verdict_first = query_is(request, "first", "1"),
                                             .program = query_program(request, program) };
         if (check)
             report_evidence(check, &style, reply->body);
@@ -87,7 +97,10 @@ static void answer_status(const struct admin_source *source, const struct httpd_
         return;
     }
     reply->content_type = "application/json";
-    report_status_json_with(view, &(struct report_extra){ .full = true, .evidence = asks ? evidence : NULL }, reply->body);
+    const struct report_extra extra = { .full = true,
+                                        .evidence = asks ? evidence : NULL,
+                                        .at_ms = httpd_query(request, "at", given, sizeof given) ? clock_wall_ms() : 0 };
+    report_status_json_with(view, &extra, reply->body);
 }
 
 static void answer_done(struct httpd_reply *reply, const char *what)

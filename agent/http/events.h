@@ -2,6 +2,8 @@
  * /events: server-sent events about the agent's view (wshealthd(8), HTTP). Owned by the agent, which says when the view has changed; the health
  * listener and the admin socket give each of their readers what events_next gives (agent/http/httpd.h, httpd_options.next).
  *
+ * With ?page they are the sections of the page (agent/http/page.h) that are others than before, as {"id":…,"html":…}; else JSON as /status has it.
+ *
  * A reader begins with a snapshot, and then gets changes: at once after another state, verdict or cause, and once a second where only figures
  * are new. A reader that was too slow for one change gets a snapshot again, and so does one that comes back: nothing is kept for either. Each
  * event is made once for all readers that may see the same. While nobody reads, nothing is made.
@@ -17,7 +19,7 @@ enum {
     EVENTS_ROUND_MS = 1000, /* between events where only figures are new */
     EVENTS_CHANGE_MS = 50,  /* between any two: states that change together are one event */
     EVENTS_TICK_MS = 4000,  /* a reader that hears nothing for longer has lost the agent */
-    EVENTS_RETRY_MS = 2000, /* what a browser waits before it comes back */
+    EVENTS_RETRY_MS = 1000, /* what a browser waits before it comes back; the page has lost the agent after 1.5 s */
 };
 
 /* What a reader may see, and in which form. */

@@ -24,8 +24,8 @@ const char *report_sentence(const struct agent_view *view, bool full);
 void report_status_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, /status and check --json */
 /* As report_status_json; with the traces of that check (NULL: none), or with those of all checks' last rounds. */
 struct report_change {
-    bool verdict, diagnosis;
-    const bool *checks; /* one for each */
+    bool state, verdict, diagnosis; /* state: of a check, or the verdict's or the cause: not a figure alone */
+    const bool *checks;             /* one for each */
 };
 struct report_extra {
     bool full, trace;
@@ -44,6 +44,7 @@ struct report_style {
     unsigned width;      /* columns, from 40 to 200; 0: 100 */
     bool one_shot;       /* `check`: no since, no history */
     bool one_line;       /* of traces: lines are not broken, so that they can be searched */
+    bool verdict_first;  /* above the checks, for a screen that may be too small for all */
     bool ascii;          /* marks and bars are ASCII; other bytes in texts of others are shown as \xNN */
     const char *program; /* how the user calls `wshealthd`, for the advice; NULL: wshealthd */
 };

@@ -490,6 +490,11 @@ void report_human(const struct agent_view *view, const struct report_style *styl
                          .program = style->program ? style->program : "wshealthd" };
     buf_append_char(out, '\n');
     put_title(&page, view);
+    if (style->verdict_first) {
+        put_verdict(&page, view);
+        put_diagnosis(&page, view);
+        buf_append_char(out, '\n');
+    }
     for (size_t i = 0; i < view->check_count; i++) {
         const struct check_view *check = view->checks[i];
         put_head(&page, check);
@@ -505,6 +510,8 @@ void report_human(const struct agent_view *view, const struct report_style *styl
         put_past(&page, check);
         buf_append_char(out, '\n');
     }
+    if (style->verdict_first)
+        return;
     put_verdict(&page, view);
     put_diagnosis(&page, view);
     buf_append_char(out, '\n');

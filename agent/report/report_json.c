@@ -313,6 +313,8 @@ static void put_changed(struct json_out *json, const struct report_change *chang
 {
     json_out_key(json, "changed");
     json_out_array(json);
+    if (change->state)
+        json_out_string(json, "state");
     if (change->verdict)
         json_out_string(json, "verdict");
     if (change->diagnosis)

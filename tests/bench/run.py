@@ -2,7 +2,7 @@
 """run.py BUILD [FIGURE...]: the figures of `make bench`, each beside its reference, measured in this one run.
 
 Agent and reference take turns, and the median of the turns counts, so that a noisy machine disturbs both alike. A figure's ratio is what
-is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy rtt start event delivery killed frozen
+is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy events rtt start event delivery killed frozen
 connection lag channels server drain. Exit code 1 when one misses.
 """
 import contextlib
@@ -304,6 +304,25 @@ def figure_busy():
                     into.append(wrk(child.port, 5, 1)[1])
     idle, busy = statistics.median(idle), statistics.median(busy)
     row("/ready p99, 1,000 held and pinged each second", busy, "us", idle, "one held", busy / idle, "<= 2 x", busy <= 2 * idle)
+
+
+def figure_events():
+    """100 readers of /events, and of the page's sections, against none; the agent has a change to tell each second."""
+    if not shutil.which("wrk"):
+        skip("/ready p99 while 100 read /events", "wrk is missing")
+        return
+    nobody, read = [], {"/events": [], "/events?page": []}
+    with echo_server(cpu=1) as server, agent(target(server.port) + "defaults: { interval: 1s }\n", cpu=0) as child:
+        for _ in range(TURNS):
+            nobody.append(wrk(child.port, 4, 1)[1])
+            for path, into in read.items():
+                with process(PYTHON, HERE / "event_readers.py", child.port, 100, path, cpu=1) as readers:
+                    until("all read", lambda: "all read" in readers.out(), 60)
+                    into.append(wrk(child.port, 4, 1)[1])
+    nobody = statistics.median(nobody)
+    for path, into in read.items():
+        p99 = statistics.median(into)
+        row(f"/ready p99, 100 read {path}", p99, "us", nobody, "nobody reads", p99 / nobody, "<= 1.5 x", p99 <= 1.5 * nobody)
 
 
 def figure_rtt():
@@ -702,7 +721,7 @@ def figure_drain():
     row("drain: 200 clients, after the last has left", delay, "ms", None, "", None, "<= 100 ms", delay <= 100)
 
 
-FIGURES = {"cpu": figure_cpu, "rss": figure_rss, "held": figure_held, "ready": figure_ready, "busy": figure_busy, "rtt": figure_rtt,
+FIGURES = {"cpu": figure_cpu, "rss": figure_rss, "held": figure_held, "ready": figure_ready, "busy": figure_busy, "events": figure_events, "rtt": figure_rtt,
            "start": figure_start, "event": figure_event, "delivery": figure_delivery, "killed": figure_killed, "frozen": figure_frozen,
            "connection": figure_connection, "lag": figure_lag, "channels": figure_channels, "server": figure_server, "drain": figure_drain}
 

@@ -139,6 +139,19 @@ def test_a_reader_is_told_what_it_may_see(tmp_path):
             assert secret not in json.dumps(data)
 
 
+def test_the_page_and_its_users(tmp_path):
+    port = free_port()  # nobody listens
+    with agent(conf(port, "page: { public: true }\n"), tmp_path) as child:
+        with reader(child, line="GET /events?page HTTP/1.1\r\nHost: x\r\n\r\n") as page, reader(child) as events, reader(child, admin=True) as admin:
+            _, data, _ = page.wait(lambda name, data: name == "section" and "not ready" in data["html"].lower())
+            assert f"id={data['id']}" in child.get("/").text
+            said = [json.dumps(data)]
+            said.append(json.dumps(events.wait(lambda name, data: data.get("ready") is False and data["diagnosis"]["cause"] == "server_down")[1]))
+            assert not any(str(port) in text or "connect_refused" in text for text in said), said
+            _, data, _ = admin.wait(lambda name, data: data.get("diagnosis", {}).get("cause") == "server_down")
+            assert str(port) in json.dumps(data)
+
+
 def test_streams_go_on_while_draining_and_end_with_their_listener(watched, server):
     with reader(watched) as events, reader(watched, line="GET /events HTTP/1.0\r\n\r\n") as old:
         for one in (events, old):

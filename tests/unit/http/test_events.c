@@ -60,6 +60,7 @@ static int setup(void **state)
     make_check(&other, "other");
     memset(&view, 0, sizeof view);
     view.version = "0.0";
+    view.config_file = "";
     view.service_id = "ws://127.0.0.1:1/secret-path";
     view.nonce = "1f2e";
     view.verdict = (struct verdict){ .ready = true, .live = true, .started = true, .status = RESULT_PASS };
@@ -129,7 +130,7 @@ static void a_snapshot_and_then_what_changes(void **state)
     struct httpd_reader reader = { 0 };
     (void)state;
     const char *text = next(EVENTS_FULL, &reader);
-    assert_int_equal(strncmp(text, "retry: 2000\nevent: snapshot\nid: 1f2e-", 37), 0);
+    assert_int_equal(strncmp(text, "retry: 1000\nevent: snapshot\nid: 1f2e-", 37), 0);
     assert_in(text, "\"name\":\"ping\"");
     assert_in(text, "\"name\":\"echo\"");
     assert_not_in(text, "\"changed\"");
@@ -139,7 +140,7 @@ static void a_snapshot_and_then_what_changes(void **state)
     await_news();
     text = next(EVENTS_FULL, &reader);
     assert_int_equal(strncmp(text, "event: change\nid: 1f2e-", 23), 0);
-    assert_in(text, "\"changed\":[\"verdict\",\"checks\"],\"status\":\"fail\"");
+    assert_in(text, "\"changed\":[\"state\",\"verdict\",\"checks\"],\"status\":\"fail\"");
     assert_in(text, "\"name\":\"echo\"");
     assert_not_in(text, "\"name\":\"ping\"");
     assert_not_in(text, "\ndata: forged");
@@ -217,6 +218,35 @@ static void nobody_is_told_more_than_they_may_see(void **state)
     assert_in(text, "everything is fine");
 }
 
+static void the_page_comes_in_sections_that_have_changed(void **state)
+{
+    struct httpd_request request = { .query = slice_str("page") };
+    struct buf headers = BUF_INIT(1000);
+    struct httpd_reply reply = { .headers = &headers };
+    size_t sections = 0;
+    (void)state;
+    events_begin(&request, &reply);
+    assert_true(reply.stream);
+    struct httpd_reader reader = { .topic = reply.topic }, users = { .topic = reply.topic };
+    const char *text = next(EVENTS_FULL, &reader);
+    assert_int_equal(strncmp(text, "retry: 1000\nevent: section\nid: 1f2e-", 36), 0);
+    for (const char *at = text; (at = strstr(at, "data: {\"id\":\"")); at++)
+        sections++;
+    assert_true(sections > 1);
+    assert_in(text, "\"html\":\"");
+    assert_string_equal(next(EVENTS_FULL, &reader), "");
+    fail_echo();
+    (void)next(EVENTS_USERS, &users);
+    await_news();
+    text = next(EVENTS_FULL, &reader);
+    assert_in(text, "event: section\n");
+    assert_in(text, "secret words");
+    assert_not_in(text, "\ndata: forged");
+    assert_not_in(next(EVENTS_USERS, &users), "secret");
+    assert_string_equal(next(EVENTS_FULL, &reader), "");
+    buf_fini(&headers);
+}
+
 static void a_quiet_agent_ticks_and_rests_without_readers(void **state)
 {
     struct httpd_reader reader = { 0 };
@@ -251,6 +281,7 @@ int main(void)
         TEST(who_was_too_slow_or_sees_more_now_begins_again),
         TEST(other_checks_are_a_snapshot),
         TEST(nobody_is_told_more_than_they_may_see),
+        TEST(the_page_comes_in_sections_that_have_changed),
         TEST(a_quiet_agent_ticks_and_rests_without_readers),
 #undef TEST
     };
