@@ -155,7 +155,7 @@ units_of = $(UNIT_SRC:%.c=$(BUILD)/$(1)/%)
 # Fuzz targets: tests/fuzz/fuzz_X.c with seeds in tests/fuzz/seeds/X/.
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/fuzz/%)
-$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,probes $(LINK_brokers),$(BUILD)/fuzz/lib$(layer).a)
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,report probes $(LINK_brokers),$(BUILD)/fuzz/lib$(layer).a)
 	@echo "  LINK    $@"
 	$(Q)$(FUZZ_CC) $(CFLAGS_fuzz) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
 

@@ -126,6 +126,7 @@ struct conf {
     int64_t grace_ms;          /* how long the agent still answers after SIGTERM */
     struct check_conf *checks; /* disabled ones too, in the file's order */
     size_t check_count;
+    char *history_file;      /* an absolute path; NULL: the history is kept in memory */
     char *agent_id, *region; /* of heartbeats: `identity: { id, region }`, words of heartbeat.h; never NULL once sealed */
     struct broker_conf *brokers;
     size_t broker_count;

@@ -268,6 +268,18 @@ static const struct opt shutdown_rows[] = {
     { 0 },
 };
 
+static const struct opt history_rows[] = {
+    { .name = "file",
+      .kind = OPT_STRING,
+      .offset = CONF(history_file),
+      .min = 1,
+      .max = PATH_TEXT_MAX,
+      .help = "where the history is kept over restarts, as an absolute path: written once a minute and at the end. Each agent "
+              "needs a file "
+              "of its own. By default the history is kept in memory" },
+    { 0 },
+};
+
 const struct opt identity_rows[] = {
     { .name = "id",
       .kind = OPT_STRING,
@@ -344,6 +356,10 @@ const struct opt conf_rows[] = {
     { .name = "readiness", .kind = OPT_SECTION, .rows = readiness_rows, .help = "what makes /ready" },
     { .name = "liveness", .kind = OPT_SECTION, .rows = liveness_rows, .help = "what makes /live" },
     { .name = "shutdown", .kind = OPT_SECTION, .rows = shutdown_rows, .help = "how the agent ends" },
+    { .name = "history",
+      .kind = OPT_SECTION,
+      .rows = history_rows,
+      .help = "the changes of the verdict and a day of rounds: /history, the status page" },
     { .name = "identity", .kind = OPT_SECTION, .rows = identity_rows, .help = "the name of this agent in its heartbeats" },
     { 0 },
 };

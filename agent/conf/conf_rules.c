@@ -354,6 +354,12 @@ static void validate_identity(struct conf *conf)
     make_word(&conf->region);
 }
 
+static void validate_history(const struct conf *conf, struct conf_error_list *found)
+{
+    if (conf->history_file && conf->history_file[0] != '/')
+        conf_error_path(found, "history.file", "want an absolute path");
+}
+
 bool conf_warns(const struct conf *conf, char *text, size_t size)
 {
     bool front = false, local = false;
@@ -381,6 +387,7 @@ void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct c
     validate_listen(conf, found);
     validate_page(conf, found);
     validate_identity(conf);
+    validate_history(conf, found);
     validate_target(&conf->target, found);
     conf_validate_dialects(conf, env, found);
     conf_validate_brokers(conf, env, found);

@@ -37,6 +37,9 @@
     X(LOG_MORE, "log_more", LOG_INFO, "lines of one kind were left out: too many in a short time")                      \
     X(BROKER_DROPS, "broker_drops", LOG_WARN, "messages of a broker are dropped, the first for a minute")               \
     X(BROKER_WARNING, "broker_warning", LOG_WARN, "a broker may not work as it is configured")                          \
+    X(HISTORY_DAMAGED, "history_damaged", LOG_WARN, "the file of the history cannot be used: it is set aside")          \
+    X(HISTORY_UNSAVED, "history_unsaved", LOG_WARN, "the history cannot be written to its file; it goes on in memory")  \
+    X(HISTORY_SAVED, "history_saved", LOG_INFO, "the history is written to its file again")                             \
     X(AGENT_ERROR, "agent_error", LOG_ERROR, "the agent could not do something it should")
 
 #define EVENT_ENUM(id, ...) EVENT_##id,

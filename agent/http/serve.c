@@ -9,6 +9,7 @@
 
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
+#include "agent/base/text.h"
 #include "agent/core/event.h"
 #include "agent/http/drain_wait.h"
 #include "agent/http/httpd.h"
@@ -43,6 +44,8 @@ enum text {
     TEXT_OPENMETRICS,
     TEXT_STATUS,
     TEXT_STATUS_FULL,
+    TEXT_HISTORY,
+    TEXT_HISTORY_FULL,
     TEXT_PAGE,
     TEXT_PAGE_FULL,
     TEXT_PAGE_PUBLIC,
@@ -195,6 +198,9 @@ static void make_text(const struct question *question, enum text text, struct bu
     }
     if (text == TEXT_STATUS || text == TEXT_STATUS_FULL)
         report_status_json(question->view, text == TEXT_STATUS_FULL, out);
+    else if (text == TEXT_HISTORY || text == TEXT_HISTORY_FULL)
+        report_history_json(question->view,
+                            &(struct report_history_ask){ .full = text == TEXT_HISTORY_FULL, .now_ms = clock_wall_ms() }, out);
     else
         metric_write(question->view, text == TEXT_OPENMETRICS, out);
 }
@@ -236,6 +242,43 @@ static void answer_status(const struct question *question, struct httpd_reply *r
     answer_text(question, question->full ? TEXT_STATUS_FULL : TEXT_STATUS, reply);
 }
 
+static void refuse(struct httpd_reply *reply, int status, const char *what, const char *given, const char *want)
+{
+    char shown[TEXT_EXCERPT_BYTES(64)];
+    text_excerpt(slice_str(given), 64, shown, sizeof shown);
+    reply->status = status;
+    reply->content_type = type_text;
+    buf_printf(reply->body, "%s '%s'%s\n", what, shown, want);
+}
+
+/* ?check=NAME, and ?since=2h. What asks for nothing of its own is rendered once for all. */
+static void answer_history(const struct question *question, struct httpd_reply *reply)
+{
+    char check[EVIDENCE_NAME_MAX], since[16];
+    int64_t back_ms = 0;
+    bool one = httpd_query(question->request, "check", check, sizeof check);
+    bool some = httpd_query(question->request, "since", since, sizeof since);
+    if (!question->view->history)
+        return;
+    if (one && !report_find_check(question->view, check)) {
+        refuse(reply, 404, "check: no check", check, "; /history without ?check= has all");
+        return;
+    }
+    if (some && (text_parse_duration(since, &back_ms) < 0 || back_ms < 0)) {
+        refuse(reply, 400, "since:", since, ", want a duration such as 30m or 2h");
+        return;
+    }
+    reply->content_type = type_json;
+    if (!one && !some) {
+        answer_text(question, question->full ? TEXT_HISTORY_FULL : TEXT_HISTORY, reply);
+        return;
+    }
+    int64_t now_ms = clock_wall_ms();
+    const struct report_history_ask ask = { question->full, one ? check : NULL, some ? now_ms - back_ms : 0, now_ms };
+    reply->status = 200;
+    report_history_json(question->view, &ask, reply->body);
+}
+
 static void answer_metrics(const struct question *question, struct httpd_reply *reply)
 {
     bool openmetrics = accepts(question, "application/openmetrics-text", "1.0.0");
@@ -259,7 +302,7 @@ static const struct route {
     { "/ready", answer_ready, true },      { "/readyz", answer_ready, true },    { "/live", answer_live, true },
     { "/livez", answer_live, true },       { "/startup", answer_startup, true }, { "/startupz", answer_startup, true },
     { "/healthz", answer_healthz, false }, { "/health", answer_health, false },  { "/status", answer_status, false },
-    { "/metrics", answer_metrics, false }, { "/", answer_page, false },
+    { "/metrics", answer_metrics, false }, { "/", answer_page, false },          { "/history", answer_history, true },
 };
 
 static const struct route *find_route(struct slice path)

@@ -24,7 +24,7 @@ struct httpd *serve_open(struct loop *loop, const struct listen_address *address
 
 /* The answer to one request without a server, for tests and fuzzing. details: enum conf_details. */
 void serve_answer(const struct agent_view *view, int details, const struct httpd_request *request, struct httpd_reply *reply);
-/* The same for /ready, /live and /startup only; false for any other path. For the admin socket. */
+/* The same for /ready, /live, /startup and /history only; false for any other path. For the admin socket. */
 bool serve_question(const struct agent_view *view, bool full, const struct httpd_request *request, struct httpd_reply *reply);
 
 #endif

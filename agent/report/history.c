@@ -53,16 +53,48 @@ static void set_worst(struct history_incident *incident, const char *worst, cons
     incident->plain = copy_text(change->plain);
 }
 
-static struct history_incident *begin_incident(struct history *history, int64_t begin_ms)
+static struct history_incident *new_incident(struct history *history)
 {
     if (history->incident_count == HISTORY_INCIDENTS_MAX) {
         free_texts(history->incidents[0].sentence, history->incidents[0].plain);
         memmove(history->incidents, history->incidents + 1, (HISTORY_INCIDENTS_MAX - 1) * sizeof *history->incidents);
         history->incident_count--;
     }
+    return memset(&history->incidents[history->incident_count++], 0, sizeof *history->incidents);
+}
+
+static struct history_incident *begin_incident(struct history *history, int64_t begin_ms)
+{
+    struct history_incident *incident = new_incident(history);
+
+    incident->begin_ms = begin_ms;
     history->open = true;
-    history->incidents[history->incident_count] = (struct history_incident){ .begin_ms = begin_ms };
-    return &history->incidents[history->incident_count++];
+    return incident;
+}
+
+void history_put_incident(struct history *history, const struct history_incident *incident)
+{
+    struct history_incident *kept = new_incident(history);
+
+    *kept = *incident;
+    kept->sentence = copy_text(incident->sentence);
+    kept->plain = copy_text(incident->plain);
+}
+
+void history_settle_incidents(struct history *history, bool open)
+{
+    for (size_t i = 0; i < history->incident_count; i++) {
+        struct history_incident *incident = &history->incidents[i];
+        bool lasts = open && i + 1 == history->incident_count;
+
+        if (lasts)
+            incident->end_ms = 0;
+        else if (!incident->end_ms)
+            incident->end_ms = incident->begin_ms;
+    }
+    history->open = open && history->incident_count;
+    if (!history->open)
+        history->seen_ms = 0;
 }
 
 static void end_incident(struct history *history, int64_t at_ms)
@@ -120,20 +152,26 @@ static void drop_oldest_change(struct history *history)
     history->change_count--;
 }
 
-void history_note_change(struct history *history, const struct history_change *change)
+void history_put_change(struct history *history, const struct history_change *change)
 {
-    const struct history_change *before = history_change_at(history, 0);
     struct history_change *kept;
 
-    if (before && says_the_same(before, change))
-        return;
     if (history->change_count == HISTORY_CHANGES_MAX)
         drop_oldest_change(history);
     kept = &history->changes[history->change_count++];
     *kept = *change;
     kept->sentence = copy_text(change->sentence);
     kept->plain = copy_text(change->plain);
-    follow_incident(history, kept);
+}
+
+void history_note_change(struct history *history, const struct history_change *change)
+{
+    const struct history_change *before = history_change_at(history, 0);
+
+    if (before && says_the_same(before, change))
+        return;
+    history_put_change(history, change);
+    follow_incident(history, change);
 }
 
 size_t history_change_count(const struct history *history)
@@ -159,6 +197,14 @@ const struct history_check *history_find(const struct history *history, const ch
 static bool is_of(const struct history_check *kept, const char *name, const char *type, bool is_public)
 {
     return strcmp(kept->name, name) == 0 && strcmp(kept->type, type) == 0 && kept->is_public == is_public;
+}
+
+bool history_knows(const struct history *history, const char *name, const char *type, bool is_public)
+{
+    for (size_t i = 0; i < history->check_count; i++)
+        if (is_of(history->checks[i], name, type, is_public))
+            return true;
+    return false;
 }
 
 struct history_check *history_find_or_add(struct history *history, const char *name, const char *type, bool is_public)

@@ -149,6 +149,16 @@ static void count(uint16_t *counter, unsigned more)
     *counter = more > (unsigned)(UINT16_MAX - *counter) ? UINT16_MAX : (uint16_t)(*counter + more);
 }
 
+/* No more than can be counted, so that the sum of failures and warnings is never above the rounds. */
+static void count_rounds(struct history_check *check, size_t place, unsigned rounds, unsigned failures, unsigned warnings)
+{
+    if (rounds > (unsigned)(UINT16_MAX - check->rounds[place]))
+        return;
+    count(&check->rounds[place], rounds);
+    count(&check->failures[place], failures);
+    count(&check->warnings[place], warnings);
+}
+
 /* The first round-trip time says that the type has them: what was counted of whole rounds is another measure. */
 static void begin_rtt(struct history_check *check)
 {
@@ -194,9 +204,7 @@ void history_note_round(struct history *history, const struct check_view *view, 
         return;
     check->last_ms = view->last_ms;
     place = history_advance(check, number);
-    count(&check->rounds[place], 1);
-    count(&check->failures[place], view->status == RESULT_FAIL);
-    count(&check->warnings[place], view->status == RESULT_WARN);
+    count_rounds(check, place, 1, view->status == RESULT_FAIL, view->status == RESULT_WARN);
     note_duration(check, view, number);
     if (view->stats.server && view->stats.server->have_connections)
         note_connections(check, view->stats.server, place);
@@ -284,9 +292,7 @@ static void add_bucket(struct history_check *check, const struct history_check *
 {
     size_t place = history_advance(check, number), from = place_of(number);
 
-    count(&check->rounds[place], later->rounds[from]);
-    count(&check->failures[place], later->failures[from]);
-    count(&check->warnings[place], later->warnings[from]);
+    count_rounds(check, place, later->rounds[from], later->failures[from], later->warnings[from]);
     if (later->connections && later->connections[from]) {
         if (!check->connections)
             check->connections = mem_alloc(HISTORY_BUCKETS * sizeof *check->connections);

@@ -55,6 +55,11 @@ bool history_is_kept(const struct history_check *check, int64_t number);
 void history_check_add(struct history_check *check,
                        const struct history_check *later); /* counts of the same check, from later on */
 /* history.c */
+void history_put_change(struct history *history, const struct history_change *change); /* copies the texts; no incident follows */
+void history_put_incident(struct history *history, const struct history_incident *incident); /* likewise; the newest */
+/* What was put is whole. open: the newest one lasts. Others that have no end end where they began. */
+void history_settle_incidents(struct history *history, bool open);
+bool history_knows(const struct history *history, const char *name, const char *type, bool is_public);
 struct history_check *history_find_or_add(struct history *history, const char *name, const char *type, bool is_public);
 
 #endif

@@ -38,6 +38,15 @@ struct report_extra {
 void report_status_json_with(const struct agent_view *view, const struct report_extra *extra, struct buf *out);
 void report_check_json(const struct check_view *check, const struct report_extra *extra, struct buf *out); /* its row alone */
 void report_health_json(const struct agent_view *view, bool full, struct buf *out); /* section 7, application/health+json */
+/* /history. The view's history is not NULL. */
+enum { REPORT_HISTORY_BUCKETS = 1152 }; /* in one answer: four checks with a day each, or the last twenty minutes of 256 */
+struct report_history_ask {
+    bool full;
+    const char *check; /* that one alone; NULL: all */
+    int64_t since_ms;  /* wall; 0: a day of buckets, and all changes and incidents that are kept */
+    int64_t now_ms;    /* wall */
+};
+void report_history_json(const struct agent_view *view, const struct report_history_ask *ask, struct buf *out);
 /* For a terminal: each check with its phases as a waterfall, the verdict, the diagnosis and the advice. */
 struct report_style {
     bool colour;

@@ -116,6 +116,7 @@ static void agent_start_serving(struct agent *agent)
     agent->hangup_open = true;
     if (notify_watchdog_ms() || guard_is_there())
         timer_start(&agent->watchdog, 0);
+    agent_history_start(agent);
     notify_send("STATUS=starting");
     notify_ready();
     agent_tidy_soon(agent);
@@ -177,10 +178,13 @@ static void on_goodbye_timer(struct timer *timer, void *user)
     struct agent *agent = user;
 
     /* A broker's close is bounded by its driver; its memory is needed until then. */
-    if (agent->brokers_closing || (!conn_group_idle(&agent->host.group) && clock_now_ms() < agent->stop_by_ms)) {
+    bool waiting = !conn_group_idle(&agent->host.group) || agent_history_busy(agent);
+
+    if (agent->brokers_closing || (waiting && clock_now_ms() < agent->stop_by_ms)) {
         timer_start(timer, STOP_POLL_MS);
         return;
     }
+    agent_history_fini(agent);
     conn_group_fini(&agent->host.group);
     agent->on_stopped(agent->stopped_user);
 }
@@ -250,6 +254,7 @@ void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
     timer_stop(&agent->watchdog);
     timer_stop(&agent->tidying);
     agent_verdict_stop(agent);
+    agent_history_stop(agent);
     if (agent->view.drain.since_ms)
         agent_drain_stop(agent);
     stall_fini(&agent->host.stall);

@@ -65,7 +65,8 @@ struct agent {
     uint64_t status_ms;      /* when STATUS= was sent */
     unsigned activated;      /* the listeners whose sockets systemd has opened: they stay over reloads (agent_listeners.c) */
     struct history *history; /* NULL: none (once) */
-    struct story story;      /* what is told of the verdict, in the log and by the demo */
+    struct history_keeping *keeping; /* NULL: in memory only */
+    struct story story;              /* what is told of the verdict, in the log and by the demo */
     uint64_t stop_by_ms;
     void (*on_stopped)(void *user);
     void *stopped_user;
@@ -90,6 +91,13 @@ void agent_status_refresh(struct agent *agent); /* the same where the last one i
 bool agent_server_hangs(struct agent *agent, char *why, size_t size);
 void agent_verdict_stop(struct agent *agent); /* tells at once what waits to be told */
 void agent_verdict_fini(struct agent *agent);
+
+/* agent_history.c: the file of the history, where one is configured */
+void agent_history_start(struct agent *agent);
+void agent_history_reload(struct agent *agent);     /* another file, or none; one that could not be used is tried again */
+void agent_history_stop(struct agent *agent);       /* the last write is begun */
+bool agent_history_busy(const struct agent *agent); /* the disk has not answered yet */
+void agent_history_fini(struct agent *agent);
 
 /* agent_checks.c. The brokers of the generation are opened with its checks. */
 void agent_checks_start(struct agent *agent);

@@ -35,6 +35,10 @@ kill -STOP $(show chat MainPID); until_is 1 60 show chat NRestarts && echo resta
                 "wshealthd wait --timeout 20s && echo ready; systemctl reload wshealthd && echo reloaded", ["ready\n", "reloaded"]),
     "Who may ask the agent": ("systemd-sysusers /etc/systemd/system/files/sysusers.conf; systemctl start chat wshealthd; wshealthd wait",
                               "setpriv --reuid=games --regid=games --init-groups wshealthd status", ["ready"]),
+    "What was before a restart": ("systemctl start chat", """systemctl restart wshealthd; wshealthd wait; systemctl stop wshealthd
+stat -c 'mode %a' /var/lib/wshealthd/history; systemctl start wshealthd; wshealthd wait && echo ready; journalctl -u wshealthd -o cat --no-pager
+python3 -c 'import json, urllib.request as u; print("kept", len(json.load(u.urlopen("http://127.0.0.1:9717/history"))["changes"]) > 2)'""",
+                                  ["mode 600", "ready\n", "kept True"]),
     "Connections that wait while the agent restarts": (
         "systemctl start chat wshealthd", "until_is 200 20 ask /ready && echo ready; show wshealthd.socket ActiveState; journalctl -u wshealthd -o cat --no-pager",
         ["ready\n", "active\n", 'address="activated socket"']),

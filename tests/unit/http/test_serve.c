@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/client/fetch.h"
 #include "agent/http/admin.h"
@@ -339,6 +340,38 @@ static void people_get_a_page(void **state)
     assert_int_equal(ask_as("POST", "/", "", "", DETAILS_AUTO, true).status, 405);
 }
 
+/* ?check= and ?since= choose; who may not see addresses gets the plain sentence. */
+static void history_is_told_as_asked(void **state)
+{
+    (void)state;
+    const struct history_change change = { 1795687200000, "not ready", true, "server_down", "192.0.2.7 refuses", "it refuses" };
+    struct answer answer;
+    make_view();
+    assert_int_equal(ask("/history", "").status, 404); /* a view without one */
+    struct history *history = history_new();
+    view.history = history;
+    history_note_change(history, &change);
+    echo.last_ms = 1;
+    history_note_round(history, &echo, clock_wall_ms());
+    answer = ask("/history", "");
+    assert_int_equal(answer.status, 200);
+    assert_string_equal(answer.type, "application/json");
+    assert_in(answer.body, "192.0.2.7 refuses");
+    assert_in(answer.body, "\"measure\":\"total\",\"hour\":{\"count\":1,");
+    assert_in(answer.body, "\"name\":\"handshake\"");
+    answer = ask_as("GET", "/history", "", "", DETAILS_REASONS, true);
+    assert_not_in(answer.body, "192.0.2.7");
+    assert_in(answer.body, "\"sentence\":\"it refuses\"");
+    answer = ask("/history", "check=echo&since=10m");
+    assert_not_in(answer.body, "\"name\":\"handshake\"");
+    assert_int_equal(ask("/history", "since=ever").status, 400);
+    answer = ask("/history", "check=nobody");
+    assert_int_equal(answer.status, 404);
+    assert_in(answer.body, "no check 'nobody'");
+    history_free(history);
+    view.history = NULL;
+}
+
 static void other_paths_are_404_and_other_methods_405(void **state)
 {
     (void)state;
@@ -497,6 +530,7 @@ int main(void)
         cmocka_unit_test(metrics_come_in_two_formats),
         cmocka_unit_test(strangers_see_reasons_only),
         cmocka_unit_test(people_get_a_page),
+        cmocka_unit_test(history_is_told_as_asked),
         cmocka_unit_test(other_paths_are_404_and_other_methods_405),
         cmocka_unit_test(the_admin_socket_changes_things),
     };
