@@ -6,6 +6,7 @@ is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held rea
 connection lag channels server drain. Exit code 1 when one misses.
 """
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ import shutil
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -211,11 +213,45 @@ def figure_cpu():
     row("  the same, against a resident Python client", ours, "us", python, "python3-websockets", ours / python, "< 1 x", ours < python)
 
 
+def full_history(checks):
+    """The file of an agent that has run for a day (agent/report/history_file.c): every bucket, every bin, all changes with long sentences."""
+    def text(value):
+        return struct.pack("<H", len(value)) + value.encode()
+
+    now_ms, buckets, hour, bins = int(time.time() * 1000), 288, 13, 146
+    long = "the server refuses one connection after the other " * 8
+    body = struct.pack("<qqB", now_ms, 0, 0)
+    body += struct.pack("<H", 200) + b"".join(
+        struct.pack("<qBB", now_ms - i * 1000, 0 if i % 2 else 2, 1) + text("healthy" if i % 2 else "server_down") + 2 * text(long) for i in range(200))
+    body += struct.pack("<H", 100) + b"".join(
+        struct.pack("<qqB", now_ms - i * 2000 - 1000, now_ms - i * 2000, 1) + text("server_down") + 2 * text(long) + struct.pack("<IB", 1, 0) for i in range(100))
+    body += struct.pack("<H", len(checks))
+    for name in checks:
+        body += 2 * text(name) + struct.pack("<BqH", 2 | 8, now_ms // 300000, buckets)
+        body += b"".join(struct.pack("<HHHHBBB", i, 60, 1, 1, 20, 40, 60) for i in range(buckets))
+        body += hour * (struct.pack("<B", bins) + b"".join(struct.pack("<BH", i, 1 + i % 7) for i in range(bins)))
+    return b"wshealthd history 1\n" + hashlib.sha256(body).digest() + body
+
+
+def rss_with_history(server):
+    """The same agent with a day behind it: its changes are answered once, and the file is written."""
+    with tempfile.TemporaryDirectory(prefix="wshealthd-bench-") as directory:
+        file = pathlib.Path(directory) / "history"
+        file.write_bytes(full_history(["handshake", "ping", "hold"]))
+        with agent(target(server.port) + f"history: {{ file: {file} }}\n") as child:
+            until("it was read", lambda: len(json.loads(get(child.port, "/history")[1])["checks"][0]["buckets"]) == 288)
+            time.sleep(5)
+            return memory_kib(child.pid) / 1024
+
+
 def figure_rss():
     with echo_server() as server, process(TOOLS / "linked") as linked, agent(target(server.port)) as child:
         time.sleep(5)
         mine, floor = memory_kib(child.pid) / 1024, memory_kib(linked.pid) / 1024
     row("memory of run, three default checks", mine, "MiB", floor, "the libraries alone", mine / floor, "<= 5 MiB", mine <= 5)
+    with echo_server() as server:
+        full = rss_with_history(server)
+    row("  the same with a day of history full, read from its file and answered", full, "MiB", mine, "without", full / mine, "<= 5.2 MiB", full <= 5.2)
 
 
 def held(port, connections, scheme="ws", more=""):
