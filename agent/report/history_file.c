@@ -333,7 +333,7 @@ static void get_body(struct reader *in, struct history *history, int64_t *saved_
 
 static int check_head(struct slice bytes, struct err *err)
 {
-    uint8_t sum[DIGEST_MAX];
+    uint8_t sum[DIGEST_MAX] = { 0 };
 
     if (bytes.len == 0)
         return err_set(err, REASON_NONE, 0, "is empty");
