@@ -1,7 +1,7 @@
 /*
  * Owns the file that keeps the history over restarts (`history: { file }`): when it is read, written and set aside. Called by agent/run/agent.c
  * and agent/run/agent_reload.c. Promises that nothing about the file stops the agent or delays an answer: the disk is left to a thread
- * (history_keeper.h), and what goes wrong is one line of the log until it goes right again. What the history holds is agent/report's business.
+ * (agent_history_keeper.h), and what goes wrong is one line of the log until it goes right again. What the history holds is agent/report's business.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +10,8 @@
 #include "agent/base/mem.h"
 #include "agent/core/event.h"
 #include "agent/report/history_file.h"
+#include "agent/run/agent_history_keeper.h"
 #include "agent/run/agent_impl.h"
-#include "agent/run/history_keeper.h"
 
 enum { SAVE_EVERY_MS = 60000, SAVE_FIRST_MS = 2000 };
 

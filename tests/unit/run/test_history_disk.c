@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "agent/run/history_disk.h"
+#include "agent/run/agent_history_disk.h"
 
 static char folder[64], path[128], beside[160];
 static struct err err;

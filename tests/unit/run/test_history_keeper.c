@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "agent/run/history_keeper.h"
+#include "agent/run/agent_history_keeper.h"
 
 static struct loop loop;
 static char folder[64], path[128];

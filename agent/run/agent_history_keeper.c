@@ -1,5 +1,5 @@
-/* The history's thread (agent/run/history_keeper.h), behind a mailbox. Owns the thread, its mails and the path. */
-#include "agent/run/history_keeper.h"
+/* The history's thread (agent/run/agent_history_keeper.h), behind a mailbox. Owns the thread, its mails and the path. */
+#include "agent/run/agent_history_keeper.h"
 
 #include <string.h>
 

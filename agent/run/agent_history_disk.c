@@ -1,5 +1,5 @@
-/* The history's file on a disk (agent/run/history_disk.h). Owns nothing between calls; leaves no path.new behind when it fails. */
-#include "agent/run/history_disk.h"
+/* The history's file on a disk (agent/run/agent_history_disk.h). Owns nothing between calls; leaves no path.new behind when it fails. */
+#include "agent/run/agent_history_disk.h"
 
 #include <errno.h>
 #include <fcntl.h>

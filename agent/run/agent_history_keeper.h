@@ -2,11 +2,11 @@
  * A thread that does what waits for the disk: one history file, one thing at a time. The loop never waits for it, and a disk that hangs holds
  * nobody but this thread. Called by agent/run/agent_history.c.
  */
-#ifndef WSHEALTHD_RUN_HISTORY_KEEPER_H
-#define WSHEALTHD_RUN_HISTORY_KEEPER_H
+#ifndef WSHEALTHD_RUN_AGENT_HISTORY_KEEPER_H
+#define WSHEALTHD_RUN_AGENT_HISTORY_KEEPER_H
 
 #include "agent/net/loop.h"
-#include "agent/run/history_disk.h"
+#include "agent/run/agent_history_disk.h"
 
 enum keeper_job { KEEPER_READ, KEEPER_SET_ASIDE, KEEPER_WRITE };
 struct keeper_answer {

@@ -1,9 +1,9 @@
 /*
  * The file of the history on a disk: read whole, written whole, set aside. Each call waits for the disk, so that only a thread beside the loop may
- * call it (agent/run/history_keeper.c). No global state.
+ * call it (agent/run/agent_history_keeper.c). No global state.
  */
-#ifndef WSHEALTHD_RUN_HISTORY_DISK_H
-#define WSHEALTHD_RUN_HISTORY_DISK_H
+#ifndef WSHEALTHD_RUN_AGENT_HISTORY_DISK_H
+#define WSHEALTHD_RUN_AGENT_HISTORY_DISK_H
 
 #include <stdbool.h>
 
