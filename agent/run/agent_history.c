@@ -120,8 +120,7 @@ static void on_set_aside(struct history_keeping *keeping, const struct keeper_an
         snprintf(message, sizeof message, "%s. It is left as it is (%s), and the history is kept in memory only", keeping->why,
                  answer->err.text);
     else
-        snprintf(message, sizeof message, "%s. It was renamed, with .damaged behind its name, and a new history begins",
-                 keeping->why);
+        snprintf(message, sizeof message, "%s. It was renamed, with .damaged behind its name, and is written anew", keeping->why);
     tell(keeping, EVENT_HISTORY_DAMAGED, message);
     if (!answer->failed)
         begin_saving(keeping);
