@@ -83,6 +83,8 @@ def test_faults_are_seen_as_they_are_switched(browser):
         for theme, width in (("dark", 320), ("dark", 2560), ("light", 1280)):
             page.look(SHOTS / "not-ready", theme, width)
         page.look(SHOTS / "not-ready", "light", 800, "print")
+        page.tell("media", theme="dark", media=None)
+        assert page.axe() == []
         page.close()
     finally:
         demo.cleanup()
