@@ -98,7 +98,7 @@ const char page_script[] =
     "source.addEventListener('tick', hear);\n"
     "source.onerror = () => {\n"
     "const was = heard, failed = source;\n"
-    "setTimeout(() => { if (heard === was) lose(); }, 1500);\n"
+    "setTimeout(() => { if (heard === was) lose(); }, 3000);\n"
     "if (failed.readyState === 2) setTimeout(connect, 3000);\n"
     "};\n"
     "};\n"
