@@ -81,7 +81,9 @@ static void put_advice(const struct whom *whom, bool stale, struct buf *out)
     else if (whom->file)
         buf_printf(out, "  to start one:      %s run -c %s\n", program, whom->file);
     else
-        buf_append_str(out, "  the agent's log names its socket, or says why it has none\n");
+        buf_append_str(
+            out,
+            "  compare it with `admin` in the agent's configuration; without a socket named, the usual places are looked at\n");
     if (whom->usual)
         buf_append_str(out, "  another socket:    --admin unix:/PATH, WSHEALTHD_ADMIN, or -c FILE of that agent\n"
                             "  one without:       curl http://127.0.0.1:9717/status\n");

@@ -25,23 +25,33 @@ static bool is_c1(const char *text, size_t len)
     return len > 1 && (unsigned char)text[0] == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] <= 0x9f;
 }
 
-/* One row, cut at the last column. */
-static void put_row(const struct watch_page *page, const char *line, size_t len, struct buf *out)
+/* One row, cut at the last column. *ink is the colour that it begins with, and then the one that it ends with: a broken line goes on in its own. */
+static void put_row(const struct watch_page *page, const char *line, size_t len, struct slice *ink, struct buf *out)
 {
     unsigned column = 0;
+    bool full = false;
+
+    if (page->colour && ink->len)
+        buf_append_slice(out, *ink);
 
     for (size_t at = 0; at < len;) {
         size_t colour = colour_len(line + at, len - at);
         bool starts = ((unsigned char)line[at] & 0xc0) != 0x80;
 
         if (colour) {
-            if (page->colour)
+            *ink = colour == strlen(plain) && memcmp(line + at, plain, colour) == 0 ? (struct slice){ 0 }
+                                                                                    : slice_make(line + at, colour);
+            if (page->colour && !full)
                 buf_append(out, line + at, colour);
             at += colour;
             continue;
         }
-        if (starts && column++ == page->columns)
-            break;
+        full = full || (starts && column == page->columns);
+        column += starts && !full;
+        if (full) {
+            at++;
+            continue;
+        }
         if (is_c1(line + at, len - at)) {
             buf_append_char(out, '?');
             at += 2;
@@ -74,16 +84,15 @@ static const char *skip_lines(const char *text, size_t count)
 }
 
 /* Up to `count` rows; the caller has begun the first. */
-static size_t put_rows(const struct watch_page *page, const char *text, size_t count, const char *ink, struct buf *out)
+static size_t put_rows(const struct watch_page *page, const char *text, size_t count, const char *colour, struct buf *out)
 {
+    struct slice ink = slice_str(colour);
     size_t done = 0;
 
     for (; done < count && *text; done++) {
         size_t len = strcspn(text, "\n");
 
-        if (page->colour && ink)
-            buf_append_str(out, ink);
-        put_row(page, text, len, out);
+        put_row(page, text, len, &ink, out);
         buf_append_str(out, "\r\n");
         text += len + (text[len] == '\n');
     }
@@ -116,6 +125,7 @@ static void put_footer(const struct watch_page *page, size_t above, size_t below
 {
     char more[BELOW_MAX] = "", row[512];
     const char *left = page->footer;
+    struct slice ink = slice_str(dim);
 
     if (above && below)
         snprintf(more, sizeof more, "%s%zu above, %s%zu below", page->ascii ? "" : "↑ ", above, page->ascii ? "" : "↓ ", below);
@@ -130,9 +140,7 @@ static void put_footer(const struct watch_page *page, size_t above, size_t below
     unsigned used = columns_of(left) + columns_of(more) + (*left ? 4 : 2);
     int gap = page->columns > used ? (int)(page->columns - used) : 0;
     snprintf(row, sizeof row, "%s%s%*s%s", *left ? "  " : "", left, *more ? gap : 0, "", more);
-    if (page->colour)
-        buf_append_str(out, dim);
-    put_row(page, row, strlen(row), out);
+    put_row(page, row, strlen(row), &ink, out);
 }
 
 size_t watch_page_draw(const struct watch_page *page, struct buf *out)

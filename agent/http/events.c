@@ -129,14 +129,24 @@ void events_begin(const struct httpd_request *request, struct httpd_reply *reply
     reply->topic = httpd_query(request, "page", given, sizeof given) ? EVENTS_PAGE : EVENTS_STATUS;
 }
 
+/* A reader far away pays for each byte: a page of 60 KiB is not sent each second for the sake of its figures. */
+static uint64_t quiet_ms(const struct events_channel *channel)
+{
+    uint64_t ms = channel->event ? shared_slice(channel->event).len / EVENTS_BYTES_PER_MS : 0;
+
+    return ms < EVENTS_TICK_MS ? ms : EVENTS_TICK_MS;
+}
+
 static void refresh(struct events *events, struct events_channel *channel, unsigned kind)
 {
-    uint64_t began_ns = clock_now_ns();
+    uint64_t began_ns = clock_now_ns(), now_ms = clock_now_ms();
 
-    if (channel->version == events->version)
+    if (channel->version == events->version || (channel->key == events->key && now_ms < channel->quiet_until_ms))
         return;
     channel->version = events->version;
+    channel->key = events->key;
     events_channel_refresh(channel, events->source.view(events->source.user), kind);
+    channel->quiet_until_ms = now_ms + quiet_ms(channel);
     events->cost_ns += clock_now_ns() - began_ns;
 }
 

@@ -16,10 +16,11 @@
 #include "agent/report/view.h"
 
 enum {
-    EVENTS_ROUND_MS = 1000, /* between events where only figures are new */
-    EVENTS_CHANGE_MS = 50,  /* between any two: states that change together are one event */
-    EVENTS_TICK_MS = 4000,  /* a reader that hears nothing for longer has lost the agent */
-    EVENTS_RETRY_MS = 1000, /* what a browser waits before it comes back; the page has lost the agent after 1.5 s */
+    EVENTS_ROUND_MS = 1000,   /* between events where only figures are new */
+    EVENTS_CHANGE_MS = 50,    /* between any two: states that change together are one event */
+    EVENTS_TICK_MS = 4000,    /* a reader that hears nothing for longer has lost the agent */
+    EVENTS_BYTES_PER_MS = 16, /* to one reader, where only figures are new: a large report is sent less often */
+    EVENTS_RETRY_MS = 1000,   /* what a browser waits before it comes back; the page has lost the agent after 1.5 s */
 };
 
 /* What a reader may see, and in which form. */

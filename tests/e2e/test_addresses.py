@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import socket
 import tempfile
 
 import pytest
@@ -107,6 +108,25 @@ def test_no_agent_at_all(place):
         pytest.skip("an agent of this machine has the default socket")
     code, _, err = ask(place, settings(RUNTIME_DIRECTORY=place), "status")
     assert code == 3 and f"no agent answers on {place}/admin.sock" in err and "--admin" in err, err
+
+
+def test_what_is_said_without_an_agent(place):
+    """Where it looked, why that failed, and what to do."""
+    env = settings(RUNTIME_DIRECTORY=place, XDG_RUNTIME_DIR=place / "user")
+    _, _, err = ask(place, env, "status")
+    assert f"looked also at:    {place}/user/wshealthd/admin.sock: no such socket" in err and "to start one:" in err, err
+    stale = place / "stale.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(stale))
+        sock.listen()
+    code, _, err = ask(place, env, "status", "--admin", f"unix:{stale}")
+    assert code == 3 and "connection refused" in err and "is gone" in err, err
+    (place / "off.yaml").write_text('admin: off\ntarget: { url: "ws://127.0.0.1:1/" }\n')
+    code, _, err = ask(place, env, "status", "-c", place / "off.yaml")
+    assert code == 3 and "admin is off" in err and "/status" in err, err
+    for one in (("--admin", "off"), ()):
+        code, _, err = ask(place, {**env, "WSHEALTHD_ADMIN": "off"}, "status", *one)
+        assert code == 3 and "is off: there is no socket to ask through" in err, err
 
 
 def test_flags_go_before_variables_and_these_before_the_file(place):

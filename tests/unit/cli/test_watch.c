@@ -72,6 +72,15 @@ static void only_colours_pass(void **state)
                               "0m"));
 }
 
+static void a_broken_line_goes_on_in_its_colour(void **state)
+{
+    (void)state;
+    assert_string_equal(
+        draw((struct watch_page){ .rows = 4, .columns = 20, .colour = true, .text = "\033[2mdim\nstill\n\033[0mplain" }),
+        "\033[H\033[2mdim\033[0m\033[K\r\n\033[2mstill\033[0m\033[K\r\n\033[2m\033[0mplain\033[0m\033[K\r\n"
+        "\033[2m  12:00:00 UTC\033[0m\033[K");
+}
+
 static void a_lost_agent_is_above_and_leaves_room_for_the_report(void **state)
 {
     struct watch_page page = { .rows = 5, .columns = 40, .text = "1\n2\n3\n", .lost = "lost\nwhy\n" };
@@ -124,6 +133,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_counted),
         cmocka_unit_test(rows_end_at_the_last_column),
         cmocka_unit_test(only_colours_pass),
+        cmocka_unit_test(a_broken_line_goes_on_in_its_colour),
         cmocka_unit_test(a_lost_agent_is_above_and_leaves_room_for_the_report),
         cmocka_unit_test(keys_are_known_and_others_are_skipped_whole),
     };
