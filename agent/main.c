@@ -158,6 +158,14 @@ static const struct cli_example explain_examples[] = {
     { 0 }
 };
 
+static const struct cli_flag notify_flags[] = { { "config", "FILE", "reads this file", 'c', false }, { 0 } };
+static const struct cli_example notify_examples[] = {
+    { "wshealthd notify -c chat.yaml", "The notifiers of a configuration, and where they send to." },
+    { "wshealthd notify test ops -c chat.yaml",
+      "Sends a test message by the one called ops, and says what its receiver answered." },
+    { 0 }
+};
+
 static const struct cli_flag demo_flags[] = {
     { "fault", "FAULT", "switches a fault on from the start (see 'wshealthd help faults')", 0, false },
     { "port", "N", "the port of the WebSocket server; without it, or with 0, any free one", 0, false },
@@ -221,6 +229,11 @@ static const struct cli_command commands[] = {
       "The words are those of the diagnosis and of the checks, as `status`, the log, /status and the metrics have them. Without "
       "one, all are listed.",
       1, NULL, explain_examples, cli_explain },
+    { "notify", "[test NAME] [-c FILE]", "lists the notifiers, or sends a test message by one of them",
+      "The message goes from this command, in one try, and no agent has to run. The exit code is 0 when the receiver took it, and "
+      "2 when it "
+      "did not: the line says what it answered. Where files or the network are the agent's alone, run it as the agent's user.",
+      2, notify_flags, notify_examples, cli_notify },
     { "config", "check|show|init|schema [URL] [FILE]", "validates, shows or begins a configuration file",
       "With a URL, init asks the server there what it is: a few connections one after the other, within 10 s, in which each "
       "protocol of "

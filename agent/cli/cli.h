@@ -1,7 +1,7 @@
 /*
  * The command line: what a command is, what was typed, and what all commands share. A command is a row (agent/main.c): parsing, usage
  * errors, `help` and the manual come from the same row. Each family of commands has a file of its own (cli_check.c, cli_run.c, cli_ask.c,
- * cli_config.c, cli_explain.c, cli_help.c, cli_complete.c); every command returns the exit code of the process.
+ * cli_config.c, cli_explain.c, cli_notify.c, cli_help.c, cli_complete.c); every command returns the exit code of the process.
  */
 #ifndef WSHEALTHD_CLI_CLI_H
 #define WSHEALTHD_CLI_CLI_H
@@ -105,6 +105,7 @@ int cli_resume(struct cli *cli);
 int cli_reload(struct cli *cli);
 int cli_config(struct cli *cli);
 int cli_explain(struct cli *cli);
+int cli_notify(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_complete(struct cli *cli);
 int cli_version(struct cli *cli);

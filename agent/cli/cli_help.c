@@ -12,6 +12,7 @@
 #include "agent/cli/cli.h"
 #include "agent/conf/conf.h"
 #include "agent/conf/dialect.h"
+#include "agent/conf/receiver_type.h"
 #include "agent/core/broker.h"
 #include "agent/core/event.h"
 #include "agent/core/probe.h"
@@ -93,6 +94,12 @@ static void write_brokers(struct buf *out)
     }
 }
 
+static void write_receivers(struct buf *out)
+{
+    for (const struct receiver_type *const *type = agent_conf_env.receivers; *type; type++)
+        roff_entry(out, (*type)->name, NULL, (*type)->summary);
+}
+
 static void write_dialects(struct buf *out)
 {
     for (const struct dialect *const *dialect = agent_conf_env.dialects; *dialect; dialect++)
@@ -116,6 +123,7 @@ static const struct topic {
 } topics[] = {
     { "checks", "the check types, and what they gate by default", write_checks },
     { "brokers", "the broker types, and the schemes of their URLs", write_brokers },
+    { "receivers", "who can be told of a fault: the types of `notify`", write_receivers },
     { "dialects", "the protocols of families of servers", write_dialects },
     { "options", "every key of the configuration file", write_options },
     { "reasons", "why a round can fail: phase and scope", write_reasons },

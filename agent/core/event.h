@@ -40,6 +40,8 @@
     X(HISTORY_DAMAGED, "history_damaged", LOG_WARN, "the file of the history cannot be used: it is set aside")          \
     X(HISTORY_UNSAVED, "history_unsaved", LOG_WARN, "the history cannot be written to its file; it goes on in memory")  \
     X(HISTORY_SAVED, "history_saved", LOG_INFO, "the history is written to its file again")                             \
+    X(NOTIFIED, "notified", LOG_INFO, "a receiver of `notify` has taken a message")                                     \
+    X(NOTIFY_FAILED, "notify_failed", LOG_WARN, "a receiver of `notify` does not take messages any more")               \
     X(AGENT_ERROR, "agent_error", LOG_ERROR, "the agent could not do something it should")
 
 #define EVENT_ENUM(id, ...) EVENT_##id,

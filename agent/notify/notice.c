@@ -60,8 +60,25 @@ static void title_end(const struct notice *notice, char *out, size_t size)
     if (notice->untold)
         snprintf(out, size, "%s: %s, was %s from %s to %s UTC (%s)", notice->agent_id, notice->word, notice->was, begun, at,
                  notice->cause);
+    else if (strcmp(notice->word, "ready") == 0)
+        snprintf(out, size, "%s: ready again after %s", notice->agent_id, duration);
     else
-        snprintf(out, size, "%s: %s again after %s", notice->agent_id, notice->word, duration);
+        snprintf(out, size, "%s: %s, no longer %s, after %s", notice->agent_id, notice->word, notice->was, duration);
+}
+
+static void title_change(const struct notice *notice, char *out, size_t size)
+{
+    bool same = strcmp(notice->was, notice->word) == 0;
+    char times[40] = "";
+
+    if (notice->changes > 1)
+        snprintf(times, sizeof times, ", changed %u times", notice->changes);
+    if (!same)
+        snprintf(out, size, "%s: %s, was %s%s (%s)", notice->agent_id, notice->word, notice->was, times, notice->cause);
+    else if (*times)
+        snprintf(out, size, "%s: still %s%s (%s)", notice->agent_id, notice->word, times, notice->cause);
+    else
+        snprintf(out, size, "%s: still %s, now %s", notice->agent_id, notice->word, notice->cause);
 }
 
 void notice_title(const struct notice *notice, char out[NOTICE_TITLE_MAX])
@@ -77,13 +94,7 @@ void notice_title(const struct notice *notice, char out[NOTICE_TITLE_MAX])
         title_end(notice, out, NOTICE_TITLE_MAX);
         break;
     case NOTICE_CHANGE:
-        if (notice->changes > 1)
-            snprintf(out, NOTICE_TITLE_MAX, "%s: still %s, changed %u times (%s)", notice->agent_id, notice->word, notice->changes,
-                     notice->cause);
-        else if (strcmp(notice->was, notice->word) == 0)
-            snprintf(out, NOTICE_TITLE_MAX, "%s: still %s, now %s", notice->agent_id, notice->word, notice->cause);
-        else
-            snprintf(out, NOTICE_TITLE_MAX, "%s: %s, was %s (%s)", notice->agent_id, notice->word, notice->was, notice->cause);
+        title_change(notice, out, NOTICE_TITLE_MAX);
         break;
     case NOTICE_REPEAT:
         snprintf(out, NOTICE_TITLE_MAX, "%s: still %s for %s (%s)", notice->agent_id, notice->word, duration, notice->cause);

@@ -49,8 +49,9 @@ void policy_init(struct policy *policy, const struct policy_rules *rules, int64_
 static void forget(struct policy *policy)
 {
     policy->left_out += policy->wanted;
+    policy->limited += policy->wanted;
     policy->open = policy->told = policy->wanted = false;
-    policy->changes = 0;
+    policy->changes = policy->flips = 0;
 }
 
 static void open_incident(struct policy *policy, int64_t now_ms)
@@ -61,7 +62,7 @@ static void open_incident(struct policy *policy, int64_t now_ms)
     policy->relapses = relapse ? policy->relapses + 1 : 0;
     policy->begun_ms = now_ms;
     policy->bad_sum_ms = 0;
-    policy->changes = 0;
+    policy->changes = policy->flips = 0;
     policy->incident++;
 }
 
@@ -72,6 +73,7 @@ static void turn(struct policy *policy, unsigned fault, int64_t now_ms)
         policy->bad_sum_ms += now_ms - policy->since_ms;
     if (!policy->fault && fault && policy->open) {
         policy->relapses++;
+        policy->flips++;
     } else if (fault && !policy->open) {
         open_incident(policy, now_ms);
         policy->changes = 0;
@@ -216,11 +218,11 @@ static bool tell(struct policy *policy, enum notice_kind kind, struct policy_say
                                 .cause = policy->cause,
                                 .begun_ms = policy->begun_ms,
                                 .at_ms = policy->now_ms,
-                                .changes = policy->changes,
+                                .changes = kind == NOTICE_END && !policy->flips ? 0 : policy->changes,
                                 .left_out = policy->left_out };
     policy->told_fault = policy->fault;
     policy->told_cause = policy->cause;
-    policy->changes = policy->left_out = 0;
+    policy->changes = policy->flips = policy->left_out = 0;
     policy->said_ms = policy->sent_ms = policy->now_ms;
     if (rank_of(policy->fault) > rank_of(policy->worst))
         policy->worst = policy->fault;
@@ -282,6 +284,7 @@ static bool tell_more(struct policy *policy, struct policy_say *say)
         return tell_refresh(policy, say);
     if (!has_room(policy)) {
         policy->left_out++;
+        policy->limited++;
         policy->said_ms = policy->now_ms;
         policy->pause_ms = POLICY_CHANGE_MAX_MS;
         policy->worst = is_worse(policy) ? policy->fault : policy->worst;

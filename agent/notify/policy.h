@@ -44,8 +44,8 @@ struct policy_say {
     unsigned was, is;  /* the worst fault, NOTIFY_*; 0: well. `was` is what was told last, 0 with NOTICE_BEGIN */
     const char *cause;
     int64_t begun_ms, at_ms;
-    unsigned changes, left_out;
-    bool refresh; /* a repetition for the receiver's memory, and not for people */
+    unsigned changes, left_out; /* changes of NOTICE_END: 0 where no fault came back, as every recovery has its steps */
+    bool refresh;               /* a repetition for the receiver's memory, and not for people */
 };
 
 struct policy {
@@ -54,6 +54,8 @@ struct policy {
     bool open, told; /* there is an incident; it has been told */
     bool wanted;     /* it should have been told, and max_per_hour had no room */
     unsigned incident, relapses, changes, left_out;
+    unsigned flips;                    /* how often a fault came back since the last message */
+    unsigned limited;                  /* messages that max_per_hour left out, ever */
     unsigned fault, told_fault, worst; /* NOTIFY_*: now, as told last, the worst that was told; 0: well */
     const char *cause, *told_cause;
     int64_t now_ms, begun_ms, since_ms, fault_since_ms, bad_sum_ms, ended_ms, said_ms, sent_ms, pause_ms;

@@ -3,7 +3,6 @@
 
 #include <stddef.h>
 
-const struct receiver_type *const receiver_registry[] = { &receiver_webhook,   &receiver_slack,
-                                                          &receiver_discord,   &receiver_teams,
-                                                          &receiver_pagerduty, &receiver_alertmanager,
-                                                          &receiver_email,     NULL };
+const struct receiver_type *const receiver_registry[] = { &receiver_webhook, &receiver_slack,     &receiver_discord,
+                                                          &receiver_teams,   &receiver_pagerduty, &receiver_alertmanager,
+                                                          &receiver_email,   &receiver_exec,      NULL };

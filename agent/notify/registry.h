@@ -5,7 +5,7 @@
 #include "agent/conf/receiver_type.h"
 
 extern const struct receiver_type receiver_webhook, receiver_slack, receiver_discord, receiver_teams, receiver_pagerduty,
-    receiver_alertmanager, receiver_email;
+    receiver_alertmanager, receiver_email, receiver_exec;
 extern const struct receiver_type *const receiver_registry[]; /* ends with NULL */
 
 #endif

@@ -217,6 +217,22 @@ static void write_loop_lag(struct scrape *scrape)
     prom_sample_histogram(&scrape->prom, &scrape->view->loop_lag, NULL);
 }
 
+const char *notified_name(enum notified result)
+{
+#define NOTIFIED_NAME(id, name) [NOTIFIED_##id] = name,
+    static const char *const names[NOTIFIED_COUNT] = { NOTIFIED_LIST(NOTIFIED_NAME) };
+#undef NOTIFIED_NAME
+    return names[result];
+}
+
+static void write_notifications(struct scrape *scrape)
+{
+    for (size_t i = 0; i < scrape->view->notifier_count; i++)
+        for (unsigned result = 0; result < NOTIFIED_COUNT; result++)
+            prom_sample(&scrape->prom, (double)scrape->view->notifiers[i]->results[result], "notifier",
+                        scrape->view->notifiers[i]->name, "result", notified_name((enum notified)result), NULL);
+}
+
 static void write_stalls(struct scrape *scrape)
 {
     prom_sample(&scrape->prom, (double)scrape->view->stalls, NULL);
@@ -478,6 +494,11 @@ static const struct family families[] = {
       NULL, write_server_peers },
     { PROM_GAUGE, "wshealthd_server_series", "check,series",
       "Figures of the server's own metrics page, counters per second; NaN where it has none.", NULL, write_server_series },
+    { PROM_COUNTER, "wshealthd_notifications", "notifier,result",
+      "Messages to a receiver of notify: sent, tries that are repeated (retried), given up (failed), overtaken by a newer one "
+      "(merged), left out "
+      "(dropped, limited).",
+      write_notifications, NULL },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",
       "How long the event loop worked in one turn, or was stopped: a request may have waited so long.", write_loop_lag, NULL },
     { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,

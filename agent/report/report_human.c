@@ -477,6 +477,24 @@ static void put_diagnosis(struct page *page, const struct agent_view *view)
     }
 }
 
+/* Who is told nothing of all this. */
+static void put_notifiers(struct page *page, const struct agent_view *view)
+{
+    char text[512];
+
+    for (size_t i = 0; i < view->notifier_count; i++) {
+        const struct notifier_view *notifier = view->notifiers[i];
+
+        if (!notifier->failing)
+            continue;
+        snprintf(text, sizeof text, "notifier %s (%s) fails: %s", notifier->name, notifier->type, notifier->error);
+        put_blanks(page, INDENT);
+        paint(page, INK_WARN);
+        put_wrapped(page, text, INDENT, INDENT);
+        paint(page, INK_PLAIN);
+    }
+}
+
 void report_human(const struct agent_view *view, const struct report_style *style, struct buf *out)
 {
     unsigned width = style->width ? style->width : WIDTH_DEFAULT;
@@ -514,5 +532,6 @@ void report_human(const struct agent_view *view, const struct report_style *styl
         return;
     put_verdict(&page, view);
     put_diagnosis(&page, view);
+    put_notifiers(&page, view);
     buf_append_char(out, '\n');
 }

@@ -347,6 +347,34 @@ static void put_brokers(struct json_out *json, const struct agent_view *view, co
     json_out_array_end(json);
 }
 
+/* Where a message goes is nobody's business: neither URL nor address. Errors may name hosts. */
+static void put_notifier(struct json_out *json, const struct notifier_view *notifier, bool full)
+{
+    json_out_object(json);
+    put_text(json, "name", notifier->name);
+    put_text(json, "type", notifier->type);
+    put_text(json, "state", notifier->failing ? "fail" : "pass");
+    put_flag(json, "incident", notifier->told);
+    json_out_key(json, "waiting");
+    json_out_int(json, notifier->waiting);
+    json_out_key(json, "last_sent");
+    put_time(json, notifier->sent_ms);
+    put_text(json, "message", full && *notifier->error ? notifier->error : NULL);
+    json_out_object_end(json);
+}
+
+/* Only where some are configured. */
+static void put_notifiers(struct json_out *json, const struct agent_view *view, bool full)
+{
+    if (!view->notifier_count)
+        return;
+    json_out_key(json, "notifiers");
+    json_out_array(json);
+    for (size_t i = 0; i < view->notifier_count; i++)
+        put_notifier(json, view->notifiers[i], full);
+    json_out_array_end(json);
+}
+
 void report_status_json_with(const struct agent_view *view, const struct report_extra *extra, struct buf *out)
 {
     struct json_out json;
@@ -374,6 +402,8 @@ void report_status_json_with(const struct agent_view *view, const struct report_
     json_out_array_end(&json);
     if (!extra->for_users)
         put_brokers(&json, view, extra);
+    if (!extra->for_users && !extra->change)
+        put_notifiers(&json, view, extra->full);
     json_out_object_end(&json);
     (void)json_out_finish(&json);
     buf_append_char(out, '\n');

@@ -24,6 +24,28 @@ struct drain_view {
     uint64_t since_ms;  /* monotonic; 0: not drained */
 };
 
+/* The closed set of results of `wshealthd_notifications_total`. */
+#define NOTIFIED_LIST(X)                                                           \
+    X(SENT, "sent")       /* the receiver took it */                               \
+    X(RETRIED, "retried") /* a try failed, and there is another one */             \
+    X(FAILED, "failed")   /* given up: the receiver refused it, or for too long */ \
+    X(MERGED, "merged")   /* overtaken by a newer message of the same incident */  \
+    X(DROPPED, "dropped") /* too many incidents waited */                          \
+    X(LIMITED, "limited") /* max_per_hour */
+#define NOTIFIED_ENUM(id, name) NOTIFIED_##id,
+enum notified { NOTIFIED_LIST(NOTIFIED_ENUM) NOTIFIED_COUNT };
+const char *notified_name(enum notified result);
+
+struct notifier_view {
+    const char *name, *type;
+    uint64_t results[NOTIFIED_COUNT];
+    bool told;                         /* there is an incident, and it has been told */
+    bool failing;                      /* the last try failed */
+    int64_t failing_since_ms, sent_ms; /* wall; 0: never */
+    unsigned waiting;                  /* messages that are under way or wait */
+    char error[256];                   /* why the last try failed; "": it did not. Without secrets */
+};
+
 struct agent_view {
     const char *version;
     const char *service_id;  /* the target's URL without secrets; not for readers without full details */
@@ -38,6 +60,8 @@ struct agent_view {
     struct prom_histogram loop_lag;
     uint64_t stalls;
     struct drain_view drain;
+    const struct notifier_view *const *notifiers;
+    size_t notifier_count;
     bool once;                     /* a command's one round: there is no agent, so nothing is in rotation or out of it */
     bool leaving;                  /* the agent has been asked to end (SIGTERM): it is draining until then */
     const char *nonce;             /* of this run of the agent: another one means that it was restarted */

@@ -164,6 +164,7 @@ struct agent *agent_new(struct loop *loop, struct conf *conf, const struct agent
         return NULL;
     }
     stall_init(&agent->host.stall, loop, on_tick, agent);
+    agent_notify_configure(agent);
     agent_checks_start(agent);
     if (agent->check_count == 0 && options->once && options->on_done)
         timer_start(&agent->done, 0);
@@ -178,7 +179,8 @@ static void on_goodbye_timer(struct timer *timer, void *user)
     struct agent *agent = user;
 
     /* A broker's close is bounded by its driver; its memory is needed until then. */
-    bool waiting = !conn_group_idle(&agent->host.group) || agent_history_busy(agent);
+    bool waiting =
+        !conn_group_idle(&agent->host.group) || agent_history_busy(agent) || (agent->notifiers && notifiers_busy(agent->notifiers));
 
     if (agent->brokers_closing || (waiting && clock_now_ms() < agent->stop_by_ms)) {
         timer_start(timer, STOP_POLL_MS);
@@ -186,6 +188,10 @@ static void on_goodbye_timer(struct timer *timer, void *user)
     }
     agent_history_fini(agent);
     conn_group_fini(&agent->host.group);
+    notifiers_free(agent->notifiers);
+    agent->notifiers = NULL;
+    agent->view.notifiers = NULL;
+    agent->view.notifier_count = 0;
     agent->on_stopped(agent->stopped_user);
 }
 
@@ -233,6 +239,7 @@ void agent_leave(struct agent *agent, void (*on_stopped)(void *user), void *user
     }
     panic_if(agent->view.leaving);
     agent->view.leaving = true;
+    notifiers_leave(agent->notifiers);
     agent->on_left = on_stopped;
     agent->left_user = user;
     text_format_duration(grace_ms, grace, sizeof grace);
@@ -253,6 +260,8 @@ void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
     timer_stop(&agent->done);
     timer_stop(&agent->watchdog);
     timer_stop(&agent->tidying);
+    if (agent->notifiers)
+        notifiers_leave(agent->notifiers);
     agent_verdict_stop(agent);
     agent_history_stop(agent);
     if (agent->view.drain.since_ms)

@@ -3,6 +3,7 @@
 #define WSHEALTHD_RUN_AGENT_IMPL_H
 
 #include "agent/core/check.h"
+#include "agent/notify/notify.h"
 #include "agent/report/story.h"
 #include "agent/run/agent.h"
 
@@ -61,10 +62,11 @@ struct agent {
     bool hangup_open;
     struct timer leaving; /* the grace after SIGTERM */
     struct timer done, stopping, watchdog, settling, tidying;
-    char refused[400];       /* why the last reload was; "": it was not */
-    uint64_t status_ms;      /* when STATUS= was sent */
-    unsigned activated;      /* the listeners whose sockets systemd has opened: they stay over reloads (agent_listeners.c) */
-    struct history *history; /* NULL: none (once) */
+    char refused[400];           /* why the last reload was; "": it was not */
+    uint64_t status_ms;          /* when STATUS= was sent */
+    unsigned activated;          /* the listeners whose sockets systemd has opened: they stay over reloads (agent_listeners.c) */
+    struct notifiers *notifiers; /* NULL: none (without serve) */
+    struct history *history;     /* NULL: none (once) */
     struct history_keeping *keeping; /* NULL: in memory only */
     struct story story;              /* what is told of the verdict, in the log and by the demo */
     uint64_t stop_by_ms;
@@ -85,8 +87,9 @@ void agent_verdict_set_checks(struct agent *agent);                             
 void agent_verdict_note_round(struct agent *agent, const struct check_view *check); /* for the history */
 /* The checks have changed, and `changed` has another state (NULL: none has): the verdict, logs and callbacks follow. */
 void agent_verdict_update(struct agent *agent, const struct check_view *changed);
-void agent_status_tell(struct agent *agent);    /* to systemd, STATUS=: the verdict in one line, and a reload that was refused */
-void agent_status_refresh(struct agent *agent); /* the same where the last one is old */
+void agent_notify_configure(struct agent *agent); /* the notifiers of the generation in force */
+void agent_status_tell(struct agent *agent);      /* to systemd, STATUS=: the verdict in one line, and a reload that was refused */
+void agent_status_refresh(struct agent *agent);   /* the same where the last one is old */
 /* Should the server be restarted, in a unit where the agent may have that done? Less often than /live is 503: see there. */
 bool agent_server_hangs(struct agent *agent, char *why, size_t size);
 void agent_verdict_stop(struct agent *agent); /* tells at once what waits to be told */

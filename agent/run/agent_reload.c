@@ -83,6 +83,7 @@ int agent_reload(struct agent *agent, struct conf_errors *errors)
     agent_drain_again(agent);
     if (agent->options.serve)
         agent_history_reload(agent);
+    agent_notify_configure(agent);
     generation_unref(old);
     log_configure((enum log_level)generation->conf->log_level, (enum log_format)generation->conf->log_format);
     snprintf(kept_text, sizeof kept_text, "%zu", kept);

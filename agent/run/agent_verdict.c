@@ -31,6 +31,8 @@ static void note_change(struct agent *agent, const struct story_state *is)
     const struct history_change change = { is->at_ms, is->word, is->live, is->cause, is->sentence, is->plain };
 
     history_note_change(agent->history, &change);
+    if (agent->notifiers)
+        notifiers_tell(agent->notifiers, is);
 }
 
 void agent_verdict_note_round(struct agent *agent, const struct check_view *check)
@@ -117,6 +119,21 @@ void agent_verdict_set_checks(struct agent *agent)
                sizeof agent->service_id);
     agent->view.service_id = agent->service_id;
     agent->view.region = agent->generation->conf->region;
+}
+
+static const struct agent_view *view_for_notifiers(void *user)
+{
+    return agent_current_view(user);
+}
+
+void agent_notify_configure(struct agent *agent)
+{
+    if (!agent->options.serve)
+        return;
+    if (!agent->notifiers)
+        agent->notifiers = notifiers_new(agent->loop, view_for_notifiers, agent);
+    notifiers_configure(agent->notifiers, agent->generation);
+    agent->view.notifiers = notifiers_views(agent->notifiers, &agent->view.notifier_count);
 }
 
 /* What `systemctl status` shows. Texts of a peer must not become assignments of their own: report_line gives one line. */

@@ -420,7 +420,9 @@ TOP = set(json.loads(wshealthd("config", "schema")[1])["properties"])
 def whole(text, directory):
     """A part of a configuration as a whole one, and secrets from files that exist."""
     (directory / "secret").write_text("secret\n")
-    text = re.sub(r"\$\{file:[^}]*\}", f"${{file:{directory}/secret}}", text)
+    (directory / "secret-url").write_text("https://127.0.0.1/secret\n")
+    text = re.sub(r'(?<=url: ")\$\{file:[^}]*\}(?=")', lambda _: f"${{file@{directory}/secret-url}}", text)
+    text = re.sub(r"\$\{file:[^}]*\}", f"${{file:{directory}/secret}}", text).replace("${file@", "${file:")
     parts = yaml.safe_load(text)
     if "target" not in parts:
         text += "\ntarget: { url: ws://127.0.0.1:8080/ws }\n"

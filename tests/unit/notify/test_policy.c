@@ -160,7 +160,7 @@ static const struct row rows[] = {
       H(4),
       12,
       { { NOTIFY_DEGRADED, "a", S(20) }, { NOTIFY_NOT_READY, "b", S(5) }, { NOTIFY_DEGRADED, "a", S(20) }, WELL },
-      "begin1 -D@15 end1 D-@60~3" },
+      "begin1 -D@15 end1 D-@60" },
     { "another cause is told a minute later",
       USUAL,
       S(15),
