@@ -98,5 +98,5 @@ void page_about(struct page *page)
     }
     page_put(page,
              "</p><nav aria-label='the same for machines'><a href='ready?verbose'>/ready?verbose</a> <a href=status>/status</a> "
-             "<a href=metrics>/metrics</a></nav>");
+             "<a href=history>/history</a> <a href=metrics>/metrics</a></nav>");
 }
