@@ -117,16 +117,21 @@ static void put_description(struct json_out *json, const struct notice *notice)
 
 static void put_annotations(struct json_out *json, const struct notice *notice)
 {
+    struct notice steady = *notice;
     char title[TOLD_TITLE_BYTES];
 
-    told_title(notice, title);
+    /* An alert has its own times, and is sent every minute: that it is still so is no news. */
+    steady.kind = notice_is_open(notice) ? NOTICE_BEGIN : notice->kind;
+    told_title(&steady, title);
     json_out_key(json, "annotations");
     json_out_object(json);
     told_word(json, "summary", title);
     put_description(json, notice);
-    put_cleaned(json, "cause", notice->cause);
-    put_cleaned(json, "state", notice->word);
-    told_word(json, "incident", notice->incident);
+    if (notice->kind != NOTICE_TEST) {
+        put_cleaned(json, "cause", notice->cause);
+        put_cleaned(json, "state", notice->word);
+        told_word(json, "incident", notice->incident);
+    }
     if (told_link(notice))
         told_word(json, "dashboard", told_link(notice));
     json_out_object_end(json);
@@ -151,7 +156,7 @@ static void put_alert(struct json_out *json, const struct alertmanager_opts *opt
     json_out_object(json);
     put_labels(json, opts, notice, severity);
     put_annotations(json, notice);
-    put_time(json, "startsAt", notice->begun_ms < notice->at_ms ? notice->begun_ms : notice->at_ms);
+    put_time(json, "startsAt", notice->kind != NOTICE_TEST && notice->begun_ms < notice->at_ms ? notice->begun_ms : notice->at_ms);
     put_time(json, "endsAt", notice->at_ms + (fires ? FIRES_MS : 0));
     if (told_link(notice))
         told_word(json, "generatorURL", told_link(notice));

@@ -24,13 +24,13 @@ enum {
     TEXT_MAX = 32 << 10
 };
 
-/* Discord's Markdown: a backslash makes any of its characters plain. A link needs none of them, and is broken. */
+/* Discord's Markdown within a line: a backslash makes its characters plain. A link by itself needs none of them, and is broken. */
 static size_t escape(struct slice rest, size_t len, char out[TOLD_ESCAPE_MAX])
 {
     (void)len;
     if (rest.data[0] == '@' || told_begins_link(rest))
         return told_break((char)rest.data[0], out);
-    if (!strchr("\\*_~`|<>[]()#-:", rest.data[0]) || !rest.data[0])
+    if (!strchr("\\*_~`|<>[]#", rest.data[0]))
         return 0;
     out[0] = '\\';
     out[1] = (char)rest.data[0];

@@ -112,12 +112,12 @@ int mail_field(struct buf *out, const char *name, const char *text)
 
 int mail_from(struct buf *out, const char *text, const char *address)
 {
-    /* As encoded words in any case: dots and brackets would need quotes (RFC 5322, 3.2.3). */
+    /* Dots and brackets would need quotes (RFC 5322, 3.2.3): what is more than words is encoded. */
+    bool is_words = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 -") == strlen(text);
     int rc = buf_append_str(out, "From: ");
 
-    rc |= put_encoded(out, slice_str(text));
-    rc |= buf_printf(out, "\n <%s>\n", address);
-    return rc;
+    rc |= is_words ? put_words(out, text, strlen("From: ")) : put_encoded(out, slice_str(text));
+    return rc | buf_printf(out, "\n <%s>\n", address);
 }
 
 /* By hand: strftime speaks the language of the locale. */

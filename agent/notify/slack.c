@@ -9,7 +9,7 @@
  * Slack shows the blocks, and `text` in a notification. The others do not know blocks and show `text`, which therefore says all of it, and in
  * which @all of a hostile server would wake everybody: names and links are broken there.
  */
-#include <string.h>
+#include <stdio.h>
 
 #include "agent/notify/receiver.h"
 #include "agent/notify/registry.h"
@@ -30,41 +30,22 @@ static size_t escape_mrkdwn(struct slice rest, size_t len, char out[TOLD_ESCAPE_
     const char *entity = rest.data[0] == '&' ? "&amp;" : rest.data[0] == '<' ? "&lt;" : rest.data[0] == '>' ? "&gt;" : NULL;
 
     (void)len;
-    if (entity) {
-        memcpy(out, entity, strlen(entity));
-        return strlen(entity);
-    }
+    if (entity)
+        return (size_t)snprintf(out, TOLD_ESCAPE_MAX, "%s", entity);
     /* A name, a link or an image in Markdown, and what becomes a link by itself */
     if (rest.data[0] == '@' || (rest.len > 1 && rest.data[0] == ']' && rest.data[1] == '(') || told_begins_link(rest))
         return told_break((char)rest.data[0], out);
     return 0;
 }
 
-/* --- text, for those that do not know blocks --- */
-
-static void put_lines(const struct notice *notice, struct buf *out)
-{
-    char title[TOLD_TITLE_BYTES], sentence[TOLD_SENTENCE_BYTES], advice[TOLD_ADVICE_BYTES];
-    struct told_fact facts[TOLD_FACTS_MAX];
-    size_t count = told_facts(notice, facts);
-
-    told_title(notice, title);
-    told_sentence(notice, sentence);
-    buf_printf(out, "%s\n%s", title, sentence);
-    for (size_t i = 0; i < told_advice_count(notice); i++) {
-        told_advice(notice, i, advice);
-        buf_printf(out, "\n• %s", advice);
-    }
-    for (size_t i = 0; i < count; i++)
-        buf_printf(out, "\n%s: %s", facts[i].name, facts[i].value);
-}
-
-/* The link is the operator's own, so it is one. */
+/* For those that do not know blocks. The link is the operator's own, so it is one. */
 static void put_text(struct json_out *json, const struct notice *notice)
 {
     struct buf plain = BUF_INIT(TEXT_MAX), text = BUF_INIT(4 * TEXT_MAX);
+    struct notice unlinked = *notice;
 
-    put_lines(notice, &plain);
+    unlinked.link = NULL;
+    told_text(&unlinked, &plain);
     told_put(&text, buf_str(&plain), TEXT_UNITS, escape_mrkdwn);
     if (told_link(notice))
         buf_printf(&text, "\n%s", told_link(notice));

@@ -95,9 +95,11 @@ static int64_t lasted_ms(const struct notice *notice)
 
 /* --- the title --- */
 
-static void put_end(const char *was, const char *word, const char *length, struct buf *out)
+static void put_end(const struct notice *notice, const char *was, const char *word, const char *length, struct buf *out)
 {
-    if (strcmp(word, "ready") != 0)
+    if (notice->untold)
+        buf_printf(out, "was %s for %s, and is %s again", state(was), length, state(word));
+    else if (strcmp(word, "ready") != 0)
         buf_printf(out, "is %s, after %s of %s", state(word), length, strcmp(was, "warning") == 0 ? "a warning" : was);
     else if (strcmp(was, "warning") == 0)
         buf_printf(out, "is without a warning again after %s", length);
@@ -115,11 +117,11 @@ static void put_state(const struct notice *notice, const char *was, const char *
         buf_printf(out, "is %s", state(word));
         break;
     case NOTICE_CHANGE:
+        buf_printf(out, "is %s %s", strcmp(was, word) == 0 ? "still" : "now", state(word));
         if (notice->changes > 1)
-            buf_printf(out, "is still %s, changed %u times", state(word), notice->changes);
-        else
-            buf_printf(out, "is %s %s%s", strcmp(was, word) == 0 ? "still" : "now", state(word),
-                       strcmp(was, word) == 0 ? ", for another reason" : "");
+            buf_printf(out, ", changed %u times", notice->changes);
+        else if (strcmp(was, word) == 0)
+            buf_append_str(out, ", for another reason");
         break;
     case NOTICE_REPEAT:
         buf_printf(out, "is still %s after %s", state(word), length);
@@ -127,7 +129,7 @@ static void put_state(const struct notice *notice, const char *was, const char *
             buf_printf(out, ", changed %u times", notice->changes);
         break;
     case NOTICE_END:
-        put_end(was, word, length, out);
+        put_end(notice, was, word, length, out);
         break;
     case NOTICE_TEST:
         break;
@@ -174,7 +176,8 @@ void told_title(const struct notice *notice, char out[TOLD_TITLE_BYTES])
     } else {
         buf_printf(&text, "%s ", who);
         put_state(notice, was, word, &text);
-        if (notice->kind != NOTICE_END && adds_a_clause(word) && notice->sentence)
+        bool is_news = notice->kind != NOTICE_END || notice->untold;
+        if (is_news && adds_a_clause(notice->kind == NOTICE_END ? was : word) && notice->sentence)
             put_clause(notice->sentence, &text);
     }
     told_clean(buf_str(&text), TOLD_TITLE_CHARS, out, TOLD_TITLE_BYTES);
@@ -266,6 +269,20 @@ static void add_unseen(struct facts *facts, const struct notice *notice)
     add_fact(facts, "Before this", text);
 }
 
+/* "chat-1 in eu-west, on node7.example.com": what is the same, or was never set, is left out. */
+static void add_instance(struct facts *facts, const struct notice *notice)
+{
+    const char *who = told_who(notice), *region = notice->region, *host = notice->host;
+    char name[TOLD_VALUE_BYTES / 4], where[TOLD_VALUE_BYTES / 4], on[TOLD_VALUE_BYTES / 4], text[TOLD_VALUE_BYTES];
+    bool has_region = region && *region && strcmp(region, "default") != 0, has_host = host && *host && strcmp(host, who) != 0;
+    told_clean(who, TOLD_VALUE_CHARS / 4, name, sizeof name);
+    told_clean(region, TOLD_VALUE_CHARS / 4, where, sizeof where);
+    told_clean(host, TOLD_VALUE_CHARS / 4, on, sizeof on);
+    snprintf(text, sizeof text, "%s%s%s%s%s", name, has_region ? " in " : "", has_region ? where : "", has_host ? ", on " : "",
+             has_host ? on : "");
+    add_fact(facts, "Instance", text);
+}
+
 size_t told_facts(const struct notice *notice, struct told_fact rows[TOLD_FACTS_MAX])
 {
     struct facts facts = { rows, 0 };
@@ -275,13 +292,28 @@ size_t told_facts(const struct notice *notice, struct told_fact rows[TOLD_FACTS_
         add_checks(&facts, notice);
         add_unseen(&facts, notice);
     }
-    add_fact(&facts, "Instance", told_who(notice));
-    if (notice->host && strcmp(notice->host, told_who(notice)) != 0)
-        add_fact(&facts, "Host", notice->host);
-    if (notice->region && strcmp(notice->region, "default") != 0)
-        add_fact(&facts, "Region", notice->region);
+    add_instance(&facts, notice);
     add_fact(&facts, "Server", notice->service);
     return facts.count;
+}
+
+void told_text(const struct notice *notice, struct buf *out)
+{
+    char text[TOLD_SENTENCE_BYTES], advice[TOLD_ADVICE_BYTES];
+    struct told_fact facts[TOLD_FACTS_MAX];
+    size_t count = told_facts(notice, facts);
+    told_title(notice, text);
+    buf_append_str(out, text);
+    told_sentence(notice, text);
+    buf_printf(out, "%s%s", *text ? "\n" : "", text);
+    for (size_t i = 0; i < told_advice_count(notice); i++) {
+        told_advice(notice, i, advice);
+        buf_printf(out, "\n- %s", advice);
+    }
+    for (size_t i = 0; i < count; i++)
+        buf_printf(out, "\n%s: %s", facts[i].name, facts[i].value);
+    if (told_link(notice))
+        buf_printf(out, "\n%s", told_link(notice));
 }
 
 const char *told_link(const struct notice *notice)

@@ -36,9 +36,12 @@ struct told_fact {
     const char *name; /* "Since" */
     char value[TOLD_VALUE_BYTES];
 };
-enum { TOLD_FACTS_MAX = 8 };
-/* When, cause, checks, changes, instance, region, service: those that there are. */
+enum { TOLD_FACTS_MAX = 6 };
+/* When, cause, checks, what was not told before, instance, server: those that there are. */
 size_t told_facts(const struct notice *notice, struct told_fact facts[TOLD_FACTS_MAX]);
+
+/* All of it, for people: the title, the sentence, advice with dashes, facts, the link; a line each, without a line break at the end. */
+void told_text(const struct notice *notice, struct buf *out);
 
 /* page.url as every format can hold it: http or https, printable ASCII without blanks, quotes and brackets. NULL: there is no such link. */
 const char *told_link(const struct notice *notice);

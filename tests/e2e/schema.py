@@ -1,4 +1,4 @@
-"""As much of JSON Schema 2020-12 as `wshealthd config schema` uses. A keyword that is not known here is an error, so that none is overlooked."""
+"""As much of JSON Schema 2020-12 as `wshealthd config schema` and the schemas of receivers use. A keyword that is not known here is an error, so that none is overlooked."""
 import re
 
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
@@ -41,6 +41,8 @@ def keyword(name, wanted, schema, value, root):
         return not is_type(value, "number") or (value >= wanted if name == "minimum" else value <= wanted)
     if name == "pattern":
         return not isinstance(value, str) or bool(re.search(wanted, value))
+    if name in ("minLength", "maxLength"):
+        return not isinstance(value, str) or (len(value) >= wanted if name == "minLength" else len(value) <= wanted)
     if name in ("minItems", "maxItems", "items"):
         return not isinstance(value, list) or array_keyword(name, wanted, value, root)
     return not isinstance(value, dict) or object_keyword(name, wanted, schema, value, root)

@@ -86,7 +86,7 @@ static void test_begin(void **state)
     assert_string_equal(message.args[1], "-i");
     assert_string_equal(message.args[2], "ops@example.com");
     assert_string_equal(message.args[3], "root");
-    has(text, "\n <wshealthd@node7.example.com>\nTo: ops@example.com,\n root\n");
+    has(text, "From: wshealthd on chat-1\n <wshealthd@node7.example.com>\nTo: ops@example.com,\n root\n");
     has(text, "\nSubject: chat-1 is not ready: the server has lost its subscription\n");
     has(text, "\nDate: Sun, 22 Nov 2026 10:00:15 +0000\n");
     has(text, "\nMessage-ID: <1f0c9a-3@node7.example.com>\n");

@@ -159,11 +159,11 @@ static void test_slack(void **state)
     is("/blocks/2/text/text", "• Restart the server, so that it subscribes again\n• See `wshealthd status`");
     is("/blocks/3/type", "context");
     is("/blocks/3/elements/0/text", "Since: 2026-11-22 10:00:00 UTC (15 seconds)");
-    is("/blocks/3/elements/7/text", "<https://status.example.com/chat-1?a=1&amp;b=2|Open the status page>");
+    is("/blocks/3/elements/5/text", "<https://status.example.com/chat-1?a=1&amp;b=2|Open the status page>");
     assert_int_equal(json_array_size(at("/blocks")), 4);
     /* What does not know blocks shows this. */
     has(text_at("/text"), "chat-1 is not ready: the server has lost its subscription\nThe server has lost");
-    has(text_at("/text"), "\n• Restart the server");
+    has(text_at("/text"), "\n- Restart the server");
     has(text_at("/text"), "\nhttps://status.example.com/chat-1?a=1&b=2");
     notice = notices_make(NOTICE_END);
     notice.link = NULL;
@@ -231,7 +231,7 @@ static void test_discord(void **state)
     (void)state;
     send(&receiver_discord, &notice);
     assert_string_equal(buf_str(&message.url), "https://hooks.example.com/T1/B2?wait=true");
-    is("/embeds/0/title", "chat\\-1 is not ready\\: the server has lost its subscription");
+    is("/embeds/0/title", "chat-1 is not ready: the server has lost its subscription");
     is("/embeds/0/url", notice.link);
     has(text_at("/embeds/0/description"), "\n\n- Restart the server, so that it subscribes again\n- See \\`wshealthd status\\`");
     is("/embeds/0/fields/1/name", "Cause");
@@ -247,33 +247,42 @@ static void test_discord(void **state)
     assert_int_equal(json_integer_value(at("/embeds/0/color")), 0x3ba55d);
 }
 
+static void check_discord_limits(void)
+{
+    size_t fields = json_array_size(at("/embeds/0/fields")),
+           sum = units(text_at("/embeds/0/title")) + units(text_at("/embeds/0/footer/text"));
+
+    fits("/embeds/0/title", 256);
+    if (at("/embeds/0/description")) {
+        fits("/embeds/0/description", 4096);
+        sum += units(text_at("/embeds/0/description"));
+    }
+    assert_true(fields <= 25);
+    for (size_t i = 0; i < fields; i++) {
+        char name[64], value[64];
+
+        put_path(name, sizeof name, "/embeds/0/fields", i, "/name");
+        put_path(value, sizeof value, "/embeds/0/fields", i, "/value");
+        fits(name, 256);
+        fits(value, 1024);
+        sum += units(text_at(name)) + units(text_at(value));
+    }
+    assert_true(sum <= 6000);
+    assert_true(json_is_array(at("/allowed_mentions/parse")));
+    assert_int_equal(json_array_size(at("/allowed_mentions/parse")), 0);
+}
+
 static void test_discord_hostile(void **state)
 {
     (void)state;
     for (enum notice_kind kind = NOTICE_BEGIN; kind <= NOTICE_TEST; kind++) {
         struct notice notice = notices_make_hostile(kind);
-        size_t fields, sum;
 
         send(&receiver_discord, &notice);
-        fits("/embeds/0/title", 256);
-        fits("/embeds/0/description", 4096);
-        sum = units(text_at("/embeds/0/title")) + units(text_at("/embeds/0/description")) + units(text_at("/embeds/0/footer/text"));
-        fields = json_array_size(at("/embeds/0/fields"));
-        assert_true(fields <= 25);
-        for (size_t i = 0; i < fields; i++) {
-            char name[64], value[64];
-
-            put_path(name, sizeof name, "/embeds/0/fields", i, "/name");
-            put_path(value, sizeof value, "/embeds/0/fields", i, "/value");
-            fits(name, 256);
-            fits(value, 1024);
-            sum += units(text_at(name)) + units(text_at(value));
-        }
-        assert_true(sum <= 6000);
-        assert_int_equal(json_array_size(at("/allowed_mentions/parse")), 0);
+        check_discord_limits();
         lacks(text_at("/embeds/0/description"), "@everyone");
         lacks(text_at("/embeds/0/description"), " <@");
-        lacks(text_at("/embeds/0/description"), "](");
+        lacks(text_at("/embeds/0/description"), "[x](");
         lacks(text_at("/embeds/0/description"), "https://evil");
         lacks(text_at("/embeds/0/description"), " *b*");
     }
@@ -448,6 +457,7 @@ static void test_alertmanager(void **state)
     now = labels_of(&notice, "/0/labels");
     assert_true(json_equal(begun, now));
     assert_int_equal(json_array_size(sent), 1);
+    is("/0/annotations/summary", "chat-1 is not ready: the server has lost its subscription");
     json_decref(now);
     notice = notices_make(NOTICE_END);
     now = labels_of(&notice, "/0/labels");
@@ -534,6 +544,70 @@ static void test_alertmanager_hostile(void **state)
     }
 }
 
+/* --- all of them ------------------------------------------------------------------------------------------------------------------ */
+
+/* The same texts in each run. */
+static unsigned next(void)
+{
+    static uint32_t seed = 1;
+
+    seed = seed * 1664525U + 1013904223U;
+    return seed >> 8;
+}
+
+static const char *random_text(void)
+{
+    static const char *const bits[] = { "<",  ">",  "&",    "@", "@here", "](", "http://", "HTTPS://", "www.",  "{{",
+                                        "}}", "`",  "*",    "_", "\\",    "\"", "\n",      "\r\n",     "\x1b[", "\xff",
+                                        ": ", " (", "\xc3", "…", "😀",    "a",  " ",       "://" };
+    static char texts[16][2048]; /* a few live at the same time */
+    static unsigned turn;
+    char *text = texts[turn++ % 16];
+    size_t len = 0, max = next() % 4 ? next() % 60 : next() % 1900;
+
+    while (len < max) {
+        const char *bit = bits[next() % (sizeof bits / sizeof bits[0])];
+
+        memcpy(text + len, bit, strlen(bit));
+        len += strlen(bit);
+    }
+    text[len] = '\0';
+    return text;
+}
+
+/* Blank texts are among them: services refuse an empty field. */
+static void test_random_texts(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 3000; round++) {
+        struct notice notice = notices_make((enum notice_kind)(next() % 5));
+        const char *advice[] = { random_text(), random_text() }, *because[] = { random_text() };
+        const struct receiver_type *types[] = { &receiver_slack, &receiver_discord, &receiver_teams, &receiver_pagerduty,
+                                                &receiver_alertmanager };
+        const struct receiver_type *type = types[next() % (sizeof types / sizeof types[0])];
+
+        notice.sentence = random_text();
+        notice.agent_id = random_text();
+        notice.region = random_text();
+        notice.host = random_text();
+        notice.service = random_text();
+        notice.link = random_text();
+        notice.cause = random_text();
+        notice.advice = advice;
+        notice.because = because;
+        notice.because_count = 1;
+        send(type, &notice); /* valid JSON */
+        if (type == &receiver_slack)
+            check_slack_limits();
+        if (type == &receiver_discord)
+            check_discord_limits();
+        if (type == &receiver_pagerduty)
+            fits("/payload/source", 255);
+        if (type == &receiver_teams)
+            assert_true(message.body.len <= 28000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -553,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_alertmanager_labels),
         cmocka_unit_test(test_alertmanager_url),
         cmocka_unit_test(test_alertmanager_hostile),
+        cmocka_unit_test(test_random_texts),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

@@ -53,6 +53,9 @@ static void test_titles_of_what_goes_on(void **state)
 
     (void)state;
     says(&notice, "chat-1 is now not ready: the server has lost its subscription");
+    notice.changes = 3;
+    says(&notice, "chat-1 is now not ready, changed 3 times: the server has lost its subscription");
+    notice.changes = 1;
     notice.was = notice.word;
     says(&notice, "chat-1 is still not ready, for another reason: the server has lost its subscription");
     notice.changes = 14;
@@ -66,6 +69,9 @@ static void test_titles_of_what_goes_on(void **state)
     notice.word = "ready";
     notice.was = "warning";
     says(&notice, "chat-1 is without a warning again after 12 minutes 5 seconds");
+    notice.was = "not ready";
+    notice.untold = true;
+    says(&notice, "chat-1 was not ready for 12 minutes 5 seconds, and is ready again: the server has lost its subscription");
 }
 
 static void test_lengths(void **state)
@@ -135,9 +141,7 @@ static void test_facts(void **state)
     assert_string_equal(value_of(&notice, "Since"), "2026-11-22 10:00:00 UTC (12 minutes 5 seconds)");
     assert_string_equal(value_of(&notice, "Cause"), "server_detached_from_broker");
     assert_string_equal(value_of(&notice, "Checks"), "delivery, bus");
-    assert_string_equal(value_of(&notice, "Instance"), "chat-1");
-    assert_string_equal(value_of(&notice, "Host"), "node7.example.com");
-    assert_string_equal(value_of(&notice, "Region"), "eu-west");
+    assert_string_equal(value_of(&notice, "Instance"), "chat-1 in eu-west, on node7.example.com");
     assert_string_equal(value_of(&notice, "Server"), "ws://127.0.0.1:8080/ws");
     assert_string_equal(value_of(&notice, "Before this"), "(none)");
     notice.changes = 14;
@@ -147,8 +151,7 @@ static void test_facts(void **state)
     notice.host = "chat-1";
     notice.because_count = 1;
     notice.service = " \t";
-    assert_string_equal(value_of(&notice, "Region"), "(none)");
-    assert_string_equal(value_of(&notice, "Host"), "(none)");
+    assert_string_equal(value_of(&notice, "Instance"), "chat-1");
     assert_string_equal(value_of(&notice, "Check"), "delivery");
     assert_string_equal(value_of(&notice, "Server"), "(none)");
 }
@@ -167,6 +170,39 @@ static void test_facts_of_the_end_and_of_a_test(void **state)
     assert_string_equal(value_of(&notice, "Since"), "(none)");
     assert_string_equal(value_of(&notice, "Cause"), "(none)");
     assert_int_equal(told_advice_count(&notice), 0);
+}
+
+static void test_the_whole_text(void **state)
+{
+    struct notice notice = notices_make(NOTICE_CHANGE);
+    struct buf text = BUF_INIT(8192);
+
+    (void)state;
+    notice.changes = 3;
+    notice.left_out = 2;
+    told_text(&notice, &text);
+    assert_string_equal(buf_str(&text), "chat-1 is now not ready, changed 3 times: the server has lost its subscription\n"
+                                        "The server has lost its subscription: messages published on bus do not reach its clients "
+                                        "(delivery: no heartbeat within 500ms).\n"
+                                        "- Restart the server, so that it subscribes again\n"
+                                        "- See `wshealthd status`\n"
+                                        "Since: 2026-11-22 10:00:00 UTC (12 minutes 5 seconds)\n"
+                                        "Cause: server_detached_from_broker\n"
+                                        "Checks: delivery, bus\n"
+                                        "Before this: changed 3 times, 2 messages left out\n"
+                                        "Instance: chat-1 in eu-west, on node7.example.com\n"
+                                        "Server: ws://127.0.0.1:8080/ws\n"
+                                        "https://status.example.com/chat-1?a=1&b=2");
+    buf_reset(&text);
+    notice = notices_make(NOTICE_BEGIN);
+    notice.sentence = notice.service = notice.link = NULL;
+    notice.advice_count = notice.because_count = 0;
+    told_text(&notice, &text);
+    assert_string_equal(buf_str(&text), "chat-1 is not ready\n"
+                                        "Since: 2026-11-22 10:00:00 UTC (15 seconds)\n"
+                                        "Cause: server_detached_from_broker\n"
+                                        "Instance: chat-1 in eu-west, on node7.example.com");
+    buf_fini(&text);
 }
 
 static void test_links(void **state)
@@ -278,12 +314,12 @@ static void test_severities(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_titles),     cmocka_unit_test(test_titles_of_what_goes_on),
-        cmocka_unit_test(test_lengths),    cmocka_unit_test(test_sentences),
-        cmocka_unit_test(test_facts),      cmocka_unit_test(test_facts_of_the_end_and_of_a_test),
-        cmocka_unit_test(test_links),      cmocka_unit_test(test_hostile_texts),
-        cmocka_unit_test(test_secrets),    cmocka_unit_test(test_cuts),
-        cmocka_unit_test(test_severities),
+        cmocka_unit_test(test_titles),        cmocka_unit_test(test_titles_of_what_goes_on),
+        cmocka_unit_test(test_lengths),       cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_facts),         cmocka_unit_test(test_facts_of_the_end_and_of_a_test),
+        cmocka_unit_test(test_links),         cmocka_unit_test(test_the_whole_text),
+        cmocka_unit_test(test_hostile_texts), cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_cuts),          cmocka_unit_test(test_severities),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
