@@ -1,5 +1,5 @@
 /*
- * A notice as text and as JSON (agent/notify/notice.h), for all receivers. Pure. Called by the receivers and by notify.c. Leaves to them
+ * A notice as JSON and as the holes of a template (agent/notify/notice.h). Pure. Called by the receivers and by notify.c. Leaves to them
  * what their services want of it.
  */
 #include "agent/notify/notice.h"
@@ -10,10 +10,11 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/text.h"
+#include "agent/notify/told.h"
 #include "agent/proto/json_out.h"
 #include "agent/proto/template.h"
 
-enum { TEXT_PART_MAX = 8 << 10, TIME_MAX = 16, HOLES_MAX = 24 };
+enum { TEXT_PART_MAX = 8 << 10, HOLES_MAX = 24 };
 
 const char *notice_kind_name(enum notice_kind kind)
 {
@@ -41,112 +42,10 @@ void notice_duration(const struct notice *notice, char *out, size_t size)
     text_format_duration(ms < 1000 ? 1000 : ms / 1000 * 1000, out, size);
 }
 
-/* "10:00:01", of a stamp "2026-11-22T10:00:01.000Z". */
-static void time_of_day(int64_t at_ms, char out[TIME_MAX])
-{
-    char stamp[CLOCK_STAMP_MAX];
-
-    clock_stamp(at_ms, stamp, sizeof stamp);
-    snprintf(out, TIME_MAX, "%.8s", strlen(stamp) > 19 ? stamp + 11 : "");
-}
-
-static void title_end(const struct notice *notice, char *out, size_t size)
-{
-    char duration[32], begun[TIME_MAX], at[TIME_MAX];
-
-    notice_duration(notice, duration, sizeof duration);
-    time_of_day(notice->begun_ms, begun);
-    time_of_day(notice->at_ms, at);
-    if (notice->untold)
-        snprintf(out, size, "%s: %s, was %s from %s to %s UTC (%s)", notice->agent_id, notice->word, notice->was, begun, at,
-                 notice->cause);
-    else if (strcmp(notice->word, "ready") == 0)
-        snprintf(out, size, "%s: ready again after %s", notice->agent_id, duration);
-    else
-        snprintf(out, size, "%s: %s, no longer %s, after %s", notice->agent_id, notice->word, notice->was, duration);
-}
-
-static void title_change(const struct notice *notice, char *out, size_t size)
-{
-    bool same = strcmp(notice->was, notice->word) == 0;
-    char times[40] = "";
-
-    if (notice->changes > 1)
-        snprintf(times, sizeof times, ", changed %u times", notice->changes);
-    if (!same)
-        snprintf(out, size, "%s: %s, was %s%s (%s)", notice->agent_id, notice->word, notice->was, times, notice->cause);
-    else if (*times)
-        snprintf(out, size, "%s: still %s%s (%s)", notice->agent_id, notice->word, times, notice->cause);
-    else
-        snprintf(out, size, "%s: still %s, now %s", notice->agent_id, notice->word, notice->cause);
-}
-
-void notice_title(const struct notice *notice, char out[NOTICE_TITLE_MAX])
-{
-    char duration[32];
-
-    notice_duration(notice, duration, sizeof duration);
-    switch (notice->kind) {
-    case NOTICE_TEST:
-        snprintf(out, NOTICE_TITLE_MAX, "%s: a test of the notifier, nothing has happened", notice->agent_id);
-        break;
-    case NOTICE_END:
-        title_end(notice, out, NOTICE_TITLE_MAX);
-        break;
-    case NOTICE_CHANGE:
-        title_change(notice, out, NOTICE_TITLE_MAX);
-        break;
-    case NOTICE_REPEAT:
-        snprintf(out, NOTICE_TITLE_MAX, "%s: still %s for %s (%s)", notice->agent_id, notice->word, duration, notice->cause);
-        break;
-    default:
-        snprintf(out, NOTICE_TITLE_MAX, "%s: %s (%s)", notice->agent_id, notice->word, notice->cause);
-        break;
-    }
-}
-
-void notice_remarks(const struct notice *notice, struct buf *out)
-{
-    char begun[CLOCK_STAMP_MAX], at[CLOCK_STAMP_MAX];
-
-    clock_stamp(notice->begun_ms, begun, sizeof begun);
-    clock_stamp(notice->at_ms, at, sizeof at);
-    if (notice->kind == NOTICE_END && notice->untold)
-        buf_printf(out, "It lasted from %s to %s, and no message about it could be sent meanwhile.\n", begun, at);
-    if (notice->changes > 1)
-        buf_printf(out, "The state changed %u times since the last message.\n", notice->changes);
-    if (notice->left_out)
-        buf_printf(out, "%u message%s left out before this one.\n", notice->left_out, notice->left_out == 1 ? " was" : "s were");
-}
-
 static void join(struct buf *out, const char *const *texts, size_t count, const char *before, const char *between)
 {
     for (size_t i = 0; i < count; i++)
         buf_printf(out, "%s%s%s", i ? between : "", before, texts[i]);
-}
-
-void notice_text(const struct notice *notice, struct buf *out)
-{
-    char title[NOTICE_TITLE_MAX];
-
-    notice_title(notice, title);
-    buf_printf(out, "%s\n", title);
-    if (notice->sentence && *notice->sentence)
-        buf_printf(out, "%s%s.\n", notice->kind == NOTICE_END ? "It was: " : "", notice->sentence);
-    if (notice_is_open(notice)) {
-        join(out, notice->advice, notice->advice_count, "- ", "\n");
-        buf_append_str(out, notice->advice_count ? "\n" : "");
-        if (notice->because_count) {
-            buf_append_str(out, "Checks: ");
-            join(out, notice->because, notice->because_count, "", ", ");
-            buf_append_char(out, '\n');
-        }
-    }
-    notice_remarks(notice, out);
-    if (notice->service && *notice->service)
-        buf_printf(out, "Server: %s\n", notice->service);
-    if (notice->link)
-        buf_printf(out, "%s\n", notice->link);
 }
 
 /* --- JSON ---------------------------------------------------------------------------------------------------------------------- */
@@ -182,9 +81,9 @@ static void put_int(struct json_out *json, const char *key, int64_t value)
 
 static void put_members(struct json_out *json, const struct notice *notice)
 {
-    char title[NOTICE_TITLE_MAX];
+    char title[TOLD_TITLE_BYTES];
 
-    notice_title(notice, title);
+    told_title(notice, title);
     put_string(json, "kind", notice_kind_name(notice->kind));
     put_string(json, "severity", notice_severity_name(notice->severity));
     put_string(json, "title", title);
@@ -267,11 +166,11 @@ static void add_time(struct holes *holes, const char *name, int64_t at_ms)
 
 static void fill_words(struct holes *holes, const struct notice *notice)
 {
-    char title[NOTICE_TITLE_MAX];
+    char title[TOLD_TITLE_BYTES];
 
-    notice_title(notice, title);
+    told_title(notice, title);
     add_text(holes, "title", title);
-    notice_text(notice, add(holes, "text"));
+    told_text(notice, add(holes, "text"));
     add_text(holes, "kind", notice_kind_name(notice->kind));
     add_text(holes, "severity", notice_severity_name(notice->severity));
     add_text(holes, "incident", notice->incident);

@@ -49,16 +49,8 @@ const char *notice_kind_name(enum notice_kind kind);             /* "begin", "ch
 const char *notice_severity_name(enum notice_severity severity); /* "ok", "info", "warning", "critical" */
 /* Is the incident open after this message? False for NOTICE_END and NOTICE_TEST. */
 bool notice_is_open(const struct notice *notice);
-/* One line, at most 200 bytes, which says all of it: "chat-1: not ready (server_down)", "chat-1: still not ready, changed 14 times",
- * "chat-1: ready again after 4m12s", "chat-1: ready again, failed from 10:00:01 to 10:04:13 UTC", "chat-1: a test of the notifier". */
-enum { NOTICE_TITLE_MAX = 256 };
-void notice_title(const struct notice *notice, char out[NOTICE_TITLE_MAX]);
 /* "4m12s", from begun_ms to at_ms; to the second. */
 void notice_duration(const struct notice *notice, char *out, size_t size);
-/* Remarks that belong below the sentence, a line each ("changed 14 times since the last message"), or nothing. */
-void notice_remarks(const struct notice *notice, struct buf *out);
-/* The whole as plain text, for people: the title, the sentence, the advice with dashes, checks, remarks, service, link. Ends with \n. */
-void notice_text(const struct notice *notice, struct buf *out);
 /* As one JSON object, for programs (webhook and exec): kind, severity, incident, key, word, was, cause, sentence, advice, because, service,
  * agent, region, host, link, begun, at, duration_s, changes, left_out, untold, version, title, and `status`, as /status has it. -1: too long. */
 int notice_json(const struct notice *notice, struct buf *out);

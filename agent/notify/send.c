@@ -15,6 +15,7 @@
 #include "agent/client/backoff.h"
 #include "agent/client/fetch.h"
 #include "agent/net/child.h"
+#include "agent/notify/told.h"
 
 enum { ANSWER_MAX = 16 << 10, ENV_MAX = 16, ENV_TEXT_MAX = 1024, HEADER_VALUE_MAX = 8 << 10 };
 
@@ -205,9 +206,9 @@ static void fill_env(struct environment *env, const struct sending_request *requ
     static const char *const kept[] = { "HOME", "LANG", "TZ", "TMPDIR" };
     const struct notice *notice = request->notice;
     const char *path = getenv("PATH");
-    char title[NOTICE_TITLE_MAX];
+    char title[TOLD_TITLE_BYTES];
 
-    notice_title(notice, title);
+    told_title(notice, title);
     put_env(env, "PATH", path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
         put_env(env, kept[i], getenv(kept[i]));

@@ -138,7 +138,7 @@ def test_one_incident_is_one_conversation(tmp_path):
             until("its end is told", lambda: len(hook.bodies) > 1)
             end = hook.bodies[1]
             assert (end["kind"], end["word"], end["incident"], end["untold"], end["severity"]) == ("end", "ready", begin["incident"], False, "ok")
-            assert begin["title"] == "chat-1: not ready (server_down)" and end["title"].startswith("chat-1: ready again after ")
+            assert begin["title"] == "chat-1 is not ready: nothing listens on the server's address" and end["title"].startswith("chat-1 is ready again after ")
             until("it is counted", lambda: figures(child, "ops").get("sent") == 2)
             shown = wshealthd("config", "show", child.file)[1]
             assert f"http://127.0.0.1:{hook.port}/***" in shown
@@ -201,7 +201,7 @@ def test_what_is_overtaken_is_told_as_one(tmp_path):
             until("the end takes the place of the begin", lambda: figures(child, "ops").get("merged", 0) >= 1)
             hook.behaviour = "ok"
             until("it is told", lambda: hook.bodies)
-            assert hook.kinds() == ["end"] and hook.bodies[0]["untold"] and " was not ready from " in hook.bodies[0]["title"]
+            assert hook.kinds() == ["end"] and hook.bodies[0]["untold"] and " was not ready for " in hook.bodies[0]["title"]
             until("/status knows", lambda: notifier(child, "ops")["state"] == "pass")
 
 
@@ -248,7 +248,7 @@ def test_the_test_command(tmp_path):
         assert code == 0 and [line.split()[0] for line in out.splitlines()] == ["good", "bad", "prog"] and SECRET not in out, err
         code, out, err = wshealthd("notify", "test", "good", "-c", file)
         assert code == 0 and f"good (webhook): sent to http://127.0.0.1:{good.port}, which answered 200 in " in out and out.endswith("s: ok\n"), out + err
-        assert good.bodies == [{"text": 'chat-1: a test of the notifier, nothing has happened "ready"', "status": None}]
+        assert good.bodies == [{"text": 'Test message of wshealthd on chat-1 "ready"', "status": None}]
         code, out, err = wshealthd("notify", "test", "bad", "-c", file)
         assert code == 2 and "status 404, want 2xx: no_service ***" in out and SECRET not in out + err, out + err
         code, out, err = wshealthd("notify", "test", "prog", "-c", file)

@@ -1,4 +1,4 @@
-/* A notice as a title, a text, JSON and the holes of a template; and the rules by which an answer is a yes. */
+/* A notice as JSON and the holes of a template; and the rules by which an answer is a yes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,62 +10,6 @@
 #include "agent/notify/receiver.h"
 #include "agent/proto/match.h"
 #include "tests/unit/notify/notices.h"
-
-static void titles(const struct notice *notice, const char *want)
-{
-    char title[NOTICE_TITLE_MAX];
-
-    notice_title(notice, title);
-    assert_string_equal(title, want);
-}
-
-static void test_titles(void **state)
-{
-    struct notice notice = notices_make(NOTICE_BEGIN);
-
-    (void)state;
-    titles(&notice, "chat-1: not ready (server_detached_from_broker)");
-    notice = notices_make(NOTICE_CHANGE);
-    titles(&notice, "chat-1: not ready, was degraded (server_detached_from_broker)");
-    notice.was = notice.word;
-    titles(&notice, "chat-1: still not ready, now server_detached_from_broker");
-    notice.changes = 14;
-    titles(&notice, "chat-1: still not ready, changed 14 times (server_detached_from_broker)");
-    notice = notices_make(NOTICE_REPEAT);
-    titles(&notice, "chat-1: still not ready for 12m5s (server_detached_from_broker)");
-    notice = notices_make(NOTICE_END);
-    titles(&notice, "chat-1: ready again after 12m5s");
-    notice.word = "degraded";
-    titles(&notice, "chat-1: degraded, no longer not ready, after 12m5s");
-    notice.word = "ready";
-    notice.untold = true;
-    titles(&notice, "chat-1: ready, was not ready from 10:00:00 to 10:12:05 UTC (server_detached_from_broker)");
-    notice = notices_make(NOTICE_TEST);
-    titles(&notice, "chat-1: a test of the notifier, nothing has happened");
-}
-
-static void test_text(void **state)
-{
-    struct notice notice = notices_make(NOTICE_CHANGE);
-    struct buf text = BUF_INIT(8192);
-
-    (void)state;
-    notice.changes = 3;
-    notice.left_out = 2;
-    notice_text(&notice, &text);
-    assert_string_equal(buf_str(&text),
-                        "chat-1: not ready, was degraded, changed 3 times (server_detached_from_broker)\n"
-                        "The server has lost its subscription: messages published on bus do not reach its clients (delivery: no "
-                        "heartbeat within 500ms).\n"
-                        "- Restart the server, so that it subscribes again\n"
-                        "- See `wshealthd status`\n"
-                        "Checks: delivery, bus\n"
-                        "The state changed 3 times since the last message.\n"
-                        "2 messages were left out before this one.\n"
-                        "Server: ws://127.0.0.1:8080/ws\n"
-                        "https://status.example.com/chat-1?a=1&b=2\n");
-    buf_fini(&text);
-}
 
 static void is_json(const struct buf *text, const char *pointer, const char *value)
 {
@@ -147,8 +91,9 @@ static void test_judges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_titles),    cmocka_unit_test(test_text),   cmocka_unit_test(test_json),
-        cmocka_unit_test(test_templates), cmocka_unit_test(test_judges),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_judges),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
