@@ -86,7 +86,7 @@ CC_tsan    := $(CC)
 CC_fuzz    := $(FUZZ_CC)
 
 # --- sources: a layer is a directory, an object library, and a LINK_ line below ------------------------------------------
-LAYERS     := base proto net conf client core report probes brokers notify http run demo cli
+LAYERS     := base proto net conf client core report fleet probes brokers notify http run demo cli
 $(foreach layer,$(filter-out probes brokers,$(LAYERS)),$(eval SRC_$(layer) := $(sort $(wildcard agent/$(layer)/*.c))))
 SRC_probes := $(sort $(wildcard probes/*.c probes/dialects/*.c))
 SRC_brokers := $(sort $(filter-out $(if $(filter 1,$(WITH_KAFKA)),,brokers/kafka/%) $(if $(filter 1,$(WITH_MQTT)),,brokers/mqtt/%),$(wildcard brokers/*.c brokers/*/*.c)))
@@ -101,11 +101,12 @@ LINK_conf    := conf $(LINK_proto)
 LINK_client  := client net $(LINK_conf)
 LINK_core    := core $(LINK_client)
 LINK_report  := report $(LINK_core)
+LINK_fleet   := fleet $(LINK_report)
 LINK_probes  := probes $(LINK_core)
 LINK_brokers := brokers $(LINK_core)
 LINK_http    := http $(LINK_report)
 LINK_notify  := notify $(LINK_report)
-LINK_run     := run http probes brokers $(LINK_notify)
+LINK_run     := run http fleet probes brokers $(LINK_notify)
 LINK_demo    := demo $(LINK_run)
 LINK_cli     := cli $(LINK_demo)
 LINK_main    := $(LINK_cli)
@@ -155,7 +156,7 @@ units_of = $(UNIT_SRC:%.c=$(BUILD)/$(1)/%)
 # Fuzz targets: tests/fuzz/fuzz_X.c with seeds in tests/fuzz/seeds/X/.
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/fuzz/%)
-$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,report probes $(LINK_brokers),$(BUILD)/fuzz/lib$(layer).a)
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(foreach layer,fleet probes brokers $(LINK_report),$(BUILD)/fuzz/lib$(layer).a)
 	@echo "  LINK    $@"
 	$(Q)$(FUZZ_CC) $(CFLAGS_fuzz) -fsanitize=fuzzer,address,undefined $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
 
