@@ -1,0 +1,69 @@
+/*
+ * What the agent knows of its fleet, as plain data: for /fleet, the page, the metrics, `wshealthd fleet`, the reports. Filled by the link of the fleet
+ * (agent/fleet), which is above this layer; readers know this header and nothing of agent/fleet. `struct agent_view` has a pointer to it, NULL where no
+ * `fleet` is configured. Readers keep no pointer past their call. Words are from closed lists: agent/fleet/summary.h and matrix.h.
+ */
+#ifndef WSHEALTHD_REPORT_FLEET_VIEW_H
+#define WSHEALTHD_REPORT_FLEET_VIEW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FLEET_VIEW_REGIONS_MAX = 32, FLEET_VIEW_FINDINGS_MAX = 16, FLEET_VIEW_REFUSALS_MAX = 16 };
+
+struct fleet_member_view {
+    const char *id, *region, *version;
+    const char *
+        word; /* "ready", "degraded", "not_ready", "draining", "starting", "left"; "silent": not heard for three fifths of expire */
+    const char *stand;                   /* what min_ready makes of its fault: "own", "asks", "held", "out" */
+    const char *cause, *scope;           /* its own; "" when it is healthy */
+    bool self, watcher, fault, twin;     /* twin: another agent uses the same id */
+    uint64_t heard_ago_ms, since_ago_ms; /* since_ago_ms: of the word; by this host's clock */
+    uint64_t fault_for_ms;               /* 0 without a fault */
+    bool have_connections, have_clock;
+    uint32_t connections, restarts, lost; /* lost: summaries that did not arrive */
+    int32_t clock_ahead_ms, clock_error_ms;
+};
+
+struct fleet_region_view { /* counts of the metric wshealthd_fleet_members{state,region}; watchers apart */
+    const char *region;    /* those that have no room here are counted in the last one, "other" */
+    uint32_t ready, degraded, not_ready, draining, starting, silent, watchers;
+};
+
+struct fleet_refusal_view { /* summaries that were not believed */
+    const char *name, *help;
+    uint64_t count;
+};
+
+struct fleet_finding_view { /* of the delivery matrix */
+    const char *cause;      /* "instance_receives_nothing", "instance_publishes_nothing", "regions_cut" */
+    const char *who, *from; /* from: the other region of a cut, else NULL */
+};
+
+struct fleet_view {
+    const char *group, *broker;
+    bool linked;   /* what this agent publishes comes back to it */
+    char why[160]; /* not linked: why. "" */
+    uint64_t every_ms, expire_ms;
+    char min_ready[16];                /* as configured: "2", "50%"; "" where it is off */
+    const char *mode;                  /* "off", "alone", "unlinked", "rules": whether min_ready acts for this instance */
+    uint32_t members, needed, counted; /* of the last decision of min_ready; 0 without one */
+    char sentence[256];                /* what min_ready does to this instance and why; "" */
+    bool wide;                         /* fleet_wide_fault */
+    const char *wide_cause;            /* which cause nearly all share; "" */
+    uint32_t wide_sharing, wide_of;
+    bool own_twin; /* another agent uses this agent's id */
+    struct fleet_region_view regions[FLEET_VIEW_REGIONS_MAX];
+    size_t region_count;
+    struct fleet_refusal_view refusals[FLEET_VIEW_REFUSALS_MAX];
+    size_t refusal_count;
+    struct fleet_finding_view findings[FLEET_VIEW_FINDINGS_MAX];
+    size_t finding_count;
+    /* The members, this agent first, then by region and id. */
+    size_t member_count;
+    void (*member_at)(const void *fleet, size_t i, struct fleet_member_view *out);
+    const void *fleet;
+};
+
+#endif
