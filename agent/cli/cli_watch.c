@@ -3,9 +3,11 @@
  * --json the JSON of /status, one line for each. Called by agent/cli/cli_ask.c. The agent's /events says when something has changed, and is asked
  * for the report then, in the width that the terminal has at that moment. watch_page.c makes the picture, watch_term.c owns the terminal.
  *
- * Promises to say when the agent is lost and since when, to go on when it is back, and to leave the terminal as it was, whatever ends it.
+ * Promises to say when the agent is lost and since when, to go on when it is back, and to leave the terminal as it was, whatever ends it. Nobody
+ * is waited for: where stdout's reader takes nothing, what was told is written when it does, and then the newest state.
  */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +33,8 @@ enum {
     AGAIN_MS = 50, /* after an end of the agent's own, which may be about to listen elsewhere */
     KEYS_MS = 30,
     PIPE_MS = 1000, /* how often it is seen that nobody reads stdout any more */
+    FULL_MS = 50,   /* how often a full pipe is tried again */
+    UNWRITTEN_MAX = 2 * (8 << 20),
     EVENT_MAX = 16 << 20,
     TEXT_MAX = 8 << 20,
     TYPED_MAX = 64,
@@ -65,7 +69,10 @@ struct watch {
     struct url ask_url;
     bool again; /* something has changed since */
     struct buf text;
-    int64_t heard_ms; /* wall */
+    int64_t heard_ms;     /* wall */
+    struct buf unwritten; /* lines that stdout has not taken yet, from `written` on; empty: none */
+    size_t written;
+    bool missed; /* something was not told, as there were such */
     /* the terminal */
     struct timer keys;
     uint8_t typed[TYPED_MAX];
@@ -146,10 +153,35 @@ static void end(struct watch *watch)
     loop_stop(&watch->loop);
 }
 
-static void print(struct watch *watch, FILE *out, const char *text)
+/* Writes what the reader takes at once: so many bytes never block where poll finds room. */
+static void write_lines(struct watch *watch)
 {
-    if (fputs(text, out) == EOF || fflush(out) != 0)
-        end(watch); /* nobody reads it */
+    while (!watch->ending && watch->unwritten.len) {
+        struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+        struct slice left = slice_skip(buf_slice(&watch->unwritten), watch->written);
+        size_t len = left.len < PIPE_BUF ? left.len : PIPE_BUF;
+
+        if (poll(&out, 1, 0) <= 0)
+            break;
+        ssize_t done = write(STDOUT_FILENO, left.data, len);
+        if (done < 0 && errno != EINTR && errno != EAGAIN)
+            end(watch); /* nobody reads it */
+        if (done <= 0)
+            break;
+        watch->written += (size_t)done;
+        if (watch->written < watch->unwritten.len)
+            continue;
+        buf_reset(&watch->unwritten);
+        watch->written = 0;
+    }
+    if (!watch->ending && watch->unwritten.len)
+        timer_start(&watch->keys, FULL_MS);
+}
+
+static void print(struct watch *watch, const char *text)
+{
+    buf_append_str(&watch->unwritten, text);
+    write_lines(watch);
 }
 
 /* --- the report ----------------------------------------------------------------------------------------------------------- */
@@ -166,7 +198,7 @@ static void print_line(struct watch *watch, const char *text)
     buf_printf(&line, "%.19sZ %s", stamp, text);
     screen.fixed = false;
     screen_fit(&screen, &line);
-    print(watch, stdout, buf_str(&line));
+    print(watch, buf_str(&line));
     buf_fini(&line);
 }
 
@@ -174,12 +206,15 @@ static void show(struct watch *watch, struct slice text)
 {
     bool same = watch->text.len && slice_equal(buf_slice(&watch->text), text);
 
+    watch->missed = watch->unwritten.len;
+    if (watch->missed)
+        return;
     buf_reset(&watch->text);
     buf_append_slice(&watch->text, text);
     if (watch->mode == ON_SCREEN)
         draw(watch);
     else if (watch->mode == JSON)
-        print(watch, stdout, buf_str(&watch->text));
+        print(watch, buf_str(&watch->text));
     else if (!same)
         print_line(watch, buf_str(&watch->text));
 }
@@ -205,6 +240,10 @@ static void ask(struct watch *watch)
 
     if (watch->fetch) {
         watch->again = true;
+        return;
+    }
+    if (watch->unwritten.len) {
+        watch->missed = true;
         return;
     }
     if (watch->mode == ON_SCREEN)
@@ -240,15 +279,20 @@ static void tell_gone(struct watch *watch)
     draw(watch);
 }
 
-static void lose(struct watch *watch, const char *why, bool may_be_back)
+static void lose_since(struct watch *watch, const char *why, bool may_be_back, int64_t since_ms)
 {
     drop_link(watch);
     if (!watch->gone_ms)
-        watch->gone_ms = clock_wall_ms();
+        watch->gone_ms = since_ms;
     snprintf(watch->why, sizeof watch->why, "%s", why);
     timer_start(&watch->due, may_be_back ? AGAIN_MS : RETRY_MS);
     if (!may_be_back)
         tell_gone(watch);
+}
+
+static void lose(struct watch *watch, const char *why, bool may_be_back)
+{
+    lose_since(watch, why, may_be_back, clock_wall_ms());
 }
 
 static bool tells_of_states(struct slice json)
@@ -267,6 +311,7 @@ static void on_event(void *user, const char *name, struct slice data)
     if (watch->ending)
         return;
     watch->heard = true;
+    timer_start(&watch->due, QUIET_MS); /* by events alone: bytes that come to none are as good as silence */
     watch->heard_ms = clock_wall_ms();
     watch->gone_ms = 0;
     watch->told_gone = false;
@@ -283,7 +328,6 @@ static void on_data(void *user, struct slice data)
     struct watch *watch = user;
     struct err err;
 
-    timer_start(&watch->due, watch->heard ? QUIET_MS : LINK_MS);
     if (!watch->streams) {
         enum http_progress progress = http_reader_feed(watch->head, &data, &err);
         int status = progress == HTTP_HEAD ? http_reader_head(watch->head)->status : 200;
@@ -299,8 +343,6 @@ static void on_data(void *user, struct slice data)
         watch->streams = true;
     }
     sse_reader_feed(&watch->events, data);
-    if (!watch->ending && watch->heard)
-        timer_start(&watch->due, QUIET_MS);
 }
 
 static void on_end(void *user, const struct err *err)
@@ -344,7 +386,7 @@ static void on_due(struct timer *timer, void *user)
 
     (void)timer;
     if (watch->dial || watch->stream)
-        lose(watch, "it does not answer", false);
+        lose_since(watch, "it does not answer", false, watch->heard_ms); /* what is shown is from then */
     else
         connect_to_agent(watch);
 }
@@ -443,12 +485,19 @@ static void on_keys(struct timer *timer, void *user)
 
 static void on_pipe(struct timer *timer, void *user)
 {
+    struct watch *watch = user;
     struct pollfd out = { .fd = STDOUT_FILENO };
 
-    if (poll(&out, 1, 0) > 0 && (out.revents & POLLERR))
-        end(user);
-    else
-        timer_start(timer, PIPE_MS);
+    if (poll(&out, 1, 0) > 0 && (out.revents & POLLERR)) {
+        end(watch);
+        return;
+    }
+    timer_start(timer, PIPE_MS);
+    write_lines(watch);
+    if (watch->missed && !watch->unwritten.len && !watch->ending) {
+        watch->missed = false;
+        ask(watch);
+    }
 }
 
 static void on_signal(void *user, int number)
@@ -501,6 +550,7 @@ int cli_watch(struct cli *cli, const struct whom *whom)
     watch->code = EXIT_UNKNOWN;
     watch->heard_ms = clock_wall_ms();
     buf_init(&watch->text, TEXT_MAX);
+    buf_init(&watch->unwritten, UNWRITTEN_MAX);
     buf_init(&watch->picture, 2 * TEXT_MAX);
     if (loop_init(&watch->loop, &err) < 0) {
         mem_free(watch);
@@ -516,6 +566,7 @@ int cli_watch(struct cli *cli, const struct whom *whom)
     watch_term_off();
     code = watch->code;
     buf_fini(&watch->text);
+    buf_fini(&watch->unwritten);
     buf_fini(&watch->picture);
     mem_free(watch);
     return code;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/base/text.h"
+
 enum { BELOW_MAX = 64 };
 
 static const char dim[] = "\033[2m", bad[] = "\033[1;31m", plain[] = "\033[0m";
@@ -20,9 +22,14 @@ static size_t colour_len(const char *text, size_t len)
     return at < len && text[at] == 'm' ? at + 1 : 0;
 }
 
-static bool is_c1(const char *text, size_t len)
+/* No character of a text: a control character, also C1, or what is no UTF-8, which a terminal may take for C1. */
+static bool is_odd(const char *text, size_t char_len)
 {
-    return len > 1 && (unsigned char)text[0] == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] <= 0x9f;
+    unsigned char first = (unsigned char)text[0];
+
+    if (char_len < 2)
+        return !char_len || first < 0x20 || first == 0x7f;
+    return first == 0xc2 && (unsigned char)text[1] <= 0x9f;
 }
 
 /* One row, cut at the last column. *ink is the colour that it begins with, and then the one that it ends with: a broken line goes on in its own. */
@@ -36,7 +43,7 @@ static void put_row(const struct watch_page *page, const char *line, size_t len,
 
     for (size_t at = 0; at < len;) {
         size_t colour = colour_len(line + at, len - at);
-        bool starts = ((unsigned char)line[at] & 0xc0) != 0x80;
+        size_t char_len = text_char_len(slice_make(line + at, len - at)), used = char_len ? char_len : 1;
 
         if (colour) {
             *ink = colour == strlen(plain) && memcmp(line + at, plain, colour) == 0 ? (struct slice){ 0 }
@@ -46,20 +53,13 @@ static void put_row(const struct watch_page *page, const char *line, size_t len,
             at += colour;
             continue;
         }
-        full = full || (starts && column == page->columns);
-        column += starts && !full;
-        if (full) {
-            at++;
-            continue;
-        }
-        if (is_c1(line + at, len - at)) {
+        full = full || column == page->columns;
+        column += !full;
+        if (!full && is_odd(line + at, char_len))
             buf_append_char(out, '?');
-            at += 2;
-            continue;
-        }
-        bool control = (unsigned char)line[at] < 0x20 || line[at] == 0x7f;
-        buf_append_char(out, control ? '?' : line[at]);
-        at++;
+        else if (!full)
+            buf_append(out, line + at, used);
+        at += used;
     }
     if (page->colour)
         buf_append_str(out, plain);

@@ -9,7 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { ROWS = 24, COLUMNS = 80, WRITE_WAIT_MS = 1000, SEQUENCE_MAX = 8 };
+enum { ROWS = 24, COLUMNS = 80, WRITE_WAIT_MS = 1000, PIECE_BYTES = 256, SEQUENCE_MAX = 8 };
 
 /* Alternate screen, no wrapping at the right edge, no cursor. */
 static const char enter[] = "\033[?1049h\033[?7l\033[?25l\033[H\033[2J";
@@ -25,16 +25,17 @@ bool watch_term_can(void)
     return isatty(STDOUT_FILENO) == 1 && term && *term && strcmp(term, "dumb") != 0;
 }
 
-/* A terminal that takes nothing for so long is left behind: what it missed is drawn again with the next change. */
+/* A terminal that takes nothing for so long, as after Ctrl-S, is left behind: what it missed is drawn again with the next change. */
 void watch_term_write(struct slice bytes)
 {
     while (bytes.len) {
-        ssize_t done = write(STDOUT_FILENO, bytes.data, bytes.len);
         struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+        int room = poll(&out, 1, WRITE_WAIT_MS);
+        ssize_t done = room > 0 ? write(STDOUT_FILENO, bytes.data, bytes.len < PIECE_BYTES ? bytes.len : PIECE_BYTES) : -1;
 
         if (done > 0)
             bytes = slice_skip(bytes, (size_t)done);
-        else if (done == 0 || (errno != EINTR && (errno != EAGAIN || poll(&out, 1, WRITE_WAIT_MS) <= 0)))
+        else if (room == 0 || done == 0 || (errno != EINTR && errno != EAGAIN))
             return;
     }
 }

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import struct
@@ -235,3 +236,62 @@ def test_what_cannot_be_watched(watched, tmp_path):
     assert (code, out) == (3, "") and "no such socket" in err
     code, _, err = wshealthd("status", "--watch", "--evidence", "ping", "--admin", f"unix:{watched.admin}")
     assert code == 3 and "one of the two" in err
+
+
+def test_nobody_waits_for_a_full_pipe(tmp_path):
+    """A reader that rests keeps the command from nothing: it ends when told to, and tells the newest state when it is read again."""
+    port = free_port()
+    with echo_server(port) as server, agent(conf(port), tmp_path) as child, contextlib.ExitStack() as stack:
+        child.wait_ready()
+        until("all pass", lambda: child.status()["status"] == "pass")
+        pipes = {}
+        for name in ("late", "ended"):
+            reading, writing = os.pipe()
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # less than a report
+            args = [BINARY, "status", "--watch", "--json", "--admin", f"unix:{child.admin}"]
+            one = subprocess.Popen(args, stdout=writing, stderr=subprocess.DEVNULL, env=environment())
+            stack.callback(lambda one=one: (one.kill(), one.wait()))
+            stack.callback(os.close, writing)
+            stack.callback(os.close, reading)
+            until("the pipe is full", lambda writing=writing: not select.select([], [writing], [], 0)[1])
+            pipes[name] = (one, reading)
+        ended, late = pipes["ended"][0], pipes["late"][1]
+        ended.send_signal(signal.SIGTERM)
+        assert ended.wait(PATIENCE) == 0
+        server.end()
+        child.wait_not_ready()
+        lines = [b""]
+        while not any(json.loads(line)["ready"] is False for line in lines[:-1]):
+            lines = (b"\n".join(lines) + os.read(late, 65536)).split(b"\n")
+        assert len(lines) < 10
+
+
+def test_bytes_that_are_no_events_are_silence(tmp_path):
+    """Something else has taken the agent's place, and never stops talking."""
+    def talk(peer):
+        with contextlib.suppress(OSError), peer:
+            if b"/status" in peer.recv(4096):
+                peer.sendall(b'HTTP/1.0 200 OK\r\n\r\n{"status":"pass"}\n')
+                return
+            peer.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            while True:
+                peer.sendall(b"data: x")
+                time.sleep(0.05)
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "sock"))
+        sock.listen(16)
+
+        def accept():
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=talk, args=(sock.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        child = Process([BINARY, "status", "--watch", "--admin", f"unix:{tmp_path}/sock"])
+        try:
+            until("the agent is lost", lambda: "it does not answer; trying again" in child.out())
+        finally:
+            child.end()
+            child.cleanup()
+            sock.shutdown(socket.SHUT_RDWR)

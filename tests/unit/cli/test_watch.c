@@ -72,6 +72,16 @@ static void only_colours_pass(void **state)
                               "0m"));
 }
 
+/* A terminal that does not read UTF-8 would take the byte for the beginning of a sequence. */
+static void what_is_no_utf8_does_not_pass(void **state)
+{
+    static const char text[] = "\x9b[2J\xff\xe2\x82 \xe2\x82\xac\x80\xc3";
+
+    (void)state;
+    assert_string_equal(draw((struct watch_page){ .rows = 2, .columns = 20, .text = text }),
+                        "\033[H?[2J??? \xe2\x82\xac??\033[K\r\n  12:00:00 UTC\033[K");
+}
+
 static void a_broken_line_goes_on_in_its_colour(void **state)
 {
     (void)state;
@@ -133,6 +143,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_counted),
         cmocka_unit_test(rows_end_at_the_last_column),
         cmocka_unit_test(only_colours_pass),
+        cmocka_unit_test(what_is_no_utf8_does_not_pass),
         cmocka_unit_test(a_broken_line_goes_on_in_its_colour),
         cmocka_unit_test(a_lost_agent_is_above_and_leaves_room_for_the_report),
         cmocka_unit_test(keys_are_known_and_others_are_skipped_whole),
