@@ -269,7 +269,8 @@ static void put_more(struct buf *out)
     buf_append_str(out,
                    "# The page for people is / of `listen`, port 9717. For messages about incidents take the # away:\n"
                    "# notify: [ { type: slack, url: \"${file:/run/secrets/slack}\" } ]   # or discord, teams, email, webhook, ...\n"
-                   "# page: { url: \"https://status.example.com/\" }   # where people reach the page, for links in messages\n");
+                   "# page: { url: \"https://status.example.com/\" }   # where people reach the page, for links in messages\n"
+                   "# history: { file: /var/lib/wshealthd/history }   # keeps a day of figures and incidents over restarts\n");
 }
 
 void discover_write_conf(const struct discover *discover, const struct discovery *found, struct buf *out)

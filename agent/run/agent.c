@@ -23,7 +23,15 @@
 #include "agent/run/sd_notify.h"
 #include "brokers/registry.h"
 
-enum { STOP_POLL_MS = 10, STOP_MAX_MS = 1000, TIDY_MS = 1000, LEAVE_MORE_MS = 10000, LEAVE_POLL_MS = 20, LEAVE_PRESTOP_MS = 2000 };
+enum {
+    STOP_POLL_MS = 10,
+    STOP_MAX_MS = 1000,
+    STOP_SAVE_MS = 4000, /* so much longer for the history that the disk has not taken yet: it is a whole minute of it */
+    TIDY_MS = 1000,
+    LEAVE_MORE_MS = 10000,
+    LEAVE_POLL_MS = 20,
+    LEAVE_PRESTOP_MS = 2000
+};
 
 static void on_done_timer(struct timer *timer, void *user)
 {
@@ -179,10 +187,12 @@ static void on_goodbye_timer(struct timer *timer, void *user)
     struct agent *agent = user;
 
     /* A broker's close is bounded by its driver; its memory is needed until then. */
-    bool waiting =
-        !conn_group_idle(&agent->host.group) || agent_history_busy(agent) || (agent->notifiers && notifiers_busy(agent->notifiers));
+    uint64_t now_ms = clock_now_ms();
+    bool telling = agent->notifiers && notifiers_busy(agent->notifiers);
+    bool parting = (!conn_group_idle(&agent->host.group) || telling) && now_ms < agent->stop_by_ms;
+    bool saving = agent_history_busy(agent) && now_ms < agent->stop_by_ms + STOP_SAVE_MS;
 
-    if (agent->brokers_closing || (waiting && clock_now_ms() < agent->stop_by_ms)) {
+    if (agent->brokers_closing || parting || saving) {
         timer_start(timer, STOP_POLL_MS);
         return;
     }

@@ -77,11 +77,11 @@ def test_echo(server, tmp_path):
     # What it offers in comments loads as well.
     (tmp_path / "slack").write_text("https://hooks.example.com/a/b\n")
     more = text.replace("/run/secrets/slack", str(tmp_path / "slack"))
-    for key in ("notify", "page"):
+    for key in ("notify", "page", "history"):
         more = more.replace(f"\n# {key}: ", f"\n{key}: ")
     (tmp_path / "more.yaml").write_text(more)
     code, out, err = wshealthd("config", "check", tmp_path / "more.yaml")
-    assert code == 0 and "\nnotify: " in more and "\npage: " in more, (more, out, err)
+    assert code == 0 and "\nnotify: " in more and "\npage: " in more and "\nhistory: " in more, (more, out, err)
 
 
 def test_python_websockets(tmp_path):
