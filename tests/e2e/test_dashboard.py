@@ -25,6 +25,8 @@ checks:
   - {{ name: echo, type: echo }}
   - {{ name: certificate, type: tls }}
   - {{ name: server, type: server }}
+notify:
+  - {{ name: nobody, type: webhook, url: "http://127.0.0.1:9/" }}
 """
 CONFIG = """global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
 rule_files: [ {directory}/rules.yaml, {directory}/alerts.yaml ]
