@@ -14,7 +14,7 @@
 #include "agent/notify/registry.h"
 #include "agent/notify/told.h"
 
-enum { SUMMARY_UNITS = 1024, DETAIL_UNITS = 2000, KEY_MAX = 255 };
+enum { SUMMARY_UNITS = 1024, DETAIL_UNITS = 2000, KEY_PART_CHARS = 80 };
 
 struct pagerduty_opts {
     char *routing_key;
@@ -68,6 +68,19 @@ static void put_cleaned(struct json_out *json, const char *key, const char *text
         told_word(json, key, value);
 }
 
+/* The same for all alerts of this agent, one of which is open at a time: an agent that was restarted while the fault lasts goes on with the
+ * alert of the run before, and can resolve it. A test message has one of its own. */
+static void put_dedup_key(struct json_out *json, const struct notice *notice)
+{
+    char who[TEXT_EXCERPT_BYTES(KEY_PART_CHARS)], service[TEXT_EXCERPT_BYTES(KEY_PART_CHARS)];
+    char key[sizeof "wshealthd test  " + sizeof who + sizeof service];
+
+    told_clean(notice->key, KEY_PART_CHARS, who, sizeof who);
+    told_clean(notice->service, KEY_PART_CHARS, service, sizeof service);
+    snprintf(key, sizeof key, "wshealthd %s%s %s", notice->kind == NOTICE_TEST ? "test " : "", who, service);
+    told_word(json, "dedup_key", key);
+}
+
 static void put_payload(struct json_out *json, const struct notice *notice)
 {
     char title[TOLD_TITLE_BYTES], stamp[CLOCK_STAMP_MAX];
@@ -104,7 +117,6 @@ static void put_link(struct json_out *json, const struct notice *notice)
 static int compose(const struct notifier_conf *conf, const struct notice *notice, struct message_out *out, struct err *err)
 {
     const struct pagerduty_opts *opts = conf->opts;
-    char key[KEY_MAX + 1];
     struct json_out json;
     char *routing_key;
 
@@ -112,12 +124,11 @@ static int compose(const struct notifier_conf *conf, const struct notice *notice
         return 0;
     if (!(routing_key = receiver_option(opts->routing_key, "routing_key", err)))
         return -1;
-    snprintf(key, sizeof key, "wshealthd-%s", notice->incident);
     json_out_begin(&json, &out->body);
     json_out_object(&json);
     told_word(&json, "routing_key", routing_key);
     told_word(&json, "event_action", notice->kind == NOTICE_END ? "resolve" : "trigger");
-    told_word(&json, "dedup_key", key);
+    put_dedup_key(&json, notice);
     told_word(&json, "client", "wshealthd");
     put_link(&json, notice);
     put_payload(&json, notice);

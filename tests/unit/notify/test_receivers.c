@@ -387,6 +387,14 @@ static void test_pagerduty(void **state)
     send(&receiver_pagerduty, &notice);
     is("/event_action", "resolve");
     is("/dedup_key", key);
+    /* The agent was restarted meanwhile: the alert is the same, and can be resolved. */
+    notice = notices_make(NOTICE_END);
+    snprintf(notice.incident, sizeof notice.incident, "of-another-run-1");
+    send(&receiver_pagerduty, &notice);
+    is("/dedup_key", key);
+    notice = notices_make(NOTICE_TEST);
+    send(&receiver_pagerduty, &notice);
+    assert_string_not_equal(text_at("/dedup_key"), key);
     judged(&receiver_pagerduty, 202, "{\"status\":\"success\"}", true, false);
     judged(&receiver_pagerduty, 400, "{\"status\":\"invalid event\"}", false, false);
     judged(&receiver_pagerduty, 429, "", false, true);
