@@ -163,7 +163,9 @@ def test_no_agent_to_ask(tmp_path):
     for command in (("status",), ("drain",), ("resume",), ("reload",)):
         code, out, err = wshealthd(*command, "-c", file)
         assert code == 3, (command, code, out, err)
-        assert len(err.strip().splitlines()) == 1, err
+        lines = err.strip().splitlines()
+        assert "no agent answers on" in lines[0], err
+        assert len(lines) == 2 and lines[1].lstrip().startswith("to start one:") and str(file) in lines[1], err
 
 
 def test_a_stopped_agent_makes_no_false_failure(tmp_path, server):
