@@ -36,6 +36,8 @@ enum {
     EVIDENCE_NAME_MAX = 256,
     TEXT_KEPT_NS = NS_PER_S, /* how long a text is given to further clients */
     TEXT_SHARE = 100, /* when the view has changed, the text is made anew, but that may use one hundredth of the time at most */
+    OWN_SHARE = 20,   /* texts that each client asks for in a form of its own may use one twentieth of the time, all together */
+    OWN_WAIT_MS = 5000,
 };
 
 /* The long answers are kept for a moment and given to all clients that ask meanwhile: with 200 checks one costs milliseconds. */
@@ -46,6 +48,8 @@ enum text {
     TEXT_STATUS_FULL,
     TEXT_HISTORY,
     TEXT_HISTORY_FULL,
+    TEXT_HEALTH,
+    TEXT_HEALTH_FULL,
     TEXT_PAGE,
     TEXT_PAGE_FULL,
     TEXT_PAGE_PUBLIC,
@@ -59,6 +63,7 @@ struct kept_text {
 struct serve_listener {
     struct serve_source source;
     struct kept_text texts[TEXT_COUNT];
+    uint64_t own_ns; /* when a text of somebody's own may be made again */
 };
 
 /* One request on its way to its route. */
@@ -68,6 +73,7 @@ struct question {
     bool public_page; /* page.public */
     const struct httpd_request *request;
     struct kept_text *texts; /* NULL: none are kept */
+    uint64_t *own_ns;        /* NULL: such texts are always made */
 };
 
 /* --- what the client wants ------------------------------------------------------------------------------------------- */
@@ -138,27 +144,10 @@ static void judge_ready(const struct question *question, struct httpd_reply *rep
     }
 }
 
-static void answer_health(const struct question *question, struct httpd_reply *reply)
-{
-    judge_ready(question, reply);
-    reply->content_type = type_health;
-    report_health_json(question->view, question->full, reply->body);
-}
-
 static void answer_plain(const struct question *question, enum report_question about, struct httpd_reply *reply)
 {
     reply->content_type = type_text;
     report_plain(question->view, about, query_has(question, "verbose"), question->full, reply->body);
-}
-
-static void answer_ready(const struct question *question, struct httpd_reply *reply)
-{
-    if (query_is(question, "format", "json") || accepts(question, type_health, NULL)) {
-        answer_health(question, reply);
-        return;
-    }
-    judge_ready(question, reply);
-    answer_plain(question, REPORT_READY, reply);
 }
 
 static void answer_live(const struct question *question, struct httpd_reply *reply)
@@ -201,28 +190,33 @@ static void make_text(const struct question *question, enum text text, struct bu
     else if (text == TEXT_HISTORY || text == TEXT_HISTORY_FULL)
         report_history_json(question->view,
                             &(struct report_history_ask){ .full = text == TEXT_HISTORY_FULL, .now_ms = clock_wall_ms() }, out);
+    else if (text == TEXT_HEALTH || text == TEXT_HEALTH_FULL)
+        report_health_json(question->view, text == TEXT_HEALTH_FULL, out);
     else
         metric_write(question->view, text == TEXT_OPENMETRICS, out);
 }
 
-static bool is_fresh(const struct kept_text *kept, const struct agent_view *view, uint64_t now_ns)
+/* What stands beside a status of its own, /health, is never older than that. */
+static bool is_fresh(const struct kept_text *kept, const struct agent_view *view, bool strict, uint64_t now_ns)
 {
     uint64_t age_ns = now_ns - kept->made_ns;
     if (!kept->shared || age_ns >= TEXT_KEPT_NS)
         return false;
-    return kept->generation == view->generation || age_ns < kept->cost_ns * TEXT_SHARE;
+    return kept->generation == view->generation || (!strict && age_ns < kept->cost_ns * TEXT_SHARE);
 }
 
 static void answer_text(const struct question *question, enum text text, struct httpd_reply *reply)
 {
     struct kept_text *kept = question->texts ? &question->texts[text] : NULL;
     uint64_t now_ns = clock_now_ns();
-    reply->status = 200;
+    bool strict = text == TEXT_HEALTH || text == TEXT_HEALTH_FULL;
+    if (!strict)
+        reply->status = 200;
     if (!kept) {
         make_text(question, text, reply->body);
         return;
     }
-    if (!is_fresh(kept, question->view, now_ns)) {
+    if (!is_fresh(kept, question->view, strict, now_ns)) {
         make_text(question, text, reply->body);
         shared_unref(kept->shared);
         *kept = (struct kept_text){ shared_take(reply->body), question->view->generation, now_ns, clock_now_ns() - now_ns };
@@ -230,13 +224,63 @@ static void answer_text(const struct question *question, enum text text, struct 
     reply->shared = shared_ref(kept->shared);
 }
 
+static void answer_health(const struct question *question, struct httpd_reply *reply)
+{
+    judge_ready(question, reply);
+    reply->content_type = type_health;
+    answer_text(question, question->full ? TEXT_HEALTH_FULL : TEXT_HEALTH, reply);
+}
+
+static void answer_ready(const struct question *question, struct httpd_reply *reply)
+{
+    if (query_is(question, "format", "json") || accepts(question, type_health, NULL)) {
+        answer_health(question, reply);
+        return;
+    }
+    judge_ready(question, reply);
+    answer_plain(question, REPORT_READY, reply);
+}
+
+/* A text that nobody shares, and that takes long to make: it waits until there is time for it, so that /ready does not. False: not yet. */
+static bool begin_own(const struct question *question, struct httpd_reply *reply)
+{
+    uint64_t now_ns = clock_now_ns();
+    if (!question->own_ns || now_ns >= *question->own_ns)
+        return true;
+    if (question->request->waited_ms < OWN_WAIT_MS) {
+        reply->wait_ms = (uint32_t)((*question->own_ns - now_ns) / NS_PER_MS) + 1;
+        return false;
+    }
+    reply->status = 503;
+    reply->content_type = type_text;
+    buf_append_str(reply->headers, "Retry-After: 5\r\n");
+    buf_append_str(reply->body, "too many ask for texts of their own; without a query the answer is shared, and comes at once\n");
+    return false;
+}
+
+static void end_own(const struct question *question, uint64_t began_ns)
+{
+    uint64_t now_ns = clock_now_ns();
+    if (question->own_ns)
+        *question->own_ns = now_ns + (now_ns - began_ns) * OWN_SHARE;
+}
+
+static void answer_evidence(const struct question *question, const char *check, struct httpd_reply *reply)
+{
+    uint64_t began_ns = clock_now_ns();
+    if (!begin_own(question, reply))
+        return;
+    reply->status = report_find_check(question->view, check) ? 200 : 404;
+    report_status_json_with(question->view, &(struct report_extra){ .full = true, .evidence = check }, reply->body);
+    end_own(question, began_ns);
+}
+
 static void answer_status(const struct question *question, struct httpd_reply *reply)
 {
     char evidence[EVIDENCE_NAME_MAX];
     reply->content_type = type_json;
     if (question->full && httpd_query(question->request, "evidence", evidence, sizeof evidence)) {
-        reply->status = report_find_check(question->view, evidence) ? 200 : 404;
-        report_status_json_with(question->view, &(struct report_extra){ .full = true, .evidence = evidence }, reply->body);
+        answer_evidence(question, evidence, reply);
         return;
     }
     answer_text(question, question->full ? TEXT_STATUS_FULL : TEXT_STATUS, reply);
@@ -273,10 +317,14 @@ static void answer_history(const struct question *question, struct httpd_reply *
         answer_text(question, question->full ? TEXT_HISTORY_FULL : TEXT_HISTORY, reply);
         return;
     }
+    if (!begin_own(question, reply))
+        return;
+    uint64_t began_ns = clock_now_ns();
     int64_t now_ms = clock_wall_ms();
     const struct report_history_ask ask = { question->full, one ? check : NULL, some ? now_ms - back_ms : 0, now_ms };
     reply->status = 200;
     report_history_json(question->view, &ask, reply->body);
+    end_own(question, began_ns);
 }
 
 static void answer_metrics(const struct question *question, struct httpd_reply *reply)
@@ -382,7 +430,8 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
     struct question question = { .view = source->view(source->user),
                                  .public_page = source->page_public && source->page_public(source->user),
                                  .request = request,
-                                 .texts = listener->texts };
+                                 .texts = listener->texts,
+                                 .own_ns = &listener->own_ns };
     answer_request(&question, source->details(source->user), reply);
 }
 

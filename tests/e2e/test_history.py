@@ -1,8 +1,15 @@
 """/history: what it says, in which form; the file that keeps it over restarts, whatever has become of that file."""
+import contextlib
+import hashlib
 import http.client
 import json
+import select
 import signal
 import socket
+import struct
+import time
+
+import pytest
 
 from harness import agent, echo_server, free_port, until
 from schema import accepts
@@ -134,3 +141,35 @@ def test_where_nothing_can_be_written(tmp_path, server):
         until("it is named", lambda: "event=history_damaged" in child.err())
         child.wait_ready()
         assert rounds(history(child)) > 0
+
+
+def day_of(check):
+    """The file of an agent that has run for a day, with one check (agent/report/history_file.c)."""
+    now_ms, buckets = int(time.time() * 1000), 288
+    name = struct.pack("<H", len(check)) + check.encode()
+    body = struct.pack("<qqBHHH", now_ms, 0, 0, 0, 0, 1) + 2 * name + struct.pack("<BqH", 10, now_ms // 300000, buckets)
+    body += b"".join(struct.pack("<HHHHBBB", i, 60, 1, 1, 20, 40, 60) for i in range(buckets)) + 13 * struct.pack("<BBH", 1, 0, 1)
+    return b"wshealthd history 1\n" + hashlib.sha256(body).digest() + body
+
+
+def test_a_crowd_that_asks_for_more_than_is_shared(tmp_path, server):
+    """Each is answered in its time, and /ready before them all: thirty answers of a day take longer than a probe waits."""
+    file = tmp_path / "history"
+    file.write_bytes(day_of("ping"))
+    with agent(conf(server.port, f"history: {{ file: {file} }}\n"), tmp_path) as child:
+        assert len(history(child, "?check=ping")["checks"][0]["buckets"]) == 288
+        for _ in range(20):
+            with contextlib.ExitStack() as stack:
+                crowd = [stack.enter_context(socket.create_connection(("127.0.0.1", child.port), 20)) for _ in range(30)]
+                began = time.monotonic()
+                for sock in crowd:
+                    sock.sendall(b"GET /history?check=ping HTTP/1.0\r\n\r\n")
+                child.get("/ready")
+                answered = len(select.select(crowd, [], [], 0)[0])
+                if answered > 10 and time.monotonic() - began > 0.1:
+                    continue  # the machine was so busy that it proves nothing
+                assert answered <= 10
+                for sock in crowd[:3]:
+                    assert sock.recv(100).startswith(b"HTTP/1.1 200 OK")
+                return
+        pytest.skip("the machine is too busy")
