@@ -172,6 +172,8 @@ bool conf_is_header_name(const char *text); /* a token (RFC 9110, 5.6.2) */
 bool conf_same_target(const struct conf *a, const struct conf *b);
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b);
 bool conf_same_broker(const struct broker_conf *a, const struct broker_conf *b);
+/* The URL of a receiver: its path is its password, as a whole, and each long part of it. They become secrets. */
+void conf_hide_target(const char *text);
 bool conf_same_notifier(const struct notifier_conf *a, const struct notifier_conf *b);
 const struct notifier_conf *conf_find_notifier(const struct conf *conf, const char *name); /* NULL: none */
 const struct broker_conf *conf_find_broker(const struct conf *conf, const char *name);     /* NULL: none */

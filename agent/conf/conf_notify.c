@@ -238,8 +238,7 @@ bool conf_same_notifier(const struct notifier_conf *a, const struct notifier_con
 
 /* --- rules --------------------------------------------------------------------------------------------------------------------- */
 
-/* The path of a chat's webhook is its password: as a whole, and each long part of it. */
-static void hide_target(const char *text)
+void conf_hide_target(const char *text)
 {
     const char *authority = strstr(text, "://"), *path = authority ? strpbrk(authority + 3, "/?#") : NULL;
     conf_hide_url(text);
@@ -286,7 +285,7 @@ static void validate_url(struct notifier_conf *notifier, const char *path, struc
     } else if (opt_expand(notifier->url, &text, &err)) {
         conf_error_path(found, path, "%s", err.text);
     } else {
-        hide_target(buf_str(&text));
+        conf_hide_target(buf_str(&text));
         if (url_parse(buf_str(&text), &url, &err) < 0)
             conf_error_path(found, path, "%s", url_complaint(&err));
         else if (strcmp(url.scheme, "http") != 0 && strcmp(url.scheme, "https") != 0)

@@ -134,11 +134,20 @@ static void merge(struct notifier *notifier, struct waiting **place)
     mem_free(old);
 }
 
-/* The oldest that is not under way. */
+/* The end of an incident whose begin has arrived: somebody waits for it. */
+static bool is_awaited(const struct notifier *notifier, const struct waiting *item)
+{
+    return item->say.kind == NOTICE_END && item->say.incident == notifier->arrived;
+}
+
+/* The oldest that is not under way and that nobody waits for. */
 static void drop_oldest(struct notifier *notifier)
 {
-    struct waiting **place = notifier->sending ? &notifier->queue->next : &notifier->queue, *old = *place;
+    struct waiting **place = notifier->sending ? &notifier->queue->next : &notifier->queue, *old;
 
+    if (is_awaited(notifier, *place) && (*place)->next)
+        place = &(*place)->next;
+    old = *place;
     notifier->view.results[NOTIFIED_DROPPED]++;
     notifier->lost += !old->say.refresh + old->say.left_out;
     if (old == notifier->queue)
@@ -335,6 +344,15 @@ static uint64_t pause_ms(unsigned tries, uint64_t asked_ms)
     return most > asked_ms ? most : asked_ms;
 }
 
+/* What still is so, and what somebody waits for, is worth more patience than news of the past. */
+static bool is_hopeless(const struct notifier *notifier, uint64_t now_ms)
+{
+    const struct waiting *item = notifier->queue;
+    bool matters = is_awaited(notifier, item) || (!item->next && item->say.kind != NOTICE_END);
+
+    return now_ms - item->born_ms >= (uint64_t)(matters ? NOTIFY_RETRY_OPEN_MS : NOTIFY_RETRY_FOR_MS);
+}
+
 static void on_failed(struct notifier *notifier, const struct err *err, bool again, uint64_t asked_ms)
 {
     struct waiting *item = notifier->queue;
@@ -346,7 +364,7 @@ static void on_failed(struct notifier *notifier, const struct err *err, bool aga
         notifier->retry_at_ms = again ? now_ms + pause_ms(1, asked_ms) : 0;
     } else if (notifier->all->leaving) {
         lose_first(notifier, NOTIFIED_FAILED);
-    } else if (!again || now_ms - item->born_ms >= NOTIFY_RETRY_FOR_MS || item->say.refresh) {
+    } else if (!again || is_hopeless(notifier, now_ms) || item->say.refresh) {
         lose_first(notifier, NOTIFIED_FAILED);
     } else {
         notifier->view.results[NOTIFIED_RETRIED]++;
@@ -536,6 +554,7 @@ static void adopt(struct notifier *notifier, struct generation *generation, size
                                         .refresh_ms = conf->type->refresh_ms,
                                         .max_per_hour = (unsigned)conf->max_per_hour };
     struct generation *old = notifier->generation;
+    bool same = fresh || conf_same_notifier(notifier->conf, conf);
 
     notifier->generation = generation_ref(generation);
     notifier->conf = conf;
@@ -546,6 +565,8 @@ static void adopt(struct notifier *notifier, struct generation *generation, size
         policy_init(&notifier->policy, &rules, (int64_t)clock_now_ms());
     else
         notifier->policy.rules = rules;
+    if (!same && !notifier->queue && notifier->arrived != notifier->policy.incident)
+        policy_untell(&notifier->policy); /* the receiver refused it, and may be another one now */
     generation_unref(old);
 }
 

@@ -15,8 +15,9 @@ enum {
     NOTIFY_QUEUE_MAX = 8,   /* messages that wait, for each notifier */
     NOTIFY_RETRY_MS = 1000, /* before the second try, at most; then it doubles, each with full jitter */
     NOTIFY_RETRY_MAX_MS = 120000,
-    NOTIFY_RETRY_FOR_MS = 3600000, /* so old, a message is given up */
-    NOTIFY_LEAVE_MS = 2000,        /* the timeout of a try when the agent ends, at most */
+    NOTIFY_RETRY_FOR_MS = 3600000,   /* so old, a message is given up */
+    NOTIFY_RETRY_OPEN_MS = 86400000, /* one that tells what still is, and the end of what was told */
+    NOTIFY_LEAVE_MS = 2000,          /* the timeout of a try when the agent ends, at most */
 };
 
 struct notifiers;

@@ -203,7 +203,8 @@ int64_t policy_due(const struct policy *policy)
     if (!policy->fault)
         return min_of(end_due(policy), refresh_due(policy));
     if (!policy->told)
-        return policy->wanted ? room_ms(policy) : begin_due(policy);
+        return policy->wanted ? max_of(room_ms(policy), begin_due(policy))
+                              : begin_due(policy); /* a reload may have changed `after` */
     return min_of(change_due(policy), min_of(repeat_due(policy), refresh_due(policy)));
 }
 
@@ -309,4 +310,10 @@ bool policy_next(struct policy *policy, int64_t now_ms, struct policy_say *say)
 void policy_lost(struct policy *policy, unsigned messages)
 {
     policy->left_out += messages;
+}
+
+void policy_untell(struct policy *policy)
+{
+    if (policy->fault)
+        policy->told = false;
 }

@@ -71,6 +71,8 @@ void policy_update(struct policy *policy, const struct policy_state *state, int6
 bool policy_next(struct policy *policy, int64_t now_ms, struct policy_say *say);
 /* When policy_next has to be called again; INT64_MAX: not before the next change. */
 int64_t policy_due(const struct policy *policy);
+/* Nobody has heard of the open incident: while the fault is there, it is told again, as soon as there is room. */
+void policy_untell(struct policy *policy);
 void policy_lost(struct policy *policy, unsigned messages); /* they did not arrive: the next message says so */
 /* The worst of these faults (a NOTIFY_* alone), or 0. */
 unsigned policy_worst(unsigned faults);

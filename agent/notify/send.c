@@ -93,6 +93,8 @@ static int compose(const struct notifier_conf *conf, const struct notice *notice
     if (conf->type->by == RECEIVER_HTTP) {
         if (opt_expand(conf->url, &message->url, err) < 0)
             return err_prefix(err, "url");
+        if (opt_is_dynamic(conf->url)) /* it may be another one since the configuration was read, and receivers quote it */
+            conf_hide_target(buf_str(&message->url));
         if (put_headers(conf, message, err) < 0)
             return -1;
     }

@@ -42,7 +42,18 @@ static int compose(const struct notifier_conf *conf, const struct notice *notice
     return message_arg(out, program);
 }
 
-static const struct receiver_type pipe_type = { .name = "pipe", .summary = "A pipe", .by = RECEIVER_PROGRAM, .compose = compose };
+static bool refused; /* for good */
+
+static int judge(int status, struct slice body, bool *again, struct err *err)
+{
+    (void)body;
+    *again = !refused;
+    return status == 0 ? 0 : err_set(err, REASON_AGENT_ERROR, status, "status %d", status);
+}
+
+static const struct receiver_type pipe_type = {
+    .name = "pipe", .summary = "A pipe", .by = RECEIVER_PROGRAM, .compose = compose, .judge = judge
+};
 static const struct receiver_type *const receivers[] = { &pipe_type, NULL };
 static const struct probe_type ping = { .name = "ping", .summary = "A ping", .by_default = true, .gates = GATE_READY };
 static const struct probe_type *const types[] = { &ping, NULL };
@@ -101,6 +112,7 @@ static void begin(struct stage *stage, const char *rows)
     memset(stage, 0, sizeof *stage);
     heard_count = 0;
     program = "/bin/true";
+    refused = false;
     world_init(&stage->world);
     stage->world.view.nonce = "cafe";
     stage->world.view.diagnosis.cause = "healthy";
@@ -149,6 +161,21 @@ static void deliver(struct stage *stage)
         /* the notifier's timer counts real time: a state that is the same makes it look again */
     }
     assert_false(notifiers_busy(stage->all));
+}
+
+/* Turns the loop until so many tries have had that result. */
+static void await(struct stage *stage, enum notified result, uint64_t count)
+{
+    for (int i = 0; i < PATIENCE_TURNS && stage->view->results[result] < count; i++) {
+        struct timer nap = { 0 };
+        bool over = false;
+
+        timer_init(&nap, &stage->loop, on_nap, &over);
+        timer_start(&nap, 20);
+        while (!over)
+            uv_run(&stage->loop.uv, UV_RUN_ONCE);
+    }
+    assert_int_equal(stage->view->results[result], count);
 }
 
 static void end(struct stage *stage)
@@ -261,12 +288,94 @@ static void test_a_reload_keeps_the_incident(void **state)
     end(&stage); /* with one that waits */
 }
 
+/* Of what is too much for the queue, the end that somebody waits for goes last. */
+static void test_the_end_of_what_was_told_is_kept(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    begin(&stage, ROW);
+    become(&stage, "not ready", "server_down");
+    deliver(&stage);
+    for (int i = 0; i < 12; i++) {
+        advance(&stage, MINUTE_MS);
+        become(&stage, "ready", "healthy");
+        advance(&stage, 11 * MINUTE_MS);
+        become(&stage, "not ready", "server_down");
+    }
+    assert_int_equal(stage.view->waiting, NOTIFY_QUEUE_MAX);
+    deliver(&stage);
+    assert_int_equal(heard[1].kind, NOTICE_END);
+    assert_string_equal(heard[1].incident, heard[0].incident);
+    assert_false(heard[1].untold);
+    end(&stage);
+}
+
+/* A receiver that is down for two hours hears of the fault that lasts, and of the end of what it was told. */
+static void test_what_is_so_is_not_given_up_after_an_hour(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    begin(&stage, ROW);
+    for (int turn = 0; turn < 2; turn++) {
+        const char *word = turn ? "ready" : "not ready", *cause = turn ? "healthy" : "server_down";
+
+        program = "/bin/false";
+        become(&stage, word, cause);
+        await(&stage, NOTIFIED_RETRIED, 2 * (uint64_t)turn + 1);
+        advance(&stage, 120 * MINUTE_MS);
+        become(&stage, word, cause);
+        await(&stage, NOTIFIED_RETRIED, 2 * (uint64_t)turn + 2);
+        program = "/bin/true";
+        advance(&stage, MINUTE_MS);
+        become(&stage, word, cause);
+        deliver(&stage);
+        assert_int_equal(stage.view->results[NOTIFIED_SENT], turn + 1);
+    }
+    assert_int_equal(stage.view->results[NOTIFIED_FAILED], 0);
+    assert_int_equal(heard[heard_count - 1].kind, NOTICE_END);
+    assert_false(heard[heard_count - 1].untold);
+    end(&stage);
+}
+
+/* The webhook's URL was wrong, and is put right: the fault that lasts is told at once, and only once. */
+static void test_a_reload_tells_what_was_refused(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    begin(&stage, ROW);
+    program = "/bin/false";
+    refused = true;
+    become(&stage, "not ready", "server_down");
+    await(&stage, NOTIFIED_FAILED, 1);
+    program = "/bin/true";
+    configure(&stage, ROW); /* nothing has changed */
+    deliver(&stage);
+    assert_int_equal(heard_count, 1);
+    configure(&stage, "{ type: pipe, name: p, after: 0s, max_per_hour: 120, timeout: 9s }");
+    deliver(&stage);
+    assert_int_equal(heard_count, 2);
+    assert_int_equal(heard[1].kind, NOTICE_BEGIN);
+    assert_int_equal(heard[1].left_out, 1);
+    configure(&stage, ROW);
+    deliver(&stage);
+    assert_int_equal(heard_count, 2);
+    end(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_told_once_and_ended_once),    cmocka_unit_test(test_an_end_takes_the_place_of_a_begin),
-        cmocka_unit_test(test_the_queue_is_bounded),        cmocka_unit_test(test_what_is_refused_is_given_up),
+        cmocka_unit_test(test_told_once_and_ended_once),
+        cmocka_unit_test(test_an_end_takes_the_place_of_a_begin),
+        cmocka_unit_test(test_the_queue_is_bounded),
+        cmocka_unit_test(test_what_is_refused_is_given_up),
         cmocka_unit_test(test_a_reload_keeps_the_incident),
+        cmocka_unit_test(test_the_end_of_what_was_told_is_kept),
+        cmocka_unit_test(test_what_is_so_is_not_given_up_after_an_hour),
+        cmocka_unit_test(test_a_reload_tells_what_was_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

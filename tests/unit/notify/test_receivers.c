@@ -379,6 +379,7 @@ static void test_pagerduty(void **state)
     snprintf(key, sizeof key, "%s", text_at("/dedup_key"));
     notice = notices_make(NOTICE_CHANGE);
     notice.severity = NOTICE_WARNING;
+    snprintf(notice.incident, sizeof notice.incident, "beef-1"); /* the agent was restarted */
     send(&receiver_pagerduty, &notice);
     is("/event_action", "trigger");
     is("/payload/severity", "warning");
