@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/base/mem.h"
 #include "agent/base/secret.h"
@@ -271,6 +272,11 @@ static void validate_name(const struct conf *conf, size_t index, const char *pat
             conf_error_path(found, path, "'%s' is taken by notify[%zu]", shown, i);
 }
 
+static bool is_http(const char *text)
+{
+    return strncasecmp(text, "http://", strlen("http://")) == 0 || strncasecmp(text, "https://", strlen("https://")) == 0;
+}
+
 static void validate_url(struct notifier_conf *notifier, const char *path, struct conf_error_list *found)
 {
     struct buf text = BUF_INIT(URL_TEXT_MAX);
@@ -287,7 +293,8 @@ static void validate_url(struct notifier_conf *notifier, const char *path, struc
     } else {
         conf_hide_target(buf_str(&text));
         if (url_parse(buf_str(&text), &url, &err) < 0)
-            conf_error_path(found, path, "%s", url_complaint(&err));
+            conf_error_path(found, path, "%s",
+                            is_http(buf_str(&text)) ? url_complaint(&err) : "want http:// or https:// at its beginning");
         else if (strcmp(url.scheme, "http") != 0 && strcmp(url.scheme, "https") != 0)
             conf_error_path(found, path, "scheme %s://, want http:// or https://", url.scheme);
         else if (!url.tls && (!notifier->tls.verify || conf_tls_wanted(&notifier->tls)))

@@ -28,6 +28,9 @@ struct receiver_type {
     size_t opts_size;
     const char *
         content_type; /* of the body, by HTTP; NULL: application/json. With JSON, the names in `body` are escaped for a JSON string */
+    /* How the format writes a character of a text from outside (told_escape of agent/notify/told.h), so that it mentions nobody and makes no link
+     * in a `body` of the operator's own either. NULL: its text is plain. */
+    size_t (*escape)(struct slice rest, size_t len, char *out);
     bool has_header;    /* the composed body has a head of its own (mail): the template of `body` is not the whole of it */
     int64_t refresh_ms; /* a fault that is told is told again so often, beyond `repeat` and `max_per_hour`, as the receiver
                          * forgets it otherwise (Alertmanager); 0: never */

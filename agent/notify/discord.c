@@ -140,6 +140,7 @@ const struct receiver_type receiver_discord = {
     .name = "discord",
     .summary = "A message in a channel of Discord",
     .by = RECEIVER_HTTP,
+    .escape = escape,
     .example = "url: \"${file:/run/secrets/discord}\"",
     .compose = compose,
 };

@@ -141,6 +141,7 @@ struct holes {
     struct template_name names[HOLES_MAX];
     struct buf texts[HOLES_MAX];
     size_t count;
+    told_escape *escape; /* of texts from outside; NULL: none */
 };
 
 static struct buf *add(struct holes *holes, const char *name)
@@ -156,6 +157,42 @@ static void add_text(struct holes *holes, const char *name, const char *text)
     buf_append_str(add(holes, name), text ? text : "");
 }
 
+/* A text in which a server or a broker may have its say. */
+static void add_said(struct holes *holes, const char *name, const char *text)
+{
+    char clean[TOLD_SENTENCE_BYTES];
+
+    if (!holes->escape) {
+        add_text(holes, name, text);
+        return;
+    }
+    told_clean(text, TOLD_SENTENCE_CHARS, clean, sizeof clean);
+    told_put(add(holes, name), clean, TEXT_PART_MAX, holes->escape);
+}
+
+static void add_because(struct holes *holes, const struct notice *notice)
+{
+    struct buf names = BUF_INIT(TEXT_PART_MAX);
+
+    join(&names, notice->because, notice->because_count, "", ", ");
+    add_said(holes, "because", buf_str(&names));
+    buf_fini(&names);
+}
+
+/* All of it. The link is the operator's own, so it is one. */
+static void add_all(struct holes *holes, const struct notice *notice)
+{
+    struct buf *out = add(holes, "text"), plain = BUF_INIT(TEXT_PART_MAX);
+    struct notice unlinked = *notice;
+
+    unlinked.link = NULL;
+    told_text(&unlinked, &plain);
+    told_put(out, buf_str(&plain), TEXT_PART_MAX, holes->escape);
+    if (told_link(notice))
+        buf_printf(out, "\n%s", told_link(notice));
+    buf_fini(&plain);
+}
+
 static void add_time(struct holes *holes, const char *name, int64_t at_ms)
 {
     char stamp[CLOCK_STAMP_MAX];
@@ -169,8 +206,8 @@ static void fill_words(struct holes *holes, const struct notice *notice)
     char title[TOLD_TITLE_BYTES];
 
     told_title(notice, title);
-    add_text(holes, "title", title);
-    told_text(notice, add(holes, "text"));
+    add_said(holes, "title", title);
+    add_all(holes, notice);
     add_text(holes, "kind", notice_kind_name(notice->kind));
     add_text(holes, "severity", notice_severity_name(notice->severity));
     add_text(holes, "incident", notice->incident);
@@ -178,10 +215,10 @@ static void fill_words(struct holes *holes, const struct notice *notice)
     add_text(holes, "word", notice->word);
     add_text(holes, "was", notice->was);
     add_text(holes, "cause", notice->cause);
-    add_text(holes, "sentence", notice->sentence);
+    add_said(holes, "sentence", notice->sentence);
     join(add(holes, "advice"), notice->advice, notice->advice_count, "", "\n");
-    join(add(holes, "because"), notice->because, notice->because_count, "", ", ");
-    add_text(holes, "service", notice->service);
+    add_because(holes, notice);
+    add_said(holes, "service", notice->service);
     add_text(holes, "agent", notice->agent_id);
     add_text(holes, "region", notice->region);
     add_text(holes, "host", notice->host);
@@ -189,9 +226,10 @@ static void fill_words(struct holes *holes, const struct notice *notice)
     add_text(holes, "version", notice->version);
 }
 
-int notice_expand(const char *body, const struct notice *notice, bool json, struct buf *out, struct err *err)
+int notice_expand(const char *body, const struct notice *notice, bool json, size_t (*escape)(struct slice, size_t, char *),
+                  struct buf *out, struct err *err)
 {
-    struct holes holes = { .count = 0 };
+    struct holes holes = { .escape = escape };
     struct template_vars vars = { .now_ms = notice->at_ms, .json = json };
     char duration[32];
     int rc;

@@ -57,7 +57,8 @@ int notice_json(const struct notice *notice, struct buf *out);
 /* The template of `body`: {{title}} {{text}} {{kind}} {{severity}} {{incident}} {{key}} {{word}} {{was}} {{cause}} {{sentence}} {{advice}} (lines)
  * {{because}} (with commas) {{service}} {{agent}} {{region}} {{host}} {{link}} {{begun}} {{at}} {{duration}} {{changes}} {{version}}, {{status}} (JSON,
  * as it is), and {{now}} {{now_s}} {{uuid}} and the functions of agent/proto/template.h (notifier_holes of agent/conf/conf_notify.c). json: values
- * are escaped as the inside of a JSON string. */
-int notice_expand(const char *body, const struct notice *notice, bool json, struct buf *out, struct err *err);
+ * are escaped as the inside of a JSON string. What servers and brokers say is written by `escape` (struct receiver_type) unless that is NULL. */
+int notice_expand(const char *body, const struct notice *notice, bool json, size_t (*escape)(struct slice, size_t, char *),
+                  struct buf *out, struct err *err);
 
 #endif

@@ -24,6 +24,7 @@ static const struct opt rows[] = {
     { .name = "routing_key",
       .kind = OPT_STRING,
       .offset = offsetof(struct pagerduty_opts, routing_key),
+      .min = 1,
       .flags = OPT_SECRET | OPT_DYNAMIC | OPT_REQUIRED,
       .help = "the integration key of a service's Events API v2 integration" },
     { 0 },

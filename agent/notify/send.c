@@ -80,7 +80,7 @@ static int put_template(const struct notifier_conf *conf, const struct notice *n
 {
     if (!conf->body)
         return 0;
-    if (notice_expand(conf->body, notice, is_json(conf->type), &message->text, err) < 0)
+    if (notice_expand(conf->body, notice, is_json(conf->type), conf->type->escape, &message->text, err) < 0)
         return err_prefix(err, "body");
     message->templated = true;
     if (conf->type->by == RECEIVER_HTTP && !conf->type->has_header)

@@ -181,6 +181,7 @@ const struct receiver_type receiver_slack = {
     .name = "slack",
     .summary = "A message in a channel of Slack, or of what takes Slack's webhooks: Mattermost, Rocket.Chat",
     .by = RECEIVER_HTTP,
+    .escape = escape_mrkdwn,
     .example = "url: \"${file:/run/secrets/slack}\"",
     .compose = compose,
     .judge = judge,

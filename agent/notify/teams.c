@@ -19,6 +19,14 @@ static size_t escape(struct slice rest, size_t len, char out[TOLD_ESCAPE_MAX])
     return rest.len > 1 && rest.data[0] == '{' && rest.data[1] == '{' ? told_break('{', out) : 0;
 }
 
+/* A TextBlock of an operator's own card is Markdown. */
+static size_t escape_markdown(struct slice rest, size_t len, char out[TOLD_ESCAPE_MAX])
+{
+    if ((rest.len > 1 && rest.data[0] == ']' && rest.data[1] == '(') || told_begins_link(rest))
+        return told_break((char)rest.data[0], out);
+    return escape(rest, len, out);
+}
+
 struct run {
     const char *text, *weight, *size, *color; /* NULL: as usual */
     bool subtle;
@@ -180,6 +188,7 @@ const struct receiver_type receiver_teams = {
     .name = "teams",
     .summary = "A card in a channel or chat of Microsoft Teams, through a webhook of its app Workflows",
     .by = RECEIVER_HTTP,
+    .escape = escape_markdown,
     .example = "url: \"${file:/run/secrets/teams}\"",
     .compose = compose,
     .judge = judge,

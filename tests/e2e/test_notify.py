@@ -185,6 +185,23 @@ def test_no_receiver_disturbs_a_check_or_an_answer(tmp_path):
             until(f"{pid} is gone with its group", lambda pid=pid: gone(pid))
 
 
+def test_the_path_of_a_url_that_was_rotated_is_a_secret_too(tmp_path):
+    """Receivers quote the path that they were asked for."""
+    port, secret, file = free_port(), "another-path-of-a-webhook", tmp_path / "url"
+    with receiver("refuse") as hook:
+        file.write_text(hook.url + "\n")
+        file.chmod(0o600)
+        with agent(conf(port, f"name: ops, type: webhook, url: '${{file:{file}}}', after: 0s"), tmp_path) as child:
+            until("the begin is refused", lambda: figures(child, "ops").get("failed") == 1)
+            hook.refuse = lambda conn, _body: hook.answer(conn, "404 Not Found", body=hook.heads[-1].split()[1].encode())
+            file.write_text(hook.url.replace(SECRET, secret) + "\n")
+            with echo_server(port):
+                until("the end is refused", lambda: figures(child, "ops").get("failed") == 2)
+            assert f"/{secret} " in hook.heads[-1], "the new one was used"
+            assert notifier(child, "ops")["message"] == "status 404, want 2xx: ***"
+            assert secret not in child.get("/status").text + child.command("status")[1] + child.err()
+
+
 def gone(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"

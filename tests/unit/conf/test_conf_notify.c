@@ -137,6 +137,10 @@ static void test_errors(void **state)
     refuse(TARGET "notify:\n  - { type: hook }\n", "w.yaml:3:5: notify[0].url: required, but not set: want http:// or https://\n");
     refuse(TARGET "notify:\n  - { type: hook, url: ws://h/secret-secret-secret }\n",
            "w.yaml:3:24: notify[0].url: scheme ws://, want http:// or https://\n");
+    refuse(TARGET "notify:\n  - { type: hook, url: h/secret-secret-secret }\n",
+           "w.yaml:3:24: notify[0].url: want http:// or https:// at its beginning\n");
+    refuse(TARGET "notify:\n  - { type: hook, url: ftp://h/secret-secret-secret }\n",
+           "w.yaml:3:24: notify[0].url: want http:// or https:// at its beginning\n");
     refuse(TARGET "notify:\n  - { type: hook, url: http://h/, tls: { ca_file: /x } }\n",
            "w.yaml:3:24: notify[0].url: http:// has no TLS, but `tls` is set: want https://\n");
     refuse(TARGET "notify:\n  - { type: bell, url: http://h/ }\n",

@@ -51,16 +51,18 @@ static void test_templates(void **state)
 
     (void)state;
     assert_int_equal(notice_expand("{{kind}} {{word}} {{was}} {{key}} {{because}} {{changes}} {{severity}} {{at}} {{duration}}",
-                                   &notice, false, &text, &err),
+                                   &notice, false, NULL, &text, &err),
                      0);
     assert_string_equal(buf_str(&text),
                         "begin not ready ready chat-1@eu-west delivery, bus 0 critical 2026-11-22T10:00:15.000Z 15s");
     buf_reset(&text);
     assert_int_equal(
-        notice_expand("{\"t\":\"{{text}} {{advice}}\",\"s\":{{status}},\"c\":{{json cause}}}", &notice, true, &text, &err), 0);
+        notice_expand("{\"t\":\"{{text}} {{advice}}\",\"s\":{{status}},\"c\":{{json cause}}}", &notice, true, NULL, &text, &err),
+        0);
     is_json(&text, "/s/status", "fail");
     buf_reset(&text);
-    assert_int_equal(notice_expand("{\"t\":\"{{text}}{{title}}{{sentence}}{{link}}\",\"e\":1}", &hostile, true, &text, &err), 0);
+    assert_int_equal(notice_expand("{\"t\":\"{{text}}{{title}}{{sentence}}{{link}}\",\"e\":1}", &hostile, true, NULL, &text, &err),
+                     0);
     is_json(&text, "/e", "1");
     buf_fini(&text);
 }

@@ -358,6 +358,56 @@ static void test_teams_hostile(void **state)
     }
 }
 
+/* In a `body` of the operator's own, what a server says mentions nobody and makes no link either; the operator's link is one. */
+static void test_foreign_texts_in_templates(void **state)
+{
+    static const struct {
+        const struct receiver_type *type;
+        const char *want;
+    } rows[] = {
+        { &receiver_slack, "&lt;!channel&gt; @\xe2\x80\x8b"
+                           "everyone [x]\xe2\x80\x8b"
+                           "(h\xe2\x80\x8b"
+                           "ttp://e/) {{status}}" },
+        { &receiver_discord, "\\<!channel\\> @\xe2\x80\x8b"
+                             "everyone \\[x\\](h\xe2\x80\x8b"
+                             "ttp://e/) {{status}}" },
+        { &receiver_teams, "<!channel> @everyone [x]\xe2\x80\x8b"
+                           "(h\xe2\x80\x8b"
+                           "ttp://e/) {\xe2\x80\x8b"
+                           "{status}}" },
+        { &receiver_webhook, "<!channel> @everyone [x](http://e/) {{status}}" },
+    };
+    struct notice notice = notices_make(NOTICE_BEGIN);
+
+    (void)state;
+    notice.sentence = "<!channel> @everyone [x](http://e/) {{status}}";
+    notice.link = "https://status.example.com/";
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf text = BUF_INIT(MESSAGE_BODY_MAX);
+        struct err err;
+
+        assert_int_equal(notice_expand("{{sentence}}", &notice, false, rows[i].type->escape, &text, &err), 0);
+        assert_string_equal(buf_str(&text), rows[i].want);
+        buf_reset(&text);
+        assert_int_equal(notice_expand("{{text}}|{{title}}", &notice, false, rows[i].type->escape, &text, &err), 0);
+        assert_non_null(strstr(buf_str(&text), "\nhttps://status.example.com/|"));
+        assert_true(!rows[i].type->escape || !strstr(buf_str(&text), "http://e/"));
+        buf_fini(&text);
+    }
+    notice = notices_make_hostile(NOTICE_BEGIN);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf text = BUF_INIT(MESSAGE_BODY_MAX);
+        struct err err;
+
+        assert_int_equal(
+            notice_expand("{{text}}{{title}}{{sentence}}{{because}}{{service}}", &notice, true, rows[i].type->escape, &text, &err),
+            0);
+        assert_true(!rows[i].type->escape || rows[i].type == &receiver_teams || !strstr(buf_str(&text), "@everyone"));
+        buf_fini(&text);
+    }
+}
+
 /* --- pagerduty -------------------------------------------------------------------------------------------------------------------- */
 
 static void test_pagerduty(void **state)
@@ -628,6 +678,7 @@ int main(void)
         cmocka_unit_test(test_discord_query),
         cmocka_unit_test(test_teams),
         cmocka_unit_test(test_teams_hostile),
+        cmocka_unit_test(test_foreign_texts_in_templates),
         cmocka_unit_test(test_pagerduty),
         cmocka_unit_test(test_pagerduty_hostile),
         cmocka_unit_test(test_pagerduty_key_that_cannot_be_read),
