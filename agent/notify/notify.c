@@ -348,7 +348,8 @@ static uint64_t pause_ms(unsigned tries, uint64_t asked_ms)
 static bool is_hopeless(const struct notifier *notifier, uint64_t now_ms)
 {
     const struct waiting *item = notifier->queue;
-    bool matters = is_awaited(notifier, item) || (!item->next && item->say.kind != NOTICE_END);
+    bool is_so = notifier->policy.fault && notifier->policy.incident == item->say.incident;
+    bool matters = is_awaited(notifier, item) || (is_so && !item->next);
 
     return now_ms - item->born_ms >= (uint64_t)(matters ? NOTIFY_RETRY_OPEN_MS : NOTIFY_RETRY_FOR_MS);
 }

@@ -339,6 +339,24 @@ static void test_what_is_so_is_not_given_up_after_an_hour(void **state)
     end(&stage);
 }
 
+/* Where `on` does not name ready, no end takes the place of a begin: it is not told a day late. */
+static void test_what_is_over_is_given_up_after_an_hour(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    begin(&stage, "{ type: pipe, name: p, after: 0s, on: [not_ready] }");
+    program = "/bin/false";
+    become(&stage, "not ready", "server_down");
+    await(&stage, NOTIFIED_RETRIED, 1);
+    become(&stage, "ready", "healthy");
+    advance(&stage, 120 * MINUTE_MS);
+    become(&stage, "ready", "healthy");
+    await(&stage, NOTIFIED_FAILED, 1);
+    assert_int_equal(stage.view->waiting, 0);
+    end(&stage);
+}
+
 /* The webhook's URL was wrong, and is put right: the fault that lasts is told at once, and only once. */
 static void test_a_reload_tells_what_was_refused(void **state)
 {
@@ -376,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_the_end_of_what_was_told_is_kept),
         cmocka_unit_test(test_what_is_so_is_not_given_up_after_an_hour),
         cmocka_unit_test(test_a_reload_tells_what_was_refused),
+        cmocka_unit_test(test_what_is_over_is_given_up_after_an_hour),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
