@@ -18,7 +18,7 @@
 #define S(n) ((n) * INT64_C(1000))
 #define M(n) S((n) * 60)
 #define H(n) M((n) * 60)
-enum { WALKS = 3000, /* POLICY_WALKS in the environment asks for more */ STEPS = 40, TIMES_MAX = 4096, SPIN_MAX = 4, LATE_MS = 50 };
+enum { WALKS = 1000, /* POLICY_WALKS in the environment asks for more */ STEPS = 40, TIMES_MAX = 4096, SPIN_MAX = 4, LATE_MS = 50 };
 
 struct walk {
     uint64_t seed, random;
@@ -162,6 +162,11 @@ static void reload(struct walk *walk)
         walk->told = walk->policy.told;
     make_rules(walk);
     walk->policy.rules = walk->rules;
+    if (walk->policy.fault && !random_of(walk, 3)) { /* nobody had heard of it */
+        policy_untell(&walk->policy);
+        walk->told = false;
+        walk->incident = 0;
+    }
     walk->bad_since_ms = walk->well_since_ms = -1;
     become(walk,
            &(struct policy_state){ .faults = walk->state.faults, .unknown = walk->state.unknown, .cause = walk->state.cause });
