@@ -30,7 +30,10 @@ enum {
     LINK_MS = 3000,                /* for the connection and the first event */
     QUIET_MS = 3 * EVENTS_TICK_MS, /* without any event the agent is lost */
     RETRY_MS = 500,
-    AGAIN_MS = 50, /* after an end of the agent's own, which may be about to listen elsewhere */
+    AGAIN_MS = 50, /* after an end of the agent's own, which may be about to listen elsewhere; twice as long each time … */
+    AGAIN_MAX_MS = 4000,
+    LASTED_MS =
+        5000, /* … but after a stream that has lasted: where more watch than the agent takes, they would end each other's for ever */
     KEYS_MS = 30,
     PIPE_MS = 1000, /* how often it is seen that nobody reads stdout any more */
     FULL_MS = 50,   /* how often a full pipe is tried again */
@@ -61,7 +64,9 @@ struct watch {
     struct sse_reader events;
     struct timer due; /* connecting, silence, or the next try */
     bool heard;       /* an event has come over this connection */
-    int64_t gone_ms;  /* wall: since when there is none; 0: there is */
+    uint64_t open_ms; /* since when it is there */
+    uint32_t again_ms;
+    int64_t gone_ms; /* wall: since when there is none; 0: there is */
     bool told_gone;
     char why[WHY_MAX];
     /* what is asked after a change */
@@ -279,14 +284,28 @@ static void tell_gone(struct watch *watch)
     draw(watch);
 }
 
+static uint32_t take_pause(struct watch *watch, bool may_be_back)
+{
+    uint32_t pause_ms = watch->again_ms;
+
+    if (!may_be_back)
+        return RETRY_MS;
+    if (!pause_ms || clock_now_ms() - watch->open_ms >= LASTED_MS)
+        pause_ms = AGAIN_MS;
+    watch->again_ms = 2 * pause_ms < AGAIN_MAX_MS ? 2 * pause_ms : AGAIN_MAX_MS;
+    return pause_ms;
+}
+
 static void lose_since(struct watch *watch, const char *why, bool may_be_back, int64_t since_ms)
 {
+    uint32_t pause_ms = take_pause(watch, may_be_back);
+
     drop_link(watch);
     if (!watch->gone_ms)
         watch->gone_ms = since_ms;
     snprintf(watch->why, sizeof watch->why, "%s", why);
-    timer_start(&watch->due, may_be_back ? AGAIN_MS : RETRY_MS);
-    if (!may_be_back)
+    timer_start(&watch->due, pause_ms);
+    if (!may_be_back || pause_ms > RETRY_MS)
         tell_gone(watch);
 }
 
@@ -362,6 +381,7 @@ static void on_open(void *user, struct stream *stream)
     struct watch *watch = user;
 
     watch->dial = NULL;
+    watch->open_ms = clock_now_ms();
     watch->stream = stream;
     stream_start(stream, &stream_events, watch);
     if (stream_write(stream, slice_str(request)) < 0)

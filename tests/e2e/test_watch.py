@@ -266,32 +266,48 @@ def test_nobody_waits_for_a_full_pipe(tmp_path):
         assert len(lines) < 10
 
 
-def test_bytes_that_are_no_events_are_silence(tmp_path):
-    """Something else has taken the agent's place, and never stops talking."""
-    def talk(peer):
+@contextlib.contextmanager
+def in_the_place_of_an_agent(path, talk):
+    """A server on the admin socket that answers /status as an agent, and /events as talk(peer) does; yields what `status --watch` says to that."""
+    def answer(peer):
         with contextlib.suppress(OSError), peer:
             if b"/status" in peer.recv(4096):
                 peer.sendall(b'HTTP/1.0 200 OK\r\n\r\n{"status":"pass"}\n')
                 return
             peer.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
-            while True:
-                peer.sendall(b"data: x")
-                time.sleep(0.05)
+            talk(peer)
 
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(tmp_path / "sock"))
+        sock.bind(str(path))
         sock.listen(16)
 
         def accept():
             with contextlib.suppress(OSError):
                 while True:
-                    threading.Thread(target=talk, args=(sock.accept()[0],), daemon=True).start()
+                    threading.Thread(target=answer, args=(sock.accept()[0],), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
-        child = Process([BINARY, "status", "--watch", "--admin", f"unix:{tmp_path}/sock"])
+        child = Process([BINARY, "status", "--watch", "--admin", f"unix:{path}"])
         try:
-            until("the agent is lost", lambda: "it does not answer; trying again" in child.out())
+            yield child
         finally:
             child.end()
             child.cleanup()
             sock.shutdown(socket.SHUT_RDWR)
+
+
+def test_bytes_that_are_no_events_are_silence(tmp_path):
+    """Something else has taken the agent's place, and never stops talking."""
+    def talk(peer):
+        while True:
+            peer.sendall(b"data: x")
+            time.sleep(0.05)
+
+    with in_the_place_of_an_agent(tmp_path / "sock", talk) as child:
+        until("the agent is lost", lambda: "it does not answer; trying again" in child.out())
+
+
+def test_streams_that_do_not_last(tmp_path):
+    """Where more watch than the agent takes, each that comes ends another's stream: they come back ever later, and say so."""
+    with in_the_place_of_an_agent(tmp_path / "sock", lambda peer: peer.sendall(b"event: snapshot\ndata: {}\n\n")) as child:
+        until("the agent is lost", lambda: "agent lost" in child.out())
