@@ -88,6 +88,7 @@ static bool put_off(struct httpd_conn *conn, const struct httpd_reply *reply, ui
     if (conn->httpd->closing)
         return false;
     conn->waiting = true;
+    conn->passing = reply->passing;
     conn->ask_ms = clock_now_ms() + reply->wait_ms;
     conn->first_ms = first_ms;
     return true;
@@ -405,8 +406,10 @@ void httpd_wake(struct httpd *httpd)
 unsigned httpd_waiting(const struct httpd *httpd)
 {
     unsigned count = 0;
-    list_each (node, &httpd->conns)
-        count += list_entry(node, struct httpd_conn, node)->waiting;
+    list_each (node, &httpd->conns) {
+        const struct httpd_conn *conn = list_entry(node, struct httpd_conn, node);
+        count += conn->waiting && !conn->passing;
+    }
     return count;
 }
 

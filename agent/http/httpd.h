@@ -29,6 +29,8 @@ struct httpd_reply {
     /* Not 0: there is no answer yet. The handler is asked again after this time, or at httpd_wake. What it has written into headers and
      * body is thrown away. A client that closes its side meanwhile is closed. Needs max_waiting. */
     uint32_t wait_ms;
+    bool
+        passing; /* with wait_ms: nobody has to be answered before the server closes, and the first to be ended where too many wait */
     /* The answer is a stream (httpd_options.next): status, content_type and headers are sent, and body is thrown away. A HEAD gets the same
      * headers and no stream. Needs max_streams. */
     bool stream;
@@ -80,8 +82,9 @@ struct httpd *httpd_open(struct loop *loop, const struct listen_address *address
 void httpd_close(struct httpd *httpd); /* finishes what is being written, bounded by 500 ms; frees itself. Handlers may call it */
 void httpd_wake(
     struct httpd *httpd); /* the handler is asked again for each request that was put off, in the next turn of the loop */
-unsigned httpd_waiting(const struct httpd *httpd); /* requests that are put off */
-void httpd_news(struct httpd *httpd);              /* `next` is asked for each reader, in the next turns of the loop */
+unsigned httpd_waiting(
+    const struct httpd *httpd);       /* requests that are put off and have to be answered: not those that are `passing` */
+void httpd_news(struct httpd *httpd); /* `next` is asked for each reader, in the next turns of the loop */
 unsigned httpd_streams(const struct httpd *httpd); /* clients that read streams */
 uint16_t httpd_port(const struct httpd *httpd);
 bool httpd_lost(const struct httpd *httpd); /* the file of its unix socket is no longer there */

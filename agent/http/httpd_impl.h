@@ -54,6 +54,7 @@ struct httpd_conn {
     uint64_t since_ms;         /* in its state; HTTPD_WRITING: since something was last taken */
     enum httpd_state state;
     bool waiting;      /* its request is put off … */
+    bool passing;      /* … as httpd_reply.passing says … */
     bool again;        /* … and the handler is to be asked again */
     uint64_t first_ms; /* … since it was first handled */
     uint64_t ask_ms;   /* … and when that is, at the latest */

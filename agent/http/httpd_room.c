@@ -116,6 +116,23 @@ void httpd_shrink_pending(struct httpd *httpd)
         give_way(victim);
 }
 
+static size_t count_waiting(const struct httpd *httpd)
+{
+    size_t count = 0;
+    list_each (node, &httpd->conns)
+        count += list_entry(node, struct httpd_conn, node)->waiting;
+    return count;
+}
+
+static bool gives_way_before(const struct httpd_conn *conn, const struct httpd_conn *other, bool streams)
+{
+    if (!streams && conn->passing != other->passing)
+        return conn->passing;
+    if (conn->holder->count != other->holder->count)
+        return conn->holder->count > other->holder->count;
+    return conn->first_ms < other->first_ms;
+}
+
 /* Not by httpd_seat.c: those that wait, and those that read a stream, have all brought a whole request. A flood from one address ends its own. */
 static struct httpd_conn *longest_of_most(struct httpd *httpd, bool streams, const struct httpd_conn *newest)
 {
@@ -124,9 +141,7 @@ static struct httpd_conn *longest_of_most(struct httpd *httpd, bool streams, con
         struct httpd_conn *conn = list_entry(node, struct httpd_conn, node);
         if (conn == newest || !(streams ? conn->streaming : conn->waiting))
             continue;
-        bool more = victim && conn->holder->count > victim->holder->count;
-        bool longer = victim && conn->holder->count == victim->holder->count && conn->first_ms < victim->first_ms;
-        if (!victim || more || longer)
+        if (!victim || gives_way_before(conn, victim, streams))
             victim = conn;
     }
     return victim;
@@ -134,7 +149,7 @@ static struct httpd_conn *longest_of_most(struct httpd *httpd, bool streams, con
 
 void httpd_bound_waiting(struct httpd *httpd, const struct httpd_conn *newest)
 {
-    struct httpd_conn *victim = httpd_waiting(httpd) > httpd->options.max_waiting ? longest_of_most(httpd, false, newest) : NULL;
+    struct httpd_conn *victim = count_waiting(httpd) > httpd->options.max_waiting ? longest_of_most(httpd, false, newest) : NULL;
     if (!victim)
         return;
     httpd_conn_close(victim);

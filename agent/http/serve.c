@@ -248,6 +248,7 @@ static bool begin_own(const struct question *question, struct httpd_reply *reply
     if (!question->own_ns || now_ns >= *question->own_ns)
         return true;
     if (question->request->waited_ms < OWN_WAIT_MS) {
+        reply->passing = true;
         reply->wait_ms = (uint32_t)((*question->own_ns - now_ns) / NS_PER_MS) + 1;
         return false;
     }

@@ -45,6 +45,7 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
     asked_again += request->again;
     if (slice_equal_str(request->path, "/wait") && !answer_now && request->waited_ms < PATIENCE_MS / 2) {
         buf_append_str(reply->body, "thrown away");
+        reply->passing = httpd_query(request, "passing", size, sizeof size);
         reply->wait_ms =
             httpd_query(request, "ms", size, sizeof size) && !request->again ? (uint32_t)strtoul(size, NULL, 10) : PATIENCE_MS;
         answer_now = !request->again && httpd_query(request, "once", size, sizeof size);
@@ -794,6 +795,27 @@ static void who_goes_away_is_forgotten_and_floods_end_their_own(void **state)
     assert_int_equal(shed, 1); /* it is told once in ten seconds */
 }
 
+/* Whose answer does not matter as much neither keeps a server that is to end, nor takes the place of the others. */
+static void those_in_passing_are_ended_first(void **state)
+{
+    (void)state;
+    int fds[9];
+    open_server();
+    int fd = put_off("/wait");
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++) { /* eight may wait: two of them are ended */
+        fds[i] = put_off("/wait?passing");
+        let_settle();
+        assert_int_equal(httpd_waiting(httpd), 1);
+    }
+    answer_now = true;
+    httpd_wake(httpd);
+    assert_in(get_all(fd), "[GET|/wait||0]");
+    assert_string_equal(get_all(fds[0]), "");
+    assert_in(get_all(fds[8]), "[GET|/wait|passing|0]");
+    for (size_t i = 1; i < 8; i++)
+        close(fds[i]);
+}
+
 static void closing_ends_those_that_wait(void **state)
 {
     (void)state;
@@ -859,6 +881,7 @@ int main(void)
         with_loop(it_is_asked_again_when_its_time_is_over),
         with_loop(what_comes_behind_it_waits_too),
         with_loop(who_goes_away_is_forgotten_and_floods_end_their_own),
+        with_loop(those_in_passing_are_ended_first),
         with_loop(closing_ends_those_that_wait),
         cmocka_unit_test(queries_are_read),
     };
