@@ -161,7 +161,8 @@ static void remark(struct run *run, const struct look_seen *seen, struct server_
     else if (!seen->processes && opts->unit)
         snprintf(stats->remark, size, "no process of the unit %.100s can be seen: memory, descriptors and CPU are unknown",
                  opts->unit);
-    else if (!seen->processes)
+    else if (!seen->processes &&
+             seen->listeners) /* else the sentence says that its socket is gone, and with it the way to its process */
         snprintf(
             stats->remark, size,
             "the server's process cannot be seen (another user's, or in another pid namespace): memory, descriptors and CPU are "

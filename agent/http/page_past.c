@@ -97,11 +97,46 @@ int64_t page_past_since(const struct page *page)
             break;
         since_ms = change->at_ms;
     }
-    return since_ms;
+    return since_ms ? since_ms : page->view->untold_ms;
+}
+
+static struct history_incident begun_now(const struct agent_view *view, const char *word)
+{
+    return (struct history_incident){ .begin_ms = view->untold_ms,
+                                      .worst = view->verdict.live ? word : "not live",
+                                      .cause = view->diagnosis.cause,
+                                      .sentence = view->diagnosis.sentence,
+                                      .plain = view->diagnosis.plain };
+}
+
+/* What /ready says, the history hears when the cause is clear, up to three seconds later. Until then the page tells it itself: a page that is not
+ * ready and knows of no incident would contradict itself. */
+static size_t bring_up_to_date(const struct agent_view *view, struct history_incident *incidents, size_t count)
+{
+    const char *word = report_word(view, REPORT_READY);
+    bool lasts = count && !incidents[0].end_ms, ready = strcmp(word, "ready") == 0;
+    bool bad = strcmp(word, "degraded") == 0 || strcmp(word, "not ready") == 0;
+
+    if (!view->untold_ms)
+        return count;
+    if (lasts && ready && view->verdict.live)
+        incidents[0].end_ms = view->untold_ms;
+    if (lasts || !bad)
+        return count;
+    if (count == PAST_INCIDENTS_MAX)
+        count--;
+    memmove(incidents + 1, incidents, count * sizeof *incidents);
+    incidents[0] = begun_now(view, word);
+    return count + 1;
 }
 
 bool page_past_incidents(const struct page *page, struct history_incident out[PAST_INCIDENTS_MAX], size_t *count)
 {
-    *count = page->view->history ? history_incidents(page->view->history, page->look->now_ms - DAY_MS, out, PAST_INCIDENTS_MAX) : 0;
-    return page->view->history;
+    const struct agent_view *view = page->view;
+
+    *count = 0;
+    if (!view->history)
+        return false;
+    *count = bring_up_to_date(view, out, history_incidents(view->history, page->look->now_ms - DAY_MS, out, PAST_INCIDENTS_MAX));
+    return true;
 }

@@ -395,7 +395,8 @@ const struct rule diagnose_rules[] = {
         .need = ON_SESSION | FRESH_WORKS,
         .reasons = { R(SILENT_DROP) },
         .plain = "Open connections fall silent without an end, while new ones work",
-        .advice = { "Something in between forgets connections (NAT, firewall, load balancer): raise its idle timeout, or ping more "
+        .advice = { "If the server hung just before this: they were lost then, and this ends by itself",
+                    "Something in between forgets connections (NAT, firewall, load balancer): raise its idle timeout, or ping more "
                     "often",
                     "If nothing is in between, the server has lost track of its older connections: look at its log" },
     },

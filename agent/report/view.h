@@ -66,7 +66,9 @@ struct agent_view {
     bool leaving;                  /* the agent has been asked to end (SIGTERM): it is draining until then */
     const char *nonce;             /* of this run of the agent: another one means that it was restarted */
     const struct history *history; /* NULL: none is kept (once) */
-    uint64_t late_ms;              /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */
+    int64_t
+        untold_ms; /* since when the word is another than the history's newest: that waits until the cause is clear; 0: no change waits */
+    uint64_t late_ms; /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */
 };
 
 #endif

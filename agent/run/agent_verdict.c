@@ -226,6 +226,7 @@ const struct agent_view *agent_current_view(struct agent *agent)
     agent->view.loop_lag = agent->loop->turns;
     prom_merge(&agent->view.loop_lag, &agent->host.stall.lag);
     agent->view.stalls = agent->host.stall.stalls;
+    agent->view.untold_ms = agent->story.pending ? agent->story.next.at_ms : 0;
     return &agent->view;
 }
 

@@ -169,6 +169,7 @@ def test_a_restart_is_named(tmp_path):
             until("all are counted", lambda: established(watch) == 50)
             child.end(signal.SIGKILL)
             until("it is gone, and that is a warning", lambda: reason(watch) == ("warn", "server_gone"))
+            assert watch.check("server")["message"].endswith("the server's socket is gone"), watch.check("server")  # and blames no namespace
             assert watch.ready()
         with server("127.0.0.1", port):
             until("it is there", lambda: figures(watch)["restarted"] and watch.check("server")["state"] in ("pass", "warn"))

@@ -436,6 +436,33 @@ static void make_hostile(const char *text)
     world.checks[5].broker_type = world.checks[2].type = text;
 }
 
+/* The history hears of a change when its cause is clear, up to three seconds after /ready. */
+static void a_fault_that_has_just_begun_is_an_incident(void **state)
+{
+    (void)state;
+    make_world();
+    check_fail(&world.checks[1], REASON_SILENT_DROP, "no pong");
+    world_judge(&world, false, true);
+    world.view.untold_ms = NOW - 400;
+    const char *text = look_at(&world.view, true, false);
+    assert_in(text, "<dt>Since</dt>");
+    assert_in(strstr(text, "<section id=incidents"), "<b>it lasts</b>");
+    assert_in(strstr(text, "<section id=incidents"), "application_frozen");
+}
+
+static void an_incident_that_has_just_ended_does_not_last(void **state)
+{
+    (void)state;
+    make_world();
+    note(2, "not ready", "application_frozen", "secret sentence: no pong");
+    assert_in(look_at(&world.view, true, false), "<b>it lasts</b>");
+    world.view.untold_ms = NOW - 400;
+    const char *text = look_at(&world.view, true, false);
+    assert_in(text, "<h1>Ready</h1>");
+    assert_in(text, "<dt>Since</dt>");
+    assert_not_in(text, "<b>it lasts</b>");
+}
+
 static void no_text_changes_what_the_page_is_made_of(void **state)
 {
     (void)state;
@@ -576,6 +603,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_state_says_its_word, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_known_is_not_good, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_fault_says_whose_it_is_and_what_to_do, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_fault_that_has_just_begun_is_an_incident, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_incident_that_has_just_ended_does_not_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_text_changes_what_the_page_is_made_of, set_up, tear_down),
         cmocka_unit_test_setup_teardown(users_of_the_service_see_no_infrastructure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_see_reasons_only, set_up, tear_down),
