@@ -60,7 +60,9 @@ static void put_witnesses(struct page *page)
         page_put(page, i ? ", " : "");
         page_text(page, diagnosis->because[i], NAME_BYTES);
     }
-    if (diagnosis->because_count > NAMES_MAX)
+    if (diagnosis->because_more)
+        page_put(page, " and others");
+    else if (diagnosis->because_count > NAMES_MAX)
         page_printf(page, " and %zu more", diagnosis->because_count - NAMES_MAX);
     page_put(page, "</dd></div>");
 }

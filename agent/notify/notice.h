@@ -34,6 +34,7 @@ struct notice {
     size_t advice_count;
     const char *const *because; /* names of checks */
     size_t because_count;
+    bool because_more;   /* there are others */
     const char *service; /* the target's URL, without secrets */
     const char *agent_id, *region, *host;
     const char *link;        /* page.url: the status page; NULL: not configured */

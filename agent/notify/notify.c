@@ -42,6 +42,7 @@ struct told {
     size_t advice_count;
     char because[DIAGNOSIS_BECAUSE_MAX][CHECK_NAME_MAX];
     size_t because_count;
+    bool because_more;
 };
 
 struct waiting { /* one message */
@@ -262,6 +263,7 @@ static void make_notice(const struct notifier *notifier, const struct waiting *i
                                .advice_count = item->told.advice_count,
                                .because = parts->because,
                                .because_count = item->told.because_count,
+                               .because_more = item->told.because_more,
                                .service = view->service_id,
                                .agent_id = conf->agent_id,
                                .region = conf->region,
@@ -482,6 +484,7 @@ static void keep_fault(struct told *told, const struct story_state *state, const
     secret_scrub(told->sentence);
     for (size_t i = 0; same && i < diagnosis->advice_count; i++)
         told->advice[told->advice_count++] = diagnosis->advice[i];
+    told->because_more = same && diagnosis->because_more;
     for (size_t i = 0; same && i < diagnosis->because_count; i++)
         snprintf(told->because[told->because_count++], CHECK_NAME_MAX, "%s", diagnosis->because[i]);
 }

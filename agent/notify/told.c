@@ -250,6 +250,7 @@ static void add_checks(struct facts *facts, const struct notice *notice)
     struct buf names = BUF_INIT(MAX);
     for (size_t i = 0; i < notice->because_count; i++)
         buf_printf(&names, "%s%s", i ? ", " : "", notice->because[i]);
+    buf_printf(&names, "%s", notice->because_more ? " and others" : "");
     add_fact(facts, notice->because_count == 1 ? "Check" : "Checks", buf_str(&names));
     buf_fini(&names);
 }

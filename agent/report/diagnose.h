@@ -5,6 +5,7 @@
 #ifndef WSHEALTHD_REPORT_DIAGNOSE_H
 #define WSHEALTHD_REPORT_DIAGNOSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { DIAGNOSIS_ADVICE_MAX = 4, DIAGNOSIS_BECAUSE_MAX = 8, DIAGNOSIS_PLAIN_MAX = 384 };
@@ -17,6 +18,7 @@ struct diagnosis {
     size_t advice_count;
     const char *because[DIAGNOSIS_BECAUSE_MAX]; /* names of checks */
     size_t because_count;
+    bool because_more; /* others say so too, for whom there was no room */
 };
 
 struct agent_view;

@@ -103,4 +103,6 @@ void diagnosis_blame(struct diagnosis *out, const struct check_view *check)
             return;
     if (out->because_count < DIAGNOSIS_BECAUSE_MAX)
         out->because[out->because_count++] = check->name;
+    else
+        out->because_more = true;
 }

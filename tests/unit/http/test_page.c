@@ -444,7 +444,9 @@ static void a_fault_that_has_just_begun_is_an_incident(void **state)
     check_fail(&world.checks[1], REASON_SILENT_DROP, "no pong");
     world_judge(&world, false, true);
     world.view.untold_ms = NOW - 400;
+    world.view.diagnosis.because_more = true;
     const char *text = look_at(&world.view, true, false);
+    assert_in(text, "ping and others</dd>");
     assert_in(text, "<dt>Since</dt>");
     assert_in(strstr(text, "<section id=incidents"), "<b>it lasts</b>");
     assert_in(strstr(text, "<section id=incidents"), "application_frozen");

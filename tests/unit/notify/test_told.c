@@ -144,6 +144,9 @@ static void test_facts(void **state)
     assert_string_equal(value_of(&notice, "Instance"), "chat-1 in eu-west, on node7.example.com");
     assert_string_equal(value_of(&notice, "Server"), "ws://127.0.0.1:8080/ws");
     assert_string_equal(value_of(&notice, "Before this"), "(none)");
+    notice.because_more = true;
+    assert_string_equal(value_of(&notice, "Checks"), "delivery, bus and others");
+    notice.because_more = false;
     notice.changes = 14;
     notice.left_out = 1;
     assert_string_equal(value_of(&notice, "Before this"), "changed 14 times, 1 message left out");

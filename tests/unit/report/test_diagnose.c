@@ -191,6 +191,22 @@ static void test_server_down(void **state)
     assert_non_null(strstr(world.view.diagnosis.sentence, "handshake: nothing listens on 127.0.0.1:8080"));
     assert_string_equal(world.view.diagnosis.because[0], "handshake");
     assert_int_equal(world.view.diagnosis.because_count, 4); /* site only reports */
+    assert_false(world.view.diagnosis.because_more);
+}
+
+static void test_more_checks_than_it_names(void **state)
+{
+    static const char *const names[] = { "a", "b", "c", "d", "e" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        world_add(&world, names[i], "ping", "local", GATE_READY);
+    fail_all(REASON_CONNECT_REFUSED, "nothing listens on 127.0.0.1:8080");
+    for (size_t i = 0; i < world.view.check_count; i++)
+        check_fail(&world.checks[i], REASON_CONNECT_REFUSED, "nothing listens on 127.0.0.1:8080");
+    assert_cause("server_down");
+    assert_int_equal(world.view.diagnosis.because_count, DIAGNOSIS_BECAUSE_MAX);
+    assert_true(world.view.diagnosis.because_more);
 }
 
 /* The held connection tells first; the others' last rounds are older than that and prove nothing. */
@@ -1608,6 +1624,7 @@ int main(void)
         T(test_draining_says_who_is_left),
         T(test_agent_stalled),
         T(test_server_down),
+        T(test_more_checks_than_it_names),
         T(test_a_server_that_has_just_died),
         T(test_evidence_of_rounds_that_began_together),
         T(test_connect),
