@@ -46,8 +46,8 @@ static void put_row(const struct watch_page *page, const char *line, size_t len,
         size_t char_len = text_char_len(slice_make(line + at, len - at)), used = char_len ? char_len : 1;
 
         if (colour) {
-            *ink = colour == strlen(plain) && memcmp(line + at, plain, colour) == 0 ? (struct slice){ 0 }
-                                                                                    : slice_make(line + at, colour);
+            bool ends = colour == strlen(plain) && memcmp(line + at, plain, colour) == 0;
+            *ink = slice_make(line + at, ends ? 0 : colour);
             if (page->colour && !full)
                 buf_append(out, line + at, colour);
             at += colour;

@@ -369,8 +369,8 @@ enum members_news members_take(struct members *members, struct slice line, struc
                                const struct member **who, enum fleet_refusal *why)
 {
     struct summary *summary = &members->read;
-    const struct member *unasked_who;
-    enum fleet_refusal unasked_why, refusal = summary_read(line, key, summary);
+    const struct member *unasked_who = NULL;
+    enum fleet_refusal unasked_why = FLEET_REFUSED_NONE, refusal = summary_read(line, key, summary);
 
     who = who ? who : &unasked_who;
     why = why ? why : &unasked_why;
