@@ -201,18 +201,33 @@ static bool is_one_of(const char *const *words, const char *word)
     return false;
 }
 
-/* The section that an unknown key belongs into, because somebody forgot to indent it; or NULL. */
-static const char *section_of(const struct reader_part parts[2], const char *key)
+/* The section that an unknown key belongs into, because somebody forgot to indent it; or NULL. Of several that have such a key it is the one
+ * that stands right above, or the one that cannot be without it, or the first. */
+static const char *section_of(const struct reader_part parts[2], const struct node *map, const struct node *unknown)
 {
+    const char *section = NULL;
+
+    for (const struct node *node = map->first; node != unknown; node = node->next)
+        for (size_t i = 0; i < 2; i++) {
+            const struct opt *row = opt_find(parts[i].rows, node->key);
+
+            if (row && row->kind == OPT_SECTION && opt_find(row->rows, unknown->key))
+                section = row->name;
+        }
+    if (section)
+        return section;
     for (size_t i = 0; i < 2; i++)
-        for (const struct opt *row = parts[i].rows; row && row->name; row++)
-            if (row->kind == OPT_SECTION && opt_find(row->rows, key))
-                return row->name;
-    return NULL;
+        for (const struct opt *row = parts[i].rows; row && row->name; row++) {
+            const struct opt *inner = row->kind == OPT_SECTION ? opt_find(row->rows, unknown->key) : NULL;
+
+            if (inner && (!section || (inner->flags & OPT_REQUIRED)))
+                section = row->name;
+        }
+    return section;
 }
 
-static void refuse_unknown(struct reader *reader, const struct node *node, const struct reader_part parts[2],
-                           const char *const *others)
+static void refuse_unknown(struct reader *reader, const struct node *map, const struct node *node,
+                           const struct reader_part parts[2], const char *const *others)
 {
     const char *names[NAMES_MAX];
     size_t count = 0;
@@ -222,7 +237,7 @@ static void refuse_unknown(struct reader *reader, const struct node *node, const
     for (; others && *others && count < NAMES_MAX; others++)
         names[count++] = *others;
     const char *near = text_nearest(node->key, names, count);
-    const char *below = section_of(parts, node->key);
+    const char *below = section_of(parts, map, node);
     if (below)
         conf_error_at(reader->errors, node->key_mark, reader->trail.text, "is a key of '%s': move it below that, and indent it",
                       below);
@@ -248,7 +263,7 @@ void read_map(struct reader *reader, const struct node *map, const struct reader
         else if (second)
             reader_row(reader, second, node, parts[1].base);
         else if (!is_one_of(others, node->key))
-            refuse_unknown(reader, node, parts, others);
+            refuse_unknown(reader, map, node, parts, others);
         trail_cut(&reader->trail, cut);
     }
 }

@@ -88,6 +88,8 @@ def test_config_init_in_a_missing_directory(tmp_path):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("target:\nurl: ws://127.0.0.1:1/\n", ["2:1", "is a key of 'target'", "indent it"]),
+    ("page:\nurl: http://127.0.0.1:1/\n", ["2:1", "is a key of 'page'"]),
+    ("listen: off\nurl: ws://127.0.0.1:1/\n", ["2:1", "is a key of 'target'"]),
     ("target:\n    url: ws://h/\n  origin: x\n", ["3:3", "indentation fits no key"]),
     ("target: { url: ws://h/ }\nlog:\n  level: info\n   format: json\n", ["4:", "indented further"]),
     ("target:\n  url: ws://h/\n\torigin: x\n", ["3:", "tab"]),
