@@ -199,9 +199,11 @@ static void http_start(struct run *run)
     char *host = NULL;
     struct err err;
     bool failed = false;
-    struct fetch_request request = {
-        .url = &state->url, .max_body_bytes = HTTP_BODY_MAX, .method = opts->method ? "HEAD" : "GET", .trace = run->trace
-    };
+    struct fetch_request request = { .url = &state->url,
+                                     .max_body_bytes = HTTP_BODY_MAX,
+                                     .method = opts->method ? "HEAD" : "GET",
+                                     .each = run->each,
+                                     .trace = run->trace };
 
     state->url = *run->url;
     if (opts->url)

@@ -514,6 +514,7 @@ int conn_open(struct conn *conn, const struct conn_options *options, const struc
     setup->target.http2 = report->http2 = options->http2;
     setup->body = BUF_INIT(BODY_BYTES_MAX);
     conn_trace_begin(conn, options->trace);
+    setup->target.each = options->each;
     setup->target.trace = options->trace;
     setup->target.trace_number = conn_trace_number(conn);
     conn->setup = setup;

@@ -137,9 +137,10 @@ struct conn_options {
     /* For dialogues: join that connection instead of opening one (agent/client/share.h); NULL: none. `asker` is then on whose behalf. */
     struct share *share;
     const struct asker *asker;
-    bool shared;         /* it is such a connection itself: its farewell is counted */
-    bool http2;          /* over HTTP/2 (RFC 8441); else HTTP/1.1 */
-    struct trace *trace; /* who records the conversation; must outlive the connection. NULL: nobody */
+    bool shared;            /* it is such a connection itself: its farewell is counted */
+    bool http2;             /* over HTTP/2 (RFC 8441); else HTTP/1.1 */
+    struct dial_each *each; /* one of the addresses of the name (agent/net/dial.h); NULL: any. Not for shared connections */
+    struct trace *trace;    /* who records the conversation; must outlive the connection. NULL: nobody */
 };
 
 /* Zero the conn before its first use. 0, or -1 when a ${file:…} of the target cannot be read (agent_error): no callback comes then. */

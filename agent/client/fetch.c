@@ -238,6 +238,7 @@ struct fetch *fetch_start(struct loop *loop, const struct fetch_request *request
                                           .tls = request->tls ? tls_context_ref(request->tls) : NULL,
                                           .server_name = request->server_name,
                                           .proxy = request->proxy,
+                                          .each = request->each,
                                           .trace = request->trace,
                                           .trace_number = trace_connection(request->trace) };
     timer_init(&fetch->deadline, loop, on_deadline, fetch);

@@ -14,10 +14,11 @@ struct fetch_request {
     const char *host;    /* the Host header; NULL: the url's authority */
     const char *headers; /* further lines, each ended by \r\n; NULL: none. A User-Agent is added where they have none */
     struct slice body;
-    size_t max_body_bytes; /* of a longer body the rest is counted and dropped */
-    bool whole;            /* a longer body is an error, as soon as it is known to be longer */
-    struct trace *trace;   /* who records it; must outlive the fetch. NULL: nobody */
-    uint64_t timeout_ms;   /* named in the error of a passed deadline; fetch keeps it itself */
+    size_t max_body_bytes;  /* of a longer body the rest is counted and dropped */
+    bool whole;             /* a longer body is an error, as soon as it is known to be longer */
+    struct dial_each *each; /* one of the addresses of the name; NULL: any */
+    struct trace *trace;    /* who records it; must outlive the fetch. NULL: nobody */
+    uint64_t timeout_ms;    /* named in the error of a passed deadline; fetch keeps it itself */
 };
 struct fetch_result {
     const struct http_head *head; /* NULL when it failed before one came; valid during on_done */

@@ -101,6 +101,7 @@ struct check_conf {
     int path;       /* enum conf_path */
     int http;       /* 0: the target's; else enum conf_http, plus one: see conf_http_of */
     bool enabled, shares;
+    bool each_address; /* each address of the name in each round; agent/core/check_each.h */
 };
 
 struct conf {

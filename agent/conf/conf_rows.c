@@ -450,6 +450,13 @@ const struct opt check_rows[] = {
       .help =
           "the version of HTTP that its WebSockets begin with: 1.1, 2 or both, or target: as target.http says. delivery takes no "
           "both: write one check for each" },
+    { .name = "each_address",
+      .kind = OPT_BOOL,
+      .offset = CHECK(each_address),
+      .default_text = "false",
+      .help =
+          "whether each round tries every address that the name of the URL resolves to (16 at most), one after another, each with "
+          "the whole timeout. Where some fail, the check warns and names them; for handshake, ping, echo, script, tls, http, tcp" },
     { .name = "slo",
       .kind = OPT_DURATION,
       .offset = CHECK(slo_ms),

@@ -254,6 +254,29 @@ static void validate_options(const struct check_conf *check, const char *path, s
         check->type->validate_all(check, &(struct complaints){ tell_below, &below });
 }
 
+static void validate_each_address(const struct conf *conf, const struct check_conf *check, const struct url *url, const char *path,
+                                  struct conf_error_list *found)
+{
+    char below[TRAIL_MAX];
+    if (!check->each_address)
+        return;
+    snprintf(below, sizeof below, "%s.each_address", path);
+    if (!probe_dials_once(check->type))
+        conf_error_path(found, below,
+                        "not for %s, whose round is not one connection: want handshake, ping, echo, script, tls, http or tcp",
+                        check->type->name);
+    else if (url->is_unix)
+        conf_error_path(found, below, "target.%s is a unix socket, and has no addresses",
+                        check->path == PATH_PUBLIC ? "public_url" : "url");
+    else if (check->type->elsewhere && *url->scheme && check->type->elsewhere(check->opts, url))
+        conf_error_path(found, below, "it is for the target's name, and this check has an address of its own");
+    else if (conf_http_of(&conf->target, check) == HTTP_BOTH)
+        conf_error_path(found, below,
+                        "with http: both a round is done twice already: write one check with http: 1.1 and one with 2");
+    else if (check->shares)
+        conf_error_path(found, below, "share_connection means one connection, to one address");
+}
+
 static void validate_check(struct conf *conf, const struct conf_env *env, size_t index, struct conf_error_list *found)
 {
     struct check_conf *check = &conf->checks[index];
@@ -288,6 +311,7 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     else if (check->shares && check->enabled && conf_http_of(&conf->target, check) == HTTP_BOTH)
         conf_error_path(found, below, "both means two connections, and share_connection one: want http: 1.1 or 2");
     const struct url *url = check->path == PATH_PUBLIC ? &conf->target.public : &conf->target.local;
+    validate_each_address(conf, check, url, path, found);
     snprintf(below, sizeof below, "%s.type", path);
     if (check->type->wants_wss && *url->scheme && !url->tls)
         conf_error_path(found, below, "'%s' needs target.%s to begin with wss://", check->type->name,

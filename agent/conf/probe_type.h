@@ -136,4 +136,10 @@ static inline bool probe_opens_websocket(const struct probe_type *type)
     return probe_speaks_websocket(type) || type->kind == PROBE_TRIAL;
 }
 
+/* Is each of its rounds one connection to the target, which can go to any of the addresses of its name? */
+static inline bool probe_dials_once(const struct probe_type *type)
+{
+    return !type->session && type->series & SERIES_DIAL;
+}
+
 #endif

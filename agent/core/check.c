@@ -4,7 +4,7 @@
  * A round ends in round_end, which is idempotent: the first call wins, later ones find run.active false. A probe's stop is called before
  * the next round starts, and a round that failed while the agent itself was late is void.
  */
-#include "agent/core/check_both.h"
+#include "agent/core/check_each.h"
 
 #include <arpa/inet.h>
 #include <stdarg.h>
@@ -33,20 +33,20 @@ static void round_stop(struct check *check, bool failed)
 static void on_schedule(struct timer *timer, void *user)
 {
     struct check *check = user;
-    bool second = both_is_second(check);
+    bool second = both_is_second(check), goes_on = second || each_goes_on(check);
     struct run *run = second ? check->second : &check->first;
 
     (void)timer;
     panic_if(check->run->active);
     check->run = run;
     check->apart = false;
-    if (!second && (check_wait_for_share(check) || check_wait_for_turn(check)))
+    if (!goes_on && (check_wait_for_share(check) || check_wait_for_turn(check)))
         return;
     memset(&run->report, 0, sizeof run->report);
     run->active = true;
     check->timed_out = false;
     run->started_ns = check->void_since_ns = clock_now_ns();
-    if (!second)
+    if (!goes_on)
         trace_begin(&check->trace, run->started_ns, run->type->session);
     if (check->second)
         trace_note(&check->trace, TRACE_NOTE, second ? "once more, over HTTP/2:" : "over HTTP/1.1:");
@@ -239,6 +239,7 @@ static bool judge(struct check *check, const struct ending *ending)
     view->http_status = report->http_status;
     view->http2 = report->http2;
     view->http_split = check->http_split;
+    view->addresses = check->addresses;
     view->h2_gap = report->h2_gap;
     view->close_code = report->close_code;
     view->broker_hint = report->broker_hint;
@@ -254,6 +255,7 @@ static bool judge(struct check *check, const struct ending *ending)
         view->last_fault_scope = view->scope;
         view->last_fault_hint = report->broker_hint;
         view->last_fault_split = check->http_split;
+        view->last_fault_addresses = check->addresses;
         view->last_fault_gap = report->h2_gap;
         memcpy(view->last_fault_message, ending->text, sizeof view->last_fault_message);
     }
@@ -313,7 +315,7 @@ static void round_end(struct run *run, struct ending *ending)
     secret_scrub(ending->text);
     apply_slo(check, ending);
     apply_void(check, ending);
-    if (!both_end_half(check, ending)) {
+    if (!both_end_half(check, ending) && !each_end_part(check, ending)) {
         round_close(check, ending);
         return;
     }
@@ -459,6 +461,7 @@ struct conn_options run_conn_options(const struct run *run)
                                   .share = run->share,
                                   .asker = &run->asker,
                                   .http2 = run->http2,
+                                  .each = run->each,
                                   .trace = run->trace };
 }
 
@@ -563,6 +566,7 @@ static void run_init(struct run *run, struct check *check, bool http2)
     };
     run->check = check;
     run->trace = &check->trace;
+    run->each = check->each ? &check->each->dial : NULL;
 }
 
 static void run_fini(struct run *run)
@@ -588,6 +592,7 @@ struct check *check_new(struct check_host *host, struct generation *generation, 
     check->tls_from = generation_ref(generation);
     check->conf = conf;
     check->run = run;
+    check->each = each_new(conf);
     run_init(run, check, http == HTTP_2);
     if (http == HTTP_BOTH && conf->type->both == BOTH_HALVES) {
         check->second = mem_alloc(sizeof *check->second);
@@ -634,6 +639,7 @@ void check_free(struct check *check)
     mem_free(check->view.stats.server);
     mem_free(check->second);
     mem_free(check->both);
+    mem_free(check->each);
     share_unref(check->first.share, check->first.type->session);
     generation_unref(check->generation);
     generation_unref(check->tls_from);

@@ -27,8 +27,8 @@ static bool is_of_interest(const struct check *check, enum result result)
 
 void check_trace_half(struct check *check, enum result result, enum reason reason, const char *text)
 {
-    trace_note(&check->trace, TRACE_NOTE, "over HTTP/1.1: %s%s%s%s%s", result_name(result), reason ? " " : "",
-               reason ? reason_name(reason) : "", *text ? ": " : "", text);
+    trace_note(&check->trace, TRACE_NOTE, "%s%s%s%s%s%s", check->second ? "over HTTP/1.1: " : "", result_name(result),
+               reason ? " " : "", reason ? reason_name(reason) : "", *text ? ": " : "", text);
 }
 
 /* The verdict, as the last line but those of the goodbye. */

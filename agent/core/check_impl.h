@@ -28,7 +28,9 @@ struct check {
     struct trace trace;     /* of the round */
     struct both *both;      /* with `http: both`: a half of the round is over (agent/core/check_both.c) */
     bool apart;             /* the round is what one half has lost between its rounds */
+    struct each *each;      /* with `each_address` (agent/core/check_each.c); NULL: without */
     enum http_split http_split;
+    struct address_split addresses;
     enum reason warned; /* of the last judged round; REASON_NONE: it was no warning */
     struct check_view view;
 };

@@ -51,6 +51,7 @@ void dialing_start(struct run *run, const struct dial_target *target,
     struct dialing *dialing = run->state;
 
     dialing->target = *target;
+    dialing->target.each = run->each;
     dialing->target.trace = run->trace;
     dialing->target.trace_number = trace_connection(run->trace);
     dialing->judge = judge;

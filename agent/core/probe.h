@@ -53,6 +53,7 @@ struct run {
     struct asker asker;       /* on whose behalf, likewise */
     enum conf_http http;      /* as configured */
     bool http2;               /* for conn_options: over HTTP/2 */
+    struct dial_each *each;   /* `each_address`: which address to dial (agent/net/dial.h); NULL: any */
     struct trace *trace;      /* the record of the round: for connections of any kind (agent/base/trace.h) */
     struct tls_context *tls;  /* full handshakes; NULL where nothing speaks TLS */
     struct tls_context *tls_resume; /* for mass holding only: a resumed session hides an expired certificate */

@@ -13,6 +13,7 @@ static struct check_fault last_round(const struct check_view *check)
                                  .message = check->message,
                                  .hint = check->broker_hint,
                                  .split = check->http_split,
+                                 .addresses = check->addresses,
                                  .gap = check->h2_gap };
 }
 
@@ -26,6 +27,7 @@ static struct check_fault last_fault(const struct check_view *check)
                                  .message = check->last_fault_message,
                                  .hint = check->last_fault_hint,
                                  .split = check->last_fault_split,
+                                 .addresses = check->last_fault_addresses,
                                  .gap = check->last_fault_gap };
 }
 

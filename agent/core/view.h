@@ -12,6 +12,11 @@
 /* With `http: both`: the round failed over one version of HTTP and did not over the other. */
 enum http_split { HTTP_SPLIT_NONE, HTTP_SPLIT_ONLY_1_1_FAILS, HTTP_SPLIT_ONLY_2_FAILS };
 
+/* With `each_address`: so many of the addresses fail or warn, and the others do not. 0 of 0: they do not differ. */
+struct address_split {
+    unsigned bad, of;
+};
+
 struct check_view {
     const char *name, *type, *path; /* path: "local" or "public" */
     const char *summary;            /* of the type, one sentence */
@@ -34,6 +39,7 @@ struct check_view {
     int http_status, close_code; /* 0: null */
     bool http2;                  /* the connection that these are of was over HTTP/2 */
     enum http_split http_split;
+    struct address_split addresses;
     enum h2_gap h2_gap;
     int broker_hint;           /* enum broker_hint; 0: none */
     int64_t since_ms, last_ms; /* wall; of the state, of the last round; 0: null */
@@ -50,6 +56,7 @@ struct check_view {
     char last_fault_message[512];
     int last_fault_hint;
     enum http_split last_fault_split;
+    struct address_split last_fault_addresses;
     enum h2_gap last_fault_gap;
     struct series series;
     struct check_stats stats;
@@ -63,6 +70,7 @@ struct check_fault {
     const char *message; /* may be "" */
     int hint;            /* enum broker_hint */
     enum http_split split;
+    struct address_split addresses;
     enum h2_gap gap;
     bool recovering; /* the last round passed, but not yet enough of them */
 };

@@ -26,11 +26,12 @@ static const char *blamed(const struct agent_view *view)
     struct check_fault fault;
     const char *cause = view->diagnosis.cause;
 
-    if (strcmp(cause, "one_instance_stale") == 0)
+    const struct check_view *witness = first_witness(view, &fault);
+    if (strcmp(cause, "one_instance_stale") == 0 && (!witness || check_is_public(witness)))
         return "Another instance behind the public address";
     if (strcmp(cause, "agent_stalled") == 0 || strcmp(cause, "agent_error") == 0)
         return "The agent itself: this says nothing about the server";
-    if (!first_witness(view, &fault))
+    if (!witness)
         return NULL;
     switch (fault.scope) {
     case SCOPE_LOCAL:

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/clock.h"
@@ -336,6 +337,44 @@ static void interleave(struct dial *dial, const struct resolve_answer *answer)
     }
 }
 
+static int compare_addresses(const void *one, const void *other)
+{
+    const struct sockaddr_storage *a = one, *b = other;
+    const struct sockaddr_in6 *a6 = one, *b6 = other;
+    if (a->ss_family != b->ss_family)
+        return a->ss_family < b->ss_family ? -1 : 1;
+    if (a->ss_family == AF_INET)
+        return memcmp(&((const struct sockaddr_in *)one)->sin_addr, &((const struct sockaddr_in *)other)->sin_addr,
+                      sizeof(struct in_addr));
+    int by_address = memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof a6->sin6_addr);
+    return by_address ? by_address : (a6->sin6_scope_id > b6->sin6_scope_id) - (a6->sin6_scope_id < b6->sin6_scope_id);
+}
+
+static void fill_each(struct dial_each *each, const struct resolve_answer *answer)
+{
+    struct sockaddr_storage sorted[RESOLVE_ADDRESSES_MAX];
+    memcpy(sorted, answer->addresses, sizeof sorted);
+    qsort(sorted, answer->count, sizeof *sorted, compare_addresses);
+    for (size_t i = 0; i < answer->count; i++)
+        if (i == 0 || compare_addresses(&sorted[i - 1], &sorted[i]) != 0)
+            each->addresses[each->count++] = sorted[i];
+    each->left_out = answer->more;
+}
+
+static void take_addresses(struct dial *dial, const struct resolve_answer *answer)
+{
+    struct dial_each *each = dial->target.each;
+    if (each && each->count == 0 && answer->count > 0) {
+        fill_each(each, answer);
+        dial_trace_addresses(&dial->target, each->addresses, (unsigned)each->count);
+    } else if (!each && answer->count > 0) {
+        interleave(dial, answer);
+        dial_trace_addresses(&dial->target, dial->addresses, dial->address_count);
+    }
+    if (each && each->count > 0)
+        add_address(dial, &each->addresses[each->index % each->count]);
+}
+
 static void on_resolved(void *user, const struct resolve_answer *answer)
 {
     struct dial *dial = user;
@@ -347,8 +386,7 @@ static void on_resolved(void *user, const struct resolve_answer *answer)
         fail(dial, &err);
         return;
     }
-    interleave(dial, answer);
-    dial_trace_addresses(&dial->target, dial->addresses, dial->address_count);
+    take_addresses(dial, answer);
     start_connecting(dial);
 }
 
@@ -366,11 +404,9 @@ struct dial *dial_start(struct loop *loop, const struct dial_target *target, con
     dial->report = report;
     timer_init(&dial->timer, loop, on_timer, dial);
     dial->phase_start_ns = clock_now_ns();
-    if (target->url->is_unix || resolve_without(target->url->host, &known)) {
-        if (known.count > 0)
-            interleave(dial, &known);
-        if (known.count > 0)
-            dial_trace_addresses(&dial->target, dial->addresses, dial->address_count);
+    bool is_known = target->each && target->each->count > 0;
+    if (target->url->is_unix || is_known || resolve_without(target->url->host, &known)) {
+        take_addresses(dial, &known);
         start_connecting(dial);
         report->resolve_ns = 0;
         return dial;

@@ -10,11 +10,22 @@
 #define WSHEALTHD_NET_DIAL_H
 
 #include "agent/base/trace.h"
+#include "agent/net/resolve.h"
 #include "agent/net/stream.h"
 #include "agent/proto/proxy_write.h"
 #include "agent/proto/url.h"
 
 enum { DIAL_STAGGER_MS = 100, DIAL_ADDRESSES_MAX = 8 };
+
+/* For whoever tries every address of a name, one dial after another: zeroed first, the first dial looks the name up and fills it in; it and
+ * those that follow try one address only. Owned by the caller; must outlive the dials. */
+struct dial_each {
+    size_t index;    /* which address the next dial takes; counted round and round */
+    size_t count;    /* 0: not looked up yet */
+    size_t left_out; /* the name has more of them than are kept */
+    struct sockaddr_storage
+        addresses[RESOLVE_ADDRESSES_MAX]; /* without ports, each once, in an order that the resolver's does not change */
+};
 
 struct dial_target {
     const struct url *url;    /* host and port, or unix_path; must live until the dial ends */
@@ -22,6 +33,7 @@ struct dial_target {
     const char *server_name;  /* for SNI and verification; NULL: the host. Must live as long as the url */
     enum proxy_version proxy; /* the header that goes out before anything else, TLS included */
     bool http2;               /* with TLS: offers h2, and nothing else, with ALPN. What was chosen is dial_report.tls.alpn */
+    struct dial_each *each;   /* one address of these; NULL: the first that answers, of all. Not for unix sockets */
     struct trace *trace;      /* who records it; must outlive the dial. NULL: nobody */
     unsigned trace_number;    /* of the connection in it */
 };

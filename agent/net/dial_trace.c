@@ -33,7 +33,7 @@ static bool is_name(const char *host)
 void dial_trace_addresses(const struct dial_target *target, const struct sockaddr_storage *addresses, unsigned count)
 {
     const struct trace_by mine = by(target);
-    char list[DIAL_ADDRESSES_MAX * (INET6_ADDRSTRLEN + 2)] = "";
+    char list[RESOLVE_ADDRESSES_MAX * (INET6_ADDRSTRLEN + 2)] = "";
     size_t len = 0;
 
     if (!target->trace || !is_name(target->url->host))

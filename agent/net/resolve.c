@@ -66,9 +66,13 @@ static void ask_system(const char *host, struct resolve_answer *answer)
     answer->sys_errno = answer->error == EAI_SYSTEM ? errno : 0;
     if (answer->error != 0)
         return;
-    for (const struct addrinfo *ai = found; ai && answer->count < RESOLVE_ADDRESSES_MAX; ai = ai->ai_next)
-        if (ai->ai_family == AF_INET || ai->ai_family == AF_INET6)
+    for (const struct addrinfo *ai = found; ai; ai = ai->ai_next)
+        if (ai->ai_family != AF_INET && ai->ai_family != AF_INET6)
+            continue;
+        else if (answer->count < RESOLVE_ADDRESSES_MAX)
             memcpy(&answer->addresses[answer->count++], ai->ai_addr, ai->ai_addrlen);
+        else
+            answer->more++;
     freeaddrinfo(found);
     if (answer->count == 0)
         answer->error = EAI_NONAME;

@@ -23,9 +23,9 @@
 enum { RESOLVE_THREADS_MAX = 64, RESOLVE_ADDRESSES_MAX = 16, RESOLVE_KEPT_MS = 60000, RESOLVE_KEPT_MAX = 64 };
 
 struct resolve_answer {
-    int error;     /* EAI_*; 0: at least one address */
-    int sys_errno; /* with EAI_SYSTEM */
-    size_t count;
+    int error;                                                /* EAI_*; 0: at least one address */
+    int sys_errno;                                            /* with EAI_SYSTEM */
+    size_t count, more;                                       /* more: found, and not kept */
     struct sockaddr_storage addresses[RESOLVE_ADDRESSES_MAX]; /* in getaddrinfo's order, without ports */
 };
 

@@ -361,6 +361,16 @@ static void advise_all(const struct agent_view *view, const struct check_view *m
         diagnosis_advise(out, "A plain HTTP check passes all the while: it does not see this fault");
 }
 
+/* " (1 of 3 addresses)". The check's message says it with the addresses. */
+static void tell_addresses(const struct check_fault *fault, struct diagnosis *out)
+{
+    char text[48];
+    if (!fault->addresses.bad)
+        return;
+    snprintf(text, sizeof text, " (%u of %u addresses)", fault->addresses.bad, fault->addresses.of);
+    diagnosis_say_hidden(out, text);
+}
+
 static void tell_fault(const struct agent_view *view, const struct check_view *main_check, struct diagnosis *out)
 {
     struct check_fault fault = { .message = "" };
@@ -382,6 +392,7 @@ static void tell_fault(const struct agent_view *view, const struct check_view *m
     if (another && rule->cause == CAUSE_CHECK_FAILING)
         diagnosis_say_plain(out, "No rule explains these faults together: ");
     diagnosis_say_rule(out, rule->plain ? rule->plain : reason_help(fault.reason), &holes);
+    tell_addresses(&fault, out);
     tell_broker(view, main_check, &fault, facts, out);
     if ((facts & PUBLIC_WORKS) && !(facts & (FRESH_WORKS | IS_SHARED | HTTP2_ONLY | HTTP1_ONLY | H2_NOT_ALLOWED | H2_NOT_SPOKEN)) &&
         main_check->health.state == STATE_FAIL)

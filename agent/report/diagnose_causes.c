@@ -44,6 +44,7 @@ static const struct rule own_rules[] = {
 };
 
 const struct rule_set diagnose_rule_sets[] = {
+    { diagnose_address_rules, &diagnose_address_rule_count },
     { diagnose_http_rules, &diagnose_http_rule_count },
     { diagnose_pair_rules, &diagnose_pair_rule_count },
     { diagnose_server_rules, &diagnose_server_rule_count },

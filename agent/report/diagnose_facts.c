@@ -318,6 +318,7 @@ static uint64_t facts_of_main(const struct agent_view *view, const struct check_
     facts |= main_check->health.state == STATE_WARN ? IS_WARNING : 0;
     facts |= main_check->stats.delivery && delivery_never_arrived(main_check->stats.delivery) ? NEVER_ARRIVED : 0;
     facts |= fault->hint == BROKER_HINT_NEVER_CAME ? NEVER_ARRIVED : 0;
+    facts |= fault->addresses.bad ? SOME_ADDRESSES : 0;
     facts |= check_is_public(main_check) && is_mixed(main_check) ? PUBLIC_MIXED : 0;
     facts |= main_check->health.own_doing ? TOKEN_OVER : 0;
     facts |= facts_of_silence(view, main_check) | facts_of_http(view, main_check, fault) | facts_of_network(main_check);

@@ -34,7 +34,8 @@ const struct check_view *mixed_public_check(const struct agent_view *view);
 
 /* --- agent/report/diagnose_text.c ------------------------------------------------------------------------------------ */
 
-void diagnosis_say(struct diagnosis *out, const char *text);       /* for full details */
+void diagnosis_say(struct diagnosis *out, const char *text); /* for full details */
+void diagnosis_say_hidden(struct diagnosis *out, const char *text);
 void diagnosis_say_plain(struct diagnosis *out, const char *text); /* for both readers */
 /* A rule's text, its holes filled. */
 struct rule_holes {

@@ -149,6 +149,7 @@ enum cause { CAUSE_LIST(CAUSE_ENUM) CAUSE_COUNT };
     X(ON_BROKER, "the check is that of a broker")                                                  \
     X(IS_SHARED, "the fault hits all instances")                                                   \
     X(NEVER_ARRIVED, "no heartbeat has come through since the agent began")                        \
+    X(SOME_ADDRESSES, "some addresses of the name fail, and others do not (each_address)")         \
     X(IS_WARNING, "the check only warns")
 
 #define FACT_INDEX(id, text) FACT_INDEX_##id,
@@ -185,6 +186,9 @@ extern const size_t diagnose_pair_rule_count;
 /* The server's limits, and what its promises to clients are. */
 extern const struct rule diagnose_server_rules[];
 extern const size_t diagnose_server_rule_count;
+/* What works over one address of a name and not over another. */
+extern const struct rule diagnose_address_rules[];
+extern const size_t diagnose_address_rule_count;
 /* What works over one version of HTTP and not over the other. */
 extern const struct rule diagnose_http_rules[];
 extern const size_t diagnose_http_rule_count;

@@ -29,6 +29,12 @@ void diagnosis_say(struct diagnosis *out, const char *text)
     add(out->sentence, sizeof out->sentence, text);
 }
 
+/* For the one who sees no messages of checks, and so no addresses. */
+void diagnosis_say_hidden(struct diagnosis *out, const char *text)
+{
+    add(out->plain, sizeof out->plain, text);
+}
+
 /* For both readers. */
 void diagnosis_say_plain(struct diagnosis *out, const char *text)
 {

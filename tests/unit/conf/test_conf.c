@@ -46,7 +46,7 @@ static int need_validate(const void *opts, struct err *err)
 }
 
 static const struct probe_type handshake = {
-    .name = "handshake", .summary = "A handshake", .by_default = true, .gates = GATE_READY | GATE_LIVE
+    .name = "handshake", .summary = "A handshake", .by_default = true, .gates = GATE_READY | GATE_LIVE, .series = SERIES_DIAL
 };
 static const struct probe_type ping = { .name = "ping", .summary = "A ping", .by_default = true, .gates = GATE_READY };
 static const struct probe_type hold = { .name = "hold", .summary = "A hold", .by_default = true, .gates = GATE_READY };
@@ -319,6 +319,15 @@ static void test_wrong_kinds(void **state)
     refuse(CHECK("timeout: 11m"), "3:26: checks[0].timeout: 11m, want 10ms to 10m\n");
     refuse(CHECK("fall: 3 of 5"), "3:23: checks[0].fall: '3 of 5', want a count such as 3, or 3/5 for three of the last five\n");
     refuse(CHECK("path: public"), "3:23: checks[0].path: 'public' needs target.public_url\n");
+    refuse(CHECK("each_address: true"), "3:31: checks[0].each_address: not for echo, whose round is not one connection: want "
+                                        "handshake, ping, echo, script, tls, http or tcp\n");
+    refuse("target: { url: 'ws+unix:///s:/' }\nchecks: [{ type: handshake, each_address: true }]\n",
+           "2:43: checks[0].each_address: target.url is a unix socket, and has no addresses\n");
+    refuse(
+        TARGET "checks: [{ type: handshake, each_address: true, http: both }]\n",
+        "2:43: checks[0].each_address: with http: both a round is done twice already: write one check with http: 1.1 and one with "
+        "2\n");
+    conf_unref(load(TARGET "checks: [{ type: handshake, each_address: true, http: 2 }]\n"));
     refuse(CHECK("name: a b"), "3:23: checks[0].name: 'a b', want 1 to 64 letters, digits, _ . or -\n");
     refuse(TARGET "checks: []\n", "2:9: checks: an empty list, want at least one check; leave the key out for the default\n");
     refuse(TARGET "checks: { a: b }\n", "2:9: checks: a mapping, want a list of checks such as [{ type: ping }]\n");

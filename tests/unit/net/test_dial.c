@@ -49,6 +49,14 @@ static void fake_source(const char *host, struct resolve_answer *answer)
         add(answer, "127.0.0.9");
         add(answer, "::1");
         add(answer, "127.0.0.10");
+    } else if (strcmp(host, "many.test") == 0) { /* in another order each time, one of them twice */
+        static atomic_int turn;
+        bool odd = atomic_fetch_add(&turn, 1) % 2;
+        add(answer, odd ? "::1" : "127.0.0.11");
+        add(answer, "127.0.0.2");
+        add(answer, odd ? "127.0.0.11" : "::1");
+        add(answer, "127.0.0.2");
+        answer->more = 3;
     } else if (strcmp(host, "one.test") == 0) {
         add(answer, "127.0.0.1");
     } else if (strncmp(host, "slow", 4) == 0) {
@@ -376,6 +384,39 @@ static int remove_dir(void **state)
     return rmdir(dir);
 }
 
+/* One dial for one address; only the first of them asks the resolver. */
+static void each_whole(struct dialled *dialled, struct dial_each *each, int port)
+{
+    memset(dialled, 0, sizeof *dialled);
+    snprintf(dialled->url.host, sizeof dialled->url.host, "many.test");
+    dialled->url.port = (uint16_t)port;
+    dialled->target = (struct dial_target){ .url = &dialled->url, .each = each };
+    dial_start(&loop, &dialled->target, &dialled_events, dialled, &dialled->report);
+    assert_int_equal(dialled->done, 0);
+    run_until(&loop, &dialled->done);
+}
+
+static void test_each_address(void **state)
+{
+    (void)state;
+    static const char *const order[] = { "127.0.0.2:", "127.0.0.11:", "[::1]:" };
+    struct dialled dialled;
+    int port, fd = refuse_plain(&port);
+    for (unsigned round = 0; round < 2; round++) {
+        struct dial_each each = { .index = 0 };
+        for (unsigned i = 0; i < 4; i++) {
+            each.index = i;
+            each_whole(&dialled, &each, port);
+            assert_int_equal(each.count, 3);
+            assert_int_equal(each.left_out, 3);
+            assert_int_equal(dialled.fails, 1); /* no other address is tried */
+            assert_ptr_equal(strstr(dialled.report.address, order[i % 3]), dialled.report.address);
+            assert_true(dialled.report.resolved);
+        }
+    }
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unix_sockets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_names_that_do_not_resolve, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_addresses_refuse, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_each_address, setup, teardown),
         cmocka_unit_test_setup_teardown(test_out_of_descriptors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_first_that_connects_wins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_address_when_the_first_is_silent, setup, teardown),

@@ -1043,6 +1043,33 @@ static void test_the_certificate_of_the_public_address(void **state)
     assert_non_null(strstr(world.view.diagnosis.plain, "The certificate of the server has expired"));
 }
 
+/* Whatever fails at some addresses of a name does not at the others: it is told so on both paths, and before what the reason would say. */
+static void test_some_addresses_fail(void **state)
+{
+    (void)state;
+    static const enum reason reasons[] = { REASON_CONNECT_REFUSED, REASON_TLS_CERT_EXPIRED, REASON_UPGRADE_REFUSED,
+                                           REASON_CLOSED_BY_SERVER };
+    struct check_view *front = world_add(&world, "front", "handshake", "public", GATE_READY);
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        check_warn(front, reasons[i], "1 of 3 addresses fails: 192.0.2.7: so");
+        front->addresses = front->last_fault_addresses = (struct address_split){ 1, 3 };
+        assert_cause("one_instance_stale");
+        assert_string_equal(world.view.diagnosis.because[0], "front");
+        assert_non_null(strstr(world.view.diagnosis.sentence, "192.0.2.7"));
+        assert_null(strstr(world.view.diagnosis.sentence, "(1 of 3 addresses)")); /* said once */
+        assert_non_null(strstr(world.view.diagnosis.plain, "The server is well, and not all addresses"));
+        assert_non_null(strstr(world.view.diagnosis.plain, "(1 of 3 addresses)"));
+        assert_null(strstr(world.view.diagnosis.plain, "192.0.2.7"));
+    }
+    front->path = "local";
+    assert_cause("one_instance_stale");
+    assert_true(advises("127.0.0.1 and ::1"));
+    front->path = "public";
+    check_fail(front, REASON_CONNECT_REFUSED, "all 3 addresses fail");
+    front->addresses = front->last_fault_addresses = (struct address_split){ 0 };
+    assert_cause("front_broken");
+}
+
 static void test_one_instance_is_stale(void **state)
 {
     (void)state;
@@ -1670,6 +1697,7 @@ int main(void)
         T(test_upgrade_lost_on_the_way),
         T(test_the_certificate_of_the_public_address),
         T(test_one_instance_is_stale),
+        T(test_some_addresses_fail),
         T(test_idle_timeout),
         T(test_other_instances_serve),
         T(test_limits_of_frames),
