@@ -130,14 +130,19 @@ static void say_parts(struct ending *out, const struct each_part *parts, size_t 
         say(out, ": %.250s", told->text);
 }
 
-static void tell_bad(struct ending *out, const struct each_part *parts, size_t count, const struct ending *told, size_t bad,
+static void tell_bad(struct ending *out, const struct each_part *parts, size_t count, const struct each_part *shown, size_t bad,
                      size_t judged)
 {
+    const struct ending *told = &shown->half.ending;
     const char *verb = told->result == RESULT_FAIL ? "fail" : "warn";
 
     if (bad < judged) {
         say(out, "%zu of %zu addresses %s%s", bad, judged, verb, bad == 1 ? "s" : "");
         say_parts(out, parts, count, told, bad);
+        return;
+    }
+    if (judged == 1) {
+        say(out, "%s %ss: %.300s", shown->address, verb, told->text);
         return;
     }
     say(out, "all %zu addresses %s", judged, verb);
@@ -149,9 +154,12 @@ static void tell_bad(struct ending *out, const struct each_part *parts, size_t c
 
 static void tell_good(struct ending *out, const struct each_part *told, size_t judged)
 {
-    say(out, "all %zu addresses pass; ", judged);
+    if (judged > 1)
+        say(out, "all %zu addresses pass; ", judged);
     if (*told->half.ending.text)
         say(out, "%s: %.300s", told->address, told->half.ending.text);
+    else if (judged == 1)
+        say(out, "%s passes", told->address);
     else
         say(out, "the times are those of %s, the slowest", told->address);
 }
@@ -176,7 +184,7 @@ void each_merge(const struct each_part *parts, size_t count, size_t total, struc
     *split = (struct address_split){ 0 };
     out->text[0] = 0;
     if (bad)
-        tell_bad(out, parts, count, &shown->half.ending, bad, counts.judged);
+        tell_bad(out, parts, count, shown, bad, counts.judged);
     else
         tell_good(out, shown, counts.judged);
     tell_rest(out, &counts, count, total);
@@ -233,6 +241,13 @@ static void show(struct check *check, const struct each *each, size_t told)
     }
 }
 
+/* A target that refuses all that it is asked is asked little: by one connection in a round, to another address each time. */
+static bool is_left_alone(struct check *check, const struct ending *ending)
+{
+    return ending->result == RESULT_FAIL && backoff_is_refusal(ending->reason, check->run->report.close_code) &&
+           run_backs_off(check->run);
+}
+
 bool each_end_part(struct check *check, struct ending *ending)
 {
     struct each *each = check->each;
@@ -247,7 +262,7 @@ bool each_end_part(struct check *check, struct ending *ending)
         return false;
     }
     note_part(check, ending);
-    if (each->tried < each->dial.count && each->timeouts < EACH_TIMEOUTS_MAX) {
+    if (each->tried < each->dial.count && each->timeouts < EACH_TIMEOUTS_MAX && !is_left_alone(check, ending)) {
         each->dial.index++;
         return true;
     }

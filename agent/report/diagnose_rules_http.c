@@ -1,6 +1,6 @@
 /*
  * Owns the rules of the diagnosis about versions of HTTP: what works over one of them and not over the other. In order: the first that fits
- * wins. Called by diagnose.c before all other rules, as what works over the other version explains everything else away. That a fault is one
+ * wins. Called by diagnose.c before the other rules, as what works over the other version explains everything else away. That a fault is one
  * of a version is a fact (HTTP2_ONLY, HTTP1_ONLY in diagnose_facts.c); what breaks is told by its reason.
  *
  * Browsers use HTTP/2 for a WebSocket only over TLS, and only where the server has sent SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441, 3): where

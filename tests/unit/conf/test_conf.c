@@ -323,11 +323,7 @@ static void test_wrong_kinds(void **state)
                                         "handshake, ping, echo, script, tls, http or tcp\n");
     refuse("target: { url: 'ws+unix:///s:/' }\nchecks: [{ type: handshake, each_address: true }]\n",
            "2:43: checks[0].each_address: target.url is a unix socket, and has no addresses\n");
-    refuse(
-        TARGET "checks: [{ type: handshake, each_address: true, http: both }]\n",
-        "2:43: checks[0].each_address: with http: both a round is done twice already: write one check with http: 1.1 and one with "
-        "2\n");
-    conf_unref(load(TARGET "checks: [{ type: handshake, each_address: true, http: 2 }]\n"));
+    conf_unref(load(TARGET "checks: [{ type: handshake, each_address: true }]\n"));
     refuse(CHECK("name: a b"), "3:23: checks[0].name: 'a b', want 1 to 64 letters, digits, _ . or -\n");
     refuse(TARGET "checks: []\n", "2:9: checks: an empty list, want at least one check; leave the key out for the default\n");
     refuse(TARGET "checks: { a: b }\n", "2:9: checks: a mapping, want a list of checks such as [{ type: ping }]\n");

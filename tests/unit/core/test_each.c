@@ -1,4 +1,5 @@
 /* What a round over several addresses comes to: who is named, who is blamed, and what is left out. */
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -161,6 +162,109 @@ static void test_the_sentence_is_bounded(void **state)
     }
 }
 
+/* --- the round --- */
+
+static struct check_host host;
+static struct check check;
+static struct each each;
+static const struct probe_type type = { .name = "handshake", .kind = PROBE_FRESH };
+static const struct check_conf conf = { .path = PATH_PUBLIC };
+
+static void begin(size_t addresses)
+{
+    memset(&check, 0, sizeof check);
+    memset(&host, 0, sizeof host);
+    memset(&each, 0, sizeof each);
+    check.host = &host;
+    check.conf = &conf;
+    check.run = &check.first;
+    check.first.type = &type;
+    check.first.check = &check;
+    check.each = &each;
+    each.dial.count = addresses;
+}
+
+/* The dial has looked the name up, and the part has ended. True: another address comes. */
+static bool end_part(size_t addresses, enum result result, enum reason reason)
+{
+    each.dial.count = addresses;
+    for (size_t i = 0; i < addresses; i++) {
+        struct sockaddr_in *address = (struct sockaddr_in *)&each.dial.addresses[i];
+        address->sin_family = AF_INET;
+        address->sin_addr.s_addr = htonl(0xc0000200 + (uint32_t)i);
+    }
+    check.timed_out = reason == REASON_CONNECT_TIMEOUT;
+    ending = (struct ending){ .result = result, .reason = reason, .text = "so" };
+    return each_end_part(&check, &ending);
+}
+
+static void test_a_round(void **state)
+{
+    (void)state;
+    begin(3);
+    assert_false(each_goes_on(&check));
+    assert_true(end_part(3, RESULT_PASS, REASON_NONE));
+    assert_true(each_goes_on(&check));
+    assert_int_equal(each.dial.index, 1);
+    check.first.report.spoke = true;
+    assert_true(end_part(3, RESULT_FAIL, REASON_UPGRADE_REFUSED));
+    check.first.report.spoke = false;
+    assert_false(end_part(3, RESULT_PASS, REASON_NONE));
+    assert_false(each_goes_on(&check));
+    assert_int_equal(each.dial.count, 0); /* the next round looks the name up */
+    assert_int_equal(each.dial.index, 0);
+    assert_string_equal(ending.text, "1 of 3 addresses fails: 192.0.2.1: so");
+    assert_true(check.addresses.bad == 1 && check.addresses.of == 3);
+    assert_true(check.first.report.spoke);
+}
+
+/* One address, a lookup that failed, and a round that is void change nothing. */
+static void test_a_round_as_without(void **state)
+{
+    (void)state;
+    begin(1);
+    assert_false(end_part(1, RESULT_FAIL, REASON_CONNECT_REFUSED));
+    assert_string_equal(ending.text, "so");
+    assert_false(end_part(0, RESULT_FAIL, REASON_DNS_FAILURE));
+    assert_string_equal(ending.text, "so");
+    assert_true(end_part(2, RESULT_FAIL, REASON_CONNECT_REFUSED));
+    assert_false(end_part(2, RESULT_VOID, REASON_AGENT_STALLED));
+    assert_string_equal(ending.text, "so");
+    assert_int_equal(ending.result, RESULT_VOID);
+    assert_int_equal(check.addresses.bad, 0);
+    assert_false(each_goes_on(&check));
+}
+
+/* A round waits for four dead addresses at most, and the next one begins with the others, also where there are fewer of them then. */
+static void test_dead_addresses(void **state)
+{
+    (void)state;
+    begin(6);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(end_part(6, RESULT_FAIL, REASON_CONNECT_TIMEOUT));
+    assert_false(end_part(6, RESULT_FAIL, REASON_CONNECT_TIMEOUT));
+    assert_int_equal(ending.result, RESULT_FAIL);
+    assert_string_equal(ending.text, "all 4 addresses fail: so; 2 more were not tried");
+    assert_int_equal(each.dial.index, 4);
+    assert_true(end_part(2, RESULT_PASS, REASON_NONE));
+    assert_false(end_part(2, RESULT_PASS, REASON_NONE));
+    assert_int_equal(ending.result, RESULT_PASS);
+}
+
+static void test_a_target_that_refuses(void **state)
+{
+    (void)state;
+    begin(3);
+    assert_true(end_part(3, RESULT_FAIL, REASON_RATE_LIMITED)); /* the first time, all are asked */
+    assert_true(end_part(3, RESULT_FAIL, REASON_RATE_LIMITED));
+    assert_false(end_part(3, RESULT_FAIL, REASON_RATE_LIMITED));
+    host.backoff[1].level = 1;
+    assert_false(end_part(3, RESULT_FAIL, REASON_RATE_LIMITED));
+    assert_string_equal(ending.text, "192.0.2.0 fails: so; 2 more were not tried");
+    assert_int_equal(each.dial.index, 1);
+    assert_true(end_part(3, RESULT_PASS, REASON_NONE));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +274,10 @@ int main(void)
         cmocka_unit_test(test_some_warn),
         cmocka_unit_test(test_a_family_without_a_way),
         cmocka_unit_test(test_the_sentence_is_bounded),
+        cmocka_unit_test(test_a_round),
+        cmocka_unit_test(test_a_round_as_without),
+        cmocka_unit_test(test_dead_addresses),
+        cmocka_unit_test(test_a_target_that_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
