@@ -213,6 +213,7 @@ const struct broker_type broker_memory = {
     .summary = "In-process, for the demo and tests",
     .schemes = "memory",
     .plain_schemes = "memory",
+    .carries_fleet = true,
     .default_url = "memory://local",
     .state_size = sizeof(struct memory_state),
     .open = memory_open,

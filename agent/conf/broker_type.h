@@ -29,6 +29,8 @@ struct broker_type {
     const char *tls_schemes; /* those of them for which broker_tls is made: "rediss"; NULL: none, or TLS is the library's own */
     const char *
         plain_schemes; /* those of them over which `tls` would have no effect: they are refused. NULL: none, or `validate` refuses it */
+    bool
+        carries_fleet; /* many may publish and subscribe to one topic, at once and without setting anything up: `fleet` may use it */
     const char *default_url;                                          /* NULL: `url` is required */
     const struct opt *opts;                                           /* rows of its own options, or NULL */
     size_t opts_size, state_size;                                     /* state is zeroed before each open */

@@ -104,6 +104,13 @@ struct check_conf {
     bool each_address; /* each address of the name in each round; agent/core/check_each.h */
 };
 
+/* `fleet`; off where broker and group are NULL. */
+struct fleet_conf {
+    char *broker, *group;
+    int64_t every_ms, expire_ms;
+    char *key; /* dynamic; NULL: summaries are not signed */
+};
+
 struct conf {
     unsigned refs;
     char *listen, *admin; /* NULL or "off": none */
@@ -122,6 +129,11 @@ struct conf {
     struct target_conf target;
     int shared_faults, probe_faults; /* index into "degrade", "fail" */
     bool shared_faults_fail, probe_faults_fail;
+    char *min_ready; /* "2", "50%", and what it means */
+    uint32_t min_ready_count;
+    bool min_ready_percent;
+    struct fleet_conf fleet;
+    bool fleet_on;
     int64_t liveness_after_ms;
     int64_t degraded_weight;   /* percent */
     int64_t grace_ms;          /* how long the agent still answers after SIGTERM */

@@ -89,6 +89,7 @@ void reader_items(struct reader *reader, const struct opt *row, const struct nod
 
 void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct conf_error_list *found);
 void conf_validate_brokers(struct conf *conf, const struct conf_env *env, struct conf_error_list *found);
+void conf_validate_fleet(struct conf *conf, struct conf_error_list *found); /* after the brokers */
 void conf_validate_notifiers(struct conf *conf, struct conf_error_list *found);
 void conf_validate_dialects(struct conf *conf, const struct conf_env *env,
                             struct conf_error_list *found); /* and fills in what the target takes from its dialect */
@@ -143,6 +144,7 @@ bool conf_same_dialect(const struct dialect *a, const struct dialect *b);
 
 extern const struct opt default_rows[];  /* the `defaults` section, fields of struct check_conf */
 extern const struct opt tls_rows[];      /* `tls` of the target, a broker, a notifier */
+extern const struct opt fleet_rows[];    /* the `fleet` section (conf_fleet.c) */
 extern const struct opt identity_rows[]; /* the `identity` section, fields of struct conf */
 bool conf_is_url(const struct opt *row); /* may its value hold a password? */
 

@@ -219,6 +219,14 @@ static const struct opt readiness_rows[] = {
       .words = shared_words,
       .help = "what a fault of the agent's own side (its token, the authorities it trusts, its pace) does to /ready once the check "
               "has passed: degrade leaves it at 200" },
+    { .name = "min_ready",
+      .kind = OPT_STRING,
+      .offset = CONF(min_ready),
+      .default_text = "0",
+      .min = 1,
+      .max = 16,
+      .help = "how many instances of the fleet must remain in rotation, N or N%, when a local fault would take this one out: it "
+              "stays in, degraded, until so many others are well. Needs `fleet`; 0 is off" },
     { .name = "degraded_weight",
       .kind = OPT_PERCENT,
       .offset = CONF(degraded_weight),
@@ -360,7 +368,15 @@ const struct opt conf_rows[] = {
       .kind = OPT_SECTION,
       .rows = history_rows,
       .help = "the changes of the verdict and a day of rounds: /history, the status page" },
-    { .name = "identity", .kind = OPT_SECTION, .rows = identity_rows, .help = "the name of this agent in its heartbeats" },
+    { .name = "identity",
+      .kind = OPT_SECTION,
+      .rows = identity_rows,
+      .help = "the name of this agent in its heartbeats and in its fleet" },
+    { .name = "fleet",
+      .kind = OPT_SECTION,
+      .offset = CONF(fleet),
+      .rows = fleet_rows,
+      .help = "the agents of the other instances, by a broker of `brokers`. Off unless set" },
     { 0 },
 };
 

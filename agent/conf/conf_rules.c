@@ -415,6 +415,7 @@ void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct c
     validate_target(&conf->target, found);
     conf_validate_dialects(conf, env, found);
     conf_validate_brokers(conf, env, found);
+    conf_validate_fleet(conf, found);
     conf_validate_notifiers(conf, found);
     for (size_t i = 0; i < conf->check_count; i++)
         validate_check(conf, env, i, found);

@@ -260,6 +260,7 @@ const struct broker_type broker_nats = {
     .name = "nats",
     .summary = "NATS: core and JetStream",
     .schemes = "nats tls",
+    .carries_fleet = true,
     .default_url = "nats://127.0.0.1:4222",
     .opts = rows,
     .opts_size = sizeof(struct nats_options),

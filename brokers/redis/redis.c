@@ -423,6 +423,7 @@ const struct broker_type broker_redis = {
     .schemes = "redis rediss redis+unix",
     .tls_schemes = "rediss",
     .plain_schemes = "redis redis+unix",
+    .carries_fleet = true,
     .default_url = "redis://127.0.0.1:6379",
     .opts = redis_rows,
     .opts_size = sizeof(struct redis_opts),
