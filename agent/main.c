@@ -75,6 +75,17 @@ static const struct cli_flag status_flags[] = {
     { "evidence", "CHECK", "prints what was said in this check's last round that failed, and in the last that passed", 0, false },
     { 0 }
 };
+static const struct cli_flag fleet_flags[] = {
+    { FLAG_ASK_CONFIG },
+    { FLAG_ADMIN },
+    { "json", NULL, "prints the JSON of /fleet on one line; indented if stdout is a terminal", 0, false },
+    { 0 }
+};
+static const struct cli_example fleet_examples[] = {
+    { "wshealthd fleet", "Who is there, how each is, and what min_ready does." },
+    { "wshealthd fleet --json | jq -r '.members[] | select(.state != \"ready\").id'", "Those that are not ready." },
+    { 0 }
+};
 static const struct cli_example status_examples[] = {
     { "wshealthd status", "The verdict of the running agent, also as the exit code." },
     { "wshealthd status --json | jq -r .diagnosis.sentence", "One field of it." },
@@ -210,6 +221,11 @@ static const struct cli_command commands[] = {
       "quit; "
       "arrows, PgUp and PgDn scroll.",
       0, status_flags, status_examples, cli_status },
+    { "fleet", "[--json]", "shows the other agents of the fleet, by region",
+      "Asks through the admin socket. The exit code is 0 when all members that are heard are ready, 1 when some are not, 2 when "
+      "none "
+      "is, and 3 when there is no agent to ask or no fleet is configured.",
+      0, fleet_flags, fleet_examples, cli_fleet },
     { "wait", "[--for ready|live|startup] [--timeout D] [--url URL]",
       "waits until the agent answers ready, live or startup with 200",
       "Exit code 0 when it does, 2 when the time is over, 3 when no agent has answered at all.", 0, wait_flags, wait_examples,

@@ -99,6 +99,7 @@ int cli_run(struct cli *cli);
 int cli_demo(struct cli *cli);
 int cli_check(struct cli *cli);
 int cli_status(struct cli *cli);
+int cli_fleet(struct cli *cli);
 int cli_wait(struct cli *cli);
 int cli_drain(struct cli *cli);
 int cli_resume(struct cli *cli);

@@ -677,6 +677,15 @@ void check_use_tls(struct check *check, struct generation *generation)
     generation_unref(old);
 }
 
+void check_set_witnessed(struct check *check, bool local)
+{
+    struct check_view *view = &check->view;
+    bool refusal = view->last_fault_scope == SCOPE_PROBE || view->last_fault_scope == SCOPE_LOCAL;
+
+    if (reason_scope(view->last_fault) == SCOPE_PROBE && refusal)
+        view->last_fault_scope = local ? SCOPE_LOCAL : SCOPE_PROBE;
+}
+
 void check_resume(struct check *check)
 {
     health_resume(&check->view.health, clock_now_ms());

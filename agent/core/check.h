@@ -43,6 +43,9 @@ bool check_is_witness(const struct check *check); /* does it speak WebSocket wit
 void check_free(struct check *check);
 const struct check_view *check_get_view(const struct check *check);
 const struct check_conf *check_get_conf(const struct check *check);
+/* The fleet is a witness: the refusal that the check is in is this instance's alone (true), or it is not known (false). Has an effect only where the
+ * reason's own scope is `probe`, and until the next failed round. */
+void check_set_witnessed(struct check *check, bool local);
 struct generation *check_generation(const struct check *check);
 /* A kept check over a reload: new connections use the newly read certificates. */
 void check_use_tls(struct check *check, struct generation *generation);

@@ -42,6 +42,9 @@
     X(HISTORY_SAVED, "history_saved", LOG_INFO, "the history is written to its file again")                             \
     X(NOTIFIED, "notified", LOG_INFO, "a receiver of `notify` has taken a message")                                     \
     X(NOTIFY_FAILED, "notify_failed", LOG_WARN, "a receiver of `notify` does not take messages any more")               \
+    X(FLEET_LINKED, "fleet_linked", LOG_INFO, "what this agent tells its fleet comes back to it: it is a member")       \
+    X(FLEET_LOST, "fleet_lost", LOG_WARN, "the fleet cannot be asked: this agent acts by its own verdict")              \
+    X(FLEET_TWIN, "fleet_twin", LOG_WARN, "another agent of the fleet uses this agent's id: set identity.id")           \
     X(AGENT_ERROR, "agent_error", LOG_ERROR, "the agent could not do something it should")
 
 #define EVENT_ENUM(id, ...) EVENT_##id,

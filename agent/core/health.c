@@ -233,7 +233,9 @@ static enum effect effect_of(const struct health_input *input, const struct verd
             return EFFECT_KEEPS_OUT;
         return EFFECT_DEGRADES;
     default:
-        return first_failures ? EFFECT_NONE : EFFECT_KEEPS_OUT; /* /startup waits for it, or it has just come by a reload */
+        if (first_failures)
+            return EFFECT_NONE; /* /startup waits for it, or it has just come by a reload */
+        return policy->local_faults_degrade ? EFFECT_DEGRADES : EFFECT_KEEPS_OUT;
     }
 }
 

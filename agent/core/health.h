@@ -78,6 +78,7 @@ struct verdict_policy {
     bool shared_faults_fail, probe_faults_fail;
     uint64_t liveness_after_ms;
     bool rounds; /* a failed check is a failed verdict even if it gates nothing: the verdict is on rounds, not on the instance */
+    bool local_faults_degrade; /* the fleet keeps the instance in rotation, whatever it has: local faults degrade */
 };
 
 /* `started` and `admitted` latch: they are carried over from the verdict before. With no ready-gated check at all they are set at once. */

@@ -103,6 +103,25 @@ static void answer_status(const struct admin_source *source, const struct httpd_
     report_status_json_with(view, &extra, reply->body);
 }
 
+static void answer_fleet(const struct admin_source *source, const struct httpd_request *request, struct httpd_reply *reply)
+{
+    const struct agent_view *view = source->view(source->user);
+
+    reply->content_type = type_text;
+    if (!view->fleet) {
+        reply->status = 404;
+        buf_append_str(reply->body, "no fleet is configured: `fleet: { broker: NAME, group: NAME }` joins one\n");
+        return;
+    }
+    reply->status = 200;
+    if (query_is(request, "format", "text")) {
+        report_fleet_human(view, query_is(request, "colour", "1"), reply->body);
+        return;
+    }
+    reply->content_type = "application/json";
+    report_fleet_json(view, true, reply->body);
+}
+
 static void answer_done(struct httpd_reply *reply, const char *what)
 {
     reply->status = 200;
@@ -166,6 +185,7 @@ static const struct route {
 } routes[] = {
     { "/status", "GET", answer_status },  { "/drain", "POST", answer_drain },   { "/drain", "GET", answer_drain_state },
     { "/resume", "POST", answer_resume }, { "/reload", "POST", answer_reload }, { "/events", "GET", answer_events },
+    { "/fleet", "GET", answer_fleet },
 };
 
 static bool method_fits(const struct route *route, const struct httpd_request *request)

@@ -50,6 +50,8 @@ enum text {
     TEXT_HISTORY_FULL,
     TEXT_HEALTH,
     TEXT_HEALTH_FULL,
+    TEXT_FLEET,
+    TEXT_FLEET_FULL,
     TEXT_PAGE,
     TEXT_PAGE_FULL,
     TEXT_PAGE_PUBLIC,
@@ -192,6 +194,8 @@ static void make_text(const struct question *question, enum text text, struct bu
                             &(struct report_history_ask){ .full = text == TEXT_HISTORY_FULL, .now_ms = clock_wall_ms() }, out);
     else if (text == TEXT_HEALTH || text == TEXT_HEALTH_FULL)
         report_health_json(question->view, text == TEXT_HEALTH_FULL, out);
+    else if (text == TEXT_FLEET || text == TEXT_FLEET_FULL)
+        report_fleet_json(question->view, text == TEXT_FLEET_FULL, out);
     else
         metric_write(question->view, text == TEXT_OPENMETRICS, out);
 }
@@ -328,6 +332,15 @@ static void answer_history(const struct question *question, struct httpd_reply *
     end_own(question, began_ns);
 }
 
+/* 404 where no fleet is configured. */
+static void answer_fleet(const struct question *question, struct httpd_reply *reply)
+{
+    if (!question->view->fleet)
+        return;
+    reply->content_type = type_json;
+    answer_text(question, question->full ? TEXT_FLEET_FULL : TEXT_FLEET, reply);
+}
+
 static void answer_metrics(const struct question *question, struct httpd_reply *reply)
 {
     bool openmetrics = accepts(question, "application/openmetrics-text", "1.0.0");
@@ -352,6 +365,7 @@ static const struct route {
     { "/livez", answer_live, true },       { "/startup", answer_startup, true }, { "/startupz", answer_startup, true },
     { "/healthz", answer_healthz, false }, { "/health", answer_health, false },  { "/status", answer_status, false },
     { "/metrics", answer_metrics, false }, { "/", answer_page, false },          { "/history", answer_history, true },
+    { "/fleet", answer_fleet, false },
 };
 
 static const struct route *find_route(struct slice path)

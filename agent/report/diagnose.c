@@ -525,9 +525,8 @@ static void tell_healthy(const struct agent_view *view, struct diagnosis *out)
     diagnosis_say(out, tail);
 }
 
-void diagnose(const struct agent_view *view, struct diagnosis *out)
+static void find_cause(const struct agent_view *view, struct diagnosis *out)
 {
-    memset(out, 0, sizeof *out);
     const struct check_view *main_check = explained_by_broker(view, main_fault(view));
     const struct check_view *mixed = mixed_public_check(view);
     bool blocked = main_check && weight_of(main_check) >= WEIGHT_PROBE_FAIL;
@@ -547,4 +546,11 @@ void diagnose(const struct agent_view *view, struct diagnosis *out)
         tell_mixed(mixed, out);
     else if (!tell_void(view, out))
         tell_healthy(view, out);
+}
+
+void diagnose(const struct agent_view *view, struct diagnosis *out)
+{
+    memset(out, 0, sizeof *out);
+    find_cause(view, out);
+    diagnose_fleet(view, out);
 }

@@ -12,6 +12,7 @@ enum { DIAGNOSIS_ADVICE_MAX = 4, DIAGNOSIS_BECAUSE_MAX = 8, DIAGNOSIS_PLAIN_MAX 
 
 struct diagnosis {
     const char *cause;               /* "healthy", "server_down", …: never NULL */
+    const char *own_cause;           /* the same, before the fleet's part in it */
     char sentence[512];              /* may quote addresses and the peer: for full details only */
     char plain[DIAGNOSIS_PLAIN_MAX]; /* the same without any of that */
     const char *advice[DIAGNOSIS_ADVICE_MAX];

@@ -31,6 +31,20 @@ static const struct rule own_rules[] = {
       .advice = { "Ask the other instances' agents (/ready?verbose), and drain the one that fails",
                   "Compare the versions of the instances: one that was left out of a deploy answers as before",
                   "Set fall: 3/5 on the check of the public path: it then fails where two rounds in a row never do" } },
+    { .cause = CAUSE_HELD_IN_ROTATION,
+      .plain =
+          "The fault is this instance's own, and it stays in rotation, degraded: without it fewer instances of its fleet would "
+          "be ready than readiness.min_ready wants",
+      .advice = { "Look at the other instances too (`wshealthd fleet`): once enough of them are well, this one leaves the rotation "
+                  "by "
+                  "itself",
+                  "Mend this one as the own fault in the sentence asks for" } },
+    { .cause = CAUSE_FLEET_WIDE_FAULT,
+      .plain = "Nearly all instances of the fleet have the same fault, and it began at all of them at once: it is shared, and they "
+               "stay in rotation, degraded",
+      .advice = { "Look for what came to all at the same time: a release, a certificate, a configuration of the checks; "
+                  "`wshealthd fleet` shows the instances and their versions",
+                  "Restarting instances one by one does not help" } },
     { .cause = CAUSE_AGENT_STALLED,
       .reasons = { REASON_AGENT_STALLED },
       .plain = "The agent itself is too late to judge anything: this says nothing about the server",

@@ -49,4 +49,8 @@ void diagnosis_say_faults(struct diagnosis *out, const struct check_view *check,
 void diagnosis_advise(struct diagnosis *out, const char *advice); /* NULL: nothing */
 void diagnosis_blame(struct diagnosis *out, const struct check_view *check);
 
+/* --- agent/report/diagnose_fleet.c ----------------------------------------------------------------------------------- */
+
+void diagnose_fleet(const struct agent_view *view, struct diagnosis *out); /* last: the fleet's part in it */
+
 #endif

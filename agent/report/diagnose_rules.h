@@ -95,6 +95,9 @@
     X(HTTP1_BROKEN, "http1_broken", "over HTTP/2 the WebSocket works, over HTTP/1.1 it does not")                                \
     X(FRONT_BROKEN, "front_broken", "the server is well, but the public address does not lead to it")                            \
     X(ONE_INSTANCE_STALE, "one_instance_stale", "one of the instances behind the public address is broken or out of date")       \
+    X(HELD_IN_ROTATION, "held_in_rotation",                                                                                      \
+      "a local fault would take the instance out, and too few others would remain: it stays")                                    \
+    X(FLEET_WIDE_FAULT, "fleet_wide_fault", "all instances have the same local fault, since the same moment")                    \
     X(IDLE_TIMEOUT, "idle_timeout", "connections that say nothing are cut after a fixed time")                                   \
     X(CONNECTION_MAX_AGE, "connection_max_age", "connections are cut at a fixed age, whether they are used or not")              \
     X(HEALTH_URL_FAILS, "health_url_fails", "the WebSocket side is well, a plain HTTP check fails")                              \

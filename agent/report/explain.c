@@ -105,7 +105,12 @@ static void put_seen(const struct rule *rule, struct buf *out)
             buf_printf(out, "%s%s", before, facts[i]);
             before = ", and ";
         }
-    if (out->len == 0)
+    if (out->len == 0 && rule->cause == CAUSE_HELD_IN_ROTATION)
+        buf_append_str(out,
+                       "a check has a local fault, and the fleet's other members that are well are fewer than readiness.min_ready");
+    else if (out->len == 0 && rule->cause == CAUSE_FLEET_WIDE_FAULT)
+        buf_append_str(out, "nine tenths of the fleet's members, three at least, have the same local cause, begun within a minute");
+    else if (out->len == 0)
         buf_append_str(out, rule->cause == CAUSE_CHECK_FAILING ? "a check fails, and no other cause fits" : "no check is in fault");
 }
 

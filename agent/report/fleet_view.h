@@ -49,8 +49,10 @@ struct fleet_view {
     char min_ready[16];                /* as configured: "2", "50%"; "" where it is off */
     const char *mode;                  /* "off", "alone", "unlinked", "rules": whether min_ready acts for this instance */
     uint32_t members, needed, counted; /* of the last decision of min_ready; 0 without one */
+    bool held;                         /* a local fault would take this instance out, and min_ready keeps it in */
     char sentence[256];                /* what min_ready does to this instance and why; "" */
     bool wide;                         /* fleet_wide_fault */
+    bool wide_own;                     /* this instance has it, and stays in rotation for that */
     const char *wide_cause;            /* which cause nearly all share; "" */
     uint32_t wide_sharing, wide_of;
     bool own_twin; /* another agent uses this agent's id */

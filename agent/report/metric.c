@@ -233,6 +233,38 @@ static void write_notifications(struct scrape *scrape)
                         scrape->view->notifiers[i]->name, "result", notified_name((enum notified)result), NULL);
 }
 
+static void write_fleet_members(struct scrape *scrape)
+{
+    const struct fleet_view *fleet = scrape->view->fleet;
+
+    for (size_t i = 0; fleet && i < fleet->region_count; i++) {
+        const struct fleet_region_view *region = &fleet->regions[i];
+        const struct {
+            const char *state;
+            uint32_t count;
+        } rows[] = { { "ready", region->ready },       { "degraded", region->degraded }, { "not_ready", region->not_ready },
+                     { "draining", region->draining }, { "starting", region->starting }, { "silent", region->silent },
+                     { "watcher", region->watchers } };
+
+        for (size_t j = 0; j < sizeof rows / sizeof rows[0]; j++)
+            prom_sample(&scrape->prom, rows[j].count, "state", rows[j].state, "region", region->region, NULL);
+    }
+}
+
+static void write_fleet_linked(struct scrape *scrape)
+{
+    if (scrape->view->fleet)
+        prom_sample(&scrape->prom, scrape->view->fleet->linked, NULL);
+}
+
+static void write_fleet_ignored(struct scrape *scrape)
+{
+    const struct fleet_view *fleet = scrape->view->fleet;
+
+    for (size_t i = 0; fleet && i < fleet->refusal_count; i++)
+        prom_sample(&scrape->prom, (double)fleet->refusals[i].count, "reason", fleet->refusals[i].name, NULL);
+}
+
 static void write_stalls(struct scrape *scrape)
 {
     prom_sample(&scrape->prom, (double)scrape->view->stalls, NULL);
@@ -499,6 +531,14 @@ static const struct family families[] = {
       "(merged), left out "
       "(dropped, limited).",
       write_notifications, NULL },
+    { PROM_GAUGE, "wshealthd_fleet_members", "state,region",
+      "Members of the fleet, this agent included, by what they say of themselves; silent: not heard for three fifths of expire. At "
+      "most 16 regions have a row of their own; the others are counted as other.",
+      write_fleet_members, NULL },
+    { PROM_GAUGE, "wshealthd_fleet_linked", "",
+      "1: what this agent tells its fleet comes back to it; 0: it acts by its own verdict.", write_fleet_linked, NULL },
+    { PROM_COUNTER, "wshealthd_fleet_ignored", "reason", "Summaries on the fleet's topic that were not believed.",
+      write_fleet_ignored, NULL },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",
       "How long the event loop worked in one turn, or was stopped: a request may have waited so long.", write_loop_lag, NULL },
     { PROM_COUNTER, "wshealthd_stalls", "", "Times the agent itself was late, so that failed rounds were void.", write_stalls,

@@ -131,6 +131,19 @@ static bool is_cause(const struct agent_view *view, const struct check_view *che
     }
 }
 
+/* What keeps an instance in rotation that its checks would take out. */
+static void put_fleet(const struct agent_view *view, struct buf *out)
+{
+    const struct fleet_view *fleet = view->fleet;
+    if (!fleet || !view->verdict.ready)
+        return;
+    if (fleet->wide_own)
+        buf_printf(out, "[!]fleet fleet_wide_fault %u of %u instances have the same fault at once\n", (unsigned)fleet->wide_sharing,
+                   (unsigned)fleet->wide_of);
+    else if (fleet->held)
+        buf_printf(out, "[!]fleet held_in_rotation %s\n", fleet->sentence);
+}
+
 void report_plain(const struct agent_view *view, enum report_question question, bool verbose, bool full, struct buf *out)
 {
     const char *word = report_word(view, question);
@@ -138,6 +151,8 @@ void report_plain(const struct agent_view *view, enum report_question question, 
     for (size_t i = 0; i < view->check_count; i++)
         if (verbose || is_cause(view, view->checks[i], question))
             put_check(view->checks[i], full, out);
+    if (question == REPORT_READY)
+        put_fleet(view, out);
     if (!verbose)
         return;
     buf_printf(out, "%s: ", word);

@@ -47,6 +47,10 @@ struct report_history_ask {
     int64_t now_ms;    /* wall */
 };
 void report_history_json(const struct agent_view *view, const struct report_history_ask *ask, struct buf *out);
+/* /fleet, and the table of `wshealthd fleet`. The view's fleet is not NULL. */
+enum { REPORT_FLEET_MEMBERS = 1000 };
+void report_fleet_json(const struct agent_view *view, bool full, struct buf *out);
+void report_fleet_human(const struct agent_view *view, bool colour, struct buf *out); /* for full details */
 /* For a terminal: each check with its phases as a waterfall, the verdict, the diagnosis and the advice. */
 struct report_style {
     bool colour;

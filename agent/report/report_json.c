@@ -404,6 +404,8 @@ void report_status_json_with(const struct agent_view *view, const struct report_
         put_brokers(&json, view, extra);
     if (!extra->for_users && !extra->change)
         put_notifiers(&json, view, extra->full);
+    if (!extra->for_users && !extra->change && view->fleet)
+        report_fleet_status(&json, view->fleet, extra->full);
     json_out_object_end(&json);
     (void)json_out_finish(&json);
     buf_append_char(out, '\n');

@@ -12,6 +12,7 @@
 #include "agent/core/view.h"
 #include "agent/proto/prom.h"
 #include "agent/report/diagnose.h"
+#include "agent/report/fleet_view.h"
 #include "agent/report/history.h"
 
 enum { AGENT_LATE_MS = 10000 };
@@ -62,10 +63,11 @@ struct agent_view {
     struct drain_view drain;
     const struct notifier_view *const *notifiers;
     size_t notifier_count;
-    bool once;                     /* a command's one round: there is no agent, so nothing is in rotation or out of it */
-    bool leaving;                  /* the agent has been asked to end (SIGTERM): it is draining until then */
-    const char *nonce;             /* of this run of the agent: another one means that it was restarted */
-    const struct history *history; /* NULL: none is kept (once) */
+    bool once;                      /* a command's one round: there is no agent, so nothing is in rotation or out of it */
+    bool leaving;                   /* the agent has been asked to end (SIGTERM): it is draining until then */
+    const char *nonce;              /* of this run of the agent: another one means that it was restarted */
+    const struct history *history;  /* NULL: none is kept (once) */
+    const struct fleet_view *fleet; /* NULL: none is configured */
     int64_t
         untold_ms; /* since when the word is another than the history's newest: that waits until the cause is clear; 0: no change waits */
     uint64_t late_ms; /* how late the agent itself was at most, in the last AGENT_LATE_MS before the diagnosis */

@@ -209,7 +209,12 @@ static void on_stop_timer(struct timer *timer, void *user)
 {
     struct agent *agent = user;
 
+    if (agent_fleet_busy(agent) && clock_now_ms() < agent->stop_by_ms) { /* its goodbye is under way */
+        timer_start(timer, STOP_POLL_MS);
+        return;
+    }
     agent->host.group.unhurried = false;
+    agent_fleet_fini(agent);
     agent_checks_stop(agent);
     agent_brokers_close(agent);
     timer_init(timer, agent->loop, on_goodbye_timer, agent);
@@ -273,6 +278,7 @@ void agent_stop(struct agent *agent, void (*on_stopped)(void *user), void *user)
     if (agent->notifiers)
         notifiers_leave(agent->notifiers);
     agent_verdict_stop(agent);
+    agent_fleet_leave(agent);
     agent_history_stop(agent);
     if (agent->view.drain.since_ms)
         agent_drain_stop(agent);

@@ -55,6 +55,7 @@ void agent_checks_start(struct agent *agent)
     size_t count = 0;
 
     agent_brokers_open(agent, agent->generation);
+    agent_fleet_configure(agent, conf);
     for (size_t i = 0; i < conf->check_count; i++)
         if (conf->checks[i].enabled)
             checks[count++] = check_new(&agent->host, agent->generation, &conf->checks[i]);
@@ -89,6 +90,7 @@ size_t agent_checks_change(struct agent *agent, struct generation *generation)
     size_t count = 0, kept = 0;
 
     agent_brokers_open(agent, generation);
+    agent_fleet_configure(agent, conf);
     for (size_t i = 0; i < conf->check_count; i++) {
         ptrdiff_t same = conf->checks[i].enabled ? find_same(agent, conf, &conf->checks[i]) : -1;
 

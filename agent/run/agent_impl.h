@@ -68,6 +68,7 @@ struct agent {
     struct notifiers *notifiers; /* NULL: none (without serve) */
     struct history *history;     /* NULL: none (once) */
     struct history_keeping *keeping; /* NULL: in memory only */
+    struct agent_fleet *fleet;       /* NULL: none is configured (agent_fleet.c) */
     struct story story;              /* what is told of the verdict, in the log and by the demo */
     uint64_t stop_by_ms;
     void (*on_stopped)(void *user);
@@ -94,6 +95,21 @@ void agent_status_refresh(struct agent *agent);   /* the same where the last one
 bool agent_server_hangs(struct agent *agent, char *why, size_t size);
 void agent_verdict_stop(struct agent *agent); /* tells at once what waits to be told */
 void agent_verdict_fini(struct agent *agent);
+
+/* agent_fleet.c */
+/* The fleet of the generation, once its brokers are open and before the old ones go. */
+void agent_fleet_configure(struct agent *agent, const struct conf *conf);
+void agent_fleet_forget_checks(struct agent *agent); /* there are others now */
+bool agent_fleet_witness(
+    struct agent *agent); /* before the verdict: refusals that only this instance gives become local faults. true: one is another
+                                                 * than before */
+/* *verdict is the own one, made with this policy: the fleet may keep the instance in rotation. */
+void agent_fleet_judge(struct agent *agent, const struct verdict_policy *policy, const struct verdict *old,
+                       struct verdict *verdict);
+void agent_fleet_tell(struct agent *agent); /* after the verdict and its diagnosis */
+void agent_fleet_leave(struct agent *agent);
+bool agent_fleet_busy(const struct agent *agent);
+void agent_fleet_fini(struct agent *agent); /* before the brokers are closed */
 
 /* agent_history.c: the file of the history, where one is configured */
 void agent_history_start(struct agent *agent);

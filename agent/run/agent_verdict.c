@@ -113,6 +113,7 @@ void agent_verdict_set_checks(struct agent *agent)
         agent->views[i] = check_get_view(agent->checks[i]);
     agent->view.checks = agent->views;
     agent->view.check_count = count;
+    agent_fleet_forget_checks(agent);
     if (agent->history)
         history_keep_checks(agent->history, agent->views, count);
     url_redact(agent->shown_url ? agent->shown_url : agent->generation->conf->target.url, agent->service_id,
@@ -160,7 +161,8 @@ void agent_verdict_update(struct agent *agent, const struct check_view *changed)
     const struct conf *conf = agent->generation->conf;
     bool strict = agent->options.once; /* `check` reports rounds, whatever their scope */
     struct verdict_policy policy = { strict || conf->shared_faults_fail, strict || conf->probe_faults_fail,
-                                     (uint64_t)conf->liveness_after_ms, strict };
+                                     (uint64_t)conf->liveness_after_ms, strict, false };
+    agent_fleet_witness(agent);
     for (size_t i = 0; i < agent->check_count; i++) {
         const struct check_view *view = agent->views[i];
         bool front = check_is_public(view), witness = check_is_witness(agent->checks[i]) && !front;
@@ -168,10 +170,12 @@ void agent_verdict_update(struct agent *agent, const struct check_view *changed)
         agent->inputs[i] = (struct health_input){ &view->health, view->last_fault_scope, view->gates, witness, front };
     }
     *now = verdict_of(agent->inputs, agent->check_count, &policy, agent->draining, &old);
-    agent->view.generation++;
     agent->stale = true;
+    agent_fleet_judge(agent, &policy, &old, now);
+    agent->view.generation++;
     if (agent->options.serve) {
         tell(agent, changed);
+        agent_fleet_tell(agent);
         agent_listeners_wake(agent);
     }
     if (agent->options.serve && !verdict_equal(&old, now))

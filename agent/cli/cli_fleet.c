@@ -1,0 +1,40 @@
+/*
+ * `wshealthd fleet`: the members of the fleet as the running agent knows them, as a table or as the JSON of /fleet. Called by agent/main.c. The agent
+ * makes the table (agent/report/report_fleet.c); the exit code comes from `status` of its JSON.
+ */
+#include <stdio.h>
+
+#include "agent/cli/cli_ask_impl.h"
+#include "agent/report/screen.h"
+
+enum { TARGET_MAX = 64, STATUS_OK = 200 };
+
+int cli_fleet(struct cli *cli)
+{
+    struct whom whom;
+    struct answer json, text = { .body = BUF_INIT(0) };
+    struct screen screen = screen_look();
+    char target[TARGET_MAX];
+    int code = ask_find_admin(cli, &whom);
+
+    if (code != EXIT_PASS)
+        return code;
+    bool asked = ask_once(&whom, "GET", "/fleet", ASK_TIMEOUT_MS, &json) == 0;
+    if (asked && json.status == STATUS_OK && !cli_has(cli, "json")) {
+        snprintf(target, sizeof target, "/fleet?format=text&colour=%d", screen.colour);
+        asked = ask_once(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
+        if (!asked)
+            json.err = text.err;
+    }
+    if (!asked)
+        code = ask_no_agent(cli, &whom, &json.err);
+    else if (json.status != STATUS_OK)
+        code = ask_refused(cli, &json);
+    else if (cli_has(cli, "json"))
+        code = cli_print_json(cli, &json.body, ask_exit_code(buf_slice(&json.body)));
+    else
+        code = cli_print(cli, &text.body, ask_exit_code(buf_slice(&json.body)));
+    buf_fini(&json.body);
+    buf_fini(&text.body);
+    return code;
+}

@@ -1,0 +1,54 @@
+/* What link.c (the life and the topic) and link_view.c (what readers are shown) share. */
+#ifndef WSHEALTHD_FLEET_LINK_IMPL_H
+#define WSHEALTHD_FLEET_LINK_IMPL_H
+
+#include "agent/fleet/announce.h"
+#include "agent/fleet/link.h"
+#include "agent/fleet/together.h"
+#include "agent/net/loop.h"
+
+struct fleet_link {
+    struct fleet_link *self; /* for readers, who have it as const: they may have its members sorted */
+    struct loop *loop;
+    struct broker *broker;
+    struct fleet_link_options options;
+    char id[SUMMARY_WORD_MAX + 1], region[SUMMARY_WORD_MAX + 1], group[SUMMARY_WORD_MAX + 1], version[SUMMARY_VERSION_MAX + 1];
+    char *broker_name, *key_text; /* key_text: as configured; NULL: no key */
+    uint32_t every_ms;
+    struct buf key;
+    bool keyless; /* a key is configured, and none has been read yet: nothing is sent or believed */
+    struct members *members;
+    struct announce announce;
+    struct min_ready min_ready;
+    struct together together;
+    struct broker_listener listener;
+    struct broker_watcher watcher;
+    struct broker_request request;
+    struct timer due, tick, news;
+    bool left;
+    uint64_t begun_ms, run_ms, seq;
+    uint32_t nonce;
+    uint64_t refilled_ms, allowance; /* of messages that may be read */
+    uint64_t flooded;                /* that were not */
+    uint64_t asked_again_ms;
+    char why[160]; /* the last thing that went wrong on the way; "" */
+    bool was_linked, told_lost;
+    /* this instance */
+    struct fleet_say say;
+    char cause[SUMMARY_CAUSE_MAX + 1];
+    bool fault, wide_own;
+    uint64_t word_since_ms, fault_since_ms;
+    int64_t fault_key_ms;
+    /* link_view.c */
+    struct fleet_view view;
+    bool view_stale, order_stale;
+    uint32_t *order; /* of the table's members, by region and id */
+    size_t order_count;
+    char regions[LINK_REGIONS_MAX][SUMMARY_WORD_MAX + 1];
+    size_t region_count;
+};
+
+/* Does what this agent publishes come back to it? */
+bool fleet_link_is_linked(const struct fleet_link *link);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * The fleet's part in a diagnosis: what keeps an instance in rotation that a local fault would take out, or why nothing does. Called by
+ * diagnose.c when the cause is found, so that `own_cause` stays what the checks say. Decides nothing: agent/fleet does.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/mem.h"
+#include "agent/report/diagnose_impl.h"
+
+/* Before the others': it says what is to be done with this instance, they say what with its fault. */
+static void advise_first(struct diagnosis *out, const char *advice)
+{
+    size_t kept = out->advice_count < DIAGNOSIS_ADVICE_MAX ? out->advice_count : DIAGNOSIS_ADVICE_MAX - 1;
+
+    memmove(out->advice + 1, out->advice, kept * sizeof out->advice[0]);
+    out->advice[0] = advice;
+    out->advice_count = kept + 1;
+}
+
+static void become(struct diagnosis *out, enum cause cause)
+{
+    const struct rule *rule = cause_own_rule(cause);
+
+    panic_if(!rule);
+    out->cause = cause_name(cause);
+    advise_first(out, rule->advice[0]);
+}
+
+void diagnose_fleet(const struct agent_view *view, struct diagnosis *out)
+{
+    const struct fleet_view *fleet = view->fleet;
+    char text[sizeof fleet->sentence + 64];
+
+    out->own_cause = out->cause;
+    if (!fleet || view->verdict.draining)
+        return;
+    if (fleet->wide_own && view->verdict.ready) {
+        snprintf(
+            text, sizeof text,
+            "; %u of %u instances of the fleet have this fault at once: it is shared, and this one stays in rotation, degraded",
+            (unsigned)fleet->wide_sharing, (unsigned)fleet->wide_of);
+        diagnosis_say_plain(out, text);
+        become(out, CAUSE_FLEET_WIDE_FAULT);
+    } else if (fleet->held && view->verdict.ready) {
+        snprintf(text, sizeof text, "; %s", fleet->sentence);
+        diagnosis_say_plain(out, text);
+        become(out, CAUSE_HELD_IN_ROTATION);
+    } else if (*fleet->sentence && view->verdict.admitted) { /* it asks, or cannot: its own cause stands */
+        snprintf(text, sizeof text, "; %s", fleet->sentence);
+        diagnosis_say_plain(out, text);
+    }
+}

@@ -1,0 +1,266 @@
+/*
+ * Owns the agent's part in its fleet: the link (agent/fleet/link.h) over the generations of the configuration, what it is asked, and what it is told
+ * of this instance. Called by agent/run/agent_verdict.c around each verdict, and by agent.c and agent_checks.c. Promises that the fleet can only
+ * keep an instance in rotation that has been there, or name a refusal as the instance's own, and never touches /live. What is to be done is
+ * decided in agent/fleet, and what it does to the verdict in agent/core/health.c.
+ */
+#include <string.h>
+
+#include "agent/base/clock.h"
+#include "agent/base/mem.h"
+#include "agent/base/version.h"
+#include "agent/core/server_stats.h"
+#include "agent/fleet/link.h"
+#include "agent/report/report.h"
+#include "agent/run/agent_impl.h"
+
+struct refusal { /* of one check */
+    struct witness witness;
+    uint64_t since_ms; /* monotonic; 0: it is not refused */
+};
+
+struct agent_fleet {
+    struct agent *agent;
+    struct fleet_link *link;
+    struct refusal *refusals; /* one for each check; NULL: none yet */
+    /* of the last verdict */
+    struct fleet_own own;
+    struct fleet_judgement judgement;
+};
+
+/* --- the link --- */
+
+static void on_news(void *user);
+
+static void end_link(struct agent *agent)
+{
+    struct agent_fleet *fleet = agent->fleet;
+
+    if (!fleet)
+        return;
+    fleet_link_leave(fleet->link);
+    fleet_link_free(fleet->link);
+    mem_free(fleet->refusals);
+    mem_free(fleet);
+    agent->fleet = NULL;
+    agent->view.fleet = NULL;
+}
+
+void agent_fleet_configure(struct agent *agent, const struct conf *conf)
+{
+    struct broker *broker = conf->fleet_on ? agent_brokers_find(agent, conf->fleet.broker) : NULL;
+    struct fleet_link_options options = {
+        .loop = agent->loop,
+        .broker = broker,
+        .conf = &conf->fleet,
+        .id = conf->agent_id,
+        .region = conf->region,
+        .version = WSHEALTHD_VERSION,
+        .min = { conf->min_ready_count, conf->min_ready_percent },
+        .on_news = on_news,
+        .user = agent->fleet,
+    };
+
+    if (!agent->options.serve || !broker) {
+        end_link(agent);
+        return;
+    }
+    if (agent->fleet && fleet_link_change(agent->fleet->link, &options))
+        return;
+    end_link(agent);
+    agent->fleet = mem_alloc(sizeof *agent->fleet);
+    agent->fleet->agent = agent;
+    options.user = agent->fleet;
+    agent->fleet->link = fleet_link_new(&options);
+    agent->view.fleet = fleet_link_view(agent->fleet->link);
+}
+
+void agent_fleet_forget_checks(struct agent *agent)
+{
+    if (!agent->fleet)
+        return;
+    mem_free(agent->fleet->refusals);
+    agent->fleet->refusals = NULL;
+}
+
+void agent_fleet_leave(struct agent *agent)
+{
+    if (agent->fleet)
+        fleet_link_leave(agent->fleet->link);
+}
+
+bool agent_fleet_busy(const struct agent *agent)
+{
+    return agent->fleet && fleet_link_busy(agent->fleet->link);
+}
+
+void agent_fleet_fini(struct agent *agent)
+{
+    end_link(agent);
+}
+
+/* --- the witness --- */
+
+/* Refused by the server itself, after it has once let the check in, and not for something that the agent knows to be its own doing. */
+static bool is_refused(const struct check_view *view)
+{
+    return view->health.state == STATE_FAIL && view->health.passed_once && !view->health.own_doing && !check_is_public(view) &&
+           view->last_fault_scope != SCOPE_SHARED && reason_scope(view->last_fault) == SCOPE_PROBE &&
+           witness_asks_for(view->last_fault);
+}
+
+bool agent_fleet_witness(struct agent *agent)
+{
+    struct agent_fleet *fleet = agent->fleet;
+    bool changed = false;
+
+    if (!fleet)
+        return false;
+    if (!fleet->refusals)
+        fleet->refusals = mem_alloc((agent->check_count + 1) * sizeof *fleet->refusals);
+    for (size_t i = 0; i < agent->check_count; i++) {
+        const struct check_view *view = agent->views[i];
+        struct refusal *refusal = &fleet->refusals[i];
+        unsigned kind = check_is_public(view) ? 0 : fleet_kind_bit(view->type);
+        bool refused = kind && is_refused(view), local = refusal->witness.local;
+
+        if (!refused)
+            refusal->since_ms = 0;
+        else if (!refusal->since_ms)
+            refusal->since_ms = clock_now_ms();
+        if (kind)
+            check_set_witnessed(agent->checks[i],
+                                fleet_link_witness(fleet->link, &refusal->witness, kind, refused, refusal->since_ms));
+        changed = changed || local != refusal->witness.local;
+    }
+    return changed;
+}
+
+/* --- the verdict --- */
+
+/* What the checks alone say, before the fleet's part in it. The diagnosis reads the view, which gets the own verdict for that moment. */
+static const char *own_cause_of(struct agent *agent, const struct verdict *own)
+{
+    struct diagnosis diagnosis;
+    const struct verdict now = agent->view.verdict;
+
+    agent->view.verdict = *own;
+    diagnose(&agent->view, &diagnosis);
+    agent->view.verdict = now;
+    return diagnosis.own_cause; /* of a closed list */
+}
+
+void agent_fleet_judge(struct agent *agent, const struct verdict_policy *policy, const struct verdict *old, struct verdict *verdict)
+{
+    struct verdict_policy lenient = *policy;
+    struct agent_fleet *fleet = agent->fleet;
+    struct verdict held;
+
+    if (!fleet)
+        return;
+    lenient.local_faults_degrade = true;
+    held = verdict_of(agent->inputs, agent->check_count, &lenient, agent->draining, old);
+    const bool fault = !verdict->ready && held.ready;
+    fleet->own = (struct fleet_own){ .counts = verdict->admitted && !verdict->draining,
+                                     .fault = fault,
+                                     .cause = fault ? own_cause_of(agent, verdict) : "" };
+    fleet_link_judge(fleet->link, &fleet->own, &fleet->judgement);
+    if (fault &&
+        (fleet->judgement.wide || fleet->judgement.stand == FLEET_STAND_ASKS || fleet->judgement.stand == FLEET_STAND_HELD))
+        *verdict = held;
+    agent->view.fleet = fleet_link_view(agent->fleet->link);
+}
+
+/* Another look at the group, with what the last verdict was made from: a new verdict is made only where the answer is another one. */
+static void on_news(void *user)
+{
+    struct agent_fleet *fleet = user;
+    struct agent *agent = fleet->agent;
+    const struct fleet_judgement before = fleet->judgement;
+    bool witnessed;
+
+    if (agent->on_stopped)
+        return;
+    witnessed = agent_fleet_witness(agent);
+    fleet_link_judge(fleet->link, &fleet->own, &fleet->judgement);
+    agent->view.fleet = fleet_link_view(fleet->link);
+    if (witnessed || fleet->judgement.stand != before.stand || fleet->judgement.wide != before.wide)
+        agent_verdict_update(agent, NULL);
+    else if (fleet->own.fault)
+        agent->stale = true; /* the sentence has figures of the group in it */
+}
+
+/* --- what the others are told --- */
+
+static enum fleet_word word_of(const struct agent_view *view)
+{
+    const struct verdict *verdict = &view->verdict;
+
+    if (verdict->draining)
+        return FLEET_DRAINING;
+    if (!verdict->admitted)
+        return FLEET_STARTING;
+    return !verdict->ready ? FLEET_NOT_READY : verdict->degraded ? FLEET_DEGRADED : FLEET_READY;
+}
+
+/* Of what is wrong: that of the first check which the diagnosis names. */
+static enum scope scope_of(const struct agent_view *view)
+{
+    struct check_fault fault;
+
+    for (size_t i = 0; i < view->diagnosis.because_count; i++) {
+        const struct check_view *check = report_find_check(view, view->diagnosis.because[i]);
+
+        if (check && check_fault_of(check, &fault) && fault.scope != SCOPE_NONE)
+            return fault.scope;
+    }
+    return SCOPE_LOCAL;
+}
+
+static bool is_well(const char *cause)
+{
+    static const char *const words[] = { "healthy", "starting", "draining", "nothing_checked" };
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(cause, words[i]) == 0)
+            return true;
+    return false;
+}
+
+static void note_checks(const struct agent *agent, struct fleet_say *say)
+{
+    for (size_t i = 0; i < agent->check_count; i++) {
+        const struct check_view *view = agent->views[i];
+        const struct server_stats *server = view->stats.server;
+        unsigned kind = check_is_public(view) ? 0 : fleet_kind_bit(view->type);
+
+        if (kind && (view->health.state == STATE_PASS || view->health.state == STATE_WARN))
+            say->taken |= (uint16_t)kind;
+        if (kind && is_refused(view))
+            say->refused |= (uint16_t)kind;
+        if (server && server->have_connections && !say->have_connections) {
+            uint64_t count = server->connections[SERVER_ESTABLISHED];
+
+            say->have_connections = true;
+            say->connections = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+        }
+    }
+    say->taken &= (uint16_t)~say->refused;
+}
+
+void agent_fleet_tell(struct agent *agent)
+{
+    const struct agent_view *view = &agent->view;
+    const char *cause = view->diagnosis.own_cause;
+    struct fleet_say say = { .word = word_of(view), .cause = "" };
+
+    if (!agent->fleet || agent->on_stopped)
+        return;
+    if (cause && !is_well(cause)) {
+        say.cause = cause;
+        say.scope = scope_of(view);
+    }
+    note_checks(agent, &say);
+    fleet_link_tell(agent->fleet->link, &say);
+    agent->view.fleet = fleet_link_view(agent->fleet->link);
+}
