@@ -214,8 +214,8 @@ static void test_random_rounds(void **state)
 
 /* --- the verdict --------------------------------------------------------------------------------------------------------- */
 
-static const struct verdict_policy degrade = { .liveness_after_ms = 30000 }, strict = { true, true, 30000, false },
-                                   of_rounds = { true, true, 30000, true };
+static const struct verdict_policy degrade = { .liveness_after_ms = 30000 }, strict = { true, true, 30000, false, false },
+                                   of_rounds = { true, true, 30000, true, false };
 static const struct verdict fresh_verdict, used_verdict = { .started = true, .admitted = true };
 
 static struct health in_state(enum state wanted)
@@ -243,6 +243,9 @@ static void test_verdict_of_one_check(void **state)
     assert_true(!v.ready && !v.degraded && v.live && v.status == RESULT_FAIL);
     v = judge_one(STATE_FAIL, SCOPE_SHARED, READY, &degrade);
     assert_true(v.ready && v.degraded && v.status == RESULT_WARN);
+    const struct verdict_policy held = { .liveness_after_ms = 30000, .local_faults_degrade = true }; /* the fleet keeps it in */
+    v = judge_one(STATE_FAIL, SCOPE_LOCAL, READY, &held);
+    assert_true(v.ready && v.degraded && v.live && v.status == RESULT_WARN);
     v = judge_one(STATE_FAIL, SCOPE_SHARED, READY, &strict);
     assert_true(!v.ready && !v.degraded && v.status == RESULT_FAIL);
     v = judge_one(STATE_FAIL, SCOPE_PROBE, READY, &degrade);
@@ -549,7 +552,7 @@ static void test_random_verdicts(void **state)
         bool draining = rand() % 8 == 0, shared_fails = rand() % 2, probe_fails = rand() % 2;
         struct verdict before = { .started = rand() % 2 };
         before.admitted = before.started && rand() % 2;
-        struct verdict_policy policy = { shared_fails, probe_fails, 30000, false };
+        struct verdict_policy policy = { shared_fails, probe_fails, 30000, false, false };
         bool keeps_out = false, degrades = false, all_judged = true, all_admitted = true, reports = false;
         for (size_t i = 0; i < count; i++) {
             enum state s = (enum state)(rand() % STATE_COUNT);

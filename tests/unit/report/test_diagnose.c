@@ -1070,6 +1070,33 @@ static void test_some_addresses_fail(void **state)
     assert_cause("front_broken");
 }
 
+/* What the fleet makes of a local fault (agent/report/diagnose_fleet.c); the cause that the others are told stays the own one. */
+static void test_the_fleet_keeps_an_instance(void **state)
+{
+    (void)state;
+    struct fleet_view fleet = { .held = true, .sentence = "held in rotation: without it 1 would remain, and min_ready wants 2" };
+    fail_all(REASON_CONNECT_REFUSED, "connection refused");
+    assert_cause("server_down");
+    world.view.fleet = &fleet;
+    world.view.verdict.ready = world.view.verdict.degraded = world.view.verdict.admitted = true;
+    diagnose(&world.view, &world.view.diagnosis);
+    see();
+    assert_string_equal(world.view.diagnosis.cause, "held_in_rotation");
+    assert_string_equal(world.view.diagnosis.own_cause, "server_down");
+    assert_true(says("Nothing listens") && says("without it 1 would remain"));
+    assert_true(advises("wshealthd fleet"));
+    fleet = (struct fleet_view){ .wide_own = true, .wide_sharing = 9, .wide_of = 10 };
+    diagnose(&world.view, &world.view.diagnosis);
+    see();
+    assert_string_equal(world.view.diagnosis.cause, "fleet_wide_fault");
+    assert_true(says("9 of 10 instances"));
+    fleet = (struct fleet_view){ .sentence = "the fleet cannot be asked: the agent acts by its own verdict" };
+    world.view.verdict.ready = world.view.verdict.degraded = false;
+    diagnose(&world.view, &world.view.diagnosis);
+    assert_string_equal(world.view.diagnosis.cause, "server_down");
+    assert_true(says("the fleet cannot be asked"));
+}
+
 static void test_one_instance_is_stale(void **state)
 {
     (void)state;
@@ -1696,6 +1723,7 @@ int main(void)
         T(test_deploy),
         T(test_upgrade_lost_on_the_way),
         T(test_the_certificate_of_the_public_address),
+        T(test_the_fleet_keeps_an_instance),
         T(test_one_instance_is_stale),
         T(test_some_addresses_fail),
         T(test_idle_timeout),

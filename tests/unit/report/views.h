@@ -157,7 +157,8 @@ static inline struct check_view *check_blank(struct check_view *check)
 static inline void world_judge_by(struct world *world, bool shared_faults_fail, bool draining, bool started)
 {
     struct health_input inputs[WORLD_CHECKS];
-    const struct verdict_policy policy = { shared_faults_fail || world->view.once, world->view.once, 30000, world->view.once };
+    const struct verdict_policy policy = { shared_faults_fail || world->view.once, world->view.once, 30000, world->view.once,
+                                           false };
     const struct verdict before = { .started = started, .admitted = started };
     for (size_t i = 0; i < world->view.check_count; i++)
         inputs[i] = (struct health_input){ &world->checks[i].health, world->checks[i].last_fault_scope, world->checks[i].gates,
