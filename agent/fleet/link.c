@@ -371,7 +371,7 @@ static void take_settings(struct fleet_link *link, const struct fleet_link_optio
     link->key_text = conf->key ? mem_strdup(conf->key) : NULL;
     buf_wipe(&link->key);
     link->key = BUF_INIT(KEY_MAX);
-    link->keyless = link->key_text != NULL;
+    link->keyless = link->key_text;
     read_key(link);
 }
 
