@@ -4,6 +4,7 @@
  */
 #include "agent/fleet/members.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/base/mem.h"
@@ -86,7 +87,7 @@ static struct member *add(struct members *members, const char *id, uint64_t now_
         members->capacity = members->capacity ? 2 * members->capacity : SLOTS_MIN;
         members->rows = mem_realloc(members->rows, members->capacity * sizeof(struct member *));
     }
-    strcpy(member->id, id);
+    snprintf(member->id, sizeof member->id, "%s", id);
     member->who = fleet_hash(id);
     member->hash = hash_of(members, id);
     member->first_ms = now_ms;
@@ -126,8 +127,8 @@ struct members *members_new(const struct members_conf *conf)
 
     panic_if(strlen(conf->id) > SUMMARY_WORD_MAX || strlen(conf->group) > SUMMARY_WORD_MAX || conf->expire_ms == 0);
     members->conf = *conf;
-    strcpy(members->id, conf->id);
-    strcpy(members->group, conf->group);
+    snprintf(members->id, sizeof members->id, "%s", conf->id);
+    snprintf(members->group, sizeof members->group, "%s", conf->group);
     members->conf.id = members->id;
     members->conf.group = members->group;
     if (!members->conf.max)
@@ -289,9 +290,9 @@ static void note(struct members *members, struct member *member, const struct su
         member->lost += (uint32_t)(summary->seq - member->seq - 1);
     note_begins(member, summary, now_ms, new_run);
     note_gap(member, gap_of(summary->sent_ms, wall_ms), now_ms);
-    strcpy(member->region, summary->region);
-    strcpy(member->version, summary->version);
-    strcpy(member->cause, summary->cause);
+    snprintf(member->region, sizeof member->region, "%s", summary->region);
+    snprintf(member->version, sizeof member->version, "%s", summary->version);
+    snprintf(member->cause, sizeof member->cause, "%s", summary->cause);
     member->watcher = summary->watcher;
     member->word = summary->word;
     member->stand = summary->stand;
