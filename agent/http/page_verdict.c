@@ -20,6 +20,8 @@ static const struct check_view *first_witness(const struct agent_view *view, str
     return NULL;
 }
 
+static const char blamed_shared[] = "Something that all instances share";
+
 /* Whose fault it is, in words; NULL: nobody's, or nobody knows. */
 static const char *blamed(const struct agent_view *view)
 {
@@ -31,13 +33,15 @@ static const char *blamed(const struct agent_view *view)
         return "Another instance behind the public address";
     if (strcmp(cause, "agent_stalled") == 0 || strcmp(cause, "agent_error") == 0)
         return "The agent itself: this says nothing about the server";
+    if (strcmp(cause, "fleet_wide_fault") == 0)
+        return blamed_shared;
     if (!witness)
         return NULL;
     switch (fault.scope) {
     case SCOPE_LOCAL:
         return "This instance of the server";
     case SCOPE_SHARED:
-        return "Something that all instances share";
+        return blamed_shared;
     case SCOPE_PROBE:
         return "The agent\xe2\x80\x99s own side: its token, trust, names or pace";
     default:

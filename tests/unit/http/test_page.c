@@ -411,6 +411,9 @@ static void a_fault_says_whose_it_is_and_what_to_do(void **state)
     forget_traces();
     make_degraded();
     assert_in(look_at(&world.view, true, false), "Something that all instances share");
+    make_not_ready();
+    world.view.diagnosis.cause = "fleet_wide_fault";
+    assert_in(look_at(&world.view, true, false), "Something that all instances share");
 }
 
 /* The tags of a page, one after another. */
