@@ -164,12 +164,12 @@ def test_an_agent_that_leaves_says_so_first(rpc, tmp_path):
 @pytest.mark.parametrize("what", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 64, PREFACE + b"\xff" * 64], ids=["http1", "zeros", "frames"])
 def test_what_is_not_http2_is_cut_off(rpc, tmp_path, what):
     with echo_server() as server, asked(rpc, tmp_path, target(server)) as (child, client):
+        child.wait_ready() # this listener is opened behind the one that `asked` has waited for
         with socket.create_connection(("127.0.0.1", child.grpc), timeout=PATIENCE) as sock:
             sock.sendall(what)
             with contextlib.suppress(ConnectionResetError):
                 while sock.recv(4096):
                     pass
-        child.wait_ready()
         assert client.health() == SERVING
 
 
