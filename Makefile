@@ -137,7 +137,7 @@ $(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach
 endef
 $(foreach f,release asan tsan fuzz,$(eval $(call flavour,$(f))))
 # What runs once, or for people, is small rather than fast.
-$(foreach layer,conf brokers report notify run demo cli,$(SRC_$(layer):%.c=$(BUILD)/release/%.o)): OPTIMIZE := -Os
+$(foreach layer,base conf core report probes brokers fleet notify http run demo cli,$(SRC_$(layer):%.c=$(BUILD)/release/%.o)): OPTIMIZE := -Os
 
 # Unit tests: tests/unit/LAYER/test_X.c links that layer and those below.
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
