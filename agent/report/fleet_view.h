@@ -10,7 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FLEET_VIEW_REGIONS_MAX = 32, FLEET_VIEW_FINDINGS_MAX = 16, FLEET_VIEW_REFUSALS_MAX = 16 };
+enum {
+    FLEET_VIEW_REGIONS_MAX = 32,
+    FLEET_VIEW_FINDINGS_MAX = 16,
+    FLEET_VIEW_REFUSALS_MAX = 16,
+    FLEET_VIEW_CELLS_MAX = 32,
+    FLEET_VIEW_DELAYS_MAX = 64
+};
 
 struct fleet_member_view {
     const char *id, *region, *version;
@@ -37,8 +43,24 @@ struct fleet_refusal_view { /* summaries that were not believed */
 };
 
 struct fleet_finding_view { /* of the delivery matrix */
-    const char *cause;      /* "instance_receives_nothing", "instance_publishes_nothing", "regions_cut" */
-    const char *who, *from; /* from: the other region of a cut, else NULL */
+    const char *cause;      /* "instance_receives_nothing", "instance_publishes_nothing", "regions_cut", "shard_lost" */
+    const char *who, *from; /* ids of agents; of a cut: the region that receives nothing, and the other. NULL: there is none */
+    char sentence[256];     /* who is at fault, by name */
+    const char *plain;      /* the same for readers who get no names of agents */
+    const char *advice;     /* without names and addresses */
+};
+
+struct fleet_cell_view { /* what a member had lately, through its server, of another one's heartbeats */
+    const char *from;    /* id */
+    const char *state;   /* "lit": all came; "partial"; "dark": some were expected and none came */
+    uint32_t got, lost;
+    bool have_late;
+    int32_t late_ms, error_ms; /* on their way, the clocks' difference taken off, and how far that may be wrong */
+};
+
+struct fleet_delay_view { /* on their way from publishing to a WebSocket: the median over the pairs of two regions */
+    const char *from_region, *to_region;
+    double seconds;
 };
 
 struct fleet_view {
@@ -62,9 +84,14 @@ struct fleet_view {
     size_t refusal_count;
     struct fleet_finding_view findings[FLEET_VIEW_FINDINGS_MAX];
     size_t finding_count;
+    struct fleet_delay_view delays[FLEET_VIEW_DELAYS_MAX];
+    size_t delay_count;
     /* The members, this agent first, then by region and id. */
     size_t member_count;
     void (*member_at)(const void *fleet, size_t i, struct fleet_member_view *out);
+    /* The row of member i in the matrix: at most `max` of its cells, and how many were written. Of whom nothing is known there is no cell. */
+    size_t (*cells_of)(const void *fleet, size_t i, struct fleet_cell_view *out, size_t max);
+    bool has_matrix; /* there is any cell */
     const void *fleet;
 };
 

@@ -155,6 +155,7 @@ void report_fleet_json(const struct agent_view *view, bool full, struct buf *out
     put_regions(&json, fleet);
     left_out = put_members(&json, fleet, full);
     put_number(&json, "left_out", left_out);
+    report_matrix_json(&json, fleet, full);
     json_out_key(&json, "ignored");
     json_out_object(&json);
     for (size_t i = 0; i < fleet->refusal_count; i++)
