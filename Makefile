@@ -136,8 +136,9 @@ $(BUILD)/$(1)/wshealthd: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(SRC_main)) $(foreach
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lpthread
 endef
 $(foreach f,release asan tsan fuzz,$(eval $(call flavour,$(f))))
-# What runs once, or for people, is small rather than fast.
-$(foreach layer,base conf core report probes brokers fleet notify http run demo cli,$(SRC_$(layer):%.c=$(BUILD)/release/%.o)): OPTIMIZE := -Os
+# What is not run for each byte of a frame is small rather than fast: the package has a ceiling (tests/e2e/test_packaging.py).
+FAST := $(addprefix agent/proto/,ws.c ws_write.c utf8.c deflate.c digest.c base64.c)
+$(patsubst %.c,$(BUILD)/release/%.o,$(filter-out $(FAST),$(ALL_SRC))): OPTIMIZE := -Os
 
 # Unit tests: tests/unit/LAYER/test_X.c links that layer and those below.
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
