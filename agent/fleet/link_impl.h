@@ -41,6 +41,7 @@ struct fleet_link {
     int64_t fault_key_ms;
     /* link_view.c */
     struct fleet_view view;
+    int64_t wall_ms; /* of the monotonic clock's zero */
     bool view_stale, order_stale;
     uint32_t *order; /* of the table's members, by region and id */
     size_t order_count;

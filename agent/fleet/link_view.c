@@ -10,6 +10,8 @@
 #include "agent/base/mem.h"
 #include "agent/fleet/link_impl.h"
 
+enum { WALL_STEP_MS = 1000 }; /* what the clocks differ by less than this is no other time */
+
 static const char other_region[] = "other", silent_word[] = "silent";
 static const char *const mode_names[] = {
     [MIN_READY_OFF] = "off", [MIN_READY_ALONE] = "alone", [MIN_READY_UNLINKED] = "unlinked", [MIN_READY_RULES] = "rules"
@@ -114,7 +116,8 @@ static void show_self(const struct fleet_link *link, struct fleet_member_view *o
 {
     uint64_t now_ms = clock_now_ms();
 
-    *out = (struct fleet_member_view){ .id = link->id,
+    *out = (struct fleet_member_view){ .since_at_ms = link->wall_ms + (int64_t)link->word_since_ms,
+                                       .id = link->id,
                                        .region = link->region,
                                        .version = link->version,
                                        .word = fleet_word_name(link->say.word),
@@ -135,7 +138,8 @@ static void show_member(const struct fleet_link *link, const struct member *memb
     uint64_t now_ms = clock_now_ms();
     bool silent = member->word != FLEET_LEFT && !member_is_fresh(link->members, member, now_ms);
 
-    *out = (struct fleet_member_view){ .id = member->id,
+    *out = (struct fleet_member_view){ .since_at_ms = link->wall_ms + (int64_t)member->since_ms,
+                                       .id = member->id,
                                        .region = member->region,
                                        .version = member->version,
                                        .word = silent ? silent_word : fleet_word_name(member->word),
@@ -216,10 +220,13 @@ const struct fleet_view *fleet_link_view(struct fleet_link *link)
 {
     struct fleet_view *view = &link->view;
     uint64_t now_ms = clock_now_ms(), twin_ms = members_own_twin_ms(link->members);
+    int64_t wall_ms = clock_wall_ms() - (int64_t)now_ms;
 
     if (!link->view_stale)
         return view;
     link->view_stale = false;
+    if (llabs(wall_ms - link->wall_ms) > WALL_STEP_MS)
+        link->wall_ms = wall_ms;
     view->group = link->group;
     view->broker = link->broker_name;
     view->every_ms = link->every_ms;

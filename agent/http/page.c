@@ -16,9 +16,9 @@ static const struct section {
     const char *id, *label;
     void (*write)(struct page *page);
 } sections[] = {
-    { "verdict", "Verdict", page_verdict },       { "checks", "Checks", page_checks },
-    { "brokers", "Brokers", page_brokers },       { "server", "The server", page_server },
-    { "incidents", "Incidents", page_incidents }, { "about", NULL, page_about }, /* the footer */
+    { "verdict", "Verdict", page_verdict }, { "checks", "Checks", page_checks },     { "brokers", "Brokers", page_brokers },
+    { "fleet", "Fleet", page_fleet },       { "server", "The server", page_server }, { "incidents", "Incidents", page_incidents },
+    { "about", NULL, page_about }, /* the footer */
 };
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 

@@ -202,7 +202,7 @@ static void put_tally(struct page *page, const struct rows *rows)
 
 void page_checks(struct page *page)
 {
-    struct rows rows = collect(page->view, false, CHECKS_BYTES);
+    struct rows rows = collect(page->view, false, CHECKS_BYTES - (page->view->fleet && page->ops ? PAGE_FLEET_OF_CHECKS : 0));
 
     page_put(page, "<h2>Checks</h2>");
     if (rows.count) {

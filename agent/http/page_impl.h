@@ -60,10 +60,12 @@ void page_draw_bar(struct page *page, double from, double length); /* both of 1 
 void page_draw_rounds(struct page *page, const char *history);     /* the last rounds, as health.h writes them */
 void page_draw_axis(struct page *page, const struct past *past);
 
-/* The sections. */
+/* The sections. That of the fleet has most of its room from that of the checks. */
+enum { PAGE_FLEET_BYTES = 9 << 10, PAGE_FLEET_OF_CHECKS = 13 << 9 };
 void page_verdict(struct page *page);
 void page_checks(struct page *page);
 void page_brokers(struct page *page);
+void page_fleet(struct page *page);
 void page_server(struct page *page);
 void page_incidents(struct page *page);
 void page_about(struct page *page);

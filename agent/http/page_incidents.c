@@ -98,5 +98,6 @@ void page_about(struct page *page)
     }
     page_put(page,
              "</p><nav aria-label='the same for machines'><a href='ready?verbose'>/ready?verbose</a> <a href=status>/status</a> "
-             "<a href=history>/history</a> <a href=metrics>/metrics</a></nav>");
+             "<a href=history>/history</a> <a href=metrics>/metrics</a>");
+    page_put(page, page->view->fleet ? " <a href=fleet>/fleet</a></nav>" : "</nav>");
 }

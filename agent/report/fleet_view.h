@@ -26,6 +26,7 @@ struct fleet_member_view {
     const char *cause, *scope;           /* its own; "" when it is healthy */
     bool self, watcher, fault, twin;     /* twin: another agent uses the same id */
     uint64_t heard_ago_ms, since_ago_ms; /* since_ago_ms: of the word; by this host's clock */
+    int64_t since_at_ms;                 /* since_ago_ms as wall time: the same number as long as nothing changes */
     uint64_t fault_for_ms;               /* 0 without a fault */
     bool have_connections, have_clock;
     uint32_t connections, restarts, lost; /* lost: summaries that did not arrive */

@@ -51,6 +51,10 @@ void report_history_json(const struct agent_view *view, const struct report_hist
 enum { REPORT_FLEET_MEMBERS = 1000 };
 void report_fleet_json(const struct agent_view *view, bool full, struct buf *out);
 void report_fleet_human(const struct agent_view *view, bool colour, struct buf *out); /* for full details */
+/* What the table and the page say alike: "1 silent, 5 ready", those in trouble first; the sum of all regions, without its name; a member's state. */
+void report_fleet_counts(const struct fleet_region_view *region, struct buf *out);
+struct fleet_region_view report_fleet_sum(const struct fleet_view *fleet);
+const char *report_fleet_word(const struct fleet_member_view *member);
 /* For a terminal: each check with its phases as a waterfall, the verdict, the diagnosis and the advice. */
 struct report_style {
     bool colour;

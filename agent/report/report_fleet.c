@@ -92,7 +92,7 @@ static void put_regions(struct json_out *json, const struct fleet_view *fleet)
     json_out_array_end(json);
 }
 
-static struct fleet_region_view sum_of(const struct fleet_view *fleet)
+struct fleet_region_view report_fleet_sum(const struct fleet_view *fleet)
 {
     struct fleet_region_view all = { 0 };
 
@@ -103,6 +103,7 @@ static struct fleet_region_view sum_of(const struct fleet_view *fleet)
         all.draining += fleet->regions[i].draining;
         all.starting += fleet->regions[i].starting;
         all.silent += fleet->regions[i].silent;
+        all.watchers += fleet->regions[i].watchers;
     }
     return all;
 }
@@ -110,7 +111,7 @@ static struct fleet_region_view sum_of(const struct fleet_view *fleet)
 /* Fail: none is in rotation. Warn: this agent stands alone, or some are not well. Those that are drained are meant to be. */
 static enum result status_of(const struct fleet_view *fleet)
 {
-    const struct fleet_region_view all = sum_of(fleet);
+    const struct fleet_region_view all = report_fleet_sum(fleet);
 
     if (!all.ready && !all.degraded)
         return RESULT_FAIL;
@@ -173,6 +174,11 @@ struct row {
 };
 static const struct row titles = { { "REGION", "AGENT", "STATE", "SINCE", "VERSION", "CLIENTS", "CAUSE" } };
 
+const char *report_fleet_word(const struct fleet_member_view *member)
+{
+    return member->watcher ? "watcher" : strcmp(member->word, "not_ready") == 0 ? "not ready" : member->word;
+}
+
 static void make_row(const struct fleet_member_view *member, struct row *row)
 {
     char since[32];
@@ -180,10 +186,7 @@ static void make_row(const struct fleet_member_view *member, struct row *row)
     text_format_duration((int64_t)(member->since_ago_ms / SECOND_MS * SECOND_MS), since, sizeof since);
     snprintf(row->cells[0], COLUMN_MAX, "%s", member->region);
     snprintf(row->cells[1], COLUMN_MAX, "%s%s", member->id, member->self ? " (here)" : member->twin ? " (twice!)" : "");
-    snprintf(row->cells[2], COLUMN_MAX, "%s",
-             member->watcher                          ? "watcher"
-             : strcmp(member->word, "not_ready") == 0 ? "not ready"
-                                                      : member->word);
+    snprintf(row->cells[2], COLUMN_MAX, "%s", report_fleet_word(member));
     snprintf(row->cells[3], COLUMN_MAX, "%s", since);
     snprintf(row->cells[4], COLUMN_MAX, "%s", member->version);
     snprintf(row->cells[5], COLUMN_MAX, "-");
@@ -246,15 +249,16 @@ static void put_table(const struct fleet_view *fleet, bool colour, struct buf *o
         buf_printf(out, "  and %zu more\n", fleet->member_count - shown);
 }
 
-static void put_counts(const struct fleet_view *fleet, struct buf *out)
+void report_fleet_counts(const struct fleet_region_view *region, struct buf *out)
 {
-    const struct fleet_region_view all = sum_of(fleet);
     const struct {
         uint32_t count;
         const char *word;
-    } counts[] = { { all.ready, "ready" },       { all.degraded, "degraded" }, { all.not_ready, "not ready" },
-                   { all.draining, "draining" }, { all.starting, "starting" }, { all.silent, "silent" } };
+    } counts[] = { { region->not_ready, "not ready" }, { region->silent, "silent" },     { region->degraded, "degraded" },
+                   { region->starting, "starting" },   { region->draining, "draining" }, { region->ready, "ready" },
+                   { region->watchers, "watching" } };
     const char *before = "";
+
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         if (counts[i].count) {
             buf_printf(out, "%s%u %s", before, (unsigned)counts[i].count, counts[i].word);
@@ -273,9 +277,10 @@ static void put_ignored(const struct fleet_view *fleet, struct buf *out)
 void report_fleet_human(const struct agent_view *view, bool colour, struct buf *out)
 {
     const struct fleet_view *fleet = view->fleet;
+    const struct fleet_region_view all = report_fleet_sum(fleet);
 
     buf_printf(out, "\n  %s by %s: ", fleet->group, fleet->broker);
-    put_counts(fleet, out);
+    report_fleet_counts(&all, out);
     buf_printf(out, "; min_ready %s\n", *fleet->min_ready ? fleet->min_ready : "off");
     if (!fleet->linked) {
         buf_append_str(out, "  not linked, so that this agent acts by its own verdict: ");

@@ -11,6 +11,7 @@
 #include "agent/base/version.h"
 #include "agent/core/server_stats.h"
 #include "agent/fleet/link.h"
+#include "agent/http/events.h"
 #include "agent/report/report.h"
 #include "agent/run/agent_impl.h"
 
@@ -188,6 +189,8 @@ static void on_news(void *user)
         agent_verdict_update(agent, NULL);
     else if (fleet->own.fault)
         agent->stale = true; /* the sentence has figures of the group in it */
+    if (agent->events)
+        events_note(agent->events);
 }
 
 /* --- what the others are told --- */

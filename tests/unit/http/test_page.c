@@ -26,6 +26,7 @@ enum { MANY = 256 };
     "evil\xe2\x81\xa6\xe2\x80\x8b\xc2\x9b\xff\xc3(a\xcc\x81\xcc\x81\xcc\x81\xcc\x81\xcc\x81--></style><!--"
 
 static struct world world;
+static struct world_fleet fleet;
 static struct history *history;
 static struct server_stats server;
 static struct delivery_stats delivery;
@@ -439,6 +440,24 @@ static void make_hostile(const char *text)
     world.checks[5].broker_type = world.checks[2].type = text;
 }
 
+static const char *hostile_text;
+
+static void make_hostile_member(size_t i, struct fleet_member_view *out)
+{
+    (void)i;
+    out->id = out->version = out->cause = out->region = hostile_text;
+}
+
+static void make_hostile_fleet(const char *text)
+{
+    make_world();
+    hostile_text = text;
+    world_set_fleet(&world, &fleet, 3, make_hostile_member);
+    fleet.view.regions[0].region = fleet.view.group = fleet.view.broker = text;
+    fleet.view.linked = false;
+    snprintf(fleet.view.why, sizeof fleet.view.why, "%s", text);
+}
+
 /* The history hears of a change when its cause is clear, up to three seconds after /ready. */
 static void a_fault_that_has_just_begun_is_an_incident(void **state)
 {
@@ -468,9 +487,15 @@ static void an_incident_that_has_just_ended_does_not_last(void **state)
     assert_not_in(text, "<b>it lasts</b>");
 }
 
-static void no_text_changes_what_the_page_is_made_of(void **state)
+static void start_again(void)
 {
-    (void)state;
+    forget_traces();
+    history_free(history);
+    history = history_new();
+}
+
+static void assert_text_changes_nothing(void (*make)(const char *text), const char *name)
+{
     static const char *const never[] = { "alert(1)<",
                                          "<script>alert",
                                          "\x1b",
@@ -486,14 +511,12 @@ static void no_text_changes_what_the_page_is_made_of(void **state)
                                          "\xcc\x81\xcc\x81\xcc\x81" };
     struct buf plain = BUF_INIT(1 << 20), hostile = BUF_INIT(1 << 20);
 
-    make_hostile("x");
+    make("x");
     skeleton_of(look_at(&world.view, true, false), &plain);
-    forget_traces();
-    history_free(history);
-    history = history_new();
-    make_hostile(HOSTILE);
+    start_again();
+    make(HOSTILE);
     const char *text = look_at(&world.view, true, false);
-    keep("hostile");
+    keep(name);
     skeleton_of(text, &hostile);
     assert_string_equal(buf_str(&plain), buf_str(&hostile));
     for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
@@ -501,6 +524,14 @@ static void no_text_changes_what_the_page_is_made_of(void **state)
     assert_in(text, "&lt;script&gt;alert(1)");
     buf_fini(&plain);
     buf_fini(&hostile);
+    start_again();
+}
+
+static void no_text_changes_what_the_page_is_made_of(void **state)
+{
+    (void)state;
+    assert_text_changes_nothing(make_hostile, "hostile");
+    assert_text_changes_nothing(make_hostile_fleet, "hostile-fleet");
 }
 
 static void users_of_the_service_see_no_infrastructure(void **state)
@@ -577,6 +608,46 @@ static void make_many(void)
     memset(world.view.diagnosis.sentence, '"', sizeof world.view.diagnosis.sentence - 1);
 }
 
+/* Of each state, with the longest names there may be; no two of a region stand together. */
+static void make_many_members(size_t i, struct fleet_member_view *out)
+{
+    static const char *const words[] = { "ready", "silent", "not_ready", "degraded" };
+    static char id[64], region[64];
+
+    snprintf(id, sizeof id, "%48zu", i);
+    snprintf(region, sizeof region, "%48zu", i % 20);
+    out->id = out->version = out->cause = id;
+    out->region = region;
+    out->word = words[i % 4];
+    out->stand = "held";
+    out->twin = out->have_connections = true;
+    out->connections = UINT32_MAX;
+    out->since_at_ms = 1;
+}
+
+static void set_many_members(void)
+{
+    static char regions[16][64];
+
+    for (unsigned i = 200; i < MANY; i++) {
+        many[i].type = "broker";
+        many[i].kind = PROBE_BROKER;
+        many[i].broker_type = longest;
+    }
+    world_set_fleet(&world, &fleet, 10000, make_many_members);
+    for (unsigned i = 0; i < 17; i++)
+        fleet.view.regions[i] =
+            (struct fleet_region_view){ i < 16 ? regions[i] : "other", 9999, 9999, 9999, 9999, 9999, 9999, 9999 };
+    for (unsigned i = 0; i < 16; i++)
+        snprintf(regions[i], sizeof regions[i], "%48u", i);
+    fleet.view.region_count = 17;
+    fleet.view.linked = false;
+    fleet.view.wide = true;
+    fleet.view.group = fleet.view.broker = fleet.view.wide_cause = longest;
+    memset(fleet.view.why, '"', sizeof fleet.view.why - 1);
+    memset(fleet.view.sentence, '"', sizeof fleet.view.sentence - 1);
+}
+
 static void it_keeps_within_its_size(void **state)
 {
     (void)state;
@@ -595,6 +666,10 @@ static void it_keeps_within_its_size(void **state)
     assert_int_equal(rows + left_out, MANY);
     assert_true(rows > 60);
     assert_in(text, "before them");
+    set_many_members();
+    text = look_at(&world.view, true, false);
+    keep("many-members");
+    assert_in(text, "and 499 more");
     for (unsigned i = 0; i < MANY; i++)
         trace_free((struct trace *)(uintptr_t)many[i].failed);
 }

@@ -172,4 +172,43 @@ static inline void world_judge(struct world *world, bool draining, bool started)
     world_judge_by(world, false, draining, started);
 }
 
+/* A fleet of members that a function makes up, this agent first; regions are those that the caller fills in. */
+struct world_fleet {
+    struct fleet_view view;
+    void (*make)(size_t i, struct fleet_member_view *out);
+};
+
+static inline void world_member_at(const void *fleet, size_t i, struct fleet_member_view *out)
+{
+    *out = (struct fleet_member_view){ .region = "north",
+                                       .version = "9.8.7",
+                                       .word = "ready",
+                                       .stand = "own",
+                                       .cause = "",
+                                       .scope = "",
+                                       .self = i == 0,
+                                       .since_at_ms = WORLD_MS };
+    ((const struct world_fleet *)fleet)->make(i, out);
+}
+
+static inline void world_set_fleet(struct world *world, struct world_fleet *fleet, size_t members,
+                                   void (*make)(size_t i, struct fleet_member_view *out))
+{
+    *fleet = (struct world_fleet){ .view = { .group = "chat",
+                                             .broker = "bus",
+                                             .linked = true,
+                                             .every_ms = 5000,
+                                             .expire_ms = 20000,
+                                             .min_ready = "2",
+                                             .mode = "rules",
+                                             .wide_cause = "",
+                                             .regions = { { .region = "north", .ready = 1 } },
+                                             .region_count = 1,
+                                             .member_count = members,
+                                             .member_at = world_member_at,
+                                             .fleet = fleet },
+                                   .make = make };
+    world->view.fleet = &fleet->view;
+}
+
 #endif
