@@ -1,7 +1,7 @@
 /*
- * Owns the section of the fleet: what it is, what it does to this instance, and its members by region. Called by page.c. Promises that it fits into
- * PAGE_FLEET_BYTES however many members there are: those in trouble have a row first, and the others are counted. Users of the service
- * (page.public) see nothing of it, and readers without full details no names.
+ * Owns the section of the fleet: what it is, what it does to this instance, what is found in it, its members by region, and the delivery matrix (page_matrix.c).
+ * Called by page.c. Promises that it fits into PAGE_FLEET_BYTES however many members there are: those in trouble have a row first, and the
+ * others are counted. Users of the service (page.public) see nothing of it, and readers without full details no names.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +12,10 @@
 
 enum {
     ROWS_MAX = 40,
-    NAME_BYTES = 96,
+    NAME_BYTES = PAGE_NAME_BYTES,
     SENTENCE_BYTES = 400,
+    FINDINGS_BYTES = 3500, /* with what stands above them */
+    ROWS_BYTES = 1500,     /* of the table: the matrix is left out where it leaves less */
 };
 
 /* Worst first. */
@@ -60,18 +62,10 @@ static uint32_t region_of(const struct fleet_view *fleet, const char *name, uint
 
 /* --- the table ------------------------------------------------------------------------------------------------------------ */
 
-static void put_name(struct page *page, const struct fleet_member_view *member, size_t place)
-{
-    if (page->texts)
-        page_text(page, member->id, NAME_BYTES);
-    else
-        page_printf(page, "number %zu", place + 1);
-}
-
 static void put_row(struct page *page, const struct table *table, const struct row *row, const struct fleet_member_view *member)
 {
     page_put(page, "<tr><th scope=row><bdi>");
-    put_name(page, member, row->place);
+    page_member_name(page, member->id, row->place);
     page_put(page, member->self ? "</bdi> <small>here</small>" : "</bdi>");
     page_put(page, member->twin ? " <span class=bad>twice</span>" : "");
     if (strcmp(table->fleet->regions[row->region].region, member->region) != 0) {
@@ -165,6 +159,14 @@ static void put_members(struct page *page, struct table *table)
     page_put(page, "</table></div>");
 }
 
+void page_member_name(struct page *page, const char *id, size_t place)
+{
+    if (page->texts)
+        page_text(page, id, NAME_BYTES);
+    else
+        page_printf(page, "number %zu", place + 1);
+}
+
 /* --- the whole ------------------------------------------------------------------------------------------------------------ */
 
 static void put_note(struct page *page, enum state state, const char *head, const char *text)
@@ -189,6 +191,25 @@ static void put_notes(struct page *page, const struct fleet_view *fleet)
         put_note(page, fleet->held ? STATE_WARN : STATE_UNKNOWN, "This instance:", fleet->sentence);
 }
 
+static void put_findings(struct page *page, const struct fleet_view *fleet, size_t begin)
+{
+    for (size_t i = 0; i < fleet->finding_count; i++) {
+        const struct fleet_finding_view *finding = &fleet->findings[i];
+
+        if (page->out->len - begin > FINDINGS_BYTES) {
+            page_printf(page, "<p class=meta>and %zu more of this kind</p>", fleet->finding_count - i);
+            return;
+        }
+        page_put(page, "<p class=fault><span class=bad><code>");
+        page_text(page, finding->cause, NAME_BYTES);
+        page_put(page, "</code></span> <bdi>");
+        page_text(page, page->texts ? finding->sentence : finding->plain, SENTENCE_BYTES);
+        page_put(page, "</bdi> <em>");
+        page_text(page, finding->advice, SENTENCE_BYTES);
+        page_put(page, "</em></p>");
+    }
+}
+
 static void put_head(struct page *page, const struct fleet_view *fleet)
 {
     const struct fleet_region_view all = report_fleet_sum(fleet);
@@ -206,19 +227,28 @@ static void put_head(struct page *page, const struct fleet_view *fleet)
 void page_fleet(struct page *page)
 {
     struct table table = { .fleet = page->view->fleet, .text = BUF_INIT(2 * PAGE_FLEET_BYTES) };
-    struct page frame = *page;
-    size_t end = page->out->len + PAGE_FLEET_BYTES;
+    struct buf matrix = BUF_INIT(2 * PAGE_FLEET_BYTES);
+    struct page frame = *page, picture = *page;
+    size_t begin = page->out->len, used;
 
     if (!table.fleet || !page->ops)
         return;
     put_head(page, table.fleet);
     put_notes(page, table.fleet);
+    put_findings(page, table.fleet, begin);
     look(&table);
     frame.out = &table.text;
     put_members(&frame, &table); /* without a row */
-    end -= table.text.len;
+    used = page->out->len - begin + table.text.len;
     buf_reset(&table.text);
-    fill(page, &table, end - page->out->len);
+    picture.out = &matrix;
+    page_matrix(&picture);
+    if (used + matrix.len + ROWS_BYTES > PAGE_FLEET_BYTES)
+        buf_reset(&matrix);
+    used += matrix.len;
+    fill(page, &table, used < PAGE_FLEET_BYTES ? PAGE_FLEET_BYTES - used : 0);
     put_members(page, &table);
+    buf_append_slice(page->out, buf_slice(&matrix));
+    buf_fini(&matrix);
     buf_fini(&table.text);
 }

@@ -61,11 +61,13 @@ void page_draw_rounds(struct page *page, const char *history);     /* the last r
 void page_draw_axis(struct page *page, const struct past *past);
 
 /* The sections. That of the fleet has most of its room from that of the checks. */
-enum { PAGE_FLEET_BYTES = 9 << 10, PAGE_FLEET_OF_CHECKS = 13 << 9 };
+enum { PAGE_FLEET_BYTES = 9 << 10, PAGE_FLEET_OF_CHECKS = 13 << 9, PAGE_NAME_BYTES = 96 };
 void page_verdict(struct page *page);
 void page_checks(struct page *page);
 void page_brokers(struct page *page);
 void page_fleet(struct page *page);
+void page_matrix(struct page *page);                                    /* a part of it; empty where there is no matrix */
+void page_member_name(struct page *page, const char *id, size_t place); /* for readers without full details "number 3" */
 void page_server(struct page *page);
 void page_incidents(struct page *page);
 void page_about(struct page *page);

@@ -448,6 +448,13 @@ static void make_hostile_member(size_t i, struct fleet_member_view *out)
     out->id = out->version = out->cause = out->region = hostile_text;
 }
 
+static size_t hostile_cells(const void *view, size_t i, struct fleet_cell_view *out, size_t max)
+{
+    (void)view, (void)i, (void)max;
+    out[0] = (struct fleet_cell_view){ .from = hostile_text, .state = hostile_text };
+    return 1;
+}
+
 static void make_hostile_fleet(const char *text)
 {
     make_world();
@@ -455,6 +462,11 @@ static void make_hostile_fleet(const char *text)
     world_set_fleet(&world, &fleet, 3, make_hostile_member);
     fleet.view.regions[0].region = fleet.view.group = fleet.view.broker = text;
     fleet.view.linked = false;
+    fleet.view.finding_count = 1;
+    fleet.view.findings[0] = (struct fleet_finding_view){ .cause = text, .plain = text, .advice = text };
+    snprintf(fleet.view.findings[0].sentence, sizeof fleet.view.findings[0].sentence, "%s", text);
+    fleet.view.has_matrix = true;
+    fleet.view.cells_of = hostile_cells;
     snprintf(fleet.view.why, sizeof fleet.view.why, "%s", text);
 }
 
@@ -625,6 +637,12 @@ static void make_many_members(size_t i, struct fleet_member_view *out)
     out->since_at_ms = 1;
 }
 
+static size_t no_cells(const void *view, size_t i, struct fleet_cell_view *out, size_t max)
+{
+    (void)view, (void)i, (void)out, (void)max;
+    return 0;
+}
+
 static void set_many_members(void)
 {
     static char regions[16][64];
@@ -642,6 +660,13 @@ static void set_many_members(void)
         snprintf(regions[i], sizeof regions[i], "%48u", i);
     fleet.view.region_count = 17;
     fleet.view.linked = false;
+    fleet.view.has_matrix = true;
+    fleet.view.cells_of = no_cells;
+    fleet.view.finding_count = FLEET_VIEW_FINDINGS_MAX;
+    for (size_t i = 0; i < FLEET_VIEW_FINDINGS_MAX; i++) {
+        fleet.view.findings[i] = (struct fleet_finding_view){ .cause = longest, .who = "a", .plain = longest, .advice = longest };
+        memset(fleet.view.findings[i].sentence, '"', sizeof fleet.view.findings[i].sentence - 1);
+    }
     fleet.view.wide = true;
     fleet.view.group = fleet.view.broker = fleet.view.wide_cause = longest;
     memset(fleet.view.why, '"', sizeof fleet.view.why - 1);

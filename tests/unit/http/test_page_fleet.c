@@ -46,6 +46,7 @@ static const char *look_at(bool full, bool public_view)
         char path[512];
         static int number;
 
+        buf_reset(&page);
         page_write(&world.view, &look, &page);
         snprintf(path, sizeof path, "%s/fleet-%d.html", directory, number++);
         FILE *file = fopen(path, "w");
@@ -186,6 +187,73 @@ static void who_is_in_trouble_has_a_row_first(void **state)
     assert_in_range(shown, 20, 40);
 }
 
+/* --- the matrix --- */
+
+static size_t cells_of_five(const void *view, size_t i, struct fleet_cell_view *out, size_t max)
+{
+    static const char *const ids[] = { "chat-0", "chat-1", "chat-2", "chat-3", "chat-4" };
+    size_t count = 0;
+
+    (void)view;
+    for (size_t from = 0; from < 5 && i < 3 && count < max; from++)
+        if (from != i && from != 4)
+            out[count++] = (struct fleet_cell_view){ .from = ids[from],
+                                                     .state = from == 3   ? "dark"
+                                                              : from == 1 ? "partial"
+                                                                          : "lit" };
+    return count;
+}
+
+static void the_matrix_is_a_picture_and_words(void **state)
+{
+    (void)state;
+    set_five();
+    assert_not_in(look_at(true, false), "class=cells");
+    fleet.view.has_matrix = true;
+    fleet.view.cells_of = cells_of_five;
+    fleet.view.finding_count = 1;
+    fleet.view.findings[0] = (struct fleet_finding_view){ .cause = "instance_publishes_nothing",
+                                                          .who = "chat-3",
+                                                          .sentence = "nobody receives anything from chat-3",
+                                                          .plain = "nobody receives anything from an instance",
+                                                          .advice = "Look at its broker" };
+    const char *text = look_at(true, false);
+    assert_in(text, "<code>instance_publishes_nothing</code></span> <bdi>nobody receives anything from chat-3</bdi> <em>Look at "
+                    "its broker</em>");
+    /* Of chat-0: itself, some of chat-1, all of chat-2, nothing of chat-3; chat-4 drains, and is not known. */
+    assert_in(
+        text,
+        "<svg class=cells viewBox='0 0 50 10' aria-hidden=true><path class=none d='M45 5h0.1'/><path class=all d='M25 5h0.1'/>"
+        "<path class=warn d='M15 5h0.1'/><path class=bad d='M35 5h0.1'/></svg><td>from 2 of 3; nothing from chat-3; not all from "
+        "chat-1");
+    assert_in(text, "<path class=none d='M5 5h20.1M45 5h0.1'/></svg><td>not known yet");
+    text = look_at(false, false);
+    assert_in(text, "nobody receives anything from an instance");
+    assert_in(text, "nothing from number 4; not all from number 2");
+    assert_not_in(text, "chat-");
+}
+
+static void a_large_fleet_has_a_matrix_by_region(void **state)
+{
+    (void)state;
+    world_set_fleet(&world, &fleet, 500, make_many);
+    fleet.view.regions[1].region = "south";
+    fleet.view.region_count = 2;
+    fleet.view.has_matrix = true;
+    fleet.view.cells_of = cells_of_five;
+    fleet.view.delays[0] = (struct fleet_delay_view){ "north", "north", 0.01 };
+    fleet.view.delays[1] = (struct fleet_delay_view){ "north", "south", 0.08 };
+    fleet.view.delay_count = 2;
+    fleet.view.findings[0] = (struct fleet_finding_view){
+        .cause = "regions_cut", .who = "north", .from = "south", .sentence = "cut", .plain = "cut", .advice = ""
+    };
+    fleet.view.finding_count = 1;
+    const char *text = look_at(true, false);
+    assert_in(text, "<bdi>north</bdi><td><svg class=cells viewBox='0 0 20 10'");
+    assert_in(text, "<td>from 1 of 2; nothing from south");
+    assert_in(text, "<td>from 1 of 1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +262,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_wrong_with_the_fleet_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_see_no_names_and_users_no_fleet, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_in_trouble_has_a_row_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_matrix_is_a_picture_and_words, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_large_fleet_has_a_matrix_by_region, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
