@@ -5,6 +5,8 @@
  */
 #include "agent/conf/conf_impl.h"
 
+#include <string.h>
+
 #include "agent/base/mem.h"
 
 static struct conf *conf_new(void)
@@ -53,7 +55,7 @@ void conf_unref(struct conf *conf)
 bool conf_same_target(const struct conf *a, const struct conf *b)
 {
     return opt_equal(target_rows, &a->target, &b->target) && conf_same_dialect(a->target.dialect, b->target.dialect) &&
-           opt_equal(identity_rows, a, b);
+           strcmp(a->agent_id, b->agent_id) == 0 && strcmp(a->region, b->region) == 0;
 }
 
 bool conf_same_check(const struct check_conf *a, const struct check_conf *b)

@@ -109,6 +109,7 @@ struct fleet_conf {
     char *broker, *group;
     int64_t every_ms, expire_ms;
     char *key; /* dynamic; NULL: summaries are not signed */
+    int role;  /* index into "server", "watcher" */
 };
 
 struct conf {
@@ -178,6 +179,8 @@ struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
 /* Writes a warning: the file is valid, and may not do what was meant. False: there is none. */
 bool conf_warns(const struct conf *conf, char *text, size_t size);
+/* `fleet.role: watcher`: there is no server beside the agent, and all its checks are of the public path. */
+bool conf_is_watcher(const struct conf *conf);
 
 bool conf_is_header_name(const char *text); /* a token (RFC 9110, 5.6.2) */
 /* May a running check go on with the new generation? conf_same_target compares the target, its dialect and the agent's identity,

@@ -25,6 +25,8 @@ enum {
     LIST_TEXT_MAX = 256
 };
 
+static const char *const role_words[] = { "server", "watcher", NULL };
+
 #define FLEET(field) offsetof(struct fleet_conf, field)
 const struct opt fleet_rows[] = {
     { .name = "broker",
@@ -64,6 +66,14 @@ const struct opt fleet_rows[] = {
       .flags = OPT_SECRET | OPT_DYNAMIC,
       .help = "a secret that all agents of the group share, best as ${file:/path}: summaries are signed with it (HMAC-SHA256), and "
               "others are not believed. Clocks must then agree to within `expire`" },
+    { .name = "role",
+      .kind = OPT_ENUM,
+      .offset = FLEET(role),
+      .default_text = "server",
+      .words = role_words,
+      .help =
+          "what the agent is: beside a server; or a watcher without one, which checks the public URL from its region. A watcher "
+          "counts as no instance, all its checks have path: public, and its /ready says that the watcher runs" },
     { 0 },
 };
 
@@ -78,6 +88,24 @@ static bool read_min_ready(const char *text, uint32_t *count, bool *percent)
     *count = (uint32_t)strtoul(text, NULL, 10);
     *percent = share;
     return !share || *count <= 100;
+}
+
+bool conf_is_watcher(const struct conf *conf)
+{
+    return conf->fleet.role == 1;
+}
+
+/* What a watcher cannot have: no load balancer asks it, and no fault may take it out. */
+static void validate_watcher(const struct conf *conf, struct conf_error_list *found)
+{
+    static const char in_vain[] = "has no effect with fleet.role: watcher: no server is beside it that could leave a rotation";
+
+    if (conf->min_ready_count)
+        conf_error_path(found, "readiness.min_ready", in_vain);
+    if (conf->shared_faults_fail)
+        conf_error_path(found, "readiness.shared_faults", in_vain);
+    if (conf->probe_faults_fail)
+        conf_error_path(found, "readiness.probe_faults", in_vain);
 }
 
 static void validate_min_ready(struct conf *conf, struct conf_error_list *found)
@@ -177,11 +205,13 @@ void conf_validate_fleet(struct conf *conf, struct conf_error_list *found)
     const struct fleet_conf *fleet = &conf->fleet;
 
     conf->fleet_on = fleet->broker || fleet->group || fleet->key || fleet->every_ms != EVERY_MS || fleet->expire_ms != EXPIRE_MS ||
-                     conf_error_has_below(found, "fleet");
+                     fleet->role || conf_error_has_below(found, "fleet");
     validate_min_ready(conf, found);
     if (!conf->fleet_on)
         return;
     validate_broker(conf, found);
     validate_group(conf, found);
     validate_times(conf, found);
+    if (conf_is_watcher(conf))
+        validate_watcher(conf, found);
 }

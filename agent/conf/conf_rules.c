@@ -186,11 +186,28 @@ static bool is_line(const char *text)
     return true;
 }
 
-static void validate_target(struct target_conf *target, struct conf_error_list *found)
+/* Either of the two URLs is the public one. */
+static void validate_watched_url(struct target_conf *target, struct conf_error_list *found)
 {
+    if (!target->public_url || conf_error_has(found, "target.url") || conf_error_has(found, "target.public_url"))
+        return;
+    if (!target->url)
+        target->url = mem_strdup(target->public_url);
+    else if (strcmp(target->url, target->public_url) != 0)
+        conf_error_path(found, "target.url",
+                        "with fleet.role: watcher no server is beside the agent: want target.public_url alone, or the same URL");
+}
+
+static void validate_target(struct conf *conf, struct conf_error_list *found)
+{
+    struct target_conf *target = &conf->target;
+    if (conf_is_watcher(conf))
+        validate_watched_url(target, found);
     conf_validate_required(found, "target", target_rows, target);
     validate_url(found, "target.url", target->url, &target->local);
     validate_url(found, "target.public_url", target->public_url, &target->public);
+    if (conf_is_watcher(conf))
+        target->public = target->local;
     conf_hide_urls(target_rows, target);
     validate_token_place(target, found);
     validate_headers(target, found);
@@ -284,6 +301,13 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
     if (!check->type) /* already reported */
         return;
     snprintf(path, sizeof path, "checks[%zu]", index);
+    if (conf_is_watcher(conf) && probe_kind_of(check->type) != PROBE_BROKER)
+        check->path = PATH_PUBLIC;
+    if (conf_is_watcher(conf) && check->type->watches_server && check->enabled) {
+        snprintf(below, sizeof below, "%s.type", path);
+        conf_error_path(found, below, "'%s' looks at the server's process on this host, and with fleet.role: watcher there is none",
+                        check->type->name);
+    }
     conf_validate_broker_of(conf, check, path, found);
     conf_validate_dialect_of(conf, check, path, found);
     conf_validate_resume_of(conf, check, path, found);
@@ -299,7 +323,8 @@ static void validate_check(struct conf *conf, const struct conf_env *env, size_t
         conf_error_path(found, below, "%s, want less than timeout (%s)", slo, timeout);
     }
     snprintf(below, sizeof below, "%s.path", path);
-    if (check->path == PATH_PUBLIC && !conf->target.public_url && !conf_error_has(found, "target.public_url"))
+    if (check->path == PATH_PUBLIC && !conf->target.public_url && !conf_is_watcher(conf) &&
+        !conf_error_has(found, "target.public_url"))
         conf_error_path(found, below, "'public' needs target.public_url");
     snprintf(below, sizeof below, "%s.http", path);
     if (check->http && !probe_opens_websocket(check->type))
@@ -386,7 +411,7 @@ static void validate_history(const struct conf *conf, struct conf_error_list *fo
 
 bool conf_warns(const struct conf *conf, char *text, size_t size)
 {
-    bool front = false, local = false;
+    bool front = false, local = conf_is_watcher(conf);
 
     for (size_t i = 0; i < conf->check_count; i++) {
         const struct check_conf *check = &conf->checks[i];
@@ -412,7 +437,7 @@ void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct c
     validate_page(conf, found);
     validate_identity(conf);
     validate_history(conf, found);
-    validate_target(&conf->target, found);
+    validate_target(conf, found);
     conf_validate_dialects(conf, env, found);
     conf_validate_brokers(conf, env, found);
     conf_validate_fleet(conf, found);

@@ -79,6 +79,7 @@ static void compose(struct fleet_link *link, struct summary *out)
         .run_ms = link->run_ms,
         .nonce = link->nonce,
         .seq = ++link->seq,
+        .watcher = link->options.watcher,
         .sent_ms = clock_wall_ms(),
         .every_ms = link->every_ms,
         .word = link->say.word,

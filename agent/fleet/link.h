@@ -37,6 +37,7 @@ struct fleet_link_options { /* texts and conf are copied; the broker outlives th
     const struct fleet_conf *conf;
     const char *id, *region, *version;
     struct fleet_min min;
+    bool watcher;                /* no server is beside the agent */
     void (*on_news)(void *user); /* the judgement may be another: ask for it. From the loop, never inside a call */
     void *user;
 };

@@ -71,7 +71,10 @@ static void count_regions(struct fleet_link *link, uint64_t now_ms)
     bool strangers = false;
 
     memset(view->regions, 0, sizeof view->regions);
-    count_word(&view->regions[row_of(link, link->region)], link->say.word);
+    if (link->options.watcher)
+        view->regions[row_of(link, link->region)].watchers++;
+    else
+        count_word(&view->regions[row_of(link, link->region)], link->say.word);
     for (size_t i = 0; i < members_count(link->members); i++) {
         const struct member *member = members_at(link->members, i);
         size_t row = row_of(link, member->region);
@@ -125,6 +128,7 @@ static void show_self(const struct fleet_link *link, struct fleet_member_view *o
                                        .cause = link->cause,
                                        .scope = link->cause[0] ? scope_name(link->fault ? SCOPE_LOCAL : link->say.scope) : "",
                                        .self = true,
+                                       .watcher = link->options.watcher,
                                        .fault = link->fault,
                                        .twin = link->view.own_twin,
                                        .since_ago_ms = now_ms - link->word_since_ms,
@@ -229,6 +233,7 @@ const struct fleet_view *fleet_link_view(struct fleet_link *link)
         link->wall_ms = wall_ms;
     view->group = link->group;
     view->broker = link->broker_name;
+    view->watcher = link->options.watcher;
     view->every_ms = link->every_ms;
     view->expire_ms = members_expire_ms(link->members);
     view->own_twin = twin_ms && now_ms - twin_ms < view->expire_ms;

@@ -186,7 +186,7 @@ static bool fails_by_itself(const struct agent_view *view)
 static void tell_shared(const struct agent_view *view, const struct check_view *main_check, bool only_here, struct diagnosis *out)
 {
     const struct verdict *verdict = &view->verdict;
-    if (view->once) {
+    if (view->once || (view->fleet && view->fleet->watcher)) {
         diagnosis_say_plain(out, check_is_public(main_check) ? "; all instances share this way in"
                                  : only_here                 ? ""
                                                              : "; all instances are hit");
@@ -216,7 +216,7 @@ static void tell_probe(const struct agent_view *view, enum reason reason, struct
         diagnosis_say_plain(out, "; clients that are shown it are not hit before that");
     else
         diagnosis_say_plain(out, "; it is the probe that is hit, which says nothing of clients");
-    if (view->once)
+    if (view->once || (view->fleet && view->fleet->watcher))
         return;
     diagnosis_say_plain(out, ", and the instance ");
     if (verdict->ready)

@@ -66,6 +66,7 @@ struct fleet_delay_view { /* on their way from publishing to a WebSocket: the me
 
 struct fleet_view {
     const char *group, *broker;
+    bool watcher;  /* no server is beside this agent */
     bool linked;   /* what this agent publishes comes back to it */
     char why[160]; /* not linked: why. "" */
     uint64_t every_ms, expire_ms;

@@ -108,13 +108,14 @@ struct fleet_region_view report_fleet_sum(const struct fleet_view *fleet)
     return all;
 }
 
-/* Fail: none is in rotation. Warn: this agent stands alone, or some are not well. Those that are drained are meant to be. */
+/* Fail: none is in rotation. Warn: this agent stands alone, or some are not well, or only watchers are known. Those that are drained are meant to
+ * be. */
 static enum result status_of(const struct fleet_view *fleet)
 {
     const struct fleet_region_view all = report_fleet_sum(fleet);
 
     if (!all.ready && !all.degraded)
-        return RESULT_FAIL;
+        return all.not_ready || all.draining || all.starting || all.silent ? RESULT_FAIL : RESULT_WARN;
     return !fleet->linked || all.degraded || all.not_ready || all.starting || all.silent ? RESULT_WARN : RESULT_PASS;
 }
 
@@ -122,6 +123,7 @@ static void put_head(struct json_out *json, const struct fleet_view *fleet, bool
 {
     put_text(json, "group", fleet->group);
     put_text(json, "broker", fleet->broker);
+    put_text(json, "role", fleet->watcher ? "watcher" : "server");
     put_flag(json, "linked", fleet->linked);
     put_text(json, "message", full ? fleet->why : NULL);
     put_text(json, "min_ready", fleet->min_ready);

@@ -58,6 +58,7 @@ void agent_fleet_configure(struct agent *agent, const struct conf *conf)
         .region = conf->region,
         .version = WSHEALTHD_VERSION,
         .min = { conf->min_ready_count, conf->min_ready_percent },
+        .watcher = conf_is_watcher(conf),
         .on_news = on_news,
         .user = agent->fleet,
     };
@@ -161,8 +162,8 @@ void agent_fleet_judge(struct agent *agent, const struct verdict_policy *policy,
         return;
     lenient.local_faults_degrade = true;
     held = verdict_of(agent->inputs, agent->check_count, &lenient, agent->draining, old);
-    const bool fault = !verdict->ready && held.ready;
-    fleet->own = (struct fleet_own){ .counts = verdict->admitted && !verdict->draining,
+    const bool watcher = conf_is_watcher(agent->generation->conf), fault = !watcher && !verdict->ready && held.ready;
+    fleet->own = (struct fleet_own){ .counts = !watcher && verdict->admitted && !verdict->draining,
                                      .fault = fault,
                                      .cause = fault ? own_cause_of(agent, verdict) : "" };
     fleet_link_judge(fleet->link, &fleet->own, &fleet->judgement);

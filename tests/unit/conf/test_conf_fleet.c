@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@
 #include "agent/conf/probe_type.h"
 
 static const struct probe_type ping = { .name = "ping", .summary = "A ping", .by_default = true, .gates = GATE_READY };
-static const struct probe_type *const types[] = { &ping, NULL };
+static const struct probe_type server = { .name = "server", .summary = "The process", .watches_server = true };
+static const struct probe_type *const types[] = { &ping, &server, NULL };
 static const struct broker_type bus = { .name = "bus", .schemes = "bus", .default_url = "bus://x", .carries_fleet = true };
 static const struct broker_type queue = { .name = "queue", .schemes = "queue", .default_url = "queue://x" };
 static const struct broker_type *const brokers[] = { &bus, &queue, NULL };
@@ -81,6 +83,45 @@ static void what_is_wrong_is_said_with_its_place(void **state)
     refuse(BASE BUS "fleet: { every: 2s }\n", "fleet.group: required");
 }
 
+/* Nothing is beside it: either URL is the public one, and all its checks go there. */
+static void a_watcher_checks_the_public_path(void **state)
+{
+    static const char *const targets[] = { "target: { url: \"ws://h/\" }\n", "target: { public_url: \"ws://h/\" }\n",
+                                           "target: { url: \"ws://h/\", public_url: \"ws://h/\" }\n" };
+    char warning[256];
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        char text[256];
+        struct conf *conf;
+
+        snprintf(text, sizeof text, "%s%s", targets[i], BUS "fleet: { group: chat, role: watcher }\n");
+        conf = load(text);
+        assert_true(conf_is_watcher(conf));
+        assert_int_equal(conf->check_count, 1);
+        assert_int_equal(conf->checks[0].path, PATH_PUBLIC);
+        assert_int_equal(conf->checks[0].gates, GATE_READY);
+        assert_string_equal(conf->target.url, "ws://h/");
+        assert_string_equal(conf->target.public.host, "h");
+        assert_false(conf_warns(conf, warning, sizeof warning));
+        conf_unref(conf);
+    }
+}
+
+static void a_watcher_has_no_server(void **state)
+{
+#define WATCHER BASE BUS "fleet: { group: chat, role: watcher }\n"
+    (void)state;
+    refuse(WATCHER "readiness: { min_ready: 2 }\n", "w.yaml:4:25: readiness.min_ready: has no effect with fleet.role: watcher");
+    refuse(WATCHER "readiness: { shared_faults: fail }\n", "readiness.shared_faults: has no effect with fleet.role: watcher");
+    refuse(WATCHER "readiness: { probe_faults: fail }\n", "readiness.probe_faults: has no effect with fleet.role: watcher");
+    refuse(WATCHER "checks: [ { type: server } ]\n", "checks[0].type: 'server' looks at the server's process on this host");
+    refuse("target: { url: \"ws://h/\", public_url: \"ws://p/\" }\n" BUS "fleet: { group: chat, role: watcher }\n",
+           "target.url: with fleet.role: watcher no server is beside the agent");
+    refuse(BASE BUS "fleet: { role: watcher }\n", "fleet.group: required");
+    refuse(BASE BUS "fleet: { group: chat, role: guest }\n", "fleet.role: 'guest', want server or watcher");
+}
+
 static void the_key_is_not_shown(void **state)
 {
     struct conf *conf = load(BASE BUS "fleet: { group: chat, key: open-sesame }\n");
@@ -100,6 +141,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_is_off_unless_set, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_group_is_enough_where_one_broker_fits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_said_with_its_place, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_watcher_checks_the_public_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_watcher_has_no_server, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_key_is_not_shown, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,6 +149,31 @@ static void test_a_refusal_that_only_this_instance_gives(void **state)
     assert_false(witness_asks_for(REASON_DNS_FAILURE));
 }
 
+/* What watchers say of themselves makes no fault the fleet's, and no refusal local. */
+static void test_watchers_are_no_witnesses(void **state)
+{
+    struct members *members = group_table("own");
+    struct together together = { 0 };
+    struct witness witness = { 0 };
+    unsigned kind = fleet_kind_bit("echo");
+
+    (void)state;
+    for (uint64_t at_ms = 100000; at_ms <= 105000; at_ms += 5000) {
+        for (unsigned i = 0; i < 5; i++) {
+            struct summary summary = group_failing((char[]){ (char)('a' + (char)i), 0 }, at_ms, "server_hung", 1);
+
+            summary.watcher = true;
+            summary.taken = (uint16_t)kind;
+            group_hear(members, &summary, at_ms);
+        }
+        assert_false(judge(&together, members, "server_hung", 100000, at_ms));
+    }
+    assert_int_equal(together.members, 1);
+    assert_false(witness_judge(&witness, members, kind, true, 90000, 105000));
+    assert_int_equal(witness.taken, 0);
+    members_free(members);
+}
+
 static void test_when_to_speak(void **state)
 {
     struct members *members = group_table("own");
@@ -187,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_it_must_be_said_again),
         cmocka_unit_test(test_a_watcher_sees_it),
         cmocka_unit_test(test_a_refusal_that_only_this_instance_gives),
+        cmocka_unit_test(test_watchers_are_no_witnesses),
         cmocka_unit_test(test_when_to_speak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
