@@ -1,8 +1,9 @@
 """A network of the test's own, in a namespace: empty but for a loopback, where every port is free; and a long way, over which packets take time."""
-import collections
 import contextlib
 import ctypes
 import fcntl
+import heapq
+import itertools
 import os
 import select
 import struct
@@ -40,24 +41,28 @@ NEAR, FAR = "10.99.0.1", "10.99.0.2"
 
 @contextlib.contextmanager
 def far_address(ip, delay_s):
-    """Inside own_network: what listens on NEAR is reached at FAR as well, and each packet on that way takes so long. The packets go out through
-    a TUN device, and come back in with source and destination exchanged, which leaves their checksums right."""
+    """Inside own_network: what listens on NEAR is reached at FAR as well, and each packet on that way takes so long: a number, or a function that
+    says it anew for each packet, and None for one that is lost. The packets go out through a TUN device, and come back in with source and
+    destination exchanged, which leaves their checksums right."""
+    delay_of = delay_s if callable(delay_s) else lambda: delay_s
     tun, over = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK), threading.Event()
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"far0", IFF_TUN | IFF_NO_PI))
     for words in (("addr", "add", f"{NEAR}/24", "dev", "far0"), ("link", "set", "far0", "up")):
         subprocess.run([ip, *words], check=True, timeout=20)
 
     def carry():
-        under_way = collections.deque()
+        under_way, number = [], itertools.count()
         while not over.is_set():
             wait_s = max(0, under_way[0][0] - time.monotonic()) if under_way else 0.1
             if select.select([tun], [], [], wait_s)[0]:
                 packet = os.read(tun, 65536)
-                if packet[0] >> 4 == 4:
-                    under_way.append((time.monotonic() + delay_s, packet[:12] + packet[16:20] + packet[12:16] + packet[20:]))
+                after_s = delay_of() if packet[0] >> 4 == 4 else None
+                if after_s is not None:
+                    turned = packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
+                    heapq.heappush(under_way, (time.monotonic() + after_s, next(number), turned))
             while under_way and under_way[0][0] <= time.monotonic():
                 with contextlib.suppress(OSError):
-                    os.write(tun, under_way.popleft()[1])
+                    os.write(tun, heapq.heappop(under_way)[2])
 
     thread = threading.Thread(target=carry)
     thread.start()
