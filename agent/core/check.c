@@ -682,8 +682,11 @@ void check_set_witnessed(struct check *check, bool local)
     struct check_view *view = &check->view;
     bool refusal = view->last_fault_scope == SCOPE_PROBE || view->last_fault_scope == SCOPE_LOCAL;
 
-    if (reason_scope(view->last_fault) == SCOPE_PROBE && refusal)
-        view->last_fault_scope = local ? SCOPE_LOCAL : SCOPE_PROBE;
+    if (reason_scope(view->last_fault) != SCOPE_PROBE || !refusal)
+        return;
+    view->last_fault_scope = local ? SCOPE_LOCAL : SCOPE_PROBE;
+    if (view->reason == view->last_fault)
+        view->scope = view->last_fault_scope;
 }
 
 void check_resume(struct check *check)

@@ -60,7 +60,7 @@ struct fleet_judgement {
     bool wide;              /* its fault is that of all instances: it stays in rotation, degraded */
 };
 void fleet_link_judge(struct fleet_link *link, const struct fleet_own *own, struct fleet_judgement *out);
-/* Is a refusal that only this instance gives a local fault? kinds: fleet_kind_bit; since_ms: monotonic, of the fault. */
+/* Is a refusal that only this instance gives a local fault? kinds: fleet_kind_bit; since_ms: as for witness_judge. */
 bool fleet_link_witness(const struct fleet_link *link, struct witness *witness, unsigned kinds, bool failing, uint64_t since_ms);
 
 /* What the others are told. Where anything of it has changed but `connections`, they are told at once. */

@@ -124,7 +124,7 @@ struct summary {
     enum scope scope;                  /* of the cause; SCOPE_NONE where cause is "" */
     bool have_connections;
     uint32_t connections;
-    uint16_t taken, refused; /* bits of enum fleet_kind: checks that pass; checks that are refused for the agent's credentials */
+    uint16_t taken, refused; /* bits of enum fleet_kind, as agent/fleet/witness.h has them */
     struct summary_source row[SUMMARY_ROW_MAX];
     size_t row_count;
 };

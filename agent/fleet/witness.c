@@ -19,6 +19,24 @@ bool witness_asks_for(enum reason reason)
     }
 }
 
+void witness_note(struct witness_own *own, unsigned kind, bool well, bool refused, bool left_alone)
+{
+    own->kinds |= kind;
+    own->taken |= well ? kind : 0;
+    own->refused = own->refused || refused;
+    own->unsure = own->unsure || refused || left_alone;
+}
+
+unsigned witness_taken(const struct witness_own *own)
+{
+    return own->unsure ? 0 : own->taken;
+}
+
+unsigned witness_refused(const struct witness_own *own)
+{
+    return own->refused ? own->kinds : 0;
+}
+
 bool witness_judge(struct witness *witness, const struct members *members, unsigned kind, bool failing, uint64_t since_ms,
                    uint64_t now_ms)
 {

@@ -40,11 +40,11 @@ static const struct rule own_rules[] = {
                   "itself",
                   "Mend this one as the own fault in the sentence asks for" } },
     { .cause = CAUSE_FLEET_WIDE_FAULT,
-      .plain = "Nearly all instances of the fleet have the same fault, and it began at all of them at once: it is shared, and they "
-               "stay in rotation, degraded",
-      .advice = { "Look for what came to all at the same time: a release, a certificate, a configuration of the checks; "
-                  "`wshealthd fleet` shows the instances and their versions",
-                  "Restarting instances one by one does not help" } },
+      .plain = "Nearly all instances of the fleet have the same fault, and it began at all of them within a minute: it is shared, "
+               "and they stay in rotation, degraded",
+      .advice = { "Look for what came to all at the same time: a release, a certificate, a configuration of the checks, or a load "
+                  "that one after the other cannot bear; `wshealthd fleet` shows the instances and their versions",
+                  "Restarting instances one by one does not mend what they share" } },
     { .cause = CAUSE_AGENT_STALLED,
       .reasons = { REASON_AGENT_STALLED },
       .plain = "The agent itself is too late to judge anything: this says nothing about the server",

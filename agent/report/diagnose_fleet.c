@@ -7,6 +7,7 @@
 
 #include "agent/base/mem.h"
 #include "agent/report/diagnose_impl.h"
+#include "agent/report/report.h"
 
 /* Before the others': it says what is to be done with this instance, they say what with its fault. */
 static void advise_first(struct diagnosis *out, const char *advice)
@@ -27,6 +28,16 @@ static void become(struct diagnosis *out, enum cause cause)
     advise_first(out, rule->advice[0]);
 }
 
+/* The fleet is a witness (agent/fleet/witness.h): a fault that says nothing of the server by itself takes this instance out. */
+static bool is_witnessed(const struct agent_view *view, const struct diagnosis *out)
+{
+    const struct check_view *main_check = out->because_count ? report_find_check(view, out->because[0]) : NULL;
+    struct check_fault fault;
+
+    return main_check && main_check->health.state == STATE_FAIL && check_fault_of(main_check, &fault) &&
+           fault.scope == SCOPE_LOCAL && reason_scope(fault.reason) == SCOPE_PROBE;
+}
+
 void diagnose_fleet(const struct agent_view *view, struct diagnosis *out)
 {
     const struct fleet_view *fleet = view->fleet;
@@ -35,11 +46,13 @@ void diagnose_fleet(const struct agent_view *view, struct diagnosis *out)
     out->own_cause = out->cause;
     if (!fleet || view->verdict.draining)
         return;
+    if (is_witnessed(view, out))
+        diagnosis_say_plain(out, "; the fleet's other instances pass this check, so the fault is this one's own");
     if (fleet->wide_own && view->verdict.ready) {
-        snprintf(
-            text, sizeof text,
-            "; %u of %u instances of the fleet have this fault at once: it is shared, and this one stays in rotation, degraded",
-            (unsigned)fleet->wide_sharing, (unsigned)fleet->wide_of);
+        snprintf(text, sizeof text,
+                 "; %u of %u instances of the fleet have this fault, begun within a minute: it is shared, and this one stays in "
+                 "rotation, degraded",
+                 (unsigned)fleet->wide_sharing, (unsigned)fleet->wide_of);
         diagnosis_say_plain(out, text);
         become(out, CAUSE_FLEET_WIDE_FAULT);
     } else if (fleet->held && view->verdict.ready) {

@@ -9,6 +9,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/mem.h"
 #include "agent/base/version.h"
+#include "agent/client/backoff.h"
 #include "agent/core/server_stats.h"
 #include "agent/fleet/link.h"
 #include "agent/http/events.h"
@@ -103,12 +104,28 @@ void agent_fleet_fini(struct agent *agent)
 
 /* --- the witness --- */
 
-/* Refused by the server itself, after it has once let the check in, and not for something that the agent knows to be its own doing. */
+/* Refused by the server itself, and not for something that the agent knows to be its own doing. */
+static bool asks(const struct check_view *view, enum reason reason)
+{
+    return !view->health.own_doing && reason_scope(reason) == SCOPE_PROBE && witness_asks_for(reason);
+}
+
+static bool is_last_round_refused(const struct check_view *view)
+{
+    return view->judged && view->status == RESULT_FAIL && asks(view, view->reason);
+}
+
+/* After the check was let in once. */
 static bool is_refused(const struct check_view *view)
 {
-    return view->health.state == STATE_FAIL && view->health.passed_once && !view->health.own_doing && !check_is_public(view) &&
-           view->last_fault_scope != SCOPE_SHARED && reason_scope(view->last_fault) == SCOPE_PROBE &&
-           witness_asks_for(view->last_fault);
+    return view->health.state == STATE_FAIL && view->health.passed_once && view->last_fault_scope != SCOPE_SHARED &&
+           asks(view, view->last_fault);
+}
+
+/* So long another agent may take until it has tried its own server again. */
+static uint64_t round_ms(const struct check_conf *conf)
+{
+    return (uint64_t)(conf->interval_ms + conf->interval_ms * conf->jitter_percent / 100 + conf->timeout_ms);
 }
 
 bool agent_fleet_witness(struct agent *agent)
@@ -124,15 +141,16 @@ bool agent_fleet_witness(struct agent *agent)
         const struct check_view *view = agent->views[i];
         struct refusal *refusal = &fleet->refusals[i];
         unsigned kind = check_is_public(view) ? 0 : fleet_kind_bit(view->type);
-        bool refused = kind && is_refused(view), local = refusal->witness.local;
+        bool refused = is_refused(view), local = refusal->witness.local;
 
-        if (!refused)
+        if (!refused && !is_last_round_refused(view))
             refusal->since_ms = 0;
         else if (!refusal->since_ms)
             refusal->since_ms = clock_now_ms();
         if (kind)
             check_set_witnessed(agent->checks[i],
-                                fleet_link_witness(fleet->link, &refusal->witness, kind, refused, refusal->since_ms));
+                                fleet_link_witness(fleet->link, &refusal->witness, kind, refused,
+                                                   refusal->since_ms + round_ms(check_get_conf(agent->checks[i]))));
         changed = changed || local != refusal->witness.local;
     }
     return changed;
@@ -190,6 +208,7 @@ static void on_news(void *user)
         agent_verdict_update(agent, NULL);
     else if (fleet->own.fault)
         agent->stale = true; /* the sentence has figures of the group in it */
+    agent->view.generation++;
     if (agent->events)
         events_note(agent->events);
 }
@@ -233,15 +252,16 @@ static bool is_well(const char *cause)
 
 static void note_checks(const struct agent *agent, struct fleet_say *say)
 {
+    struct witness_own own = { 0 };
+
     for (size_t i = 0; i < agent->check_count; i++) {
         const struct check_view *view = agent->views[i];
         const struct server_stats *server = view->stats.server;
-        unsigned kind = check_is_public(view) ? 0 : fleet_kind_bit(view->type);
 
-        if (kind && (view->health.state == STATE_PASS || view->health.state == STATE_WARN))
-            say->taken |= (uint16_t)kind;
-        if (kind && is_refused(view))
-            say->refused |= (uint16_t)kind;
+        if (!check_is_public(view) && !check_is_broker(view))
+            witness_note(&own, fleet_kind_bit(view->type), view->health.state == STATE_PASS || view->health.state == STATE_WARN,
+                         is_refused(view) || is_last_round_refused(view),
+                         view->judged && view->status == RESULT_FAIL && backoff_is_refusal(view->reason, view->close_code));
         if (server && server->have_connections && !say->have_connections) {
             uint64_t count = server->connections[SERVER_ESTABLISHED];
 
@@ -249,7 +269,8 @@ static void note_checks(const struct agent *agent, struct fleet_say *say)
             say->connections = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
         }
     }
-    say->taken &= (uint16_t)~say->refused;
+    say->taken = (uint16_t)witness_taken(&own);
+    say->refused = (uint16_t)witness_refused(&own);
 }
 
 void agent_fleet_tell(struct agent *agent)

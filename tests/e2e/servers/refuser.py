@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """refuser.py PORT FILE: a WebSocket echo server that does what the first line of FILE says, read anew for each connection: `ok`; `status 401
-Unauthorized|Retry-After: 5`; `close 1008 token expired`. Each connection is a line of its standard output."""
+Unauthorized|Retry-After: 5`; `close 1008 token expired`; `tokens A B`: who shows neither is refused with 401. Each connection is a line of its
+standard output."""
 import asyncio
 import pathlib
 import sys
@@ -15,7 +16,11 @@ async def main(port, file):
         print(word, rest, flush=True)
         if word == "status":
             await peer.reply(rest.split("|")[0], "no", *rest.split("|")[1:])
-        await peer.upgrade()
+        await peer.request()
+        if word == "tokens" and (peer.header("Authorization") or "").removeprefix("Bearer ") not in rest.split():
+            await peer.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+            await peer.hang()
+        await peer.send(peer.response())
         if word == "close":
             code, _, text = rest.partition(" ")
             await peer.send(close(int(code), text.encode()))

@@ -174,6 +174,30 @@ static void test_watchers_are_no_witnesses(void **state)
     members_free(members);
 }
 
+/* A refusal makes an agent's other checks wait: what they found before is no word for another's. */
+static void test_who_is_refused_is_no_witness(void **state)
+{
+    static const struct {
+        bool well, refused, left_alone; /* of the second of two checks; the first is well */
+        unsigned taken, refuses;
+    } rows[] = { { true, false, false, 3, 0 },
+                 { false, false, false, 1, 0 },
+                 { true, true, true, 0, 3 },
+                 { false, true, false, 0, 3 },
+                 { false, false, true, 0, 0 } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct witness_own own = { 0 };
+
+        witness_note(&own, 1, true, false, false);
+        witness_note(&own, 2, rows[i].well, rows[i].refused, rows[i].left_alone);
+        witness_note(&own, 0, true, false, false); /* of a kind that nobody is asked about */
+        assert_int_equal(witness_taken(&own), rows[i].taken);
+        assert_int_equal(witness_refused(&own), rows[i].refuses);
+    }
+}
+
 static void test_when_to_speak(void **state)
 {
     struct members *members = group_table("own");
@@ -213,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_a_watcher_sees_it),
         cmocka_unit_test(test_a_refusal_that_only_this_instance_gives),
         cmocka_unit_test(test_watchers_are_no_witnesses),
+        cmocka_unit_test(test_who_is_refused_is_no_witness),
         cmocka_unit_test(test_when_to_speak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1097,6 +1097,25 @@ static void test_the_fleet_keeps_an_instance(void **state)
     assert_true(says("the fleet cannot be asked"));
 }
 
+/* A refusal that only this instance gives is its own (agent/fleet/witness.h), and the sentence says who knows that. */
+static void test_the_fleet_is_a_witness(void **state)
+{
+    (void)state;
+    struct fleet_view fleet = { 0 };
+    static const char words[] = "the fleet's other instances pass this check";
+    fail_all(REASON_UPGRADE_UNAUTHORIZED, "status 401, want 101");
+    world.view.fleet = &fleet;
+    world.view.verdict.admitted = true;
+    assert_cause("token_refused");
+    see();
+    assert_false(says(words));
+    for (size_t i = 0; i < world.view.check_count; i++)
+        world.checks[i].last_fault_scope = SCOPE_LOCAL;
+    assert_cause("token_refused");
+    see();
+    assert_true(says(words));
+}
+
 static void test_one_instance_is_stale(void **state)
 {
     (void)state;
@@ -1724,6 +1743,7 @@ int main(void)
         T(test_upgrade_lost_on_the_way),
         T(test_the_certificate_of_the_public_address),
         T(test_the_fleet_keeps_an_instance),
+        T(test_the_fleet_is_a_witness),
         T(test_one_instance_is_stale),
         T(test_some_addresses_fail),
         T(test_idle_timeout),
