@@ -12,8 +12,8 @@ BROKERS = {"redis": "redis-server", "nats": "nats-server"}
 
 
 @contextlib.contextmanager
-def broker(kind, tool, folder):
-    port, program = free_port(), tool(BROKERS[kind])
+def broker(kind, tool, folder, port=None):
+    port, program = port or free_port(), tool(BROKERS[kind])
     args = (["--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder] if kind == "redis"
             else ["-a", "127.0.0.1", "-p", port])
     with process(program, *args, port=port) as child:

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""echo.py PORT [--log FILE] [--host ADDRESS] [--name NAME]: a good WebSocket server, written on peer.py. SIGUSR1 resets every open connection;
+"""echo.py PORT... [--log FILE] [--host ADDRESS] [--name NAME]: a good WebSocket server, written on peer.py. SIGUSR1 resets every open connection;
 SIGUSR2 makes it silent from then on (connections stay, nothing is answered); SIGHUP makes it talk again. Each connection is a line in the log.
 NAME is in the head of its responses, as Served-By."""
 import argparse
@@ -42,7 +42,8 @@ async def main(args):
     loop.add_signal_handler(signal.SIGUSR1, reset)
     loop.add_signal_handler(signal.SIGUSR2, state.update, {"silent": True})
     loop.add_signal_handler(signal.SIGHUP, state.update, {"silent": False})
-    await serve(handler, args.host, args.port)
+    for port in args.port:
+        await serve(handler, args.host, port)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
@@ -61,7 +62,7 @@ async def answer(peer, opcode, data):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
+    parser.add_argument("port", type=int, nargs="+")
     parser.add_argument("--log")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--name")
