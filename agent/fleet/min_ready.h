@@ -22,7 +22,9 @@
  *
  * THE BOUND. In rotation are at least min(N, who is alive and not drained), less those that within the last `expire` + 2 s died without a word,
  * lost the broker and fell back to their own verdict, were drained, or began anew; and less what overtakes the margin: a message that needs
- * MIN_READY_MARGIN_MS longer than the question's own way there and back. With N % the N is that of the one who asks, of the members it knows, rounded
+ * MIN_READY_MARGIN_MS longer than the question's own way there and back. Where one broker serves all, a long way there is in both, however long it is. In
+ * a cluster of brokers the question comes back from the nearest one: regions may be MIN_READY_MARGIN_MS from each other, one way. Where they are farther,
+ * two that fail within two such ways may both go, and one is back after as long (test_simulation.c). With N % the N is that of the one who asks, of the members it knows, rounded
  * up; tables that differ by d members differ by at most ⌈d × N / 100⌉.
  *
  * NO FLEET, NO RULE. Without the broker, without its own summaries coming back for three fifths of `expire`, or where no other server's agent has

@@ -57,7 +57,6 @@ bool witness_judge(struct witness *witness, const struct members *members, unsig
     if (witness->local)
         witness->local = failing && 2 * witness->taken > known;
     else
-        witness->local = failing && witness->taken >= WITNESS_MEMBERS_MIN && 2 * witness->taken > known &&
-                         witness->refused <= known / REFUSED_PART;
+        witness->local = failing && witness->taken >= WITNESS_MEMBERS_MIN && witness->refused <= known / REFUSED_PART;
     return witness->local;
 }

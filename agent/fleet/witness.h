@@ -3,9 +3,9 @@
  * the others of the group present theirs to the same kind of check and are taken, a refusal that only this instance gives is *local*. Pure.
  *
  * It asks for much, as a local fault may take the instance out: the reason must be a refusal of the server's (witness_asks_for), the agent must not
- * know the fault for its own doing, at least WITNESS_MEMBERS_MIN others must have been heard since the fault began, and a round and a margin later; more
- * than half of those that run this kind of check must be taken, and at most a tenth be refused. Once said, it stays for as long as more than half are
- * taken and the fault lasts.
+ * know the fault for its own doing, at least WITNESS_MEMBERS_MIN others must have been heard since the fault began, and a round and a margin later, and
+ * be taken; of those that run this kind of check at most a tenth may be refused. Once said, it stays for as long as more than half are taken and the fault
+ * lasts.
  *
  * What the others say must be of now: where all servers refuse at once, none may take another's last good round for its witness. So an agent whose
  * last round of any check was refused says that nothing is taken (its other checks wait until the server is tried again: agent/client/backoff.h), and that

@@ -3,10 +3,11 @@
 
 Agent and reference take turns, and the median of the turns counts, so that a noisy machine disturbs both alike. A figure's ratio is what
 is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy events rtt start event delivery killed frozen
-connection lag channels server drain. Exit code 1 when one misses.
+connection lag channels server drain fleet. Exit code 1 when one misses.
 """
 import contextlib
 import hashlib
+import hmac
 import http.client
 import json
 import os
@@ -670,6 +671,84 @@ def figure_channels():
 
 
 
+class Members(threading.Thread):
+    """So many agents of a fleet on paper, each with a summary every 5 s, spread over that time."""
+    KEY = "the key of the fleet"
+
+    def __init__(self, broker, count, row):
+        super().__init__(daemon=True)
+        self.broker, self.count, self.row, self.over, self.said = broker, count, row, threading.Event(), 0
+        self.socket = socket.create_connection(("127.0.0.1", broker.port))
+        if broker.name == "nats":
+            self.socket.sendall(b'CONNECT {"verbose":false}\r\n')
+        threading.Thread(target=self.drain, daemon=True).start()
+        self.run_ms, self.sent = int(time.time() * 1000), [0] * count
+
+    def drain(self):
+        with contextlib.suppress(OSError):
+            while data := self.socket.recv(65536):
+                if b"PING" in data:
+                    self.socket.sendall(b"PONG\r\n")
+
+    def line(self, i):
+        self.sent[i] += 1
+        cells = ",".join(f"{(i * 7919 + cell * 104729) & 0xffffffff:08x}:12:0:5:-3" for cell in range(self.row))
+        text = (f"wshf1 id=chat-{i} region=eu-west-{i % 3} group=chat version=0.1.0 role=server run={self.run_ms}.{i:08x} seq={self.sent[i]} "
+                f"sent={int(time.time() * 1000)} every=5000 word=ready since={self.sent[i] * 5000} stand=own min=2 conns={i} "
+                f"taken=handshake,ping" + (f" row={cells}" if cells else ""))
+        return f"{text} mac={hmac.new(self.KEY.encode(), text.encode(), 'sha256').hexdigest()}".encode()
+
+    def run(self):
+        begun = time.monotonic()
+        topic = b"wshealthd.fleet.chat"
+        with contextlib.suppress(OSError):
+            while not self.over.wait(0.005):
+                due = int((time.monotonic() - begun) / 5 * self.count)
+                for n in range(self.said, due):
+                    body = self.line(n % self.count)
+                    self.socket.sendall(b"PUB %s %d\r\n%s\r\n" % (topic, len(body), body) if self.broker.name == "nats" else
+                                        b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(topic), topic, len(body), body))
+                self.said = due
+
+    def end(self):
+        self.over.set()
+        self.join(10)
+        self.socket.close()
+
+
+def figure_fleet():
+    """What a fleet of 1,000 costs an agent: with `fleet` and a key, and without, beside the same broker. Each summary is signed; in a second turn
+    each has a row of the delivery matrix as long as it may be."""
+    for name in BROKERS:
+        if not has(name, f"a fleet of 1,000 over {name}"):
+            continue
+        for cells in (0, 32):
+            used, memory = {}, {}
+            for with_fleet in (False, True):
+                with contextlib.ExitStack() as stack:
+                    broker = Broker(name, stack, cpu=1)
+                    more = f"fleet: {{ broker: bus, group: chat, key: '{Members.KEY}' }}\nidentity: {{ id: here }}\nreadiness: {{ min_ready: 2 }}\n"
+                    members = Members(broker, 1000, cells)
+                    members.start()
+                    stack.callback(members.end)
+                    text = f"{target(broker.bridge_port)}{broker.entry()}checks: [ {{ type: ping, interval: 5s }} ]\n{more if with_fleet else ''}"
+                    child = stack.enter_context(agent(text, cpu=0))
+                    time.sleep(12)
+                    if with_fleet:
+                        known = json.loads(get(child.port, "/fleet")[1])["member_count"]
+                        assert known == 1001, f"{known} members are known"
+                    figures = []
+                    for _ in range(3):
+                        start, before = time.monotonic(), cpu_ns(child.pid)
+                        time.sleep(5)
+                        figures.append((cpu_ns(child.pid) - before) / 1e7 / (time.monotonic() - start))
+                    used[with_fleet], memory[with_fleet] = statistics.median(figures), memory_kib(child.pid) / 1024
+            cpu, mib = used[True] - used[False], memory[True] - memory[False]
+            kind = f"a fleet of 1,000 over {name}, rows of {cells}"
+            row(f"{kind}: CPU", cpu, "%", used[False], "without", None, "<= 1 % of a core", cpu <= 1)
+            row(f"{kind}: memory", mib, "MiB", memory[False], "without", None, "<= 1 MiB more", mib <= 1)
+
+
 def server_row(port):
     return json.loads(get(port, "/status")[1])["checks"][0]["server"]
 
@@ -759,7 +838,8 @@ def figure_drain():
 
 FIGURES = {"cpu": figure_cpu, "rss": figure_rss, "held": figure_held, "ready": figure_ready, "busy": figure_busy, "events": figure_events, "rtt": figure_rtt,
            "start": figure_start, "event": figure_event, "delivery": figure_delivery, "killed": figure_killed, "frozen": figure_frozen,
-           "connection": figure_connection, "lag": figure_lag, "channels": figure_channels, "server": figure_server, "drain": figure_drain}
+           "connection": figure_connection, "lag": figure_lag, "channels": figure_channels, "server": figure_server, "drain": figure_drain,
+           "fleet": figure_fleet}
 
 
 def main():

@@ -16,7 +16,8 @@ enum {
     SIM_EVERY_MS = 5000,
     SIM_EXPIRE_MS = 20000,
     DELAY_MAX_MS = 450, /* below MIN_READY_MARGIN_MS: what is slower belongs to the bound */
-    BUCKETS = DELAY_MAX_MS / STEP_MS + 2,
+    BETWEEN_MAX_MS = 2000,
+    BUCKETS = (DELAY_MAX_MS + BETWEEN_MAX_MS) / STEP_MS + 2,
     START_MS = 2000,  /* a server that begins is not ready for so long */
     NOTICE_MS = 1000, /* the broker's loss is noticed after so long */
 };
@@ -61,6 +62,9 @@ struct sim {
     uint64_t random, now_ms, decide_ms;
     unsigned count, loss_percent;
     bool split;
+    uint32_t slow_of, delay_max_ms; /* one message of slow_of takes up to delay_max_ms */
+    uint32_t between_ms;            /* from side to side each takes so much more: a broker on each side, or … */
+    bool one_broker;                /* … one for both on side 0, over which agents of side 1 hear each other as well */
     struct fleet_min min;
     struct sim_agent *agents;
     struct bucket buckets[BUCKETS];
@@ -115,7 +119,12 @@ static inline void sim_boot(struct sim *sim, struct sim_agent *agent)
 
 static inline void sim_begin(struct sim *sim, uint64_t seed, unsigned count, unsigned listeners)
 {
-    *sim = (struct sim){ .random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1, .now_ms = 100000, .decide_ms = 200, .count = count };
+    *sim = (struct sim){ .random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1,
+                         .now_ms = 100000,
+                         .decide_ms = 200,
+                         .count = count,
+                         .slow_of = 8,
+                         .delay_max_ms = DELAY_MAX_MS };
     sim->agents = mem_alloc(count * sizeof *sim->agents);
     for (unsigned i = 0; i < count; i++) {
         struct sim_agent *agent = &sim->agents[i];
@@ -171,7 +180,12 @@ static inline void sim_send(struct sim *sim, const struct sim_agent *from, unsig
 {
     const struct sim_agent *agent = &sim->agents[to];
     struct bucket *bucket;
-    uint32_t delay_ms = sim_random(sim, 8) ? 1 + sim_random(sim, 20) : 1 + sim_random(sim, DELAY_MAX_MS);
+    uint32_t delay_ms = 1 + sim_random(sim, sim_random(sim, sim->slow_of) ? 20 : sim->delay_max_ms);
+
+    if (sim->one_broker)
+        delay_ms += (from->side + agent->side) * sim->between_ms;
+    else if (agent->side != from->side)
+        delay_ms += sim->between_ms;
 
     if (!agent->alive || !agent->listens || agent->cut || (sim->split && agent->side != from->side))
         return;

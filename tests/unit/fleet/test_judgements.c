@@ -89,6 +89,22 @@ static void test_it_must_be_said_again(void **state)
     members_free(members);
 }
 
+/* Who has fallen silent does not share it any more: what was the fleet's ends with that. */
+static void test_it_ends_with_silence(void **state)
+{
+    struct members *members = group_table("own");
+    struct together together = { 0 };
+
+    (void)state;
+    say(members, 0, 3, "server_hung", 0, 1000);
+    judge(&together, members, "server_hung", 1000, 1000);
+    say(members, 0, 3, "server_hung", 5000, 6000);
+    assert_true(judge(&together, members, "server_hung", 1000, 6000));
+    assert_true(judge(&together, members, "server_hung", 1000, 6000 + EXPIRE_MS * 3 / 5));
+    assert_false(judge(&together, members, "server_hung", 1000, 6001 + EXPIRE_MS * 3 / 5));
+    members_free(members);
+}
+
 /* A watcher has no fault of its own, and sees it. */
 static void test_a_watcher_sees_it(void **state)
 {
@@ -198,6 +214,57 @@ static void test_who_is_refused_is_no_witness(void **state)
     }
 }
 
+/* Once said it stays while more than half of those that are still there are taken. */
+static void test_how_long_a_refusal_is_local(void **state)
+{
+    unsigned kind = fleet_kind_bit("echo");
+    struct members *members = group_table("own");
+    struct witness witness = { 0 };
+    uint64_t seq = 0;
+
+    (void)state;
+    static const struct {
+        const char *taken, *refused;
+        bool want;
+    } rows[] = { { "ab", "", true },
+                 { "ab", "c", true },
+                 { "a", "bc", false },
+                 { "ab", "c", false },
+                 { "ab", "", false /* c has said so a moment ago */ } };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (const char *id = rows[i].taken; *id; id++) {
+            struct summary summary = group_summary((char[]){ *id, 0 }, ++seq);
+
+            summary.taken = (uint16_t)kind;
+            group_hear(members, &summary, 20000);
+        }
+        for (const char *id = rows[i].refused; *id; id++) {
+            struct summary summary = group_summary((char[]){ *id, 0 }, ++seq);
+
+            summary.refused = (uint16_t)kind;
+            group_hear(members, &summary, 20000);
+        }
+        assert_int_equal(witness_judge(&witness, members, kind, true, 10000, 21000), rows[i].want);
+    }
+    members_sweep(members, 20001 + EXPIRE_MS);
+    for (const char *id = "ab"; *id; id++) {
+        struct summary summary = group_summary((char[]){ *id, 0 }, ++seq);
+
+        summary.taken = (uint16_t)kind;
+        group_hear(members, &summary, 50000);
+    }
+    /* Both have been heard since the fault began, and are silent now. */
+    assert_false(witness_judge(&witness, members, kind, true, 10000, 50001 + EXPIRE_MS * 3 / 5));
+    assert_true(witness_judge(&witness, members, kind, true, 10000, 50000 + EXPIRE_MS * 3 / 5));
+    /* Half is not more than half. */
+    struct summary summary = group_summary("a", ++seq);
+
+    summary.refused = (uint16_t)kind;
+    group_hear(members, &summary, 51000);
+    assert_false(witness_judge(&witness, members, kind, true, 10000, 51000));
+    members_free(members);
+}
+
 static void test_when_to_speak(void **state)
 {
     struct members *members = group_table("own");
@@ -206,6 +273,7 @@ static void test_when_to_speak(void **state)
 
     (void)state;
     assert_true(announce_is_due(&announce, 1));
+    assert_true((int)ANNOUNCE_ANSWER_MS > (int)MIN_READY_MARGIN_MS); /* an earlier answer would not count */
     for (uint32_t random = 0; random < 5000; random += 7) {
         announce_sent(&announce, 5000, random, 1000);
         assert_in_range(announce_due_ms(&announce), 5500, 6500);
@@ -234,10 +302,12 @@ int main(void)
         cmocka_unit_test(test_fleet_wide),
         cmocka_unit_test(test_it_ends_when_it_is_not_nearly_all_any_more),
         cmocka_unit_test(test_it_must_be_said_again),
+        cmocka_unit_test(test_it_ends_with_silence),
         cmocka_unit_test(test_a_watcher_sees_it),
         cmocka_unit_test(test_a_refusal_that_only_this_instance_gives),
         cmocka_unit_test(test_watchers_are_no_witnesses),
         cmocka_unit_test(test_who_is_refused_is_no_witness),
+        cmocka_unit_test(test_how_long_a_refusal_is_local),
         cmocka_unit_test(test_when_to_speak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

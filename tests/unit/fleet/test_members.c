@@ -86,7 +86,8 @@ static void test_two_agents_with_one_id(void **state)
     assert_true(twins > 2);
     assert_int_equal(members_count(members), 1);
     assert_true(member_is_twin(members, members_at(members, 0), 40000));
-    assert_false(member_is_twin(members, members_at(members, 0), 40000 + 3 * EXPIRE_MS));
+    assert_true(member_is_twin(members, members_at(members, 0), 36000 + 2 * EXPIRE_MS));
+    assert_false(member_is_twin(members, members_at(members, 0), 36001 + 2 * EXPIRE_MS));
     members_free(members);
 }
 

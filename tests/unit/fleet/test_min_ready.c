@@ -166,6 +166,46 @@ static void test_when_all_fail_the_order_decides(void **state)
         assert_int_equal(pass(&stage, 40000, "", "ab", FLEET_STAND_HELD, rows[i].others_later_ms), rows[i].want);
         end(&stage);
     }
+    /* Those that act by their own verdict stay on nobody's account. */
+    struct stage stage = begin(1, false);
+
+    well(&stage, "ab");
+    stage.input.fault = true;
+    stage.input.fault_key_ms = KEY - 5000;
+    for (unsigned i = 0; i < 40; i++) {
+        struct summary summary = group_failing("a", ++stage.seq, "server_hung", KEY);
+
+        summary.word = FLEET_DEGRADED;
+        stage.input.now_ms += 1000;
+        group_hear(stage.members, &summary, stage.input.now_ms);
+        if (i % 5 == 0)
+            publish(&stage);
+        assert_int_not_equal(decide(&stage), FLEET_STAND_OUT);
+    }
+    end(&stage);
+}
+
+/* One that fails counts when it has spoken so late that it knew of the question: two margins behind its echo. */
+static void test_who_fails_counts_when_it_knew(void **state)
+{
+    struct stage stage = begin(1, false);
+
+    (void)state;
+    well(&stage, "a");
+    stage.input.fault = true;
+    decide(&stage);
+    stage.input.now_ms += 2 * MIN_READY_MARGIN_MS - 1;
+    failing(&stage, "a", FLEET_STAND_HELD, 5);
+    for (unsigned i = 0; i < 11; i++, stage.input.now_ms += 1000) {
+        decide(&stage);
+        if (i % 5 == 0)
+            publish(&stage);
+        assert_int_equal(stage.own.counted, 0);
+    }
+    failing(&stage, "a", FLEET_STAND_HELD, 5);
+    decide(&stage);
+    assert_int_equal(stage.own.counted, 1);
+    end(&stage);
 }
 
 /* The same begin: the id decides, as in all tables. "a" and "b" come before "chat-1", "x" and "y" behind it. */
@@ -190,11 +230,54 @@ static void test_it_comes_back_when_the_others_go(void **state)
     assert_int_equal(pass(&stage, 10000, "ab", "c", FLEET_STAND_OUT, 1000), FLEET_STAND_OUT);
     /* b dies: c is out as well, and is the first to come back, as it comes last. */
     assert_int_equal(pass(&stage, EXPIRE_MS + 5000, "a", "c", FLEET_STAND_OUT, 1000), FLEET_STAND_OUT);
+    assert_int_equal(members_sweep(stage.members, stage.input.now_ms), 1);
+    assert_int_equal(pass(&stage, 5000, "a", "c", FLEET_STAND_OUT, 1000), FLEET_STAND_OUT);
     assert_int_equal(pass(&stage, 5000, "a", "c", FLEET_STAND_HELD, 1000), FLEET_STAND_OUT);
     /* c dies as well. */
     assert_int_equal(pass(&stage, EXPIRE_MS - 1000, "a", "", FLEET_STAND_OWN, 0), FLEET_STAND_OUT);
     members_sweep(stage.members, stage.input.now_ms + 2000);
     assert_int_equal(pass(&stage, 3000, "a", "", FLEET_STAND_OWN, 0), FLEET_STAND_HELD);
+    end(&stage);
+}
+
+/* Who has fallen silent since it was heard well is nobody to count on, long before it is forgotten. */
+static void test_a_silent_one_lets_nobody_go(void **state)
+{
+    struct stage stage = begin(2, false);
+
+    (void)state;
+    well(&stage, "ab");
+    stage.input.fault = true;
+    assert_int_equal(pass(&stage, 40000, "a", "", FLEET_STAND_OWN, 0), FLEET_STAND_HELD);
+    well(&stage, "b");
+    assert_int_equal(pass(&stage, EXPIRE_MS - 1000, "a", "", FLEET_STAND_OWN, 0), FLEET_STAND_HELD);
+    end(&stage);
+}
+
+/* Two agents with one id: one of them may be anything. */
+static void test_a_twin_lets_nobody_go(void **state)
+{
+    struct stage stage = begin(1, false);
+    struct summary old = group_summary("a", 1);
+
+    (void)state;
+    well(&stage, "a");
+    old.run_ms -= 1000;
+    stage.input.fault = true;
+    for (unsigned i = 0; i < 30; i++) {
+        stage.input.now_ms += 1000;
+        well(&stage, "a");
+        old.seq++;
+        group_hear(stage.members, &old, stage.input.now_ms);
+        if (i == 20)
+            assert_true(member_is_twin(stage.members, members_find(stage.members, "a"), stage.input.now_ms));
+        if (i % 5 == 0)
+            publish(&stage);
+        if (i >= 15) {
+            stage.input.fault = i > 15; /* it asks anew */
+            assert_int_not_equal(decide(&stage), FLEET_STAND_OUT);
+        }
+    }
     end(&stage);
 }
 
@@ -323,8 +406,11 @@ int main(void)
         cmocka_unit_test(test_the_question_is_repeated_until_it_comes_back),
         cmocka_unit_test(test_it_is_held_where_too_few_would_remain),
         cmocka_unit_test(test_when_all_fail_the_order_decides),
+        cmocka_unit_test(test_who_fails_counts_when_it_knew),
         cmocka_unit_test(test_the_id_breaks_ties),
         cmocka_unit_test(test_it_comes_back_when_the_others_go),
+        cmocka_unit_test(test_a_silent_one_lets_nobody_go),
+        cmocka_unit_test(test_a_twin_lets_nobody_go),
         cmocka_unit_test(test_no_fleet_no_rule),
         cmocka_unit_test(test_a_filling_table_lets_nobody_go),
         cmocka_unit_test(test_a_pause_makes_answers_worthless),

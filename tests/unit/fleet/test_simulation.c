@@ -239,6 +239,141 @@ static void test_trouble_at_random(void **state)
         play(arguments.seed + i, arguments.seconds);
 }
 
+/* --- many in the same moment ---------------------------------------------------------------------------------------------- */
+
+struct moment {
+    uint32_t between_ms; /* one way, between two regions */
+    bool one_broker;     /* for both */
+    uint64_t longest_ms; /* for so long fewer than min_ready were in rotation */
+    unsigned outs, helds;
+};
+
+static void run_moment(struct sim *sim, struct moment *moment, uint64_t ms)
+{
+    uint64_t since_ms = 0;
+
+    for (uint64_t end_ms = sim->now_ms + ms; sim->now_ms < end_ms;) {
+        struct truth truth;
+
+        sim_step(sim);
+        truth = truth_of(sim, -1);
+        for (unsigned i = 0; i < sim->count; i++) {
+            moment->outs += sim->agents[i].min_ready.stand == FLEET_STAND_OUT;
+            moment->helds += sim->agents[i].min_ready.stand == FLEET_STAND_HELD;
+        }
+        since_ms = truth.in >= sim->min.count ? 0 : since_ms ? since_ms : sim->now_ms - STEP_MS;
+        if (since_ms && sim->now_ms - since_ms > moment->longest_ms)
+            moment->longest_ms = sim->now_ms - since_ms;
+    }
+}
+
+/* Each has just said that it is well, for whatever reason, and then several fail within a moment, while half of the messages are slow. */
+static void play_moments(uint64_t seed, struct moment *moment)
+{
+    enum { MANY = 4, MOMENTS = 20, TOGETHER_MS = 100 };
+    struct sim sim;
+
+    sim_begin(&sim, seed, MANY, MANY);
+    sim.min.count = 2;
+    sim.slow_of = 2;
+    sim.between_ms = moment->between_ms;
+    sim.one_broker = moment->one_broker;
+    for (unsigned i = 0; i < MANY; i++)
+        sim.agents[i].side = i % 2;
+    run_moment(&sim, moment, 20000);
+    moment->longest_ms = 0; /* they have begun one after another */
+    for (unsigned round = 0; round < MOMENTS; round++) {
+        unsigned steps = (TOGETHER_MS + moment->between_ms) / STEP_MS, breaks[MANY];
+
+        for (unsigned i = 0; i < MANY; i++)
+            breaks[i] = sim_random(&sim, 4) ? 1 + sim_random(&sim, steps) : 0;
+        for (unsigned step = 0; step <= steps; step++, run_moment(&sim, moment, STEP_MS))
+            for (unsigned i = 0; i < MANY; i++) {
+                if (breaks[i] == step + 1)
+                    announce_change(&sim.agents[i].announce, sim.now_ms);
+                if (breaks[i] && breaks[i] == step)
+                    break_server(&sim, &sim.agents[i], causes[i]);
+            }
+        run_moment(&sim, moment, 7000);
+        for (unsigned i = 0; i < MANY; i++)
+            sim.agents[i].fault_ms = 0;
+        run_moment(&sim, moment, 5000);
+    }
+    sim_end(&sim);
+}
+
+static void test_many_in_the_same_moment(void **state)
+{
+    static const struct {
+        uint32_t between_ms;
+        bool one_broker;
+    } rows[] = { { 0, true }, { 80, false }, { 400, false }, { 400, true }, { 900, true } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct moment moment = { .between_ms = rows[i].between_ms, .one_broker = rows[i].one_broker };
+
+        for (unsigned j = 0; j < arguments.runs; j++)
+            play_moments(arguments.seed + j, &moment);
+        if (getenv("VERBOSE"))
+            printf("%u ms, %s: out %u, held %u\n", rows[i].between_ms, rows[i].one_broker ? "one broker" : "a cluster", moment.outs,
+                   moment.helds);
+        assert_int_equal(moment.longest_ms, 0);
+        assert_true(moment.outs && moment.helds);
+    }
+}
+
+/* Two instances, of which one is to stay, say that they are well and fail, the second one up to two ways later. */
+static void play_pair(uint32_t apart_ms, struct moment *moment)
+{
+    struct sim sim;
+
+    sim_begin(&sim, 1, 2, 2);
+    sim.min.count = 1;
+    sim.delay_max_ms = 1;
+    sim.decide_ms = STEP_MS;
+    sim.between_ms = moment->between_ms;
+    sim.one_broker = moment->one_broker;
+    sim.agents[1].side = 1;
+    run_moment(&sim, &(struct moment){ 0 }, 20000);
+    for (uint32_t ms = 0; ms <= apart_ms + STEP_MS; ms += STEP_MS) {
+        if (ms == 0 || ms == apart_ms)
+            announce_change(&sim.agents[ms != 0].announce, sim.now_ms);
+        if (ms == STEP_MS || ms == apart_ms + STEP_MS)
+            break_server(&sim, &sim.agents[ms != STEP_MS], causes[0]);
+        run_moment(&sim, moment, STEP_MS);
+    }
+    run_moment(&sim, moment, 8000);
+    sim_end(&sim);
+}
+
+/* However far the regions are, where one broker serves both; up to the margin, where each has one of a cluster. Beyond that both may go, and one is
+ * back as soon as it has heard of the other. */
+static void test_how_far_two_regions_may_be(void **state)
+{
+    static const struct {
+        uint32_t between_ms;
+        bool one_broker, both_go;
+    } rows[] = {
+        { 670, false, false }, /* the margin, and ANNOUNCE_GAP_MS between the last word and the question */
+        { 1000, true, false },
+        { 900, false, true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct moment moment = { .between_ms = rows[i].between_ms, .one_broker = rows[i].one_broker };
+
+        for (uint32_t apart_ms = STEP_MS; apart_ms <= 2 * rows[i].between_ms; apart_ms += STEP_MS)
+            play_pair(apart_ms, &moment);
+        assert_int_equal(moment.longest_ms != 0, rows[i].both_go);
+        assert_true(moment.longest_ms <= 2 * rows[i].between_ms);
+        assert_true(moment.outs);
+    }
+}
+
+/* --- ten thousand ------------------------------------------------------------------------------------------------------------- */
+
 /* Ten thousand, of whom a few have tables and the rest only speak; 5 % of all messages are lost. */
 static void run_many(struct sim *sim, unsigned listeners, uint64_t ms, bool may_be_wide)
 {
@@ -296,6 +431,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trouble_at_random),
+        cmocka_unit_test(test_many_in_the_same_moment),
+        cmocka_unit_test(test_how_far_two_regions_may_be),
         cmocka_unit_test(test_ten_thousand_and_a_lossy_broker),
     };
 
