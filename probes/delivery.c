@@ -98,6 +98,7 @@ static void on_subscribed(void *user, const char *channel, const struct err *err
     }
     if (feed)
         feed->subscribed = true;
+    delivery_others_changed(state);
     delivery_advance(run);
 }
 
@@ -107,8 +108,12 @@ static void on_message(void *user, const struct ws_message *message, uint64_t re
     struct delivery_state *state = run->state;
 
     (void)received_ns;
-    if (message->opcode != WS_PONG || slice_equal(message->body, slice_of(state->ping)))
+    if (message->opcode != WS_PONG) {
         state->alive = true;
+    } else if (slice_equal(message->body, slice_of(state->ping))) {
+        state->alive = true;
+        delivery_others_proved(state);
+    }
 }
 
 static void on_payload(void *user, const char *channel, struct slice payload, uint64_t received_ns)
@@ -118,7 +123,7 @@ static void on_payload(void *user, const char *channel, struct slice payload, ui
 
     (void)channel;
     state->alive = true;
-    delivery_take(run, payload, LEG_WEBSOCKET, received_ns);
+    delivery_take(run, payload, NULL, LEG_WEBSOCKET, received_ns);
 }
 
 /* The connection is gone, and its subscriptions with it. */
@@ -194,15 +199,13 @@ static void session_begin(struct run *run)
 {
     struct delivery_state *state = run->state;
     const struct delivery_opts *opts = run->opts;
-    char agent[HEARTBEAT_WORD_MAX + 1];
 
     state->run = run;
     state->broker = run_broker(run, opts->broker);
     state->channels = channels_new(opts->channel, &opts->channels, opts->sample);
     dialect_overlay(&state->dialect, run->target->dialect, &opts->over);
     list_init(&state->feeds);
-    snprintf(agent, sizeof agent, "%.*s-%s", HEARTBEAT_WORD_MAX - 9, run->agent_id, run->nonce);
-    heartbeat_word(agent, state->self.agent);
+    heartbeat_agent(run->agent_id, run->nonce, state->self.agent);
     heartbeat_word(run->region, state->self.region);
     heartbeat_word(run->conf->name, state->self.check);
     state->next_seq = 1;

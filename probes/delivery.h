@@ -27,6 +27,9 @@ struct feed {
     bool again;             /* the listener was refused or not answered, or nothing came on it: the next round asks again */
     bool asked, subscribed; /* on the WebSocket */
     uint64_t asked_ns;      /* when */
+    uint64_t heard_ms;      /* both subscriptions have been there since; 0: they are not */
+    uint64_t judged_ms;     /* when a heartbeat of ours on it was judged; 0: never */
+    unsigned lost_streak;   /* so many in a row were lost */
 };
 
 /* One heartbeat of the round. */
@@ -76,7 +79,14 @@ void delivery_feeds_lost(struct delivery_state *state); /* the connection is gon
 bool delivery_feeds_unanswered(struct delivery_state *state, uint64_t timeout_ns);
 void delivery_feeds_free(struct delivery_state *state);
 /* A message of one leg: is there a heartbeat in it? The round is judged when the last one has come. */
-void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns);
+void delivery_take(struct run *run, struct slice payload, const struct feed *feed, enum delivery_leg leg, uint64_t received_ns);
+/* Other agents' heartbeats (probes/delivery_others.c). `feed` may be NULL: it is not known on which channel it came. */
+void delivery_others_take(struct delivery_state *state, const struct heartbeat *heartbeat, const struct feed *feed,
+                          enum delivery_leg leg, uint64_t received_ns);
+void delivery_others_changed(struct delivery_state *state); /* subscriptions have come or gone */
+void delivery_others_proved(struct delivery_state *state);  /* the ping has been answered */
+void delivery_others_lost(struct delivery_state *state);    /* subscriptions are gone: what has not come says nothing */
+void delivery_others_judged(struct delivery_state *state);  /* the heartbeats of a round */
 int delivery_topic(const struct feed *feed, struct buf *topic, struct err *err);
 int delivery_beat_send(struct beat *beat, uint64_t seq, struct err *err);
 /* Every heartbeat of the round has come, or the deadline has: finishes the round by what is in state->beats. With `flood`, a heartbeat that

@@ -34,10 +34,12 @@ static void on_taken(void *user, const struct err *err, uint64_t rtt_ns)
 
     (void)rtt_ns;
     beat->taken = true;
-    if (err)
+    if (err) {
         run_finish_err(beat->run, err); /* the broker's own reason */
-    else
-        judge_when_complete(beat->run);
+        return;
+    }
+    heard_published(&beat->run->stats->delivery->heard, clock_now_ms());
+    judge_when_complete(beat->run);
 }
 
 /* A heartbeat of ours that has come on one of the legs. */
@@ -83,7 +85,7 @@ static enum heartbeat_news note(struct run *run, const struct heartbeat *heartbe
     return news;
 }
 
-void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg, uint64_t received_ns)
+void delivery_take(struct run *run, struct slice payload, const struct feed *feed, enum delivery_leg leg, uint64_t received_ns)
 {
     struct delivery_state *state = run->state;
     enum heartbeat_news news = HEARTBEAT_NEW;
@@ -97,6 +99,8 @@ void delivery_take(struct run *run, struct slice payload, enum delivery_leg leg,
         news = note(run, &heartbeat, own, received_ns);
     if (own)
         take_own(run, &heartbeat, leg, received_ns, news == HEARTBEAT_DUPLICATE);
+    else
+        delivery_others_take(state, &heartbeat, feed, leg, received_ns);
 }
 
 static int expand(const char *template, const char *default_text, const struct template_vars *vars, struct buf *out,

@@ -14,7 +14,7 @@ static void on_control(void *user, struct slice body, uint64_t received_ns)
 {
     const struct feed *feed = user;
 
-    delivery_take(feed->state->run, body, LEG_CONTROL, received_ns);
+    delivery_take(feed->state->run, body, feed, LEG_CONTROL, received_ns);
 }
 
 struct feed *delivery_feed(struct delivery_state *state, const char *name)
@@ -30,6 +30,10 @@ static void on_control_state(void *user, bool confirmed, const struct err *err)
     struct feed *feed = user;
 
     feed->again = err && broker_is_up(feed->state->broker); /* else it is gone, and comes back with the connection */
+    if (confirmed)
+        delivery_others_changed(feed->state);
+    else
+        delivery_others_lost(feed->state);
     if (err)
         run_finish_err(feed->state->run, err);
     else if (confirmed)
@@ -125,6 +129,7 @@ void delivery_feeds_lost(struct delivery_state *state)
 
         feed->asked = feed->subscribed = false;
     }
+    delivery_others_lost(state);
 }
 
 bool delivery_feeds_unanswered(struct delivery_state *state, uint64_t timeout_ns)

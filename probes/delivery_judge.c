@@ -107,6 +107,7 @@ void delivery_judge(struct run *run, const struct err *flood)
     run->report.phase = PHASE_OPEN;
     for (size_t i = 0; i < state->beat_count; i++)
         weigh_beat(state, i, &tally);
+    delivery_others_judged(state);
     run->report.have_rtt = tally.slowest_ns != 0;
     run->report.rtt_ns = tally.slowest_ns;
     if (tally.lost && flood) {

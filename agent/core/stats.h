@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "agent/base/reason.h"
+#include "agent/core/heard.h"
 #include "agent/core/server_stats.h"
 #include "agent/proto/prom.h"
 
@@ -41,6 +42,7 @@ struct delivery_stats {
     uint64_t heartbeats[DELIVERY_COUNT];   /* our own */
     uint64_t others;                       /* those of other sources, on the WebSocket */
     unsigned sources;                      /* how many others there are, as far as they are remembered */
+    struct heard heard;                    /* the same, for the fleet's delivery matrix */
 };
 /* Has no heartbeat of ours come through the server yet, in time or not? */
 static inline bool delivery_never_arrived(const struct delivery_stats *stats)

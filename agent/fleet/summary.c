@@ -10,6 +10,7 @@
 #include "agent/base/mem.h"
 #include "agent/fleet/summary_impl.h"
 #include "agent/proto/digest.h"
+#include "agent/proto/heartbeat.h"
 
 const char *fleet_word_name(enum fleet_word word)
 {
@@ -66,13 +67,9 @@ const char *fleet_refusal_help(enum fleet_refusal refusal)
     return refusals[refusal].help;
 }
 
-uint32_t fleet_hash(const char *text)
+uint32_t fleet_hash(const char *id)
 {
-    uint32_t hash = UINT32_C(2166136261);
-
-    for (; *text; text++)
-        hash = (hash ^ (uint8_t)*text) * UINT32_C(16777619);
-    return hash;
+    return heartbeat_who(id);
 }
 
 void summary_mac(struct slice text, struct slice key, char out[SUMMARY_MAC_HEX + 1])

@@ -149,8 +149,8 @@ enum fleet_refusal {
 const char *fleet_refusal_name(enum fleet_refusal refusal);
 const char *fleet_refusal_help(enum fleet_refusal refusal);
 
-/* FNV-1a: for cells of the matrix, not against people who look for collisions. */
-uint32_t fleet_hash(const char *text);
+/* An id as cells of the matrix have it: heartbeat_who. */
+uint32_t fleet_hash(const char *id);
 
 /* Appends the line; signed with HMAC-SHA256 where the key is not empty. -1: it does not fit into the buffer. What a caller puts into the words
  * must be words: anything else is a mistake of this program. */

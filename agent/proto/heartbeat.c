@@ -6,6 +6,7 @@
 #include <string.h>
 
 static const char prefix[] = "wshb1.";
+enum { NONCE_TAIL = 9, ID_MAX = HEARTBEAT_WORD_MAX - NONCE_TAIL, ID_KEPT = ID_MAX - NONCE_TAIL };
 
 static bool is_word(uint8_t c)
 {
@@ -27,6 +28,47 @@ void heartbeat_word(const char *text, char out[HEARTBEAT_WORD_MAX + 1])
     if (n == 0)
         out[n++] = '_';
     out[n] = 0;
+}
+
+static uint32_t hash_of(const char *text, size_t len)
+{
+    uint32_t hash = UINT32_C(2166136261);
+
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (uint8_t)text[i]) * UINT32_C(16777619);
+    return hash;
+}
+
+/* The id as a heartbeat has it: short enough for the nonce behind it. */
+static void short_id(const char *id, char out[HEARTBEAT_WORD_MAX + 1])
+{
+    heartbeat_word(id, out);
+    if (strlen(out) > ID_MAX)
+        snprintf(out + ID_KEPT, HEARTBEAT_WORD_MAX + 1 - ID_KEPT, "-%08" PRIx32, hash_of(id, strlen(id)));
+}
+
+void heartbeat_agent(const char *id, const char *nonce, char out[HEARTBEAT_WORD_MAX + 1])
+{
+    size_t len;
+
+    short_id(id, out);
+    len = strlen(out);
+    snprintf(out + len, HEARTBEAT_WORD_MAX + 1 - len, "-%s", nonce);
+}
+
+uint32_t heartbeat_who(const char *id)
+{
+    char text[HEARTBEAT_WORD_MAX + 1];
+
+    short_id(id, text);
+    return hash_of(text, strlen(text));
+}
+
+uint32_t heartbeat_who_of(const char *agent)
+{
+    size_t len = strlen(agent);
+
+    return hash_of(agent, len > NONCE_TAIL ? len - NONCE_TAIL : len);
 }
 
 /* A word and the dot behind it. */

@@ -23,6 +23,11 @@ void heartbeat_write(const struct heartbeat *heartbeat, char out[HEARTBEAT_MAX])
 bool heartbeat_find(struct slice payload, struct heartbeat *out);
 bool heartbeat_same_source(const struct heartbeat *a, const struct heartbeat *b);
 void heartbeat_word(const char *text, char out[HEARTBEAT_WORD_MAX + 1]); /* any text made into a word: other characters become _ */
+/* AGENT of a delivery check: the agent's id and the nonce of its run (8 characters). What is cut of a long id is there as a hash. */
+void heartbeat_agent(const char *id, const char *nonce, char out[HEARTBEAT_WORD_MAX + 1]);
+/* A number for an agent's id (FNV-1a), and the same from such an AGENT, of whatever run. Not against people who look for collisions. */
+uint32_t heartbeat_who(const char *id);
+uint32_t heartbeat_who_of(const char *agent);
 
 enum heartbeat_news { HEARTBEAT_NEW, HEARTBEAT_DUPLICATE, HEARTBEAT_REORDERED /* new, but an older one than the newest */ };
 struct heartbeat_book { /* of one leg; bounded: the source that was quiet longest makes room */
