@@ -45,6 +45,8 @@
     X(FLEET_LINKED, "fleet_linked", LOG_INFO, "what this agent tells its fleet comes back to it: it is a member")       \
     X(FLEET_LOST, "fleet_lost", LOG_WARN, "the fleet cannot be asked: this agent acts by its own verdict")              \
     X(FLEET_TWIN, "fleet_twin", LOG_WARN, "another agent of the fleet uses this agent's id: set identity.id")           \
+    X(FLEET_FINDING, "fleet_finding", LOG_WARN, "the fleet's delivery matrix names a fault and whose it is")            \
+    X(FLEET_FOUND_OVER, "fleet_finding_over", LOG_INFO, "what the delivery matrix has named is over")                   \
     X(AGENT_ERROR, "agent_error", LOG_ERROR, "the agent could not do something it should")
 
 #define EVENT_ENUM(id, ...) EVENT_##id,

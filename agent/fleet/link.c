@@ -94,7 +94,10 @@ static void compose(struct fleet_link *link, struct summary *out)
         .connections = link->say.connections,
         .taken = link->say.taken,
         .refused = link->say.refused,
+        .beats = link->beats,
+        .row_count = link->row_count,
     };
+    memcpy(out->row, link->row, link->row_count * sizeof *link->row);
     snprintf(out->id, sizeof out->id, "%s", link->id);
     snprintf(out->region, sizeof out->region, "%s", link->region);
     snprintf(out->group, sizeof out->group, "%s", link->group);
@@ -386,6 +389,7 @@ struct fleet_link *fleet_link_new(const struct fleet_link_options *options)
     link->loop = options->loop;
     link->broker = options->broker;
     snprintf(link->id, sizeof link->id, "%s", options->id);
+    link->who = fleet_hash(link->id);
     snprintf(link->region, sizeof link->region, "%s", options->region);
     snprintf(link->group, sizeof link->group, "%s", options->conf->group);
     snprintf(link->version, sizeof link->version, "%s", options->version);
@@ -464,5 +468,6 @@ void fleet_link_free(struct fleet_link *link)
     mem_free(link->key_text);
     mem_free(link->broker_name);
     mem_free(link->order);
+    mem_free(link->sources);
     mem_free(link);
 }

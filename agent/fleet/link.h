@@ -16,6 +16,7 @@
 #include "agent/conf/conf.h"
 #include "agent/core/broker.h"
 #include "agent/fleet/min_ready.h"
+#include "agent/fleet/row.h"
 #include "agent/fleet/witness.h"
 #include "agent/report/fleet_view.h"
 
@@ -73,6 +74,9 @@ struct fleet_say {
     uint16_t taken, refused; /* bits of enum fleet_kind */
 };
 void fleet_link_tell(struct fleet_link *link, const struct fleet_say *say);
+
+/* What the delivery checks heard of others: this agent's row of the delivery matrix; with it, the matrix is judged. Once a second. */
+void fleet_link_hear(struct fleet_link *link, const struct fleet_heard *heard);
 
 /* The view; what it costs (a walk through the table) is paid only after something has changed. It is current until the next call. */
 const struct fleet_view *fleet_link_view(struct fleet_link *link);

@@ -3,9 +3,14 @@
 #define WSHEALTHD_FLEET_LINK_IMPL_H
 
 #include "agent/fleet/announce.h"
+#include "agent/fleet/findings.h"
 #include "agent/fleet/link.h"
 #include "agent/fleet/together.h"
 #include "agent/net/loop.h"
+
+struct fleet_source { /* the table's members by their number in the matrix */
+    uint32_t who, at;
+};
 
 struct fleet_link {
     struct fleet_link *self; /* for readers, who have it as const: they may have its members sorted */
@@ -39,6 +44,16 @@ struct fleet_link {
     bool fault, wide_own;
     uint64_t word_since_ms, fault_since_ms;
     int64_t fault_key_ms;
+    /* link_matrix.c */
+    uint32_t who;
+    struct summary_beats beats;
+    struct summary_source row[SUMMARY_ROW_MAX];
+    size_t row_count, row_turn;
+    struct findings_kept findings;
+    uint64_t judged_ms;
+    const struct fleet_heard *heard; /* during a judgement only */
+    struct fleet_source *sources;
+    size_t source_count;
     /* link_view.c */
     struct fleet_view view;
     int64_t wall_ms; /* of the monotonic clock's zero */
@@ -51,5 +66,12 @@ struct fleet_link {
 
 /* Does what this agent publishes come back to it? */
 bool fleet_link_is_linked(const struct fleet_link *link);
+
+/* --- link_matrix.c --- */
+
+void fleet_link_index(struct fleet_link *link); /* members have come or gone, and somebody will ask for cells */
+/* The cells of one row; NULL: of this agent's. */
+size_t fleet_link_cells(const struct fleet_link *link, const struct member *member, struct fleet_cell_view *out, size_t max);
+bool fleet_link_has_matrix(const struct fleet_link *link);
 
 #endif

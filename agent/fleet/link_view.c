@@ -113,6 +113,7 @@ static void sort_members(struct fleet_link *link)
     qsort(link->order, count, sizeof *link->order, by_place);
     link->order_count = count;
     link->order_stale = false;
+    fleet_link_index(link);
 }
 
 static void show_self(const struct fleet_link *link, struct fleet_member_view *out)
@@ -174,6 +175,17 @@ static void member_at(const void *fleet, size_t i, struct fleet_member_view *out
         show_self(link, out);
     else
         show_member(link, members_at(link->members, link->order[i - 1]), out);
+}
+
+static size_t cells_of(const void *fleet, size_t i, struct fleet_cell_view *out, size_t max)
+{
+    struct fleet_link *link = ((const struct fleet_link *)fleet)->self;
+
+    if (link->order_stale)
+        sort_members(link);
+    if (i > link->order_count || (i && link->order[i - 1] >= members_count(link->members)))
+        return 0;
+    return fleet_link_cells(link, i ? members_at(link->members, link->order[i - 1]) : NULL, out, max);
 }
 
 /* --- the whole --- */
@@ -248,6 +260,8 @@ const struct fleet_view *fleet_link_view(struct fleet_link *link)
     tell_refusals(link, view);
     view->member_count = members_count(link->members) + 1;
     view->member_at = member_at;
+    view->cells_of = cells_of;
+    view->has_matrix = fleet_link_has_matrix(link);
     view->fleet = link;
     return view;
 }

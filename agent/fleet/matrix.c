@@ -6,23 +6,27 @@
 
 #include "agent/base/mem.h"
 
-enum { REGION_NONE = MATRIX_REGIONS_MAX };
+enum { REGION_NONE = MATRIX_REGIONS_MAX, SHARDS_READ_MAX = 512 };
 
 struct node { /* one agent */
     const char *id, *region;
     const struct summary_source *row;
+    const struct summary_beats *beats;
     size_t row_count;
+    size_t first_cell; /* in grid->sources */
     uint32_t who;
     unsigned region_at;
     uint32_t row_lit, row_dark;       /* cells of its row */
     uint32_t row_missed;              /* dark ones whose source others receive */
     uint32_t column_lit, column_dark; /* cells of its column, in rows that are not dark */
     bool dark_row, dark_column;
+    uint32_t shards_lost, shard; /* its own channels */
 };
 
 struct grid {
     struct node *nodes; /* sorted by who */
-    size_t count;
+    size_t count, cells;
+    struct node **sources; /* of all cells, row by row */
     const char *regions[MATRIX_REGIONS_MAX];
     unsigned region_count;
     struct {
@@ -37,7 +41,7 @@ struct findings {
 
 const char *matrix_cause_name(enum matrix_cause cause)
 {
-    static const char *const names[] = { "instance_receives_nothing", "instance_publishes_nothing", "regions_cut" };
+    static const char *const names[] = { "instance_receives_nothing", "instance_publishes_nothing", "regions_cut", "shard_lost" };
 
     panic_if((unsigned)cause >= sizeof names / sizeof names[0]);
     return names[cause];
@@ -60,11 +64,16 @@ static unsigned region_of(struct grid *grid, const char *region)
     return grid->region_count++;
 }
 
-static void add(struct grid *grid, const char *id, const char *region, const struct summary_source *row, size_t row_count)
+static void add(struct grid *grid, const struct matrix_own *one)
 {
-    grid->nodes[grid->count++] = (struct node){
-        .id = id, .region = region, .row = row, .row_count = row_count, .who = fleet_hash(id), .region_at = region_of(grid, region)
-    };
+    grid->nodes[grid->count++] = (struct node){ .id = one->id,
+                                                .region = one->region,
+                                                .row = one->row,
+                                                .row_count = one->row_count,
+                                                .beats = one->beats,
+                                                .who = fleet_hash(one->id),
+                                                .region_at = region_of(grid, one->region) };
+    grid->cells += one->row_count;
 }
 
 static int by_who(const void *a, const void *b)
@@ -83,14 +92,26 @@ static struct node *source_of(const struct grid *grid, const struct node *node, 
     return source == node ? NULL : source;
 }
 
-static bool is_lit(const struct summary_source *cell)
+bool matrix_is_lit(const struct summary_source *cell)
 {
     return cell->got > 0;
 }
 
-static bool is_dark(const struct summary_source *cell)
+bool matrix_is_dark(const struct summary_source *cell)
 {
-    return cell->got == 0 && cell->lost > 0;
+    return cell->got == 0 && cell->lost >= MATRIX_LOST_MIN;
+}
+
+static void find_sources(struct grid *grid)
+{
+    size_t at = 0;
+
+    grid->sources = mem_alloc((grid->cells + 1) * sizeof(struct node *));
+    for (size_t i = 0; i < grid->count; i++) {
+        grid->nodes[i].first_cell = at;
+        for (size_t j = 0; j < grid->nodes[i].row_count; j++)
+            grid->sources[at++] = source_of(grid, &grid->nodes[i], &grid->nodes[i].row[j]);
+    }
 }
 
 static void each_cell(struct grid *grid,
@@ -98,7 +119,7 @@ static void each_cell(struct grid *grid,
 {
     for (size_t i = 0; i < grid->count; i++)
         for (size_t j = 0; j < grid->nodes[i].row_count; j++) {
-            struct node *source = source_of(grid, &grid->nodes[i], &grid->nodes[i].row[j]);
+            struct node *source = grid->sources[grid->nodes[i].first_cell + j];
 
             if (source)
                 look(grid, &grid->nodes[i], source, &grid->nodes[i].row[j]);
@@ -108,35 +129,35 @@ static void each_cell(struct grid *grid,
 static void count_lit(struct grid *grid, struct node *to, struct node *from, const struct summary_source *cell)
 {
     (void)grid;
-    to->row_lit += is_lit(cell);
-    to->row_dark += is_dark(cell);
-    from->column_lit += is_lit(cell);
+    to->row_lit += matrix_is_lit(cell);
+    to->row_dark += matrix_is_dark(cell);
+    from->column_lit += matrix_is_lit(cell);
 }
 
 static void count_missed(struct grid *grid, struct node *to, struct node *from, const struct summary_source *cell)
 {
     (void)grid;
-    to->row_missed += is_dark(cell) && from->column_lit > 0;
+    to->row_missed += matrix_is_dark(cell) && from->column_lit > 0;
 }
 
 static void count_column(struct grid *grid, struct node *to, struct node *from, const struct summary_source *cell)
 {
     (void)grid;
-    from->column_dark += is_dark(cell) && to->row_lit > 0;
+    from->column_dark += matrix_is_dark(cell) && to->row_lit > 0;
 }
 
 static void count_block(struct grid *grid, struct node *to, struct node *from, const struct summary_source *cell)
 {
     if (to->row_lit == 0 || from->dark_column || to->region_at == REGION_NONE || from->region_at == REGION_NONE)
         return;
-    grid->blocks[to->region_at][from->region_at].lit += is_lit(cell);
-    grid->blocks[to->region_at][from->region_at].dark += is_dark(cell);
+    grid->blocks[to->region_at][from->region_at].lit += matrix_is_lit(cell);
+    grid->blocks[to->region_at][from->region_at].dark += matrix_is_dark(cell);
 }
 
-static void tell(struct findings *findings, enum matrix_cause cause, const char *who, const char *from, uint32_t dark)
+static void tell(struct findings *findings, const struct matrix_finding *finding)
 {
     if (findings->count < findings->max)
-        findings->out[findings->count] = (struct matrix_finding){ .cause = cause, .who = who, .from = from, .dark = dark };
+        findings->out[findings->count] = *finding;
     findings->count++;
 }
 
@@ -149,7 +170,7 @@ static void find_rows(struct grid *grid, struct findings *findings)
 
         node->dark_row = node->row_lit == 0 && node->row_missed > 0;
         if (node->dark_row)
-            tell(findings, MATRIX_RECEIVES_NOTHING, node->id, NULL, node->row_dark);
+            tell(findings, &(struct matrix_finding){ MATRIX_RECEIVES_NOTHING, node->id, NULL, node->row_dark, 0 });
     }
 }
 
@@ -161,7 +182,7 @@ static void find_columns(struct grid *grid, struct findings *findings)
 
         node->dark_column = node->column_lit == 0 && node->column_dark >= MATRIX_WITNESSES_MIN;
         if (node->dark_column)
-            tell(findings, MATRIX_PUBLISHES_NOTHING, node->id, NULL, node->column_dark);
+            tell(findings, &(struct matrix_finding){ MATRIX_PUBLISHES_NOTHING, node->id, NULL, node->column_dark, 0 });
     }
 }
 
@@ -171,7 +192,88 @@ static void find_blocks(struct grid *grid, struct findings *findings)
     for (unsigned to = 0; to < grid->region_count; to++)
         for (unsigned from = 0; from < grid->region_count; from++)
             if (to != from && grid->blocks[to][from].lit == 0 && grid->blocks[to][from].dark >= MATRIX_WITNESSES_MIN)
-                tell(findings, MATRIX_REGIONS_CUT, grid->regions[to], grid->regions[from], grid->blocks[to][from].dark);
+                tell(findings, &(struct matrix_finding){ MATRIX_REGIONS_CUT, grid->regions[to], grid->regions[from],
+                                                         grid->blocks[to][from].dark, 0 });
+}
+
+/* --- channels --- */
+
+struct shard { /* one channel that one agent loses */
+    uint32_t channels, hash;
+    struct node *node;
+};
+
+static int by_shard(const void *a, const void *b)
+{
+    const struct shard *left = a, *right = b;
+
+    if (left->channels != right->channels)
+        return left->channels < right->channels ? -1 : 1;
+    return left->hash < right->hash ? -1 : left->hash > right->hash;
+}
+
+/* It would say so if it lost one more of these channels. */
+static bool would_say(const struct node *node, uint32_t channels)
+{
+    return node->beats && node->beats->channels == channels && node->beats->all && node->row_lit &&
+           node->beats->shard_count < SUMMARY_SHARDS_MAX;
+}
+
+/* One channel, and all who lose it. Where others deliver it, it is theirs; where nobody does, and they are several, it is everybody's. */
+static void weigh_shard(const struct grid *grid, const struct shard *shards, size_t losers, struct matrix_finding *common)
+{
+    size_t deliver = 0;
+
+    for (size_t i = 0; i < grid->count; i++)
+        deliver += would_say(&grid->nodes[i], shards->channels);
+    for (size_t i = 0; i < losers; i++)
+        deliver -= would_say(shards[i].node, shards->channels);
+    if (deliver) {
+        for (size_t i = 0; i < losers; i++) {
+            shards[i].node->shards_lost++;
+            shards[i].node->shard = shards->hash;
+        }
+    } else if (losers >= MATRIX_WITNESSES_MIN) {
+        common->dark++;
+        common->shard = shards->hash;
+    }
+}
+
+static void find_shards(struct grid *grid, struct findings *findings)
+{
+    struct shard *shards = mem_alloc(SHARDS_READ_MAX * sizeof *shards);
+    struct matrix_finding common = { .cause = MATRIX_SHARD_LOST };
+    size_t count = 0, losers;
+
+    for (size_t i = 0; i < grid->count; i++)
+        for (size_t j = 0; grid->nodes[i].beats && j < grid->nodes[i].beats->shard_count && count < SHARDS_READ_MAX; j++)
+            shards[count++] = (struct shard){ grid->nodes[i].beats->channels, grid->nodes[i].beats->shards[j], &grid->nodes[i] };
+    qsort(shards, count, sizeof *shards, by_shard);
+    for (size_t i = 0; i < count; i += losers) {
+        for (losers = 1; i + losers < count && by_shard(&shards[i], &shards[i + losers]) == 0;)
+            losers++;
+        weigh_shard(grid, &shards[i], losers, &common);
+    }
+    if (common.dark)
+        tell(findings, &common);
+    for (size_t i = 0; i < grid->count; i++)
+        if (grid->nodes[i].shards_lost && !grid->nodes[i].dark_row)
+            tell(findings, &(struct matrix_finding){ MATRIX_SHARD_LOST, grid->nodes[i].id, NULL, grid->nodes[i].shards_lost,
+                                                     grid->nodes[i].shard });
+    mem_free(shards);
+}
+
+/* Mostly all is well. */
+static bool is_fine(const struct grid *grid)
+{
+    for (size_t i = 0; i < grid->count; i++) {
+        if (grid->nodes[i].beats && grid->nodes[i].beats->shard_count)
+            return false;
+        for (size_t j = 0; j < grid->nodes[i].row_count; j++)
+            if (matrix_is_dark(&grid->nodes[i].row[j]))
+                return false;
+    }
+    return true;
 }
 
 size_t matrix_judge(const struct matrix_own *own, const struct members *members, uint64_t now_ms, struct matrix_finding *out,
@@ -182,17 +284,22 @@ size_t matrix_judge(const struct matrix_own *own, const struct members *members,
 
     grid->nodes = mem_alloc((members_count(members) + 1) * sizeof *grid->nodes);
     if (own->counts)
-        add(grid, own->id, own->region, own->row, own->row_count);
+        add(grid, own);
     for (size_t i = 0; i < members_count(members); i++) {
         const struct member *member = members_at(members, i);
 
         if (is_read(members, member, now_ms))
-            add(grid, member->id, member->region, member->row, member->row_count);
+            add(grid, &(struct matrix_own){ member->id, member->region, true, member->row, member->row_count, &member->beats });
     }
-    qsort(grid->nodes, grid->count, sizeof *grid->nodes, by_who);
-    find_rows(grid, &findings);
-    find_columns(grid, &findings);
-    find_blocks(grid, &findings);
+    if (!is_fine(grid)) {
+        qsort(grid->nodes, grid->count, sizeof *grid->nodes, by_who);
+        find_sources(grid);
+        find_rows(grid, &findings);
+        find_columns(grid, &findings);
+        find_blocks(grid, &findings);
+        find_shards(grid, &findings);
+        mem_free(grid->sources);
+    }
     mem_free(grid->nodes);
     mem_free(grid);
     return findings.count;

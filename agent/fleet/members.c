@@ -305,6 +305,7 @@ static void note(struct members *members, struct member *member, const struct su
     member->taken = summary->taken;
     member->refused = summary->refused;
     member->every_ms = summary->every_ms;
+    member->beats = summary->beats;
     member->seq = summary->seq;
     member->heard_ms = now_ms;
     member->received++;

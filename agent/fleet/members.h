@@ -43,6 +43,7 @@ struct member {
     uint32_t received, lost, restarts; /* summaries of all runs; lost: holes in the numbers */
     int32_t gap_ms[2];                 /* smallest of (this host's wall clock at hearing - sent), this window and the one before */
     uint64_t gap_window_ms;
+    struct summary_beats beats;
     struct summary_source *row; /* what it receives from whom; NULL: nothing */
     size_t row_count;
 };

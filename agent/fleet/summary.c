@@ -115,6 +115,15 @@ static void put_row(struct buf *out, const struct summary *summary)
     }
 }
 
+static void put_beats(struct buf *out, const struct summary_beats *beats)
+{
+    if (!beats->window_ms)
+        return;
+    buf_printf(out, " beats=%" PRIu32 ":%" PRIu32 ":%08" PRIx32 ":%d", beats->count, beats->window_ms, beats->channels, beats->all);
+    for (size_t i = 0; i < beats->shard_count; i++)
+        buf_printf(out, "%s%08" PRIx32, i ? "," : " shards=", beats->shards[i]);
+}
+
 static void put_verdict(struct buf *out, const struct summary *summary)
 {
     buf_printf(out, " word=%s since=%" PRIu64 " stand=%s min=%" PRIu32 "%s", fleet_word_name(summary->word), summary->since_ms,
@@ -135,12 +144,13 @@ int summary_write(const struct summary *summary, struct slice key, struct buf *o
     char mac[SUMMARY_MAC_HEX + 1];
     int rc;
 
-    panic_if(summary->row_count > SUMMARY_ROW_MAX);
+    panic_if(summary->row_count > SUMMARY_ROW_MAX || summary->beats.shard_count > SUMMARY_SHARDS_MAX);
     buf_printf(&line, SUMMARY_FORM " id=%s region=%s group=%s version=%s role=%s run=%" PRIu64 ".%08" PRIx32, summary->id,
                summary->region, summary->group, summary->version, summary->watcher ? "watcher" : "server", summary->run_ms,
                summary->nonce);
     buf_printf(&line, " seq=%" PRIu64 " sent=%" PRId64 " every=%" PRIu32, summary->seq, summary->sent_ms, summary->every_ms);
     put_verdict(&line, summary);
+    put_beats(&line, &summary->beats);
     panic_if(line.len > SUMMARY_MAX);
     put_row(&line, summary);
     if (key.len) {

@@ -2,7 +2,7 @@
  * What one agent tells the others of its group: a line of words, published on `wshealthd.fleet.GROUP`.
  *   wshf1 id=chat-1 region=eu-west group=chat version=0.3.0 role=server run=1764226225000.9f3a21bc seq=17 sent=1764226229000 every=5000
  *     word=degraded since=4000 stand=held min=2 fault=1764226225500 for=3500 cause=server_hung scope=local conns=120 taken=handshake,ping
- *     refused=echo row=1f0a77c2:12:0:5:-3,… mac=HEX
+ *     refused=echo beats=12:21000:5b0c91e4:1 shards=0e21aa07,… row=1f0a77c2:12:0:5:-3,… mac=HEX
  * (one line, one blank between words). Pure: no clock, no sockets, no allocation but that of the buffer. Whoever reads one has checked nothing:
  * agent/fleet/members.h asks for the group, the order and the age.
  *
@@ -24,6 +24,7 @@ enum {
     SUMMARY_VERSION_MAX = 31,
     SUMMARY_CAUSE_MAX = 39,
     SUMMARY_ROW_MAX = 32,
+    SUMMARY_SHARDS_MAX = 8,
     SUMMARY_MAX = 1024,
     SUMMARY_WIRE_MAX = 3072,
     SUMMARY_EVERY_MIN_MS = 100,
@@ -102,6 +103,16 @@ struct summary_source {
 };
 #define SUMMARY_UNKNOWN INT32_MIN
 
+/* What the sender's delivery checks have published lately. */
+struct summary_beats {
+    uint32_t count, window_ms; /* heartbeats that the broker has taken, and in what time; window_ms 0: it has no delivery check */
+    uint32_t channels;         /* hash of all their topics */
+    bool all;                  /* every round tries all channels */
+    /* Channels (hashes of topics) that its server loses while it delivers others. */
+    uint32_t shards[SUMMARY_SHARDS_MAX];
+    uint32_t shard_count;
+};
+
 struct summary {
     char id[SUMMARY_WORD_MAX + 1], region[SUMMARY_WORD_MAX + 1], group[SUMMARY_WORD_MAX + 1];
     char version[SUMMARY_VERSION_MAX + 1]; /* of the agent */
@@ -125,6 +136,7 @@ struct summary {
     bool have_connections;
     uint32_t connections;
     uint16_t taken, refused; /* bits of enum fleet_kind, as agent/fleet/witness.h has them */
+    struct summary_beats beats;
     struct summary_source row[SUMMARY_ROW_MAX];
     size_t row_count;
 };

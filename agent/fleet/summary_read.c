@@ -268,6 +268,38 @@ static bool read_maybe(struct slice value, int32_t *out)
     return true;
 }
 
+static bool read_beats(struct slice value, struct summary *out)
+{
+    struct slice parts[4];
+    uint32_t all = 0;
+    bool more = true;
+
+    for (size_t i = 0; i < 4; i++) {
+        if (!more)
+            return false;
+        parts[i] = cut(&value, ':', &more);
+    }
+    if (more || !read_small(parts[0], 0, UINT32_MAX, &out->beats.count) ||
+        !read_small(parts[1], 1, UINT32_MAX, &out->beats.window_ms) || !read_hex(parts[2], &out->beats.channels) ||
+        !read_small(parts[3], 0, 1, &all))
+        return false;
+    out->beats.all = all;
+    return true;
+}
+
+static bool read_shards(struct slice value, struct summary *out)
+{
+    bool more = true;
+
+    while (more) {
+        if (out->beats.shard_count == SUMMARY_SHARDS_MAX ||
+            !read_hex(cut(&value, ',', &more), &out->beats.shards[out->beats.shard_count]))
+            return false;
+        out->beats.shard_count++;
+    }
+    return true;
+}
+
 static bool read_source(struct slice value, struct summary_source *out)
 {
     uint32_t got = 0, lost = 0;
@@ -311,6 +343,7 @@ static const struct key {
     { "min", true, read_min },         { "fault", false, read_fault },     { "for", false, read_for },
     { "cause", false, read_cause },    { "scope", false, read_scope },     { "conns", false, read_connections },
     { "taken", false, read_taken },    { "refused", false, read_refused }, { "row", false, read_row },
+    { "beats", false, read_beats },    { "shards", false, read_shards },
 };
 
 enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
@@ -353,7 +386,8 @@ static bool is_whole(uint32_t seen, const struct summary *summary)
     for (unsigned i = 0; i < KEY_COUNT; i++)
         if (keys[i].required && !(seen & UINT32_C(1) << i))
             return false;
-    if (has(seen, "fault") != has(seen, "for") || has(seen, "cause") != has(seen, "scope"))
+    if (has(seen, "fault") != has(seen, "for") || has(seen, "cause") != has(seen, "scope") ||
+        (has(seen, "shards") && !has(seen, "beats")))
         return false;
     switch (summary->stand) {
     case FLEET_STAND_ASKS:

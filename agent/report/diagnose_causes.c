@@ -45,6 +45,20 @@ static const struct rule own_rules[] = {
       .advice = { "Look for what came to all at the same time: a release, a certificate, a configuration of the checks, or a load "
                   "that one after the other cannot bear; `wshealthd fleet` shows the instances and their versions",
                   "Restarting instances one by one does not mend what they share" } },
+    { .cause = CAUSE_INSTANCE_RECEIVES_NOTHING,
+      .plain =
+          "One instance of the fleet receives nothing that the others publish, and others do: its server has lost its subscription "
+          "to the broker",
+      .advice = { "Make its server subscribe again: it must do so after each reconnect to the broker; a restart helps for now" } },
+    { .cause = CAUSE_INSTANCE_PUBLISHES_NOTHING,
+      .plain = "Nothing that one instance of the fleet publishes reaches the others, though its broker takes it",
+      .advice = { "Compare its broker's address, database and channels with those of the others" } },
+    { .cause = CAUSE_REGIONS_CUT,
+      .plain = "Nothing that one region publishes reaches the instances of another, which receive from others",
+      .advice = { "Look at what connects the regions' brokers: a link, a bridge, a gateway" } },
+    { .cause = CAUSE_SHARD_LOST,
+      .plain = "Messages on some channels are lost, while those on others are delivered",
+      .advice = { "Several instances: look at the broker's shard that has these channels; one: make its server subscribe again" } },
     { .cause = CAUSE_AGENT_STALLED,
       .reasons = { REASON_AGENT_STALLED },
       .plain = "The agent itself is too late to judge anything: this says nothing about the server",

@@ -38,6 +38,21 @@ static bool is_witnessed(const struct agent_view *view, const struct diagnosis *
            fault.scope == SCOPE_LOCAL && reason_scope(fault.reason) == SCOPE_PROBE;
 }
 
+/* Does the delivery matrix name this instance, as one that receives nothing? */
+static bool is_found(const struct fleet_view *fleet)
+{
+    struct fleet_member_view self;
+
+    for (size_t i = 0; i < fleet->finding_count; i++) {
+        if (strcmp(fleet->findings[i].cause, cause_name(CAUSE_INSTANCE_RECEIVES_NOTHING)) != 0)
+            continue;
+        fleet->member_at(fleet->fleet, 0, &self);
+        if (strcmp(fleet->findings[i].who, self.id) == 0)
+            return true;
+    }
+    return false;
+}
+
 void diagnose_fleet(const struct agent_view *view, struct diagnosis *out)
 {
     const struct fleet_view *fleet = view->fleet;
@@ -59,6 +74,9 @@ void diagnose_fleet(const struct agent_view *view, struct diagnosis *out)
         snprintf(text, sizeof text, "; %s", fleet->sentence);
         diagnosis_say_plain(out, text);
         become(out, CAUSE_HELD_IN_ROTATION);
+    } else if (strcmp(out->cause, cause_name(CAUSE_SERVER_DETACHED)) == 0 && is_found(fleet)) {
+        diagnosis_say_plain(out, "; other instances of the fleet receive what this one does not");
+        become(out, CAUSE_INSTANCE_RECEIVES_NOTHING);
     } else if (*fleet->sentence && view->verdict.admitted) { /* it asks, or cannot: its own cause stands */
         snprintf(text, sizeof text, "; %s", fleet->sentence);
         diagnosis_say_plain(out, text);

@@ -98,6 +98,11 @@
     X(HELD_IN_ROTATION, "held_in_rotation",                                                                                      \
       "a local fault would take the instance out, and too few others would remain: it stays")                                    \
     X(FLEET_WIDE_FAULT, "fleet_wide_fault", "all instances have the same local fault, since the same moment")                    \
+    X(INSTANCE_RECEIVES_NOTHING, "instance_receives_nothing",                                                                    \
+      "one instance of the fleet receives nothing that the others publish")                                                      \
+    X(INSTANCE_PUBLISHES_NOTHING, "instance_publishes_nothing", "what one instance of the fleet publishes reaches nobody")       \
+    X(REGIONS_CUT, "regions_cut", "nothing that one region publishes reaches another")                                           \
+    X(SHARD_LOST, "shard_lost", "some channels are lost while others of the same instances are delivered")                       \
     X(IDLE_TIMEOUT, "idle_timeout", "connections that say nothing are cut after a fixed time")                                   \
     X(CONNECTION_MAX_AGE, "connection_max_age", "connections are cut at a fixed age, whether they are used or not")              \
     X(HEALTH_URL_FAILS, "health_url_fails", "the WebSocket side is well, a plain HTTP check fails")                              \

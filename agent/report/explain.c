@@ -105,7 +105,9 @@ static void put_seen(const struct rule *rule, struct buf *out)
             buf_printf(out, "%s%s", before, facts[i]);
             before = ", and ";
         }
-    if (out->len == 0 && rule->cause == CAUSE_HELD_IN_ROTATION)
+    if (out->len == 0 && rule->cause >= CAUSE_INSTANCE_RECEIVES_NOTHING && rule->cause <= CAUSE_SHARD_LOST)
+        buf_append_str(out, "the delivery checks of several agents of a fleet");
+    else if (out->len == 0 && rule->cause == CAUSE_HELD_IN_ROTATION)
         buf_append_str(out,
                        "a check has a local fault, and the fleet's other members that are well are fewer than readiness.min_ready");
     else if (out->len == 0 && rule->cause == CAUSE_FLEET_WIDE_FAULT)

@@ -257,6 +257,15 @@ static void write_fleet_linked(struct scrape *scrape)
         prom_sample(&scrape->prom, scrape->view->fleet->linked, NULL);
 }
 
+static void write_fleet_delays(struct scrape *scrape)
+{
+    const struct fleet_view *fleet = scrape->view->fleet;
+
+    for (size_t i = 0; fleet && i < fleet->delay_count; i++)
+        prom_sample(&scrape->prom, fleet->delays[i].seconds, "from_region", fleet->delays[i].from_region, "to_region",
+                    fleet->delays[i].to_region, NULL);
+}
+
 static void write_fleet_ignored(struct scrape *scrape)
 {
     const struct fleet_view *fleet = scrape->view->fleet;
@@ -537,6 +546,9 @@ static const struct family families[] = {
       write_fleet_members, NULL },
     { PROM_GAUGE, "wshealthd_fleet_linked", "",
       "1: what this agent tells its fleet comes back to it; 0: it acts by its own verdict.", write_fleet_linked, NULL },
+    { PROM_GAUGE, "wshealthd_fleet_delivery_seconds", "from_region,to_region",
+      "From publishing in one region to a WebSocket in another: the median of the heartbeats, the clocks' difference taken off.",
+      write_fleet_delays, NULL },
     { PROM_COUNTER, "wshealthd_fleet_ignored", "reason", "Summaries on the fleet's topic that were not believed.",
       write_fleet_ignored, NULL },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",

@@ -131,10 +131,13 @@ static bool is_cause(const struct agent_view *view, const struct check_view *che
     }
 }
 
-/* What keeps an instance in rotation that its checks would take out. */
-static void put_fleet(const struct agent_view *view, struct buf *out)
+/* What the delivery matrix says; and what keeps an instance in rotation that its checks would take out. */
+static void put_fleet(const struct agent_view *view, bool full, struct buf *out)
 {
     const struct fleet_view *fleet = view->fleet;
+    for (size_t i = 0; fleet && i < fleet->finding_count; i++)
+        buf_printf(out, "[!]fleet %s %s\n", fleet->findings[i].cause,
+                   full ? fleet->findings[i].sentence : fleet->findings[i].plain);
     if (!fleet || !view->verdict.ready)
         return;
     if (fleet->wide_own)
@@ -152,7 +155,7 @@ void report_plain(const struct agent_view *view, enum report_question question, 
         if (verbose || is_cause(view, view->checks[i], question))
             put_check(view->checks[i], full, out);
     if (question == REPORT_READY)
-        put_fleet(view, out);
+        put_fleet(view, full, out);
     if (!verbose)
         return;
     buf_printf(out, "%s: ", word);

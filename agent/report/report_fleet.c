@@ -139,6 +139,7 @@ void report_fleet_status(struct json_out *json, const struct fleet_view *fleet, 
     json_out_key(json, "fleet");
     json_out_object(json);
     put_head(json, fleet, full);
+    report_findings_json(json, fleet, full);
     json_out_object_end(json);
 }
 
@@ -294,6 +295,8 @@ void report_fleet_human(const struct agent_view *view, bool colour, struct buf *
     if (fleet->wide)
         buf_printf(out, "  fleet_wide_fault: %u of %u have %s at once\n", (unsigned)fleet->wide_sharing, (unsigned)fleet->wide_of,
                    fleet->wide_cause);
+    for (size_t i = 0; i < fleet->finding_count; i++)
+        buf_printf(out, "  %s: %s\n", fleet->findings[i].cause, fleet->findings[i].sentence);
     buf_append_char(out, '\n');
     put_table(fleet, colour, out);
     put_ignored(fleet, out);

@@ -12,7 +12,8 @@ void report_server_json(struct json_out *json, const struct server_stats *server
 void report_server_line(const struct server_stats *server, char *out, size_t size);
 /* report_fleet.c: the member `fleet` of /status. */
 void report_fleet_status(struct json_out *json, const struct fleet_view *fleet, bool full);
-/* report_matrix.c: the members `findings`, `matrix` and `delays` of /fleet. */
+/* report_matrix.c: the member `findings` of /fleet and of the fleet's part in /status; and with `matrix` and `delays`. */
+void report_findings_json(struct json_out *json, const struct fleet_view *fleet, bool full);
 void report_matrix_json(struct json_out *json, const struct fleet_view *fleet, bool full);
 /* Appends text of unknown origin: control characters, C1 included, become blanks, so that it stays one line and moves no cursor. */
 void report_put(struct buf *out, const char *text);

@@ -18,7 +18,7 @@ static void put_number(struct json_out *json, const char *key, int64_t value)
     json_out_int(json, value);
 }
 
-static void put_findings(struct json_out *json, const struct fleet_view *fleet, bool full)
+void report_findings_json(struct json_out *json, const struct fleet_view *fleet, bool full)
 {
     json_out_key(json, "findings");
     json_out_array(json);
@@ -97,7 +97,7 @@ static void put_delays(struct json_out *json, const struct fleet_view *fleet)
 
 void report_matrix_json(struct json_out *json, const struct fleet_view *fleet, bool full)
 {
-    put_findings(json, fleet, full);
+    report_findings_json(json, fleet, full);
     if (full && fleet->has_matrix && fleet->cells_of)
         put_rows(json, fleet);
     put_delays(json, fleet);

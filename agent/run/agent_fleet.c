@@ -16,6 +16,8 @@
 #include "agent/report/report.h"
 #include "agent/run/agent_impl.h"
 
+enum { HEAR_MS = 900 };
+
 struct refusal { /* of one check */
     struct witness witness;
     uint64_t since_ms; /* monotonic; 0: it is not refused */
@@ -24,6 +26,7 @@ struct refusal { /* of one check */
 struct agent_fleet {
     struct agent *agent;
     struct fleet_link *link;
+    uint64_t heard_ms;        /* when the link was told last what delivery checks heard */
     struct refusal *refusals; /* one for each check; NULL: none yet */
     /* of the last verdict */
     struct fleet_own own;
@@ -191,6 +194,77 @@ void agent_fleet_judge(struct agent *agent, const struct verdict_policy *policy,
     agent->view.fleet = fleet_link_view(agent->fleet->link);
 }
 
+/* --- the delivery matrix --- */
+
+static void add_cell(struct fleet_heard *heard, const struct heard_source *source, uint64_t now_ms)
+{
+    const struct heard_sum sum = heard_sum(source, now_ms);
+    uint64_t quiet_ms = now_ms > source->last_ms ? now_ms - source->last_ms : 0;
+    size_t i = 0;
+
+    while (i < heard->count && heard->cells[i].who != source->who)
+        i++;
+    if (i == ROW_HEARD_MAX) {
+        heard->whole = false;
+        return;
+    }
+    if (i == heard->count) {
+        heard->cells[heard->count++].who = source->who;
+        heard->cells[i].late_ms = SUMMARY_UNKNOWN;
+        heard->cells[i].quiet_ms = UINT64_MAX;
+    }
+    heard->cells[i].got += sum.got;
+    heard->cells[i].lost += sum.lost;
+    if (sum.late_ms != HEARD_UNKNOWN && (heard->cells[i].late_ms == SUMMARY_UNKNOWN || sum.late_ms < heard->cells[i].late_ms))
+        heard->cells[i].late_ms = sum.late_ms;
+    if (quiet_ms < heard->cells[i].quiet_ms)
+        heard->cells[i].quiet_ms = quiet_ms;
+}
+
+/* One delivery check more. */
+static void add_heard(struct fleet_heard *all, struct heard *heard, bool first, uint64_t now_ms)
+{
+    const struct heard_sum own = heard_sum(&heard->own, now_ms);
+    uint64_t able_ms = heard->able_ms && now_ms > heard->able_ms ? now_ms - heard->able_ms : 0;
+
+    heard_sweep(heard, now_ms);
+    for (unsigned i = 0; i < heard->count; i++)
+        add_cell(all, &heard->sources[i], now_ms);
+    all->whole = all->whole && heard_is_whole(heard, now_ms);
+    all->able_ms = first || able_ms < all->able_ms ? able_ms : all->able_ms;
+    all->beats.count += own.got;
+    if (own.window_ms > all->beats.window_ms)
+        all->beats.window_ms = (uint32_t)own.window_ms;
+    all->beats.channels += heard->channels;
+    all->beats.all = (first || all->beats.all) && heard->all;
+    for (unsigned i = 0; i < heard->shard_count && all->beats.shard_count < SUMMARY_SHARDS_MAX; i++) {
+        all->shard_names[all->beats.shard_count] = heard->shards[i].name;
+        all->beats.shards[all->beats.shard_count++] = heard->shards[i].hash;
+    }
+}
+
+/* Once a second. Checks of the public path are of whichever server answers there. */
+static void hear(struct agent_fleet *fleet)
+{
+    struct agent *agent = fleet->agent;
+    struct fleet_heard heard = { .whole = true };
+    uint64_t now_ms = clock_now_ms();
+    bool first = true;
+
+    if (now_ms - fleet->heard_ms < HEAR_MS)
+        return;
+    fleet->heard_ms = now_ms;
+    for (size_t i = 0; i < agent->check_count; i++) {
+        const struct check_view *view = agent->views[i];
+
+        if (!view->stats.delivery || check_is_public(view))
+            continue;
+        add_heard(&heard, &view->stats.delivery->heard, first, now_ms);
+        first = false;
+    }
+    fleet_link_hear(fleet->link, &heard);
+}
+
 /* Another look at the group, with what the last verdict was made from: a new verdict is made only where the answer is another one. */
 static void on_news(void *user)
 {
@@ -201,6 +275,7 @@ static void on_news(void *user)
 
     if (agent->on_stopped)
         return;
+    hear(fleet);
     witnessed = agent_fleet_witness(agent);
     fleet_link_judge(fleet->link, &fleet->own, &fleet->judgement);
     agent->view.fleet = fleet_link_view(fleet->link);

@@ -111,6 +111,7 @@ static void test_families_of_the_contract(void **state)
         "wshealthd_notifications_total counter",
         "wshealthd_fleet_members gauge",
         "wshealthd_fleet_linked gauge",
+        "wshealthd_fleet_delivery_seconds gauge",
         "wshealthd_fleet_ignored_total counter",
         "wshealthd_loop_lag_seconds histogram",
         "wshealthd_stalls_total counter",
