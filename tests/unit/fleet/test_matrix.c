@@ -98,11 +98,72 @@ static void test_names(void **state)
     assert_string_equal(matrix_cause_name(MATRIX_RECEIVES_NOTHING), "instance_receives_nothing");
     assert_string_equal(matrix_cause_name(MATRIX_PUBLISHES_NOTHING), "instance_publishes_nothing");
     assert_string_equal(matrix_cause_name(MATRIX_REGIONS_CUT), "regions_cut");
+    assert_string_equal(matrix_cause_name(MATRIX_SHARD_LOST), "shard_lost");
+}
+
+/* One heartbeat that is missing says nothing; two do. */
+static void test_one_lost_heartbeat_is_none(void **state)
+{
+    struct summary_source cell = { .lost = 1 };
+
+    (void)state;
+    assert_false(matrix_is_dark(&cell));
+    cell.lost = 2;
+    assert_true(matrix_is_dark(&cell));
+    cell.got = 1;
+    assert_false(matrix_is_dark(&cell));
+}
+
+/* What each agent says of its channels, a letter for one that it loses; "-": it has other channels, "?": it does not try all. */
+static void check_shards(const char *const *said, const char *want)
+{
+    struct members *members = group_table("a");
+    struct summary_source row[SIDE_MAX];
+    struct summary_beats beats[SIDE_MAX] = { 0 };
+    struct matrix_finding findings[8];
+    size_t count, at = 0;
+    char text[256] = "";
+
+    for (unsigned i = 0; said[i]; i++) {
+        struct summary summary = group_summary((char[]){ (char)('a' + i), 0 }, 1);
+
+        beats[i] = (struct summary_beats){ .count = 9, .window_ms = 1000, .channels = said[i][0] == '-', .all = said[i][0] != '?' };
+        for (const char *c = said[i]; *c; c++)
+            if (*c != '-' && *c != '?')
+                beats[i].shards[beats[i].shard_count++] = (uint32_t)*c;
+        summary.row_count = fill("####", summary.row);
+        summary.beats = beats[i];
+        if (i)
+            group_hear(members, &summary, 1000);
+    }
+    count = matrix_judge(&(struct matrix_own){ "a", "e", true, row, fill("####", row), &beats[0] }, members, 1000, findings, 8);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(findings[i].cause, MATRIX_SHARD_LOST);
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%s %u", i ? ", " : "", findings[i].who ? findings[i].who : "all",
+                               (unsigned)findings[i].dark);
+    }
+    assert_string_equal(text, want);
+    members_free(members);
+}
+
+static void test_lost_channels(void **state)
+{
+    (void)state;
+    check_shards((const char *const[]){ "", "", "", NULL }, "");
+    check_shards((const char *const[]){ "x", "x", "x", NULL }, "all 1");
+    check_shards((const char *const[]){ "xy", "xy", "?", NULL }, "all 2");
+    check_shards((const char *const[]){ "xy", "", "", NULL }, "a 2");
+    check_shards((const char *const[]){ "x", "y", "", NULL }, "a 1, b 1");
+    check_shards((const char *const[]){ "x", "?", "?", NULL }, "");
+    check_shards((const char *const[]){ "x", "-", "-x", NULL }, "c 1");
+    check_shards((const char *const[]){ "x", "-", "-", NULL }, "");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_lost_heartbeat_is_none),
+        cmocka_unit_test(test_lost_channels),
         cmocka_unit_test(test_pictures),
         cmocka_unit_test(test_names),
     };
