@@ -25,7 +25,8 @@ static struct matrix_own own_of(const struct fleet_link *link)
 
     return (struct matrix_own){ .id = link->id,
                                 .region = link->region,
-                                .counts = word == FLEET_READY || word == FLEET_DEGRADED || word == FLEET_NOT_READY,
+                                .counts = !link->options.watcher &&
+                                          (word == FLEET_READY || word == FLEET_DEGRADED || word == FLEET_NOT_READY),
                                 .row = link->row,
                                 .row_count = link->row_count,
                                 .beats = &link->beats };
