@@ -1116,6 +1116,30 @@ static void test_the_fleet_is_a_witness(void **state)
     assert_true(says(words));
 }
 
+static void show_chat_1(const void *fleet, size_t i, struct fleet_member_view *out)
+{
+    (void)fleet;
+    assert_int_equal(i, 0);
+    *out = (struct fleet_member_view){ .id = "chat-1" };
+}
+
+/* The matrix explains a lost delivery of this instance's, and of no other. */
+static void test_the_matrix_names_this_instance(void **state)
+{
+    (void)state;
+    struct fleet_view fleet = { .member_at = show_chat_1,
+                                .finding_count = 1,
+                                .findings = { { .cause = "instance_receives_nothing", .who = "chat-1" } } };
+    world.view.fleet = &fleet;
+    assert_cause("healthy");
+    check_fail(world_add(&world, "delivery", "delivery", "local", BOTH), REASON_DELIVERY_LOST, "lost");
+    assert_cause("instance_receives_nothing");
+    assert_string_equal(world.view.diagnosis.own_cause, "server_detached_from_broker");
+    assert_true(says("other instances of the fleet receive"));
+    fleet.findings[0].who = "chat-2";
+    assert_cause("server_detached_from_broker");
+}
+
 static void test_one_instance_is_stale(void **state)
 {
     (void)state;
@@ -1676,6 +1700,8 @@ static void test_no_cause_is_dead(void **state)
                                             CAUSE_AGENT_STALLED, CAUSE_AGENT_ERROR, CAUSE_HEALTHY };
     for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
         seen[elsewhere[i]] = true; /* by the tests above */
+    for (unsigned cause = CAUSE_INSTANCE_PUBLISHES_NOTHING; cause <= CAUSE_SHARD_LOST; cause++)
+        seen[cause] = true; /* the fleet's only, of no instance's verdict */
     for (unsigned cause = 0; cause < CAUSE_COUNT; cause++)
         if (!seen[cause])
             fail_msg("nothing leads to %s", cause_name((enum cause)cause));
@@ -1744,6 +1770,7 @@ int main(void)
         T(test_the_certificate_of_the_public_address),
         T(test_the_fleet_keeps_an_instance),
         T(test_the_fleet_is_a_witness),
+        T(test_the_matrix_names_this_instance),
         T(test_one_instance_is_stale),
         T(test_some_addresses_fail),
         T(test_idle_timeout),
