@@ -3,7 +3,7 @@
 
 Agent and reference take turns, and the median of the turns counts, so that a noisy machine disturbs both alike. A figure's ratio is what
 is judged; absolute numbers are those of this machine. FIGUREs: cpu rss held ready busy events rtt start event delivery killed frozen
-connection lag channels server drain fleet. Exit code 1 when one misses.
+connection lag channels server drain fleet tables. Exit code 1 when one misses.
 """
 import contextlib
 import hashlib
@@ -749,6 +749,93 @@ def figure_fleet():
             row(f"{kind}: memory", mib, "MiB", memory[False], "without", None, "<= 1 MiB more", mib <= 1)
 
 
+def subscribed(broker, topic):
+    """A connection to the broker that gets what is published there."""
+    sock = socket.create_connection(("127.0.0.1", broker.port), 10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if broker.name == "nats":
+        sock.sendall(b'CONNECT {"verbose":false}\r\nSUB %s 1\r\nPING\r\n' % topic)
+        answer = b""
+        while b"PONG\r\n" not in answer:
+            answer += sock.recv(4096)
+    else:
+        sock.sendall(b"*2\r\n$9\r\nSUBSCRIBE\r\n$%d\r\n%s\r\n" % (len(topic), topic))
+        sock.recv(4096)
+    return sock
+
+
+def broker_s(broker, count, turns):
+    """How long the broker itself takes, from a message of a summary's length to the last of so many that hear it."""
+    topic, body, took = b"wshealthd.bench", b"x" * 300, []
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(subscribed(broker, topic)) for _ in range(count)]
+        writer = stack.enter_context(subscribed(broker, b"wshealthd.other") if broker.name == "nats" else socket.create_connection(("127.0.0.1", broker.port)))
+        for _ in range(turns):
+            time.sleep(0.05)
+            start = time.monotonic()
+            writer.sendall(b"PUB %s %d\r\n%s\r\n" % (topic, len(body), body) if broker.name == "nats" else
+                           b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(topic), topic, len(body), body))
+            for reader in readers:
+                got = b""
+                while got.count(b"x") < len(body):
+                    got += reader.recv(4096)
+            took.append(time.monotonic() - start)
+    return took
+
+
+def asked(sock, path):
+    """One answer over a connection that is kept."""
+    sock.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += sock.recv(65536)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
+    while len(body) < length:
+        body += sock.recv(65536)
+    return head, body
+
+
+def figure_tables():
+    """Ten agents: from the first 503 of one to the last /fleet of the others that has it, beside what the broker takes to bring a message to nine."""
+    for name in BROKERS:
+        figure, took = f"from a fault to all tables over {name}", []
+        if not has(name, figure):
+            continue
+        with contextlib.ExitStack() as stack:
+            broker, server = Broker(name, stack), stack.enter_context(echo_server())
+            ways, port = [], free_port()
+            listener = socket.create_server(("127.0.0.1", port), backlog=512)  # what the first agent asks for: nobody need accept
+            for i in range(10):
+                text = (f"{target(server.port)}{broker.entry()}identity: {{ id: chat-{i} }}\nfleet: {{ broker: bus, group: chat }}\n"
+                        "defaults: { interval: 1s, timeout: 900ms, fall: 1 }\nchecks: [ { type: ping }")
+                text += f", {{ type: tcp, address: '127.0.0.1:{port}', gates: [ready], interval: 200ms }} ]\n" if i == 0 else " ]\n"
+                child = stack.enter_context(agent(text))
+                ways.append(stack.enter_context(socket.create_connection(("127.0.0.1", child.port))))
+            mine, others = ways[0], ways[1:]
+
+            def all_have(state):
+                for way in others:
+                    while next((one["state"] for one in json.loads(asked(way, b"/fleet")[1])["members"] if one["id"] == "chat-0"), None) != state:
+                        assert time.monotonic() < end, f"not everybody has seen {state}"
+
+            for _ in range(20):
+                end = time.monotonic() + 30
+                all_have("ready")
+                time.sleep(1 + os.urandom(1)[0] / 128)
+                listener.close()
+                while b" 503 " not in asked(mine, b"/ready")[0]:
+                    assert time.monotonic() < end, "no 503"
+                start = time.monotonic()
+                all_have("not_ready")
+                took.append((time.monotonic() - start) * 1000)
+                listener = socket.create_server(("127.0.0.1", port), backlog=512)
+            listener.close()
+            alone = statistics.median(broker_s(broker, 9, 20)) * 1000
+        row(figure, statistics.median(took), "ms", alone, "the broker alone", None, "1 s more at most", max(took) <= alone + 1000)
+        row("  the longest of 20", max(took), "ms", None, "", None, "", None)
+
+
 def server_row(port):
     return json.loads(get(port, "/status")[1])["checks"][0]["server"]
 
@@ -839,7 +926,7 @@ def figure_drain():
 FIGURES = {"cpu": figure_cpu, "rss": figure_rss, "held": figure_held, "ready": figure_ready, "busy": figure_busy, "events": figure_events, "rtt": figure_rtt,
            "start": figure_start, "event": figure_event, "delivery": figure_delivery, "killed": figure_killed, "frozen": figure_frozen,
            "connection": figure_connection, "lag": figure_lag, "channels": figure_channels, "server": figure_server, "drain": figure_drain,
-           "fleet": figure_fleet}
+           "fleet": figure_fleet, "tables": figure_tables}
 
 
 def main():
