@@ -79,10 +79,12 @@ static const struct cli_flag fleet_flags[] = {
     { FLAG_ASK_CONFIG },
     { FLAG_ADMIN },
     { "json", NULL, "prints the JSON of /fleet on one line; indented if stdout is a terminal", 0, false },
+    { "watch", NULL, "stays, and shows each change: on a terminal the whole, else a line for each", 'w', false },
     { 0 }
 };
 static const struct cli_example fleet_examples[] = {
     { "wshealthd fleet", "Who is there, how each is, and what min_ready does." },
+    { "wshealthd fleet --watch", "The same, kept up to date; q quits." },
     { "wshealthd fleet --json | jq -r '.members[] | select(.state != \"ready\").id'", "Those that are not ready." },
     { 0 }
 };
@@ -221,7 +223,7 @@ static const struct cli_command commands[] = {
       "quit; "
       "arrows, PgUp and PgDn scroll.",
       0, status_flags, status_examples, cli_status },
-    { "fleet", "[--json]", "shows the other agents of the fleet, by region",
+    { "fleet", "[--json] [--watch]", "shows the other agents of the fleet, by region",
       "Asks through the admin socket. The exit code is 0 when all members that are heard are ready, 1 when some are not, 2 when "
       "none "
       "is, and 3 when there is no agent to ask or no fleet is configured.",

@@ -192,18 +192,26 @@ bool ask_json_has(struct slice json, char *pointer, char *value)
     return found;
 }
 
+/* By their codes. */
+static const char verdicts[][8] = { "\"pass\"", "\"warn\"", "\"fail\"" };
+
+int ask_code_of(struct slice word)
+{
+    int code = EXIT_PASS;
+
+    while (code < EXIT_UNKNOWN && !slice_equal(word, slice_make(verdicts[code] + 1, 4)))
+        code++;
+    return code;
+}
+
 int ask_exit_code(struct slice json)
 {
-    static const struct {
-        char value[8];
-        int code;
-    } verdicts[] = { { "\"pass\"", EXIT_PASS }, { "\"warn\"", EXIT_WARN }, { "\"fail\"", EXIT_FAIL } };
-    char pointer[] = "/status", value[sizeof verdicts->value];
+    char pointer[] = "/status", value[sizeof verdicts[0]];
 
-    for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++) {
-        memcpy(value, verdicts[i].value, sizeof value);
+    for (int code = EXIT_PASS; code < EXIT_UNKNOWN; code++) {
+        memcpy(value, verdicts[code], sizeof value);
         if (ask_json_has(json, pointer, value))
-            return verdicts[i].code;
+            return code;
     }
     return EXIT_UNKNOWN;
 }
@@ -216,10 +224,10 @@ static const char *program_in_query(void)
     return name[strspn(name, plain)] || strlen(name) >= ADMIN_PROGRAM_MAX ? "" : name;
 }
 
-void ask_text_target(bool verdict_first, const char *evidence, char *out, size_t size)
+void ask_text_target(const char *path, bool verdict_first, const char *evidence, char *out, size_t size)
 {
     struct screen screen = screen_look();
-    snprintf(out, size, "/status?format=text&colour=%d&width=%u&ascii=%d&lines=%d&first=%d&%s%s%s", screen.colour, screen.width,
+    snprintf(out, size, "%s?format=text&colour=%d&width=%u&ascii=%d&lines=%d&first=%d&%s%s%s", path, screen.colour, screen.width,
              screen.ascii, !screen.fixed, verdict_first, evidence, *program_in_query() ? "&program=" : "", program_in_query());
 }
 
@@ -253,10 +261,10 @@ int cli_status(struct cli *cli)
     bool asked = ask_once(&whom, "GET", target, ASK_TIMEOUT_MS, &json) == 0;
     if (asked && json.status == 200 && cli_has(cli, "watch")) {
         buf_fini(&json.body);
-        return cli_watch(cli, &whom);
+        return cli_watch(cli, &whom, false);
     }
     if (asked && json.status == 200 && !cli_has(cli, "json")) {
-        ask_text_target(false, evidence, target, sizeof target);
+        ask_text_target("/status", false, evidence, target, sizeof target);
         asked = ask_once(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
         if (!asked)
             json.err = text.err;

@@ -39,11 +39,12 @@ int ask_command(struct cli *cli, const char *target, uint64_t timeout_ms, const 
 
 /* Of /status and of events: the exit code of the verdict; whether the value at a JSON pointer is this one, itself JSON. */
 int ask_exit_code(struct slice json);
+int ask_code_of(struct slice word); /* of a verdict's: pass, warn, fail */
 bool ask_json_has(struct slice json, char *pointer, char *value);
-/* The target of the report for this screen; `evidence` is "" or "evidence=CHECK". */
-void ask_text_target(bool verdict_first, const char *evidence, char *out, size_t size);
+/* The target of the report at that path for this screen; `evidence` is "" or "evidence=CHECK". */
+void ask_text_target(const char *path, bool verdict_first, const char *evidence, char *out, size_t size);
 
-/* cli_watch.c: `status --watch`. The agent has answered before. Returns the exit code. */
-int cli_watch(struct cli *cli, const struct whom *whom);
+/* cli_watch.c: `status --watch`, `fleet --watch`. The agent has answered before. Returns the exit code. */
+int cli_watch(struct cli *cli, const struct whom *whom, bool fleet);
 
 #endif

@@ -5,23 +5,25 @@
 #include <stdio.h>
 
 #include "agent/cli/cli_ask_impl.h"
-#include "agent/report/screen.h"
 
-enum { TARGET_MAX = 64, STATUS_OK = 200 };
+enum { TARGET_MAX = 1024, STATUS_OK = 200 };
 
 int cli_fleet(struct cli *cli)
 {
     struct whom whom;
     struct answer json, text = { .body = BUF_INIT(0) };
-    struct screen screen = screen_look();
     char target[TARGET_MAX];
     int code = ask_find_admin(cli, &whom);
 
     if (code != EXIT_PASS)
         return code;
     bool asked = ask_once(&whom, "GET", "/fleet", ASK_TIMEOUT_MS, &json) == 0;
+    if (asked && json.status == STATUS_OK && cli_has(cli, "watch")) {
+        buf_fini(&json.body);
+        return cli_watch(cli, &whom, true);
+    }
     if (asked && json.status == STATUS_OK && !cli_has(cli, "json")) {
-        snprintf(target, sizeof target, "/fleet?format=text&colour=%d", screen.colour);
+        ask_text_target("/fleet", false, "", target, sizeof target);
         asked = ask_once(&whom, "GET", target, ASK_TIMEOUT_MS, &text) == 0;
         if (!asked)
             json.err = text.err;

@@ -2,6 +2,7 @@
  * `wshealthd status --watch`: the report of `status`, drawn again with each change; a line for each change where stdout is no terminal, and with
  * --json the JSON of /status, one line for each. Called by agent/cli/cli_ask.c. The agent's /events says when something has changed, and is asked
  * for the report then, in the width that the terminal has at that moment. watch_page.c makes the picture, watch_term.c owns the terminal.
+ * `wshealthd fleet --watch` (cli_fleet.c) is the same of /fleet. As /events tells nothing of others, the agent is asked once a second.
  *
  * Promises to say when the agent is lost and since when, to go on when it is back, and to leave the terminal as it was, whatever ends it. Nobody
  * is waited for: where stdout's reader takes nothing, what was told is written when it does, and then the newest state.
@@ -37,6 +38,7 @@ enum {
     KEYS_MS = 30,
     PIPE_MS = 1000, /* how often it is seen that nobody reads stdout any more */
     FULL_MS = 50,   /* how often a full pipe is tried again */
+    FLEET_MS = 1000,
     UNWRITTEN_MAX = 2 * (8 << 20),
     EVENT_MAX = 16 << 20,
     TEXT_MAX = 8 << 20,
@@ -51,6 +53,7 @@ enum mode { ON_SCREEN, LINES, JSON };
 struct watch {
     const struct cli *cli;
     enum mode mode;
+    bool fleet; /* it is the fleet that is watched */
     struct whom whom;
     struct loop loop;
     int code; /* of the last state */
@@ -72,7 +75,9 @@ struct watch {
     /* what is asked after a change */
     struct fetch *fetch;
     struct url ask_url;
-    bool again; /* something has changed since */
+    bool again;         /* something has changed since */
+    struct timer poll;  /* of the fleet */
+    struct buf settled; /* of its last JSON, what does not change by itself */
     struct buf text;
     int64_t heard_ms;     /* wall */
     struct buf unwritten; /* lines that stdout has not taken yet, from `written` on; empty: none */
@@ -131,6 +136,7 @@ static void draw(struct watch *watch)
 static void drop_link(struct watch *watch)
 {
     timer_stop(&watch->due);
+    timer_stop(&watch->poll);
     if (watch->dial)
         dial_cancel(watch->dial);
     if (watch->stream)
@@ -207,6 +213,48 @@ static void print_line(struct watch *watch, const char *text)
     buf_fini(&line);
 }
 
+static bool ends_in(struct slice name, const char *const *endings, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (name.len >= strlen(endings[i]) && slice_equal_str(slice_skip(name, name.len - strlen(endings[i])), endings[i]))
+            return true;
+    return false;
+}
+
+/* The JSON of /fleet without what ages and counts by itself: the numbers behind names that end so. */
+static void settle(struct slice json, struct buf *out)
+{
+    static const char *const ticking[] = { "_ms", "connections", "got", "lost", "seconds" };
+    size_t name = 0;
+    bool inside = false, ticks = false;
+
+    for (size_t i = 0; i < json.len; i++) {
+        uint8_t c = json.data[i];
+
+        if (c == '"' && inside)
+            ticks = ends_in(slice_make(json.data + name, i - name), ticking, sizeof ticking / sizeof ticking[0]);
+        else if (c == '"')
+            name = i;
+        else if (c == '\\' && inside && i + 1 < json.len)
+            buf_append_char(out, (char)json.data[i++]);
+        inside = inside != (c == '"');
+        if (inside || !ticks || c < '-' || c > '9')
+            buf_append_char(out, (char)json.data[i]);
+    }
+}
+
+/* Has more changed than ages? */
+static bool is_news(struct watch *watch, struct slice json)
+{
+    struct buf settled = BUF_INIT(TEXT_MAX);
+
+    settle(json, &settled);
+    bool news = !slice_equal(buf_slice(&settled), buf_slice(&watch->settled));
+    buf_fini(&watch->settled);
+    watch->settled = settled;
+    return news;
+}
+
 static void show(struct watch *watch, struct slice text)
 {
     bool same = watch->text.len && slice_equal(buf_slice(&watch->text), text);
@@ -218,9 +266,9 @@ static void show(struct watch *watch, struct slice text)
     buf_append_slice(&watch->text, text);
     if (watch->mode == ON_SCREEN)
         draw(watch);
-    else if (watch->mode == JSON)
+    else if (watch->mode == JSON && (!watch->fleet || is_news(watch, text)))
         print(watch, buf_str(&watch->text));
-    else if (!same)
+    else if (watch->mode == LINES && !same)
         print_line(watch, buf_str(&watch->text));
 }
 
@@ -232,6 +280,9 @@ static void on_answer(void *user, const struct fetch_result *result)
 
     watch->fetch = NULL;
     watch->again = false;
+    const struct slice *status = result->err ? NULL : http_header_get(result->head, "X-Status");
+    if (status)
+        watch->code = ask_code_of(*status);
     if (!result->err && result->head->status == 200)
         show(watch, result->body);
     if (again && !watch->ending)
@@ -251,10 +302,11 @@ static void ask(struct watch *watch)
         watch->missed = true;
         return;
     }
+    const char *path = watch->fleet ? "/fleet" : "/status";
     if (watch->mode == ON_SCREEN)
-        ask_text_target(true, "", target, sizeof target);
+        ask_text_target(path, true, "", target, sizeof target);
     else
-        snprintf(target, sizeof target, "%s", watch->mode == JSON ? "/status?at" : "/status?format=line");
+        snprintf(target, sizeof target, "%s?%s", path, watch->mode == JSON ? "at" : "format=line");
     snprintf(text, sizeof text, "http+unix://%s:%s", watch->whom.path, target);
     if (url_parse(text, &watch->ask_url, &err) < 0)
         return;
@@ -274,6 +326,7 @@ static void tell_gone(struct watch *watch)
     watch->code = EXIT_UNKNOWN;
     if (!watch->told_gone && watch->mode != ON_SCREEN) {
         buf_reset(&watch->text); /* the same as before is news when it is back */
+        buf_reset(&watch->settled);
         snprintf(text, sizeof text, "agent lost: %s: %s; trying again\n", watch->whom.path, watch->why);
         if (watch->mode == LINES)
             print_line(watch, text);
@@ -334,8 +387,10 @@ static void on_event(void *user, const char *name, struct slice data)
     watch->heard_ms = clock_wall_ms();
     watch->gone_ms = 0;
     watch->told_gone = false;
-    if (change || snapshot)
+    if ((change || snapshot) && !watch->fleet)
         watch->code = ask_exit_code(data);
+    if (snapshot && watch->fleet)
+        timer_start(&watch->poll, FLEET_MS);
     if (snapshot || (change && (watch->mode == ON_SCREEN || tells_of_states(data))))
         ask(watch);
     else if (returns || strcmp(name, "tick") == 0)
@@ -409,6 +464,12 @@ static void on_due(struct timer *timer, void *user)
         lose_since(watch, "it does not answer", false, watch->heard_ms); /* what is shown is from then */
     else
         connect_to_agent(watch);
+}
+
+static void on_poll(struct timer *timer, void *user)
+{
+    timer_start(timer, FLEET_MS);
+    ask(user);
 }
 
 static void connect_to_agent(struct watch *watch)
@@ -558,7 +619,7 @@ static enum mode mode_of(const struct cli *cli)
     return cli_has(cli, "json") ? JSON : watch_term_can() ? ON_SCREEN : LINES;
 }
 
-int cli_watch(struct cli *cli, const struct whom *whom)
+int cli_watch(struct cli *cli, const struct whom *whom, bool fleet)
 {
     struct watch *watch = mem_alloc(sizeof *watch);
     struct err err;
@@ -566,10 +627,12 @@ int cli_watch(struct cli *cli, const struct whom *whom)
 
     watch->cli = cli;
     watch->mode = mode_of(cli);
+    watch->fleet = fleet;
     watch->whom = *whom;
     watch->code = EXIT_UNKNOWN;
     watch->heard_ms = clock_wall_ms();
     buf_init(&watch->text, TEXT_MAX);
+    buf_init(&watch->settled, TEXT_MAX);
     buf_init(&watch->unwritten, UNWRITTEN_MAX);
     buf_init(&watch->picture, 2 * TEXT_MAX);
     if (loop_init(&watch->loop, &err) < 0) {
@@ -577,6 +640,7 @@ int cli_watch(struct cli *cli, const struct whom *whom)
         return cli_error(cli, "%s", err.text);
     }
     timer_init(&watch->due, &watch->loop, on_due, watch);
+    timer_init(&watch->poll, &watch->loop, on_poll, watch);
     timer_init(&watch->keys, &watch->loop, watch->mode == ON_SCREEN ? on_keys : on_pipe, watch);
     open_signals(watch);
     timer_start(&watch->keys, 0);
@@ -586,6 +650,7 @@ int cli_watch(struct cli *cli, const struct whom *whom)
     watch_term_off();
     code = watch->code;
     buf_fini(&watch->text);
+    buf_fini(&watch->settled);
     buf_fini(&watch->unwritten);
     buf_fini(&watch->picture);
     mem_free(watch);

@@ -46,6 +46,15 @@ static unsigned query_width(const struct httpd_request *request)
     return width < ADMIN_WIDTH_MAX ? (unsigned)width : ADMIN_WIDTH_MAX;
 }
 
+static struct report_style style_of(const struct httpd_request *request)
+{
+    return (struct report_style){ .colour = query_is(request, "colour", "1"),
+                                  .width = query_width(request),
+                                  .ascii = query_is(request, "ascii", "1"),
+                                  .one_line = query_is(request, "lines", "1"),
+                                  .verdict_first = query_is(request, "first", "1") };
+}
+
 /* How the client's user calls this program, for the advice. */
 static const char *query_program(const struct httpd_request *request, char out[ADMIN_PROGRAM_MAX])
 {
@@ -84,12 +93,8 @@ static void answer_status(const struct admin_source *source, const struct httpd_
     }
     if (query_is(request, "format", "text")) {
         char program[ADMIN_PROGRAM_MAX];
-        const struct report_style style = { .colour = query_is(request, "colour", "1"),
-                                            .width = query_width(request),
-                                            .ascii = query_is(request, "ascii", "1"),
-                                            .one_line = query_is(request, "lines", "1"),
-                                            .verdict_first = query_is(request, "first", "1"),
-                                            .program = query_program(request, program) };
+        struct report_style style = style_of(request);
+        style.program = query_program(request, program);
         if (check)
             report_evidence(check, &style, reply->body);
         else
@@ -114,8 +119,14 @@ static void answer_fleet(const struct admin_source *source, const struct httpd_r
         return;
     }
     reply->status = 200;
+    buf_printf(reply->headers, "X-Status: %s\r\n", result_name(report_fleet_result(view->fleet)));
+    if (query_is(request, "format", "line")) {
+        report_fleet_line(view->fleet, reply->body);
+        return;
+    }
     if (query_is(request, "format", "text")) {
-        report_fleet_human(view, query_is(request, "colour", "1"), reply->body);
+        const struct report_style style = style_of(request);
+        report_fleet_human(view, &style, reply->body);
         return;
     }
     reply->content_type = "application/json";

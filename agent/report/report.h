@@ -47,10 +47,11 @@ struct report_history_ask {
     int64_t now_ms;    /* wall */
 };
 void report_history_json(const struct agent_view *view, const struct report_history_ask *ask, struct buf *out);
-/* /fleet, and the table of `wshealthd fleet`. The view's fleet is not NULL. */
+/* /fleet, and the same for people. The view's fleet is not NULL. */
 enum { REPORT_FLEET_MEMBERS = 1000 };
 void report_fleet_json(const struct agent_view *view, bool full, struct buf *out);
-void report_fleet_human(const struct agent_view *view, bool colour, struct buf *out); /* for full details */
+enum result report_fleet_result(
+    const struct fleet_view *fleet); /* warn: some are not well, or this agent is alone; fail: none is in */
 /* What the table and the page say alike: "1 silent, 5 ready", those in trouble first; the sum of all regions, without its name; a member's state. */
 void report_fleet_counts(const struct fleet_region_view *region, struct buf *out);
 struct fleet_region_view report_fleet_sum(const struct fleet_view *fleet);
@@ -66,6 +67,10 @@ struct report_style {
     const char *program; /* how the user calls `wshealthd`, for the advice; NULL: wshealthd */
 };
 void report_human(const struct agent_view *view, const struct report_style *style, struct buf *out);
+/* The fleet for full details: its head, the members by region, what is found, the delivery matrix. Of the style colour, ascii and the width count; with
+ * one_line no line is broken, and no column left out. report_fleet_line says the same in one line, without what changes by itself, such as ages. */
+void report_fleet_human(const struct agent_view *view, const struct report_style *style, struct buf *out);
+void report_fleet_line(const struct fleet_view *fleet, struct buf *out);
 /* What was said in the last round of each check, for a terminal: a section for each. */
 void report_trace(const struct agent_view *view, const struct report_style *style, struct buf *out);
 /* Of one check, what is kept: the last round that failed, and the last that passed. */
