@@ -80,11 +80,18 @@ static const struct cli_flag fleet_flags[] = {
     { FLAG_ADMIN },
     { "json", NULL, "prints the JSON of /fleet on one line; indented if stdout is a terminal", 0, false },
     { "watch", NULL, "stays, and shows each change: on a terminal the whole, else a line for each", 'w', false },
+    { "group", "GROUP", "gate: the group that must be well", 0, false },
+    { "for", "D", "gate: for so long, without a break (60s)", 0, false },
+    { "min-ready", "N|N%", "gate: how many of the instances must be ready (100%)", 0, false },
+    { "timeout", "D", "gate: gives up after this time (10m)", 0, false },
+    { "url", "URL", "gate: asks the agent at http://host:port instead of the admin socket", 0, false },
     { 0 }
 };
 static const struct cli_example fleet_examples[] = {
     { "wshealthd fleet", "Who is there, how each is, and what min_ready does." },
     { "wshealthd fleet --watch", "The same, kept up to date; q quits." },
+    { "wshealthd fleet gate --group chat --min-ready 6",
+      "In a deploy pipeline: passes when six instances have been ready for a minute." },
     { "wshealthd fleet --json | jq -r '.members[] | select(.state != \"ready\").id'", "Those that are not ready." },
     { 0 }
 };
@@ -223,11 +230,16 @@ static const struct cli_command commands[] = {
       "quit; "
       "arrows, PgUp and PgDn scroll.",
       0, status_flags, status_examples, cli_status },
-    { "fleet", "[--json] [--watch]", "shows the other agents of the fleet, by region",
+    { "fleet", "[gate] [--json] [--watch]", "shows the other agents of the fleet, or waits until they are well",
       "Asks through the admin socket. The exit code is 0 when all members that are heard are ready, 1 when some are not, 2 when "
-      "none "
-      "is, and 3 when there is no agent to ask or no fleet is configured.",
-      0, fleet_flags, fleet_examples, cli_fleet },
+      "none is, and 3 when there "
+      "is no agent to ask or no fleet is configured; with --watch that of the last state. gate asks once a second, and ends with 0 "
+      "when the agent is linked, no fault is "
+      "fleet-wide, and enough instances have been ready for the whole of --for; 2 when the time is over: one sentence says what is "
+      "missing; 3 when the agent is "
+      "of another group, or did not answer at the end. Only the state ready counts. An instance that is gone without a word counts "
+      "as not ready until it is back.",
+      1, fleet_flags, fleet_examples, cli_fleet },
     { "wait", "[--for ready|live|startup] [--timeout D] [--url URL]",
       "waits until the agent answers ready, live or startup with 200",
       "Exit code 0 when it does, 2 when the time is over, 3 when no agent has answered at all.", 0, wait_flags, wait_examples,

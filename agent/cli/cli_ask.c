@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/base/clock.h"
@@ -82,6 +81,23 @@ int ask_find_admin(const struct cli *cli, struct whom *whom)
     if (whom->usual)
         admin_find(whom->path, sizeof whom->path);
     return code;
+}
+
+int ask_find(const struct cli *cli, struct whom *whom)
+{
+    const char *text = cli_value(cli, "url");
+    struct url url;
+    struct err err;
+
+    if (!text)
+        return ask_find_admin(cli, whom);
+    *whom = (struct whom){ .path = "" };
+    if (url_parse(text, &url, &err) < 0)
+        return cli_error(cli, "--url: %s", err.text);
+    if (strcmp(url.scheme, "http") != 0 && strcmp(url.scheme, "http+unix") != 0)
+        return cli_error(cli, "--url: scheme %s, want http://host:port of the agent", url.scheme);
+    snprintf(whom->url, sizeof whom->url, "%s", text);
+    return EXIT_PASS;
 }
 
 static void on_answer(void *user, const struct fetch_result *result)
@@ -317,7 +333,6 @@ static bool asked_well(struct waiting *waiting, struct whom *whom)
 static int wait_for(const struct cli *cli, struct whom *whom, struct waiting *waiting, int64_t timeout_ms)
 {
     char within[32];
-    const struct timespec pause = { .tv_nsec = WAIT_EVERY_MS * (long)NS_PER_MS };
     while (!asked_well(waiting, whom)) {
         if (clock_now_ms() + WAIT_EVERY_MS >= waiting->until_ms) {
             text_format_duration(timeout_ms, within, sizeof within);
@@ -327,7 +342,7 @@ static int wait_for(const struct cli *cli, struct whom *whom, struct waiting *wa
             cli_error(cli, "not %s after %s, last state: %s", waiting->target + 1, within, waiting->state);
             return EXIT_FAIL;
         }
-        nanosleep(&pause, NULL);
+        ask_sleep(WAIT_EVERY_MS);
     }
     return EXIT_PASS;
 }
@@ -336,13 +351,11 @@ int cli_wait(struct cli *cli)
 {
     static const char *const states[] = { "ready", "live", "startup" };
     static const char *const targets[] = { "/ready", "/live", "/startup" };
-    const char *state = cli_value(cli, "for"), *url = cli_value(cli, "url");
+    const char *state = cli_value(cli, "for");
     struct waiting waiting = { .target = state ? NULL : "/ready" };
-    struct whom whom = { .path = "" };
-    struct url parsed;
-    struct err err;
+    struct whom whom;
     int64_t timeout_ms = WAIT_TIMEOUT_MS;
-    int code = EXIT_PASS;
+    int code;
     for (size_t i = 0; state && i < sizeof states / sizeof *states; i++)
         if (strcmp(state, states[i]) == 0)
             waiting.target = targets[i];
@@ -350,14 +363,7 @@ int cli_wait(struct cli *cli)
         return cli_error(cli, "--for '%.60s', want ready, live or startup", state);
     if (cli_duration(cli, "timeout", &timeout_ms) < 0)
         return EXIT_UNKNOWN;
-    if (url && url_parse(url, &parsed, &err) < 0)
-        return cli_error(cli, "--url: %s", err.text);
-    if (url && strcmp(parsed.scheme, "http") != 0 && strcmp(parsed.scheme, "http+unix") != 0)
-        return cli_error(cli, "--url: scheme %s, want http://host:port of the agent", parsed.scheme);
-    if (url)
-        snprintf(whom.url, sizeof whom.url, "%s", url);
-    else
-        code = ask_find_admin(cli, &whom);
+    code = ask_find(cli, &whom);
     if (code != EXIT_PASS)
         return code;
     waiting.until_ms = clock_now_ms() + (uint64_t)timeout_ms;

@@ -32,6 +32,12 @@ int ask_once(const struct whom *whom, const char *method, const char *target, ui
 /* cli_nobody.c. The error without the address, which the caller's sentence has, and without advice that is about targets. */
 void ask_shorten(const struct err *err, char *out, size_t size);
 int ask_no_agent(const struct cli *cli, const struct whom *whom, const struct err *err); /* prints it; EXIT_UNKNOWN */
+bool ask_is_forbidden(const char *path);                                                 /* the socket there is another user's */
+/* For those that wait: is stderr a terminal on which a line can be drawn again; a signal that ends the command says "wshealthd SAYS"
+ * and its exit code is EXIT_UNKNOWN; a pause. */
+bool ask_redraws(void);
+void ask_catch_interrupts(const char *says);
+void ask_sleep(uint64_t ms);
 /* Prints the agent's answer to a request that failed: its lines, or else its status. EXIT_UNKNOWN. */
 int ask_refused(const struct cli *cli, struct answer *answer);
 /* POST to the admin socket. Prints the answer, or `done` if it is empty. Returns the exit code. */
@@ -43,6 +49,12 @@ int ask_code_of(struct slice word); /* of a verdict's: pass, warn, fail */
 bool ask_json_has(struct slice json, char *pointer, char *value);
 /* The target of the report at that path for this screen; `evidence` is "" or "evidence=CHECK". */
 void ask_text_target(const char *path, bool verdict_first, const char *evidence, char *out, size_t size);
+
+/* cli_ask.c: --url of those that may ask the health listener instead. whom->url is "" without it. EXIT_PASS, or the error has been printed. */
+int ask_find(const struct cli *cli, struct whom *whom);
+
+/* cli_gate.c: `fleet gate`. */
+int cli_gate(struct cli *cli);
 
 /* cli_watch.c: `status --watch`, `fleet --watch`. The agent has answered before. Returns the exit code. */
 int cli_watch(struct cli *cli, const struct whom *whom, bool fleet);

@@ -5,12 +5,8 @@
  * forgotten that it was draining, which is told again.
  */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/program.h"
@@ -37,29 +33,6 @@ struct draining {
 };
 
 /* --- what is shown --- */
-
-static char interrupted_text[512];
-
-/* Ends the command and not the draining, which is what the user may believe. */
-static void on_interrupt(int number)
-{
-    (void)number;
-    ssize_t done = write(STDERR_FILENO, interrupted_text, strlen(interrupted_text));
-    (void)done;
-    _exit(EXIT_UNKNOWN);
-}
-
-static void catch_interrupts(const struct draining *draining)
-{
-    struct sigaction action = { .sa_handler = on_interrupt };
-
-    snprintf(interrupted_text, sizeof interrupted_text,
-             "%swshealthd drain: interrupted; the agent goes on draining, `%.300s resume` ends that\n",
-             draining->terminal ? "\n" : "", program_name());
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)sigaction(SIGHUP, &action, NULL);
-}
 
 static void close_line(struct draining *draining)
 {
@@ -220,13 +193,6 @@ static bool look(struct draining *draining, uint64_t now_ms)
     return answered;
 }
 
-static void sleep_ms(uint64_t ms)
-{
-    const struct timespec pause = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * (long)NS_PER_MS };
-
-    nanosleep(&pause, NULL);
-}
-
 static int wait_for_clients(struct draining *draining)
 {
     for (;;) {
@@ -245,7 +211,7 @@ static int wait_for_clients(struct draining *draining)
             show(draining, now_ms);
         } else {
             draining->counted = false;
-            sleep_ms(left_ms(draining, now_ms) < RETRY_MS ? left_ms(draining, now_ms) : RETRY_MS);
+            ask_sleep(left_ms(draining, now_ms) < RETRY_MS ? left_ms(draining, now_ms) : RETRY_MS);
         }
     }
 }
@@ -271,7 +237,7 @@ static int take_flags(const struct cli *cli, struct draining *draining)
 int cli_drain(struct cli *cli)
 {
     struct draining draining = { .cli = cli, .seen = "unknown" };
-    const char *term = getenv("TERM");
+    char interrupted[512];
     int code = take_flags(cli, &draining);
 
     if (code != EXIT_PASS)
@@ -281,11 +247,14 @@ int cli_drain(struct cli *cli)
     code = ask_find_admin(cli, &draining.whom);
     if (code != EXIT_PASS)
         return code;
-    draining.terminal = isatty(STDERR_FILENO) == 1 && term && *term && strcmp(term, "dumb") != 0;
+    draining.terminal = ask_redraws();
     draining.began_ms = clock_now_ms();
     code = command_drain(&draining);
     if (code != EXIT_PASS)
         return code;
-    catch_interrupts(&draining);
+    /* Ends the command and not the draining, which is what the user may believe. */
+    snprintf(interrupted, sizeof interrupted, "drain: interrupted; the agent goes on draining, `%.300s resume` ends that",
+             program_name());
+    ask_catch_interrupts(interrupted);
     return wait_for_clients(&draining);
 }

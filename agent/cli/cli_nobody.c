@@ -1,14 +1,19 @@
 /*
- * What the commands say when no agent answers: where they looked, why that failed, and what to do. Called by cli_ask.c and cli_drain.c.
+ * What the commands say when no agent answers: where they looked, why that failed, and what to do; and what those share that wait for an agent:
+ * `drain --wait` and `fleet gate`. Called by cli_ask.c, cli_drain.c, cli_fleet.c and cli_gate.c.
  */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "agent/base/clock.h"
 #include "agent/base/program.h"
 #include "agent/cli/cli_ask_impl.h"
 #include "agent/report/screen.h"
@@ -39,7 +44,7 @@ static void write_owner(const char *path, char *out, size_t size)
     snprintf(out, size, " (of user %.40s, group %.40s)", user ? user->pw_name : uid, group ? group->gr_name : gid);
 }
 
-static bool is_forbidden(const char *path)
+bool ask_is_forbidden(const char *path)
 {
     return *path && access(path, R_OK | W_OK) < 0 && errno == EACCES;
 }
@@ -95,7 +100,7 @@ int ask_no_agent(const struct cli *cli, const struct whom *whom, const struct er
     char why[ERR_TEXT_MAX];
 
     ask_shorten(err, why, sizeof why);
-    if (is_forbidden(whom->path))
+    if (ask_is_forbidden(whom->path))
         return refuse_forbidden(cli, whom->path);
     cli_error(cli, "no agent answers on %s: %s", whom->path[0] ? whom->path : whom->url, why);
     if (err->reason == REASON_CONNECT_REFUSED) {
@@ -104,4 +109,40 @@ int ask_no_agent(const struct cli *cli, const struct whom *whom, const struct er
     }
     buf_fini(&advice);
     return EXIT_UNKNOWN;
+}
+
+/* --- those that wait ---------------------------------------------------------------------------------------------------------- */
+
+static char interrupted_text[640];
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    ssize_t done = write(STDERR_FILENO, interrupted_text, strlen(interrupted_text));
+    (void)done;
+    _exit(EXIT_UNKNOWN);
+}
+
+bool ask_redraws(void)
+{
+    const char *term = getenv("TERM");
+
+    return isatty(STDERR_FILENO) == 1 && term && *term && strcmp(term, "dumb") != 0;
+}
+
+void ask_catch_interrupts(const char *says)
+{
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action = { .sa_handler = on_interrupt };
+
+    snprintf(interrupted_text, sizeof interrupted_text, "%swshealthd %s\n", ask_redraws() ? "\n" : "", says);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        (void)sigaction(numbers[i], &action, NULL);
+}
+
+void ask_sleep(uint64_t ms)
+{
+    const struct timespec pause = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * (long)NS_PER_MS };
+
+    nanosleep(&pause, NULL);
 }

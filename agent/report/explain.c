@@ -156,6 +156,14 @@ static const struct rule *next_rule(enum cause cause, const struct rule *rule)
     return NULL;
 }
 
+const char *explain_advice(const char *word)
+{
+    int cause = cause_named(word);
+    const struct rule *rule = cause == NOT_FOUND ? NULL : next_rule((enum cause)cause, NULL);
+
+    return rule ? rule->advice[0] : NULL;
+}
+
 /* --- for a terminal -------------------------------------------------------------------------------------------------- */
 
 static void write_rule(const struct rule *rule, struct buf *out)

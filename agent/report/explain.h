@@ -10,9 +10,10 @@
 
 /* Appends the row of that cause or reason, or of both where one word is both. false: there is no such word. */
 bool explain_write(const char *word, struct buf *out);
-void explain_write_list(struct buf *out);   /* all words, one a line */
-void explain_write_causes(struct buf *out); /* the causes alone, as roff: `wshealthd help causes` */
-void explain_write_roff(struct buf *out);   /* the manual's table of causes */
+const char *explain_advice(const char *cause); /* what to do first; NULL: not known */
+void explain_write_list(struct buf *out);      /* all words, one a line */
+void explain_write_causes(struct buf *out);    /* the causes alone, as roff: `wshealthd help causes` */
+void explain_write_roff(struct buf *out);      /* the manual's table of causes */
 /* All words there are. Returns how many, at most max. */
 size_t explain_words(const char **words, size_t max);
 

@@ -31,7 +31,7 @@ def conf(port, checks=CHECKS):
 class Window:
     """A terminal that the command controls, and what is on it: the last picture, row by row."""
 
-    def __init__(self, child, columns=80, rows=24, flags=(), **env):
+    def __init__(self, child, columns=80, rows=24, flags=(), command="status", **env):
         self.master, self.slave = pty.openpty()
         self.resize(columns, rows)
         self.before = termios.tcgetattr(self.slave)
@@ -40,7 +40,7 @@ class Window:
         def control():
             fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
 
-        self.child = subprocess.Popen([BINARY, "status", "--watch", "--admin", f"unix:{child.admin}", *flags], stdin=self.slave,
+        self.child = subprocess.Popen([BINARY, command, "--watch", "--admin", f"unix:{child.admin}", *flags], stdin=self.slave,
                                       stdout=self.slave, stderr=self.slave, env=settings, start_new_session=True, preexec_fn=control)
         self.bytes = b""
         self.thread = threading.Thread(target=self.read, daemon=True)
