@@ -247,7 +247,7 @@ static enum gate_turn judge(struct gate *gate, const struct tally *tally, uint64
     gate->ready = tally->ready;
     gate->of = tally->of;
     gate->needed = needed ? (uint32_t)needed : 1;
-    bool well = !*gate->why && gate->ready >= gate->needed, steady = tally->ready - tally->young >= gate->needed;
+    bool well = !*gate->why && gate->ready >= gate->needed, steady = gate->ready >= gate->needed + tally->young;
     if (!well)
         gate->well_since_ms = 0;
     else if (!gate->well_since_ms || !steady)

@@ -2,7 +2,7 @@
  * The admin socket: HTTP over a unix socket with mode 0660. GET /status (JSON, with ?at its time; ?format=line: one line for people;
  * ?format=text&colour=1&width=120&ascii=1&first=1&program=NAME for terminals, first=1 with the verdict first; NAME is what the user types for `wshealthd`, and is not percent-decoded; evidence=CHECK adds the traces that are kept of that
  * check, or shows them alone in the text, with lines=1 unbroken), GET /ready, /live, /startup, /history as on the
- * health listener, GET /events (agent/http/events.h), POST /drain, /resume, /reload (200, or 422 with a line for each error of the file), GET /drain
+ * health listener, GET /fleet (with the header X-Status, its `status`; the same formats), GET /events (agent/http/events.h), POST /drain, /resume, /reload (200, or 422 with a line for each error of the file), GET /drain
  * (agent/http/drain_wait.h). Errors come as text/plain. A client that may open the socket sees everything.
  */
 #ifndef WSHEALTHD_HTTP_ADMIN_H

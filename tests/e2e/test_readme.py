@@ -590,7 +590,7 @@ def test_samples_compile(block, tmp_path):
 
 
 # Who runs the sh blocks of a document.
-RUN = {"README.md": "tools/fresh", "docs/kubernetes.md": "e2e/test_helm.py", "docs/load-balancers.md": "e2e/test_load_balancers.py", "docs/systemd.md": "e2e/test_systemd_docs.py"}
+RUN = {"README.md": "tools/fresh", "docs/fleet.md": "e2e/test_fleet_commands.py", "docs/kubernetes.md": "e2e/test_helm.py", "docs/load-balancers.md": "e2e/test_load_balancers.py", "docs/systemd.md": "e2e/test_systemd_docs.py"}
 
 
 @each("sh")
