@@ -44,6 +44,7 @@
     X(NOTIFY_FAILED, "notify_failed", LOG_WARN, "a receiver of `notify` does not take messages any more")               \
     X(FLEET_LINKED, "fleet_linked", LOG_INFO, "what this agent tells its fleet comes back to it: it is a member")       \
     X(FLEET_LOST, "fleet_lost", LOG_WARN, "the fleet cannot be asked: this agent acts by its own verdict")              \
+    X(FLEET_IGNORED, "fleet_ignored", LOG_WARN, "others speak, and none is believed: another key, or a wrong clock")    \
     X(FLEET_TWIN, "fleet_twin", LOG_WARN, "another agent of the fleet uses this agent's id: set identity.id")           \
     X(FLEET_FINDING, "fleet_finding", LOG_WARN, "the fleet's delivery matrix names a fault and whose it is")            \
     X(FLEET_FOUND_OVER, "fleet_finding_over", LOG_INFO, "what the delivery matrix has named is over")                   \

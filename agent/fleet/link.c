@@ -56,6 +56,11 @@ bool fleet_link_is_linked(const struct fleet_link *link)
     return link->min_ready.linked_ms != 0;
 }
 
+bool fleet_link_doubts_all(const struct fleet_link *link, uint64_t now_ms)
+{
+    return link->doubted_ms && now_ms - link->doubted_ms <= members_expire_ms(link->members) && !members_count(link->members);
+}
+
 static bool may_speak(const struct fleet_link *link)
 {
     return broker_is_up(link->broker) && link->listener.confirmed && !link->keyless;
@@ -204,6 +209,10 @@ static void on_message(void *user, struct slice body, uint64_t received_ns)
     if (link->left || link->keyless || !may_read(link, now_ms))
         return;
     news = members_take(link->members, body, key_of(link), now_ms, clock_wall_ms(), &member, &why);
+    if (why == FLEET_REFUSED_UNSIGNED || why == FLEET_REFUSED_BAD_SIGNATURE || why == FLEET_REFUSED_CLOCK) {
+        link->doubted = why;
+        link->doubted_ms = now_ms;
+    }
     if (news == MEMBERS_REFUSED)
         return;
     if (news != MEMBERS_HEARD && news != MEMBERS_ECHO)
@@ -268,6 +277,16 @@ static void say_linked(struct fleet_link *link, uint64_t now_ms)
     link->was_linked = linked;
 }
 
+static void say_doubt(struct fleet_link *link, uint64_t now_ms)
+{
+    bool doubts = fleet_link_doubts_all(link, now_ms);
+
+    if (doubts && !link->told_doubt)
+        event_log(EVENT_FLEET_IGNORED, "group", link->group, "reason", fleet_refusal_name(link->doubted), "message",
+                  fleet_refusal_help(link->doubted), NULL);
+    link->told_doubt = doubts || (link->told_doubt && !members_count(link->members));
+}
+
 static void on_tick(struct timer *timer, void *user)
 {
     struct fleet_link *link = user;
@@ -285,6 +304,7 @@ static void on_tick(struct timer *timer, void *user)
     timer_stop(&link->news);
     on_news(&link->news, link);
     say_linked(link, now_ms);
+    say_doubt(link, now_ms);
 }
 
 /* --- the judgement --- */

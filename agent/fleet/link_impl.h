@@ -37,7 +37,9 @@ struct fleet_link {
     uint64_t flooded;                /* that were not */
     uint64_t asked_again_ms;
     char why[160]; /* the last thing that went wrong on the way; "" */
-    bool was_linked, told_lost;
+    bool was_linked, told_lost, told_doubt;
+    enum fleet_refusal doubted; /* why somebody was not believed last: for want of the key or of the time */
+    uint64_t doubted_ms;        /* when; 0: never */
     /* this instance */
     struct fleet_say say;
     char cause[SUMMARY_CAUSE_MAX + 1];
@@ -66,6 +68,8 @@ struct fleet_link {
 
 /* Does what this agent publishes come back to it? */
 bool fleet_link_is_linked(const struct fleet_link *link);
+/* Do others speak on the topic, and nobody is believed? */
+bool fleet_link_doubts_all(const struct fleet_link *link, uint64_t now_ms);
 
 /* --- link_matrix.c --- */
 

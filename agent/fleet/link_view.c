@@ -222,6 +222,15 @@ static void tell_min_ready(const struct fleet_link *link, struct fleet_view *vie
     min_ready_say(min_ready, min, view->sentence, sizeof view->sentence);
 }
 
+static void tell_doubt(const struct fleet_link *link, struct fleet_view *view, uint64_t now_ms)
+{
+    size_t len = strlen(view->sentence);
+
+    if (fleet_link_doubts_all(link, now_ms))
+        snprintf(view->sentence + len, sizeof view->sentence - len, "%sothers speak, and none is believed: %s", len ? "; " : "",
+                 fleet_refusal_help(link->doubted));
+}
+
 static void tell_refusals(const struct fleet_link *link, struct fleet_view *view)
 {
     view->refusal_count = 0;
@@ -251,6 +260,7 @@ const struct fleet_view *fleet_link_view(struct fleet_link *link)
     view->own_twin = twin_ms && now_ms - twin_ms < view->expire_ms;
     tell_way(link, view);
     tell_min_ready(link, view);
+    tell_doubt(link, view, now_ms);
     view->wide = link->together.wide;
     view->wide_own = link->fault && link->wide_own;
     view->wide_cause = link->together.cause;

@@ -217,7 +217,7 @@ static uint64_t ago(uint64_t now_ms, uint64_t span_ms)
 /* What this agent has sent itself; and another agent with its id. One that has just ended may have had it before. */
 static enum members_news take_own(struct members *members, const struct summary *summary, uint64_t now_ms, enum fleet_refusal *why)
 {
-    bool later, begun;
+    bool begun;
 
     if (summary->run_ms == members->conf.run_ms && summary->nonce == members->conf.nonce) {
         if (summary->seq <= members->echo_seq)
@@ -228,9 +228,8 @@ static enum members_news take_own(struct members *members, const struct summary 
             members->first_echo_ms = now_ms;
         return MEMBERS_ECHO;
     }
-    later = is_later_run(summary->run_ms, summary->nonce, members->conf.run_ms, members->conf.nonce);
     begun = !members->first_echo_ms || within(members->first_echo_ms, members->conf.expire_ms * 3 / 5, now_ms);
-    if (summary->word == FLEET_LEFT || (!later && begun))
+    if (summary->word == FLEET_LEFT || begun)
         return refuse(members, FLEET_REFUSED_OLD, why);
     members->twin_ms = now_ms;
     return MEMBERS_OWN_TWIN;
@@ -313,7 +312,7 @@ static void note(struct members *members, struct member *member, const struct su
     members->met = members->met || !summary->watcher;
 }
 
-enum place { PLACE_OLD, PLACE_NEXT, PLACE_NEW_RUN, PLACE_TWIN };
+enum place { PLACE_OLD, PLACE_OTHER, PLACE_NEXT, PLACE_NEW_RUN, PLACE_TWIN };
 
 /* Where a summary of a known member belongs. A run that began earlier than the known one is taken only where that has fallen silent: a clock was
  * set back meanwhile. */
@@ -328,6 +327,10 @@ static enum place place_of(const struct members *members, const struct member *m
         return PLACE_NEW_RUN;
     if (within(member->run_heard_ms, fresh_of(members, member), now_ms))
         return PLACE_OLD; /* the last words of the run before may have been overtaken */
+    if (!member->other_ms || !within(member->other_ms, fresh_of(members, member), now_ms))
+        return PLACE_OTHER;
+    if (member->heard_ms <= member->other_ms)
+        return PLACE_OLD; /* the known run may have ended, and this be the next one, with a clock that was set back */
     if (summary->run_ms != member->old_run_ms || summary->nonce != member->old_nonce)
         return PLACE_TWIN;
     return summary->seq > member->old_seq ? PLACE_TWIN : PLACE_OLD;
@@ -342,7 +345,9 @@ static enum members_news take_member(struct members *members, const struct summa
 
     if (!known && members->count >= members->conf.max)
         return refuse(members, FLEET_REFUSED_FULL, why);
-    if (place == PLACE_OLD)
+    if (place == PLACE_OTHER)
+        member->other_ms = now_ms;
+    if (place == PLACE_OLD || place == PLACE_OTHER)
         return refuse(members, FLEET_REFUSED_OLD, why);
     if (!known)
         member = add(members, summary->id, now_ms);

@@ -10,7 +10,8 @@
  * Who is there. A member is *fresh* for three fifths of `expire` after it was heard, then *silent*, and forgotten after `expire`. Who says that it
  * leaves is remembered as LEFT for as long, so that a repeated message does not bring it back. Where the other's own `every` is longer than
  * `expire` allows for, it has four of those, up to ten times `expire`. Two agents with one id are told by their runs: the older one
- * speaks on, long after the newer one has begun. They are one row, flagged `twin`, and nobody counts on it.
+ * speaks on, long after the newer one has begun, and the newer one as well: an agent that was started anew with a clock that was set back is no twin of
+ * its last run, and is believed as soon as that is silent. They are one row, flagged `twin`, and nobody counts on it.
  *
  * Bounds: MEMBERS_MAX members, each at most MEMBERS_BYTES_EACH bytes, rows of the matrix included; a stranger finds the table full and displaces
  * nobody. A summary costs one look-up in a hash table (keyed by `seed`), and its signature. members_sweep walks the table: once a second is enough.
@@ -37,6 +38,7 @@ struct member {
     uint64_t first_ms, heard_ms, run_heard_ms; /* the member, its last summary, the first of its present run */
     uint64_t since_ms, fault_since_ms; /* of word, of fault: early by nothing, late by at most the way of the fastest summary */
     uint64_t twin_ms;                  /* last heard twice; 0: never */
+    uint64_t other_ms;                 /* when a run that began earlier was heard beside the present one; 0: never */
     int64_t fault_key_ms;              /* as published: for the order only */
     uint64_t run_ms, seq, old_run_ms, old_seq; /* the present run, and the one before */
     uint32_t nonce, old_nonce;

@@ -80,6 +80,7 @@ def test_with_a_key_a_wrong_clock_is_told_of(fake, tool, tmp_path):
             until("it is forgotten", lambda: "chat-2" not in states(first))
             until("and is alone", lambda: set(states(skewed)) == {"chat-2"})
             assert all(child.ready() for child in children)
+            until("it says why", lambda: "none is believed" in (fleet(skewed)["sentence"] or "") and "fleet_ignored" in skewed.err())
             for child in (first, skewed):
                 assert fleet(child)["ignored"]["clock"] and fleet(child)["linked"]
                 _, table, _ = child.command("fleet")
@@ -100,6 +101,7 @@ def test_a_clock_is_set_back(fake, tool, tmp_path):
         clock.write_text("-1h\n")
         until("it is heard", lambda: member(first, "chat-2")["heard_ms"] < 300)
         assert states(first) == dict.fromkeys(IDS, "ready") and not fleet(first)["ignored"]["old"]
+        until("it has been there for longer than it takes to fall silent", lambda: member(first, "chat-2")["since_ms"] > 3000)
         skewed.send(signal.SIGKILL)
         skewed.child.wait(20)
         with one(tmp_path, 2, servers[2], bus.url, fake("-2h")) as again:

@@ -325,6 +325,9 @@ static void another_key_is_another_fleet(void **state)
     join(2, NULL, 0);
     AWAIT(view_of(0)->linked && ignored(0, "bad_signature") > 0 && ignored(0, "unsigned") > 0);
     assert_int_equal(view_of(0)->member_count, 1);
+    AWAIT(strstr(view_of(0)->sentence, "none is believed") && view_of(0)->linked);
+    AWAIT(view_of(2)->member_count == 3); /* it asks for no signature */
+    assert_string_equal(view_of(2)->sentence, "");
 }
 
 static void strangers_regions_are_counted_together(void **state)

@@ -68,6 +68,14 @@ static void test_a_restart_with_a_clock_set_back(void **state)
     group_hear(members, &before, 1000);
     assert_int_equal(group_hear(members, &after, 4000), MEMBERS_REFUSED);
     assert_int_equal(group_hear(members, &after, 14000), MEMBERS_RESTARTED);
+    /* So it is where the old one had spoken for long: it is no twin, as it says nothing any more. */
+    before.run_ms = after.run_ms + 1;
+    for (uint64_t now_ms = 15000; now_ms <= 45000; now_ms += EVERY_MS, before.seq++)
+        group_hear(members, &before, now_ms);
+    for (uint64_t now_ms = 46000; now_ms <= 57000; now_ms += 1000, after.seq++)
+        assert_int_equal(group_hear(members, &after, now_ms), MEMBERS_REFUSED);
+    assert_int_equal(group_hear(members, &after, 57001), MEMBERS_RESTARTED);
+    assert_false(member_is_twin(members, members_find(members, "chat-2"), 57001));
     members_free(members);
 }
 
@@ -104,6 +112,8 @@ static void test_own_summaries_come_back_and_a_twin_of_ones_own(void **state)
     assert_int_equal(members_echo_seq(members), 3);
     assert_int_equal(members_echo_ms(members), 1000);
     assert_int_equal(group_hear(members, &other, 2000), MEMBERS_REFUSED);
+    other.run_ms += 2; /* a clock that was set back meanwhile */
+    assert_int_equal(group_hear(members, &other, 3000), MEMBERS_REFUSED);
     assert_int_equal(members_own_twin_ms(members), 0);
     assert_int_equal(group_hear(members, &other, 14000), MEMBERS_OWN_TWIN);
     assert_int_equal(members_own_twin_ms(members), 14000);
