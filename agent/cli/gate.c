@@ -157,11 +157,11 @@ static void count_regions(struct gate *gate, const json_t *root, struct tally *t
 {
     static const char *const words[] = { "ready", "degraded", "not_ready", "draining", "starting", "silent" };
     uint64_t counted = 0, watchers = 0, ready = 0, all = number_of(root, "member_count", COUNT_MAX);
-    const json_t *region;
-    size_t i;
+    const json_t *regions = json_object_get(root, "regions");
 
-    json_array_foreach(json_object_get(root, "regions"), i, region)
-    {
+    for (size_t i = 0; i < json_array_size(regions); i++) {
+        const json_t *region = json_array_get(regions, i);
+
         for (size_t j = 0; j < sizeof words / sizeof words[0]; j++)
             counted += number_of(region, words[j], COUNT_MAX);
         ready += number_of(region, "ready", COUNT_MAX);
@@ -178,7 +178,7 @@ static void count_regions(struct gate *gate, const json_t *root, struct tally *t
 
 static void count(struct gate *gate, const json_t *root, uint64_t gap_ms, struct tally *tally)
 {
-    const json_t *row;
+    const json_t *members = json_object_get(root, "members");
     size_t i;
 
     gate->named_count = 0;
@@ -186,7 +186,8 @@ static void count(struct gate *gate, const json_t *root, uint64_t gap_ms, struct
         gate->seen[i].lost = gate->seen[i].lost || gate->seen[i].here;
         gate->seen[i].here = false;
     }
-    json_array_foreach(json_object_get(root, "members"), i, row) count_member(gate, row, gap_ms, tally);
+    for (i = 0; i < json_array_size(members); i++)
+        count_member(gate, json_array_get(members, i), gap_ms, tally);
     tally->whole = tally->whole && number_of(root, "left_out", COUNT_MAX) == 0;
     if (tally->whole)
         count_lost(gate, tally);
