@@ -55,9 +55,9 @@ class Instance:
         place, folder = self.place, folder or self.folder
         conf = (f"target: {{ url: 'ws://127.0.0.1:{self.server_port}/'{self.token} }}\nidentity: {{ id: {self.name}, region: eu }}\n"
                 f"agent_check: 127.0.0.1:{self.agent_check if folder == self.folder else free_port()}\n"
-                f"brokers: [ {{ name: bus, type: {place.kind}, url: '{place.url}', timeout: 1s, retry: {{ min: 100ms, max: 500ms }} }} ]\n"
+                f"brokers: [ {{ name: bus, type: {place.kind}, url: '{place.url}', timeout: {place.timeout}, retry: {{ min: 100ms, max: 500ms }} }} ]\n"
                 f"fleet: {{ broker: bus, group: chat, {EVERY} }}\nreadiness: {{ min_ready: {place.min_ready} }}\n"
-                f"defaults: {{ interval: 400ms, fast_interval: 100ms, timeout: 1s, fall: {place.fall} }}\n"
+                f"defaults: {{ interval: 400ms, fast_interval: 100ms, timeout: {place.timeout}, fall: {place.fall} }}\n"
                 f"checks: [ {{ type: handshake }}, {{ type: ping }}, {place.more.format(url=place.health_url(self.name))} ]\n")
         child = Agent(conf, folder, wait=False, port=self.port if folder == self.folder else free_port())
         place.stack.callback(child.cleanup)
@@ -95,9 +95,10 @@ class Instance:
 class Place:
     """So many instances on one broker. `more`: a check beside handshake and ping; {url} is the instance's own health URL."""
 
-    fall = 2
+    fall, timeout = 2, "3s"  # for a busy machine; where something hangs, less
 
-    def __init__(self, folder, url, count, min_ready, more="{{ type: http, url: '{url}', gates: [ready] }}"):
+    def __init__(self, folder, url, count, min_ready, more="{{ type: http, url: '{url}', gates: [ready] }}", **settings):
+        vars(self).update(settings)
         self.folder, self.url, self.kind, self.min_ready, self.more = folder, url, url.split(":")[0], min_ready, more
         self.stack = contextlib.ExitStack()
         self.health = self.stack.enter_context(Health())

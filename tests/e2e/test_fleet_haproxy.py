@@ -26,6 +26,7 @@ defaults
     timeout connect 1s
     timeout client 30s
     timeout server 30s
+    timeout check 5s
     option redispatch
 frontend users
     bind 127.0.0.1:{port}
@@ -103,7 +104,7 @@ def test_breaking_two_of_three_leaves_two(tool, tmp_path):
 
 def test_breaking_all_three_leaves_one(tool, tmp_path):
     """Each in its own way: this is no fault of all at once."""
-    with broker("redis", tool, tmp_path) as bus, Place(tmp_path, bus.url, 3, 1) as place, haproxy(tool, place) as proxy:
+    with broker("redis", tool, tmp_path) as bus, Place(tmp_path, bus.url, 3, 1, timeout="1s") as place, haproxy(tool, place) as proxy:
         first, second, third = place.all
         first.breaks()
         proxy.goes_to(place.names(1, 2), "the first is broken")
@@ -235,7 +236,7 @@ def test_a_rolling_restart_keeps_four_of_six(tool, tmp_path):
 class Guarded(Place):
     """Servers that ask for a token, each by its own list (servers/refuser.py), and an agent with a token of its own beside each."""
 
-    fall = 1  # who is refused tries again after ten seconds
+    fall, timeout = 1, "2s"  # fall: who is refused tries again after ten seconds
 
     def start(self):
         for one in self.all:
@@ -288,7 +289,7 @@ def test_all_servers_that_refuse_everybody_stay(tool, tmp_path):
             refuses_everybody(one)
         for one in place.all:
             until(f"{one.name} is refused", lambda one=one: faults(one))
-        end = time.monotonic() + 5  # a witness's word would have come
+        end = time.monotonic() + 6  # a round and a margin: a witness's word would have come
         while time.monotonic() < end:
             for one in place.all:
                 assert one.agent.ready() and faults(one) == {(REFUSED, "probe")}, one.sentence()

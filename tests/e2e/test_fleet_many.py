@@ -30,7 +30,7 @@ def twins(one):
 
 @pytest.mark.parametrize("kind", BROKERS)
 def test_agents_that_are_killed_frozen_and_begun_anew(kind, tool, tmp_path):
-    with broker(kind, tool, tmp_path) as bus, Ten(tmp_path, bus.url, 10, 2) as place:
+    with broker(kind, tool, tmp_path) as bus, Ten(tmp_path, bus.url, 10, 2, timeout="1s") as place:
         frozen, killed, again = place.all[:3]
         server = place.all[9].server
         frozen.agent.send(signal.SIGSTOP)
@@ -63,7 +63,7 @@ def test_agents_that_are_killed_frozen_and_begun_anew(kind, tool, tmp_path):
 
 @pytest.mark.parametrize("kind", BROKERS)
 def test_a_broker_that_hangs_dies_and_comes_back(kind, tool, tmp_path):
-    with broker(kind, tool, tmp_path) as bus, Ten(tmp_path, bus.url, 10, 9) as place:
+    with broker(kind, tool, tmp_path) as bus, Ten(tmp_path, bus.url, 10, 9, timeout="2s") as place:
         first, second = place.all[:2]
         first.breaks()
         until("nine others are well", lambda: first.word() == "not ready")
@@ -81,12 +81,12 @@ def test_a_broker_that_hangs_dies_and_comes_back(kind, tool, tmp_path):
         bus.end(signal.SIGKILL)
         until("without its broker, it is out", lambda: second.word() == "not ready")
         for one in place.all:
-            until(f"{one.name} says so", lambda one=one: not one.fleet()["linked"] and one.agent.err().count("event=fleet_lost") == 2)
+            until(f"{one.name} says so", lambda one=one: not one.fleet()["linked"] and one.agent.err().count("event=fleet_lost") >= 2)
         until("the second as well", lambda: "cannot be asked" in second.sentence())  # /status may be a moment old
         assert all(one.agent.ready() for one in place.all[2:])
         with broker(kind, tool, tmp_path, bus.port):
             for one in place.all:
-                until(f"{one.name} is back", lambda one=one: one.agent.err().count("event=fleet_linked") == 3)
+                until(f"{one.name} is back", lambda one=one: one.agent.err().count("event=fleet_linked") >= 3)
             until("it is held again", lambda: second.cause() == "held_in_rotation")
             for one in (first, second):
                 one.is_mended()
