@@ -274,6 +274,20 @@ static void write_fleet_ignored(struct scrape *scrape)
         prom_sample(&scrape->prom, (double)fleet->refusals[i].count, "reason", fleet->refusals[i].name, NULL);
 }
 
+static void write_fleet_findings(struct scrape *scrape)
+{
+    const struct fleet_view *fleet = scrape->view->fleet;
+
+    for (int cause = CAUSE_INSTANCE_RECEIVES_NOTHING; fleet && cause <= CAUSE_SHARD_LOST; cause++) {
+        const char *name = cause_name((enum cause)cause);
+        bool found = false;
+
+        for (size_t i = 0; i < fleet->finding_count; i++)
+            found = found || strcmp(fleet->findings[i].cause, name) == 0;
+        prom_sample(&scrape->prom, found, "cause", name, NULL);
+    }
+}
+
 static void write_stalls(struct scrape *scrape)
 {
     prom_sample(&scrape->prom, (double)scrape->view->stalls, NULL);
@@ -549,6 +563,8 @@ static const struct family families[] = {
     { PROM_GAUGE, "wshealthd_fleet_delivery_seconds", "from_region,to_region",
       "From publishing in one region to a WebSocket in another: the median of the heartbeats, the clocks' difference taken off.",
       write_fleet_delays, NULL },
+    { PROM_GAUGE, "wshealthd_fleet_finding", "cause", "1: the fleet's delivery matrix shows it; 0: it does not.",
+      write_fleet_findings, NULL },
     { PROM_COUNTER, "wshealthd_fleet_ignored", "reason", "Summaries on the fleet's topic that were not believed.",
       write_fleet_ignored, NULL },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",

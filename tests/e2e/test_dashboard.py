@@ -1,17 +1,20 @@
 """Every query of monitoring/ by a real Prometheus that scrapes the demo, whose faults are switched, and a second agent with the checks that the demo
-lacks: no query fails, and no panel of the dashboard is empty. Grafana itself is not run; its variables are filled in as it does."""
+lacks, and then those of a fleet by one that scrapes two agents of two regions: no query fails, and no panel of the dashboard is empty. Grafana itself is not run; its variables are filled in as it does."""
 import collections
+import contextlib
 import json
 import math
 import re
+import signal
 import ssl
 import urllib.error
 
 import pytest
 
 from demo import Demo
-from harness import BINARY, ROOT, agent, free_port, until
+from harness import BINARY, PYTHON, ROOT, SERVERS, agent, free_port, process, until
 from rogue import polite, rogue
+from test_fleet import broker, conf, fleet
 from test_monitoring import api, ask, prometheus
 from test_monitoring_rules import ALERTS, DASHBOARD, MONITORING, PANELS, RECORDS
 
@@ -34,6 +37,7 @@ scrape_configs:
   - job_name: {job}
     static_configs: [ {{ targets: ["127.0.0.1:{demo}", "127.0.0.1:{second}"] }} ]
 """
+DELIVERY = "checks: [ { type: handshake }, { name: delivery, type: delivery, broker: bus, channel: healthcheck } ]"
 
 
 def filled(query):
@@ -61,9 +65,16 @@ def firing(port):
 class Panels:
     """Which have shown something: each query once, while its fault was there."""
 
-    def __init__(self, port):
+    def __init__(self, port, of_fleets=False):
         self.port = port
-        self.empty = {(panel["title"], target["refId"]): filled(target["expr"]) for panel in PANELS for target in panel["targets"]}
+        self.empty = {(panel["title"], target["refId"]): filled(target["expr"]) for panel in PANELS for target in panel["targets"]
+                      if ("wshealthd_fleet_" in target["expr"]) == of_fleets}
+
+    def fill(self):
+        try:
+            until("every panel shows something", self.look, SECONDS, 0.5)
+        except AssertionError:
+            pytest.fail(f"empty: {self.empty}")
 
     def look(self):
         """A panel shows something if a value of it is a number."""
@@ -95,10 +106,7 @@ def test_every_query(tool, certs, tmp_path):
             until("heartbeats are seen to arrive", lambda: len(ask("rate(wshealthd_delivery_seconds_count[30s]) > 0", port)) == 2, SECONDS, 0.5)
             assert second.command("drain")[0] == 0
             demo.type("close-1011")
-            try:
-                until("every panel shows something", panels.look, SECONDS, 0.5)
-            except AssertionError:
-                pytest.fail(f"empty: {panels.empty}")
+            panels.fill()
             told = until("it is told", lambda: (now := firing(port)) and "WshealthdMostInstancesNotReady" in now and "WshealthdNotReady" in now and now, SECONDS, 0.5)
             (one,) = told["WshealthdNotReady"]
             assert str(demo.port) in one["summary"] and re.search(r'"wshealthd explain (\w+)" says what to do', one["description"]), one
@@ -122,3 +130,27 @@ def test_every_query(tool, certs, tmp_path):
                 assert api(f"label/{label}/values", port, **{"match[]": filled(series)}), variable["name"]
     finally:
         demo.cleanup()
+
+
+def test_queries_of_a_fleet(tool, tmp_path):
+    """Two agents of two regions, with heartbeats through their servers; then the broker goes."""
+    pytest.importorskip("websockets", reason="python3-websockets is missing")
+    tool("prometheus")
+    port = free_port()
+    write_rules(tmp_path)
+    with broker("redis", tool, tmp_path) as bus, contextlib.ExitStack() as stack:
+        children = []
+        for name, region in (("chat-0", "eu"), ("chat-1", "us")):
+            server, folder = free_port(), tmp_path / name
+            folder.mkdir()
+            stack.enter_context(process(PYTHON, SERVERS / "redis_pubsub.py", server, bus.port, port=server))
+            text = conf(server, bus.url, name, region)
+            children.append(stack.enter_context(agent(text[:text.index("checks:")] + DELIVERY, folder)))
+        first, second = children
+        with prometheus(tool, tmp_path, CONFIG.format(directory=tmp_path, job=JOB, demo=first.port, second=second.port), port):
+            until("they know each other", lambda: fleet(first)["linked"] and len(fleet(second)["members"]) == 2)
+            Panels(port, of_fleets=True).fill()
+            assert "WshealthdFleetNotLinked" not in firing(port)
+            bus.end(signal.SIGKILL)
+            told = until("it is told", lambda: firing(port).get("WshealthdFleetNotLinked"), SECONDS, 0.5)
+            assert "not linked to their fleet" in told[0]["summary"], told

@@ -112,6 +112,7 @@ static void test_families_of_the_contract(void **state)
         "wshealthd_fleet_members gauge",
         "wshealthd_fleet_linked gauge",
         "wshealthd_fleet_delivery_seconds gauge",
+        "wshealthd_fleet_finding gauge",
         "wshealthd_fleet_ignored_total counter",
         "wshealthd_loop_lag_seconds histogram",
         "wshealthd_stalls_total counter",
@@ -492,7 +493,7 @@ static void test_table_of_the_manual(void **state)
     (void)state;
     metric_write_roff(&out);
     const char *text = buf_str(&out);
-    assert_int_equal(count_of(text, ".TP\n"), 46);
+    assert_int_equal(count_of(text, ".TP\n"), 47);
     assert_int_equal(count_of(text, "wshealthd_check_failures_total"), 1);
     assert_int_equal(count_of(text, "wshealthd_build_info"), 1);
     assert_int_equal(count_of(text, "check,type,path,reason"), 1);
