@@ -16,13 +16,13 @@ static inline unsigned events_kind(unsigned topic, enum events_look look)
 
 /* What all readers of a kind have been told. Zeroed: nothing yet. */
 struct events_channel {
-    uint64_t version;                          /* of the view that it was last compared with, for events.c */
-    uint64_t key;                              /* of the states at that time */
-    uint64_t quiet_until_ms;                   /* monotonic: figures alone wait so long, as the last event was large */
-    uint64_t number;                           /* of the last event; readers that have it are up to date */
-    struct shared *event, *snapshot;           /* the last change, and all of that time; NULL: none, or not made yet */
-    uint64_t state, verdict, diagnosis, names; /* hashes of what was sent last */
-    uint64_t *parts;                           /* and of each check, or section of the page */
+    uint64_t version;                                 /* of the view that it was last compared with, for events.c */
+    uint64_t key;                                     /* of the states at that time */
+    uint64_t quiet_until_ms;                          /* monotonic: figures alone wait so long, as the last event was large */
+    uint64_t number;                                  /* of the last event; readers that have it are up to date */
+    struct shared *event, *snapshot;                  /* the last change, and all of that time; NULL: none, or not made yet */
+    uint64_t state, verdict, diagnosis, fleet, names; /* hashes of what was sent last */
+    uint64_t *parts;                                  /* and of each check, or section of the page */
     size_t count;
 };
 

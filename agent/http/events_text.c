@@ -55,6 +55,16 @@ static uint64_t hash_diagnosis(const struct agent_view *view, bool full)
     return hash;
 }
 
+static uint64_t hash_fleet(const struct fleet_view *fleet, enum events_look look)
+{
+    if (!fleet || look == EVENTS_USERS)
+        return 0;
+    const uint64_t parts[] = { fleet->linked, fleet->held, fleet->wide, fleet->member_count, fleet->finding_count };
+    uint64_t hash = hash_add(hash_of(parts, sizeof parts), fleet->sentence, strlen(fleet->sentence));
+
+    return hash_add(hash, fleet->regions, fleet->region_count * sizeof fleet->regions[0]);
+}
+
 uint64_t events_hash_states(const struct agent_view *view)
 {
     const struct verdict *verdict = &view->verdict;
@@ -134,7 +144,7 @@ static struct shared *make_change(struct events_channel *channel, const uint64_t
                                   struct report_change *change, struct report_extra *extra)
 {
     bool *changed = mem_alloc((view->check_count + 1) * sizeof *changed);
-    bool any = change->state || change->verdict || change->diagnosis;
+    bool any = change->state || change->verdict || change->diagnosis || change->fleet;
     struct shared *event = NULL;
 
     for (size_t i = 0; i < view->check_count; i++) {
@@ -168,8 +178,9 @@ static void refresh_status(struct events_channel *channel, const struct agent_vi
 {
     struct report_extra extra = extra_of(look);
     uint64_t names, state = events_hash_states(view), verdict = hash_verdict(view), diagnosis = hash_diagnosis(view, extra.full);
-    uint64_t *rows = mem_alloc((view->check_count + 1) * sizeof *rows);
-    struct report_change change = { state != channel->state, verdict != channel->verdict, diagnosis != channel->diagnosis, NULL };
+    uint64_t fleet = hash_fleet(view->fleet, look), *rows = mem_alloc((view->check_count + 1) * sizeof *rows);
+    struct report_change change = { state != channel->state, verdict != channel->verdict, diagnosis != channel->diagnosis,
+                                    fleet != channel->fleet, NULL };
 
     hash_checks(view, &extra, rows, &names);
     bool same = channel->parts && channel->names == names;
@@ -181,6 +192,7 @@ static void refresh_status(struct events_channel *channel, const struct agent_vi
     channel->state = state;
     channel->verdict = verdict;
     channel->diagnosis = diagnosis;
+    channel->fleet = fleet;
 }
 
 static struct shared *status_snapshot(const struct events_channel *channel, const struct agent_view *view, enum events_look look)

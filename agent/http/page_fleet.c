@@ -20,10 +20,12 @@ enum {
 
 /* Worst first. */
 static const struct kind {
-    const char *word;
+    const char *word, *name;
     enum state state;
-} kinds[] = { { "not_ready", STATE_FAIL },   { "silent", STATE_FAIL }, { "degraded", STATE_WARN }, { "starting", STATE_UNKNOWN },
-              { "draining", STATE_UNKNOWN }, { "ready", STATE_PASS },  { "left", STATE_UNKNOWN } };
+} kinds[] = { { "not_ready", "not ready", STATE_FAIL },  { "silent", "silent", STATE_FAIL },
+              { "degraded", "degraded", STATE_WARN },    { "starting", "starting", STATE_UNKNOWN },
+              { "draining", "draining", STATE_UNKNOWN }, { "ready", "ready", STATE_PASS },
+              { "left", "left", STATE_UNKNOWN } };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 struct row {
@@ -73,8 +75,8 @@ static void put_row(struct page *page, const struct table *table, const struct r
         page_text(page, member->region, NAME_BYTES);
         page_put(page, "</small>");
     }
-    page_printf(page, "<td class=%s>%s%s<td>", page_state_class(kinds[kind_of(member)].state), report_fleet_word(member),
-                strcmp(member->stand, "held") == 0 ? ", held" : "");
+    page_printf(page, "<td class=%s>%s%s%s<td>", page_state_class(kinds[kind_of(member)].state), member->watcher ? "watcher, " : "",
+                kinds[kind_of(member)].name, strcmp(member->stand, "held") == 0 ? ", held" : "");
     page_text(page, member->cause, NAME_BYTES);
     page_put(page, "<td>");
     page_time(page, member->since_at_ms);

@@ -25,6 +25,7 @@ void report_status_json(const struct agent_view *view, bool full, struct buf *ou
 /* As report_status_json; with the traces of that check (NULL: none), or with those of all checks' last rounds. */
 struct report_change {
     bool state, verdict, diagnosis; /* state: of a check, or the verdict's or the cause: not a figure alone */
+    bool fleet;                     /* what /status has of it, or how many of its members are in which state */
     const bool *checks;             /* one for each */
 };
 struct report_extra {

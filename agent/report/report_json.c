@@ -319,6 +319,8 @@ static void put_changed(struct json_out *json, const struct report_change *chang
         json_out_string(json, "verdict");
     if (change->diagnosis)
         json_out_string(json, "diagnosis");
+    if (change->fleet)
+        json_out_string(json, "fleet");
     for (size_t i = 0; i < check_count; i++)
         if (change->checks[i]) {
             json_out_string(json, "checks");
@@ -404,7 +406,7 @@ void report_status_json_with(const struct agent_view *view, const struct report_
         put_brokers(&json, view, extra);
     if (!extra->for_users && !extra->change)
         put_notifiers(&json, view, extra->full);
-    if (!extra->for_users && !extra->change && view->fleet)
+    if (!extra->for_users && (!extra->change || extra->change->fleet) && view->fleet)
         report_fleet_status(&json, view->fleet, extra->full);
     json_out_object_end(&json);
     (void)json_out_finish(&json);

@@ -156,6 +156,23 @@ static void a_snapshot_and_then_what_changes(void **state)
     assert_not_in(text, "\"name\":\"echo\"");
 }
 
+static void a_change_of_the_fleet_is_one(void **state)
+{
+    struct fleet_view fleet = { .group = "chat", .linked = true, .regions = { { .region = "eu", .ready = 2 } }, .region_count = 1 };
+    struct httpd_reader full = { 0 }, users = { 0 };
+    (void)state;
+    view.fleet = &fleet;
+    assert_in(next(EVENTS_FULL, &full), "\"fleet\":{\"group\":\"chat\"");
+    assert_not_in(next(EVENTS_USERS, &users), "fleet");
+    fleet.regions[0] = (struct fleet_region_view){ .region = "eu", .ready = 1, .silent = 1 };
+    await_news();
+    assert_in(next(EVENTS_FULL, &full), "\"changed\":[\"fleet\"]");
+    assert_string_equal(next(EVENTS_USERS, &users), "");
+    await_news();
+    assert_string_equal(next(EVENTS_FULL, &full), "");
+    view.fleet = NULL;
+}
+
 static void news_that_is_none_to_a_reader_is_not_sent(void **state)
 {
     struct httpd_reader full = { 0 }, reasons = { 0 };
@@ -277,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(a_snapshot_and_then_what_changes),
+        TEST(a_change_of_the_fleet_is_one),
         TEST(news_that_is_none_to_a_reader_is_not_sent),
         TEST(who_was_too_slow_or_sees_more_now_begins_again),
         TEST(other_checks_are_a_snapshot),

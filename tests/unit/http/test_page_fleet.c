@@ -87,7 +87,7 @@ static void make_five(size_t i, struct fleet_member_view *out)
     out->cause = i == 0 ? "server_hung" : i == 2 ? "server_down" : "";
     out->have_connections = i == 1;
     out->connections = 1204;
-    out->twin = i == 4;
+    out->twin = out->watcher = i == 4;
     out->since_at_ms = NOW - 60000 * (int64_t)i;
 }
 
@@ -120,7 +120,7 @@ static void it_says_who_is_in_which_state(void **state)
     assert_in(text, "<bdi>chat-2</bdi><td class=bad>not ready<td>");
     assert_in(text, "<td>server_down");
     assert_in(text, "<bdi>chat-3</bdi><td class=bad>silent<td>");
-    assert_in(text, "<bdi>chat-4</bdi> <span class=bad>twice</span><td class=none>draining<td>");
+    assert_in(text, "<bdi>chat-4</bdi> <span class=bad>twice</span><td class=none>watcher, draining<td>");
     assert_in(text, "<time datetime=2026-11-26T10:59:00Z>10:59:00 UTC</time>");
     assert_in(text, "<span class=warn>This instance:</span> <bdi>held in rotation: without it 1 would remain");
     assert_true(strstr(text, "chat-2") < strstr(text, "<b>south"));
@@ -220,13 +220,13 @@ static void the_matrix_is_a_picture_and_words(void **state)
     const char *text = look_at(true, false);
     assert_in(text, "<code>instance_publishes_nothing</code></span> <bdi>nobody receives anything from chat-3</bdi> <em>Look at "
                     "its broker</em>");
-    /* Of chat-0: itself, some of chat-1, all of chat-2, nothing of chat-3; chat-4 drains, and is not known. */
+    /* Of chat-0: itself, some of chat-1, all of chat-2, nothing of chat-3; chat-4 only watches. */
     assert_in(
         text,
-        "<svg class=cells viewBox='0 0 50 10' aria-hidden=true><path class=none d='M45 5h0.1'/><path class=all d='M25 5h0.1'/>"
+        "<svg class=cells viewBox='0 0 40 10' aria-hidden=true><path class=all d='M25 5h0.1'/>"
         "<path class=warn d='M15 5h0.1'/><path class=bad d='M35 5h0.1'/></svg><td>from 2 of 3; nothing from chat-3; not all from "
         "chat-1");
-    assert_in(text, "<path class=none d='M5 5h20.1M45 5h0.1'/></svg><td>not known yet");
+    assert_in(text, "<path class=none d='M5 5h20.1'/></svg><td>not known yet");
     text = look_at(false, false);
     assert_in(text, "nobody receives anything from an instance");
     assert_in(text, "nothing from number 4; not all from number 2");
