@@ -206,7 +206,7 @@ static void put_findings(struct page *page, const struct fleet_view *fleet, size
         page_text(page, finding->cause, NAME_BYTES);
         page_put(page, "</code></span> <bdi>");
         page_text(page, page->texts ? finding->sentence : finding->plain, SENTENCE_BYTES);
-        page_put(page, "</bdi> <em>");
+        page_put(page, "</bdi><br><em>");
         page_text(page, finding->advice, SENTENCE_BYTES);
         page_put(page, "</em></p>");
     }
@@ -223,7 +223,9 @@ static void put_head(struct page *page, const struct fleet_view *fleet)
     page_put(page, "</bdi> by <bdi>");
     page_text(page, fleet->broker, NAME_BYTES);
     page_printf(page, "</bdi></div><div><dt>Linked<dd>%s</div><div><dt>min_ready<dd>%s</div></dl>", fleet->linked ? "yes" : "no",
-                *fleet->min_ready ? fleet->min_ready : "off");
+                fleet->watcher      ? "none: this agent only watches"
+                : *fleet->min_ready ? fleet->min_ready
+                                    : "off");
 }
 
 void page_fleet(struct page *page)

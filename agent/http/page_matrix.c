@@ -8,7 +8,8 @@
 
 enum { GRID_MAX = 24, NAMES_MAX = 3 };
 
-enum mark { MARK_UNKNOWN, MARK_LIT, MARK_PARTIAL, MARK_DARK, MARK_SELF, MARKS = MARK_SELF };
+enum mark { MARK_UNKNOWN, MARK_LIT, MARK_PARTIAL, MARK_DARK, MARK_SELF };
+enum { MARKS = MARK_SELF }; /* that are drawn */
 
 struct grid {
     size_t count;

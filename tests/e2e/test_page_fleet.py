@@ -1,7 +1,9 @@
 """The fleet on the page, in a real browser: three agents beside their servers, of which one is broken while another one's page is open; then the broker
-goes. The screenshots are kept in the build folder."""
+goes; and three of which one hears no other. The screenshots are kept in the build folder."""
+import contextlib
 import signal
 
+import test_fleet_matrix
 from test_fleet import broker, cause, group
 from test_page import LIVE, SHOTS, assert_good, browser, url_of  # noqa: F401 (browser is a fixture)
 
@@ -41,4 +43,23 @@ def test_a_fault_of_another_instance(browser, tool, tmp_path):  # noqa: F811
         page.wait("document.querySelector('#fleet').innerText.includes('Not linked')")
         page.look(SHOTS / "fleet-not-linked", "light", 1280)
         assert_good(page)
+        page.close()
+
+
+def shows(text):
+    return f"document.querySelector('#fleet').innerText.includes('{text}')"
+
+
+def test_a_server_loses_its_subscription(browser, tool, tmp_path):  # noqa: F811
+    with contextlib.ExitStack() as stack, test_fleet_matrix.group(tool, tmp_path, stack) as (bus, _, _, _, ids, children):
+        page = browser.open("matrix", url_of(children[0]))
+        page.wait("[...document.querySelectorAll('#fleet .cells')].filter(e => e.closest('tr').cells[2].textContent === 'from 2 of 2').length === 3")
+        bus.do("CLIENT", "KILL", "ID", ids[1])
+        page.wait(shows("instance_receives_nothing chat-1 receives nothing"), test_fleet_matrix.PATIENCE)
+        page.wait(shows("from 0 of 2; nothing from chat-0, chat-2"), test_fleet_matrix.PATIENCE)
+        page.wait_word("Ready")
+        assert_good(page)
+        for theme, width in (("light", 1280), ("dark", 320), ("dark", 2560)):
+            page.look(SHOTS / "fleet-matrix", theme, width)
+        page.look(SHOTS / "fleet-matrix", "light", 800, "print")
         page.close()

@@ -218,7 +218,7 @@ static void the_matrix_is_a_picture_and_words(void **state)
                                                           .plain = "nobody receives anything from an instance",
                                                           .advice = "Look at its broker" };
     const char *text = look_at(true, false);
-    assert_in(text, "<code>instance_publishes_nothing</code></span> <bdi>nobody receives anything from chat-3</bdi> <em>Look at "
+    assert_in(text, "<code>instance_publishes_nothing</code></span> <bdi>nobody receives anything from chat-3</bdi><br><em>Look at "
                     "its broker</em>");
     /* Of chat-0: itself, some of chat-1, all of chat-2, nothing of chat-3; chat-4 only watches. */
     assert_in(
