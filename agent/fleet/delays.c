@@ -71,10 +71,10 @@ static unsigned region_of(const char *const *regions, size_t count, const char *
 
 static size_t read_lines(const struct line *lines, size_t count, size_t region_count, struct sample *samples)
 {
-    size_t found = 0;
+    size_t found = 0, read = 0;
 
     for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < lines[i].count && found < DELAYS_READ_MAX; j++) {
+        for (size_t j = 0; j < lines[i].count && found < DELAYS_READ_MAX && read < DELAYS_CELLS_MAX; j++, read++) {
             const struct line wanted = { .who = lines[i].row[j].who };
             const struct line *from = bsearch(&wanted, lines, count, sizeof *lines, by_who);
             int32_t error_ms;

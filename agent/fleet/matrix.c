@@ -25,7 +25,7 @@ struct node { /* one agent */
 
 struct grid {
     struct node *nodes; /* sorted by who */
-    size_t count, cells;
+    size_t count, cells, row_max;
     struct node **sources; /* of all cells, row by row */
     const char *regions[MATRIX_REGIONS_MAX];
     unsigned region_count;
@@ -69,11 +69,11 @@ static void add(struct grid *grid, const struct matrix_own *one)
     grid->nodes[grid->count++] = (struct node){ .id = one->id,
                                                 .region = one->region,
                                                 .row = one->row,
-                                                .row_count = one->row_count,
+                                                .row_count = one->row_count < grid->row_max ? one->row_count : grid->row_max,
                                                 .beats = one->beats,
                                                 .who = fleet_hash(one->id),
                                                 .region_at = region_of(grid, one->region) };
-    grid->cells += one->row_count;
+    grid->cells += grid->nodes[grid->count - 1].row_count;
 }
 
 static int by_who(const void *a, const void *b)
@@ -283,6 +283,7 @@ size_t matrix_judge(const struct matrix_own *own, const struct members *members,
     struct findings findings = { .out = out, .max = max };
 
     grid->nodes = mem_alloc((members_count(members) + 1) * sizeof *grid->nodes);
+    grid->row_max = 1 + MATRIX_CELLS_READ_MAX / (members_count(members) + 1);
     if (own->counts)
         add(grid, own);
     for (size_t i = 0; i < members_count(members); i++) {

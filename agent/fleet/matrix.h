@@ -8,7 +8,7 @@
  *   a dark column   at least two others, who do receive, have nothing from it     instance_publishes_nothing
  *   a dark block    one region has nothing of another, by at least two cells      regions_cut; who receives nothing at all is no witness
  *   lost channels   several lose the same ones while they deliver others; or one does, and others deliver them          shard_lost
- * Rows of members that are silent, begin, drain, watch or have left are not read, and nor are their columns. Two agents alone cannot tell a
+ * At most MATRIX_CELLS_READ_MAX cells are read at once, of each row as many. Rows of members that are silent, begin, drain, watch or have left are not read, and nor are their columns. Two agents alone cannot tell a
  * dark row from a dark column: nothing is said.
  */
 #ifndef WSHEALTHD_FLEET_MATRIX_H
@@ -16,7 +16,7 @@
 
 #include "agent/fleet/members.h"
 
-enum { MATRIX_REGIONS_MAX = 16, MATRIX_WITNESSES_MIN = 2, MATRIX_LOST_MIN = 2 };
+enum { MATRIX_REGIONS_MAX = 16, MATRIX_WITNESSES_MIN = 2, MATRIX_LOST_MIN = 2, MATRIX_CELLS_READ_MAX = 32768 };
 
 enum matrix_cause { MATRIX_RECEIVES_NOTHING, MATRIX_PUBLISHES_NOTHING, MATRIX_REGIONS_CUT, MATRIX_SHARD_LOST, MATRIX_CAUSE_COUNT };
 /* As in the list of causes: "instance_receives_nothing", "instance_publishes_nothing", "regions_cut", "shard_lost". */

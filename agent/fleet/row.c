@@ -37,7 +37,8 @@ static uint32_t unheard(const struct fleet_heard *heard, const struct members *m
                         uint64_t now_ms)
 {
     const struct summary_beats *beats = &member->beats;
-    uint64_t span_ms = (uint64_t)beats->window_ms + ROW_SLACK_MS;
+    uint64_t age_ms = now_ms > member->heard_ms ? now_ms - member->heard_ms : 0; /* the window ended when it said so */
+    uint64_t span_ms = (uint64_t)beats->window_ms + age_ms + ROW_SLACK_MS;
     bool known = place < heard->count;
 
     if (!beats->count || !heard->whole || !heard->beats.window_ms || beats->channels != heard->beats.channels ||

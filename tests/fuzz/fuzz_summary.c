@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "agent/base/mem.h"
+#include "agent/fleet/delays.h"
+#include "agent/fleet/findings.h"
 #include "agent/fleet/members.h"
 #include "agent/fleet/min_ready.h"
+#include "agent/fleet/row.h"
 #include "agent/fleet/together.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -26,6 +29,34 @@ static void check_line(struct slice line)
     buf_fini(&twice);
 }
 
+/* Rows and published heartbeats of anybody, with one that has heard some of them. */
+static void check_matrix(const struct members *members, uint64_t now_ms)
+{
+    static const char *const regions[] = { "eu-west", "us" };
+    static struct fleet_heard heard;
+    static struct findings_kept kept;
+    struct summary_source row[SUMMARY_ROW_MAX];
+    struct fleet_delay_view delays[FLEET_VIEW_DELAYS_MAX];
+    struct matrix_finding found[FINDINGS_MAX];
+    size_t turn = 0, count;
+
+    heard.count = 1;
+    heard.cells[0].who = members_count(members) ? members_at(members, 0)->who : 1;
+    heard.cells[0].lost = 3;
+    heard.whole = true;
+    heard.able_ms = UINT32_MAX;
+    heard.beats = (struct summary_beats){ .count = 1, .window_ms = 1, .channels = 0x5b0c91e4 };
+    count = row_make(&heard, members, now_ms, &turn, row);
+    panic_if(count > SUMMARY_ROW_MAX);
+    const struct matrix_own own = { "own", "us", true, row, count, &heard.beats };
+    count = matrix_judge(&own, members, now_ms, found, FINDINGS_MAX);
+    for (size_t i = 0; i < count && i < FINDINGS_MAX; i++)
+        panic_if(!found[i].who && found[i].cause != MATRIX_SHARD_LOST);
+    findings_note(&kept, found, count < FINDINGS_MAX ? count : FINDINGS_MAX, now_ms, NULL, NULL);
+    panic_if(kept.count > FINDINGS_MAX);
+    panic_if(delays_by_region(&own, members, regions, 2, delays) > FLEET_VIEW_DELAYS_MAX);
+}
+
 static void check_table(struct members *members, uint64_t now_ms)
 {
     struct min_ready min_ready = { 0 };
@@ -35,6 +66,7 @@ static void check_table(struct members *members, uint64_t now_ms)
     };
     struct together_own own = { .settled = true, .counts = true, .fault = true, .cause = "x", .fault_since_ms = now_ms };
 
+    check_matrix(members, now_ms);
     together_judge(&together, members, &own, now_ms);
     min_ready_decide(&min_ready, members, &input);
     for (size_t i = 0; i < members_count(members); i++) {

@@ -97,6 +97,8 @@ static void test_who_is_heard_by_nobody(void **state)
     heard.cells[0].quiet_ms = 13000;
     make(2);
     assert_int_equal(row[0].lost, 4);
+    assert_int_equal(row_make(&heard, members, 1001, &turn, row), 2); /* what it said is a moment old */
+    assert_int_equal(row[0].lost, 0);
 }
 
 static void test_a_large_group_takes_turns(void **state)
