@@ -107,8 +107,9 @@ size_t delays_by_region(const struct matrix_own *own, const struct members *memb
     for (size_t i = 0; i < found && count < FLEET_VIEW_DELAYS_MAX; i += same) {
         for (same = 1; i + same < found && samples[i + same].pair == samples[i].pair;)
             same++;
-        out[count++] = (struct fleet_delay_view){ regions[samples[i].pair / region_count], regions[samples[i].pair % region_count],
-                                                  (double)samples[i + same / 2].late_ms / MS_A_SECOND };
+        const struct sample *median = &samples[i + same / 2];
+        out[count++] = (struct fleet_delay_view){ regions[median->pair / region_count], regions[median->pair % region_count],
+                                                  (double)median->late_ms / MS_A_SECOND };
     }
     mem_free(samples);
     mem_free(lines);
