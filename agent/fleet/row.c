@@ -1,6 +1,8 @@
 /* This agent's row of the matrix (agent/fleet/row.h). Called for each summary and each judgement. Owns nothing. */
 #include "agent/fleet/row.h"
 
+#include <string.h>
+
 int32_t row_gap(const struct member *member)
 {
     bool before = member->gap_ms[1] != SUMMARY_UNKNOWN && member->gap_ms[1] < member->gap_ms[0];
@@ -38,13 +40,14 @@ static uint32_t unheard(const struct fleet_heard *heard, const struct members *m
 {
     const struct summary_beats *beats = &member->beats;
     uint64_t age_ms = now_ms > member->heard_ms ? now_ms - member->heard_ms : 0; /* the window ended when it said so */
-    uint64_t span_ms = (uint64_t)beats->window_ms + age_ms + ROW_SLACK_MS;
+    uint64_t window_ms = beats->window_ms > ROW_WINDOW_MS ? beats->window_ms : ROW_WINDOW_MS,
+             span_ms = window_ms + age_ms + ROW_SLACK_MS;
     bool known = place < heard->count;
 
     if (!beats->count || !heard->whole || !heard->beats.window_ms || beats->channels != heard->beats.channels ||
         heard->able_ms < span_ms || !member_is_fresh(members, member, now_ms) || (known && heard->cells[place].quiet_ms < span_ms))
         return 0;
-    return known || !others_hear(members, member->who) ? beats->count : 0;
+    return known || (strcmp(member->region, heard->region) == 0 && !others_hear(members, member->who)) ? beats->count : 0;
 }
 
 static struct summary_source cell_of(const struct fleet_heard *heard, const struct members *members, const struct member *member,
@@ -63,7 +66,7 @@ static struct summary_source cell_of(const struct fleet_heard *heard, const stru
     return cell;
 }
 
-/* First those of whom something was heard, then the others; from where the last row ended. */
+/* First those who publish or were heard, then the others; from where the last row ended. */
 size_t row_make(const struct fleet_heard *heard, const struct members *members, uint64_t now_ms, size_t *turn,
                 struct summary_source out[SUMMARY_ROW_MAX])
 {
@@ -73,9 +76,9 @@ size_t row_make(const struct fleet_heard *heard, const struct members *members, 
         for (size_t i = 0; i < all && count < max; i++) {
             size_t at = (*turn + i) % all;
             const struct member *member = members_at(members, at);
-            bool was_heard = place_of(heard, member->who) < heard->count;
+            bool speaks = member->beats.count || place_of(heard, member->who) < heard->count;
 
-            if (!member_counts(member) || was_heard != (pass == 0))
+            if (!member_counts(member) || speaks != (pass == 0))
                 continue;
             out[count++] = cell_of(heard, members, member, now_ms);
             next = at + 1;

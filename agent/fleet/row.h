@@ -4,15 +4,15 @@
  *
  * A member gets a cell for what was heard of it, and for the gap of its summaries (from which the clocks' difference comes). Who publishes to nobody is heard
  * by nobody: where a member says that it has published on the same channels as this agent, and nothing of it came all that time, on the WebSocket or
- * on the agent's own subscriptions, what it published is lost. That is said only where this agent has heard it before or no other member does:
- * regions whose brokers are not meant to be connected are no fault.
+ * on the agent's own subscriptions, what it published is lost. That is said only where this agent has heard it before, or it is of this agent's region and no
+ * other member hears it: regions whose brokers are not meant to be connected are no fault, and nor is a region with one member.
  */
 #ifndef WSHEALTHD_FLEET_ROW_H
 #define WSHEALTHD_FLEET_ROW_H
 
 #include "agent/fleet/members.h"
 
-enum { ROW_HEARD_MAX = 64, ROW_MANY_MAX = 8, ROW_MANY = 256, ROW_SLACK_MS = 3000 };
+enum { ROW_HEARD_MAX = 64, ROW_MANY_MAX = 8, ROW_MANY = 256, ROW_SLACK_MS = 3000, ROW_WINDOW_MS = 10000 };
 
 struct fleet_heard {
     struct {
@@ -25,6 +25,7 @@ struct fleet_heard {
     uint64_t able_ms;           /* so long its own subscriptions have been whole; 0: they are not */
     struct summary_beats beats; /* its own */
     const char *shard_names[SUMMARY_SHARDS_MAX];
+    const char *region; /* this agent's */
 };
 
 /* At most SUMMARY_ROW_MAX cells, in groups of more than ROW_MANY members ROW_MANY_MAX of them; from row to row others, where there is no room for all.

@@ -247,7 +247,7 @@ static void add_heard(struct fleet_heard *all, struct heard *heard, bool first, 
 static void hear(struct agent_fleet *fleet)
 {
     struct agent *agent = fleet->agent;
-    struct fleet_heard heard = { .whole = true };
+    struct fleet_heard heard = { .whole = true, .region = agent->generation->conf->region };
     uint64_t now_ms = clock_now_ms();
     bool first = true;
 

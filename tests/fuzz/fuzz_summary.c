@@ -41,6 +41,7 @@ static void check_matrix(const struct members *members, uint64_t now_ms)
     size_t turn = 0, count;
 
     heard.count = 1;
+    heard.region = "us";
     heard.cells[0].who = members_count(members) ? members_at(members, 0)->who : 1;
     heard.cells[0].lost = 3;
     heard.whole = true;

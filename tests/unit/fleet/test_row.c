@@ -18,6 +18,7 @@ static int begin(void **state)
     memset(&heard, 0, sizeof heard);
     heard.whole = true;
     heard.able_ms = 100000;
+    heard.region = "eu-west";
     heard.beats = (struct summary_beats){ .count = 5, .window_ms = 10000, .channels = 7 };
     return 0;
 }
@@ -39,6 +40,13 @@ static void join(const char *id, uint64_t seq, uint32_t channels, const char *he
     if (hears)
         summary.row[summary.row_count++] =
             (struct summary_source){ .who = fleet_hash(hears), .got = 3, .late_ms = SUMMARY_UNKNOWN, .gap_ms = SUMMARY_UNKNOWN };
+    group_hear(members, &summary, 1000);
+}
+
+static void join_without_beats(const char *id)
+{
+    const struct summary summary = group_summary(id, 1);
+
     group_hear(members, &summary, 1000);
 }
 
@@ -101,6 +109,56 @@ static void test_who_is_heard_by_nobody(void **state)
     assert_int_equal(row[0].lost, 0);
 }
 
+/* Regions may have brokers of their own: where this agent has never heard the only one of another region, nothing follows. */
+static void test_the_only_one_of_its_region(void **state)
+{
+    (void)state;
+    heard.region = "us";
+    join("b", 1, 7, NULL);
+    make(1);
+    assert_int_equal(row[0].lost, 0);
+    hear("b", 0, 0, 13000); /* until now it came */
+    make(1);
+    assert_int_equal(row[0].lost, 4);
+}
+
+/* Who has just begun has a short window, and others ten seconds at least. */
+static void test_a_short_window_is_no_hurry(void **state)
+{
+    struct summary summary = group_summary("b", 1);
+
+    (void)state;
+    summary.beats = (struct summary_beats){ .count = 4, .window_ms = 500, .channels = 7 };
+    group_hear(members, &summary, 1000);
+    hear("b", 0, 0, 12999);
+    make(1);
+    assert_int_equal(row[0].lost, 0);
+    heard.cells[0].quiet_ms = 13000;
+    make(1);
+    assert_int_equal(row[0].lost, 4);
+}
+
+/* Nobody hears it, and so its cell must not wait for room behind those that are heard. */
+static void test_who_publishes_has_a_turn(void **state)
+{
+    char id[16];
+    bool found = false;
+
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        snprintf(id, sizeof id, "m-%d", i);
+        join(id, 1, 7, NULL);
+        hear(id, 1, 0, 1);
+    }
+    join("new", 1, 7, NULL);
+    for (int i = 0; i < 4 && !found; i++) {
+        make(SUMMARY_ROW_MAX);
+        for (int j = 0; j < SUMMARY_ROW_MAX; j++)
+            found = found || (row[j].who == fleet_hash("new") && row[j].lost == 4);
+    }
+    assert_true(found);
+}
+
 static void test_a_large_group_takes_turns(void **state)
 {
     char id[16];
@@ -109,7 +167,7 @@ static void test_a_large_group_takes_turns(void **state)
     (void)state;
     for (int i = 0; i < 40; i++) {
         snprintf(id, sizeof id, "m-%d", i);
-        join(id, 1, 9, NULL);
+        join_without_beats(id);
     }
     hear("m-39", 1, 0, 1);
     make(SUMMARY_ROW_MAX);
@@ -251,6 +309,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_each_member_has_a_cell, begin, end),
         cmocka_unit_test_setup_teardown(test_who_is_heard_by_nobody, begin, end),
         cmocka_unit_test_setup_teardown(test_a_large_group_takes_turns, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_only_one_of_its_region, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_short_window_is_no_hurry, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_publishes_has_a_turn, begin, end),
         cmocka_unit_test(test_a_finding_must_last),
         cmocka_unit_test(test_findings_are_bounded),
         cmocka_unit_test(test_a_wrong_clock_is_taken_off),
