@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { SLOT_MIN_MS = 2500, SLOT_MAX_MS = 12000, SILENT_MS = 60000, TURN_MS = 120000, SWEEP_MS = 200 };
+enum { SLOT_MIN_MS = 2500, SLOT_MAX_MS = 60000, SILENT_MS = 60000, TURN_MS = 120000, SWEEP_MS = 200 };
 
 /* Both legs tell when they had a message: one may be handed on later than another that came after it. */
 static uint64_t ago(uint64_t now_ms, uint64_t then_ms)
@@ -41,7 +41,7 @@ static void turn(struct heard_source *source, uint64_t now_ms)
         source->slots[source->slot].late_ms = HEARD_UNKNOWN;
         if (source->slot == 0) {
             source->gap_ms[1] = source->gap_ms[0];
-            source->gap_ms[0] = 0;
+            source->gap_ms[0] = source->longest_ms = 0;
         }
     }
 }
@@ -50,8 +50,14 @@ static void heard_at(struct heard_source *source, uint64_t now_ms)
 {
     uint64_t gap_ms = source->last_ms ? ago(now_ms, source->last_ms) : 0;
 
-    if (gap_ms > source->gap_ms[0])
-        source->gap_ms[0] = gap_ms > SLOT_MAX_MS ? SLOT_MAX_MS : (uint32_t)gap_ms;
+    if (gap_ms > SLOT_MAX_MS)
+        gap_ms = SLOT_MAX_MS;
+    if (gap_ms > source->longest_ms) {
+        source->gap_ms[0] = source->longest_ms;
+        source->longest_ms = (uint32_t)gap_ms;
+    } else if (gap_ms > source->gap_ms[0]) {
+        source->gap_ms[0] = (uint32_t)gap_ms;
+    }
     source->last_ms = now_ms > source->last_ms ? now_ms : source->last_ms;
     turn(source, now_ms);
 }

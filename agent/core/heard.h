@@ -4,7 +4,7 @@
  *
  * *got*: it came on the WebSocket. *lost*: the agent's own subscription at the broker had it, the WebSocket did not within the time allowed, and the server
  * has answered a ping that was sent later. What came while either subscription was missing, or was new, says nothing.
- * Counts are of a window of about four intervals of the source, from 10 s to a minute.
+ * Counts are of a window of about four intervals of the source, from 10 s to five minutes. One long silence (a restart, an outage) makes it no longer.
  *
  * Bounds: HEARD_SOURCES_MAX sources; one that has been silent for long, or has had its turn, makes room for another. HEARD_PENDING_MAX heartbeats are
  * awaited at once; further ones are only counted when they come.
@@ -22,7 +22,8 @@ enum { HEARD_SOURCES_MAX = 64, HEARD_PENDING_MAX = 128, HEARD_SLOTS = 5, HEARD_S
 struct heard_source {
     uint32_t who; /* heartbeat_who_of */
     uint64_t since_ms, last_ms, slot_ms;
-    uint32_t gap_ms[2]; /* the longest time between its heartbeats: of this window, and of the one before */
+    uint32_t longest_ms,
+        gap_ms[2]; /* between its heartbeats: the longest of this window; the second longest, and that of the window before */
     unsigned slot;
     struct {
         uint16_t got, lost;

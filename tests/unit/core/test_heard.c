@@ -108,6 +108,31 @@ static void test_the_window_follows_the_pace(void **state)
     assert_int_equal(sum_at(1, 80000 + 61000).got, 0);
 }
 
+/* A restart or an outage of the broker is one long silence: what came before it is forgotten as soon as ever. */
+static void test_one_silence_makes_the_window_no_longer(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 30; i++)
+        websocket(1, i, 1000 + 1000 * i);
+    for (uint64_t i = 0; i < 8; i++)
+        control(1, 100 + i, 50000 + 1000 * i); /* 20 s later, and the server passes nothing on */
+    heard.proved_ms = 90000;
+    heard_sweep(&heard, 58500);
+    heard_sweep(&heard, 59000);
+    assert_int_equal(sum_at(0, 59000).got, 0);
+    assert_int_equal(sum_at(0, 59000).lost, 8);
+}
+
+/* Four intervals of a minute: what is lost for good is seen as that. */
+static void test_the_window_of_a_slow_pace(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 12; i++)
+        websocket(1, i, 1000 + 60000 * i);
+    assert_in_range(sum_at(0, 661000 + 59000).got, 4, 5);
+    assert_int_equal(sum_at(0, 661000 + 301000).got, 0);
+}
+
 static void test_who_was_silent_longest_makes_room(void **state)
 {
     (void)state;
@@ -163,6 +188,8 @@ int main(void)
         cmocka_unit_test_setup(test_lost_needs_time_and_a_living_connection, begin),
         cmocka_unit_test_setup(test_a_new_subscription_expects_nothing, begin),
         cmocka_unit_test_setup(test_the_window_follows_the_pace, begin),
+        cmocka_unit_test_setup(test_one_silence_makes_the_window_no_longer, begin),
+        cmocka_unit_test_setup(test_the_window_of_a_slow_pace, begin),
         cmocka_unit_test_setup(test_who_was_silent_longest_makes_room, begin),
         cmocka_unit_test_setup(test_it_is_bounded, begin),
         cmocka_unit_test(test_a_long_id_keeps_its_number),
