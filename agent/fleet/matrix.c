@@ -21,6 +21,7 @@ struct node { /* one agent */
     uint32_t column_lit, column_dark; /* cells of its column, in rows that are not dark */
     bool dark_row, dark_column;
     uint32_t shards_lost, shard; /* its own channels */
+    const struct node *read_by;  /* whose row had a cell of it last */
 };
 
 struct grid {
@@ -83,13 +84,16 @@ static int by_who(const void *a, const void *b)
     return left->who < right->who ? -1 : left->who > right->who;
 }
 
-/* NULL: nobody that is read; or this node itself, whose own delivery check says more. */
+/* NULL: nobody that is read; or this node itself, whose own delivery check says more; or a second cell of one source. */
 static struct node *source_of(const struct grid *grid, const struct node *node, const struct summary_source *cell)
 {
     const struct node wanted = { .who = cell->who };
     struct node *source = bsearch(&wanted, grid->nodes, grid->count, sizeof *grid->nodes, by_who);
 
-    return source == node ? NULL : source;
+    if (!source || source == node || source->read_by == node)
+        return NULL;
+    source->read_by = node;
+    return source;
 }
 
 bool matrix_is_lit(const struct summary_source *cell)
@@ -161,7 +165,7 @@ static void tell(struct findings *findings, const struct matrix_finding *finding
     findings->count++;
 }
 
-static void find_rows(struct grid *grid, struct findings *findings)
+static void find_instances(struct grid *grid, struct findings *findings)
 {
     each_cell(grid, count_lit);
     each_cell(grid, count_missed);
@@ -169,21 +173,19 @@ static void find_rows(struct grid *grid, struct findings *findings)
         struct node *node = &grid->nodes[i];
 
         node->dark_row = node->row_lit == 0 && node->row_missed > 0;
-        if (node->dark_row)
-            tell(findings, &(struct matrix_finding){ MATRIX_RECEIVES_NOTHING, node->id, NULL, node->row_dark, 0 });
     }
-}
-
-static void find_columns(struct grid *grid, struct findings *findings)
-{
     each_cell(grid, count_column);
     for (size_t i = 0; i < grid->count; i++) {
         struct node *node = &grid->nodes[i];
 
-        node->dark_column = node->column_lit == 0 && node->column_dark >= MATRIX_WITNESSES_MIN;
-        if (node->dark_column)
-            tell(findings, &(struct matrix_finding){ MATRIX_PUBLISHES_NOTHING, node->id, NULL, node->column_dark, 0 });
+        node->dark_column = node->column_lit == 0 && node->column_dark >= MATRIX_WITNESSES_MIN && node->beats && node->beats->count;
+        if (node->dark_row && !node->dark_column)
+            tell(findings, &(struct matrix_finding){ MATRIX_RECEIVES_NOTHING, node->id, NULL, node->row_dark, 0 });
     }
+    for (size_t i = 0; i < grid->count; i++)
+        if (grid->nodes[i].dark_column)
+            tell(findings,
+                 &(struct matrix_finding){ MATRIX_PUBLISHES_NOTHING, grid->nodes[i].id, NULL, grid->nodes[i].column_dark, 0 });
 }
 
 static void find_blocks(struct grid *grid, struct findings *findings)
@@ -295,8 +297,7 @@ size_t matrix_judge(const struct matrix_own *own, const struct members *members,
     if (!is_fine(grid)) {
         qsort(grid->nodes, grid->count, sizeof *grid->nodes, by_who);
         find_sources(grid);
-        find_rows(grid, &findings);
-        find_columns(grid, &findings);
+        find_instances(grid, &findings);
         find_blocks(grid, &findings);
         find_shards(grid, &findings);
         mem_free(grid->sources);

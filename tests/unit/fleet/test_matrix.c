@@ -5,6 +5,8 @@
 
 enum { SIDE_MAX = 6 };
 
+static const struct summary_beats speaks = { .count = 9, .window_ms = 10000 };
+
 /* A line for each receiver, a character for each source: '#' lit, '.' dark, ' ' nothing known. Agents a, b, c, … of which the first is this one; regions:
  * a letter for each. Findings in order: "receives b", "publishes c", "cut e<w" (e has nothing from w). */
 struct picture {
@@ -36,6 +38,7 @@ static struct members *hear_all(const struct picture *picture)
         summary.region[0] = picture->regions[i];
         summary.region[1] = 0;
         summary.row_count = fill(picture->rows[i], summary.row);
+        summary.beats = speaks;
         group_hear(members, &summary, 1000);
     }
     return members;
@@ -59,7 +62,9 @@ static void check(const struct picture *picture)
     struct members *members = hear_all(picture);
     struct summary_source row[SIDE_MAX];
     char region[2] = { picture->regions[0], 0 }, text[256];
-    struct matrix_own own = { .id = "a", .region = region, .counts = true, .row = row, .row_count = fill(picture->rows[0], row) };
+    struct matrix_own own = {
+        .id = "a", .region = region, .counts = true, .row = row, .row_count = fill(picture->rows[0], row), .beats = &speaks
+    };
     struct matrix_finding findings[8];
     size_t count = matrix_judge(&own, members, 1000, findings, 8);
 
@@ -85,11 +90,45 @@ static void test_pictures(void **state)
         { { "....", "....", "....", "...." }, "eeww", "" },
         { { "   ", "###", "###" }, "eee", "" },
         { { "#  ", "#  ", "#  " }, "eee", "" },
+        { { "##.", "##.", "..#" }, "eee", "publishes c" }, /* c has another broker: its server does pass on */
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof pictures / sizeof pictures[0]; i++)
         check(&pictures[i]);
+}
+
+/* A row that says of one agent many times that nothing comes is one witness; and who says of itself that it publishes nothing is not missed. */
+static void test_witnesses_are_counted_once(void **state)
+{
+    const uint32_t b = fleet_hash("b"), c = fleet_hash("c");
+    const struct summary_source own_row[] = { { .who = b, .got = 3 } };
+    const struct matrix_own own = { "a", "e", true, own_row, 1, &speaks };
+    struct members *members = group_table("a");
+    struct summary summary = group_summary("b", 1);
+    struct matrix_finding findings[2];
+
+    (void)state;
+    summary.beats = speaks;
+    summary.row[0] = (struct summary_source){ .who = fleet_hash("a"), .got = 3 };
+    for (summary.row_count = 1; summary.row_count < SUMMARY_ROW_MAX; summary.row_count++)
+        summary.row[summary.row_count] = (struct summary_source){ .who = c, .lost = 3 };
+    group_hear(members, &summary, 1000);
+    summary = group_summary("c", 1);
+    summary.beats = speaks;
+    group_hear(members, &summary, 1000);
+    assert_int_equal(matrix_judge(&own, members, 1000, findings, 2), 0);
+
+    summary = group_summary("d", 1);
+    summary.row[0] = (struct summary_source){ .who = b, .got = 3 };
+    summary.row[1] = (struct summary_source){ .who = c, .lost = 3 };
+    summary.row_count = 2;
+    group_hear(members, &summary, 1000);
+    assert_int_equal(matrix_judge(&own, members, 1000, findings, 2), 1);
+    summary = group_summary("c", 2);
+    group_hear(members, &summary, 1000);
+    assert_int_equal(matrix_judge(&own, members, 1000, findings, 2), 0);
+    members_free(members);
 }
 
 static void test_names(void **state)
@@ -162,10 +201,8 @@ static void test_lost_channels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_lost_heartbeat_is_none),
-        cmocka_unit_test(test_lost_channels),
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_one_lost_heartbeat_is_none), cmocka_unit_test(test_lost_channels), cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_witnesses_are_counted_once), cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
