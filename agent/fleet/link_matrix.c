@@ -112,6 +112,8 @@ static void judge(struct fleet_link *link, uint64_t now_ms)
         regions[i] = link->regions[i];
     if (fleet_link_is_linked(link))
         count = matrix_judge(&own, link->members, now_ms, found, FOUND_MAX);
+    else
+        link->findings.count = 0; /* it is not over: nothing is known any more, and fleet_lost says so */
     findings_note(&link->findings, found, count < FOUND_MAX ? count : FOUND_MAX, now_ms, on_change, link);
     show_findings(link);
     link->view.delay_count = delays_by_region(&own, link->members, regions, link->region_count, link->view.delays);

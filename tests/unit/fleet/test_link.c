@@ -1,5 +1,7 @@
 /* The link over a broker that lives in this test: what is published comes to all who listen, in a later turn of the loop. */
 
+#include <unistd.h>
+
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
 #include "agent/base/mem.h"
@@ -304,6 +306,54 @@ static void without_the_broker_the_own_verdict_holds_at_once(void **state)
     assert_string_equal(view_of(0)->mode, "unlinked");
 }
 
+/* chat-3 says that nothing comes to it; chat-1 hears chat-2. */
+static size_t found_while_one_is_dark(void)
+{
+    static uint64_t seq;
+    struct fleet_heard heard = {
+        .whole = true, .region = "eu", .count = 1, .cells = { { .who = fleet_hash("chat-2"), .got = 3 } }
+    };
+    struct summary summary = group_summary("chat-3", ++seq);
+    struct buf line = BUF_INIT(SUMMARY_WIRE_MAX);
+
+    summary.row[0] = (struct summary_source){ .who = fleet_hash("chat-1"), .lost = 3 };
+    summary.row[1] = (struct summary_source){ .who = fleet_hash("chat-2"), .lost = 3 };
+    summary.row_count = 2;
+    assert_int_equal(summary_write(&summary, NO_KEY, &line), 0);
+    say(buf_slice(&line));
+    buf_fini(&line);
+    fleet_link_hear(agents[0].link, &heard);
+    return view_of(0)->finding_count;
+}
+
+/* Whoever reads of an end believes that it is well again. */
+static void without_the_broker_nothing_is_over(void **state)
+{
+    char log[4096] = "";
+    FILE *file = tmpfile();
+    int kept = dup(STDERR_FILENO);
+    struct err err;
+
+    (void)state;
+    assert_true(file && kept >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    log_configure(LOG_INFO, LOG_LOGFMT);
+    join(0, NULL, 0);
+    join(1, NULL, 0);
+    AWAIT(found_while_one_is_dark() == 1);
+    err_set(&err, REASON_BROKER_UNREACHABLE, 0, "it is gone");
+    broker_down(bus.brokers[0], &err);
+    AWAIT(found_while_one_is_dark() == 0);
+    log_configure(LOG_ERROR, LOG_LOGFMT);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    rewind(file);
+    assert_true(fread(log, 1, sizeof log - 1, file) > 0);
+    fclose(file);
+    assert_non_null(strstr(log, "event=fleet_finding cause=instance_receives_nothing"));
+    assert_non_null(strstr(log, "event=fleet_lost"));
+    assert_null(strstr(log, "event=fleet_finding_over"));
+}
+
 static void garbage_and_floods_change_nothing(void **state)
 {
     (void)state;
@@ -358,6 +408,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(agents_of_one_group_find_each_other_and_say_goodbye, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_fault_is_held_where_too_few_remain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_the_broker_the_own_verdict_holds_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_the_broker_nothing_is_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(garbage_and_floods_change_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_key_is_another_fleet, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_regions_are_counted_together, set_up, tear_down),
