@@ -142,6 +142,7 @@ struct conf {
     size_t check_count;
     char *history_file;      /* an absolute path; NULL: the history is kept in memory */
     char *agent_id, *region; /* of heartbeats: `identity: { id, region }`, words of heartbeat.h; never NULL once sealed */
+    char *server_version;    /* `identity: { version }`: of the server, as a deploy names it; NULL: not said */
     struct broker_conf *brokers;
     size_t broker_count;
     struct dialect *dialects; /* the user's own */

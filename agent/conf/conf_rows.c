@@ -302,6 +302,13 @@ const struct opt identity_rows[] = {
       .min = 1,
       .max = 255,
       .help = "where it is: agents of several places may share a channel" },
+    { .name = "version",
+      .kind = OPT_STRING,
+      .offset = CONF(server_version),
+      .min = 1,
+      .max = 31,
+      .help = "the version of the server, as a deploy names it, for the fleet: letters, digits, _ - . + and ~. By default the "
+              "fleet is shown the agent's version" },
     { 0 },
 };
 

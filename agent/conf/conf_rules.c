@@ -394,8 +394,18 @@ static void make_word(char **field)
     *field = mem_strdup(word);
 }
 
-static void validate_identity(struct conf *conf)
+static void validate_identity(struct conf *conf, struct conf_error_list *found)
 {
+    static const char path[] = "identity.version", also[] = ".+~";
+    const char *version = conf->server_version ? conf->server_version : "";
+    bool good = true;
+    for (const char *at = version; *at; at++) {
+        char word[HEARTBEAT_WORD_MAX + 1], one[2] = { *at, 0 };
+        heartbeat_word(one, word);
+        good = good && (strchr(also, *at) || word[0] == *at);
+    }
+    if (!good && !conf_error_has(found, path))
+        conf_error_path(found, path, "want 1 to 31 letters, digits, _ - . + or ~");
     char host[256] = "";
     if (!conf->agent_id && gethostname(host, sizeof host - 1) == 0)
         conf->agent_id = mem_strdup(host);
@@ -435,7 +445,7 @@ void conf_validate_rules(struct conf *conf, const struct conf_env *env, struct c
     conf->probe_faults_fail = conf->probe_faults == 1;
     validate_listen(conf, found);
     validate_page(conf, found);
-    validate_identity(conf);
+    validate_identity(conf, found);
     validate_history(conf, found);
     validate_target(conf, found);
     conf_validate_dialects(conf, env, found);

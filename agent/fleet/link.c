@@ -101,12 +101,15 @@ static void compose(struct fleet_link *link, struct summary *out)
         .refused = link->say.refused,
         .beats = link->beats,
         .row_count = link->row_count,
+        .public_path = link->say.public_path,
+        .public_age_ms = now_ms - link->say.public_at_ms,
     };
     memcpy(out->row, link->row, link->row_count * sizeof *link->row);
     snprintf(out->id, sizeof out->id, "%s", link->id);
     snprintf(out->region, sizeof out->region, "%s", link->region);
     snprintf(out->group, sizeof out->group, "%s", link->group);
     snprintf(out->version, sizeof out->version, "%s", link->version);
+    snprintf(out->release, sizeof out->release, "%s", link->release);
     snprintf(out->cause, sizeof out->cause, "%s", link->cause);
     if (!link->fault)
         return;
@@ -219,6 +222,8 @@ static void on_message(void *user, struct slice body, uint64_t received_ns)
         link->order_stale = true;
     if (news == MEMBERS_OWN_TWIN)
         event_log(EVENT_FLEET_TWIN, "id", link->id, "group", link->group, NULL);
+    if (member)
+        rollout_note(&link->rollout, member, now_ms);
     announce_heard(&link->announce, news, member, members_count(link->members), now_ms);
     arm(link);
     news_in(link, members_count(link->members) > LINK_MANY ? LINK_NEWS_MANY_MS : LINK_NEWS_MS);
@@ -365,10 +370,12 @@ void fleet_link_tell(struct fleet_link *link, const struct fleet_say *say)
 {
     const struct fleet_say *old = &link->say;
     bool changed = say->word != old->word || say->scope != old->scope || say->taken != old->taken || say->refused != old->refused ||
-                   strcmp(link->cause, say->cause) != 0;
+                   say->public_path != old->public_path || strcmp(link->cause, say->cause) != 0;
 
     if (say->word != old->word)
         link->word_since_ms = clock_now_ms();
+    if (say->public_path != old->public_path)
+        link->public_since_ms = clock_now_ms();
     link->say = *say;
     snprintf(link->cause, sizeof link->cause, "%s", say->cause);
     link->say.cause = link->cause;
@@ -383,11 +390,15 @@ void fleet_link_tell(struct fleet_link *link, const struct fleet_say *say)
 static void take_settings(struct fleet_link *link, const struct fleet_link_options *options)
 {
     const struct fleet_conf *conf = options->conf;
+    const char *release = options->release ? options->release : "";
     bool same_key = link->options.on_news &&
                     (link->key_text && conf->key ? strcmp(link->key_text, conf->key) == 0 : !link->key_text && !conf->key);
 
     link->options = *options;
     link->options.conf = NULL;
+    if (strcmp(link->release, release) != 0)
+        link->version_ms = clock_now_ms();
+    snprintf(link->release, sizeof link->release, "%s", release);
     link->every_ms = (uint32_t)conf->every_ms;
     if (same_key)
         return;
@@ -415,7 +426,7 @@ struct fleet_link *fleet_link_new(const struct fleet_link_options *options)
     snprintf(link->version, sizeof link->version, "%s", options->version);
     link->broker_name = mem_strdup(options->conf->broker);
     take_settings(link, options);
-    link->begun_ms = link->word_since_ms = clock_now_ms();
+    link->begun_ms = link->version_ms = link->word_since_ms = clock_now_ms();
     link->run_ms = (uint64_t)clock_wall_ms();
     link->say.cause = link->cause;
     random_bytes(&link->nonce, sizeof link->nonce);

@@ -36,7 +36,8 @@ struct fleet_link_options { /* texts and conf are copied; the broker outlives th
     struct loop *loop;
     struct broker *broker;
     const struct fleet_conf *conf;
-    const char *id, *region, *version;
+    const char *id, *region, *version; /* version: of the agent */
+    const char *release;               /* of the server; NULL: not said */
     struct fleet_min min;
     bool watcher;                /* no server is beside the agent */
     void (*on_news)(void *user); /* the judgement may be another: ask for it. From the loop, never inside a call */
@@ -64,7 +65,7 @@ void fleet_link_judge(struct fleet_link *link, const struct fleet_own *own, stru
 /* Is a refusal that only this instance gives a local fault? kinds: fleet_kind_bit; since_ms: as for witness_judge. */
 bool fleet_link_witness(const struct fleet_link *link, struct witness *witness, unsigned kinds, bool failing, uint64_t since_ms);
 
-/* What the others are told. Where anything of it has changed but `connections`, they are told at once. */
+/* What the others are told. Where anything of it has changed but `connections` and times, they are told at once. */
 struct fleet_say {
     enum fleet_word word;
     const char *cause; /* own; "" where there is none */
@@ -72,6 +73,8 @@ struct fleet_say {
     bool have_connections;
     uint32_t connections;
     uint16_t taken, refused; /* bits of enum fleet_kind */
+    enum fleet_public public_path;
+    uint64_t public_at_ms; /* monotonic, of the round that says so */
 };
 void fleet_link_tell(struct fleet_link *link, const struct fleet_say *say);
 

@@ -5,6 +5,7 @@
 #include "agent/fleet/announce.h"
 #include "agent/fleet/findings.h"
 #include "agent/fleet/link.h"
+#include "agent/fleet/rollout.h"
 #include "agent/fleet/together.h"
 #include "agent/net/loop.h"
 
@@ -18,6 +19,12 @@ struct fleet_link {
     struct broker *broker;
     struct fleet_link_options options;
     char id[SUMMARY_WORD_MAX + 1], region[SUMMARY_WORD_MAX + 1], group[SUMMARY_WORD_MAX + 1], version[SUMMARY_VERSION_MAX + 1];
+    char release[SUMMARY_VERSION_MAX + 1];
+    uint64_t version_ms;
+    struct rollout rollout;
+    size_t matrix_findings;       /* the first ones of the view are the matrix's */
+    uint32_t outside_hash;        /* of those behind them, when they were logged; 0: none */
+    const char *outside_cause;    /* of the first of them */
     char *broker_name, *key_text; /* key_text: as configured; NULL: no key */
     uint32_t every_ms;
     struct buf key;
@@ -44,7 +51,7 @@ struct fleet_link {
     struct fleet_say say;
     char cause[SUMMARY_CAUSE_MAX + 1];
     bool fault, wide_own;
-    uint64_t word_since_ms, fault_since_ms;
+    uint64_t word_since_ms, fault_since_ms, public_since_ms;
     int64_t fault_key_ms;
     /* link_matrix.c */
     uint32_t who;
@@ -66,6 +73,8 @@ struct fleet_link {
     size_t region_count;
 };
 
+/* link_outside.c: what is found of regions and roll-outs. The findings of the view are then those of the matrix and these. */
+void fleet_link_look_outside(struct fleet_link *link, uint64_t now_ms);
 /* Does what this agent publishes come back to it? */
 bool fleet_link_is_linked(const struct fleet_link *link);
 /* Do others speak on the topic, and nobody is believed? */

@@ -99,6 +99,8 @@ static void show_findings(struct fleet_link *link)
         out->advice = rule->advice[0];
         say(link, finding, out->sentence, sizeof out->sentence);
     }
+    link->matrix_findings = view->finding_count;
+    fleet_link_look_outside(link, clock_now_ms());
 }
 
 static void judge(struct fleet_link *link, uint64_t now_ms)

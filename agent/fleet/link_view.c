@@ -123,7 +123,8 @@ static void show_self(const struct fleet_link *link, struct fleet_member_view *o
     *out = (struct fleet_member_view){ .since_at_ms = link->wall_ms + (int64_t)link->word_since_ms,
                                        .id = link->id,
                                        .region = link->region,
-                                       .version = link->version,
+                                       .version = link->release[0] ? link->release : link->version,
+                                       .agent_version = link->version,
                                        .word = fleet_word_name(link->say.word),
                                        .stand = fleet_stand_name(link->min_ready.stand),
                                        .cause = link->cause,
@@ -146,7 +147,8 @@ static void show_member(const struct fleet_link *link, const struct member *memb
     *out = (struct fleet_member_view){ .since_at_ms = link->wall_ms + (int64_t)member->since_ms,
                                        .id = member->id,
                                        .region = member->region,
-                                       .version = member->version,
+                                       .version = member_version(member),
+                                       .agent_version = member->version,
                                        .word = silent ? silent_word : fleet_word_name(member->word),
                                        .stand = fleet_stand_name(member->stand),
                                        .cause = member->cause,
@@ -268,6 +270,7 @@ const struct fleet_view *fleet_link_view(struct fleet_link *link)
     view->wide_of = link->together.members;
     count_regions(link, now_ms);
     tell_refusals(link, view);
+    fleet_link_look_outside(link, now_ms);
     view->member_count = members_count(link->members) + 1;
     view->member_at = member_at;
     view->cells_of = cells_of;

@@ -103,7 +103,7 @@ static void set_row(struct members *members, struct member *member, const struct
         members->row_bytes += (count - member->row_count) * sizeof *row; /* wraps, and wraps back */
         mem_free(member->row);
         member->row = count ? mem_alloc(count * sizeof *row) : NULL;
-        member->row_count = count;
+        member->row_count = (uint32_t)count;
     }
     if (count)
         memcpy(member->row, row, count * sizeof *row);
@@ -266,6 +266,14 @@ static void note_begins(struct member *member, const struct summary *summary, ui
         member->fault_since_ms = fault_since_ms;
 }
 
+static void note_public(struct member *member, const struct summary *summary, uint64_t now_ms)
+{
+    if (member->public_path != summary->public_path)
+        member->public_since_ms = now_ms;
+    member->public_path = summary->public_path;
+    member->public_age_ms = summary->public_age_ms < UINT32_MAX ? (uint32_t)summary->public_age_ms : UINT32_MAX;
+}
+
 static void note_run(struct member *member, const struct summary *summary, uint64_t now_ms)
 {
     if (member->received) {
@@ -277,6 +285,9 @@ static void note_run(struct member *member, const struct summary *summary, uint6
     member->run_ms = summary->run_ms;
     member->nonce = summary->nonce;
     member->run_heard_ms = now_ms;
+    member->begun_ms =
+        summary->sent_ms > (int64_t)summary->run_ms ? ago(now_ms, (uint64_t)summary->sent_ms - summary->run_ms) : now_ms;
+    member->version_ms = member->begun_ms;
 }
 
 static void note(struct members *members, struct member *member, const struct summary *summary, uint64_t now_ms, int64_t wall_ms)
@@ -288,9 +299,13 @@ static void note(struct members *members, struct member *member, const struct su
     else
         member->lost += (uint32_t)(summary->seq - member->seq - 1);
     note_begins(member, summary, now_ms, new_run);
+    note_public(member, summary, now_ms);
     note_gap(member, gap_of(summary->sent_ms, wall_ms), now_ms);
     snprintf(member->region, sizeof member->region, "%s", summary->region);
+    if (!new_run && (strcmp(member->release, summary->release) != 0 || strcmp(member->version, summary->version) != 0))
+        member->version_ms = now_ms;
     snprintf(member->version, sizeof member->version, "%s", summary->version);
+    snprintf(member->release, sizeof member->release, "%s", summary->release);
     snprintf(member->cause, sizeof member->cause, "%s", summary->cause);
     member->watcher = summary->watcher;
     member->word = summary->word;
@@ -447,6 +462,11 @@ uint64_t members_bytes(const struct members *members)
 {
     return sizeof *members + members->slot_count * sizeof(struct member *) + members->capacity * sizeof(struct member *) +
            members->count * sizeof(struct member) + members->row_bytes;
+}
+
+const char *member_version(const struct member *member)
+{
+    return member->release[0] ? member->release : member->version;
 }
 
 bool member_counts(const struct member *member)

@@ -25,18 +25,22 @@ enum { MEMBERS_MAX = 10000, MEMBERS_BYTES_EACH = 1024, MEMBERS_GAP_WINDOW_MS = 6
 
 struct member {
     char id[SUMMARY_WORD_MAX + 1], region[SUMMARY_WORD_MAX + 1];
-    char version[SUMMARY_VERSION_MAX + 1], cause[SUMMARY_CAUSE_MAX + 1];
+    char version[SUMMARY_VERSION_MAX + 1], release[SUMMARY_VERSION_MAX + 1], cause[SUMMARY_CAUSE_MAX + 1];
     bool watcher, fault, have_connections;
-    enum fleet_word word;
-    enum fleet_stand stand;
-    enum scope scope;
-    struct fleet_min min;
+    enum fleet_word word : 8; /* narrow, as there may be many members */
+    enum fleet_stand stand : 8;
+    enum scope scope : 8;
+    enum fleet_public public_path : 8;
     uint16_t taken, refused;
+    struct fleet_min min;
     uint32_t connections, every_ms, who; /* who: fleet_hash of id */
+    uint32_t public_age_ms;              /* of the round that says so, when it was heard; saturating */
     uint64_t hash;                       /* in the table */
     /* monotonic, of this host */
     uint64_t first_ms, heard_ms, run_heard_ms; /* the member, its last summary, the first of its present run */
     uint64_t since_ms, fault_since_ms; /* of word, of fault: early by nothing, late by at most the way of the fastest summary */
+    uint64_t begun_ms, version_ms;     /* of the run, by how long it has lasted on the sender's clock; of its version */
+    uint64_t public_since_ms;          /* since when it has said so without a break */
     uint64_t twin_ms;                  /* last heard twice; 0: never */
     uint64_t other_ms;                 /* when a run that began earlier was heard beside the present one; 0: never */
     int64_t fault_key_ms;              /* as published: for the order only */
@@ -46,8 +50,8 @@ struct member {
     int32_t gap_ms[2];                 /* smallest of (this host's wall clock at hearing - sent), this window and the one before */
     uint64_t gap_window_ms;
     struct summary_beats beats;
+    uint32_t row_count;
     struct summary_source *row; /* what it receives from whom; NULL: nothing */
-    size_t row_count;
 };
 
 struct members_conf {
@@ -98,6 +102,8 @@ uint64_t members_bytes(const struct members *members); /* what the table takes *
 
 bool member_is_fresh(const struct members *members, const struct member *member, uint64_t now_ms);
 bool member_is_twin(const struct members *members, const struct member *member, uint64_t now_ms);
+/* The server's version where it is said, otherwise the agent's. */
+const char *member_version(const struct member *member);
 /* It counts as one of the group's instances: a server's agent that has not left. Silent ones still do. */
 bool member_counts(const struct member *member);
 /* In rotation, as it said last. */

@@ -136,6 +136,10 @@ static void put_verdict(struct buf *out, const struct summary *summary)
         buf_printf(out, " conns=%" PRIu32, summary->connections);
     put_kinds(out, " taken=", summary->taken);
     put_kinds(out, " refused=", summary->refused);
+    if (summary->release[0])
+        buf_printf(out, " release=%s", summary->release);
+    if (summary->public_path != FLEET_PUBLIC_UNSEEN)
+        buf_printf(out, " public=%s:%" PRIu64, summary->public_path == FLEET_PUBLIC_FAIL ? "fail" : "pass", summary->public_age_ms);
 }
 
 int summary_write(const struct summary *summary, struct slice key, struct buf *out)

@@ -2,7 +2,7 @@
  * What one agent tells the others of its group: a line of words, published on `wshealthd.fleet.GROUP`.
  *   wshf1 id=chat-1 region=eu-west group=chat version=0.3.0 role=server run=1764226225000.9f3a21bc seq=17 sent=1764226229000 every=5000
  *     word=degraded since=4000 stand=held min=2 fault=1764226225500 for=3500 cause=server_hung scope=local conns=120 taken=handshake,ping
- *     refused=echo beats=12:21000:5b0c91e4:1 shards=0e21aa07,… row=1f0a77c2:12:0:5:-3,… mac=HEX
+ *     refused=echo release=1.5 public=pass:1200 beats=12:21000:5b0c91e4:1 shards=0e21aa07,… row=1f0a77c2:12:0:5:-3,… mac=HEX
  * (one line, one blank between words). Pure: no clock, no sockets, no allocation but that of the buffer. Whoever reads one has checked nothing:
  * agent/fleet/members.h asks for the group, the order and the age.
  *
@@ -87,6 +87,9 @@ enum fleet_kind {
 const char *fleet_kind_name(enum fleet_kind kind);
 unsigned fleet_kind_bit(const char *check_type); /* 0: none of them */
 
+/* How the public path is seen by the WebSocket checks that go there: FAIL where the state of one of them is fail. */
+enum fleet_public { FLEET_PUBLIC_UNSEEN, FLEET_PUBLIC_PASS, FLEET_PUBLIC_FAIL };
+
 /* readiness.min_ready: N, or N % of the members. */
 struct fleet_min {
     uint32_t count;
@@ -116,12 +119,15 @@ struct summary_beats {
 struct summary {
     char id[SUMMARY_WORD_MAX + 1], region[SUMMARY_WORD_MAX + 1], group[SUMMARY_WORD_MAX + 1];
     char version[SUMMARY_VERSION_MAX + 1]; /* of the agent */
-    bool watcher;                          /* role: watcher: no server beside it, never counted */
-    uint64_t run_ms;                       /* wall, when this run of the agent began */
-    uint32_t nonce;                        /* random, for the run: with run_ms its name */
-    uint64_t seq;                          /* from 1, one more for each summary of the run */
-    int64_t sent_ms;                       /* wall */
-    uint32_t every_ms;                     /* so often it publishes when nothing changes */
+    char release[SUMMARY_VERSION_MAX + 1]; /* of the server: identity.version; "": not said */
+    enum fleet_public public_path;
+    uint64_t public_age_ms; /* so long ago is the round that says so */
+    bool watcher;           /* role: watcher: no server beside it, never counted */
+    uint64_t run_ms;        /* wall, when this run of the agent began */
+    uint32_t nonce;         /* random, for the run: with run_ms its name */
+    uint64_t seq;           /* from 1, one more for each summary of the run */
+    int64_t sent_ms;        /* wall */
+    uint32_t every_ms;      /* so often it publishes when nothing changes */
     enum fleet_word word;
     uint64_t since_ms; /* so long it has been that */
     enum fleet_stand stand;

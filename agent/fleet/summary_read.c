@@ -132,6 +132,21 @@ static bool read_version(struct slice value, struct summary *out)
     return read_text(value, ".+~", SUMMARY_VERSION_MAX, out->version);
 }
 
+static bool read_release(struct slice value, struct summary *out)
+{
+    return read_text(value, ".+~", SUMMARY_VERSION_MAX, out->release);
+}
+
+static bool read_public(struct slice value, struct summary *out)
+{
+    bool more;
+    struct slice word = cut(&value, ':', &more);
+
+    out->public_path = slice_equal_str(word, "fail") ? FLEET_PUBLIC_FAIL : FLEET_PUBLIC_PASS;
+    return more && (out->public_path == FLEET_PUBLIC_FAIL || slice_equal_str(word, "pass")) &&
+           read_number(value, 0, UINT64_MAX, &out->public_age_ms);
+}
+
 static bool read_role(struct slice value, struct summary *out)
 {
     out->watcher = slice_equal_str(value, "watcher");
@@ -343,7 +358,8 @@ static const struct key {
     { "min", true, read_min },         { "fault", false, read_fault },     { "for", false, read_for },
     { "cause", false, read_cause },    { "scope", false, read_scope },     { "conns", false, read_connections },
     { "taken", false, read_taken },    { "refused", false, read_refused }, { "row", false, read_row },
-    { "beats", false, read_beats },    { "shards", false, read_shards },
+    { "beats", false, read_beats },    { "shards", false, read_shards },   { "release", false, read_release },
+    { "public", false, read_public },
 };
 
 enum { KEY_COUNT = sizeof keys / sizeof keys[0] };

@@ -1,4 +1,4 @@
-/* The causes and the rules of the diagnosis, as data. For agent/report/diagnose*.c and their test only. */
+/* The causes and the rules of the diagnosis, as data. For agent/report/diagnose*.c, their test, and the findings of agent/fleet. */
 #ifndef WSHEALTHD_REPORT_DIAGNOSE_RULES_H
 #define WSHEALTHD_REPORT_DIAGNOSE_RULES_H
 
@@ -103,6 +103,8 @@
     X(INSTANCE_PUBLISHES_NOTHING, "instance_publishes_nothing", "what one instance of the fleet publishes reaches nobody")       \
     X(REGIONS_CUT, "regions_cut", "nothing that one region publishes reaches another")                                           \
     X(SHARD_LOST, "shard_lost", "some channels are lost while others of the same instances are delivered")                       \
+    X(ONE_REGION_FAILS, "one_region_fails", "the public path fails from this region, and from others it works")                  \
+    X(PUBLIC_PATH_DOWN, "public_path_down", "the public path fails for all members of the fleet that look")                      \
     X(IDLE_TIMEOUT, "idle_timeout", "connections that say nothing are cut after a fixed time")                                   \
     X(CONNECTION_MAX_AGE, "connection_max_age", "connections are cut at a fixed age, whether they are used or not")              \
     X(HEALTH_URL_FAILS, "health_url_fails", "the WebSocket side is well, a plain HTTP check fails")                              \

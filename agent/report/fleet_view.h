@@ -19,7 +19,8 @@ enum {
 };
 
 struct fleet_member_view {
-    const char *id, *region, *version;
+    const char *id, *region;
+    const char *version, *agent_version; /* version: of the server where that is said (identity.version), otherwise of the agent */
     const char *
         word; /* "ready", "degraded", "not_ready", "draining", "starting", "left"; "silent": not heard for three fifths of expire */
     const char *stand;                   /* what min_ready makes of its fault: "own", "asks", "held", "out" */
@@ -43,12 +44,14 @@ struct fleet_refusal_view { /* summaries that were not believed */
     uint64_t count;
 };
 
-struct fleet_finding_view { /* of the delivery matrix */
-    const char *cause;      /* "instance_receives_nothing", "instance_publishes_nothing", "regions_cut", "shard_lost" */
-    const char *who, *from; /* ids of agents; of a cut: the region that receives nothing, and the other. NULL: there is none */
-    char sentence[256];     /* who is at fault, by name */
-    const char *plain;      /* the same for readers who get no names of agents */
-    const char *advice;     /* without names and addresses */
+struct fleet_finding_view { /* of the delivery matrix, and of the public path */
+    const char *
+        cause; /* "instance_receives_nothing", "instance_publishes_nothing", "regions_cut", "shard_lost"; "one_region_fails", "public_path_down" */
+    const char *who,
+        *from; /* ids of agents; of a cut: the region that receives nothing, and the other; the region that fails. NULL: there is none */
+    char sentence[256]; /* who is at fault, by name */
+    const char *plain;  /* the same for readers who get no names of agents */
+    const char *advice; /* without names and addresses */
 };
 
 struct fleet_cell_view { /* what a member had lately, through its server, of another one's heartbeats */
@@ -62,6 +65,14 @@ struct fleet_cell_view { /* what a member had lately, through its server, of ano
 struct fleet_delay_view { /* on their way from publishing to a WebSocket: the median over the pairs of two regions */
     const char *from_region, *to_region;
     double seconds;
+};
+
+struct fleet_rollout_view { /* agent/fleet/rollout.h */
+    bool under_way, announced;
+    uint32_t changed, of, versions;
+    const char *from, *to; /* NULL: one version */
+    uint64_t since_ago_ms;
+    char sentence[224]; /* ""; without names and addresses */
 };
 
 struct fleet_view {
@@ -86,6 +97,9 @@ struct fleet_view {
     size_t refusal_count;
     struct fleet_finding_view findings[FLEET_VIEW_FINDINGS_MAX];
     size_t finding_count;
+    char outside[160];  /* the public path fails here: where else it does and does not, to follow a sentence; "" */
+    bool outside_alone; /* this region fails alone */
+    struct fleet_rollout_view rollout;
     struct fleet_delay_view delays[FLEET_VIEW_DELAYS_MAX];
     size_t delay_count;
     /* The members, this agent first, then by region and id. */

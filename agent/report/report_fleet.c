@@ -31,6 +31,7 @@ static void put_member(struct json_out *json, const struct fleet_member_view *me
     put_text(json, "id", full ? member->id : NULL);
     put_text(json, "region", member->region);
     put_text(json, "version", member->version);
+    put_text(json, "agent_version", member->agent_version);
     put_flag(json, "self", member->self);
     put_text(json, "state", member->word);
     put_number(json, "since_ms", member->since_ago_ms);
@@ -137,6 +138,22 @@ void report_fleet_status(struct json_out *json, const struct fleet_view *fleet, 
     json_out_object_end(json);
 }
 
+static void put_rollout(struct json_out *json, const struct fleet_rollout_view *rollout)
+{
+    json_out_key(json, "rollout");
+    json_out_object(json);
+    put_flag(json, "under_way", rollout->under_way);
+    put_flag(json, "announced", rollout->announced);
+    put_number(json, "changed", rollout->changed);
+    put_number(json, "of", rollout->of);
+    put_number(json, "versions", rollout->versions);
+    put_text(json, "from", rollout->from);
+    put_text(json, "to", rollout->to);
+    put_number(json, "since_ms", rollout->since_ago_ms);
+    put_text(json, "sentence", rollout->sentence);
+    json_out_object_end(json);
+}
+
 void report_fleet_json(const struct agent_view *view, bool full, struct buf *out)
 {
     const struct fleet_view *fleet = view->fleet;
@@ -154,6 +171,7 @@ void report_fleet_json(const struct agent_view *view, bool full, struct buf *out
     left_out = put_members(&json, fleet, full);
     put_number(&json, "left_out", left_out);
     report_matrix_json(&json, fleet, full);
+    put_rollout(&json, &fleet->rollout);
     json_out_key(&json, "ignored");
     json_out_object(&json);
     for (size_t i = 0; i < fleet->refusal_count; i++)

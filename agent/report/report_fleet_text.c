@@ -282,6 +282,8 @@ static void put_head(const struct fleet_view *fleet, struct buf *out)
         report_put(out, fleet->findings[i].sentence);
         buf_printf(out, "\n    %s\n", fleet->findings[i].advice);
     }
+    if (*fleet->rollout.sentence)
+        buf_printf(out, "  %s\n", fleet->rollout.sentence);
 }
 
 static void put_ignored(const struct fleet_view *fleet, struct buf *out)

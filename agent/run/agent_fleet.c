@@ -61,6 +61,7 @@ void agent_fleet_configure(struct agent *agent, const struct conf *conf)
         .id = conf->agent_id,
         .region = conf->region,
         .version = WSHEALTHD_VERSION,
+        .release = conf->server_version,
         .min = { conf->min_ready_count, conf->min_ready_percent },
         .watcher = conf_is_watcher(conf),
         .on_news = on_news,
@@ -272,6 +273,9 @@ static void on_news(void *user)
     struct agent *agent = fleet->agent;
     const struct fleet_judgement before = fleet->judgement;
     bool witnessed;
+    const struct fleet_view *view = agent->view.fleet;
+    const struct fleet_rollout_view rollout = view->rollout;
+    const bool alone = view->outside_alone, outside = view->outside[0];
 
     if (agent->on_stopped)
         return;
@@ -281,7 +285,8 @@ static void on_news(void *user)
     agent->view.fleet = fleet_link_view(fleet->link);
     if (witnessed || fleet->judgement.stand != before.stand || fleet->judgement.wide != before.wide)
         agent_verdict_update(agent, NULL);
-    else if (fleet->own.fault)
+    else if (fleet->own.fault || alone != view->outside_alone || outside != (view->outside[0] != 0) ||
+             rollout.announced != view->rollout.announced || rollout.changed != view->rollout.changed)
         agent->stale = true; /* the sentence has figures of the group in it */
     agent->view.generation++;
     if (agent->events)
@@ -325,6 +330,28 @@ static bool is_well(const char *cause)
     return false;
 }
 
+/* An oldest pass of several is said, so that nobody takes one that is older than a fault for word that there is none. What only the agent's own means
+ * (its token, its authorities) keep from getting in says nothing of the way, but for the name. */
+static void note_public(const struct check_view *view, uint64_t *at_ms, enum fleet_public *seen)
+{
+    uint64_t now_ms = clock_now_ms();
+    int64_t ago_ms = clock_wall_ms() - view->last_ms;
+    bool fails = view->health.state == STATE_FAIL;
+
+    if (!check_is_public(view) || (view->kind != PROBE_FRESH && view->kind != PROBE_SESSION) || !view->judged ||
+        view->health.state == STATE_UNKNOWN)
+        return;
+    if (fails && view->last_fault_scope == SCOPE_PROBE && reason_phase(view->last_fault) != PHASE_RESOLVE)
+        return;
+    if (!fails && view->status == RESULT_FAIL)
+        ago_ms = INT64_MAX; /* in doubt */
+    ago_ms = ago_ms < 0 ? 0 : ago_ms;
+    if (*seen == FLEET_PUBLIC_UNSEEN || fails || (uint64_t)ago_ms > now_ms - *at_ms)
+        *at_ms = (uint64_t)ago_ms < now_ms ? now_ms - (uint64_t)ago_ms : 1;
+    if (*seen != FLEET_PUBLIC_FAIL)
+        *seen = fails ? FLEET_PUBLIC_FAIL : FLEET_PUBLIC_PASS;
+}
+
 static void note_checks(const struct agent *agent, struct fleet_say *say)
 {
     struct witness_own own = { 0 };
@@ -333,6 +360,7 @@ static void note_checks(const struct agent *agent, struct fleet_say *say)
         const struct check_view *view = agent->views[i];
         const struct server_stats *server = view->stats.server;
 
+        note_public(view, &say->public_at_ms, &say->public_path);
         if (!check_is_public(view) && !check_is_broker(view))
             witness_note(&own, fleet_kind_bit(view->type), view->health.state == STATE_PASS || view->health.state == STATE_WARN,
                          is_refused(view) || is_last_round_refused(view),

@@ -9,6 +9,8 @@
 #include "agent/fleet/findings.h"
 #include "agent/fleet/members.h"
 #include "agent/fleet/min_ready.h"
+#include "agent/fleet/outside.h"
+#include "agent/fleet/rollout.h"
 #include "agent/fleet/row.h"
 #include "agent/fleet/together.h"
 
@@ -58,6 +60,25 @@ static void check_matrix(const struct members *members, uint64_t now_ms)
     panic_if(delays_by_region(&own, members, regions, 2, delays) > FLEET_VIEW_DELAYS_MAX);
 }
 
+static void check_findings(struct members *members, struct rollout *rollout, uint64_t now_ms)
+{
+    const struct outside_own outside_own = { "own", FLEET_PUBLIC_FAIL, 1000, now_ms, 5000 };
+    const struct rollout_own rollout_own = { .id = "own", .version = "1", .begun_ms = 1000, .version_ms = 1000 };
+    struct outside outside;
+    struct rollout_found found;
+    char text[224];
+
+    outside_judge(&outside_own, members, now_ms, &outside);
+    panic_if(outside.failing > outside.looking || outside.count > OUTSIDE_REGIONS_MAX);
+    for (size_t i = 0; i < outside.count; i++)
+        panic_if(outside.regions[i].alone && (outside.down || outside.regions[i].getting_in < OUTSIDE_OTHERS_MIN));
+    for (size_t i = 0; i < members_count(members); i++)
+        rollout_note(rollout, members_at(members, i), now_ms);
+    rollout_judge(rollout, members, &rollout_own, now_ms, &found);
+    panic_if(found.changed > found.of || (found.announced && !found.under_way) || (found.versions > 1 && !found.from));
+    rollout_say(&found, text, sizeof text);
+}
+
 static void check_table(struct members *members, uint64_t now_ms)
 {
     struct min_ready min_ready = { 0 };
@@ -84,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct members *members =
         members_new(&(struct members_conf){ .id = "own", .group = "chat", .run_ms = 5, .expire_ms = 20000, .max = 8, .seed = 1 });
+    struct rollout rollout = { 0 };
     uint64_t now_ms = 1000;
 
     for (size_t from = 0; from <= len; now_ms += 3000) {
@@ -94,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         check_line(line);
         members_take(members, line, slice_make(NULL, 0), now_ms, 1000, NULL, NULL);
         check_table(members, now_ms);
+        check_findings(members, &rollout, now_ms);
         from += n + 1;
     }
     members_sweep(members, now_ms + 20000);

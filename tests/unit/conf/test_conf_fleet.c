@@ -122,6 +122,21 @@ static void a_watcher_has_no_server(void **state)
     refuse(BASE BUS "fleet: { group: chat, role: guest }\n", "fleet.role: 'guest', want server or watcher");
 }
 
+/* The server's version, which a reload may change without another beginning of the checks. */
+static void the_server_has_a_version(void **state)
+{
+    struct conf *old = load(BASE "identity: { version: 1.4+b2~rc_1-x }\n"), *new = load(BASE "identity: { version: '1.5' }\n");
+
+    (void)state;
+    assert_string_equal(old->server_version, "1.4+b2~rc_1-x");
+    assert_true(conf_same_target(old, new));
+    conf_unref(old);
+    conf_unref(new);
+    refuse(BASE "identity: { version: 'v 1' }\n", "identity.version: want 1 to 31 letters, digits");
+    refuse(BASE "identity: { version: '12345678901234567890123456789012' }\n", "identity.version: ");
+    refuse(BASE "identity: { version: '' }\n", "identity.version: ");
+}
+
 static void the_key_is_not_shown(void **state)
 {
     struct conf *conf = load(BASE BUS "fleet: { group: chat, key: open-sesame }\n");
@@ -143,6 +158,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_wrong_is_said_with_its_place, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_watcher_checks_the_public_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_watcher_has_no_server, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_server_has_a_version, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_key_is_not_shown, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

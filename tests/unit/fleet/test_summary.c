@@ -19,6 +19,9 @@ static struct summary full(void)
     summary.beats = (struct summary_beats){
         .count = 12, .window_ms = 21000, .channels = 0x5b0c91e4, .all = true, .shards = { 0x0e21aa07, 2 }, .shard_count = 2
     };
+    snprintf(summary.release, sizeof summary.release, "1.5~rc.1");
+    summary.public_path = FLEET_PUBLIC_PASS;
+    summary.public_age_ms = 1200;
     summary.row_count = 2;
     summary.row[0] = (struct summary_source){ .who = 0x1f0a77c2, .got = 12, .late_ms = 5, .gap_ms = -3 };
     summary.row[1] = (struct summary_source){ .who = 1, .lost = 65535, .late_ms = SUMMARY_UNKNOWN, .gap_ms = SUMMARY_UNKNOWN };
@@ -28,7 +31,7 @@ static struct summary full(void)
 static const char full_text[] =
     "wshf1 id=chat-1 region=eu-west group=chat version=0.3.0 role=server run=1764226225000.00000007 seq=17 sent=1764226229000 "
     "every=5000 word=degraded since=4000 stand=held min=50% fault=1764226225500 for=3500 cause=server_hung scope=local conns=120 "
-    "taken=handshake,ping refused=echo beats=12:21000:5b0c91e4:1 shards=0e21aa07,00000002 "
+    "taken=handshake,ping refused=echo release=1.5~rc.1 public=pass:1200 beats=12:21000:5b0c91e4:1 shards=0e21aa07,00000002 "
     "row=1f0a77c2:12:0:5:-3,00000001:0:65535::";
 
 static enum fleet_refusal read_text(const char *text, const char *key, struct summary *out)
@@ -58,6 +61,8 @@ static void test_it_is_written_as_documented_and_read_back(void **state)
     assert_int_equal(read_text(full_text, "", &again), FLEET_REFUSED_NONE);
     assert_same(&summary, &again);
     assert_true(again.min.percent);
+    assert_string_equal(again.release, "1.5~rc.1");
+    assert_int_equal(again.public_path, FLEET_PUBLIC_PASS);
     assert_int_equal(again.row[0].gap_ms, -3);
     assert_int_equal(again.row[1].gap_ms, SUMMARY_UNKNOWN);
     buf_fini(&line);
@@ -113,6 +118,12 @@ static void test_what_is_broken_is_refused(void **state)
         { "conns=120", "conns=4294967296" },
         { "taken=handshake,ping", "taken=handshake,,ping" },
         { "taken=handshake,ping", "taken=" },
+        { "release=1.5~rc.1", "release=" },
+        { "release=1.5~rc.1", "release=1/5" },
+        { "public=pass:1200", "public=pass" },
+        { "public=pass:1200", "public=well:1200" },
+        { "public=pass:1200", "public=pass:" },
+        { "public=pass:1200", "public=fail:-1" },
         { ":12:0:5:-3", ":12:0:5" },
         { ":12:0:5:-3", ":12:0:5:-3:1" },
         { ":12:0:5:-3", ":65536:0:5:-3" },
@@ -157,7 +168,9 @@ static void test_it_is_bounded(void **state)
     memset(summary.region, 'r', SUMMARY_WORD_MAX);
     memset(summary.group, 'g', SUMMARY_WORD_MAX);
     memset(summary.version, '9', SUMMARY_VERSION_MAX);
+    memset(summary.release, '1', SUMMARY_VERSION_MAX);
     memset(summary.cause, 'c', SUMMARY_CAUSE_MAX);
+    summary.public_age_ms = UINT64_C(999999999999999999);
     summary.run_ms = summary.seq = summary.since_ms = summary.fault_for_ms = UINT64_C(999999999999999999);
     summary.sent_ms = summary.fault_key_ms = INT64_C(999999999999999999);
     summary.connections = UINT32_MAX;

@@ -1070,6 +1070,51 @@ static void test_some_addresses_fail(void **state)
     assert_cause("front_broken");
 }
 
+/* What the fleet knows of the public path; the verdict and the own cause stay as they are. */
+static void test_only_this_region_fails(void **state)
+{
+    (void)state;
+    struct fleet_view fleet = { .outside = "; only from region us does it fail, and 2 elsewhere get in", .outside_alone = true };
+    struct check_view *front = world_add(&world, "front", "echo", "public", GATE_READY);
+    world.view.fleet = &fleet;
+    assert_cause("healthy");
+    check_fail(front, REASON_CONNECT_REFUSED, "refused");
+    assert_cause("one_region_fails");
+    assert_string_equal(world.view.diagnosis.own_cause, "front_broken");
+    assert_true(says("only from region us") && advises("DNS answer"));
+    assert_true(world.view.verdict.ready);
+    fleet.outside_alone = false;
+    assert_cause("public_path_down");
+    assert_true(advises("what all regions share"));
+    fail_all(REASON_CONNECT_REFUSED, "refused"); /* this server has a fault of its own */
+    assert_cause("server_down");
+    assert_false(says("only from region us"));
+}
+
+/* An announced roll-out explains connections that end, and changes neither cause nor verdict. */
+static void test_a_rollout_is_under_way(void **state)
+{
+    (void)state;
+    static const char words[] = "a roll-out is under way: 2 of 6 instances";
+    struct fleet_view fleet = { .rollout = { .under_way = true, .announced = true } };
+    snprintf(fleet.rollout.sentence, sizeof fleet.rollout.sentence, "%s", words);
+    world.view.fleet = &fleet;
+    check_fail(hold, REASON_CLOSED_ABNORMAL, "");
+    assert_cause("connections_cut");
+    assert_true(says(words) && advises("Wait until the roll-out is over") && advises("drain --wait"));
+    bool ready = world.view.verdict.ready;
+    fleet.rollout.announced = false;
+    assert_cause("connections_cut");
+    assert_false(says(words) || advises("Wait until"));
+    assert_int_equal(world.view.verdict.ready, ready);
+    fleet.rollout.announced = true;
+    assert_close(hold, 1012, "server_restarting");
+    assert_true(says(words));
+    check_fail(hold, REASON_SILENT_DROP, "");
+    assert_cause("connections_go_dead");
+    assert_false(says(words));
+}
+
 /* What the fleet makes of a local fault (agent/report/diagnose_fleet.c); the cause that the others are told stays the own one. */
 static void test_the_fleet_keeps_an_instance(void **state)
 {
@@ -1768,6 +1813,8 @@ int main(void)
         T(test_deploy),
         T(test_upgrade_lost_on_the_way),
         T(test_the_certificate_of_the_public_address),
+        T(test_only_this_region_fails),
+        T(test_a_rollout_is_under_way),
         T(test_the_fleet_keeps_an_instance),
         T(test_the_fleet_is_a_witness),
         T(test_the_matrix_names_this_instance),
