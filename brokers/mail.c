@@ -42,12 +42,16 @@ void broker_mail_post(struct mailbox *box, struct broker_mail *mail)
         broker_mail_discard(&mail->base);
 }
 
-void broker_mail_message(struct mailbox *box, const char *topic, struct slice body)
+struct broker_mail *broker_mail_of_message(const char *topic, struct slice body)
 {
     if (body.len > BROKER_BODY_MAX || strlen(topic) >= BROKER_TOPIC_MAX)
-        broker_mail_post(box, broker_mail_new(MAIL_OVERSIZED, slice_str(NULL), slice_str(NULL)));
-    else
-        broker_mail_post(box, broker_mail_new(MAIL_MESSAGE, slice_str(topic), body));
+        return broker_mail_new(MAIL_OVERSIZED, slice_str(NULL), slice_str(NULL));
+    return broker_mail_new(MAIL_MESSAGE, slice_str(topic), body);
+}
+
+void broker_mail_message(struct mailbox *box, const char *topic, struct slice body)
+{
+    broker_mail_post(box, broker_mail_of_message(topic, body));
 }
 
 /* --- the port --- */

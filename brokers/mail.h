@@ -25,7 +25,7 @@ enum mail_kind {
 struct broker_mail {
     struct mail base;
     enum mail_kind kind;
-    uint64_t token;
+    uint64_t token; /* of a subscription: whether its messages may come in batches */
     uint64_t at_ns; /* when it was requested, or came from the broker */
     struct broker_fault fault;
     char *topic; /* terminated; into data */
@@ -40,7 +40,9 @@ void broker_mail_discard(struct mail *mail);
 /* On the worker: posts to the loop, or discards what the mailbox does not take. */
 void broker_mail_post(struct mailbox *box, struct broker_mail *mail);
 
-/* On the worker, or a thread of its library: a message of the broker's. Past the mailbox's ceiling it is dropped and counted. */
+/* A message of the broker's; of one that is too large, that it came. */
+struct broker_mail *broker_mail_of_message(const char *topic, struct slice body);
+/* On the worker, or a thread of its library: posts one. Past the mailbox's ceiling it is dropped and counted. */
 void broker_mail_message(struct mailbox *box, const char *topic, struct slice body);
 
 /* The loop's end of one connection. The driver's state embeds it; zeroed until it is opened. */

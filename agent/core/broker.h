@@ -16,6 +16,8 @@ struct broker;
 /* What drivers read. */
 const struct broker_conf *broker_get_conf(const struct broker *broker);
 const void *broker_get_opts(const struct broker *broker);
+/* Whether all that listen to the topic take its messages in batches (struct broker_listener): asked when it is subscribed to. */
+bool broker_topic_in_batches(const struct broker *broker, struct slice topic);
 void *broker_state(struct broker *broker);
 struct loop *broker_loop(struct broker *broker);
 struct tls_context *broker_tls(struct broker *broker); /* made with the configuration's generation; NULL where tls_needed said no */
@@ -72,10 +74,13 @@ void broker_request_cancel(struct broker_request *request); /* harmless when it 
  * have been told. False: the broker may still answer others, and the caller must cancel the request. */
 bool broker_probe_late(struct broker_request *request);
 
+enum { BROKER_BATCH_MS = 50 }; /* so long at most is a message kept back */
+
 struct broker_listener { /* a wish for a topic; kept over reconnects. Embedded; zero it first */
     struct list node;
     struct broker *broker;
     char topic[BROKER_TOPIC_MAX];
+    bool in_batches;   /* where messages come often, the driver may keep each back to hand over several at once */
     bool confirmed;    /* the broker has confirmed the subscription on the present connection */
     uint64_t asked_ns; /* the topic was asked for then, and no answer has come; 0: none is owed */
     void (*on_state)(void *user, bool confirmed, const struct err *err); /* changed; err says why not. May be NULL */

@@ -17,6 +17,17 @@ static bool topic_wanted(const struct broker *broker, const char *topic)
     return false;
 }
 
+bool broker_topic_in_batches(const struct broker *broker, struct slice topic)
+{
+    list_each (node, &broker->listeners) {
+        const struct broker_listener *listener = list_entry(node, struct broker_listener, node);
+
+        if (!listener->in_batches && slice_equal_str(topic, listener->topic))
+            return false;
+    }
+    return true;
+}
+
 void broker_topic_state(struct broker *broker, struct slice topic, bool confirmed, const struct err *err)
 {
     list_each_safe (node, &broker->listeners) {

@@ -441,7 +441,7 @@ struct fleet_link *fleet_link_new(const struct fleet_link_options *options)
     timer_init(&link->due, link->loop, on_due, link);
     timer_init(&link->tick, link->loop, on_tick, link);
     timer_init(&link->news, link->loop, on_news, link);
-    link->listener = (struct broker_listener){ .on_state = on_topic, .on_message = on_message, .user = link };
+    link->listener = (struct broker_listener){ .in_batches = true, .on_state = on_topic, .on_message = on_message, .user = link };
     link->watcher = (struct broker_watcher){ .on_change = on_broker, .user = link };
     snprintf(topic, sizeof topic, "wshealthd.fleet.%s", link->group);
     broker_watch(link->broker, &link->watcher);

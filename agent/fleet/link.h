@@ -6,6 +6,9 @@
  * It never decides alone. Without the broker, the subscription, the key or its own summaries coming back, fleet_link_judge says so at once
  * (MIN_READY_UNLINKED), and the agent acts by its own verdict. Nothing is waited for, and no answer of the agent depends on a message.
  *
+ * It takes messages in batches (struct broker_listener): in a group of more than about forty messages a second each may be read BROKER_BATCH_MS late.
+ * They keep their order, so the own question's echo and what comes behind it are late together; min_ready.h says what that takes of its margin.
+ *
  * Bounds. One request is under way at the broker. Of what comes, LINK_BURST messages are read at once and LINK_PER_MS a millisecond; the others
  * are dropped unread, and counted. The owner is called back (on_news) at most every LINK_NEWS_MS, in a group of more than LINK_MANY members every
  * LINK_NEWS_MANY_MS. A summary that arrives costs one look-up; the table is walked once for each of these calls.

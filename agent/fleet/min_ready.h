@@ -23,7 +23,8 @@
  * THE BOUND. In rotation are at least min(N, who is alive and not drained), less those that within the last `expire` + 2 s died without a word,
  * lost the broker and fell back to their own verdict, were drained, or began anew; and less what overtakes the margin: a message that needs
  * MIN_READY_MARGIN_MS longer than the question's own way there and back. Where one broker serves all, a long way there is in both, however long it is. In
- * a cluster of brokers the question comes back from the nearest one: regions may be MIN_READY_MARGIN_MS from each other, one way. Where they are farther,
+ * a cluster of brokers the question comes back from the nearest one: regions may be MIN_READY_MARGIN_MS from each other, one way; less 2 × BROKER_BATCH_MS
+ * where messages are read in batches, as the other may read the question late, and what it says may be read later than the echo was. Where they are farther,
  * two that fail within two such ways may both go, and one is back after as long (test_simulation.c). With N % the N is that of the one who asks, of the members it knows, rounded
  * up; tables that differ by d members differ by at most ⌈d × N / 100⌉.
  *

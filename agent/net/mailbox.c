@@ -168,6 +168,30 @@ int mailbox_post(struct mailbox *box, struct mail *mail)
     return status;
 }
 
+void mailbox_post_all(struct mailbox *box, struct list *mails)
+{
+    struct list refused;
+
+    list_init(&refused);
+    pthread_mutex_lock(&box->lock);
+    while (!list_empty(mails)) {
+        struct mail *mail = list_entry(mails->next, struct mail, node);
+        list_remove(&mail->node);
+        if (put(box, &box->to_loop, mail) < 0) {
+            list_push(&refused, &mail->node);
+            box->lost++;
+        }
+    }
+    if (!box->closed)
+        uv_async_send(&box->wake);
+    pthread_mutex_unlock(&box->lock);
+    while (!list_empty(&refused)) {
+        struct mail *mail = list_entry(refused.next, struct mail, node);
+        list_remove(&mail->node);
+        box->type->discard(mail);
+    }
+}
+
 void mailbox_lost(struct mailbox *box, size_t count)
 {
     pthread_mutex_lock(&box->lock);

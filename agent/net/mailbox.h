@@ -37,8 +37,10 @@ void mailbox_close(struct mailbox *box);
 struct mailbox *mailbox_ref(struct mailbox *box);
 void mailbox_unref(struct mailbox *box);
 int mailbox_post(struct mailbox *box, struct mail *mail); /* to the loop; -1: full or closed */
-struct mail *mailbox_take(struct mailbox *box);           /* waits; NULL: closed */
-struct mail *mailbox_take_now(struct mailbox *box);       /* NULL: nothing there, or closed */
+/* All of the list to the loop, in order, with one wake-up. What is refused is discarded, and counted as lost. */
+void mailbox_post_all(struct mailbox *box, struct list *mails);
+struct mail *mailbox_take(struct mailbox *box);     /* waits; NULL: closed */
+struct mail *mailbox_take_now(struct mailbox *box); /* NULL: nothing there, or closed */
 bool mailbox_closed(struct mailbox *box);
 void mailbox_lost(struct mailbox *box, size_t count); /* so many were lost before they could become mails */
 

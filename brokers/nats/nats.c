@@ -241,7 +241,7 @@ static int nats_publish(struct broker *broker, struct slice topic, struct slice 
 
 static int nats_subscribe(struct broker *broker, struct slice topic)
 {
-    return request(broker, MAIL_SUBSCRIBE, topic, slice_str(NULL), 0);
+    return request(broker, MAIL_SUBSCRIBE, topic, slice_str(NULL), broker_topic_in_batches(broker, topic));
 }
 
 static int nats_unsubscribe(struct broker *broker, struct slice topic)

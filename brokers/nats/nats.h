@@ -1,7 +1,7 @@
 /*
  * What the files of the NATS driver share: the plan that goes to a worker, and the worker's functions. nats.c reads options and speaks to
  * the core on the loop; nats_worker.c runs the thread that owns every call of the library; on it nats_requests.c carries out requests,
- * and nats_connect.c connects and says what the library's errors mean.
+ * nats_batches.c has messages taken in batches, and nats_connect.c connects and says what the library's errors mean.
  */
 #ifndef WSHEALTHD_BROKERS_NATS_NATS_H
 #define WSHEALTHD_BROKERS_NATS_NATS_H
@@ -11,7 +11,7 @@
 #include "brokers/mail.h"
 #include "brokers/nats/nats_lib.h"
 
-enum { NATS_SERVERS_MAX = 16, NATS_REQUESTS_MAX = 8192, NATS_WORKERS_MAX = 64 };
+enum { NATS_SERVERS_MAX = 16, NATS_REQUESTS_MAX = 8192, NATS_WORKERS_MAX = 64, NATS_PENDING_MESSAGES = 1024 };
 
 enum nats_jetstream { NATS_JETSTREAM_OFF, NATS_JETSTREAM_ON, NATS_JETSTREAM_AUTO };
 
@@ -69,6 +69,11 @@ void nats_denials_add(struct nats_denials *denials, const char *text);
 uint64_t nats_monotonic_ns(void);
 void nats_cond_init(pthread_cond_t *cond);
 bool nats_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t deadline_ns);
+
+/* nats_batches.c, on a worker's thread: a thread that hands the messages of a synchronous subscription to the loop in batches. NULL: there is no
+ * thread for it. It is ended when the subscription or its connection has been closed, and before the subscription is destroyed; NULL is fine. */
+struct nats_batches *nats_batches_start(struct mailbox *box, natsSubscription *handle);
+void nats_batches_end(struct nats_batches *batches);
 
 /* nats_connect.c, on a worker's thread. */
 struct nats_hooks { /* from threads of the library's own; closure goes with each */

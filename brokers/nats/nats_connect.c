@@ -14,7 +14,7 @@
 #include "brokers/nats/nats.h"
 
 /* A frozen server is noticed after PING_MS * PINGS_OUT, and at most one interval more. */
-enum { PING_MS = 1000, PINGS_OUT = 2, SERVER_TIMEOUT_MIN_MS = 250, PENDING_MAX = 1024 };
+enum { PING_MS = 1000, PINGS_OUT = 2, SERVER_TIMEOUT_MIN_MS = 250 };
 
 /* "(conn.c:1909): Expected …": drops the place in the library's source. */
 static const char *without_place(const char *text)
@@ -178,7 +178,7 @@ static natsStatus set_behaviour(natsOptions *options, const struct nats_plan *pl
         { natsOptions_SetSendAsap(options, true) },
         /* One thread for all subscriptions instead of one for each. */
         { natsOptions_UseGlobalMessageDelivery(options, true) },
-        { natsOptions_SetMaxPendingMsgs(options, PENDING_MAX) },
+        { natsOptions_SetMaxPendingMsgs(options, NATS_PENDING_MESSAGES) },
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i].status != NATS_OK)

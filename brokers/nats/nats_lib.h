@@ -28,6 +28,7 @@
     X(natsConnection_JetStream)                \
     X(natsConnection_Publish)                  \
     X(natsConnection_Subscribe)                \
+    X(natsConnection_SubscribeSync)            \
     X(natsMsg_Destroy)                         \
     X(natsMsg_GetData)                         \
     X(natsMsg_GetDataLength)                   \
@@ -63,6 +64,8 @@
     X(natsStatus_GetText)                      \
     X(natsSubscription_Destroy)                \
     X(natsSubscription_GetDropped)             \
+    X(natsSubscription_GetPending)             \
+    X(natsSubscription_NextMsg)                \
     X(natsSubscription_SetPendingLimits)       \
     X(natsSubscription_Unsubscribe)            \
     X(nats_CloseAndWait)                       \
@@ -98,6 +101,7 @@ int nats_lib_open(struct err *err);
 #define natsConnection_JetStream nats_lib.p_natsConnection_JetStream
 #define natsConnection_Publish nats_lib.p_natsConnection_Publish
 #define natsConnection_Subscribe nats_lib.p_natsConnection_Subscribe
+#define natsConnection_SubscribeSync nats_lib.p_natsConnection_SubscribeSync
 #define natsMsg_Destroy nats_lib.p_natsMsg_Destroy
 #define natsMsg_GetData nats_lib.p_natsMsg_GetData
 #define natsMsg_GetDataLength nats_lib.p_natsMsg_GetDataLength
@@ -133,6 +137,8 @@ int nats_lib_open(struct err *err);
 #define natsStatus_GetText nats_lib.p_natsStatus_GetText
 #define natsSubscription_Destroy nats_lib.p_natsSubscription_Destroy
 #define natsSubscription_GetDropped nats_lib.p_natsSubscription_GetDropped
+#define natsSubscription_GetPending nats_lib.p_natsSubscription_GetPending
+#define natsSubscription_NextMsg nats_lib.p_natsSubscription_NextMsg
 #define natsSubscription_SetPendingLimits nats_lib.p_natsSubscription_SetPendingLimits
 #define natsSubscription_Unsubscribe nats_lib.p_natsSubscription_Unsubscribe
 #define nats_CloseAndWait nats_lib.p_nats_CloseAndWait

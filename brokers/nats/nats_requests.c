@@ -11,12 +11,13 @@
 #include "agent/base/mem.h"
 #include "brokers/nats/nats.h"
 
-enum { BATCH_MAX = 64, DENIAL_WAIT_MS = 50, PENDING_MESSAGES = 1024, PENDING_BYTES = 4 << 20 };
+enum { BATCH_MAX = 64, DENIAL_WAIT_MS = 50, PENDING_BYTES = 4 << 20 };
 
 struct subscription {
     struct list node; /* in subscriptions or retired */
     natsSubscription *handle;
-    int64_t dropped; /* by the library, as far as it was told */
+    struct nats_batches *batches; /* NULL: each message has the library call on_message */
+    int64_t dropped;              /* by the library, as far as it was told */
     char topic[];
 };
 
@@ -78,6 +79,7 @@ static void destroy_all(struct list *subscriptions)
     list_each_safe (node, subscriptions) {
         struct subscription *subscription = list_entry(node, struct subscription, node);
         list_remove(node);
+        nats_batches_end(subscription->batches);
         natsSubscription_Destroy(subscription->handle);
         mem_free(subscription);
     }
@@ -171,17 +173,24 @@ static void carry_subscribe(struct nats_session *session, struct task *task)
         broker_fault_set(&mail->fault, REASON_AGENT_ERROR, "'%s' is not a subject of NATS", mail->topic);
         return;
     }
-    natsStatus s = natsConnection_Subscribe(&handle, session->connection, mail->topic, session->on_message, session->closure);
+    bool in_batches = mail->token != 0;
+    natsStatus s = in_batches
+                       ? natsConnection_SubscribeSync(&handle, session->connection, mail->topic)
+                       : natsConnection_Subscribe(&handle, session->connection, mail->topic, session->on_message, session->closure);
     if (s != NATS_OK) {
         fail_of(session, s, mail);
         return;
     }
-    natsSubscription_SetPendingLimits(handle, PENDING_MESSAGES, PENDING_BYTES);
+    natsSubscription_SetPendingLimits(handle, NATS_PENDING_MESSAGES, PENDING_BYTES);
     struct subscription *subscription = mem_alloc(sizeof *subscription + len + 1);
     subscription->handle = handle;
     memcpy(subscription->topic, mail->topic, len);
     list_push(&session->subscriptions, &subscription->node);
-    task->confirmed_by_flush = true;
+    subscription->batches = in_batches ? nats_batches_start(session->box, handle) : NULL;
+    if (in_batches && !subscription->batches)
+        broker_fault_set(&mail->fault, REASON_AGENT_ERROR, "cannot start a thread");
+    else
+        task->confirmed_by_flush = true;
 }
 
 static void carry_unsubscribe(struct nats_session *session, const char *topic)

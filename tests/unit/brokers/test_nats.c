@@ -5,6 +5,7 @@
 #include "tests/unit/net/support.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ struct broker {
     uint64_t token, received_ns;
     char topic[BROKER_TOPIC_MAX], body[256];
     size_t body_len;
-    bool reported_after_down;
+    bool reported_after_down, in_batches;
 };
 
 static void heard_err(struct err *out, const struct err *err)
@@ -62,6 +63,11 @@ void *broker_state(struct broker *broker)
 struct loop *broker_loop(struct broker *broker)
 {
     return broker->loop;
+}
+bool broker_topic_in_batches(const struct broker *broker, struct slice topic)
+{
+    (void)topic;
+    return broker->in_batches;
 }
 int broker_url(const struct broker *broker, struct url *url, struct err *err)
 {
@@ -210,6 +216,7 @@ enum manner {
     FORBIDDING, /* no permission for any PUB or SUB */
     MUTE_LATER, /* answers the first PING only */
     FLOODING,   /* after the first PUB and the round trip behind it, more messages than anybody takes */
+    STREAMING,  /* after the first PUB a message each millisecond, until the client has gone */
     STALLING,   /* wants TLS, and never answers the handshake */
 };
 
@@ -242,6 +249,22 @@ static void flood(struct server *server, int fd)
     __atomic_store_n(&server->flood_end, 1, __ATOMIC_RELEASE);
 }
 
+/* Answers every PING meanwhile. */
+static void stream_news(int fd)
+{
+    struct pollfd readable = { .fd = fd, .events = POLLIN };
+    char line[4096];
+    for (ssize_t n = 1; n > 0;) {
+        say(fd, "MSG news 1 1\r\nx\r\n");
+        if (poll(&readable, 1, 1) == 0)
+            continue;
+        n = recv(fd, line, sizeof line - 1, 0);
+        line[n > 0 ? n : 0] = '\0';
+        if (strstr(line, "PING\r\n"))
+            say(fd, "PONG\r\n");
+    }
+}
+
 /* One line of the client's. false: that was all. */
 static bool answer(struct server *server, int fd, const char *line, int *pings)
 {
@@ -259,6 +282,8 @@ static bool answer(struct server *server, int fd, const char *line, int *pings)
         server->due = false;
     } else if (publish && server->manner == FLOODING) {
         server->due = true;
+    } else if (publish && server->manner == STREAMING) {
+        stream_news(fd);
     } else if (publish && server->manner == LEAVING) {
         say(fd, "INFO {\"server_id\":\"X\",\"version\":\"2.9.10\",\"max_payload\":1024,\"ldm\":true}\r\n");
     } else if (publish && server->manner == CUTTING) {
@@ -669,14 +694,14 @@ static void test_a_batch(void **state)
 }
 
 /* While the loop does not turn, more comes than the mailbox and the library's own queue hold: each message is delivered, or counted. */
-static void test_what_is_dropped_is_counted(void **state)
+static void flooded(bool in_batches)
 {
     struct timespec nap = { .tv_nsec = 1000000 };
     struct server server;
     struct broker broker;
-    (void)state;
     server_start(&server, FLOODING);
     broker_make(&broker, server.port);
+    broker.in_batches = in_batches;
     open_up(&broker);
     subscribe(&broker, "news");
     publish(&broker, "elsewhere", "x", 1);
@@ -689,6 +714,41 @@ static void test_what_is_dropped_is_counted(void **state)
     assert_true(broker.dropped > 0 && broker.messages > 0);
     close_it(&broker);
     server_stop(&server);
+}
+
+static void test_what_is_dropped_is_counted(void **state)
+{
+    (void)state;
+    flooded(false);
+    flooded(true);
+}
+
+/* The thread that takes batches waits, or rests, when the subscription ends, the server hangs up, or the broker is closed. */
+static void test_batches_end(void **state)
+{
+    enum { MANY = 200 };
+    struct server server;
+    struct broker broker;
+    (void)state;
+    for (int way = 0; way < 4; way++) {
+        server_start(&server, way == 3 ? CUTTING : STREAMING);
+        broker_make(&broker, server.port);
+        broker.in_batches = true;
+        open_up(&broker);
+        subscribe(&broker, "news");
+        publish(&broker, "elsewhere", "x", 1);
+        while (way < 2 && broker.messages < MANY)
+            uv_run(&loop.uv, UV_RUN_ONCE);
+        if (way == 1) {
+            broker_nats.unsubscribe(&broker, slice_str("news"));
+            ping(&broker);
+            ping(&broker);
+        }
+        if (way == 3)
+            run_until(&loop, &broker.downs);
+        close_it(&broker);
+        server_stop(&server);
+    }
 }
 
 static void open_and_close(enum reason reason, const char *text)
@@ -850,13 +910,13 @@ static void real_end(struct real *real, int number)
     assert_int_equal(waitpid(real->pid, NULL, 0), real->pid);
 }
 
-static void test_real_messages(void **state)
+static void real_messages(bool in_batches)
 {
     struct real real;
     struct broker broker;
-    (void)state;
     real_start(&real);
     broker_make(&broker, real.port);
+    broker.in_batches = in_batches;
     open_up(&broker);
     subscribe(&broker, "health");
     for (int i = 1; i <= 50; i++) {
@@ -879,6 +939,13 @@ static void test_real_messages(void **state)
         uv_run(&loop.uv, UV_RUN_ONCE);
     close_it(&broker);
     real_end(&real, SIGTERM);
+}
+
+static void test_real_messages(void **state)
+{
+    (void)state;
+    real_messages(false);
+    real_messages(true);
 }
 
 static void test_real_many_subscriptions(void **state)
@@ -1010,6 +1077,7 @@ int main(void)
         TEST(test_what_is_too_large_is_counted),
         TEST(test_a_batch),
         TEST(test_what_is_dropped_is_counted),
+        TEST(test_batches_end),
         TEST(test_no_descriptors_are_left),
         TEST(test_lame_duck),
         TEST(test_cut),

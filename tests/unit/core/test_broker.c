@@ -388,6 +388,25 @@ static void test_subscriptions_come_back(void **state)
     assert_int_equal(puppet.unsubscribes, 1);
 }
 
+/* One who wants each message at once is enough. */
+static void test_a_topic_in_batches(void **state)
+{
+    struct broker_listener one = { .on_message = on_message, .in_batches = true }, two = { .on_message = on_message };
+
+    (void)state;
+    broker_listen(broker, &one, "news");
+    broker_listen(broker, &two, "olds");
+    assert_true(broker_topic_in_batches(broker, slice_str("news")));
+    assert_false(broker_topic_in_batches(broker, slice_str("olds")));
+    broker_unlisten(&two);
+    broker_listen(broker, &two, "news");
+    assert_false(broker_topic_in_batches(broker, slice_str("news")));
+    broker_unlisten(&one);
+    broker_unlisten(&two);
+    broker_start(broker);
+    run();
+}
+
 /* A topic is asked for again where its answer got lost or was no, but not while the answer may still come, and once for all who listen. */
 static void test_a_topic_is_asked_for_again(void **state)
 {
@@ -444,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_opening_has_a_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_open_that_fails_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_subscriptions_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_topic_in_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_topic_is_asked_for_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_asks_are_not_answered, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dropped_messages_are_counted_and_told_once, setup, teardown),

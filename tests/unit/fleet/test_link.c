@@ -94,8 +94,7 @@ static int puppet_publish(struct broker *broker, struct slice topic, struct slic
 
 static int puppet_subscribe(struct broker *broker, struct slice topic)
 {
-    (void)broker;
-    (void)topic;
+    assert_true(broker_topic_in_batches(broker, topic)); /* what a fleet of many costs depends on it */
     return 0;
 }
 

@@ -250,6 +250,34 @@ static void test_what_is_lost_is_told(void **state)
     assert_int_equal(user.lost, 43);
 }
 
+/* In order and below the ceiling, as one by one; what is too much is freed and told. */
+static void test_many_at_once(void **state)
+{
+    struct user user = { 0 };
+    struct list mails;
+    (void)state;
+    user.box = mailbox_new(&loop, &type, &user, NULL);
+    for (int round = 0; round < 2; round++) {
+        list_init(&mails);
+        for (int i = 1; i <= 10; i++)
+            list_push(&mails, &note_new(i, 1)->base.node);
+        mailbox_post_all(user.box, &mails);
+        assert_true(list_empty(&mails));
+        while (user.got < 8 * (round + 1))
+            uv_run(&loop.uv, UV_RUN_ONCE);
+        assert_int_equal(user.last, 8);
+    }
+    assert_int_equal(user.lost, 4);
+    assert_int_equal(discarded, 4);
+    mailbox_ref(user.box);
+    close_box(&user);
+    list_push(&mails, &note_new(1, 1)->base.node);
+    mailbox_post_all(user.box, &mails);
+    mailbox_unref(user.box);
+    assert_int_equal(user.got, 16);
+    assert_int_equal(discarded, 5);
+}
+
 static void test_closing_in_a_callback_discards_the_rest(void **state)
 {
     struct user user = { 0 };
@@ -325,6 +353,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_flood_leaves_the_loop_its_timers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_turn_has_a_budget, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_lost_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closing_in_a_callback_discards_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_late_thread_finds_it_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closing_wakes_who_waits, setup, teardown),
