@@ -17,7 +17,8 @@ struct node { /* one agent */
     uint32_t who;
     unsigned region_at;
     uint32_t row_lit, row_dark;       /* cells of its row */
-    uint32_t row_missed;              /* dark ones whose source others receive */
+    uint32_t row_missed;              /* dark ones whose source others receive, and its own agent does at the broker */
+    uint32_t row_open;                /* those that say nothing, and should: of its region and channels, and others receive them */
     uint32_t column_lit, column_dark; /* cells of its column, in rows that are not dark */
     bool dark_row, dark_column;
     uint32_t shards_lost, shard; /* its own channels */
@@ -113,8 +114,11 @@ static void find_sources(struct grid *grid)
     grid->sources = mem_alloc((grid->cells + 1) * sizeof(struct node *));
     for (size_t i = 0; i < grid->count; i++) {
         grid->nodes[i].first_cell = at;
-        for (size_t j = 0; j < grid->nodes[i].row_count; j++)
+        for (size_t j = 0; j < grid->nodes[i].row_count; j++) {
             grid->sources[at++] = source_of(grid, &grid->nodes[i], &grid->nodes[i].row[j]);
+            /* of whatever other one: its server passes on */
+            grid->nodes[i].row_lit += matrix_is_lit(&grid->nodes[i].row[j]) && grid->nodes[i].row[j].who != grid->nodes[i].who;
+        }
     }
 }
 
@@ -133,7 +137,6 @@ static void each_cell(struct grid *grid,
 static void count_lit(struct grid *grid, struct node *to, struct node *from, const struct summary_source *cell)
 {
     (void)grid;
-    to->row_lit += matrix_is_lit(cell);
     to->row_dark += matrix_is_dark(cell);
     from->column_lit += matrix_is_lit(cell);
 }
@@ -141,7 +144,11 @@ static void count_lit(struct grid *grid, struct node *to, struct node *from, con
 static void count_missed(struct grid *grid, struct node *to, struct node *from, const struct summary_source *cell)
 {
     (void)grid;
-    to->row_missed += matrix_is_dark(cell) && from->column_lit > 0;
+    if (from->column_lit == 0)
+        return;
+    to->row_missed += matrix_is_dark(cell) && cell->late_ms == SUMMARY_UNKNOWN;
+    to->row_open += !matrix_is_dark(cell) && !matrix_is_lit(cell) && to->region_at == from->region_at && to->beats && from->beats &&
+                    from->beats->count && to->beats->channels == from->beats->channels;
 }
 
 static void count_column(struct grid *grid, struct node *to, struct node *from, const struct summary_source *cell)
@@ -172,14 +179,14 @@ static void find_instances(struct grid *grid, struct findings *findings)
     for (size_t i = 0; i < grid->count; i++) {
         struct node *node = &grid->nodes[i];
 
-        node->dark_row = node->row_lit == 0 && node->row_missed > 0;
+        node->dark_row = node->row_lit == 0 && node->row_missed > node->row_open;
     }
     each_cell(grid, count_column);
     for (size_t i = 0; i < grid->count; i++) {
         struct node *node = &grid->nodes[i];
 
         node->dark_column = node->column_lit == 0 && node->column_dark >= MATRIX_WITNESSES_MIN && node->beats && node->beats->count;
-        if (node->dark_row && !node->dark_column)
+        if (node->dark_row)
             tell(findings, &(struct matrix_finding){ MATRIX_RECEIVES_NOTHING, node->id, NULL, node->row_dark, 0 });
     }
     for (size_t i = 0; i < grid->count; i++)

@@ -4,9 +4,9 @@
  *
  * A cell is *lit* where anything came, *dark* where nothing came and MATRIX_LOST_MIN were missing; else it says nothing. What is found, in this order, each
  * explaining away the cells that it is made of:
- *   a dark row      nothing from anybody, while others have what it misses       instance_receives_nothing: it lost its subscription
- *   a dark column   at least two others, who do receive, have nothing from it, and it says that it publishes      instance_publishes_nothing; its own row
- *                   may be dark too then: its broker is another one
+ *   a dark row      nothing from anybody, while others have what it misses, and its agent has it from the broker      instance_receives_nothing: its
+ *                   server has lost its subscription. Most of what it should have must be known to be missing
+ *   a dark column   at least two others, who do receive, have nothing from it, and it says that it publishes      instance_publishes_nothing
  *   a dark block    one region has nothing of another, by at least two cells      regions_cut; who receives nothing at all is no witness
  *   lost channels   several lose the same ones while they deliver others; or one does, and others deliver them          shard_lost
  * At most MATRIX_CELLS_READ_MAX cells are read at once, of each row as many. Rows of members that are silent, begin, drain, watch or have left are not read, and nor are their columns. Two agents alone cannot tell a

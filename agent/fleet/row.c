@@ -61,8 +61,11 @@ static struct summary_source cell_of(const struct fleet_heard *heard, const stru
         cell.lost = narrow(heard->cells[place].lost);
         cell.late_ms = heard->cells[place].late_ms;
     }
-    if (!cell.got && !cell.lost)
-        cell.lost = narrow(unheard(heard, members, member, place, now_ms));
+    if (cell.got || cell.lost)
+        return cell;
+    cell.lost = narrow(unheard(heard, members, member, place, now_ms));
+    if (cell.lost)
+        cell.late_ms = SUMMARY_NOR_CONTROL;
     return cell;
 }
 

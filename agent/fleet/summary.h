@@ -105,6 +105,8 @@ struct summary_source {
     int32_t gap_ms; /* the same of its summaries: from both sides of it comes the offset of the clocks; or SUMMARY_UNKNOWN */
 };
 #define SUMMARY_UNKNOWN INT32_MIN
+/* late_ms where nothing was got: nor did anything come to the sender's own subscriptions at the broker. */
+#define SUMMARY_NOR_CONTROL 0
 
 /* What the sender's delivery checks have published lately. */
 struct summary_beats {

@@ -315,8 +315,8 @@ static size_t found_while_one_is_dark(void)
     struct summary summary = group_summary("chat-3", ++seq);
     struct buf line = BUF_INIT(SUMMARY_WIRE_MAX);
 
-    summary.row[0] = (struct summary_source){ .who = fleet_hash("chat-1"), .lost = 3 };
-    summary.row[1] = (struct summary_source){ .who = fleet_hash("chat-2"), .lost = 3 };
+    summary.row[0] = (struct summary_source){ .who = fleet_hash("chat-1"), .lost = 3, .late_ms = SUMMARY_UNKNOWN };
+    summary.row[1] = (struct summary_source){ .who = fleet_hash("chat-2"), .lost = 3, .late_ms = SUMMARY_UNKNOWN };
     summary.row_count = 2;
     assert_int_equal(summary_write(&summary, NO_KEY, &line), 0);
     say(buf_slice(&line));

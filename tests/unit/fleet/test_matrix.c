@@ -7,8 +7,8 @@ enum { SIDE_MAX = 6 };
 
 static const struct summary_beats speaks = { .count = 9, .window_ms = 10000 };
 
-/* A line for each receiver, a character for each source: '#' lit, '.' dark, ' ' nothing known. Agents a, b, c, … of which the first is this one; regions:
- * a letter for each. Findings in order: "receives b", "publishes c", "cut e<w" (e has nothing from w). */
+/* A line for each receiver, a character for each source: '#' lit, '.' dark, ',' dark at the broker too, '?' a cell that says nothing, ' ' none. Agents a, b, c, … of which the first is this one; regions:
+ * a letter for each, and all in d drain. Findings in order: "receives b", "publishes c", "cut e<w" (e has nothing from w). */
 struct picture {
     const char *rows[SIDE_MAX + 1];
     const char *regions, *want;
@@ -22,8 +22,8 @@ static size_t fill(const char *text, struct summary_source *row)
         if (text[i] != ' ')
             row[count++] = (struct summary_source){ .who = fleet_hash((char[]){ (char)('a' + i), 0 }),
                                                     .got = text[i] == '#' ? 3 : 0,
-                                                    .lost = text[i] == '.' ? 3 : 0,
-                                                    .late_ms = SUMMARY_UNKNOWN,
+                                                    .lost = text[i] == '.' || text[i] == ',' ? 3 : 0,
+                                                    .late_ms = text[i] == ',' ? SUMMARY_NOR_CONTROL : SUMMARY_UNKNOWN,
                                                     .gap_ms = SUMMARY_UNKNOWN };
     return count;
 }
@@ -37,6 +37,7 @@ static struct members *hear_all(const struct picture *picture)
 
         summary.region[0] = picture->regions[i];
         summary.region[1] = 0;
+        summary.word = picture->regions[i] == 'd' ? FLEET_DRAINING : FLEET_READY;
         summary.row_count = fill(picture->rows[i], summary.row);
         summary.beats = speaks;
         group_hear(members, &summary, 1000);
@@ -90,7 +91,15 @@ static void test_pictures(void **state)
         { { "....", "....", "....", "...." }, "eeww", "" },
         { { "   ", "###", "###" }, "eee", "" },
         { { "#  ", "#  ", "#  " }, "eee", "" },
-        { { "##.", "##.", "..#" }, "eee", "publishes c" }, /* c has another broker: its server does pass on */
+        { { "##.", "##.", ",,#" }, "eee", "publishes c" }, /* c has another broker: its server does pass on */
+        { { "##.", "##.", "..#" }, "eee", "receives c, publishes c" },
+        { { "###", "###", ",,#" }, "eee", "" },
+        { { "####", ".?? ", "####", "####" },
+          "eeee",
+          "" }, /* two heartbeats of one source, in a time of which nothing else is known */
+        { { "####", ".?? ", "####", "####" }, "eeww", "receives b" }, /* other regions may have brokers of their own */
+        { { "####", "..?#", "####", "####" }, "eeed", "" },           /* what comes from one that is not read has come */
+        { { "####", ". ?.", "####", "####" }, "eeee", "receives b" },
     };
 
     (void)state;
@@ -112,7 +121,7 @@ static void test_witnesses_are_counted_once(void **state)
     summary.beats = speaks;
     summary.row[0] = (struct summary_source){ .who = fleet_hash("a"), .got = 3 };
     for (summary.row_count = 1; summary.row_count < SUMMARY_ROW_MAX; summary.row_count++)
-        summary.row[summary.row_count] = (struct summary_source){ .who = c, .lost = 3 };
+        summary.row[summary.row_count] = (struct summary_source){ .who = c, .lost = 3, .late_ms = SUMMARY_UNKNOWN };
     group_hear(members, &summary, 1000);
     summary = group_summary("c", 1);
     summary.beats = speaks;
@@ -121,7 +130,7 @@ static void test_witnesses_are_counted_once(void **state)
 
     summary = group_summary("d", 1);
     summary.row[0] = (struct summary_source){ .who = b, .got = 3 };
-    summary.row[1] = (struct summary_source){ .who = c, .lost = 3 };
+    summary.row[1] = (struct summary_source){ .who = c, .lost = 3, .late_ms = SUMMARY_UNKNOWN };
     summary.row_count = 2;
     group_hear(members, &summary, 1000);
     assert_int_equal(matrix_judge(&own, members, 1000, findings, 2), 1);

@@ -88,6 +88,7 @@ static void test_who_is_heard_by_nobody(void **state)
     join("b", 1, 7, NULL);
     make(1);
     assert_int_equal(row[0].lost, 4);
+    assert_int_equal(row[0].late_ms, SUMMARY_NOR_CONTROL);
     heard.able_ms = 12999; /* not long enough to know */
     make(1);
     assert_int_equal(row[0].lost, 0);
