@@ -207,7 +207,7 @@ void conf_validate_fleet(struct conf *conf, struct conf_error_list *found)
     conf->fleet_on = fleet->broker || fleet->group || fleet->key || fleet->every_ms != EVERY_MS || fleet->expire_ms != EXPIRE_MS ||
                      fleet->role || conf_error_has_below(found, "fleet");
     validate_min_ready(conf, found);
-    if (!conf->fleet_on)
+    if (!conf->fleet_on || conf_error_has(found, "fleet"))
         return;
     validate_broker(conf, found);
     validate_group(conf, found);

@@ -81,6 +81,8 @@ static void what_is_wrong_is_said_with_its_place(void **state)
            "'queue' is of type queue, want redis or nats");
     refuse(BASE BUS "fleet: { group: chat, every: 10s }\n", "fleet.expire: 20s, want at least three times fleet.every (10s)");
     refuse(BASE BUS "fleet: { every: 2s }\n", "fleet.group: required");
+    refuse(BASE BUS "fleet: bus\n", "w.yaml:3:8: fleet: a text, want a mapping");
+    assert_null(strstr(buf_str(&errors.text), "required"));
 }
 
 /* Nothing is beside it: either URL is the public one, and all its checks go there. */
