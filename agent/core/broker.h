@@ -16,7 +16,7 @@ struct broker;
 /* What drivers read. */
 const struct broker_conf *broker_get_conf(const struct broker *broker);
 const void *broker_get_opts(const struct broker *broker);
-/* Whether all that listen to the topic take its messages in batches (struct broker_listener): asked when it is subscribed to. */
+/* Whether all that listen to the topic (no data: to any) take messages in batches (struct broker_listener): asked when it is subscribed to. */
 bool broker_topic_in_batches(const struct broker *broker, struct slice topic);
 void *broker_state(struct broker *broker);
 struct loop *broker_loop(struct broker *broker);

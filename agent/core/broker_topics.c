@@ -22,7 +22,7 @@ bool broker_topic_in_batches(const struct broker *broker, struct slice topic)
     list_each (node, &broker->listeners) {
         const struct broker_listener *listener = list_entry(node, struct broker_listener, node);
 
-        if (!listener->in_batches && slice_equal_str(topic, listener->topic))
+        if (!listener->in_batches && (!topic.data || slice_equal_str(topic, listener->topic)))
             return false;
     }
     return true;

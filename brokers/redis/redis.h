@@ -7,6 +7,7 @@
 #define WSHEALTHD_BROKERS_REDIS_REDIS_H
 
 #include "agent/core/broker.h"
+#include "agent/core/rest.h"
 #include "agent/net/intake.h"
 #include "agent/proto/resp.h"
 
@@ -78,6 +79,11 @@ struct redis_link {
     unsigned waiting; /* how many */
     struct buf out;   /* not written yet: the connection is not there, or the turn not over */
     bool answered, dead;
+    /* Of a connection whose messages may all come in batches: */
+    struct rest rest;
+    struct timer rested; /* the end of a rest; before, of the turn that may be followed by one */
+    bool resting;        /* the stream is paused */
+    size_t taken;        /* since the last rest was thought of */
 };
 
 struct redis_node {

@@ -39,6 +39,16 @@ void redis_ignore(struct redis_link *link, struct redis_request *request, const 
     (void)reply;
 }
 
+/* A request is not to wait for the messages before its reply. */
+static void rest_end(struct redis_link *link)
+{
+    if (!link->resting)
+        return;
+    link->resting = false;
+    timer_stop(&link->rested);
+    stream_resume(link->stream);
+}
+
 /* The server reads no more, or the connection has ended and on_end has not been called yet. */
 static void cannot_write(struct redis_link *link)
 {
@@ -52,6 +62,7 @@ void redis_repush(struct redis_link *link, struct redis_request *request)
 {
     list_remove(&request->node);
     list_push(&link->requests, &request->node);
+    rest_end(link);
     if (++link->waiting > REDIS_REQUESTS_MAX || buf_append_slice(&link->out, buf_slice(&request->command)))
         cannot_write(link);
     if (!request->routed)
@@ -179,6 +190,7 @@ static void take_reply(struct redis_link *link, const struct resp_reply *reply, 
     struct redis_request *request;
     struct err err;
     link->answered = true;
+    link->taken++;
     if (resp_item_is(reply, 0, "message") || resp_item_is(reply, 0, "smessage")) {
         take_message(link, reply, received_ns);
         return;
@@ -224,10 +236,34 @@ static bool take(void *user, struct slice *data)
     return got == 1;
 }
 
+/* The turn that has brought messages is over, and all that was there has been read; or so is the rest. Nothing rests while a reply is awaited,
+ * or the budget of a turn has left something over. */
+static void on_rested(struct timer *timer, void *user)
+{
+    struct redis_link *link = user;
+    size_t taken = link->taken;
+    unsigned ms;
+    if (link->resting) {
+        rest_end(link);
+        return;
+    }
+    link->taken = 0;
+    if (link->waiting || link->intake.rest.len || !broker_topic_in_batches(link->redis->broker, slice_str(NULL)))
+        return;
+    ms = rest_after_ms(&link->rest, taken, clock_now_ms());
+    if (!ms)
+        return;
+    link->resting = true;
+    stream_pause(link->stream);
+    timer_start(timer, ms);
+}
+
 static void on_data(void *user, struct slice data)
 {
     struct redis_link *link = user;
     intake_data(&link->intake, data);
+    if (link->use == REDIS_PUBSUB && link->taken && link->stream && !timer_active(&link->rested))
+        timer_start(&link->rested, 0);
 }
 
 static void on_end(void *user, const struct err *cause)
@@ -257,6 +293,7 @@ static void on_dial_open(void *user, struct stream *stream)
     link->stream = stream;
     stream_set_max_pending(stream, REDIS_OUT_MAX);
     intake_start(&link->intake, stream, take, link);
+    timer_init(&link->rested, link->redis->loop, on_rested, link);
     stream_start(stream, &events, link);
     link_flush(link);
 }
@@ -311,6 +348,8 @@ void redis_link_close(struct redis_link *link)
     if (link->dial)
         dial_cancel(link->dial);
     intake_stop(&link->intake);
+    timer_stop(&link->rested);
+    link->resting = false;
     if (link->stream && list_empty(&link->requests))
         stream_close_now(link->stream);
     else if (link->stream)

@@ -612,6 +612,46 @@ static void test_silence(void **state)
     run_until(&client.ups);
 }
 
+static void tell_news(size_t count)
+{
+    static const char message[] = "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n";
+    while (count--)
+        fake_tell(&fakes[0], message);
+}
+
+/* Far more than a small group's come in batches: each arrives, an answer does not wait for them, and what was paused goes on or ends. */
+static void test_messages_in_batches(void **state)
+{
+    enum { ROUNDS = 12, MANY = 100 };
+    (void)state;
+    client.listener.in_batches = true;
+    begin(NULL);
+    listen_to_news();
+    run_until(&client.confirmed);
+    for (int round = 1; round <= ROUNDS; round++) {
+        tell_news(MANY);
+        while (client.messages < round * MANY) {
+            int before = client.messages;
+            client.messages = 0;
+            run_until(&client.messages);
+            client.messages += before;
+        }
+        if (round % 3 == 0)
+            probe(); /* asks on this connection, too */
+    }
+    expect(REASON_NONE, "");
+    assert_int_equal(client.messages, ROUNDS * MANY);
+    for (size_t i = 0; i < fakes[0].conn_count; i++)
+        if (fakes[0].conns[i]->subscribed)
+            fake_close(fakes[0].conns[i]);
+    run_until(&client.downs);
+    client.confirmed = 0;
+    run_until(&client.confirmed);
+    tell_news(MANY); /* and it is let go in the middle */
+    client.messages = 0;
+    run_until(&client.messages);
+}
+
 /* What is larger than the ceiling for replies is not kept but counted, and the connection stays. */
 static void test_a_large_message_is_counted(void **state)
 {
@@ -951,6 +991,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refused_subscription_and_publish, setup, teardown),
         cmocka_unit_test_setup_teardown(test_loss_is_told_at_once_and_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_messages_in_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_large_message_is_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_flood_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_redirections_are_followed, setup, teardown),

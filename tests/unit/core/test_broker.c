@@ -398,7 +398,9 @@ static void test_a_topic_in_batches(void **state)
     broker_listen(broker, &two, "olds");
     assert_true(broker_topic_in_batches(broker, slice_str("news")));
     assert_false(broker_topic_in_batches(broker, slice_str("olds")));
+    assert_false(broker_topic_in_batches(broker, (struct slice){ NULL, 0 }));
     broker_unlisten(&two);
+    assert_true(broker_topic_in_batches(broker, (struct slice){ NULL, 0 }));
     broker_listen(broker, &two, "news");
     assert_false(broker_topic_in_batches(broker, slice_str("news")));
     broker_unlisten(&one);
