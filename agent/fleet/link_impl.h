@@ -22,9 +22,12 @@ struct fleet_link {
     char release[SUMMARY_VERSION_MAX + 1];
     uint64_t version_ms;
     struct rollout rollout;
-    size_t matrix_findings;       /* the first ones of the view are the matrix's */
-    uint32_t outside_hash;        /* of those behind them, when they were logged; 0: none */
-    const char *outside_cause;    /* of the first of them */
+    size_t matrix_findings; /* the first ones of the view are the matrix's */
+    struct {
+        const char *cause;
+        char who[SUMMARY_WORD_MAX + 1];      /* "": none */
+    } outside_told[FLEET_VIEW_FINDINGS_MAX]; /* those behind them, as they were logged */
+    size_t outside_count;
     char *broker_name, *key_text; /* key_text: as configured; NULL: no key */
     uint32_t every_ms;
     struct buf key;

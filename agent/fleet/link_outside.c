@@ -100,23 +100,46 @@ static void tell_rollout(struct fleet_link *link, struct fleet_rollout_view *vie
     rollout_say(&found, view->sentence, sizeof view->sentence);
 }
 
-/* What is found has changed: it is logged as it is now. */
-static void log_change(struct fleet_link *link)
+static bool is_told(const struct fleet_link *link, const struct fleet_finding_view *finding)
+{
+    for (size_t i = 0; i < link->outside_count; i++)
+        if (link->outside_told[i].cause == finding->cause &&
+            strcmp(link->outside_told[i].who, finding->who ? finding->who : "") == 0)
+            return true;
+    return false;
+}
+
+static bool is_found(const struct fleet_link *link, size_t told)
+{
+    for (size_t i = link->matrix_findings; i < link->view.finding_count; i++) {
+        const struct fleet_finding_view *finding = &link->view.findings[i];
+
+        if (link->outside_told[told].cause == finding->cause &&
+            strcmp(link->outside_told[told].who, finding->who ? finding->who : "") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Each is logged when it begins and when it ends. Without the fleet none is over: nothing is known any more, and fleet_lost says so. */
+static void log_changes(struct fleet_link *link)
 {
     const struct fleet_view *view = &link->view;
-    uint32_t hash = 0;
 
+    for (size_t i = 0; fleet_link_is_linked(link) && i < link->outside_count; i++)
+        if (!is_found(link, i))
+            event_log(EVENT_FLEET_FOUND_OVER, "cause", link->outside_told[i].cause, link->outside_told[i].who[0] ? "region" : NULL,
+                      link->outside_told[i].who, NULL);
     for (size_t i = link->matrix_findings; i < view->finding_count; i++)
-        hash += fleet_hash(view->findings[i].cause) + (view->findings[i].who ? fleet_hash(view->findings[i].who) : 0);
-    if (hash == link->outside_hash)
-        return;
-    link->outside_hash = hash;
-    for (size_t i = link->matrix_findings; i < view->finding_count; i++)
-        event_log(EVENT_FLEET_FINDING, "cause", view->findings[i].cause, "message", view->findings[i].sentence, NULL);
-    if (hash)
-        link->outside_cause = view->findings[link->matrix_findings].cause;
-    else
-        event_log(EVENT_FLEET_FOUND_OVER, "cause", link->outside_cause, NULL);
+        if (!is_told(link, &view->findings[i]))
+            event_log(EVENT_FLEET_FINDING, "cause", view->findings[i].cause, "message", view->findings[i].sentence, NULL);
+    link->outside_count = 0;
+    for (size_t i = link->matrix_findings; i < view->finding_count; i++) {
+        const char *who = view->findings[i].who;
+
+        link->outside_told[link->outside_count].cause = view->findings[i].cause;
+        snprintf(link->outside_told[link->outside_count++].who, sizeof link->outside_told[0].who, "%s", who ? who : "");
+    }
 }
 
 void fleet_link_look_outside(struct fleet_link *link, uint64_t now_ms)
@@ -125,6 +148,6 @@ void fleet_link_look_outside(struct fleet_link *link, uint64_t now_ms)
 
     view->finding_count = link->matrix_findings;
     tell_outside(link, view, now_ms);
-    log_change(link);
+    log_changes(link);
     tell_rollout(link, &view->rollout, now_ms);
 }

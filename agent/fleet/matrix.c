@@ -6,7 +6,7 @@
 
 #include "agent/base/mem.h"
 
-enum { REGION_NONE = MATRIX_REGIONS_MAX, SHARDS_READ_MAX = 512 };
+enum { REGION_NONE = MATRIX_REGIONS_MAX, SHARDS_READ_MAX = 512, CHANNEL_SETS_MAX = 16 };
 
 struct node { /* one agent */
     const char *id, *region;
@@ -228,13 +228,19 @@ static bool would_say(const struct node *node, uint32_t channels)
            node->beats->shard_count < SUMMARY_SHARDS_MAX;
 }
 
-/* One channel, and all who lose it. Where others deliver it, it is theirs; where nobody does, and they are several, it is everybody's. */
-static void weigh_shard(const struct grid *grid, const struct shard *shards, size_t losers, struct matrix_finding *common)
+static size_t count_sayers(const struct grid *grid, uint32_t channels)
 {
-    size_t deliver = 0;
+    size_t count = 0;
 
     for (size_t i = 0; i < grid->count; i++)
-        deliver += would_say(&grid->nodes[i], shards->channels);
+        count += would_say(&grid->nodes[i], channels);
+    return count;
+}
+
+/* One channel, and all who lose it. Where others deliver it (of so many who would say so), it is theirs; where nobody does, and they are several, it is
+ * everybody's. */
+static void weigh_shard(const struct shard *shards, size_t losers, size_t deliver, struct matrix_finding *common)
+{
     for (size_t i = 0; i < losers; i++)
         deliver -= would_say(shards[i].node, shards->channels);
     if (deliver) {
@@ -252,7 +258,7 @@ static void find_shards(struct grid *grid, struct findings *findings)
 {
     struct shard *shards = mem_alloc(SHARDS_READ_MAX * sizeof *shards);
     struct matrix_finding common = { .cause = MATRIX_SHARD_LOST };
-    size_t count = 0, losers;
+    size_t count = 0, losers, sayers = 0, sets = 0;
 
     for (size_t i = 0; i < grid->count; i++)
         for (size_t j = 0; grid->nodes[i].beats && j < grid->nodes[i].beats->shard_count && count < SHARDS_READ_MAX; j++)
@@ -261,7 +267,12 @@ static void find_shards(struct grid *grid, struct findings *findings)
     for (size_t i = 0; i < count; i += losers) {
         for (losers = 1; i + losers < count && by_shard(&shards[i], &shards[i + losers]) == 0;)
             losers++;
-        weigh_shard(grid, &shards[i], losers, &common);
+        if (i == 0 || shards[i].channels != shards[i - 1].channels) {
+            if (++sets > CHANNEL_SETS_MAX) /* those of a group are few: the loop waits for this */
+                break;
+            sayers = count_sayers(grid, shards[i].channels);
+        }
+        weigh_shard(&shards[i], losers, sayers, &common);
     }
     if (common.dark)
         tell(findings, &common);

@@ -32,14 +32,15 @@ def test_one_region_fails(tool, tmp_path):
         watchers = {region: start(stack, tmp_path, region,
                                   conf(f"ws://127.0.0.1:{ways[region].port}/", bus.url, f"watch-{region}", region, ", role: watcher"))
                     for region in REGIONS}
-        everybody = [beside, *watchers.values()]
+        second = start(stack, tmp_path, "ap-2", conf(f"ws://127.0.0.1:{ways['ap'].port}/", bus.url, "watch-ap-2", "ap", ", role: watcher"))
+        everybody = [beside, second, *watchers.values()]
         for child in everybody:
             child.wait_ready()
-            until("all know each other", lambda child=child: len(states(child)) == 4)
+            until("all know each other", lambda child=child: len(states(child)) == 5)
             assert found(child) == []
         code, table, _ = beside.command("fleet")
-        assert code == 0 and "1 ready, 3 watching" in table, table
-        assert sum(row["watchers"] for row in fleet(beside)["regions"]) == 3
+        assert code == 0 and "1 ready, 4 watching" in table, table
+        assert sum(row["watchers"] for row in fleet(beside)["regions"]) == 4
         metrics = beside.get("/metrics").body.decode()
         assert 'wshealthd_fleet_members{state="watcher",region="us"} 1' in metrics
         assert all(check["path"] == "public" for check in watchers["us"].status()["checks"] if check["type"] != "broker")
@@ -48,16 +49,21 @@ def test_one_region_fails(tool, tmp_path):
         ways["us"].close()
         for child in everybody:
             until("its region is named", lambda child=child: found(child) == [("one_region_fails", "us")])
-        assert "from region us: all who look from there (1) fail, and 2 elsewhere get in" in beside.command("fleet")[1]
+        until("all others get in", lambda: "from region us: all who look from there (1) fail, and 3 elsewhere get in" in beside.command("fleet")[1])
         until("its own diagnosis says so", lambda: cause(watchers["us"]) == "one_region_fails")
         diagnosis = watchers["us"].status()["diagnosis"]
         assert "only from region us does it fail" in diagnosis["sentence"], diagnosis
         assert word(watchers["us"]) == "degraded" and watchers["us"].ready() and watchers["us"].get("/live").status == 200
         assert word(beside) == word(watchers["eu"]) == "ready" and cause(beside) == "healthy"
 
-        for region in ("eu", "ap"):
-            ways[region].close()
+        ways["eu"].close()
+        until("both are named", lambda: sorted(found(beside)) == [("one_region_fails", "eu"), ("one_region_fails", "us")])
+        log = beside.err()
+        assert log.count("event=fleet_finding ") == 2 and "event=fleet_finding_over" not in log, log
+        ways["ap"].close()
         until("it is no fault of one region", lambda: found(beside) == [("public_path_down", None)])
+        log = beside.err()
+        assert log.count("event=fleet_finding ") == 3 and log.count("event=fleet_finding_over cause=one_region_fails region=") == 2, log
         until("and each says so", lambda: {cause(child) for child in watchers.values()} == {"public_path_down"})
         assert word(beside) == "ready" and all(child.ready() for child in watchers.values())
 
