@@ -191,6 +191,8 @@ static void put_notes(struct page *page, const struct fleet_view *fleet)
     }
     if (*fleet->sentence)
         put_note(page, fleet->held ? STATE_WARN : STATE_UNKNOWN, "This instance:", fleet->sentence);
+    if (*fleet->rollout.sentence)
+        put_note(page, STATE_UNKNOWN, "Deploy:", fleet->rollout.sentence);
 }
 
 static void put_findings(struct page *page, const struct fleet_view *fleet, size_t begin)

@@ -99,6 +99,7 @@ static void set_five(void)
     fleet.view.region_count = 2;
     fleet.view.held = true;
     strcpy(fleet.view.sentence, "held in rotation: without it 1 would remain, and min_ready wants 2");
+    strcpy(fleet.view.rollout.sentence, "a roll-out is under way: 2 of 5 instances drained");
 }
 
 static void without_a_fleet_there_is_no_section(void **state)
@@ -123,6 +124,7 @@ static void it_says_who_is_in_which_state(void **state)
     assert_in(text, "<bdi>chat-4</bdi> <span class=bad>twice</span><td class=none>watcher, draining<td>");
     assert_in(text, "<time datetime=2026-11-26T10:59:00Z>10:59:00 UTC</time>");
     assert_in(text, "<span class=warn>This instance:</span> <bdi>held in rotation: without it 1 would remain");
+    assert_in(text, "<span class=none>Deploy:</span> <bdi>a roll-out is under way: 2 of 5 instances drained</bdi>");
     assert_true(strstr(text, "chat-2") < strstr(text, "<b>south"));
     assert_not_in(text, " more");
 }
