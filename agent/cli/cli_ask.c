@@ -93,7 +93,7 @@ int ask_find(const struct cli *cli, struct whom *whom)
         return ask_find_admin(cli, whom);
     *whom = (struct whom){ .path = "" };
     if (url_parse(text, &url, &err) < 0)
-        return cli_error(cli, "--url: %s", err.text);
+        return cli_error(cli, "--url: %s", strstr(text, "://") ? err.text : "no scheme, want http://host:port of the agent");
     if (strcmp(url.scheme, "http") != 0 && strcmp(url.scheme, "http+unix") != 0)
         return cli_error(cli, "--url: scheme %s, want http://host:port of the agent", url.scheme);
     snprintf(whom->url, sizeof whom->url, "%s", text);

@@ -350,10 +350,13 @@ void gate_say(const struct gate *gate, bool ages, uint64_t now_ms, struct buf *o
     else if (ages) {
         char need[32];
 
-        text_format_duration((int64_t)gate->need_ms, need, sizeof need);
+        if (gate->need_ms > SECOND_MS && gate->need_ms % SECOND_MS) /* as a person says it: 7.5s */
+            snprintf(need, sizeof need, "%.1fs", (double)gate->need_ms / SECOND_MS);
+        else
+            text_format_duration((int64_t)gate->need_ms, need, sizeof need);
         buf_append_str(out, "; well");
         put_age(now_ms - gate->well_since_ms, out);
-        buf_printf(out, " of %s", need);
+        buf_printf(out, " of %s%s", need, gate->need_ms > gate->for_ms ? ", in which each agent speaks" : "");
     }
 }
 

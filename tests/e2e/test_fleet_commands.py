@@ -124,6 +124,7 @@ def test_gate_flags(tmp_path):
                         (("gate", "--group", "chat", "--timeout", "10s"), "--timeout is not longer than --for (60s)"),
                         (("gate", "--group", "chat", "--min-ready", "101%"), "--min-ready '101%', want a number"),
                         (("gate", "--group", "chat", "--watch"), "one of the two"), (("gates",), "want gate"),
-                        (("--for", "5s"), "--for is for 'fleet gate'"), (("gate", "--group", "chat", "--url", "ws://x"), "--url: scheme ws")):
+                        (("--for", "5s"), "--for is for 'fleet gate'"), (("gate", "--group", "chat", "--url", "ws://x"), "--url: scheme ws"),
+                        (("gate", "--group", "chat", "--url", "chat-1"), "--url: no scheme, want http://host:port")):
         code, out, err = wshealthd("fleet", *flags, *admin)
         assert (code, out) == (3, "") and says in err, err
