@@ -144,7 +144,7 @@ static void put_members(struct page *page, struct table *table)
 {
     page_put(page, "<div class=scroll tabindex=0 role=group aria-label=Instances><table class=lines><thead><tr><th "
                    "scope=col>instance<th scope=col>state<th scope=col>cause<th scope=col>since<th scope=col>clients<th "
-                   "scope=col>agent");
+                   "scope=col>version");
     qsort(table->rows, table->count, sizeof table->rows[0], by_place);
     for (uint32_t region = 0; region < table->fleet->region_count; region++) {
         uint32_t more = table->members[region];

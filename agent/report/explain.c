@@ -107,6 +107,10 @@ static void put_seen(const struct rule *rule, struct buf *out)
         }
     if (out->len == 0 && rule->cause >= CAUSE_INSTANCE_RECEIVES_NOTHING && rule->cause <= CAUSE_SHARD_LOST)
         buf_append_str(out, "the delivery checks of several agents of a fleet");
+    else if (out->len == 0 && (rule->cause == CAUSE_ONE_REGION_FAILS || rule->cause == CAUSE_PUBLIC_PATH_DOWN))
+        buf_append_str(out, "the checks of the public path of several members of a fleet");
+    else if (out->len == 0 && rule->cause == CAUSE_ONE_INSTANCE_STALE)
+        buf_append_str(out, "a check with each_address fails at some of the addresses");
     else if (out->len == 0 && rule->cause == CAUSE_HELD_IN_ROTATION)
         buf_append_str(out,
                        "a check has a local fault, and the fleet's other members that are well are fewer than readiness.min_ready");

@@ -264,7 +264,10 @@ static void put_head(const struct fleet_view *fleet, struct buf *out)
 {
     buf_append_str(out, "\n  ");
     put_counts(fleet, out);
-    buf_printf(out, "; min_ready %s\n", *fleet->min_ready ? fleet->min_ready : "off");
+    if (fleet->watcher)
+        buf_append_str(out, "; this agent only watches\n");
+    else
+        buf_printf(out, "; min_ready %s\n", *fleet->min_ready ? fleet->min_ready : "off");
     if (!fleet->linked) {
         buf_append_str(out, "  ");
         put_way(fleet, out);

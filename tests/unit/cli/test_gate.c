@@ -80,8 +80,11 @@ static void without_a_break(void **state)
     assert_int_equal(take(7000, "1r 2r"), GATE_PASSES);
     begin("100%", 0);
     assert_int_equal(take(1000, "1r"), GATE_WAITS); /* who else is there, it knows after `every` */
-    assert_string_equal(say(1000, true), "1 of 1 instances of chat are ready; well for 0s of 1.5s, in which each agent speaks");
+    assert_string_equal(say(1000, true), "1 of 1 instances of chat are ready; well for 0s of 600ms, in which each agent speaks");
     assert_int_equal(take(1600, "1r"), GATE_PASSES);
+    begin("100%", 7500);
+    (void)take(1000, "1r");
+    assert_string_equal(say(2000, true), "1 of 1 instances of chat are ready; well for 1s of 7.5s");
 }
 
 static void how_many(void **state)

@@ -122,10 +122,28 @@ static void one_line(void **state)
     buf_fini(&out);
 }
 
+/* min_ready is the instances' own, and off here only because no server is beside it. */
+static void a_watcher_says_that_it_only_watches(void **state)
+{
+    const struct report_style style = { .width = 80 };
+    struct fleet_view *fleet = fleet_of(3);
+    struct agent_view view = { .fleet = fleet };
+    struct buf out = BUF_INIT(1 << 16);
+
+    (void)state;
+    assert_non_null(strstr(draw(3, style, &out), "; min_ready off\n"));
+    fleet->watcher = true;
+    buf_reset(&out);
+    report_fleet_human(&view, &style, &out);
+    assert_non_null(strstr(buf_str(&out), "; this agent only watches\n"));
+    assert_null(strstr(buf_str(&out), "min_ready"));
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(it_fits_its_width), cmocka_unit_test(the_matrix_without_colour),
-                                        cmocka_unit_test(one_line) };
+                                        cmocka_unit_test(one_line), cmocka_unit_test(a_watcher_says_that_it_only_watches) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
