@@ -278,7 +278,7 @@ static void write_fleet_findings(struct scrape *scrape)
 {
     const struct fleet_view *fleet = scrape->view->fleet;
 
-    for (int cause = CAUSE_INSTANCE_RECEIVES_NOTHING; fleet && cause <= CAUSE_SHARD_LOST; cause++) {
+    for (int cause = CAUSE_INSTANCE_RECEIVES_NOTHING; fleet && cause <= CAUSE_PUBLIC_PATH_DOWN; cause++) {
         const char *name = cause_name((enum cause)cause);
         bool found = false;
 
@@ -563,8 +563,8 @@ static const struct family families[] = {
     { PROM_GAUGE, "wshealthd_fleet_delivery_seconds", "from_region,to_region",
       "From publishing in one region to a WebSocket in another: the median of the heartbeats, the clocks' difference taken off.",
       write_fleet_delays, NULL },
-    { PROM_GAUGE, "wshealthd_fleet_finding", "cause", "1: the fleet's delivery matrix shows it; 0: it does not.",
-      write_fleet_findings, NULL },
+    { PROM_GAUGE, "wshealthd_fleet_finding", "cause",
+      "1: found in the fleet, in its delivery matrix or on its public path; 0: not found.", write_fleet_findings, NULL },
     { PROM_COUNTER, "wshealthd_fleet_ignored", "reason", "Summaries on the fleet's topic that were not believed.",
       write_fleet_ignored, NULL },
     { PROM_HISTOGRAM, "wshealthd_loop_lag_seconds", "",
