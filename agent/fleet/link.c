@@ -203,7 +203,7 @@ static bool may_read(struct fleet_link *link, uint64_t now_ms)
 static void on_message(void *user, struct slice body, uint64_t received_ns)
 {
     struct fleet_link *link = user;
-    uint64_t now_ms = clock_now_ms();
+    uint64_t now_ms = clock_now_ms(), twin_ms = members_own_twin_ms(link->members);
     const struct member *member = NULL;
     enum fleet_refusal why = FLEET_REFUSED_NONE;
     enum members_news news;
@@ -220,7 +220,8 @@ static void on_message(void *user, struct slice body, uint64_t received_ns)
         return;
     if (news != MEMBERS_HEARD && news != MEMBERS_ECHO)
         link->order_stale = true;
-    if (news == MEMBERS_OWN_TWIN)
+    if (news == MEMBERS_OWN_TWIN &&
+        (!twin_ms || now_ms - twin_ms >= members_expire_ms(link->members))) /* told once, not for each line of it */
         event_log(EVENT_FLEET_TWIN, "id", link->id, "group", link->group, NULL);
     if (member)
         rollout_note(&link->rollout, member, now_ms);

@@ -326,32 +326,80 @@ static size_t found_while_one_is_dark(void)
     return view_of(0)->finding_count;
 }
 
+/* What is logged between the two. */
+static FILE *log_file;
+static int log_kept;
+
+static void log_begin(void)
+{
+    log_file = tmpfile();
+    log_kept = dup(STDERR_FILENO);
+    if (!log_file || log_kept < 0 || dup2(fileno(log_file), STDERR_FILENO) < 0)
+        abort();
+    log_configure(LOG_INFO, LOG_LOGFMT);
+}
+
+static void log_end(char out[4096])
+{
+    ssize_t len;
+
+    log_configure(LOG_ERROR, LOG_LOGFMT);
+    dup2(log_kept, STDERR_FILENO);
+    close(log_kept);
+    len = pread(fileno(log_file), out, 4095, 0);
+    fclose(log_file);
+    assert_true(len >= 0);
+    out[len] = 0;
+}
+
 /* Whoever reads of an end believes that it is well again. */
 static void without_the_broker_nothing_is_over(void **state)
 {
-    char log[4096] = "";
-    FILE *file = tmpfile();
-    int kept = dup(STDERR_FILENO);
+    char log[4096];
     struct err err;
 
     (void)state;
-    if (!file || kept < 0 || dup2(fileno(file), STDERR_FILENO) < 0)
-        abort();
-    log_configure(LOG_INFO, LOG_LOGFMT);
+    log_begin();
     join(0, NULL, 0);
     join(1, NULL, 0);
     AWAIT(found_while_one_is_dark() == 1);
     err_set(&err, REASON_BROKER_UNREACHABLE, 0, "it is gone");
     broker_down(bus.brokers[0], &err);
     AWAIT(found_while_one_is_dark() == 0);
-    log_configure(LOG_ERROR, LOG_LOGFMT);
-    dup2(kept, STDERR_FILENO);
-    close(kept);
-    assert_true(pread(fileno(file), log, sizeof log - 1, 0) > 0);
-    fclose(file);
+    log_end(log);
     assert_non_null(strstr(log, "event=fleet_finding cause=instance_receives_nothing"));
     assert_non_null(strstr(log, "event=fleet_lost"));
     assert_null(strstr(log, "event=fleet_finding_over"));
+}
+
+static bool twin_has_spoken(void)
+{
+    static uint64_t seq;
+    struct summary summary = group_summary("chat-1", ++seq);
+    struct buf line = BUF_INIT(SUMMARY_WIRE_MAX);
+
+    assert_int_equal(summary_write(&summary, NO_KEY, &line), 0);
+    say(buf_slice(&line));
+    buf_fini(&line);
+    return view_of(0)->own_twin;
+}
+
+/* Not for each of its lines. */
+static void a_twin_is_told_once(void **state)
+{
+    static const char told[] = "event=fleet_twin";
+    char log[4096], *first;
+    int more = 0;
+
+    (void)state;
+    log_begin();
+    join(0, NULL, 0);
+    AWAIT(twin_has_spoken());
+    AWAIT(twin_has_spoken() && ++more > 5);
+    log_end(log);
+    first = strstr(log, told);
+    assert_non_null(first);
+    assert_null(strstr(first + 1, told));
 }
 
 static void garbage_and_floods_change_nothing(void **state)
@@ -409,6 +457,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_fault_is_held_where_too_few_remain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_the_broker_the_own_verdict_holds_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_the_broker_nothing_is_over, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_twin_is_told_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(garbage_and_floods_change_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_key_is_another_fleet, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strangers_regions_are_counted_together, set_up, tear_down),
