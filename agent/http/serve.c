@@ -209,6 +209,18 @@ static bool is_fresh(const struct kept_text *kept, const struct agent_view *view
     return kept->generation == view->generation || (!strict && age_ns < kept->cost_ns * TEXT_SHARE);
 }
 
+/* Nobody is given it any more, and of a large fleet it takes hundreds of KiB. */
+static void forget_old(struct kept_text *texts)
+{
+    uint64_t now_ns = clock_now_ns();
+
+    for (size_t i = 0; i < TEXT_COUNT; i++)
+        if (now_ns - texts[i].made_ns >= TEXT_KEPT_NS) {
+            shared_unref(texts[i].shared);
+            texts[i].shared = NULL;
+        }
+}
+
 static void answer_text(const struct question *question, enum text text, struct httpd_reply *reply)
 {
     struct kept_text *kept = question->texts ? &question->texts[text] : NULL;
@@ -447,6 +459,7 @@ static void handle(void *user, const struct httpd_request *request, struct httpd
                                  .request = request,
                                  .texts = listener->texts,
                                  .own_ns = &listener->own_ns };
+    forget_old(listener->texts);
     answer_request(&question, source->details(source->user), reply);
 }
 
